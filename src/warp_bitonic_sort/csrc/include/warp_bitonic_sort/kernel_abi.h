@@ -13,6 +13,13 @@
 /* Raised whenever a struct below changes; a caller refuses a kernel of another version. */
 #define WBS_ABI_VERSION 1
 
+/* What a kernel asks of its rows' strides; see wbs_kernel.access. */
+enum {
+  WBS_ACCESS_ANY = 0,    /* nothing */
+  WBS_ACCESS_ROWS = 1,   /* src_stride == dst_stride == key_bytes */
+  WBS_ACCESS_COLUMNS = 2 /* the last batch dimension has src and dst strides of key_bytes */
+};
+
 /* Batch dimensions (all but the sorted axis) that one launch can describe. */
 #define WBS_MAX_BATCH_DIMS 8
 
@@ -44,7 +51,7 @@ typedef struct wbs_kernel {
   uint32_t abi_version; /* WBS_ABI_VERSION */
   uint32_t key_bytes;   /* 1, 2, 4 or 8 */
   uint32_t lanes;       /* rows sorted at once; row ranges are best cut at its multiples */
-  uint32_t reserved;
+  uint32_t access;      /* WBS_ACCESS_... */
   int64_t min_length;
   int64_t max_length;
   const char* name; /* the specialization, for people */

@@ -1,0 +1,61 @@
+"""The caller's arrays: what they are, how they cross to a kernel, and how a result is made.
+
+Invariant: this is the one room that knows array libraries. None is imported before an array of its
+kind has come in, and an array that does come in is described once, then handled as a `Description`.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from ._base import Adapter, Description, dense_strides, type_name
+
+__all__ = ["Adapter", "Description", "adapter_of", "dense_strides", "type_name"]
+
+_adapters: dict[type, Adapter] = {}
+
+
+def adapter_of(x: object, argument: str = "x") -> Adapter:
+    """Return what handles arrays of x's type, or raise TypeError that says what would do."""
+    found = _adapters.get(type(x))
+    if found is None:
+        found = _find(x, argument)
+        _adapters[type(x)] = found
+    return found
+
+
+def _is(x: object, module: str, name: str) -> bool:
+    """Tell whether x is an instance of a class, without importing the module it would be from."""
+    loaded: Any = sys.modules.get(module)
+    kind = getattr(loaded, name, None)
+    return isinstance(kind, type) and isinstance(x, kind)
+
+
+def _find(x: object, argument: str) -> Adapter:
+    if _is(x, "numpy.ma", "MaskedArray"):
+        raise TypeError(
+            f"{argument}: a masked array cannot be sorted here, its mask would be lost; "
+            f"fill it first, as in x.filled(numpy.nan)."
+        )
+    if _is(x, "numpy", "ndarray"):
+        from ._numpy import NumpyAdapter
+
+        return NumpyAdapter()
+    if _is(x, "torch", "Tensor"):
+        from ._torch import TorchAdapter
+
+        return TorchAdapter(type(x), argument)
+    if _is(x, "jax", "Array"):
+        from ._jax import JaxAdapter
+
+        return JaxAdapter(x, argument)
+    if hasattr(x, "__dlpack__") and hasattr(x, "__dlpack_device__"):
+        from ._dlpack import DlpackAdapter
+
+        return DlpackAdapter()
+    advice = "x.to_numpy()" if hasattr(x, "to_numpy") else "numpy.asarray(x)"
+    raise TypeError(
+        f"{argument}: expected an array that speaks DLPack (NumPy, PyTorch, JAX, CuPy or any other "
+        f"with __dlpack__), got {type_name(x)}; {advice} would do."
+    )

@@ -1,0 +1,111 @@
+"""What an adapter is, and what the rest of the package knows of an array.
+
+Invariant: strides count elements, device types are DLPack's, dtypes have NumPy's names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+__all__ = ["CPU", "Adapter", "Description", "dense_strides", "device_name", "type_name", "unsupported_device"]
+
+CPU = 1
+_DEVICES = {2: "CUDA", 3: "CUDA", 7: "Vulkan", 8: "Metal", 10: "ROCm", 11: "ROCm", 14: "oneAPI"}
+
+
+@dataclass(frozen=True)
+class Description:
+    """An array, as far as planning goes.
+
+    Parameters
+    ----------
+    kind : str
+        The library it is from: numpy, torch, jax or dlpack.
+    dtype : str
+        Its dtype's name.
+    shape : tuple of int
+        Its shape.
+    strides : tuple of int
+        Its strides, in elements.
+    """
+
+    kind: str
+    dtype: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+class Adapter(Protocol):
+    """Handles the arrays of one library.
+
+    A *buffer* is what `allocate` returns and kernels write; `finish` makes the caller's result of
+    it. Where the library's arrays can be written, a buffer is such an array.
+    """
+
+    kind: str
+
+    def key(self, x: Any) -> Hashable:
+        """Return all that a prepared call depends on, cheaply; raise for what can't be sorted."""
+
+    def regular(self, x: Any) -> Any:
+        """Return x, or a copy of its values if x's memory is not a regular grid of elements."""
+
+    def describe(self, x: Any, argument: str) -> Description:
+        """Describe a regular array or a buffer; raise TypeError for a dtype out of reach."""
+
+    def allocate(self, x: Any) -> Any:
+        """Allocate a buffer of x's shape and dtype, laid out like x where x is dense."""
+
+    def result_strides(self, x: Any) -> tuple[int, ...]:
+        """Return the strides of what `allocate` returns, without the memory."""
+
+    def lowering(self, x: Any) -> Callable[[Any], Any] | None:
+        """Return what turns arrays and buffers like x into what TVM FFI takes; None: as they are.
+
+        Nothing is copied.
+        """
+
+    def lower_read_only(self, x: Any) -> Any:
+        """Return what TVM FFI takes for an input whose lowering raised BufferError."""
+
+    def bits(self, array: Any) -> Any:
+        """Return a NumPy view of an array's or a buffer's bits, as unsigned integers."""
+
+    def finish(self, buffer: Any, x: Any) -> Any:
+        """Return the result that the caller gets for x."""
+
+    def check_out(self, out: Any, x: Any) -> bool:
+        """Raise if out can't take x's result; else tell whether a kernel may write to it."""
+
+    def copy(self, result: Any, out: Any) -> None:
+        """Copy a finished result into the caller's out."""
+
+
+def type_name(x: object) -> str:
+    """Return the name of x's type as its users write it."""
+    return f"{type(x).__module__}.{type(x).__qualname__}".removeprefix("builtins.")
+
+
+def device_name(device_type: int) -> str:
+    """Return the name of a DLPack device type."""
+    return _DEVICES.get(device_type, f"DLPack type {device_type}")
+
+
+def unsupported_device(name: str, argument: str) -> NotImplementedError:
+    """Return the error for an array that is not in the CPU's memory."""
+    return NotImplementedError(
+        f"{argument}: it is on a {name} device, and the {name} back end is not built yet; only "
+        f"arrays in CPU memory can be sorted. Move it to the CPU first."
+    )
+
+
+def dense_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the strides of a row-major array, in elements."""
+    strides = []
+    step = 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= size
+    return tuple(reversed(strides))

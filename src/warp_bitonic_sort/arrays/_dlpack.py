@@ -1,0 +1,106 @@
+"""Arrays of any other library that speaks DLPack, read and made without knowing it.
+
+Invariant: only the protocol is used: `__dlpack__`, `__dlpack_device__`, and to make a result of the
+caller's kind the `from_dlpack` of its array namespace (Array API) or of its library.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from ..dtypes import lookup
+from ._base import CPU, Description, dense_strides, device_name, type_name, unsupported_device
+
+__all__ = ["DlpackAdapter"]
+
+
+class DlpackAdapter:
+    """Handles CPU arrays; results are of the caller's kind, else `tvm_ffi.Tensor`."""
+
+    kind = "dlpack"
+
+    def key(self, x: Any) -> Hashable:
+        """Return what identifies the call: the exported tensor's dtype, shape and strides."""
+        device_type = int(x.__dlpack_device__()[0])
+        if device_type != CPU:
+            raise unsupported_device(device_name(device_type), "x")
+        seen = self._export(x)
+        return str(seen.dtype), tuple(seen.shape), tuple(seen.strides)
+
+    @staticmethod
+    def _export(x: Any) -> Any:
+        import tvm_ffi
+
+        if isinstance(x, tvm_ffi.Tensor):
+            return x
+        try:
+            return tvm_ffi.from_dlpack(x)
+        except (BufferError, TypeError):
+            # A read-only array: DLPack 1 can say so, and kernels never write their input.
+            return tvm_ffi.from_dlpack(x.__dlpack__(max_version=(1, 0)))
+
+    def regular(self, x: Any) -> Any:
+        """Return x: DLPack describes nothing but regular arrays."""
+        return x
+
+    def describe(self, x: Any, argument: str) -> Description:
+        """Describe an array or a buffer."""
+        seen = self._export(x)
+        dtype = lookup(str(seen.dtype), argument)
+        return Description(self.kind, dtype.name, tuple(seen.shape), tuple(seen.strides))
+
+    def allocate(self, x: Any) -> Any:
+        """Allocate a buffer, in row-major order."""
+        from ..jit import loader
+
+        seen = self._export(x)
+        return loader.launcher().empty(tuple(seen.shape), seen.dtype)
+
+    def result_strides(self, x: Any) -> tuple[int, ...]:
+        """Return the strides of what `allocate` returns."""
+        return dense_strides(tuple(x.shape))
+
+    def lowering(self, x: Any) -> Callable[[Any], Any] | None:
+        """Return the export."""
+        del x
+        return self._export
+
+    def lower_read_only(self, x: Any) -> Any:
+        """Return the export."""
+        return self._export(x)
+
+    def bits(self, array: Any) -> Any:
+        """Return the raw bits, as far as NumPy's DLPack goes."""
+        import numpy as np
+
+        from ._numpy import raw_bits
+
+        return raw_bits(np.from_dlpack(self._export(array)))
+
+    def finish(self, buffer: Any, x: Any) -> Any:
+        """Return the result as x's own library makes it."""
+        import tvm_ffi
+
+        if isinstance(x, tvm_ffi.Tensor):
+            return buffer
+        namespace: Any = None
+        if hasattr(x, "__array_namespace__"):
+            namespace = x.__array_namespace__()
+        if not hasattr(namespace, "from_dlpack"):
+            namespace = sys.modules.get(type(x).__module__.partition(".")[0])
+        make = getattr(namespace, "from_dlpack", None)
+        return buffer if make is None else make(buffer)
+
+    def check_out(self, out: Any, x: Any) -> bool:
+        """Refuse: the protocol does not say whether an array may be written."""
+        del x
+        raise TypeError(
+            f"out: expected a NumPy array or a torch tensor, got {type_name(out)}, which can't be "
+            f"written through DLPack; call sort without out."
+        )
+
+    def copy(self, result: Any, out: Any) -> None:
+        """Refuse: the protocol does not say whether an array may be written."""
+        self.check_out(out, result)

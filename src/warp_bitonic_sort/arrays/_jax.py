@@ -1,0 +1,98 @@
+"""JAX arrays on the CPU.
+
+Invariant: a JAX array is immutable; it is read through a NumPy view of its memory, the kernel
+writes a NumPy buffer, and that buffer is handed to JAX for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import jax
+import numpy as np
+
+from ._base import Description, dense_strides, type_name, unsupported_device
+from ._numpy import NumpyAdapter, read_only_capsule
+
+__all__ = ["JaxAdapter"]
+
+
+class JaxAdapter:
+    """Handles concrete, single-device CPU arrays; results are JAX arrays on the same device."""
+
+    kind = "jax"
+
+    def __init__(self, x: Any, argument: str) -> None:
+        self._numpy = NumpyAdapter()
+        if isinstance(x, jax.core.Tracer):
+            raise TypeError(
+                f"{argument}: it is a tracer ({type_name(x)}): sort is called inside jax.jit, vmap "
+                f"or grad, which is not supported yet; call it outside on concrete arrays, or use "
+                f"jax.numpy.sort there."
+            )
+
+    def key(self, x: Any) -> Hashable:
+        """Return all that a prepared call depends on; refuse what can't be sorted."""
+        devices = x.devices()
+        if len(devices) != 1:
+            raise ValueError(
+                f"x: expected an array on one device, got one sharded over {len(devices)}; sort "
+                f"each of x.addressable_shards."
+            )
+        (device,) = devices
+        if device.platform != "cpu":
+            raise unsupported_device({"gpu": "CUDA or ROCm"}.get(device.platform, device.platform), "x")
+        return x.dtype, x.shape, device
+
+    def regular(self, x: Any) -> Any:
+        """Return x."""
+        return x
+
+    def describe(self, x: Any, argument: str) -> Description:
+        """Describe an array or a buffer."""
+        seen = self._numpy.describe(np.asarray(x), argument)
+        return Description(self.kind, seen.dtype, seen.shape, seen.strides)
+
+    def allocate(self, x: Any) -> Any:
+        """Allocate a buffer."""
+        return np.empty(x.shape, x.dtype)
+
+    def result_strides(self, x: Any) -> tuple[int, ...]:
+        """Return the strides of what `allocate` returns."""
+        return dense_strides(x.shape)
+
+    def lowering(self, x: Any) -> Callable[[Any], Any] | None:
+        """Return what makes a JAX array or a NumPy buffer a tensor of raw bits."""
+        del x
+
+        def lower(array: Any) -> Any:
+            if isinstance(array, np.ndarray):
+                return self._numpy.bits(array)
+            return read_only_capsule(np.asarray(array))
+
+        return lower
+
+    def lower_read_only(self, x: Any) -> Any:
+        """Return what TVM FFI takes for an array."""
+        return read_only_capsule(np.asarray(x))
+
+    def bits(self, array: Any) -> Any:
+        """Return the raw bits."""
+        return self._numpy.bits(np.asarray(array))
+
+    def finish(self, buffer: Any, x: Any) -> Any:
+        """Return the result, on x's device."""
+        (device,) = x.devices()
+        enable_x64 = getattr(jax, "enable_x64", None) or jax.experimental.enable_x64
+        with enable_x64(True):  # or 64-bit values would be narrowed
+            return jax.device_put(buffer, device)
+
+    def check_out(self, out: Any, x: Any) -> bool:
+        """Refuse: JAX arrays are immutable."""
+        del out, x
+        raise TypeError("out: JAX arrays can't be written; call sort without out.")
+
+    def copy(self, result: Any, out: Any) -> None:
+        """Refuse: JAX arrays are immutable."""
+        self.check_out(out, result)

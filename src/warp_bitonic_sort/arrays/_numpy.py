@@ -1,0 +1,107 @@
+"""NumPy arrays, those of ml_dtypes included.
+
+Invariant: what DLPack cannot carry (read-only arrays, dtypes of ml_dtypes) is reinterpreted, never
+copied; only arrays that are no grid of native elements (foreign byte order, strides that split an
+element) are copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import numpy as np
+
+from ..dtypes import lookup
+from ._base import Description, type_name
+
+__all__ = ["NumpyAdapter", "raw_bits", "read_only_capsule"]
+
+_Array = np.ndarray[Any, Any]
+_WORDS = {1: np.dtype("u1"), 2: np.dtype("u2"), 4: np.dtype("u4"), 8: np.dtype("u8")}
+
+
+def raw_bits(x: _Array) -> _Array:
+    """View an array in native byte order as unsigned integers of its width."""
+    return x.view(_WORDS[x.dtype.itemsize])
+
+
+def read_only_capsule(x: _Array) -> Any:
+    """Return what TVM FFI takes for a read-only array: kernels never write their input."""
+    bits = raw_bits(x)
+    try:
+        return bits.__dlpack__(max_version=(1, 0))
+    except (TypeError, BufferError):  # NumPy < 2.1 cannot say that an array is read-only
+        return bits.copy()
+
+
+def _is_regular(x: _Array) -> bool:
+    size = x.dtype.itemsize
+    return x.dtype.isnative and not any(stride % size for stride in x.strides)
+
+
+class NumpyAdapter:
+    """Handles `numpy.ndarray` and what derives from it; results are plain `numpy.ndarray`."""
+
+    kind = "numpy"
+
+    def key(self, x: _Array) -> Hashable:
+        """Return all that a prepared call depends on."""
+        return x.dtype, x.shape, x.strides
+
+    def regular(self, x: _Array) -> _Array:
+        """Return x, or its values in native byte order and in a grid of whole elements."""
+        if x.dtype.itemsize == 0 or _is_regular(x):
+            return x
+        return x.astype(x.dtype.newbyteorder("="), order="C", copy=True)
+
+    def describe(self, x: _Array, argument: str) -> Description:
+        """Describe an array."""
+        dtype = lookup(x.dtype.name, argument)
+        size = x.dtype.itemsize
+        return Description(self.kind, dtype.name, x.shape, tuple(s // size for s in x.strides))
+
+    def allocate(self, x: _Array) -> _Array:
+        """Allocate a buffer."""
+        return np.empty_like(x, subok=False)
+
+    def result_strides(self, x: Any) -> tuple[int, ...]:
+        """Return the strides of what `allocate` returns."""
+        # Memory that is never touched costs an address range only.
+        size = x.dtype.itemsize
+        return tuple(stride // size for stride in self.allocate(x).strides)
+
+    def lowering(self, x: _Array) -> Callable[[Any], Any] | None:
+        """Return what makes x's dtype one that DLPack knows."""
+        return None if x.dtype.isbuiltin == 1 else raw_bits
+
+    def lower_read_only(self, x: _Array) -> Any:
+        """Return what TVM FFI takes for a read-only array."""
+        return read_only_capsule(x)
+
+    def bits(self, array: _Array) -> _Array:
+        """Return the raw bits."""
+        return raw_bits(array)
+
+    def finish(self, buffer: _Array, x: _Array) -> _Array:
+        """Return the result, in x's byte order."""
+        return buffer if buffer.dtype == x.dtype else buffer.astype(x.dtype)
+
+    def check_out(self, out: object, x: _Array) -> bool:
+        """Check out against x."""
+        if not isinstance(out, np.ndarray):
+            raise TypeError(f"out: expected a numpy.ndarray as x is, got {type_name(out)}.")
+        if out.dtype != x.dtype:
+            raise TypeError(f"out: expected x's dtype {x.dtype}, got {out.dtype}.")
+        if out.shape != x.shape:
+            raise ValueError(f"out: expected x's shape {x.shape}, got {out.shape}.")
+        if not out.flags.writeable:
+            raise ValueError("out: expected an array that can be written, got a read-only one.")
+        if not _is_regular(out) or not _is_regular(x):
+            return False
+        in_place = out.strides == x.strides and out.ctypes.data == x.ctypes.data
+        return in_place or not np.may_share_memory(out, x)
+
+    def copy(self, result: _Array, out: _Array) -> None:
+        """Copy a result into out."""
+        out[...] = result

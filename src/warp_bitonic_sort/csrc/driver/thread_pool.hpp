@@ -1,0 +1,160 @@
+// Spreads a range of independent items over the machine's cores.
+//
+// Invariant: the caller's thread always takes part, so a call finishes even when no other thread ever
+// runs; nothing here knows what an item is. Why not OpenMP: libgomp's pool does not survive fork(),
+// and a child of a process that has once sorted in parallel (a data loader's worker, say) would wait
+// for threads that do not exist. Here the child simply starts a pool of its own.
+#ifndef WARP_BITONIC_SORT_DRIVER_THREAD_POOL_HPP_
+#define WARP_BITONIC_SORT_DRIVER_THREAD_POOL_HPP_
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <cstdlib>
+#include <exception>
+#include <mutex>
+#include <thread>
+
+namespace warp_bitonic_sort::driver {
+
+/// The number of threads to use: OMP_NUM_THREADS, else the cores this process may run on.
+inline int thread_count() {
+  static const int count = [] {
+    if (const char* asked = std::getenv("OMP_NUM_THREADS")) {
+      const long value = std::strtol(asked, nullptr, 10);
+      if (value >= 1) return static_cast<int>(std::min(value, 1024L));
+    }
+#ifdef __linux__
+    cpu_set_t cores;
+    CPU_ZERO(&cores);
+    if (sched_getaffinity(0, sizeof cores, &cores) == 0) return std::max(CPU_COUNT(&cores), 1);
+#endif
+    return std::max(static_cast<int>(std::thread::hardware_concurrency()), 1);
+  }();
+  return count;
+}
+
+class ThreadPool {
+ public:
+  /// The process's pool; its threads start with the first call that needs them.
+  static ThreadPool& instance() {
+    static const int registered = pthread_atfork(nullptr, nullptr, [] { current() = nullptr; });
+    static_cast<void>(registered);
+    ThreadPool* pool = current().load(std::memory_order_acquire);
+    if (pool == nullptr) {
+      // Never destroyed: at exit its threads may still be waiting on it.
+      auto* made = new ThreadPool();
+      if (current().compare_exchange_strong(pool, made, std::memory_order_acq_rel)) return *made;
+      delete made;
+    }
+    return *pool;
+  }
+
+  /// Calls work(first, last) on disjoint ranges that cover 0..count, none longer than grain.
+  /// A second caller at the same time does all of its work on its own thread.
+  template <class Work>
+  void run(int64_t count, int64_t grain, const Work& work) {
+    const int64_t pieces = (count + grain - 1) / grain;
+    const int helpers = static_cast<int>(std::min<int64_t>(thread_count(), pieces)) - 1;
+    std::unique_lock<std::mutex> submitting(submit_, std::try_to_lock);
+    if (helpers < 1 || !submitting.owns_lock()) {
+      for (int64_t at = 0; at < count; at += grain) work(at, std::min(at + grain, count));
+      return;
+    }
+    Job job{&work,
+            [](const void* context, int64_t first, int64_t last) {
+              (*static_cast<const Work*>(context))(first, last);
+            },
+            count, grain};
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      start_threads(helpers);
+      job_ = &job;
+      seats_ = helpers;
+      ++generation_;
+    }
+    wake_.notify_all();
+    job.take();
+    std::unique_lock<std::mutex> lock(mutex_);
+    // Nobody may sit down any more; who has is waited for, because the job lives on this stack.
+    seats_ = 0;
+    job_ = nullptr;
+    done_.wait(lock, [this] { return seated_ == 0; });
+    if (job.error) std::rethrow_exception(job.error);
+  }
+
+ private:
+  struct Job {
+    const void* context;
+    void (*call)(const void*, int64_t, int64_t);
+    int64_t count;
+    int64_t grain;
+    std::atomic<int64_t> next{0};
+    std::atomic<bool> failed{false};
+    std::exception_ptr error{};  // the first one; read when every thread has left
+
+    void take() {
+      try {
+        while (!failed.load(std::memory_order_relaxed)) {
+          const int64_t first = next.fetch_add(grain, std::memory_order_relaxed);
+          if (first >= count) return;
+          call(context, first, std::min(first + grain, count));
+        }
+      } catch (...) {
+        if (!failed.exchange(true)) error = std::current_exception();
+      }
+    }
+  };
+
+  static std::atomic<ThreadPool*>& current() {
+    static std::atomic<ThreadPool*> pool{nullptr};
+    return pool;
+  }
+
+  // Under mutex_. A machine that refuses more threads just has fewer helpers.
+  void start_threads(int wanted) {
+    while (threads_ < wanted) {
+      try {
+        std::thread([this] { serve(); }).detach();
+      } catch (const std::exception&) {
+        return;
+      }
+      ++threads_;
+    }
+  }
+
+  void serve() {
+    uint64_t seen = 0;
+    std::unique_lock<std::mutex> lock(mutex_);
+    for (;;) {
+      wake_.wait(lock, [&] { return generation_ != seen; });
+      seen = generation_;
+      if (seats_ == 0) continue;
+      --seats_;
+      ++seated_;
+      Job* job = job_;
+      lock.unlock();
+      job->take();
+      lock.lock();
+      if (--seated_ == 0) done_.notify_one();
+    }
+  }
+
+  std::mutex submit_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::condition_variable done_;
+  Job* job_ = nullptr;
+  uint64_t generation_ = 0;
+  int threads_ = 0;
+  int seats_ = 0;
+  int seated_ = 0;
+};
+
+}  // namespace warp_bitonic_sort::driver
+
+#endif  // WARP_BITONIC_SORT_DRIVER_THREAD_POOL_HPP_

@@ -1,0 +1,71 @@
+"""The dtypes: their names, widths, and the class of their keys.
+
+Invariant: one table, the Python twin of ``csrc/include/warp_bitonic_sort/dtype.hpp``; nothing else
+in the package lists dtypes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["DTYPES", "DType", "lookup"]
+
+
+@dataclass(frozen=True)
+class DType:
+    """One dtype.
+
+    Parameters
+    ----------
+    name : str
+        NumPy's (or ml_dtypes') name for it.
+    bits : int
+        The width: 8, 16, 32 or 64.
+    codec : str
+        How a key is made of its bits, as ``key.hpp`` names it.
+    lowest, highest : int
+        The bit patterns of the least and the greatest value that is not NaN (codec floating).
+    signed : bool
+        Whether an integer has a sign (codec bits).
+    """
+
+    name: str
+    bits: int
+    codec: Literal["bits", "floating", "fnuz"]
+    lowest: int = 0
+    highest: int = 0
+    signed: bool = False
+
+
+def _floating(name: str, bits: int, highest: int) -> DType:
+    return DType(name, bits, "floating", lowest=highest | 1 << (bits - 1), highest=highest)
+
+
+DTYPES: dict[str, DType] = {
+    dtype.name: dtype
+    for dtype in (
+        DType("bool", 8, "bits"),
+        *(DType(f"uint{bits}", bits, "bits") for bits in (8, 16, 32, 64)),
+        *(DType(f"int{bits}", bits, "bits", signed=True) for bits in (8, 16, 32, 64)),
+        _floating("float16", 16, 0x7C00),
+        _floating("bfloat16", 16, 0x7F80),
+        _floating("float32", 32, 0x7F800000),
+        _floating("float64", 64, 0x7FF0000000000000),
+        _floating("float8_e4m3fn", 8, 0x7E),  # no infinity: the greatest value is 448
+        _floating("float8_e5m2", 8, 0x7C),
+        DType("float8_e4m3fnuz", 8, "fnuz"),
+        DType("float8_e5m2fnuz", 8, "fnuz"),
+    )
+}
+
+
+def lookup(name: str, argument: str) -> DType:
+    """Return the dtype of a name, or raise TypeError that names the argument."""
+    found = DTYPES.get(name)
+    if found is None:
+        raise TypeError(
+            f"{argument}: dtype {name} cannot be sorted here; convert it to one of "
+            f"{', '.join(DTYPES)}."
+        )
+    return found

@@ -1,0 +1,315 @@
+"""The cache of compiled artifacts: keys, locks, publication.
+
+Invariant: an entry is a folder that was built in private, loaded once, and then renamed into place;
+from then on it is never modified. A reader trusts an entry only if everything that the compiler saw
+is what it would see now, and if the library's bytes are those that were published.
+
+On disk, below the root::
+
+    v1/entries/<artifact>/<key>/   library.so, source.cc, manifest.json
+    v1/locks/<artifact>.lock       held by the process that builds that artifact
+    v1/staging/<unique>/           builds under way; litter only of processes that were killed
+    v1/logs/                       the whole output of builds that failed
+    v1/tools/                      what compilers answered to --version, by the binary's identity
+
+The key is a digest of the *build text* (translation unit, ninja rule, target, compiler's version,
+tvm-ffi's version for the launcher) and of every file in the compiler's own list of dependencies.
+Folders that differ between machines stand in it as tokens, so a moved installation still hits.
+
+A manifest also keeps each dependency's size, inode and times. They only spare the reading: when they
+are what they were, so are the bytes; when they are not, the file is read and its digest decides. A
+touched or copied header is therefore no reason to build again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import ninja, toolchain
+from .errors import CacheError
+from .spec import Artifact
+
+__all__ = ["Cache", "Entry", "build_text"]
+
+_LAYOUT = "v1"
+_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A published artifact."""
+
+    folder: Path
+
+    @property
+    def library(self) -> Path:
+        """The shared library."""
+        return self.folder / ninja.LIBRARY
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=20).hexdigest()
+
+
+def build_text(artifact: Artifact, compiler_version: str) -> str:
+    """Return everything but file contents that decides what an artifact's library is."""
+    parts = {
+        "schema": _SCHEMA,
+        "name": artifact.name,
+        "arch": artifact.arch,
+        "rule": ninja.rule(artifact),
+        "source": artifact.source(),
+        "compiler": compiler_version,
+    }
+    if artifact.kind == "launcher":
+        from importlib.metadata import version
+
+        parts["tvm_ffi"] = version("apache-tvm-ffi")
+    return json.dumps(parts, sort_keys=True)
+
+
+def _stamp(stat: os.stat_result) -> list[int]:
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+
+
+def _parse_depfile(text: str) -> list[str]:
+    """Return the prerequisites that a compiler's Makefile-style list names."""
+    _, _, listed = text.replace("\\\n", " ").partition(": ")
+    paths: list[str] = []
+    word = ""
+    characters = iter(listed.strip())
+    for character in characters:
+        if character == "\\":
+            following = next(characters, "")
+            # make escapes spaces and hashes with a backslash; any other backslash is itself
+            word += following if following in " #\\" else character + following
+        elif character.isspace():
+            if word:
+                paths.append(word)
+            word = ""
+        else:
+            word += character
+    return [*paths, word] if word else paths
+
+
+class _Tokens:
+    """Writes paths below known folders as ``{token}/rest``, and reads them back."""
+
+    def __init__(self, folders: Mapping[str, Path]) -> None:
+        # The longest folder first: one may lie inside another.
+        self._folders = sorted(folders.items(), key=lambda item: -len(str(item[1])))
+
+    def abstract(self, path: str) -> str:
+        for token, folder in self._folders:
+            if path.startswith(f"{folder}{os.sep}"):
+                return f"{{{token}}}{path[len(str(folder)) :]}"
+        return path
+
+    def concrete(self, path: str) -> str:
+        for token, folder in self._folders:
+            if path.startswith(f"{{{token}}}"):
+                return f"{folder}{path[len(token) + 2 :]}"
+        return path
+
+
+class Cache:
+    """One cache folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._base = root / _LAYOUT
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def find(self, artifact: Artifact, text: str) -> Entry | None:
+        """Return the entry of an artifact that is what building it now would make, or None."""
+        folder = self._base / "entries" / artifact.name
+        try:
+            names = sorted(os.listdir(folder))
+        except OSError:
+            return None
+        tokens = _Tokens(toolchain.include_dirs(artifact))
+        wanted = _digest(text.encode())
+        for name in names:
+            entry = Entry(folder / name)
+            manifest = _read_json(entry.folder / "manifest.json")
+            if manifest is not None and _holds(entry, manifest, wanted, tokens):
+                return entry
+        return None
+
+    def recall(self, identity: str) -> str | None:
+        """Return what was remembered for an identity, or None."""
+        manifest = _read_json(self._tool_file(identity))
+        if manifest is None or manifest.get("identity") != identity:
+            return None
+        value = manifest.get("value")
+        return value if isinstance(value, str) else None
+
+    # -- writing ------------------------------------------------------------------------------
+
+    def remember(self, identity: str, value: str) -> None:
+        """Keep a tool's answer; it is valid for as long as the tool's identity stays the same.
+
+        A cache that cannot be written may still hold the entry that is wanted, so that is no error.
+        """
+        file = self._tool_file(identity)
+        with contextlib.suppress(OSError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            _write_json(file, {"identity": identity, "value": value})
+
+    @contextlib.contextmanager
+    def locked(self, artifacts: list[Artifact]) -> Iterator[None]:
+        """Hold the locks of several artifacts; the kernel releases them when the holder dies."""
+        import filelock
+
+        folder = self._base / "locks"
+        with contextlib.ExitStack() as stack:
+            with self._writing():
+                folder.mkdir(parents=True, exist_ok=True)
+            # Always in the same order: two builds that share an artifact can't wait for each other.
+            for name in sorted({artifact.name for artifact in artifacts}):
+                with self._writing():
+                    stack.enter_context(filelock.FileLock(folder / f"{name}.lock"))
+            yield
+
+    @contextlib.contextmanager
+    def staging(self, files: Mapping[str, str]) -> Iterator[Path]:
+        """Make a private folder of these files on the cache's own file system, for a while."""
+        with self._writing():
+            parent = self._base / "staging"
+            parent.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
+        try:
+            with self._writing():
+                for name, text in files.items():
+                    (folder / name).parent.mkdir(exist_ok=True)
+                    (folder / name).write_text(text, encoding="utf-8")
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def publish(self, artifact: Artifact, text: str, staged: Path, seconds: float) -> Entry:
+        """Complete a staged and already loaded build with its manifest and rename it into place."""
+        tokens = _Tokens(toolchain.include_dirs(artifact))
+        listed = _parse_depfile((staged / ninja.DEPFILE).read_text(encoding="utf-8"))
+        dependencies: dict[str, list[Any]] = {}
+        for path in listed:
+            # The translation unit is in the build text; its own folder is about to move.
+            if not path.endswith(f"{artifact.name}/{ninja.SOURCE}"):
+                # Where the path is relative, it is relative to the folder that ninja ran in.
+                absolute = os.path.normpath(staged.parent / path)
+                stat = os.stat(absolute)  # noqa: PTH116 - hundreds of files: Path costs
+                dependencies[tokens.abstract(absolute)] = [_file_digest(absolute), *_stamp(stat)]
+        wanted = _digest(text.encode())
+        library = (staged / ninja.LIBRARY).read_bytes()
+        key = _digest(
+            json.dumps([wanted, sorted((p, d[0]) for p, d in dependencies.items())]).encode()
+        )
+        with self._writing():
+            _write_json(
+                staged / "manifest.json",
+                {
+                    "schema": _SCHEMA,
+                    "name": artifact.name,
+                    "arch": artifact.arch,
+                    "build": wanted,
+                    "text": json.loads(text),
+                    "library": _digest(library),
+                    "dependencies": dependencies,
+                    "seconds": round(seconds, 3),
+                    "created": int(time.time()),
+                },
+            )
+            (staged / ninja.DEPFILE).unlink()
+            folder = self._base / "entries" / artifact.name
+            folder.mkdir(parents=True, exist_ok=True)
+            entry = Entry(folder / key)
+            try:
+                staged.rename(entry.folder)
+            except OSError:
+                # Only under a lock that does not lock (some network file systems): somebody else
+                # published the same content first, or what lies there is damaged.
+                if self.find(artifact, text) is None:
+                    shutil.rmtree(entry.folder, ignore_errors=True)
+                    staged.rename(entry.folder)
+        return entry
+
+    def keep_log(self, name: str, log: str) -> Path:
+        """Keep the whole output of a failed build and return the file."""
+        with self._writing():
+            folder = self._base / "logs"
+            folder.mkdir(parents=True, exist_ok=True)
+            stamp = time.strftime("%Y%m%d-%H%M%S")
+            file = folder / f"{name}-{stamp}-{os.getpid()}.log"
+            file.write_text(log, encoding="utf-8")
+        return file
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _tool_file(self, identity: str) -> Path:
+        return self._base / "tools" / f"{_digest(identity.encode())}.json"
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn a failure to write into the one error that says where and what would help."""
+        try:
+            yield
+        except OSError as error:
+            raise CacheError(
+                f"the cache folder {self.root} cannot be written: "
+                f"{error.strerror or error} ({error.filename or self.root}). "
+                f"Set WARP_SORT_CACHE_DIR to a folder that this user can write."
+            ) from error
+
+
+def _file_digest(path: str) -> str:
+    with open(path, "rb") as file:  # noqa: PTH123 - hundreds of files: Path costs
+        return _digest(file.read())
+
+
+def _holds(entry: Entry, manifest: Mapping[str, Any], wanted: str, tokens: _Tokens) -> bool:
+    """Tell whether an entry is complete, undamaged, and made of what is there now."""
+    dependencies = manifest.get("dependencies")
+    if manifest.get("build") != wanted or not isinstance(dependencies, dict):
+        return False
+    try:
+        if _file_digest(str(entry.library)) != manifest.get("library"):
+            return False
+        for path, (digest, *stamp) in dependencies.items():
+            real = tokens.concrete(path)
+            if _stamp(os.stat(real)) != stamp and _file_digest(real) != digest:  # noqa: PTH116
+                return False
+    except (OSError, TypeError, ValueError):
+        return False
+    return True
+
+
+def _read_json(file: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _write_json(file: Path, value: Mapping[str, Any]) -> None:
+    """Write a file so that a reader sees all of it or none."""
+    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=".", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            json.dump(value, stream)
+        os.replace(name, file)  # noqa: PTH105
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)  # noqa: PTH108
+        raise

@@ -1,0 +1,20 @@
+"""What can go wrong between a specification and an open kernel.
+
+Invariant: every message says what happened, to which artifact, and what would help.
+"""
+
+from __future__ import annotations
+
+__all__ = ["BuildError", "CacheError", "ToolError"]
+
+
+class BuildError(RuntimeError):
+    """A kernel could not be built or opened."""
+
+
+class ToolError(BuildError):
+    """A tool that the build needs (compiler, ninja) is missing or does not run."""
+
+
+class CacheError(BuildError):
+    """The cache folder cannot be used."""

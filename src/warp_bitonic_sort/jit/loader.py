@@ -1,0 +1,165 @@
+"""The launcher and the kernels that this process holds open.
+
+Invariant: `open_kernel` answers from a dict once a kernel is open; before that it takes the cache's
+entry, or builds the kernel and, in the same ninja run, the launcher if that is missing too. Nothing
+is published before it was loaded.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from . import ninja, settings, toolchain
+from .cache import Cache, build_text
+from .errors import BuildError
+from .spec import LAUNCHER, Artifact, CpuKernel
+
+__all__ = ["launcher", "open_kernel", "open_kernels"]
+
+_opened: dict[tuple[CpuKernel, str], Callable[..., None]] = {}
+_launcher: Any = None
+_guard = threading.Lock()
+
+
+def open_kernels() -> list[str]:
+    """Return the names of the kernels that this process holds open."""
+    return sorted({kernel.name for kernel, _ in list(_opened)})
+
+
+def open_kernel(kernel: CpuKernel, dtype: str) -> Callable[..., None]:
+    """Open a kernel for a dtype, building it first if the cache does not have it.
+
+    Parameters
+    ----------
+    kernel : CpuKernel
+        The specialization.
+    dtype : str
+        The dtype whose order it is to sort by, as ``dtype.hpp`` names it.
+
+    Returns
+    -------
+    callable
+        ``call(x, out, axis, descending, nan_last)``: sorts x along axis into out.
+
+    Raises
+    ------
+    ToolError
+        No compiler or no ninja, and the cache does not have the kernel.
+    BuildError
+        The compiler failed, or the library it made does not load.
+    CacheError
+        The cache folder cannot be written.
+    """
+    function = _opened.get((kernel, dtype))
+    if function is None:
+        launcher, path = _libraries(kernel)
+        function = launcher.open_cpu_kernel(str(path), dtype)
+        _opened[kernel, dtype] = function
+    return function
+
+
+def launcher() -> Any:
+    """Return the launcher module, building it first if the cache does not have it."""
+    return _libraries(None)[0]
+
+
+def _libraries(kernel: CpuKernel | None) -> tuple[Any, Path | None]:
+    """Return the loaded launcher and the kernel's library, building what is missing."""
+    wanted: list[Artifact] = [] if _launcher is not None else [LAUNCHER]
+    if kernel is not None:
+        wanted.append(kernel)
+    if not wanted:
+        return _launcher, None
+    cache = Cache(settings.cache_dir())
+    compiler = toolchain.find_compiler()
+    version = cache.recall(compiler.identity())
+    if version is None:
+        version = compiler.version()
+        cache.remember(compiler.identity(), version)
+    texts = {artifact.name: build_text(artifact, version) for artifact in wanted}
+    found = _find(cache, wanted, texts)
+    if None in found.values():
+        missing = [artifact for artifact in wanted if found[artifact.name] is None]
+        with cache.locked(missing):
+            # Whoever held the lock before may have built what is missing here.
+            found.update(_find(cache, missing, texts))
+            missing = [artifact for artifact in missing if found[artifact.name] is None]
+            if missing:
+                found.update(_build(cache, compiler, missing, texts, found.get(LAUNCHER.name)))
+    return _load_launcher(found.get(LAUNCHER.name)), found.get(kernel.name) if kernel else None
+
+
+def _find(cache: Cache, artifacts: list[Artifact], texts: dict[str, str]) -> dict[str, Path | None]:
+    found: dict[str, Path | None] = {}
+    for artifact in artifacts:
+        entry = cache.find(artifact, texts[artifact.name])
+        found[artifact.name] = None if entry is None else entry.library
+    return found
+
+
+def _build(
+    cache: Cache,
+    compiler: toolchain.Compiler,
+    missing: list[Artifact],
+    texts: dict[str, str],
+    launcher_path: Path | None,
+) -> dict[str, Path | None]:
+    """Build in a staging folder, load from there, then publish; return the libraries."""
+    program = toolchain.find_ninja()
+    start = time.monotonic()
+    files = {f"{artifact.name}/{ninja.SOURCE}": artifact.source() for artifact in missing}
+    files["build.ninja"] = ninja.text(missing, compiler)
+    if _launcher is None:
+        # Importing tvm_ffi takes as long as a compiler does where torch is installed: do both.
+        threading.Thread(target=importlib.import_module, args=("tvm_ffi",), daemon=True).start()
+    with cache.staging(files) as folder:
+        failure = ninja.build(folder, missing, program)
+        if failure is not None:
+            names = ", ".join(artifact.name for artifact in missing)
+            log = cache.keep_log(missing[-1].name, failure.log)
+            line, hint = ninja.first_error(failure.log)
+            raise BuildError(
+                f"compiling {names} failed (exit status {failure.status}) with "
+                f"{' '.join(compiler.command)} ({compiler.why}).\n"
+                f"Whole log: {log}\n"
+                f"First error: {line}\n"
+                f"Hint: {hint}."
+            )
+        seconds = time.monotonic() - start
+        for artifact in missing:
+            library = folder / artifact.name / ninja.LIBRARY
+            if artifact is LAUNCHER:
+                launcher_path = library
+                _load_launcher(library)
+            else:
+                # Loads it and checks its ABI. The library stays loaded wherever its file goes, and
+                # opening it from its final place later finds it by its inode.
+                _load_launcher(launcher_path).describe_cpu_kernel(str(library))
+        return {
+            artifact.name: cache.publish(
+                artifact, texts[artifact.name], folder / artifact.name, seconds
+            ).library
+            for artifact in missing
+        }
+
+
+def _load_launcher(path: Path | None) -> Any:
+    """Load the launcher once for this process; tvm_ffi is imported here and nowhere earlier."""
+    global _launcher
+    with _guard:
+        if _launcher is None:
+            import tvm_ffi
+
+            try:
+                _launcher = tvm_ffi.load_module(str(path))
+            except RuntimeError as error:
+                raise BuildError(
+                    f"the launcher {path} was built but does not load: {error}. "
+                    f"Remove the folder {settings.cache_dir()} and try again."
+                ) from error
+        return _launcher

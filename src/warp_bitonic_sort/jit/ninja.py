@@ -1,0 +1,207 @@
+"""The text of build.ninja, running it, what a person sees meanwhile, and what went wrong.
+
+Invariant: the statement that is hashed into an artifact's key is the statement that ninja runs; what
+differs between machines (folders, the compiler's command) stands in variables above it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import settings, toolchain
+from .errors import BuildError
+from .spec import Artifact
+
+__all__ = ["Failure", "build", "first_error", "rule", "text"]
+
+SOURCE, LIBRARY, DEPFILE = "source.cc", "library.so", "source.d"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A build that failed: ninja's whole output and its exit status."""
+
+    log: str
+    status: int
+
+
+def rule(artifact: Artifact) -> str:
+    """Return the ninja rule that compiles an artifact; this text is part of its key."""
+    # Headers that are not ours come as system headers: nobody here can mend their warnings.
+    includes = " ".join(
+        f"{'-isystem ' if token == 'tvm_ffi_include' else '-I'}${token}"
+        for token in toolchain.include_dirs(artifact)
+    )
+    words = ["$cxx", *toolchain.compile_flags(artifact), includes, "-MD -MF $depfile $in -o $out"]
+    words += toolchain.libraries(artifact)
+    return f"rule {artifact.kind}_{_identifier(artifact.arch)}\n  command = {' '.join(words)}\n"
+
+
+def _identifier(text: str) -> str:
+    return re.sub(r"\W", "_", text)
+
+
+def _escaped(path: Path | str) -> str:
+    """Escape a value for ninja, and for the shell where the value needs it."""
+    return shlex.quote(str(path)).replace("$", "$$")
+
+
+def _build_path(path: str) -> str:
+    return path.replace("$", "$$").replace(" ", "$ ").replace(":", "$:")
+
+
+def text(artifacts: Sequence[Artifact], compiler: toolchain.Compiler) -> str:
+    """Return the build.ninja that makes every artifact, each in the folder of its own name."""
+    folders: dict[str, Path] = {}
+    for artifact in artifacts:
+        folders.update(toolchain.include_dirs(artifact))
+    lines = [f"cxx = {shlex.join(compiler.command).replace('$', '$$')}"]
+    lines += [f"{token} = {_escaped(folder)}" for token, folder in folders.items()]
+    rules = {rule(artifact) for artifact in artifacts}
+    statements = []
+    for artifact in artifacts:
+        folder = _build_path(artifact.name)
+        name = rule(artifact).split()[1]
+        statements.append(
+            f"build {folder}/{LIBRARY}: {name} {folder}/{SOURCE}\n"
+            f"  depfile = {folder}/{DEPFILE}\n"
+        )
+    return "\n".join(["ninja_required_version = 1.8", *lines, "", *sorted(rules), *statements])
+
+
+class _Progress:
+    """Tells a person at a terminal what is being compiled, once a build takes over a second."""
+
+    _DELAY, _PERIOD = 1.0, 0.2
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = ", ".join(names)
+        self._done = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> _Progress:
+        if not settings.verbose() and sys.stderr is not None and sys.stderr.isatty():
+            self._thread = threading.Thread(target=self._show, daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _show(self) -> None:
+        start = time.monotonic()
+        if self._done.wait(self._DELAY):
+            return
+        while True:
+            seconds = int(time.monotonic() - start)
+            self._write(f"\rwarp_bitonic_sort: compiling {self._names} ({seconds} s)\x1b[K")
+            if self._done.wait(self._PERIOD):
+                self._write("\r\x1b[K")
+                return
+
+    @staticmethod
+    def _write(line: str) -> None:
+        # A terminal that went away must not fail the build.
+        try:
+            sys.stderr.write(line)
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            pass
+
+
+def build(folder: Path, artifacts: Sequence[Artifact], program: Path) -> Failure | None:
+    """Run ninja in a folder that holds build.ninja; return None when everything was made."""
+    command = [str(program), "-C", str(folder), "-k", "1"]
+    jobs = settings.max_jobs()
+    if jobs is not None:
+        command += ["-j", str(jobs)]
+    shown = settings.verbose()
+    if shown:
+        command.append("-v")
+    environment = {**os.environ, "LC_ALL": "C", "NINJA_STATUS": "[%f/%t] ", "TERM": "dumb"}
+    with _Progress([artifact.name for artifact in artifacts]):
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                env=environment,
+                check=False,
+            )
+        except OSError as error:
+            raise BuildError(
+                f"ninja ({program}) does not run: {error}. Reinstall it with: "
+                f"pip install --force-reinstall ninja"
+            ) from error
+    if shown:
+        sys.stderr.write(done.stdout)
+        sys.stderr.flush()
+    if done.returncode != 0:
+        return Failure(done.stdout, done.returncode)
+    return None
+
+
+_ERROR = re.compile(r"^(?P<line>.*(?:\bfatal error|\berror)\s*:.*)$", re.MULTILINE)
+_HINTS: tuple[tuple[str, str], ...] = (
+    (
+        r"unrecognized (?:command[- ]line option|argument).*-std=c\+\+17|invalid value 'c\+\+17'",
+        "the compiler is too old: it needs C++17 (g++ 11 or clang++ 14, or newer); set CXX",
+    ),
+    (
+        r"unrecognized command[- ]line option .*-m|unknown argument: '-m",
+        "the compiler does not know this CPU's instructions; set CXX to a newer one, or "
+        "WARP_SORT_CPU_ARCH to a lesser target",
+    ),
+    (r"No space left on device", "the disk is full; free room or set WARP_SORT_CACHE_DIR"),
+    (
+        r"Killed|out of memory|Cannot allocate memory|virtual memory exhausted",
+        "the compiler ran out of memory; set MAX_JOBS=1",
+    ),
+    (
+        r"fatal error: (?:tvm/|dlpack/)",
+        "apache-tvm-ffi's headers are missing; reinstall it: "
+        "pip install --force-reinstall apache-tvm-ffi",
+    ),
+    (
+        r"fatal error: (?:warp_bitonic_sort/|tvm_api)",
+        "the package's own sources are missing; reinstall warp-bitonic-sort",
+    ),
+    (
+        r"fatal error: .*(?:No such file|file not found)",
+        "a system header is missing; install the C++ standard library's development files "
+        "(Debian and Ubuntu: apt install g++)",
+    ),
+    (
+        r"cannot find -l|ld: |collect2|linker command failed",
+        "linking failed; the compiler's binutils or runtime libraries are incomplete",
+    ),
+)
+
+
+def first_error(log: str) -> tuple[str, str]:
+    """Return the first error in a build's output, and a hint at its cause."""
+    found = _ERROR.search(log)
+    if found is not None:
+        line = found["line"].strip()
+    else:
+        said = [line for line in log.splitlines() if line.strip() and not line.startswith("ninja:")]
+        line = next((text for text in said if "FAILED" not in text and "$" not in text), "")
+        line = line.strip() or (said[0].strip() if said else "the build printed nothing")
+    for pattern, hint in _HINTS:
+        if re.search(pattern, log):
+            return line, hint
+    return line, "see the log for the whole output; WARP_SORT_JIT_VERBOSE=1 shows the commands"

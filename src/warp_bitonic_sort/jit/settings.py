@@ -1,0 +1,51 @@
+"""The environment variables, each read in exactly one place.
+
+Invariant: nothing is read at import, so a test or a notebook may set a variable at any time before
+the call that it is meant for.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .errors import BuildError
+
+__all__ = ["cache_dir", "cpu_arch", "cxx", "max_jobs", "verbose"]
+
+_FALSE = {"", "0", "false", "no", "off"}
+
+
+def cache_dir() -> Path:
+    """Return the user's cache folder: ``WARP_SORT_CACHE_DIR``, else one below ``~/.cache``."""
+    chosen = os.environ.get("WARP_SORT_CACHE_DIR")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    base = os.environ.get("XDG_CACHE_HOME")
+    root = Path(base) if base else Path(os.path.expanduser("~")) / ".cache"  # noqa: PTH111
+    return root.absolute() / "warp_bitonic_sort" / "jit"
+
+
+def verbose() -> bool:
+    """Tell whether ``WARP_SORT_JIT_VERBOSE`` asks for the commands and the compiler's output."""
+    return os.environ.get("WARP_SORT_JIT_VERBOSE", "").strip().lower() not in _FALSE
+
+
+def max_jobs() -> int | None:
+    """Return ``MAX_JOBS``, the most compilers to run at once; None leaves it to ninja."""
+    text = os.environ.get("MAX_JOBS", "").strip()
+    if not text:
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise BuildError(f"MAX_JOBS: expected a whole number of at least 1, got {text!r}.")
+    return int(text)
+
+
+def cxx() -> str | None:
+    """Return ``CXX``, the C++ compiler that the user asks for, or None."""
+    return os.environ.get("CXX", "").strip() or None
+
+
+def cpu_arch() -> str | None:
+    """Return ``WARP_SORT_CPU_ARCH``, the CPU target to build for instead of this machine's."""
+    return os.environ.get("WARP_SORT_CPU_ARCH", "").strip() or None

@@ -1,0 +1,110 @@
+"""What can be built: a specification, its name, and the text of its translation unit.
+
+Invariant: pure. A specification is a value; its name and its text depend on nothing else, so that
+equal specifications share one cache entry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+__all__ = ["LAUNCHER", "Access", "Artifact", "CpuKernel", "Launcher"]
+
+Access = Literal["rows", "columns", "any"]
+
+
+class Artifact(Protocol):
+    """One thing that the build makes: a translation unit and the library that comes of it."""
+
+    @property
+    def name(self) -> str:
+        """The name of its folder in the cache; letters, digits and underscores."""
+
+    @property
+    def kind(self) -> Literal["cpu_kernel", "launcher"]:
+        """Which of the toolchain's recipes builds it."""
+
+    @property
+    def arch(self) -> str:
+        """The target it is built for."""
+
+    def source(self) -> str:
+        """Return the translation unit."""
+
+
+@dataclass(frozen=True)
+class CpuKernel:
+    """A sorting kernel for the CPU.
+
+    Parameters
+    ----------
+    codec : str
+        The class of its keys, as ``key.hpp`` names it: bits, floating or fnuz.
+    bits : int
+        The width of a key: 8, 16, 32 or 64.
+    capacity : int
+        The row length that it is unrolled for, held in registers; 0 for a kernel that takes any
+        length and sorts in an L1 tile.
+    access : str
+        What it may assume of the strides: ``rows`` and ``columns`` for register kernels, ``any``.
+    arch : str
+        The target, one of `toolchain.CPU_ARCHS`.
+    """
+
+    codec: Literal["bits", "floating", "fnuz"]
+    bits: int
+    capacity: int
+    access: Access
+    arch: str
+
+    @property
+    def kind(self) -> Literal["cpu_kernel"]:
+        """Which of the toolchain's recipes builds it."""
+        return "cpu_kernel"
+
+    @property
+    def layout(self) -> str:
+        """Where the positions of a row live while it is sorted."""
+        return f"registers{self.capacity}" if self.capacity else "tile"
+
+    @property
+    def name(self) -> str:
+        """The name of its folder in the cache."""
+        arch = self.arch.replace("-", "_")
+        return f"sort_cpu_{self.codec}{self.bits}_{self.layout}_{self.access}_{arch}"
+
+    def source(self) -> str:
+        """Return the translation unit: one macro of ``cpu_kernel.hpp``."""
+        if self.capacity:
+            call = (
+                f'WARP_BITONIC_SORT_CPU_REGISTERS("{self.name}", '
+                f"{self.codec}, {self.bits}, {self.capacity}, {self.access})"
+            )
+        else:
+            call = f'WARP_BITONIC_SORT_CPU_TILE("{self.name}", {self.codec}, {self.bits})'
+        return f"#include <warp_bitonic_sort/cpu_kernel.hpp>\n\n{call}\n"
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """The library through which Python and C++ call the kernels; one for a machine."""
+
+    arch: str = "host"
+
+    @property
+    def kind(self) -> Literal["launcher"]:
+        """Which of the toolchain's recipes builds it."""
+        return "launcher"
+
+    @property
+    def name(self) -> str:
+        """The name of its folder in the cache."""
+        return "launcher"
+
+    def source(self) -> str:
+        """Return the translation unit: the package's own ``tvm_api.cc``."""
+        return "#include <tvm_api.cc>\n"
+
+
+LAUNCHER = Launcher()

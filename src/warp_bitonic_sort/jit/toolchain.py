@@ -1,0 +1,218 @@
+"""The tools: where the compiler and ninja are, what they call themselves, and what they are told.
+
+Invariant: looking for a tool runs nothing; only `Compiler.version` runs the compiler, once for each
+binary, and its answer is remembered in the cache (`cache.Cache.remember`).
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import settings
+from .errors import ToolError
+from .spec import Artifact
+
+__all__ = [
+    "CPU_ARCHS",
+    "INCLUDE_DIR",
+    "Compiler",
+    "compile_flags",
+    "cpu_arch",
+    "find_compiler",
+    "find_ninja",
+    "include_dirs",
+]
+
+_CSRC = Path(__file__).resolve().parent.parent / "csrc"
+INCLUDE_DIR = _CSRC / "include"
+
+# Explicit features, not -march=native: the same text means the same machine code on every machine
+# that shares a cache, and compilers older than the x86-64-v3 names understand it.
+CPU_ARCHS: dict[str, tuple[str, ...]] = {
+    "x86-64": (),
+    "x86-64-avx2": ("-mavx2", "-mbmi2"),
+    "x86-64-avx512": ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"),
+    "aarch64": (),
+    "generic": (),
+}
+_AVX2 = {"avx2", "bmi2"}
+_AVX512 = {"avx512f", "avx512bw", "avx512vl", "avx512dq"}
+
+_COMMON = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-shared")
+_KERNEL = ("-O3", "-fno-exceptions", "-fno-rtti")
+# The launcher is glue: what it costs a call is in the FFI, and -O1 compiles in two thirds of the time.
+_LAUNCHER = ("-O1", "-pthread")
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """A C++ compiler.
+
+    Parameters
+    ----------
+    command : tuple of str
+        The command that runs it; more than one word where ``CXX`` has, as in ``ccache g++``.
+    path : Path
+        The program behind the command's last word that names one, links resolved.
+    why : str
+        How it was found.
+    """
+
+    command: tuple[str, ...]
+    path: Path
+    why: str
+
+    def identity(self) -> str:
+        """Return what tells this binary from another without running it."""
+        stat = self.path.stat()
+        return (
+            f"{shlex.join(self.command)}|{self.path}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ino}"
+        )
+
+    def version(self) -> str:
+        """Run the compiler and return the whole text of ``--version``."""
+        try:
+            done = subprocess.run(
+                [*self.command, "--version"],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                env=_plain_environment(),
+                check=False,
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise ToolError(
+                f"the C++ compiler {shlex.join(self.command)!r} ({self.why}) does not run: {error}. "
+                f"Set CXX to a compiler that does."
+            ) from error
+        if done.returncode != 0 or not done.stdout.strip():
+            raise ToolError(
+                f"the C++ compiler {shlex.join(self.command)!r} ({self.why}) does not answer "
+                f"--version (exit status {done.returncode}): "
+                f"{(done.stderr or done.stdout).strip()[:300] or 'it printed nothing'}. "
+                f"Set CXX to a C++ compiler (g++ 11 or clang++ 14, or newer)."
+            )
+        return done.stdout.strip()
+
+
+def _plain_environment() -> dict[str, str]:
+    # Messages are parsed and versions are hashed, so they must not depend on the user's language.
+    return {**os.environ, "LC_ALL": "C"}
+
+
+def find_compiler() -> Compiler:
+    """Find the C++ compiler: ``CXX`` if set, else c++, g++ or clang++ on the PATH."""
+    asked = settings.cxx()
+    if asked is not None:
+        words = shlex.split(asked)
+        resolved = [found for word in words if (found := shutil.which(word))]
+        if not words or shutil.which(words[0]) is None:
+            raise ToolError(
+                f"CXX: {asked!r} is not a program on the PATH. "
+                f"Set CXX to a C++ compiler (g++ 11 or clang++ 14, or newer), or unset it."
+            )
+        return Compiler(tuple(words), Path(resolved[-1]).resolve(), f"CXX={asked}")
+    for name in ("c++", "g++", "clang++"):
+        found = shutil.which(name)
+        if found is not None:
+            return Compiler((found,), Path(found).resolve(), f"{name} on the PATH")
+    raise ToolError(
+        "no C++ compiler: kernels are compiled on first use, and neither c++, g++ nor clang++ is on "
+        "the PATH. Install one (Debian and Ubuntu: apt install g++; Fedora: dnf install gcc-c++; "
+        "conda: conda install cxx-compiler), or set CXX to the one to use."
+    )
+
+
+def find_ninja() -> Path:
+    """Find ninja: the ``ninja`` package's own program, else one on the PATH."""
+    try:
+        import ninja
+    except ImportError:
+        pass
+    else:
+        packaged = Path(ninja.BIN_DIR) / "ninja"
+        if packaged.exists():
+            return packaged
+    found = shutil.which("ninja")
+    if found is not None:
+        return Path(found)
+    raise ToolError("no ninja: it runs the compiler. Install it with: pip install ninja")
+
+
+@functools.cache
+def _native_cpu_arch() -> str:
+    machine = platform.machine().lower()
+    if machine in ("aarch64", "arm64"):
+        return "aarch64"
+    if machine not in ("x86_64", "amd64"):
+        return "generic"
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return "x86-64"
+    line = next((line for line in text.splitlines() if line.startswith("flags")), "")
+    flags = set(line.partition(":")[2].split())
+    if flags >= _AVX512 | _AVX2:
+        return "x86-64-avx512"
+    return "x86-64-avx2" if flags >= _AVX2 else "x86-64"
+
+
+def cpu_arch() -> str:
+    """Return the CPU target to build for: ``WARP_SORT_CPU_ARCH``, else this machine's."""
+    asked = settings.cpu_arch()
+    native = _native_cpu_arch()
+    if asked is None or asked == "native":
+        return native
+    known = list(CPU_ARCHS)
+    if asked not in known:
+        raise ToolError(
+            f"WARP_SORT_CPU_ARCH: expected one of {', '.join(known)} or native, got {asked!r}."
+        )
+    levels = ["x86-64", "x86-64-avx2", "x86-64-avx512"]
+    runs = levels[: levels.index(native) + 1] if native in levels else [native, "generic"]
+    if asked not in [*runs, "generic"]:
+        raise ToolError(
+            f"WARP_SORT_CPU_ARCH: this machine ({native}) cannot run kernels built for {asked!r}; "
+            f"it runs {', '.join(runs)}."
+        )
+    return asked
+
+
+def include_dirs(artifact: Artifact) -> dict[str, Path]:
+    """Return the include folders of an artifact by the token that stands for each in its key."""
+    folders = {"package_include": INCLUDE_DIR}
+    if artifact.kind == "launcher":
+        folders["csrc"] = _CSRC
+        folders["tvm_ffi_include"] = _tvm_ffi_include()
+    return folders
+
+
+@functools.cache
+def _tvm_ffi_include() -> Path:
+    # Importing tvm_ffi takes a while (it imports torch where that is installed), and the compiler
+    # need not wait for it.
+    spec = importlib.util.find_spec("tvm_ffi")
+    if spec is None or spec.origin is None:
+        raise ToolError("no apache-tvm-ffi: it calls the kernels. pip install apache-tvm-ffi")
+    return Path(spec.origin).parent / "include"
+
+
+def compile_flags(artifact: Artifact) -> tuple[str, ...]:
+    """Return the compiler's flags for an artifact, include folders left out."""
+    if artifact.kind == "launcher":
+        return (*_COMMON, *_LAUNCHER)
+    return (*_COMMON, *_KERNEL, *CPU_ARCHS[artifact.arch])
+
+
+def libraries(artifact: Artifact) -> tuple[str, ...]:
+    """Return what an artifact is linked with."""
+    # Symbols of libtvm_ffi are found in the process that loads the launcher: it is loaded by it.
+    return ("-ldl",) if artifact.kind == "launcher" else ()

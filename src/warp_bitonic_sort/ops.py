@@ -1,0 +1,415 @@
+"""The operations: rules for arguments, then plan -> kernel -> launch.
+
+Invariant: every argument is checked before anything is allocated or written. A call that was made
+once for a dtype, shape and layout is *prepared*: the next one is a dict look-up, an allocation and a
+launch, and touches no file, lock or subprocess.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Hashable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from . import arrays, framework
+from .arrays import Adapter, Description
+from .dtypes import DType, lookup
+from .jit import loader, toolchain
+from .plan import Plan, plan_sort
+
+__all__ = ["Explanation", "explain", "sort", "warp_bitonic_sort"]
+
+Nan = Literal["largest", "last"]
+
+# Enough for any program's shapes; forgetting them all costs one planning each.
+_MOST_PREPARED = 4096
+
+
+@dataclass(frozen=True)
+class _Request:
+    """The validated arguments of a sort but for the arrays."""
+
+    axis: int
+    descending: bool
+    nan_last: bool
+
+
+class _Prepared:
+    """A planned call with its kernel open: all that is left is to allocate and launch."""
+
+    __slots__ = ("_adapter", "_dtype", "_kernel", "_lower", "_plan", "_request")
+
+    def __init__(self, adapter: Adapter, x: Any, plan: Plan, dtype: DType, request: _Request):
+        self._adapter = adapter
+        self._plan = plan
+        self._dtype = dtype
+        self._request = request
+        self._lower = adapter.lowering(x)
+        self._kernel = (
+            None if plan.kernel is None else loader.open_kernel(plan.kernel, dtype.name)
+        )
+
+    def __call__(self, x: Any, buffer: Any) -> Any:
+        request = self._request
+        if self._kernel is None:
+            self._without_kernel(x, buffer)
+        else:
+            lower = self._lower
+            source, target = (x, buffer) if lower is None else (lower(x), lower(buffer))
+            try:
+                self._kernel(
+                    source, target, request.axis, request.descending, request.nan_last
+                )
+            except BufferError:
+                source = self._adapter.lower_read_only(x)
+                self._kernel(
+                    source, target, request.axis, request.descending, request.nan_last
+                )
+        return buffer
+
+    def _without_kernel(self, x: Any, buffer: Any) -> None:
+        request = self._request
+        source, target = self._adapter.bits(x), self._adapter.bits(buffer)
+        if self._plan.route == "copy":
+            target[...] = source
+        else:
+            framework.sort_into(
+                source, target, self._dtype, request.axis, request.descending, request.nan_last
+            )
+
+
+_prepared: dict[Hashable, _Prepared] = {}
+
+
+def sort(
+    x: Any,
+    /,
+    *,
+    axis: int = -1,
+    descending: bool = False,
+    stable: bool = False,
+    nan: Nan = "largest",
+    out: Any = None,
+    dim: int | None = None,
+) -> Any:
+    """Sort an array along an axis.
+
+    Parameters
+    ----------
+    x : array
+        A NumPy array, a PyTorch CPU tensor, a JAX CPU array, or any other CPU array with
+        ``__dlpack__``, of bool, int8 to int64, uint8 to uint64, float16, bfloat16, float32, float64
+        or float8 (e4m3fn, e5m2, e4m3fnuz, e5m2fnuz). Any shape, strides and alignment; it may be
+        read-only and is never written.
+    axis : int, default -1
+        The axis to sort along. A 0-d array counts as one row of one element.
+    descending : bool, default False
+        Whether the largest value comes first.
+    stable : bool, default False
+        Accepted for the sake of code written for other libraries. Values that compare equal are
+        the same bits, but for -0.0 and 0.0: these are always ordered, -0.0 before 0.0 (after it
+        when descending), so a values-only result is the same whether stable or not.
+    nan : {"largest", "last"}, default "largest"
+        Where NaNs of either sign go: they count as the largest value (last ascending, first
+        descending), or come last in either direction. Their bits survive.
+    out : array, optional
+        Where the result goes: an array of x's kind, shape and dtype that can be written, with any
+        strides. It may be x.
+    dim : int, optional
+        Another name for axis.
+
+    Returns
+    -------
+    array
+        The sorted values, an array of x's kind: a permutation of each row, bit for bit. It is `out`
+        where that was given.
+
+    Raises
+    ------
+    TypeError
+        An argument of the wrong type, or a dtype that cannot be sorted.
+    ValueError
+        An axis out of range, an unknown `nan`, an out of another shape.
+    NotImplementedError
+        x is on a device whose back end is not built yet.
+    RuntimeError
+        The kernel could not be built; the message ends with the first error and a hint.
+
+    Notes
+    -----
+    Rows of up to 16384 elements are sorted by bitonic networks [1]_, many rows at once; longer ones
+    by np.sort on keys that make the same promises. `explain` says which.
+
+    .. [1] K. E. Batcher, "Sorting networks and their applications", AFIPS 1968.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from warp_bitonic_sort import sort
+    >>> sort(np.array([[3.0, 1.0, 2.0], [1.0, float("nan"), 0.0]]), descending=True)
+    array([[ 3.,  2.,  1.],
+           [nan,  1.,  0.]])
+    """
+    adapter = arrays.adapter_of(x)
+    # `type` is part of it because 1 == True == 1.0, and only the first is an axis.
+    key = (adapter.kind, adapter.key(x), axis, type(axis), descending, stable, nan, dim)
+    try:
+        prepared = _prepared.get(key)
+    except TypeError:  # something unhashable, which validation will name
+        prepared = None
+    if prepared is not None and out is None:
+        return adapter.finish(prepared(x, adapter.allocate(x)), x)
+    request = _validated(axis, dim, descending, stable, nan)
+    if out is None:
+        return _sorted(adapter, x, request, key)
+    direct = adapter.check_out(out, x)
+    if direct:
+        _prepare(adapter, adapter.regular(x), out, request)(x, out)
+    else:
+        adapter.copy(_sorted(adapter, x, request, None), out)
+    return out
+
+
+def warp_bitonic_sort(x: Any, is_descending: bool = True) -> Any:
+    """Sort the last axis of an array, largest first unless told otherwise.
+
+    The historical entry of this package; `sort` does the same and more.
+
+    Parameters
+    ----------
+    x : array
+        As for `sort`.
+    is_descending : bool, default True
+        Whether the largest value comes first.
+
+    Returns
+    -------
+    array
+        The sorted values, an array of x's kind.
+
+    Raises
+    ------
+    TypeError, ValueError, NotImplementedError, RuntimeError
+        As `sort` does.
+    """
+    if type(is_descending) is not bool:
+        raise TypeError(_expected_bool("is_descending", is_descending))
+    return sort(x, descending=is_descending)
+
+
+def _sorted(adapter: Adapter, x: Any, request: _Request, key: Hashable) -> Any:
+    regular = adapter.regular(x)
+    buffer = adapter.allocate(regular)
+    prepared = _prepare(adapter, regular, buffer, request)
+    if regular is x and key is not None:
+        if len(_prepared) >= _MOST_PREPARED:
+            _prepared.clear()
+        _prepared[key] = prepared
+    return adapter.finish(prepared(regular, buffer), x)
+
+
+def _prepare(adapter: Adapter, x: Any, buffer: Any, request: _Request) -> _Prepared:
+    seen = adapter.describe(x, "x")
+    plan, axis = _planned(seen, adapter.describe(buffer, "out").strides, request.axis)
+    dtype = lookup(seen.dtype, "x")
+    settled = _Request(axis, request.descending, request.nan_last)
+    return _Prepared(adapter, x, plan, dtype, settled)
+
+
+def _planned(seen: Description, out_strides: Sequence[int], axis: int) -> tuple[Plan, int]:
+    shape, x_strides = seen.shape, seen.strides
+    rank = max(len(shape), 1)
+    if not -rank <= axis < rank:
+        raise ValueError(
+            f"axis: expected {-rank} to {rank - 1} for an array of shape {shape}, got {axis}."
+        )
+    if not shape:
+        shape, x_strides, out_strides = (1,), (1,), (1,)
+    axis %= rank
+    dtype = lookup(seen.dtype, "x")
+    return plan_sort(dtype, shape, x_strides, out_strides, axis, toolchain.cpu_arch()), axis
+
+
+def _expected_bool(name: str, value: object) -> str:
+    return f"{name}: expected True or False, got {value!r} ({arrays.type_name(value)})."
+
+
+def _validated(axis: Any, dim: Any, descending: Any, stable: Any, nan: Any) -> _Request:
+    named = "axis"
+    if dim is not None:
+        if axis != -1 and axis != dim:
+            raise TypeError(f"dim: it is another name for axis; got axis={axis!r} and dim={dim!r}.")
+        named, axis = "dim", dim
+    try:
+        if isinstance(axis, bool):
+            raise TypeError
+        axis = operator.index(axis)
+    except TypeError:
+        raise TypeError(
+            f"{named}: expected an integer, got {axis!r} ({arrays.type_name(axis)})."
+        ) from None
+    for name, value in (("descending", descending), ("stable", stable)):
+        if type(value).__name__ not in ("bool", "bool_"):
+            raise TypeError(_expected_bool(name, value))
+    if not isinstance(nan, str) or nan not in ("largest", "last"):
+        raise ValueError(f'nan: expected "largest" or "last", got {nan!r}.')
+    return _Request(axis, bool(descending), nan == "last")
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Which kernel a call would get, and why.
+
+    Parameters
+    ----------
+    operation : str
+        The operation: sort.
+    backend : str
+        Where it would run: cpu.
+    route : str
+        ``kernel``, ``framework`` (NumPy sorts the keys) or ``copy`` (nothing to sort).
+    kernel : str or None
+        The name of the kernel, which is its folder in the cache.
+    layout : str or None
+        Where the positions of a row live: ``registersN``, or ``tile``.
+    access : str or None
+        How elements are reached: ``rows``, ``columns`` or ``any``.
+    codec : str or None
+        How keys are made of the dtype's bits: ``bits``, ``floating`` or ``fnuz``.
+    arch : str
+        The CPU target.
+    dtype : str
+        The dtype.
+    shape : tuple of int
+        The shape.
+    axis : int
+        The axis, not negative.
+    length : int
+        Elements in a row.
+    rows : int
+        Rows in the batch.
+    open : bool
+        Whether this process holds the kernel open already, so that a call would not even look for
+        it in the cache.
+    reason : str
+        Why.
+    """
+
+    operation: str
+    backend: str
+    route: str
+    kernel: str | None
+    layout: str | None
+    access: str | None
+    codec: str | None
+    arch: str
+    dtype: str
+    shape: tuple[int, ...]
+    axis: int
+    length: int
+    rows: int
+    open: bool
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the explanation as plain data."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        lines = [
+            f"sort {self.rows} rows of {self.length} {self.dtype} "
+            f"(shape {self.shape}, axis {self.axis}) on {self.backend} ({self.arch})"
+        ]
+        if self.kernel is not None:
+            state = "open in this process" if self.open else "not open in this process yet"
+            lines.append(f"  kernel: {self.kernel} ({state})")
+            lines.append(f"  layout: {self.layout}, access: {self.access}, keys: {self.codec}")
+        else:
+            lines.append(f"  no kernel: {self.route}")
+        lines.append(f"  why: {self.reason}")
+        return "\n".join(lines)
+
+
+def explain(
+    x_or_shape: Any,
+    /,
+    *,
+    dtype: str | None = None,
+    axis: int = -1,
+    descending: bool = False,
+    stable: bool = False,
+    nan: Nan = "largest",
+    dim: int | None = None,
+) -> Explanation:
+    """Say which kernel `sort` would use for a call, and why; nothing is compiled or sorted.
+
+    Parameters
+    ----------
+    x_or_shape : array or tuple of int
+        The array, or the shape of a row-major one.
+    dtype : str, optional
+        The dtype for a shape; float32 if not given. An array has its own.
+    axis, descending, stable, nan, dim
+        As for `sort`.
+
+    Returns
+    -------
+    Explanation
+        The answer as data; ``str()`` of it is text for people.
+
+    Raises
+    ------
+    TypeError, ValueError, NotImplementedError
+        As `sort` does for the same arguments.
+
+    Examples
+    --------
+    >>> from warp_bitonic_sort import explain
+    >>> explain((1000, 9)).layout
+    'registers9'
+    """
+    request = _validated(axis, dim, descending, stable, nan)
+    if isinstance(x_or_shape, (tuple, list)):
+        seen = _described_shape(x_or_shape, dtype)
+        out_strides: Sequence[int] = seen.strides
+    else:
+        if dtype is not None:
+            raise TypeError(f"dtype: an array has its own; got dtype={dtype!r} beside an array.")
+        adapter: Adapter = arrays.adapter_of(x_or_shape, "x_or_shape")
+        adapter.key(x_or_shape)
+        x = adapter.regular(x_or_shape)
+        seen = adapter.describe(x, "x_or_shape")
+        out_strides = adapter.result_strides(x)
+    plan, settled = _planned(seen, out_strides, request.axis)
+    kernel = plan.kernel
+    return Explanation(
+        operation="sort",
+        backend="cpu",
+        route=plan.route,
+        kernel=None if kernel is None else kernel.name,
+        layout=None if kernel is None else kernel.layout,
+        access=None if kernel is None else kernel.access,
+        codec=None if kernel is None else kernel.codec,
+        arch=toolchain.cpu_arch(),
+        dtype=seen.dtype,
+        shape=seen.shape,
+        axis=settled,
+        length=plan.length,
+        rows=plan.rows,
+        open=kernel is not None and kernel.name in loader.open_kernels(),
+        reason=plan.reason,
+    )
+
+
+def _described_shape(shape: Sequence[Any], dtype: str | None) -> Description:
+    try:
+        sizes = tuple(operator.index(size) for size in shape)
+    except TypeError:
+        raise TypeError(f"x_or_shape: expected whole numbers in a shape, got {shape!r}.") from None
+    if any(size < 0 for size in sizes):
+        raise ValueError(f"x_or_shape: expected sizes of at least 0, got {shape!r}.")
+    name = lookup("float32" if dtype is None else str(dtype), "dtype").name
+    return Description("shape", name, sizes, arrays.dense_strides(sizes))
+
+
