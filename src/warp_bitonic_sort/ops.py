@@ -1,8 +1,8 @@
 """The operations: rules for arguments, then plan -> kernel -> launch.
 
 Invariant: every argument is checked before anything is allocated or written. A call that was made
-once for a dtype, shape and layout is *prepared*: the next one is a dict look-up, an allocation and a
-launch, and touches no file, lock or subprocess.
+once for a dtype, shape and layout is *prepared*: the next one is a dict look-up, an allocation and
+a launch, and touches no file, lock or subprocess.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ class _Prepared:
 
     __slots__ = ("_adapter", "_dtype", "_kernel", "_lower", "_plan", "_request")
 
-    def __init__(self, adapter: Adapter, x: Any, plan: Plan, dtype: DType, request: _Request):
+    def __init__(
+        self, adapter: Adapter, x: Any, plan: Plan, dtype: DType, request: _Request
+    ) -> None:
         self._adapter = adapter
         self._plan = plan
         self._dtype = dtype
         self._request = request
         self._lower = adapter.lowering(x)
-        self._kernel = (
-            None if plan.kernel is None else loader.open_kernel(plan.kernel, dtype.name)
-        )
+        self._kernel = None if plan.kernel is None else loader.open_kernel(plan.kernel, dtype.name)
 
     def __call__(self, x: Any, buffer: Any) -> Any:
         request = self._request
@@ -58,14 +58,10 @@ class _Prepared:
             lower = self._lower
             source, target = (x, buffer) if lower is None else (lower(x), lower(buffer))
             try:
-                self._kernel(
-                    source, target, request.axis, request.descending, request.nan_last
-                )
+                self._kernel(source, target, request.axis, request.descending, request.nan_last)
             except BufferError:
                 source = self._adapter.lower_read_only(x)
-                self._kernel(
-                    source, target, request.axis, request.descending, request.nan_last
-                )
+                self._kernel(source, target, request.axis, request.descending, request.nan_last)
         return buffer
 
     def _without_kernel(self, x: Any, buffer: Any) -> None:
@@ -411,5 +407,3 @@ def _described_shape(shape: Sequence[Any], dtype: str | None) -> Description:
         raise ValueError(f"x_or_shape: expected sizes of at least 0, got {shape!r}.")
     name = lookup("float32" if dtype is None else str(dtype), "dtype").name
     return Description("shape", name, sizes, arrays.dense_strides(sizes))
-
-

@@ -32,8 +32,8 @@ class Plan:
     Parameters
     ----------
     route : str
-        ``kernel``: a kernel of this package; ``framework``: NumPy sorts the keys; ``copy``: there is
-        nothing to sort.
+        ``kernel``: a kernel of this package; ``framework``: NumPy sorts the keys; ``copy``: there
+        is nothing to sort.
     kernel : CpuKernel or None
         The specialization, for route ``kernel``.
     length : int

@@ -9,7 +9,15 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-__all__ = ["CPU", "Adapter", "Description", "dense_strides", "device_name", "type_name", "unsupported_device"]
+__all__ = [
+    "CPU",
+    "Adapter",
+    "Description",
+    "dense_strides",
+    "device_name",
+    "type_name",
+    "unsupported_device",
+]
 
 CPU = 1
 _DEVICES = {2: "CUDA", 3: "CUDA", 7: "Vulkan", 8: "Metal", 10: "ROCm", 11: "ROCm", 14: "oneAPI"}

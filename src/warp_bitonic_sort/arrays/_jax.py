@@ -42,7 +42,8 @@ class JaxAdapter:
             )
         (device,) = devices
         if device.platform != "cpu":
-            raise unsupported_device({"gpu": "CUDA or ROCm"}.get(device.platform, device.platform), "x")
+            name = "CUDA or ROCm" if device.platform == "gpu" else device.platform
+            raise unsupported_device(name, "x")
         return x.dtype, x.shape, device
 
     def regular(self, x: Any) -> Any:

@@ -45,7 +45,9 @@ class TorchAdapter:
 
     def _strides(self, x: Any) -> tuple[int, ...]:
         if x.layout is not torch.strided:
-            raise TypeError(f"x: expected a dense tensor, got layout {x.layout}; x.to_dense() would do.")
+            raise TypeError(
+                f"x: expected a dense tensor, got layout {x.layout}; x.to_dense() would do."
+            )
         if x.device.type != "cpu":
             name = "ROCm" if x.device.type == "cuda" and torch.version.hip else x.device.type
             raise unsupported_device("CUDA" if name == "cuda" else name, "x")

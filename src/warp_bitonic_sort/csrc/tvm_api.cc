@@ -44,23 +44,41 @@ std::string dtype_text(DLDataType dtype) { return std::string(ffi::DLDataTypeToS
 DLDataType dl_dtype(const wbs::dtype_info& info) {
   uint8_t code = kDLUInt;
   switch (info.id) {
-    case wbs::dtype::bool_: code = kDLBool; break;
+    case wbs::dtype::bool_:
+      code = kDLBool;
+      break;
     case wbs::dtype::int8:
     case wbs::dtype::int16:
     case wbs::dtype::int32:
-    case wbs::dtype::int64: code = kDLInt; break;
+    case wbs::dtype::int64:
+      code = kDLInt;
+      break;
     case wbs::dtype::uint8:
     case wbs::dtype::uint16:
     case wbs::dtype::uint32:
-    case wbs::dtype::uint64: code = kDLUInt; break;
+    case wbs::dtype::uint64:
+      code = kDLUInt;
+      break;
     case wbs::dtype::float16:
     case wbs::dtype::float32:
-    case wbs::dtype::float64: code = kDLFloat; break;
-    case wbs::dtype::bfloat16: code = kDLBfloat; break;
-    case wbs::dtype::float8_e4m3fn: code = kDLFloat8_e4m3fn; break;
-    case wbs::dtype::float8_e5m2: code = kDLFloat8_e5m2; break;
-    case wbs::dtype::float8_e4m3fnuz: code = kDLFloat8_e4m3fnuz; break;
-    case wbs::dtype::float8_e5m2fnuz: code = kDLFloat8_e5m2fnuz; break;
+    case wbs::dtype::float64:
+      code = kDLFloat;
+      break;
+    case wbs::dtype::bfloat16:
+      code = kDLBfloat;
+      break;
+    case wbs::dtype::float8_e4m3fn:
+      code = kDLFloat8_e4m3fn;
+      break;
+    case wbs::dtype::float8_e5m2:
+      code = kDLFloat8_e5m2;
+      break;
+    case wbs::dtype::float8_e4m3fnuz:
+      code = kDLFloat8_e4m3fnuz;
+      break;
+    case wbs::dtype::float8_e5m2fnuz:
+      code = kDLFloat8_e5m2fnuz;
+      break;
   }
   return DLDataType{code, static_cast<uint8_t>(info.bits), 1};
 }
@@ -108,7 +126,7 @@ struct Span {
   int64_t high = 0;
 };
 
-Span span_of(const std::vector<Dim>& dims, int64_t Dim::*stride, int64_t width) {
+Span span_of(const std::vector<Dim>& dims, int64_t Dim::* stride, int64_t width) {
   Span span{0, width};
   for (const Dim& dim : dims) {
     (dim.*stride < 0 ? span.low : span.high) += (dim.size - 1) * (dim.*stride);
@@ -156,8 +174,8 @@ class OpenKernel {
   OpenKernel(const std::string& path, const wbs::dtype_info& info) : kernel_(path), info_(info) {
     if (kernel_.info().key_bytes * 8 != static_cast<uint32_t>(info.bits)) {
       TVM_FFI_THROW(ValueError) << "dtype: " << info.name << " has " << info.bits
-                                << " bits, and the kernel " << kernel_.info().name << " sorts keys of "
-                                << kernel_.info().key_bytes * 8;
+                                << " bits, and the kernel " << kernel_.info().name
+                                << " sorts keys of " << kernel_.info().key_bytes * 8;
     }
   }
 
@@ -221,25 +239,28 @@ class OpenKernel {
           return dim.size == 1 || dim.x == dim.out;
         });
     if (!in_place) {
-      TVM_FFI_THROW(ValueError) << "out: it overlaps x in memory without being x itself; pass x, or "
-                                   "memory of its own";
+      TVM_FFI_THROW(ValueError)
+          << "out: it overlaps x in memory without being x itself; pass x, or "
+             "memory of its own";
     }
   }
 
   void check_access(const wbs_sort_args& args, int64_t width) const {
     const wbs_kernel& kernel = kernel_.info();
-    if (kernel.access == WBS_ACCESS_ROWS && (args.src_stride != width || args.dst_stride != width)) {
+    if (kernel.access == WBS_ACCESS_ROWS &&
+        (args.src_stride != width || args.dst_stride != width)) {
       TVM_FFI_THROW(ValueError) << "x: the kernel " << kernel.name
                                 << " needs rows whose elements are neighbours in x and out; got "
                                    "strides of "
                                 << args.src_stride / width << " and " << args.dst_stride / width;
     }
     const int32_t last = args.batch_dims - 1;
-    if (kernel.access == WBS_ACCESS_COLUMNS &&
-        (last < 0 || args.src_batch_stride[last] != width || args.dst_batch_stride[last] != width)) {
-      TVM_FFI_THROW(ValueError) << "x: the kernel " << kernel.name
-                                << " needs rows that are neighbours in x and out (a batch dimension "
-                                   "of stride 1 in both)";
+    if (kernel.access == WBS_ACCESS_COLUMNS && (last < 0 || args.src_batch_stride[last] != width ||
+                                                args.dst_batch_stride[last] != width)) {
+      TVM_FFI_THROW(ValueError)
+          << "x: the kernel " << kernel.name
+          << " needs rows that are neighbours in x and out (a batch dimension "
+             "of stride 1 in both)";
     }
   }
 
@@ -293,16 +314,15 @@ ffi::Function open_cpu_kernel(const ffi::String& path, const ffi::String& dtype)
       "warp_bitonic_sort.sort_rows");
 }
 
-ffi::String describe_cpu_kernel(const ffi::String& path) {
-  return CpuKernel(path).info().name;
-}
+ffi::String describe_cpu_kernel(const ffi::String& path) { return CpuKernel(path).info().name; }
 
 // Memory for results of array libraries that this package knows nothing of.
 struct CpuAllocator {
   void AllocData(DLTensor* tensor) {
     const size_t bytes = (ffi::GetDataSize(*tensor) + 63) / 64 * 64;
     tensor->data = std::aligned_alloc(64, std::max<size_t>(bytes, 64));
-    if (tensor->data == nullptr) TVM_FFI_THROW(MemoryError) << "cannot allocate " << bytes << " bytes";
+    if (tensor->data == nullptr)
+      TVM_FFI_THROW(MemoryError) << "cannot allocate " << bytes << " bytes";
   }
   void FreeData(DLTensor* tensor) { std::free(tensor->data); }
 };

@@ -12,13 +12,14 @@ On disk, below the root::
     v1/logs/                       the whole output of builds that failed
     v1/tools/                      what compilers answered to --version, by the binary's identity
 
-The key is a digest of the *build text* (translation unit, ninja rule, target, compiler's version,
-tvm-ffi's version for the launcher) and of every file in the compiler's own list of dependencies.
-Folders that differ between machines stand in it as tokens, so a moved installation still hits.
+The key is a digest of the *build text* (translation unit, ninja rule, target, the compiler's
+version, tvm-ffi's version for the launcher) and of every file in the compiler's own list of
+dependencies. Folders that differ between machines stand in it as tokens, so a moved installation
+still hits.
 
-A manifest also keeps each dependency's size, inode and times. They only spare the reading: when they
-are what they were, so are the bytes; when they are not, the file is read and its digest decides. A
-touched or copied header is therefore no reason to build again.
+A manifest also keeps each dependency's size, inode and times. They only spare the reading: when
+they are what they were, so are the bytes; when they are not, the file is read and its digest
+decides. A touched or copied header is therefore no reason to build again.
 """
 
 from __future__ import annotations
@@ -135,7 +136,7 @@ class Cache:
         """Return the entry of an artifact that is what building it now would make, or None."""
         folder = self._base / "entries" / artifact.name
         try:
-            names = sorted(os.listdir(folder))
+            names = sorted(os.listdir(folder))  # noqa: PTH208 - every millisecond of a start counts
         except OSError:
             return None
         tokens = _Tokens(toolchain.include_dirs(artifact))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from .cache import Cache, build_text
 from .errors import BuildError
 from .spec import LAUNCHER, Artifact, CpuKernel
 
-__all__ = ["launcher", "open_kernel", "open_kernels"]
+__all__ = ["build", "launcher", "open_kernel", "open_kernels"]
 
 _opened: dict[tuple[CpuKernel, str], Callable[..., None]] = {}
 _launcher: Any = None
@@ -57,24 +57,29 @@ def open_kernel(kernel: CpuKernel, dtype: str) -> Callable[..., None]:
     """
     function = _opened.get((kernel, dtype))
     if function is None:
-        launcher, path = _libraries(kernel)
-        function = launcher.open_cpu_kernel(str(path), dtype)
+        path = _ensure([kernel])[kernel.name]
+        function = _load_launcher(None).open_cpu_kernel(str(path), dtype)
         _opened[kernel, dtype] = function
     return function
 
 
 def launcher() -> Any:
     """Return the launcher module, building it first if the cache does not have it."""
-    return _libraries(None)[0]
+    _ensure([])
+    return _load_launcher(None)
 
 
-def _libraries(kernel: CpuKernel | None) -> tuple[Any, Path | None]:
-    """Return the loaded launcher and the kernel's library, building what is missing."""
+def build(kernels: Iterable[CpuKernel]) -> None:
+    """Put kernels into the cache, compiling in one ninja run what it does not have yet."""
+    _ensure(list(dict.fromkeys(kernels)))
+
+
+def _ensure(kernels: Sequence[CpuKernel]) -> dict[str, Path]:
+    """Load the launcher and return each kernel's library, building what is missing."""
     wanted: list[Artifact] = [] if _launcher is not None else [LAUNCHER]
-    if kernel is not None:
-        wanted.append(kernel)
+    wanted += kernels
     if not wanted:
-        return _launcher, None
+        return {}
     cache = Cache(settings.cache_dir())
     compiler = toolchain.find_compiler()
     version = cache.recall(compiler.identity())
@@ -83,23 +88,22 @@ def _libraries(kernel: CpuKernel | None) -> tuple[Any, Path | None]:
         cache.remember(compiler.identity(), version)
     texts = {artifact.name: build_text(artifact, version) for artifact in wanted}
     found = _find(cache, wanted, texts)
-    if None in found.values():
-        missing = [artifact for artifact in wanted if found[artifact.name] is None]
+    missing = [artifact for artifact in wanted if artifact.name not in found]
+    if missing:
         with cache.locked(missing):
-            # Whoever held the lock before may have built what is missing here.
+            # Whoever held the locks before may have built what is missing here.
             found.update(_find(cache, missing, texts))
-            missing = [artifact for artifact in missing if found[artifact.name] is None]
+            missing = [artifact for artifact in missing if artifact.name not in found]
             if missing:
                 found.update(_build(cache, compiler, missing, texts, found.get(LAUNCHER.name)))
-    return _load_launcher(found.get(LAUNCHER.name)), found.get(kernel.name) if kernel else None
-
-
-def _find(cache: Cache, artifacts: list[Artifact], texts: dict[str, str]) -> dict[str, Path | None]:
-    found: dict[str, Path | None] = {}
-    for artifact in artifacts:
-        entry = cache.find(artifact, texts[artifact.name])
-        found[artifact.name] = None if entry is None else entry.library
+    if _launcher is None:
+        _load_launcher(found[LAUNCHER.name])
     return found
+
+
+def _find(cache: Cache, artifacts: list[Artifact], texts: dict[str, str]) -> dict[str, Path]:
+    entries = {artifact.name: cache.find(artifact, texts[artifact.name]) for artifact in artifacts}
+    return {name: entry.library for name, entry in entries.items() if entry is not None}
 
 
 def _build(
@@ -108,7 +112,7 @@ def _build(
     missing: list[Artifact],
     texts: dict[str, str],
     launcher_path: Path | None,
-) -> dict[str, Path | None]:
+) -> dict[str, Path]:
     """Build in a staging folder, load from there, then publish; return the libraries."""
     program = toolchain.find_ninja()
     start = time.monotonic()
@@ -149,7 +153,7 @@ def _build(
 
 
 def _load_launcher(path: Path | None) -> Any:
-    """Load the launcher once for this process; tvm_ffi is imported here and nowhere earlier."""
+    """Return this process's launcher, loaded from path by the first call."""
     global _launcher
     with _guard:
         if _launcher is None:

@@ -1,7 +1,7 @@
 """The text of build.ninja, running it, what a person sees meanwhile, and what went wrong.
 
-Invariant: the statement that is hashed into an artifact's key is the statement that ninja runs; what
-differs between machines (folders, the compiler's command) stands in variables above it.
+Invariant: the rule that is hashed into an artifact's key is the rule that ninja runs; what differs
+between machines (folders, the compiler's command) stands in variables above it.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def rule(artifact: Artifact) -> str:
     """Return the ninja rule that compiles an artifact; this text is part of its key."""
     # Headers that are not ours come as system headers: nobody here can mend their warnings.
     includes = " ".join(
-        f"{'-isystem ' if token == 'tvm_ffi_include' else '-I'}${token}"
-        for token in toolchain.include_dirs(artifact)
+        f"{'-isystem ' if name == 'tvm_ffi_include' else '-I'}${name}"
+        for name in toolchain.include_dirs(artifact)
     )
     words = ["$cxx", *toolchain.compile_flags(artifact), includes, "-MD -MF $depfile $in -o $out"]
     words += toolchain.libraries(artifact)
@@ -72,8 +72,7 @@ def text(artifacts: Sequence[Artifact], compiler: toolchain.Compiler) -> str:
         folder = _build_path(artifact.name)
         name = rule(artifact).split()[1]
         statements.append(
-            f"build {folder}/{LIBRARY}: {name} {folder}/{SOURCE}\n"
-            f"  depfile = {folder}/{DEPFILE}\n"
+            f"build {folder}/{LIBRARY}: {name} {folder}/{SOURCE}\n  depfile = {folder}/{DEPFILE}\n"
         )
     return "\n".join(["ninja_required_version = 1.8", *lines, "", *sorted(rules), *statements])
 

@@ -1,9 +1,9 @@
 // Spreads a range of independent items over the machine's cores.
 //
-// Invariant: the caller's thread always takes part, so a call finishes even when no other thread ever
-// runs; nothing here knows what an item is. Why not OpenMP: libgomp's pool does not survive fork(),
-// and a child of a process that has once sorted in parallel (a data loader's worker, say) would wait
-// for threads that do not exist. Here the child simply starts a pool of its own.
+// Invariant: the caller's thread always takes part, so a call finishes even when no other thread
+// ever runs; nothing here knows what an item is. Why not OpenMP: libgomp's pool does not survive
+// fork(), and a child of a process that has once sorted in parallel (a data loader's worker, say)
+// would wait for threads that do not exist. Here the child simply starts a pool of its own.
 #ifndef WARP_BITONIC_SORT_DRIVER_THREAD_POOL_HPP_
 #define WARP_BITONIC_SORT_DRIVER_THREAD_POOL_HPP_
 

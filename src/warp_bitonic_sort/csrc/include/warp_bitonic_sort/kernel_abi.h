@@ -1,9 +1,9 @@
 /*
  * The one boundary between a compiled CPU kernel and whoever runs it.
  *
- * Invariant: plain C, no other header than <stdint.h>; a kernel library knows nothing of Python, TVM,
- * threads or files, and its caller knows nothing of sorting. Every kernel library exports exactly one
- * symbol, `warp_bitonic_sort_kernel`.
+ * Invariant: plain C, no other header than <stdint.h>; a kernel library knows nothing of Python,
+ * TVM, threads or files, and its caller knows nothing of sorting. Every kernel library exports
+ * exactly one symbol, `warp_bitonic_sort_kernel`.
  */
 #ifndef WARP_BITONIC_SORT_KERNEL_ABI_H_
 #define WARP_BITONIC_SORT_KERNEL_ABI_H_
@@ -28,9 +28,10 @@ extern "C" {
 #endif
 
 /*
- * A batch of rows. Row r (0 <= r < product of batch_shape) is found by writing r in the mixed radix of
- * batch_shape, last dimension fastest. Strides are in bytes and may be zero or negative (dst's may not
- * make two elements overlap). dst may be src when the strides agree; no other overlap is allowed.
+ * A batch of rows. Row r (0 <= r < product of batch_shape) is found by writing r in the mixed radix
+ * of batch_shape, last dimension fastest. Strides are in bytes and may be zero or negative (dst's
+ * may not make two elements overlap). dst may be src when the strides agree; no other overlap is
+ * allowed.
  */
 typedef struct wbs_sort_args {
   const void* src;
@@ -42,7 +43,8 @@ typedef struct wbs_sort_args {
   int64_t batch_shape[WBS_MAX_BATCH_DIMS];
   int64_t src_batch_stride[WBS_MAX_BATCH_DIMS];
   int64_t dst_batch_stride[WBS_MAX_BATCH_DIMS];
-  /* The order, as key.hpp's order_constants() gives it: code = (folded bits ^ key_xor) + key_add. */
+  /* The order, as key.hpp's order_constants() gives it: code = (folded bits ^ key_xor) + key_add.
+   */
   uint64_t key_xor;
   uint64_t key_add;
 } wbs_sort_args;
@@ -57,7 +59,8 @@ typedef struct wbs_kernel {
   const char* name; /* the specialization, for people */
   /* Bytes of scratch, aligned to 64, that run() needs for rows of this length; may be 0. */
   int64_t (*scratch_bytes)(int64_t length);
-  /* Sorts rows first <= r < last. Threads may run disjoint ranges at once, each with its own scratch. */
+  /* Sorts rows first <= r < last. Threads may run disjoint ranges at once, each with its own
+   * scratch. */
   void (*run)(const wbs_sort_args* args, int64_t first, int64_t last, void* scratch);
 } wbs_kernel;
 
