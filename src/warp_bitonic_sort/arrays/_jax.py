@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from ._base import Description, dense_strides, type_name, unsupported_device
-from ._numpy import NumpyAdapter, read_only_capsule
+from ._numpy import NumpyAdapter, read_only_tensor
 
 __all__ = ["JaxAdapter"]
 
@@ -70,13 +70,13 @@ class JaxAdapter:
         def lower(array: Any) -> Any:
             if isinstance(array, np.ndarray):
                 return self._numpy.bits(array)
-            return read_only_capsule(np.asarray(array))
+            return read_only_tensor(np.asarray(array))
 
         return lower
 
     def lower_read_only(self, x: Any) -> Any:
         """Return what TVM FFI takes for an array."""
-        return read_only_capsule(np.asarray(x))
+        return read_only_tensor(np.asarray(x))
 
     def bits(self, array: Any) -> Any:
         """Return the raw bits."""

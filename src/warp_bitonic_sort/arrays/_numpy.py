@@ -15,7 +15,7 @@ import numpy as np
 from ..dtypes import lookup
 from ._base import Description, type_name
 
-__all__ = ["NumpyAdapter", "raw_bits", "read_only_capsule"]
+__all__ = ["NumpyAdapter", "raw_bits", "read_only_tensor"]
 
 _Array = np.ndarray[Any, Any]
 _WORDS = {1: np.dtype("u1"), 2: np.dtype("u2"), 4: np.dtype("u4"), 8: np.dtype("u8")}
@@ -26,11 +26,13 @@ def raw_bits(x: _Array) -> _Array:
     return x.view(_WORDS[x.dtype.itemsize])
 
 
-def read_only_capsule(x: _Array) -> Any:
+def read_only_tensor(x: _Array) -> Any:
     """Return what TVM FFI takes for a read-only array: kernels never write their input."""
+    import tvm_ffi
+
     bits = raw_bits(x)
     try:
-        return bits.__dlpack__(max_version=(1, 0))
+        return tvm_ffi.from_dlpack(bits.__dlpack__(max_version=(1, 0)))
     except (TypeError, BufferError):  # NumPy < 2.1 cannot say that an array is read-only
         return bits.copy()
 
@@ -77,7 +79,7 @@ class NumpyAdapter:
 
     def lower_read_only(self, x: _Array) -> Any:
         """Return what TVM FFI takes for a read-only array."""
-        return read_only_capsule(x)
+        return read_only_tensor(x)
 
     def bits(self, array: _Array) -> _Array:
         """Return the raw bits."""

@@ -1,0 +1,51 @@
+"""One cache for the whole run, filled by one ninja run with the kernels that most tests need."""
+
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+hypothesis.settings.register_profile("default", deadline=None, max_examples=200)
+hypothesis.settings.load_profile("default")
+
+
+def pytest_configure(config):
+    # A developer may keep a cache between runs by naming one; otherwise every run starts cold.
+    if "WARP_SORT_CACHE_DIR" not in os.environ:
+        import tempfile
+
+        config.stash[_CACHE] = tempfile.TemporaryDirectory(prefix="warp-sort-tests-")
+        os.environ["WARP_SORT_CACHE_DIR"] = config.stash[_CACHE].name
+
+
+_CACHE = pytest.StashKey()
+
+
+@pytest.fixture(scope="session")
+def kernels():
+    """Build every register kernel and every tile kernel of this machine, all cores at once."""
+    from warp_bitonic_sort.dtypes import DTYPES
+    from warp_bitonic_sort.jit import loader, toolchain
+    from warp_bitonic_sort.jit.spec import CpuKernel
+    from warp_bitonic_sort.plan import MAX_REGISTER_LENGTH
+
+    arch = toolchain.cpu_arch()
+    keys = sorted({(dtype.codec, dtype.bits) for dtype in DTYPES.values()})
+    wanted = [CpuKernel(codec, bits, 0, "any", arch) for codec, bits in keys]
+    wanted += [
+        CpuKernel(codec, bits, length, access, arch)
+        for codec, bits in keys
+        for length in range(2, MAX_REGISTER_LENGTH + 1)
+        for access in ("rows", "columns")
+    ]
+    loader.build(wanted)
+    return wanted
+
+
+@pytest.fixture
+def fresh_cache(tmp_path, monkeypatch) -> Path:
+    """An empty cache folder for this process's environment and its children's."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("WARP_SORT_CACHE_DIR", str(folder))
+    return folder
