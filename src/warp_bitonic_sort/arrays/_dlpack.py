@@ -86,7 +86,7 @@ class DlpackAdapter:
         if isinstance(x, tvm_ffi.Tensor):
             return buffer
         namespace: Any = None
-        if hasattr(x, "__array_namespace__"):
+        if callable(getattr(x, "__array_namespace__", None)):
             namespace = x.__array_namespace__()
         if not hasattr(namespace, "from_dlpack"):
             namespace = sys.modules.get(type(x).__module__.partition(".")[0])

@@ -85,8 +85,9 @@ class JaxAdapter:
     def finish(self, buffer: Any, x: Any) -> Any:
         """Return the result, on x's device."""
         (device,) = x.devices()
-        enable_x64 = getattr(jax, "enable_x64", None) or jax.experimental.enable_x64
-        with enable_x64(True):  # or 64-bit values would be narrowed
+        # Outside of it, 64-bit values would be narrowed. Older versions have it elsewhere.
+        home = jax if hasattr(jax, "enable_x64") else jax.experimental
+        with home.enable_x64(True):
             return jax.device_put(buffer, device)
 
     def check_out(self, out: Any, x: Any) -> bool:

@@ -18,6 +18,9 @@ from ._base import Description, type_name, unsupported_device
 __all__ = ["TorchAdapter"]
 
 _ACCEPTED = (torch.Tensor, torch.nn.Parameter)
+# A private name that every torch since 2.0 has; what it guards against would raise anyway, in
+# words that help nobody.
+_is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
 _WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -40,6 +43,11 @@ class TorchAdapter:
             raise TypeError(
                 "x: it requires a gradient, and sort has none yet; pass x.detach(), or call under "
                 "torch.no_grad()."
+            )
+        if _is_wrapped(x):
+            raise TypeError(
+                "x: it is inside a torch.func transform (vmap, grad, functionalize), which sort has "
+                "no rule for yet; call sort outside, or use torch.sort there."
             )
         return x.dtype, x.shape, self._strides(x), x.is_neg()
 

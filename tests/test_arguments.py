@@ -1,0 +1,142 @@
+"""Every argument that is wrong is named, with what came and what would do; nothing is written."""
+
+import numpy as np
+import pytest
+import torch
+
+from warp_bitonic_sort import Explanation, explain, sort, warp_bitonic_sort
+
+X = np.arange(24, dtype=np.float32).reshape(4, 6)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        ({"axis": 2}, ValueError, r"axis: expected -2 to 1 for an array of shape \(4, 6\), got 2"),
+        ({"axis": -3}, ValueError, "axis: expected -2 to 1"),
+        ({"axis": 1.0}, TypeError, r"axis: expected an integer, got 1\.0 \(float\)"),
+        ({"axis": None}, TypeError, r"axis: expected an integer, got None \(NoneType\)"),
+        ({"axis": True}, TypeError, r"axis: expected an integer, got True \(bool\)"),
+        ({"axis": [0]}, TypeError, r"axis: expected an integer, got \[0\] \(list\)"),
+        ({"dim": "x"}, TypeError, r"dim: expected an integer, got 'x' \(str\)"),
+        ({"axis": 0, "dim": 1}, TypeError, "dim: it is another name for axis; got axis=0 and dim=1"),
+        ({"descending": 1}, TypeError, r"descending: expected True or False, got 1 \(int\)"),
+        ({"descending": None}, TypeError, "descending: expected True or False, got None"),
+        ({"stable": "yes"}, TypeError, r"stable: expected True or False, got 'yes' \(str\)"),
+        ({"nan": "first"}, ValueError, 'nan: expected "largest" or "last", got \'first\''),
+        ({"nan": None}, ValueError, 'nan: expected "largest" or "last", got None'),
+    ],
+)
+def test_sort_names_the_argument(options, kind, message):
+    with pytest.raises(kind, match=message):
+        sort(X, **options)
+    # The same again: an error must not have been prepared for.
+    with pytest.raises(kind, match=message):
+        sort(X, **options)
+    with pytest.raises(kind, match=message):
+        explain(X, **options)
+
+
+@pytest.mark.parametrize(
+    ("out", "kind", "message"),
+    [
+        (np.empty((4, 5), np.float32), ValueError, r"out: expected x's shape \(4, 6\), got \(4, 5\)"),
+        (np.empty((4, 6)), TypeError, "out: expected x's dtype float32, got float64"),
+        (torch.empty(4, 6), TypeError, r"out: expected a numpy\.ndarray as x is, got torch\.Tensor"),
+        ([0] * 6, TypeError, r"out: expected a numpy\.ndarray as x is, got list"),
+        (
+            np.lib.stride_tricks.as_strided(np.zeros(6, np.float32), (4, 6), (0, 4)),
+            ValueError,
+            "out: two of its elements may share memory",
+        ),
+    ],
+)
+def test_sort_names_what_is_wrong_with_out(out, kind, message):
+    before = out.copy() if isinstance(out, np.ndarray) else None
+    with pytest.raises(kind, match=message):
+        sort(X, out=out)
+    if before is not None:
+        np.testing.assert_array_equal(out, before)
+
+
+def test_sort_refuses_a_read_only_out():
+    out = np.zeros((4, 6), np.float32)
+    out.flags.writeable = False
+    with pytest.raises(ValueError, match="out: expected an array that can be written"):
+        sort(X, out=out)
+    assert not out.any()
+
+
+@pytest.mark.parametrize(
+    ("out", "kind", "message"),
+    [
+        (np.empty((4, 6), np.float32), TypeError, "out: expected a torch.Tensor as x is, got numpy"),
+        (torch.empty(4, 5), ValueError, r"out: expected x's shape \(4, 6\), got \(4, 5\)"),
+        (torch.empty(4, 6, dtype=torch.float64), TypeError, "out: expected x's dtype torch.float32"),
+        (torch.empty(4, 6, device="meta"), ValueError, "out: expected x's device cpu, got meta"),
+        (torch.empty(4, 6, requires_grad=True), TypeError, "out: it requires a gradient"),
+    ],
+)
+def test_sort_names_what_is_wrong_with_a_tensor_out(out, kind, message):
+    with pytest.raises(kind, match=message):
+        sort(torch.from_numpy(X), out=out)
+
+
+def test_the_historical_entry_names_its_argument():
+    with pytest.raises(TypeError, match="is_descending: expected True or False, got 'no'"):
+        warp_bitonic_sort(X, "no")
+    with pytest.raises(TypeError, match="is_descending"):
+        warp_bitonic_sort(X, is_descending=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "kind", "message"),
+    [
+        (((2, -1),), {}, ValueError, "x_or_shape: expected sizes of at least 0"),
+        (((2, "3"),), {}, TypeError, "x_or_shape: expected whole numbers in a shape"),
+        (((2, 3),), {"dtype": "complex64"}, TypeError, "dtype: dtype complex64 cannot be sorted"),
+        ((X,), {"dtype": "float32"}, TypeError, "dtype: an array has its own"),
+        (("abc",), {}, TypeError, "x_or_shape: expected an array that speaks DLPack"),
+    ],
+)
+def test_explain_names_the_argument(arguments, options, kind, message):
+    with pytest.raises(kind, match=message):
+        explain(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("x", "options", "expected"),
+    [
+        ((1000, 9), {}, ("kernel", "registers9", "rows", "floating", 9, 1000)),
+        ((9, 1000), {"axis": 0, "dtype": "int16"}, ("kernel", "registers9", "columns", "bits", 9, 1000)),
+        ((1000, 100), {}, ("kernel", "tile", "any", "floating", 100, 1000)),
+        ((5, 9, 2), {"axis": 1}, ("kernel", "tile", "any", "floating", 9, 10)),
+        ((5, 20000), {}, ("framework", None, None, None, 20000, 5)),
+        ((5, 1), {}, ("copy", None, None, None, 1, 5)),
+        ((0, 9), {}, ("copy", None, None, None, 9, 0)),
+        ((), {}, ("copy", None, None, None, 1, 1)),
+        (X.T, {"axis": 0}, ("kernel", "registers6", "rows", "floating", 6, 4)),
+        (X.T, {"axis": 1}, ("kernel", "registers4", "columns", "floating", 4, 6)),
+        (torch.zeros(7, 40, dtype=torch.uint8), {}, ("kernel", "tile", "any", "bits", 40, 7)),
+    ],
+)
+def test_explain_says_which_kernel(x, options, expected):
+    told = explain(x, **options)
+    assert isinstance(told, Explanation)
+    data = told.to_dict()
+    assert (
+        data["route"], data["layout"], data["access"], data["codec"], data["length"], data["rows"]
+    ) == expected  # fmt: skip
+    text = str(told)
+    assert told.reason in text
+    assert (told.kernel or told.route) in text
+
+
+def test_explain_compiles_nothing_and_knows_what_is_open(fresh_cache):
+    del fresh_cache
+    x = np.zeros((3, 29), np.float64)
+    assert not explain(x).open
+    sort(x)
+    told = explain(x)
+    assert told.open
+    assert "open in this process" in str(told)

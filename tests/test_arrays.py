@@ -1,0 +1,280 @@
+"""The arrays of every library: results of the caller's own kind, and what is refused by name."""
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import oracle
+import pytest
+import torch
+import tvm_ffi
+
+from warp_bitonic_sort import explain, sort, warp_bitonic_sort
+
+TORCH = {name: getattr(torch, name) for name in oracle.ALL}
+WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def to_torch(x):
+    """A tensor of the same bits as an array of any dtype."""
+    raw = np.ascontiguousarray(x).view(f"i{x.dtype.itemsize}" if x.dtype.itemsize > 1 else "u1")
+    return torch.from_numpy(raw.copy()).view(TORCH[x.dtype.name]).reshape(x.shape)
+
+
+def to_numpy(t):
+    name = str(t.dtype).removeprefix("torch.")
+    raw = t.contiguous().view(WORDS[t.element_size()]).numpy()
+    return raw.view(oracle.ALL[name]).reshape(tuple(t.shape))
+
+
+# -- PyTorch ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", oracle.ALL)
+def test_torch_every_dtype(name):
+    rng = np.random.default_rng(1)
+    for shape, axis in (((40, 17), -1), ((17, 40), 0), ((3, 50, 4), 1), ((0, 4), 1), ((), 0)):
+        x = oracle.random(name, shape, rng)
+        result = sort(to_torch(x), axis=axis, descending=True)
+        assert type(result) is torch.Tensor
+        assert result.dtype == TORCH[name]
+        oracle.check(x, to_numpy(result), axis, descending=True)
+
+
+def test_torch_agrees_with_torch_sort():
+    x = torch.randn(64, 100)
+    x[x > 1] = float("nan")
+    for descending in (False, True):
+        want = torch.sort(x, descending=descending).values
+        torch.testing.assert_close(
+            sort(x, dim=1, descending=descending), want, rtol=0, atol=0, equal_nan=True
+        )
+
+
+@pytest.mark.parametrize("length", [7, 90])
+def test_torch_views(length):
+    base = torch.randn(6, 8, length, 2)
+    for x in (base[..., 0], base.transpose(0, 2), base[:, :1].expand(6, 8, length, 2), base[::2]):
+        for dim in range(-x.ndim, x.ndim):
+            torch.testing.assert_close(sort(x, dim=dim), torch.sort(x, dim=dim).values)
+
+
+def test_torch_lazy_negation_and_conjugation():
+    negated = torch.randn(9, 12, dtype=torch.complex64).conj().imag
+    assert negated.is_neg()
+    torch.testing.assert_close(sort(negated), torch.sort(negated).values)
+    out = torch.empty(9, 12)
+    assert sort(negated, out=out) is out
+    torch.testing.assert_close(out, torch.sort(negated).values)
+    with pytest.raises(TypeError, match="x: dtype complex64 cannot be sorted"):
+        sort(torch.randn(3, dtype=torch.complex64).conj())
+
+
+def test_torch_out():
+    x = torch.randn(30, 20)
+    want = torch.sort(x).values
+    out = torch.empty(30, 40)[:, ::2]
+    assert sort(x, out=out) is out
+    torch.testing.assert_close(out, want)
+    shared = torch.randn(31, 20)
+    expected = torch.sort(shared[:-1]).values
+    sort(shared[:-1], out=shared[1:])
+    torch.testing.assert_close(shared[1:], expected)
+    assert sort(x, out=x) is x
+    torch.testing.assert_close(x, want)
+
+
+def test_torch_keeps_the_layout_of_a_dense_tensor():
+    x = torch.randn(4, 5, 6).permute(2, 0, 1)
+    assert sort(x).stride() == torch.empty_like(x).stride()
+    assert explain(x, axis=0).access == "rows"
+
+
+def test_torch_gradients_are_refused():
+    x = torch.randn(4, 8, requires_grad=True)
+    message = r"x: it requires a gradient.*x\.detach\(\).*torch\.no_grad"
+    with pytest.raises(TypeError, match=message):
+        sort(x)
+    with pytest.raises(TypeError, match=message):
+        warp_bitonic_sort(x)
+    want = torch.sort(x.detach()).values
+    torch.testing.assert_close(sort(x.detach()), want)
+    with torch.no_grad():
+        result = sort(x)
+    assert not result.requires_grad
+    torch.testing.assert_close(result, want)
+    parameter = torch.nn.Parameter(x.detach().clone())
+    with torch.no_grad():
+        torch.testing.assert_close(sort(parameter), want)
+
+
+def test_torch_tensors_that_are_not_plain_are_refused():
+    class Mine(torch.Tensor):
+        pass
+
+    with pytest.raises(TypeError, match=r"x: expected a plain torch\.Tensor, got its subclass .*Mine"):
+        sort(torch.randn(3).as_subclass(Mine))
+    with pytest.raises(TypeError, match="x: expected a dense tensor, got layout torch.sparse_coo"):
+        sort(torch.eye(3).to_sparse())
+    with pytest.raises(NotImplementedError, match="x: it is on a meta device"):
+        sort(torch.empty(3, 4, device="meta"))
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode(), pytest.raises(TypeError, match="FakeTensor"):
+        sort(torch.empty(3, 4))
+
+
+def test_torch_function_transforms_are_refused():
+    """A wrapped tensor must never be taken for its memory."""
+    with pytest.raises(TypeError, match="x: it is inside a torch.func transform"):
+        torch.func.vmap(sort)(torch.randn(3, 4))
+
+
+# -- JAX ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", oracle.ALL)
+def test_jax_every_dtype(name):
+    rng = np.random.default_rng(2)
+    with jax.enable_x64(True):
+        for shape, axis in (((40, 17), -1), ((17, 40), 0), ((2, 40, 3), 1), ((0, 3), 1), ((), 0)):
+            x = oracle.random(name, shape, rng)
+            array = jnp.asarray(x)
+            before = np.array(array)
+            result = sort(array, axis=axis, descending=True, nan="last")
+            assert isinstance(result, jax.Array)
+            assert result.devices() == array.devices()
+            oracle.check(x, np.asarray(result), axis, True, "last")
+            np.testing.assert_array_equal(oracle.bits(np.asarray(array)), oracle.bits(before))
+
+
+def test_jax_64_bits_survive_outside_of_x64():
+    with jax.enable_x64(True):
+        x = jnp.asarray(np.random.default_rng(3).random((5, 9)))
+    result = sort(x)
+    assert result.dtype == np.float64
+    np.testing.assert_array_equal(np.asarray(result), np.sort(np.asarray(x)))
+
+
+def test_jax_tracers_and_out_are_refused():
+    with pytest.raises(TypeError, match=r"x: it is a tracer .*jax\.jit, vmap"):
+        jax.jit(sort)(jnp.ones((3, 4)))
+    with pytest.raises(TypeError, match="out: JAX arrays can't be written"):
+        sort(jnp.ones((3, 4)), out=jnp.ones((3, 4)))
+
+
+# -- any other that speaks DLPack ---------------------------------------------------------------
+
+
+class Foreign:
+    """An array of a library that this package has never heard of."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack__(self, **options):
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+    def __array_namespace__(self):
+        class Namespace:
+            @staticmethod
+            def from_dlpack(x):
+                return Foreign(np.from_dlpack(x))
+
+        return Namespace
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_dlpack_results_are_of_the_callers_kind(axis):
+    x = np.random.default_rng(4).random((40, 33), dtype=np.float32)
+    for array in (x, x.T, x[::-1, ::2]):
+        result = sort(Foreign(array), axis=axis, descending=True)
+        assert isinstance(result, Foreign)
+        np.testing.assert_array_equal(result.array, np.flip(np.sort(array, axis=axis), axis))
+
+
+def test_dlpack_read_only_and_long_rows():
+    x = np.random.default_rng(5).random((3, 20_000), dtype=np.float32)
+    x.flags.writeable = False
+    np.testing.assert_array_equal(sort(Foreign(x)).array, np.sort(x))
+    np.testing.assert_array_equal(sort(Foreign(x[:, :50])).array, np.sort(x[:, :50]))
+
+
+def test_dlpack_tensors_of_tvm_ffi():
+    x = np.random.default_rng(6).random((40, 9), dtype=np.float32)
+    result = sort(tvm_ffi.from_dlpack(x))
+    assert isinstance(result, tvm_ffi.Tensor)
+    np.testing.assert_array_equal(np.from_dlpack(result), np.sort(x))
+
+
+def test_dlpack_without_a_way_back_gives_a_tensor():
+    class Mute(Foreign):
+        __array_namespace__ = None
+
+    x = np.random.default_rng(7).random((4, 9), dtype=np.float32)
+    Mute.__module__ = "nowhere"
+    result = sort(Mute(x))
+    assert isinstance(result, tvm_ffi.Tensor)
+    np.testing.assert_array_equal(np.from_dlpack(result), np.sort(x))
+
+
+def test_dlpack_out_is_refused():
+    x = Foreign(np.ones((3, 4), np.float32))
+    with pytest.raises(TypeError, match="out: expected a NumPy array or a torch tensor, got .*Foreign"):
+        sort(x, out=x)
+
+
+@pytest.mark.parametrize(("device", "name"), [(2, "CUDA"), (10, "ROCm"), (8, "Metal"), (99, "99")])
+def test_arrays_on_other_devices_are_refused(device, name):
+    class Elsewhere(Foreign):
+        def __dlpack_device__(self):
+            return (device, 0)
+
+    x = Elsewhere(np.ones((3, 4), np.float32))
+    with pytest.raises(NotImplementedError, match=f"x: it is on a .*{name}.*back end is not built yet"):
+        sort(x)
+    with pytest.raises(NotImplementedError, match="Move it to the CPU"):
+        warp_bitonic_sort(x)
+
+
+# -- NumPy's own -------------------------------------------------------------------------------
+
+
+def test_ml_dtypes_results_keep_their_dtype():
+    x = np.arange(20)[::-1].astype(ml_dtypes.bfloat16).reshape(2, 10)
+    result = sort(x)
+    assert result.dtype == ml_dtypes.bfloat16
+    np.testing.assert_array_equal(result.astype(np.float32), np.sort(x.astype(np.float32)))
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        ([3, 1, 2], r"x: expected an array that speaks DLPack .*got list; numpy\.asarray\(x\)"),
+        (3.5, "x: expected an array that speaks DLPack .*got float"),
+        (None, "x: expected an array .*got NoneType"),
+        (np.ones(3, complex), "x: dtype complex128 cannot be sorted here; convert it to one of bool"),
+        (np.array(["b", "a"]), "x: dtype str32 cannot be sorted"),
+        (np.array([{}, 1], object), "x: dtype object cannot be sorted"),
+        (np.zeros(3, "M8[s]"), r"x: dtype datetime64\[s\] cannot be sorted"),
+        (np.zeros(3, [("a", "f4")]), "x: dtype void32 cannot be sorted"),
+        (np.zeros(3, ml_dtypes.int4), "x: dtype int4 cannot be sorted"),
+        (np.ma.masked_array([1.0, 2.0], [True, False]), r"x: a masked array .*x\.filled"),
+        (torch.zeros(3, dtype=torch.complex64), "x: dtype complex64 cannot be sorted"),
+    ],
+)
+def test_what_cannot_be_sorted_is_refused_by_name(x, message):
+    with pytest.raises(TypeError, match=message):
+        sort(x)
+
+
+def test_data_frames_are_told_what_would_do():
+    class Series:
+        def to_numpy(self):
+            return np.ones(3)
+
+    with pytest.raises(TypeError, match=r"got .*Series; x\.to_numpy\(\) would do"):
+        sort(Series())
