@@ -77,7 +77,7 @@ def check(x, result, axis=-1, descending=False, nan="largest"):
 
 
 def random(name, shape, rng):
-    """An array of random bits, with many ties, NaNs of both signs, infinities, zeros, subnormals."""
+    """Random bits with many ties, NaNs of both signs, infinities, zeros and subnormals."""
     dtype = np.dtype(ALL[name])
     if name == "bool":
         return rng.integers(0, 2, shape).astype(bool)

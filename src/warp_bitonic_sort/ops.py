@@ -151,20 +151,15 @@ def sort(
     # `type` is part of it because 1 == True == 1.0, and only the first is an axis.
     key = (adapter.kind, adapter.key(x), axis, type(axis), descending, stable, nan, dim)
     try:
-        prepared = _prepared.get(key)
+        prepared = _prepared.get(key) if out is None else None
     except TypeError:  # something unhashable, which validation will name
         prepared = None
-    if prepared is not None and out is None:
+    if prepared is not None:
         return adapter.finish(prepared(x, adapter.allocate(x)), x)
     request = _validated(axis, dim, descending, stable, nan)
     if out is None:
         return _sorted(adapter, x, request, key)
-    direct = adapter.check_out(out, x)
-    if direct:
-        _prepare(adapter, adapter.regular(x), out, request)(x, out)
-    else:
-        adapter.copy(_sorted(adapter, x, request, None), out)
-    return out
+    return _sorted_into(adapter, x, request, key, out)
 
 
 def warp_bitonic_sort(x: Any, is_descending: bool = True) -> Any:
@@ -198,11 +193,28 @@ def _sorted(adapter: Adapter, x: Any, request: _Request, key: Hashable) -> Any:
     regular = adapter.regular(x)
     buffer = adapter.allocate(regular)
     prepared = _prepare(adapter, regular, buffer, request)
-    if regular is x and key is not None:
-        if len(_prepared) >= _MOST_PREPARED:
-            _prepared.clear()
-        _prepared[key] = prepared
+    if regular is x:
+        _keep(key, prepared)
     return adapter.finish(prepared(regular, buffer), x)
+
+
+def _sorted_into(adapter: Adapter, x: Any, request: _Request, key: Hashable, out: Any) -> Any:
+    if not adapter.check_out(out, x):
+        adapter.copy(_sorted(adapter, x, request, key), out)
+        return out
+    key = (key, adapter.key(out))
+    prepared = _prepared.get(key)
+    if prepared is None:
+        prepared = _prepare(adapter, x, out, request)
+        _keep(key, prepared)
+    prepared(x, out)
+    return out
+
+
+def _keep(key: Hashable, prepared: _Prepared) -> None:
+    if len(_prepared) >= _MOST_PREPARED:
+        _prepared.clear()
+    _prepared[key] = prepared
 
 
 def _prepare(adapter: Adapter, x: Any, buffer: Any, request: _Request) -> _Prepared:

@@ -101,8 +101,9 @@ class NumpyAdapter:
             raise ValueError("out: expected an array that can be written, got a read-only one.")
         if not _is_regular(out) or not _is_regular(x):
             return False
-        in_place = out.strides == x.strides and out.ctypes.data == x.ctypes.data
-        return in_place or not np.may_share_memory(out, x)
+        if out is x or not np.may_share_memory(out, x):
+            return True
+        return out.strides == x.strides and out.ctypes.data == x.ctypes.data
 
     def copy(self, result: _Array, out: _Array) -> None:
         """Copy a result into out."""

@@ -46,8 +46,8 @@ class TorchAdapter:
             )
         if _is_wrapped(x):
             raise TypeError(
-                "x: it is inside a torch.func transform (vmap, grad, functionalize), which sort has "
-                "no rule for yet; call sort outside, or use torch.sort there."
+                "x: it is inside a torch.func transform (vmap, grad, functionalize), which sort "
+                "has no rule for yet; call sort outside, or use torch.sort there."
             )
         return x.dtype, x.shape, self._strides(x), x.is_neg()
 

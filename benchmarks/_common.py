@@ -1,0 +1,117 @@
+"""What the benchmarks share: interleaved timing, the machine's description, tables and JSON.
+
+Invariant: peers are timed in turn within one process, so that whatever else the machine does hits
+all of them alike; what is reported is the median of the turns.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["interleaved", "machine", "pin_numpy_to", "report", "table"]
+
+# What NumPy dispatches to beyond AVX2, by the names that NPY_DISABLE_CPU_FEATURES takes.
+_BEYOND_AVX2 = (
+    "AVX512F AVX512CD AVX512_KNL AVX512_KNM AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR "
+    "X86_V4"
+)
+
+
+def pin_numpy_to(arch: str | None) -> None:
+    """Restart this script with NumPy held to the same instructions as our kernels, if asked."""
+    if arch is None or os.environ.get("WARP_SORT_CPU_ARCH") == arch:
+        return
+    environment = {**os.environ, "WARP_SORT_CPU_ARCH": arch}
+    if arch == "x86-64-avx2":
+        known = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "import numpy as np; f = np._core._multiarray_umath.__cpu_dispatch__; print(*f)",
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        environment["NPY_DISABLE_CPU_FEATURES"] = " ".join(
+            name for name in _BEYOND_AVX2.split() if name in known
+        )
+    os.execve(sys.executable, [sys.executable, *sys.argv], environment)  # noqa: S606
+
+
+def interleaved(
+    peers: Mapping[str, Callable[[], object]], seconds: float, least: int = 5
+) -> dict[str, float]:
+    """Call every peer in turn until the time is up; return each one's median seconds."""
+    for call in peers.values():
+        call()
+    times: dict[str, list[float]] = {name: [] for name in peers}
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(next(iter(times.values()))) < least:
+        for name, call in peers.items():
+            start = time.perf_counter()
+            call()
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(taken) for name, taken in times.items()}
+
+
+def machine() -> dict[str, Any]:
+    """Describe what was measured where."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    import warp_bitonic_sort
+    from warp_bitonic_sort.jit import toolchain
+
+    versions = {"warp-bitonic-sort": warp_bitonic_sort.__version__}
+    for name in ("numpy", "torch", "apache-tvm-ffi"):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    cpu = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor(),
+    )
+    compiler = toolchain.find_compiler()
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "command": " ".join(["python", *sys.argv]),
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "arch": toolchain.cpu_arch(),
+        "numpy_disabled": os.environ.get("NPY_DISABLE_CPU_FEATURES", ""),
+        "compiler": compiler.version().splitlines()[0],
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lay out a Markdown table."""
+    widths = [max(len(line[i]) for line in [header, *rows]) for i in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(c.rjust(w) for c, w in zip(cells, widths, strict=True)) + " |"
+
+    rule = "|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|"
+    return "\n".join([line(header), rule, *(line(row) for row in rows)])
+
+
+def report(result: Mapping[str, Any], file: str | None) -> None:
+    """Write the whole result as JSON where that was asked for."""
+    if file is not None:
+        Path(file).write_text(json.dumps(result, indent=1) + "\n")
+        print(f"\nJSON: {file}")

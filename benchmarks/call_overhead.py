@@ -1,0 +1,81 @@
+"""What one warm call on a small array costs beside np.sort and torch.sort.
+
+    python benchmarks/call_overhead.py
+
+`asked` is the most that the project allows itself, as a multiple of the peer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import timeit
+from collections.abc import Callable
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import _common
+
+_CALLS = 5000
+
+
+def main() -> None:
+    """Measure, print a table, and write JSON if asked."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=3.0, help="for each array")
+    parser.add_argument("--json", metavar="FILE")
+    options = parser.parse_args()
+
+    import numpy as np
+    import torch
+
+    from warp_bitonic_sort import sort
+
+    torch.set_num_threads(1)
+    x = np.random.default_rng(0).random((4, 8), dtype=np.float32)
+    read_only = x.copy()
+    read_only.flags.writeable = False
+    out = np.empty_like(x)
+    tensor = torch.from_numpy(x)
+
+    def repeated(call: Callable[[], object]) -> Callable[[], object]:
+        return lambda: timeit.timeit(call, number=_CALLS)
+
+    cases: list[tuple[str, Callable[[], object], Callable[[], object], str, float | None]] = [
+        ("NumPy", lambda: sort(x), lambda: np.sort(x), "np.sort", 5.0),
+        ("NumPy, read-only", lambda: sort(read_only), lambda: np.sort(read_only), "np.sort", None),
+        ("NumPy, out=", lambda: sort(x, out=out), lambda: np.sort(x), "np.sort", None),
+        ("torch", lambda: sort(tensor), lambda: torch.sort(tensor), "torch.sort", 1.5),
+    ]
+    rows = []
+    result: dict[str, Any] = {"machine": _common.machine(), "rows": []}
+    for name, ours, peer, peer_name, asked in cases:
+        times = _common.interleaved(
+            {"ours": repeated(ours), "peer": repeated(peer)}, options.seconds
+        )
+        ratio = times["ours"] / times["peer"]
+        note = "" if asked is None or ratio <= asked else "above what is allowed"
+        rows.append(
+            [
+                name,
+                f"{times['ours'] / _CALLS * 1e6:.2f}",
+                peer_name,
+                f"{times['peer'] / _CALLS * 1e6:.2f}",
+                f"{ratio:.2f}",
+                "" if asked is None else f"{asked:g}",
+                note,
+            ]
+        )
+        result["rows"].append({"array": name, "peer": peer_name, "seconds": times})
+    for key, value in result["machine"].items():
+        print(f"{key}: {value}")
+    header = ["4x8 float32", "us a call", "peer", "us a call", "times the peer", "asked", "note"]
+    print(f"\n{_common.table(header, rows)}")
+    _common.report(result, options.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,471 @@
+"""Building, caching and loading: what is compiled when, what a person sees, and every failure."""
+
+import json
+import os
+import pty
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import warp_bitonic_sort
+from warp_bitonic_sort import BuildError, CacheError, ToolError
+from warp_bitonic_sort.jit import cache, loader, ninja, settings, spec, toolchain
+
+COMPILER = toolchain.find_compiler()
+SORT = "import numpy as np, warp_bitonic_sort as w; print(w.sort(np.float32([[3, 1, 2]])).tolist())"
+ANSWER = "[[1.0, 2.0, 3.0]]"
+
+
+def run(code=SORT, **environment):
+    """Run Python code in a new process."""
+    given = {**os.environ, **environment}
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={name: value for name, value in given.items() if value is not None},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def entries(folder):
+    return sorted(p.parent.name for p in Path(folder).glob("v1/entries/*/*"))
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory):
+    """A cache that holds the launcher and the kernel of SORT; tests copy it, none changes it."""
+    folder = tmp_path_factory.mktemp("warm") / "cache"
+    done = run(WARP_SORT_CACHE_DIR=str(folder))
+    assert done.stdout.strip() == ANSWER, done.stderr
+    return folder
+
+
+@pytest.fixture
+def copy_of_warm(warm, tmp_path):
+    shutil.copytree(warm, tmp_path / "cache")
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def counting_compiler(tmp_path):
+    """The compiler behind a script that counts what it compiles."""
+    counts = tmp_path / "compiled"
+    script = tmp_path / "counting-c++"
+    real = " ".join(COMPILER.command)
+    script.write_text(
+        f'#!/bin/sh\nfor a in "$@"; do case "$a" in *source.cc) echo "$a" >>{counts};; esac; done\n'
+        f'exec {real} "$@"\n'
+    )
+    script.chmod(0o755)
+
+    def compiled():
+        return sorted(counts.read_text().split()) if counts.exists() else []
+
+    return str(script), compiled
+
+
+# -- what is built, and when ---------------------------------------------------------------------
+
+
+def test_the_first_call_builds_the_launcher_and_just_its_kernel(fresh_cache, counting_compiler):
+    script, compiled = counting_compiler
+    done = run(CXX=script, WARP_SORT_CACHE_DIR=str(fresh_cache))
+    assert done.stdout.strip() == ANSWER
+    assert [Path(p).parent.name for p in compiled()] == [
+        "launcher",
+        f"sort_cpu_floating32_registers3_rows_{toolchain.cpu_arch().replace('-', '_')}",
+    ]
+    assert len(entries(fresh_cache)) == 2
+    assert list((fresh_cache / "v1" / "staging").iterdir()) == []
+    assert done.stderr == "", "a build is quiet when nobody watches"
+    # Another specialization compiles itself alone; nothing else compiles again.
+    more = run(SORT.replace("[3, 1, 2]", "[3, 1, 2, 0]"), CXX=script,
+               WARP_SORT_CACHE_DIR=str(fresh_cache))  # fmt: skip
+    assert more.stdout.strip() == "[[0.0, 1.0, 2.0, 3.0]]"
+    assert len(compiled()) == 3
+    again = run(CXX=script, WARP_SORT_CACHE_DIR=str(fresh_cache))
+    assert again.stdout.strip() == ANSWER
+    assert len(compiled()) == 3
+
+
+def test_a_warm_process_starts_no_tool_and_writes_nothing(warm):
+    # What importing tvm_ffi does is not ours, so it is imported before the hook listens.
+    code = """
+        import sys, tvm_ffi, numpy as np
+        events = []
+        sys.addaudithook(lambda name, args: events.append((name, args)))
+        import warp_bitonic_sort as w
+        x = np.float32([[3, 1, 2]])
+        first = w.sort(x)
+        loaded = len(events)
+        for name, args in events:
+            assert name not in ("subprocess.Popen", "os.posix_spawn", "os.fork", "os.exec"), args
+            if name == "open" and "warp_bitonic_sort" not in str(args[0]):
+                assert not (isinstance(args[2], int) and args[2] & 3), args
+            assert name not in ("os.mkdir", "os.rename", "os.remove", "fcntl.flock"), args
+        second = w.sort(x)
+        assert events[loaded:] == [], events[loaded:]
+        print(second.tolist())
+    """
+    done = run(code, WARP_SORT_CACHE_DIR=str(warm))
+    assert done.stdout.strip() == ANSWER, done.stderr
+
+
+def test_a_read_only_cache_is_hit(copy_of_warm):
+    for path in [copy_of_warm, *copy_of_warm.rglob("*")]:
+        path.chmod(stat.S_IRUSR | (stat.S_IXUSR if path.is_dir() else 0))
+    try:
+        done = run(WARP_SORT_CACHE_DIR=str(copy_of_warm))
+        assert done.stdout.strip() == ANSWER, done.stderr
+    finally:
+        for path in [copy_of_warm, *copy_of_warm.rglob("*")]:
+            path.chmod(stat.S_IRWXU)
+
+
+def test_verbose_shows_commands_and_output(fresh_cache):
+    done = run(WARP_SORT_JIT_VERBOSE="1", WARP_SORT_CACHE_DIR=str(fresh_cache))
+    assert done.stdout.strip() == ANSWER
+    assert "-std=c++17" in done.stderr
+    assert "-o launcher/library.so" in done.stderr
+
+
+def test_max_jobs_bounds_the_compilers(fresh_cache, tmp_path):
+    """With MAX_JOBS=1 the launcher and the kernel are compiled one after the other."""
+    log = tmp_path / "spans"
+    script = tmp_path / "slow-c++"
+    real = " ".join(COMPILER.command)
+    script.write_text(
+        f'#!/bin/sh\ncase "$*" in *source.cc*) echo start >>{log}; {real} "$@"; s=$?; '
+        f'echo end >>{log}; exit $s;; esac\nexec {real} "$@"\n'
+    )
+    script.chmod(0o755)
+    done = run(MAX_JOBS="1", CXX=str(script), WARP_SORT_CACHE_DIR=str(fresh_cache))
+    assert done.stdout.strip() == ANSWER, done.stderr
+    assert log.read_text().split() == ["start", "end", "start", "end"]
+
+
+def test_somebody_at_a_terminal_sees_what_is_compiled(fresh_cache, tmp_path):
+    """Over a second of compiling shows the names and the seconds on stderr, then clears them."""
+    script = tmp_path / "slow-c++"
+    real = " ".join(COMPILER.command)
+    script.write_text(f'#!/bin/sh\ncase "$*" in *source.cc*) sleep 1.6;; esac\nexec {real} "$@"\n')
+    script.chmod(0o755)
+    master, slave = pty.openpty()
+    environment = {**os.environ, "CXX": str(script), "WARP_SORT_CACHE_DIR": str(fresh_cache)}
+    child = subprocess.Popen(
+        [sys.executable, "-c", SORT], stdout=subprocess.PIPE, stderr=slave, env=environment
+    )
+    os.close(slave)
+    seen = b""
+    while True:
+        try:
+            piece = os.read(master, 4096)
+        except OSError:
+            break
+        if not piece:
+            break
+        seen += piece
+    out, _ = child.communicate(timeout=60)
+    os.close(master)
+    assert out.decode().strip() == ANSWER
+    text = seen.decode()
+    assert re.search(r"warp_bitonic_sort: compiling launcher, sort_cpu_\w+ \(1 s\)", text), text
+    assert text.endswith("\r\x1b[K"), "the line is cleared"
+
+
+# -- the key -------------------------------------------------------------------------------------
+
+
+def test_a_header_edit_builds_again_and_a_touch_does_not(copy_of_warm, tmp_path, counting_compiler):
+    """The package is copied, so that the copy's headers can be changed."""
+    script, compiled = counting_compiler
+    tree = tmp_path / "moved here"  # a space in every path
+    shutil.copytree(Path(warp_bitonic_sort.__file__).parent, tree / "warp_bitonic_sort")
+    header = tree / "warp_bitonic_sort/csrc/include/warp_bitonic_sort/network.hpp"
+    options = {"PYTHONPATH": str(tree), "WARP_SORT_CACHE_DIR": str(copy_of_warm)}
+
+    def sorted_here():
+        done = run(f"{SORT}; import sys; print(w.__file__)", **options)
+        answer, where = done.stdout.split("\n")[:2]
+        assert answer == ANSWER, done.stderr
+        assert where.startswith(str(tree))
+
+    before = entries(copy_of_warm)
+    sorted_here()
+    assert entries(copy_of_warm) == before, "a moved tree hits"
+    os.utime(header, (1, 1))
+    sorted_here()
+    assert entries(copy_of_warm) == before, "a touched header hits"
+    header.write_text(header.read_text() + "// changed\n")
+    sorted_here()
+    after = entries(copy_of_warm)
+    assert len(after) == len(before) + 1, "the kernel was built again, the launcher was not"
+    options["CXX"] = script
+    sorted_here()
+    assert len(compiled()) == 0, "the same compiler behind another name says the same version"
+
+
+def test_another_compiler_version_builds_again(copy_of_warm, tmp_path):
+    script = tmp_path / "newer-c++"
+    real = " ".join(COMPILER.command)
+    script.write_text(
+        f'#!/bin/sh\nif [ "$1" = --version ]; then echo "c++ 99.0"; exit 0; fi\nexec {real} "$@"\n'
+    )
+    script.chmod(0o755)
+    before = entries(copy_of_warm)
+    done = run(CXX=str(script), WARP_SORT_CACHE_DIR=str(copy_of_warm))
+    assert done.stdout.strip() == ANSWER, done.stderr
+    assert len(entries(copy_of_warm)) == len(before) + 2
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "manifest", "remove"])
+def test_a_damaged_entry_is_never_loaded(copy_of_warm, damage, counting_compiler):
+    script, compiled = counting_compiler
+    for library in copy_of_warm.glob("v1/entries/*/*/library.so"):
+        data = library.read_bytes()
+        if damage == "truncate":
+            library.write_bytes(data[: len(data) // 2])
+        elif damage == "flip":
+            middle = len(data) // 2
+            library.write_bytes(data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
+        elif damage == "manifest":
+            (library.parent / "manifest.json").write_text('{"build": [')
+        else:
+            library.unlink()
+    for _ in range(2):
+        done = run(WARP_SORT_CACHE_DIR=str(copy_of_warm), CXX=script)
+        assert done.stdout.strip() == ANSWER, done.stderr
+        assert len(entries(copy_of_warm)) == 2
+        assert len(compiled()) == 2, "built again once, then whole"
+
+
+def test_the_manifest_says_what_was_built(warm):
+    (manifest,) = warm.glob("v1/entries/sort_cpu_*/*/manifest.json")
+    data = json.loads(manifest.read_text())
+    assert data["text"]["arch"] == toolchain.cpu_arch()
+    assert data["text"]["source"].startswith("#include <warp_bitonic_sort/cpu_kernel.hpp>")
+    assert any(path.startswith("{package_include}/") for path in data["dependencies"])
+    assert not any(str(toolchain.INCLUDE_DIR) in path for path in data["dependencies"])
+
+
+def test_processes_that_start_at_once_compile_once(fresh_cache, counting_compiler):
+    script, compiled = counting_compiler
+    environment = {**os.environ, "CXX": script, "WARP_SORT_CACHE_DIR": str(fresh_cache)}
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", SORT], env=environment, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    for child in children:
+        out, _ = child.communicate(timeout=120)
+        assert out.strip() == ANSWER
+    assert len(compiled()) == 2
+
+
+def test_threads_that_start_at_once_compile_once(fresh_cache, counting_compiler):
+    script, compiled = counting_compiler
+    code = """
+        import numpy as np, warp_bitonic_sort as w
+        from concurrent.futures import ThreadPoolExecutor
+        rows = [np.float32([[3, 1, 2, 4, 0][:n]]) for n in (3, 4, 5)] * 6
+        with ThreadPoolExecutor(18) as pool:
+            for x, y in zip(rows, pool.map(w.sort, rows)):
+                assert y.tolist() == np.sort(x).tolist()
+        print("done")
+    """
+    done = run(code, CXX=script, WARP_SORT_CACHE_DIR=str(fresh_cache))
+    assert done.stdout.strip() == "done", done.stderr
+    assert len(compiled()) == 4
+
+
+def test_the_build_text_holds_everything_but_file_contents():
+    kernel = spec.CpuKernel("floating", 32, 9, "rows", "x86-64-avx2")
+    text = cache.build_text(kernel, "c++ 1")
+    assert cache.build_text(kernel, "c++ 1") == text
+    others = [
+        cache.build_text(kernel, "c++ 2"),
+        cache.build_text(spec.CpuKernel("floating", 32, 10, "rows", "x86-64-avx2"), "c++ 1"),
+        cache.build_text(spec.CpuKernel("floating", 32, 9, "columns", "x86-64-avx2"), "c++ 1"),
+        cache.build_text(spec.CpuKernel("bits", 32, 9, "rows", "x86-64-avx2"), "c++ 1"),
+        cache.build_text(spec.CpuKernel("floating", 64, 9, "rows", "x86-64-avx2"), "c++ 1"),
+        cache.build_text(spec.CpuKernel("floating", 32, 0, "any", "x86-64-avx2"), "c++ 1"),
+        cache.build_text(spec.CpuKernel("floating", 32, 9, "rows", "x86-64-avx512"), "c++ 1"),
+    ]
+    assert len({text, *others}) == len(others) + 1
+    assert str(toolchain.INCLUDE_DIR) not in text
+    assert ninja.rule(kernel) in ninja.text([kernel], COMPILER)
+    assert json.dumps(ninja.rule(kernel))[1:-1] in text
+
+
+@pytest.mark.parametrize(
+    ("depfile", "paths"),
+    [
+        ("a.so: a.cc b.h\n", ["a.cc", "b.h"]),
+        ("a.so: a.cc \\\n  /x/b.h \\\n /y/c.h\n", ["a.cc", "/x/b.h", "/y/c.h"]),
+        (
+            "a.so: with\\ space.h we\\#ird.h back\\slash.h\n",
+            ["with space.h", "we#ird.h", "back\\slash.h"],
+        ),
+        ("a.so:\n", []),
+    ],
+)
+def test_depfiles(depfile, paths):
+    assert cache._parse_depfile(depfile) == paths
+
+
+# -- failures ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def nothing_loaded(monkeypatch):
+    """This process as if it had opened no kernel."""
+    monkeypatch.setattr(loader, "_opened", {})
+    monkeypatch.setattr("warp_bitonic_sort.ops._prepared", {})
+
+
+@pytest.mark.usefixtures("nothing_loaded", "fresh_cache")
+class TestFailures:
+    """One clear error each; the message is the whole contract, so it is what is tested."""
+
+    x = np.zeros((3, 7), np.float32)
+
+    def sort(self):
+        return warp_bitonic_sort.sort(self.x)
+
+    def test_no_compiler(self, monkeypatch):
+        monkeypatch.delenv("CXX", raising=False)
+        monkeypatch.setenv("PATH", "/nonexistent")
+        with pytest.raises(ToolError, match=r"no C\+\+ compiler: .*Install one .*or set CXX"):
+            self.sort()
+
+    def test_cxx_that_is_not_there(self, monkeypatch):
+        monkeypatch.setenv("CXX", "/nonexistent/g++")
+        with pytest.raises(ToolError, match=r"CXX: '/nonexistent/g\+\+' is not a program"):
+            self.sort()
+
+    def test_cxx_that_is_no_compiler(self, monkeypatch):
+        monkeypatch.setenv("CXX", "false")
+        with pytest.raises(ToolError, match=r"'false' \(CXX=false\) does not answer --version"):
+            self.sort()
+
+    def test_no_ninja(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "ninja", None)
+        found = shutil.which
+        monkeypatch.setattr(shutil, "which", lambda name: None if name == "ninja" else found(name))
+        with pytest.raises(ToolError, match=r"no ninja: .*pip install ninja"):
+            self.sort()
+
+    def test_a_compile_that_fails(self, monkeypatch, tmp_path):
+        broken = tmp_path / "include"
+        shutil.copytree(toolchain.INCLUDE_DIR, broken)
+        header = broken / "warp_bitonic_sort" / "network.hpp"
+        header.write_text(f"{header.read_text()}\nint x = undeclared_name;\nint y = also_wrong;\n")
+        monkeypatch.setattr(toolchain, "INCLUDE_DIR", broken)
+        with pytest.raises(BuildError) as caught:
+            self.sort()
+        lines = str(caught.value).splitlines()
+        assert re.match(r"compiling .*sort_cpu_floating32_registers7_rows\w* failed", lines[0])
+        assert "with " in lines[0]
+        assert lines[2].startswith("First error: ")
+        assert "network.hpp" in lines[2]
+        assert "undeclared_name" in lines[2]
+        assert lines[3].startswith("Hint: ")
+        log = Path(lines[1].removeprefix("Whole log: "))
+        assert "also_wrong" in log.read_text()
+        assert settings.cache_dir() in log.parents
+        assert list((settings.cache_dir() / "v1" / "staging").iterdir()) == []
+        header.write_text((toolchain._CSRC / "include/warp_bitonic_sort/network.hpp").read_text())
+        np.testing.assert_array_equal(self.sort(), self.x)
+
+    @pytest.mark.parametrize(
+        ("log", "line", "hint"),
+        [
+            ("a.cc:1:2: error: no\nx.cc:3: error: b", "a.cc:1:2: error: no", "see the log"),
+            (
+                "g++: error: unrecognized command-line option '-mavx512f'",
+                "g++: error: unrecognized command-line option '-mavx512f'",
+                "does not know this CPU",
+            ),
+            (
+                "c++: error: unrecognized command line option '-std=c++17'",
+                "c++: error: unrecognized command line option '-std=c++17'",
+                "too old",
+            ),
+            (
+                "a.h:1:10: fatal error: tvm/ffi/function.h: No such file or directory",
+                "a.h:1:10: fatal error: tvm/ffi/function.h: No such file or directory",
+                "reinstall it",
+            ),
+            (
+                "a.h:1:10: fatal error: algorithm: No such file or directory",
+                "a.h:1:10: fatal error: algorithm: No such file or directory",
+                "system header",
+            ),
+            (
+                "[0/1] c++\nFAILED: x\nc++ a\nc++: fatal error: Killed signal terminated program",
+                "c++: fatal error: Killed signal terminated program",
+                "MAX_JOBS=1",
+            ),
+            ("cc1plus: error: No space left on device", "cc1plus: error: No space left on device",
+             "disk is full"),
+            ("/usr/bin/ld: cannot find -ldl", "/usr/bin/ld: cannot find -ldl", "linking failed"),
+            ("", "the build printed nothing", "see the log"),
+        ],
+    )  # fmt: skip
+    def test_the_first_error_is_distilled(self, log, line, hint):
+        found, said = ninja.first_error(log)
+        assert found == line
+        assert hint in said
+
+    def test_a_cache_that_cannot_be_written(self, monkeypatch, tmp_path):
+        (tmp_path / "file").write_text("in the way")
+        monkeypatch.setenv("WARP_SORT_CACHE_DIR", str(tmp_path / "file" / "cache"))
+        message = r"the cache folder .*file/cache cannot be written: .*Set WARP_SORT_CACHE_DIR"
+        with pytest.raises(CacheError, match=message):
+            self.sort()
+        assert (tmp_path / "file").read_text() == "in the way"
+
+    def test_max_jobs_that_is_no_number(self, monkeypatch):
+        monkeypatch.setenv("MAX_JOBS", "many")
+        with pytest.raises(BuildError, match="MAX_JOBS: expected a whole number .*got 'many'"):
+            self.sort()
+
+    def test_a_target_that_is_unknown(self, monkeypatch):
+        monkeypatch.setenv("WARP_SORT_CPU_ARCH", "pentium")
+        with pytest.raises(ToolError, match="WARP_SORT_CPU_ARCH: expected one of .*got 'pentium'"):
+            self.sort()
+
+    def test_a_target_that_this_machine_cannot_run(self, monkeypatch):
+        other = "x86-64" if toolchain.cpu_arch() == "aarch64" else "aarch64"
+        monkeypatch.setenv("WARP_SORT_CPU_ARCH", other)
+        with pytest.raises(ToolError, match=f"cannot run kernels built for '{other}'"):
+            self.sort()
+
+
+def test_lesser_targets_sort_the_same(kernels):
+    """Every target that this machine runs, on a few shapes of every width."""
+    del kernels
+    code = """
+        import numpy as np, warp_bitonic_sort as w
+        rng = np.random.default_rng(1)
+        for dtype in ("u1", "i2", "f4", "i8", "f8"):
+            for shape, axis in (((70, 9), 1), ((70, 100), 1), ((21, 70), 0)):
+                x = (rng.random(shape) * 200 - 100).astype(dtype)
+                np.testing.assert_array_equal(w.sort(x, axis=axis), np.sort(x, axis=axis))
+        print(w.explain((3, 4)).arch)
+    """
+    levels = ["x86-64", "x86-64-avx2", "x86-64-avx512"]
+    native = toolchain._native_cpu_arch()
+    runs = levels[: levels.index(native) + 1] if native in levels else [native]
+    for level in runs:
+        done = run(code, WARP_SORT_CPU_ARCH=level)
+        assert done.stdout.strip() == level, done.stderr

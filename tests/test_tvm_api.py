@@ -1,0 +1,199 @@
+"""The launcher as C++ callers see it: typed, documented, and an error for every misuse."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import tvm_ffi
+
+from warp_bitonic_sort.jit import cache, loader, settings, toolchain
+from warp_bitonic_sort.jit.spec import CpuKernel
+
+ARCH = toolchain.cpu_arch()
+
+
+@pytest.fixture(scope="module")
+def launcher():
+    return loader.launcher()
+
+
+def path_of(kernel):
+    loader.build([kernel])
+    compiler = toolchain.find_compiler()
+    store = cache.Cache(settings.cache_dir())
+    entry = store.find(kernel, cache.build_text(kernel, store.recall(compiler.identity())))
+    return str(entry.library)
+
+
+@pytest.fixture(scope="module")
+def rows9(launcher):
+    return launcher.open_cpu_kernel(path_of(CpuKernel("floating", 32, 9, "rows", ARCH)), "float32")
+
+
+@pytest.fixture(scope="module")
+def columns9(launcher):
+    return launcher.open_cpu_kernel(
+        path_of(CpuKernel("floating", 32, 9, "columns", ARCH)), "float32"
+    )
+
+
+def array(*shape, dtype=np.float32):
+    return np.random.default_rng(1).random(shape).astype(dtype)
+
+
+def test_sorts(rows9, columns9):
+    x = array(5, 9)
+    out = np.empty_like(x)
+    rows9(x, out, -1, False, False)
+    np.testing.assert_array_equal(out, np.sort(x))
+    x, out = array(9, 50), np.empty((9, 50), np.float32)
+    columns9(x, out, 0, True, False)
+    np.testing.assert_array_equal(out, -np.sort(-x, axis=0))
+    raw = array(5, 9)
+    rows9(raw.view(np.uint32), raw.view(np.uint32), 1, False, False)
+    assert (np.diff(raw) >= 0).all()
+
+
+def test_byte_offsets_are_honoured(rows9):
+    base = torch.from_numpy(array(6, 9))
+    out = torch.zeros(8, 9)
+    rows9(base[2:], out[3:7], 1, False, False)
+    torch.testing.assert_close(out[3:7], torch.sort(base[2:]).values)
+    assert not out[:3].any()
+    assert not out[7:].any()
+
+
+def test_empty_batches_are_nothing_to_do(rows9):
+    rows9(array(0, 9), array(0, 9), 1, False, False)
+    rows9(array(9, 0), array(9, 0), 0, False, False)
+
+
+@pytest.mark.parametrize(
+    ("x", "out", "axis", "kind", "message"),
+    [
+        (array(5, 9, dtype=np.float64), array(5, 9), 1, TypeError, "x: expected dtype float32"),
+        (
+            array(5, 9),
+            array(5, 9, dtype=np.int32),
+            1,
+            TypeError,
+            "out: expected dtype float32 .*int32",
+        ),
+        (
+            array(5, 9),
+            array(4, 9),
+            1,
+            ValueError,
+            r"out: expected the shape of x, \(5, 9\), got \(4, 9\)",
+        ),
+        (array(5, 9), array(5, 9, 1), 1, ValueError, "out: expected the shape of x"),
+        (
+            array(5, 9),
+            array(5, 9),
+            2,
+            ValueError,
+            "axis: expected -2 to 1 for a tensor of rank 2, got 2",
+        ),
+        (array(5, 9), array(5, 9), -3, ValueError, "axis: expected -2 to 1"),
+        (
+            array(5, 8),
+            array(5, 8),
+            1,
+            ValueError,
+            "x: rows along axis 1 have length 8, and the kernel",
+        ),
+        (array(9, 5), array(9, 5), 0, ValueError, "needs rows whose elements are neighbours"),
+        (
+            np.float32(1).reshape(()),
+            np.empty((), np.float32),
+            0,
+            ValueError,
+            "x: expected at least one",
+        ),
+        (array(5, 9), "out", 1, TypeError, "Mismatched type on argument #1"),
+        (array(5, 9), array(5, 9), "1", TypeError, "Mismatched type on argument #2"),
+    ],
+)
+def test_misuse_is_a_typed_error(rows9, x, out, axis, kind, message):
+    with pytest.raises(kind, match=message):
+        rows9(x, out, axis, False, False)
+
+
+def test_a_missing_argument_is_a_typed_error(rows9):
+    with pytest.raises(TypeError, match="Mismatched number of arguments"):
+        rows9(array(5, 9))
+
+
+def test_memory_that_is_shared_is_a_typed_error(rows9):
+    memory = array(7, 9)
+    before = memory.copy()
+    with pytest.raises(ValueError, match="out: it overlaps x in memory without being x itself"):
+        rows9(memory[:-1], memory[1:], 1, False, False)
+    folded = np.lib.stride_tricks.as_strided(memory, (5, 9), (4, 4))
+    with pytest.raises(ValueError, match="out: two of its elements may share memory"):
+        rows9(array(5, 9), folded, 1, False, False)
+    np.testing.assert_array_equal(memory, before)
+
+
+def test_columns_that_are_none_are_a_typed_error(columns9):
+    with pytest.raises(ValueError, match="needs rows that are neighbours in x and out"):
+        columns9(array(5, 9), array(5, 9), 1, False, False)
+
+
+def test_a_device_that_is_not_the_cpu_is_a_typed_error(rows9):
+    class Elsewhere:
+        """Claims to be a CUDA tensor; its memory must never be touched."""
+
+        def __init__(self, tensor):
+            self.tensor = tensor
+
+        def __dlpack__(self, **options):
+            import ctypes
+
+            capsule = self.tensor.__dlpack__()
+            ctypes.pythonapi.PyCapsule_GetPointer.restype = ctypes.c_void_p
+            ctypes.pythonapi.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+            tensor = ctypes.pythonapi.PyCapsule_GetPointer(capsule, b"dltensor")
+            # DLTensor: data pointer, then the device's type.
+            ctypes.c_int32.from_address(tensor + 8).value = 2
+            return capsule
+
+        def __dlpack_device__(self):
+            return (2, 0)
+
+    with pytest.raises(
+        ValueError, match="x: expected a CPU tensor, got one on DLPack device type 2"
+    ):
+        rows9(Elsewhere(array(5, 9)), array(5, 9), 1, False, False)
+
+
+def test_opening_what_is_no_kernel_is_a_typed_error(launcher, tmp_path):
+    kernel = path_of(CpuKernel("floating", 32, 9, "rows", ARCH))
+    with pytest.raises(ValueError, match="dtype: expected one of bool, .*; got 'float31'"):
+        launcher.open_cpu_kernel(kernel, "float31")
+    with pytest.raises(ValueError, match="dtype: float64 has 64 bits, and the kernel sort_cpu"):
+        launcher.open_cpu_kernel(kernel, "float64")
+    with pytest.raises(RuntimeError, match="the kernel does not load: .*cannot open"):
+        launcher.open_cpu_kernel(str(tmp_path / "missing.so"), "float32")
+    (tmp_path / "text.so").write_text("not a library")
+    with pytest.raises(RuntimeError, match="the kernel does not load"):
+        launcher.open_cpu_kernel(str(tmp_path / "text.so"), "float32")
+    with pytest.raises(RuntimeError, match="is not a kernel of warp_bitonic_sort"):
+        launcher.open_cpu_kernel("libm.so.6", "float32")
+
+
+def test_every_export_is_documented_and_typed(launcher):
+    names = ["open_cpu_kernel", "describe_cpu_kernel", "empty", "abi_version", "thread_count"]
+    for name in names:
+        assert launcher.get_function_doc(name)
+        assert "type_schema" in json.dumps(launcher.get_function_metadata(name))
+    assert launcher.abi_version() == 1
+    assert launcher.thread_count() >= 1
+
+
+def test_empty_allocates(launcher):
+    made = launcher.empty((3, 5), tvm_ffi.dtype("bfloat16"))
+    assert tuple(made.shape) == (3, 5)
+    assert str(made.dtype) == "bfloat16"
+    assert made.data_ptr() % 64 == 0
