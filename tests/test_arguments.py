@@ -19,7 +19,11 @@ X = np.arange(24, dtype=np.float32).reshape(4, 6)
         ({"axis": True}, TypeError, r"axis: expected an integer, got True \(bool\)"),
         ({"axis": [0]}, TypeError, r"axis: expected an integer, got \[0\] \(list\)"),
         ({"dim": "x"}, TypeError, r"dim: expected an integer, got 'x' \(str\)"),
-        ({"axis": 0, "dim": 1}, TypeError, "dim: it is another name for axis; got axis=0 and dim=1"),
+        (
+            {"axis": 0, "dim": 1},
+            TypeError,
+            "dim: it is another name for axis; got axis=0 and dim=1",
+        ),
         ({"descending": 1}, TypeError, r"descending: expected True or False, got 1 \(int\)"),
         ({"descending": None}, TypeError, "descending: expected True or False, got None"),
         ({"stable": "yes"}, TypeError, r"stable: expected True or False, got 'yes' \(str\)"),
@@ -40,9 +44,17 @@ def test_sort_names_the_argument(options, kind, message):
 @pytest.mark.parametrize(
     ("out", "kind", "message"),
     [
-        (np.empty((4, 5), np.float32), ValueError, r"out: expected x's shape \(4, 6\), got \(4, 5\)"),
+        (
+            np.empty((4, 5), np.float32),
+            ValueError,
+            r"out: expected x's shape \(4, 6\), got \(4, 5\)",
+        ),
         (np.empty((4, 6)), TypeError, "out: expected x's dtype float32, got float64"),
-        (torch.empty(4, 6), TypeError, r"out: expected a numpy\.ndarray as x is, got torch\.Tensor"),
+        (
+            torch.empty(4, 6),
+            TypeError,
+            r"out: expected a numpy\.ndarray as x is, got torch\.Tensor",
+        ),
         ([0] * 6, TypeError, r"out: expected a numpy\.ndarray as x is, got list"),
         (
             np.lib.stride_tricks.as_strided(np.zeros(6, np.float32), (4, 6), (0, 4)),
@@ -70,9 +82,17 @@ def test_sort_refuses_a_read_only_out():
 @pytest.mark.parametrize(
     ("out", "kind", "message"),
     [
-        (np.empty((4, 6), np.float32), TypeError, "out: expected a torch.Tensor as x is, got numpy"),
+        (
+            np.empty((4, 6), np.float32),
+            TypeError,
+            "out: expected a torch.Tensor as x is, got numpy",
+        ),
         (torch.empty(4, 5), ValueError, r"out: expected x's shape \(4, 6\), got \(4, 5\)"),
-        (torch.empty(4, 6, dtype=torch.float64), TypeError, "out: expected x's dtype torch.float32"),
+        (
+            torch.empty(4, 6, dtype=torch.float64),
+            TypeError,
+            "out: expected x's dtype torch.float32",
+        ),
         (torch.empty(4, 6, device="meta"), ValueError, "out: expected x's device cpu, got meta"),
         (torch.empty(4, 6, requires_grad=True), TypeError, "out: it requires a gradient"),
     ],
@@ -108,7 +128,11 @@ def test_explain_names_the_argument(arguments, options, kind, message):
     ("x", "options", "expected"),
     [
         ((1000, 9), {}, ("kernel", "registers9", "rows", "floating", 9, 1000)),
-        ((9, 1000), {"axis": 0, "dtype": "int16"}, ("kernel", "registers9", "columns", "bits", 9, 1000)),
+        (
+            (9, 1000),
+            {"axis": 0, "dtype": "int16"},
+            ("kernel", "registers9", "columns", "bits", 9, 1000),
+        ),
         ((1000, 100), {}, ("kernel", "tile", "any", "floating", 100, 1000)),
         ((5, 9, 2), {"axis": 1}, ("kernel", "tile", "any", "floating", 9, 10)),
         ((5, 20000), {}, ("framework", None, None, None, 20000, 5)),

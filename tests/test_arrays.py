@@ -112,7 +112,9 @@ def test_torch_tensors_that_are_not_plain_are_refused():
     class Mine(torch.Tensor):
         pass
 
-    with pytest.raises(TypeError, match=r"x: expected a plain torch\.Tensor, got its subclass .*Mine"):
+    with pytest.raises(
+        TypeError, match=r"x: expected a plain torch\.Tensor, got its subclass .*Mine"
+    ):
         sort(torch.randn(3).as_subclass(Mine))
     with pytest.raises(TypeError, match="x: expected a dense tensor, got layout torch.sparse_coo"):
         sort(torch.eye(3).to_sparse())
@@ -223,7 +225,9 @@ def test_dlpack_without_a_way_back_gives_a_tensor():
 
 def test_dlpack_out_is_refused():
     x = Foreign(np.ones((3, 4), np.float32))
-    with pytest.raises(TypeError, match="out: expected a NumPy array or a torch tensor, got .*Foreign"):
+    with pytest.raises(
+        TypeError, match="out: expected a NumPy array or a torch tensor, got .*Foreign"
+    ):
         sort(x, out=x)
 
 
@@ -234,7 +238,9 @@ def test_arrays_on_other_devices_are_refused(device, name):
             return (device, 0)
 
     x = Elsewhere(np.ones((3, 4), np.float32))
-    with pytest.raises(NotImplementedError, match=f"x: it is on a .*{name}.*back end is not built yet"):
+    with pytest.raises(
+        NotImplementedError, match=f"x: it is on a .*{name}.*back end is not built yet"
+    ):
         sort(x)
     with pytest.raises(NotImplementedError, match="Move it to the CPU"):
         warp_bitonic_sort(x)
@@ -256,7 +262,10 @@ def test_ml_dtypes_results_keep_their_dtype():
         ([3, 1, 2], r"x: expected an array that speaks DLPack .*got list; numpy\.asarray\(x\)"),
         (3.5, "x: expected an array that speaks DLPack .*got float"),
         (None, "x: expected an array .*got NoneType"),
-        (np.ones(3, complex), "x: dtype complex128 cannot be sorted here; convert it to one of bool"),
+        (
+            np.ones(3, complex),
+            "x: dtype complex128 cannot be sorted here; convert it to one of bool",
+        ),
         (np.array(["b", "a"]), "x: dtype str32 cannot be sorted"),
         (np.array([{}, 1], object), "x: dtype object cannot be sorted"),
         (np.zeros(3, "M8[s]"), r"x: dtype datetime64\[s\] cannot be sorted"),
