@@ -1,0 +1,47 @@
+"""The command line: ``warp-bitonic-sort``, which is also ``python -m warp_bitonic_sort``.
+
+Invariant: importing it loads click and the standard library only; what a command needs besides
+(NumPy, matplotlib, tvm_ffi) is imported when the command runs, and a missing one is one message
+that says what installs it. Nothing in the library imports this package.
+"""
+
+from __future__ import annotations
+
+import click
+
+from .._version import __version__
+from .demo import demo
+from .doctor import doctor
+from .explain import explain
+from .network import network
+from .sort import sort
+
+__all__ = ["main"]
+
+_HELP = """Sorts many short rows fast, with bitonic networks compiled on first use.
+
+\b
+  warp-bitonic-sort demo                  clean a noisy photograph, and time it
+  warp-bitonic-sort sort in.npy out.npy   sort a file, larger than memory too
+  warp-bitonic-sort network 8             draw the network that sorts 8 values
+  warp-bitonic-sort explain 1000x9        which kernel an array would get
+  warp-bitonic-sort doctor                does everything work here?
+
+Every command has a --help of its own. In Python: from warp_bitonic_sort import sort.
+
+Exit status: 0 when all went well, 1 on an error (one message on standard error), 2 when the command
+line is wrong.
+"""
+
+
+@click.group(
+    help=_HELP,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, prog_name="warp-bitonic-sort")
+def main() -> None:
+    """Run the command line."""
+
+
+for _command in (demo, sort, network, explain, doctor):
+    main.add_command(_command)

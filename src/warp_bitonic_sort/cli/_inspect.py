@@ -1,0 +1,380 @@
+"""What ``doctor`` knows: plain facts about this machine, and what is wrong with them.
+
+Invariant: no array library is imported, nothing is written but by `trial`, and nothing raises: what
+cannot be found out is None, and what hinders is a `Problem` that carries its fix.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .._version import __version__
+from ..jit import settings, toolchain
+
+__all__ = ["Problem", "cache_entries", "facts", "thread_count", "trial"]
+
+Facts = dict[str, Any]
+T = TypeVar("T")
+
+_DEPENDENCIES = {
+    "apache-tvm-ffi": None,
+    "ninja": None,
+    "filelock": None,
+    "click": None,
+    "numpy": "numpy",
+    "ml_dtypes": "numpy",
+    "torch": "torch",
+    "jax": "jax",
+    "matplotlib": "demo",
+}
+_VARIABLES = (
+    "WARP_SORT_CACHE_DIR",
+    "WARP_SORT_JIT_VERBOSE",
+    "WARP_SORT_CPU_ARCH",
+    "MAX_JOBS",
+    "CXX",
+    "OMP_NUM_THREADS",
+    "GPU_ARCH",
+    "ROCM_PATH",
+    "CUDA_HOME",
+    "CK_DIR",
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is wrong.
+
+    Parameters
+    ----------
+    what : str
+        What.
+    fix : str
+        What mends it.
+    blocking : bool
+        Whether a call to sort would fail because of it.
+    """
+
+    what: str
+    fix: str
+    blocking: bool = True
+
+
+def _problem(error: Exception, fix: str) -> Problem:
+    """Split a message of the library, which ends with what would help, into what and fix."""
+    text = str(error) or type(error).__name__
+    for mark in ("\nHint: ", ". "):
+        what, found, advice = text.rpartition(mark)
+        if found:
+            return Problem(what, advice)
+    return Problem(text, fix)
+
+
+def _found(find: Callable[[], T], problems: list[Problem], fix: str) -> T | None:
+    """Call what looks for something; what it raises is a problem."""
+    try:
+        return find()
+    except Exception as error:  # the doctor survives whatever is broken
+        problems.append(_problem(error, fix))
+        return None
+
+
+def facts(problems: list[Problem]) -> Facts:
+    """Return what there is, and append what is wrong to problems."""
+    compiler = _compiler(problems)
+    return {
+        "package": {
+            "version": __version__,
+            "folder": str(Path(__file__).resolve().parent.parent),
+        },
+        "python": {
+            "version": platform.python_version(),
+            "implementation": platform.python_implementation(),
+            "executable": sys.executable,
+        },
+        "platform": {"system": platform.platform(), "machine": platform.machine()},
+        "dependencies": _dependencies(problems),
+        "backends": _backends(problems),
+        "compiler": compiler,
+        "ninja": _ninja(problems),
+        "cache": _cache(problems),
+        "threads": _threads(),
+        "environment": _environment(problems),
+    }
+
+
+# -- what is installed ----------------------------------------------------------------------------
+
+
+def _dependencies(problems: list[Problem]) -> dict[str, str | None]:
+    versions = {name: _version(name) for name in _DEPENDENCIES}
+    for name, extra in _DEPENDENCIES.items():
+        if versions[name] is None and extra is None:
+            problems.append(Problem(f"{name} is not installed", f"pip install {name}"))
+    if all(versions[name] is None for name in ("numpy", "torch", "jax")):
+        problems.append(
+            Problem(
+                "no array library is installed, so there is nothing to sort",
+                "pip install 'warp-bitonic-sort[numpy]'",
+            )
+        )
+    return versions
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except Exception:  # broken metadata is as good as none
+        return None
+
+
+def _environment(problems: list[Problem]) -> dict[str, str | None]:
+    _found(settings.max_jobs, problems, "set MAX_JOBS to a whole number of at least 1, or unset it")
+    return {name: os.environ.get(name) for name in _VARIABLES}
+
+
+def thread_count() -> tuple[int, str]:
+    """Return how many threads a sort may use, as ``thread_pool.hpp`` counts them, and why."""
+    asked = re.match(r"\s*\+?([0-9]+)", os.environ.get("OMP_NUM_THREADS", ""))
+    if asked and int(asked[1]) >= 1:
+        return min(int(asked[1]), 1024), "OMP_NUM_THREADS"
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0)), "the cores that this process may run on"
+    return os.cpu_count() or 1, "the cores of this machine"
+
+
+def _threads() -> Facts:
+    count, why = thread_count()
+    return {"count": count, "why": why}
+
+
+# -- back ends ------------------------------------------------------------------------------------
+
+
+def _backends(problems: list[Problem]) -> dict[str, Facts]:
+    target = _found(
+        toolchain.cpu_arch, problems, "set WARP_SORT_CPU_ARCH to one of these, or unset it"
+    )
+    asked = settings.cpu_arch()
+    source = "this machine's instruction set"
+    if asked not in (None, "native"):
+        source = f"WARP_SORT_CPU_ARCH={asked}"
+    return {
+        "cpu": {"available": target is not None, "target": target, "why": source},
+        "cuda": _not_built(
+            {
+                "driver": _loadable("libcuda.so.1"),
+                "nvidia-smi": shutil.which("nvidia-smi"),
+                "toolkit": _folder("CUDA_HOME", "/usr/local/cuda"),
+            }
+        ),
+        "hip": _not_built(
+            {
+                "driver": _loadable("libamdhip64.so"),
+                "rocm": _folder("ROCM_PATH", "/opt/rocm"),
+            }
+        ),
+    }
+
+
+def _not_built(found: dict[str, str | None]) -> Facts:
+    return {"available": False, "why": "not built in this version", "found": found}
+
+
+def _loadable(library: str) -> str | None:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return None
+    return library
+
+
+def _folder(variable: str, usual: str) -> str | None:
+    path = Path(os.environ.get(variable) or usual)
+    return str(path) if path.is_dir() else None
+
+
+# -- tools ----------------------------------------------------------------------------------------
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]
+
+
+def _compiler(problems: list[Problem]) -> Facts | None:
+    compiler = _found(toolchain.find_compiler, problems, "set CXX to a C++ compiler")
+    if compiler is None:
+        return None
+    version = _found(compiler.version, problems, "set CXX to a C++ compiler that runs")
+    return {
+        "command": shlex.join(compiler.command),
+        "path": str(compiler.path),
+        "version": None if version is None else _first_line(version),
+        "why": compiler.why,
+    }
+
+
+def _ninja(problems: list[Problem]) -> Facts | None:
+    path = _found(toolchain.find_ninja, problems, "pip install ninja")
+    if path is None:
+        return None
+
+    def version() -> str:
+        done = subprocess.run(
+            [str(path), "--version"], capture_output=True, text=True, timeout=60, check=True
+        )
+        return _first_line(done.stdout)
+
+    reinstall = "pip install --force-reinstall ninja"
+    return {"path": str(path), "version": _found(version, problems, reinstall)}
+
+
+# -- the cache ------------------------------------------------------------------------------------
+
+
+def cache_entries(root: Path) -> set[str]:
+    """Return the entries of a cache, as ``artifact/key``."""
+    return {f"{path.parent.name}/{path.name}" for path in root.glob("v*/entries/*/*")}
+
+
+def _bytes(folders: Iterable[Path]) -> int:
+    total = 0
+    for folder in folders:
+        for path in folder.rglob("*"):
+            with contextlib.suppress(OSError):  # it may go at any time
+                total += path.lstat().st_size
+    return total
+
+
+def _cache(problems: list[Problem]) -> Facts | None:
+    return _found(
+        lambda: _cache_facts(settings.cache_dir(), problems),
+        problems,
+        "set WARP_SORT_CACHE_DIR to a folder that this user can write",
+    )
+
+
+def _cache_facts(root: Path, problems: list[Problem]) -> Facts:
+    reason = _unwritable(root)
+    if reason is not None:
+        problems.append(
+            Problem(
+                f"the cache folder {root} cannot be written: {reason}",
+                "set WARP_SORT_CACHE_DIR to a folder that this user can write",
+            )
+        )
+    left = sorted(path for path in root.glob("v*/staging/*") if _is_left(path))
+    if left:
+        problems.append(
+            Problem(
+                f"{len(left)} staging folders ({_bytes(left):,} bytes) are left in the cache of "
+                "builds that were killed",
+                f"rm -r {shlex.join(str(path) for path in left)}",
+                blocking=False,
+            )
+        )
+    return {
+        "path": str(root),
+        "exists": root.is_dir(),
+        "writable": reason is None,
+        "entries": len(cache_entries(root)),
+        "bytes": _bytes(root.glob("v*/entries")),
+        "staging_left": [str(path) for path in left],
+    }
+
+
+def _unwritable(root: Path) -> str | None:
+    """Return why nothing can be written below a folder that may not exist yet, or None."""
+    there = root
+    while not os.path.lexists(there) and there != there.parent:
+        there = there.parent
+    try:
+        # Asking for permissions is not enough: disks are full, or mounted read-only.
+        with tempfile.TemporaryFile(dir=there) as file:
+            file.write(b"\0")
+    except OSError as error:
+        return f"{error.strerror or error} ({there})"
+    return None
+
+
+def _is_left(folder: Path) -> bool:
+    """Tell whether the process that a staging folder is named after is gone."""
+    number = folder.name.partition("-")[0]
+    try:
+        os.kill(int(number), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except (ValueError, OSError):
+        return False
+    return False
+
+
+# -- the trial ------------------------------------------------------------------------------------
+
+_TRIAL_SECONDS = 600
+
+
+def trial(problems: list[Problem]) -> Facts:
+    """Sort a small array in a process of its own, and append what goes wrong to problems."""
+    try:
+        root: Path | None = settings.cache_dir()
+    except Exception:  # reported with the cache already
+        root = None
+    before = cache_entries(root) if root else set()
+    answer = _run_trial()
+    error = answer.pop("error")
+    if error:
+        problem = _problem(RuntimeError(error), "mend the problems above first, if there are any")
+        # One that was found already is not told twice.
+        if problem.what not in {known.what for known in problems}:
+            problems.append(Problem(f"a small sort failed: {problem.what}", problem.fix))
+    built = (cache_entries(root) if root else set()) - before
+    return {
+        "status": "failed" if error else "passed",
+        **answer,
+        "compiled": sorted(entry.partition("/")[0] for entry in built),
+    }
+
+
+def _run_trial() -> Facts:
+    """Return what ``_trial`` prints, or what came instead."""
+    nothing = {"kernel": "", "seconds": None}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", f"{__package__}._trial"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TRIAL_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return {**nothing, "error": f"it could not be run to its end: {error}"}
+    for line in done.stdout.splitlines():
+        if line.startswith("{"):
+            with contextlib.suppress(ValueError):
+                answer: Facts = json.loads(line)
+                return answer
+    status = f"exit status {done.returncode}"
+    if done.returncode < 0:
+        with contextlib.suppress(ValueError):
+            status = signal.Signals(-done.returncode).name
+    said = done.stderr.strip().splitlines()[-1:] or ["it printed nothing"]
+    return {**nothing, "error": f"the process ended with {status}: {said[0]}"}

@@ -1,0 +1,48 @@
+"""The smallest sort, run by ``doctor`` in a process of its own: a crash there is a finding.
+
+Invariant: it prints one JSON document, the only line on standard output that begins with a brace.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Sort a small array and print how that went."""
+    start = time.perf_counter()
+    kernel = ""
+    try:
+        kernel = _sorted_kernel()
+        error = ""
+    except Exception as failure:  # whatever it is, it is the finding
+        error = str(failure) or type(failure).__name__
+    seconds = round(time.perf_counter() - start, 3)
+    print(json.dumps({"error": error, "kernel": kernel, "seconds": seconds}))  # noqa: T201
+
+
+def _sorted_kernel() -> str:
+    """Sort, check the result, and return the kernel's name."""
+    try:
+        import numpy as np
+    except ImportError as error:
+        raise RuntimeError(
+            f"NumPy, whose array would be sorted, cannot be imported ({error}). "
+            f"pip install 'warp-bitonic-sort[numpy]'"
+        ) from error
+    from .. import ops
+
+    rows = np.array([[3.0, 1.0, np.nan, 2.0]] * 5, np.float32)
+    result = ops.sort(rows)
+    if not np.array_equal(result, np.sort(rows, axis=-1), equal_nan=True):
+        raise RuntimeError(
+            f"the result is wrong: {result[0].tolist()}. Please report this as a bug"
+        )
+    return ops.explain(rows).kernel or ""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""The command ``doctor``: what there is, what is wrong, and what mends it.
+
+Invariant: the text and the JSON are two prints of the same report.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from . import _inspect
+from ._inspect import Problem
+
+__all__ = ["doctor"]
+
+_HELP = """Say what this installation finds and whether a call to sort would work.
+
+Looks at Python and the packages (without importing them), the back ends, the compiler and ninja,
+the cache folder, the environment variables and the threads. Then it sorts a small array in a
+process of its own, compiling the kernel if the cache does not hold it; that is all that it may
+write, and --no-build leaves it out. Every problem is printed with what mends it.
+
+\b
+Examples:
+  warp-bitonic-sort doctor
+  warp-bitonic-sort doctor --json > report.json
+  CXX=clang++ warp-bitonic-sort doctor
+
+Exit status: 0 when a call to sort would work, whatever it needs to compile; 1 when not; 2 when the
+command line is wrong.
+"""
+
+
+@click.command(help=_HELP)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON document.")
+@click.option("--no-build", is_flag=True, help="Compile and sort nothing.")
+@click.pass_context
+def doctor(context: click.Context, as_json: bool, no_build: bool) -> None:
+    """Inspect the installation."""
+    problems: list[Problem] = []
+    report: dict[str, Any] = _inspect.facts(problems)
+    if no_build:
+        report["trial"] = {"status": "skipped", "kernel": "", "seconds": None, "compiled": []}
+    else:
+        if not as_json and sys.stderr.isatty():
+            click.echo("Sorting a small array ...", err=True)
+        report["trial"] = _inspect.trial(problems)
+    works = not any(problem.blocking for problem in problems)
+    report["problems"] = [asdict(problem) for problem in problems]
+    report["works"] = works
+    text = json.dumps(report, indent=2) if as_json else "\n".join(_text(report))
+    # As bytes: paths and variables may hold what the terminal's encoding cannot.
+    click.echo(os.fsencode(text))
+    context.exit(0 if works else 1)
+
+
+def _text(report: dict[str, Any]) -> Iterator[str]:
+    """Yield the report's lines for people."""
+    python, package = report["python"], report["package"]
+    yield f"warp-bitonic-sort {package['version']} in {package['folder']}"
+    yield f"{python['implementation']} {python['version']} ({python['executable']})"
+    yield report["platform"]["system"]
+    yield from ("", "Packages")
+    for name, version in report["dependencies"].items():
+        yield _line(name, version or "not installed")
+    yield from ("", "Back ends")
+    yield from _backend_lines(report["backends"])
+    yield from ("", "Building")
+    yield _line("compiler", _tool(report["compiler"], "command"))
+    yield _line("ninja", _tool(report["ninja"], "path"))
+    yield from _cache_lines(report["cache"])
+    yield _line("threads", f"{report['threads']['count']} ({report['threads']['why']})")
+    for name, value in report["environment"].items():
+        if value is not None:
+            yield _line(name, value)
+    yield _line("small sort", _trial_text(report["trial"]))
+    yield ""
+    yield from _problem_lines(report["problems"])
+    yield "A call to sort works." if report["works"] else "A call to sort would not work."
+
+
+def _line(name: str, value: str) -> str:
+    return f"  {name:<20} {value}"
+
+
+def _backend_lines(backends: dict[str, Any]) -> Iterator[str]:
+    cpu = backends["cpu"]
+    yield _line("cpu", f"{cpu['target']} ({cpu['why']})" if cpu["available"] else "not available")
+    for name in ("cuda", "hip"):
+        found = [f"{what} {where}" for what, where in backends[name]["found"].items() if where]
+        there = f"on this machine: {', '.join(found)}" if found else "nothing of it on this machine"
+        yield _line(name, f"{backends[name]['why']}; {there}")
+
+
+def _tool(tool: dict[str, Any] | None, key: str) -> str:
+    if tool is None:
+        return "not found"
+    why = f"; {tool['why']}" if "why" in tool else ""
+    return f"{tool['version'] or 'does not run'} ({tool[key]}{why})"
+
+
+def _cache_lines(cache: dict[str, Any] | None) -> Iterator[str]:
+    if cache is None:
+        yield _line("cache", "cannot be read")
+        return
+    state = "exists" if cache["exists"] else "not there yet"
+    state += ", writable" if cache["writable"] else ", NOT writable"
+    yield _line("cache", f"{cache['path']} ({state})")
+    yield _line("", f"{cache['entries']} kernels and launchers, {cache['bytes'] / 1e6:.1f} MB")
+
+
+def _trial_text(trial: dict[str, Any]) -> str:
+    if trial["status"] != "passed":
+        return str(trial["status"])
+    compiled = f"compiled {', '.join(trial['compiled'])}" if trial["compiled"] else "from the cache"
+    return f"passed in {trial['seconds']:.1f} s, {trial['kernel']}, {compiled}"
+
+
+def _problem_lines(problems: list[dict[str, Any]]) -> Iterator[str]:
+    for number, problem in enumerate(problems, 1):
+        kind = "Problem" if problem["blocking"] else "Note"
+        yield f"{kind} {number}: {problem['what']}"
+        yield f"  Fix: {problem['fix']}"
+    if problems:
+        yield ""

@@ -1,0 +1,66 @@
+"""The command ``explain``: which kernel a call of `sort` would get, and why.
+
+Invariant: it prints what `warp_bitonic_sort.explain` says and compiles nothing.
+"""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+from .. import ops
+from ._common import DTYPE, NAN, Nan, reported
+
+__all__ = ["explain"]
+
+_HELP = """Say which kernel sorts an array of SHAPE, and why. Nothing is compiled or sorted.
+
+SHAPE is the sizes of a row-major array with an x between them: 1000x9 is shape (1000, 9).
+
+Reads and writes no file; the answer goes to standard output.
+
+\b
+Examples:
+  warp-bitonic-sort explain 1000x9
+  warp-bitonic-sort explain 512x25x8 --axis 1 --dtype uint8
+
+Exit status: 0, or 1 when `sort` would refuse such an array, or 2 when the command line is wrong.
+"""
+
+
+def _sizes(
+    context: click.Context,  # noqa: ARG001 - the signature of callbacks
+    parameter: click.Parameter,  # noqa: ARG001
+    value: str,
+) -> tuple[int, ...]:
+    """Return the sizes that have an x between them."""
+    if not re.fullmatch(r"[0-9]{1,18}([xX][0-9]{1,18})*", value):
+        raise click.BadParameter(f"{value!r} is not sizes with an x between them, as 1000x9 is.")
+    return tuple(int(size) for size in re.split("[xX]", value))
+
+
+@click.command(help=_HELP)
+@click.argument("shape", callback=_sizes)
+@click.option(
+    "--dtype",
+    type=DTYPE,
+    metavar="NAME",
+    default="float32",
+    show_default=True,
+    help=f"One of {', '.join(DTYPE.choices)}.",
+)
+@click.option("--axis", type=int, default=-1, show_default=True, help="The axis to sort along.")
+@click.option("--descending", is_flag=True, help="The largest value comes first.")
+@click.option(
+    "--nan",
+    type=NAN,
+    default="largest",
+    show_default=True,
+    help="NaN counts as the largest value, or comes last in either direction.",
+)
+def explain(shape: tuple[int, ...], dtype: str, axis: int, descending: bool, nan: Nan) -> None:
+    """Print what `warp_bitonic_sort.explain` says."""
+    with reported():
+        answer = ops.explain(shape, dtype=dtype, axis=axis, descending=descending, nan=nan)
+    click.echo(str(answer))

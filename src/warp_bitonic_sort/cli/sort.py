@@ -1,0 +1,248 @@
+"""The command ``sort``: sorts a .npy file along an axis, chunk by chunk.
+
+Invariant: OUT is either what it was or the whole result. The result grows under a temporary name in
+OUT's folder, which is renamed at the very end, or removed on an error, Ctrl-C, SIGTERM or SIGHUP.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import secrets
+import signal
+import stat
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from .. import ops
+from ._common import DTYPE, NAN, Nan, need, reported
+from ._npy import Source, chunks, create, drop_pages, open_npy
+
+__all__ = ["sort"]
+
+_HELP = """Sort the .npy file IN along an axis into the .npy file OUT.
+
+The file may be larger than memory: it is mapped, and sorted in chunks that hold whole rows, cut
+along the axes other than the sorted one. Memory need is about two chunks, but a chunk is never less
+than one row, and rows of more than 16384 elements, which np.sort sorts, need a few times their own
+size. Where the sorted axis is the slowest one in the file, a larger --chunk-size saves passes over
+the disk.
+
+OUT gets IN's shape, dtype and memory order. As with sort -o and cp, an OUT that exists is replaced;
+it stays what it was until the result is complete, and for good if the command fails or is
+stopped. IN and OUT may be the same file. On a terminal a progress bar is shown; otherwise nothing
+is printed.
+
+\b
+Examples:
+  warp-bitonic-sort sort in.npy out.npy
+  warp-bitonic-sort sort in.npy out.npy --axis 0 --descending --nan last
+  warp-bitonic-sort sort weights.npy weights.npy --dtype bfloat16
+
+Exit status: 0 when OUT holds the result; 1 on an error; 2 when the command line is wrong; the
+signal's (130 after Ctrl-C, 143 after SIGTERM) when it was stopped.
+"""
+
+
+@click.command(help=_HELP)
+@click.argument(
+    "source", metavar="IN", type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.argument(
+    "target", metavar="OUT", type=click.Path(dir_okay=False, readable=False, path_type=Path)
+)
+@click.option("--axis", type=int, default=-1, show_default=True, help="The axis to sort along.")
+@click.option("--descending", is_flag=True, help="The largest value comes first.")
+@click.option(
+    "--nan",
+    type=NAN,
+    default="largest",
+    show_default=True,
+    help="NaN counts as the largest value, or comes last in either direction.",
+)
+@click.option(
+    "--dtype",
+    type=DTYPE,
+    metavar="NAME",
+    help="What the elements are, where the file cannot say: NumPy saves bfloat16 and float8 arrays "
+    "of ml_dtypes as untyped bytes. Must be as wide as the file's elements. OUT's header says what "
+    f"IN's does. One of {', '.join(DTYPE.choices)}.",
+)
+@click.option(
+    "--chunk-size",
+    type=click.FloatRange(min=0, min_open=True),
+    default=64.0,
+    show_default=True,
+    metavar="MIB",
+    help="How much to sort at a time, in MiB.",
+)
+def sort(
+    source: Path,
+    target: Path,
+    axis: int,
+    descending: bool,
+    nan: Nan,
+    dtype: str | None,
+    chunk_size: float,
+) -> None:
+    """Sort a file."""
+    need("numpy", extra="numpy")
+    if not math.isfinite(chunk_size):
+        raise click.BadParameter("expected a finite number.", param_hint="--chunk-size")
+    opened = open_npy(source, dtype)
+    rank = max(len(opened.shape), 1)
+    if not -rank <= axis < rank:
+        raise click.ClickException(
+            f"{click.format_filename(source)}: --axis {axis} is out of range for an array of shape "
+            f"{opened.shape}: expected {-rank} to {rank - 1}."
+        )
+    budget = max(int(chunk_size * 2**20), 1)
+    # A link stays a link: what it points to is replaced.
+    with reported(click.format_filename(target)):
+        final = target.resolve()
+    with _stopped_cleanly() as check, _replacing(final, target) as temporary:
+        _sort_into(opened, temporary, target, axis % rank, descending, nan, budget, check)
+
+
+def _sort_into(
+    opened: Source,
+    temporary: int,
+    target: Path,
+    axis: int,
+    descending: bool,
+    nan: Nan,
+    budget: int,
+    check: Callable[[], None],
+) -> None:
+    """Write the sorted array into an open file."""
+    named = click.format_filename(target)
+    with reported(f"{named}: cannot be written"):
+        out, pages = create(temporary, opened)
+    x = opened.array
+    advance = None
+    with contextlib.ExitStack() as stack:
+        for piece in chunks(opened.shape, axis, x.itemsize, budget, opened.fortran):
+            check()
+            box: Any = (*piece, ...)  # the dots make it an array even where x has no axes
+            rows = x[box]
+            with reported(click.format_filename(opened.path)):
+                ops.sort(rows, axis=axis, descending=descending, nan=nan, out=out[box])
+            # Written before the next chunk is sorted, so that dirty pages stay bounded.
+            with reported(f"{named}: cannot be written"):
+                pages.flush()
+            drop_pages(pages)
+            drop_pages(opened.pages)
+            if advance is None:
+                # Not before: what the first chunk may have compiled would spoil the estimate.
+                advance = stack.enter_context(_progress(x.nbytes))
+            advance(rows.nbytes)
+        check()
+
+
+@contextlib.contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    with click.progressbar(length=max(total, 1), label="sorting", file=sys.stderr) as bar:
+        yield bar.update
+
+
+# -- all or nothing -------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _replacing(final: Path, target: Path) -> Iterator[int]:
+    """Give a new file's descriptor; put the file into final's place if all goes well."""
+    named = click.format_filename(target)
+    mode = _mode_of(final, named)
+    temporary = final.parent / f".warp-bitonic-sort-{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    try:
+        with reported(f"{named}: cannot be written"):
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            descriptor = os.open(temporary, flags, 0o666)
+        try:
+            if mode is not None:
+                with contextlib.suppress(OSError):  # not ours to change on some file systems
+                    os.fchmod(descriptor, mode)
+            yield descriptor
+            with reported(f"{named}: cannot be written"):
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        with reported(f"{named}: cannot be written"):
+            temporary.replace(final)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def _mode_of(final: Path, named: str) -> int | None:
+    """Return the permissions of the file to replace, or None where there is none."""
+    try:
+        status = final.stat()
+    except OSError:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        raise click.ClickException(f"{named}: expected a regular file or none, to be replaced.")
+    if not os.access(final, os.W_OK):
+        raise click.ClickException(f"{named}: the file is there and may not be written.")
+    return stat.S_IMODE(status.st_mode)
+
+
+class _Stopped(BaseException):
+    """A signal asked the command to stop. No Exception: nothing on the way may swallow it."""
+
+
+@contextlib.contextmanager
+def _stopped_cleanly() -> Iterator[Callable[[], None]]:
+    """Turn signals into an exception, and die of the signal once everything is cleaned up.
+
+    The caller calls what this gives from time to time: an exception that a signal raises inside a
+    destructor is lost.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None  # signals go to the main thread only
+        return
+    received: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of handlers
+        if not received:  # a second one must not interrupt the cleaning up
+            received.append(number)
+            raise _Stopped
+
+    def check() -> None:
+        if received:
+            raise _Stopped
+
+    # One that is ignored (nohup) stays ignored.
+    numbers = [
+        number
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) != signal.SIG_IGN
+    ]
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield check
+    except _Stopped:
+        _die(received[0])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _die(number: int) -> NoReturn:
+    """End by the signal, as whoever sent it expects."""
+    with contextlib.suppress(OSError):
+        click.echo(f"Stopped by {signal.Signals(number).name}.", err=True)
+        sys.stdout.flush()
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    raise SystemExit(128 + number)

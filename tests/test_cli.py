@@ -1,0 +1,314 @@
+"""The command line as a whole: help, versions, imports, missing packages, explain and demo."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import matplotlib.image
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import warp_bitonic_sort
+from warp_bitonic_sort import ops
+from warp_bitonic_sort.cli import main
+
+COMMANDS = ["demo", "sort", "network", "explain", "doctor"]
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def run_without(modules, *arguments):
+    """Run the command line in a process where some modules cannot be imported."""
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({modules!r}));"
+        f"from warp_bitonic_sort.cli import main; main({[str(a) for a in arguments]!r})"
+    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_teaches(command):
+    result = invoke(command, "--help")
+    assert result.exit_code == 0
+    for part in ("Example", "Exit status", f"warp-bitonic-sort {command}"):
+        assert part in result.output
+    assert max(map(len, result.output.splitlines())) <= 80
+
+
+def test_main_help_lists_every_command():
+    result = invoke("--help")
+    assert result.exit_code == 0
+    assert all(f"\n  {command} " in result.output for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "command", [["warp-bitonic-sort"], [sys.executable, "-m", "warp_bitonic_sort"]]
+)
+def test_version_by_either_name(command):
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"warp-bitonic-sort, version {warp_bitonic_sort.__version__}\n"
+
+
+def test_import_loads_click_only():
+    heavy = ("numpy", "matplotlib", "tvm_ffi", "torch", "jax", "ml_dtypes", "ninja", "filelock")
+    code = (
+        "import sys, warp_bitonic_sort.cli;"
+        f"print([name for name in {heavy!r} if name in sys.modules], 'click' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[] True\n"
+
+
+@pytest.mark.parametrize(
+    ("missing", "arguments", "extra"),
+    [
+        ("numpy", ["sort", "in.npy", "out.npy"], "numpy"),
+        ("numpy", ["demo"], "demo"),
+        ("matplotlib", ["demo"], "demo"),
+    ],
+)
+def test_missing_package_names_the_extra(tmp_path, missing, arguments, extra):
+    np.save(tmp_path / "in.npy", np.zeros((2, 2)))
+    arguments = [tmp_path / a if a.endswith(".npy") else a for a in arguments]
+    done = run_without([missing], *arguments)
+    assert done.returncode == 1
+    assert missing in done.stderr
+    assert f"pip install 'warp-bitonic-sort[{extra}]'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out.npy").exists()
+
+
+def test_missing_ml_dtypes_names_the_extra(tmp_path):
+    np.save(tmp_path / "in.npy", np.zeros((2, 2), "V2"))
+    done = run_without(
+        ["ml_dtypes"], "sort", tmp_path / "in.npy", tmp_path / "out.npy", "--dtype", "bfloat16"
+    )
+    assert done.returncode == 1
+    assert "ml_dtypes" in done.stderr
+    assert "pip install 'warp-bitonic-sort[numpy]'" in done.stderr
+
+
+# -- explain --------------------------------------------------------------------------------------
+
+
+def test_explain_prints_what_the_library_says():
+    result = invoke("explain", "1000x9", "--dtype", "uint8", "--axis", 0, "--descending")
+    assert result.exit_code == 0
+    expected = warp_bitonic_sort.explain((1000, 9), dtype="uint8", axis=0, descending=True)
+    assert result.output == f"{expected}\n"
+
+
+def test_explain_knows_one_dimension():
+    assert "1 rows of 300 float32" in invoke("explain", "300").output
+
+
+@pytest.mark.parametrize("shape", ["", "x", "3x", "-3x2", "3,4", "3.0", "1000 x 9"])
+def test_explain_refuses_what_is_no_shape(shape):
+    result = invoke("explain", "--", shape)
+    assert result.exit_code == 2
+    assert "1000x9" in result.output
+
+
+def test_explain_reports_the_librarys_error():
+    result = invoke("explain", "10x9", "--axis", 5)
+    assert (result.exit_code, result.output.count("\n")) == (1, 1)
+    assert "axis: expected -2 to 1" in result.output
+
+
+# -- demo -----------------------------------------------------------------------------------------
+
+
+def test_demo_cleans_the_photograph(tmp_path):
+    picture = tmp_path / "demo.png"
+    result = invoke("demo", "--size", 3, "--output", picture)
+    assert result.exit_code == 0, result.output
+    assert "921,600 rows of 9 uint8" in result.output
+    assert "compiled on first use" in result.output
+    assert warp_bitonic_sort.explain((921600, 9), dtype="uint8").kernel in result.output
+    before, after = map(float, re.findall(r"([0-9.]+) dB (?:before|after)", result.output))
+    assert after > before + 8
+    drawn = matplotlib.image.imread(picture)
+    height, width, _ = drawn.shape
+    assert width > 2 * height  # three pictures side by side
+    left, middle, right = (drawn[100:-50, i * width // 3 : (i + 1) * width // 3] for i in range(3))
+    roughness = [np.abs(np.diff(part[..., 0], axis=0)).mean() for part in (left, middle, right)]
+    assert roughness[1] > 2 * max(roughness[0], roughness[2])
+
+
+def test_demo_fails_loudly_when_the_sorts_differ(tmp_path, monkeypatch):
+    def wrong(x):
+        result = np.sort(x, axis=-1)
+        result[-1, 0] ^= 1
+        return result
+
+    monkeypatch.setattr(ops, "sort", wrong)
+    result = invoke("demo", "--size", 3, "--output", tmp_path / "demo.png")
+    assert result.exit_code == 1
+    assert "disagree" in result.output
+    assert not (tmp_path / "demo.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["--size", 4], 2, "odd"),
+        (["--size", 1], 2, "3<=x<=15"),
+        (["--noise", 1.5], 2, "0<=x<=1"),
+        (["--dtype", "bfloat16"], 2, "float32"),
+        (["--output", "/nowhere/at/all.png"], 1, "folder does not exist"),
+        (["--size", 3, "--output", "demo.nonsense"], 1, "demo.nonsense"),
+    ],
+)
+def test_demo_refuses(arguments, status, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = invoke("demo", *arguments)
+    assert result.exit_code == status
+    assert said in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+# -- doctor ---------------------------------------------------------------------------------------
+
+
+def shadowed(folder, monkeypatch, module, body):
+    """Put a module before the real one, in this process's children."""
+    (folder / "shadow").mkdir()
+    (folder / "shadow" / f"{module}.py").write_text(body)
+    monkeypatch.setenv("PYTHONPATH", str(folder / "shadow"))
+
+
+def report(*arguments):
+    done = subprocess.run(
+        ["warp-bitonic-sort", "doctor", "--json", *arguments], capture_output=True, text=True
+    )
+    assert done.stderr == ""
+    document = json.loads(done.stdout)
+    assert done.returncode == (0 if document["works"] else 1)
+    assert all(problem["what"] and problem["fix"] for problem in document["problems"])
+    return document
+
+
+def whats(document):
+    return "\n".join(problem["what"] for problem in document["problems"])
+
+
+def test_doctor_of_a_sound_installation(fresh_cache):
+    first, second = report(), report()
+    assert first["works"]
+    assert first["problems"] == []
+    assert first["trial"]["status"] == second["trial"]["status"] == "passed"
+    assert first["trial"]["compiled"] == ["launcher", first["trial"]["kernel"]]
+    assert second["trial"]["compiled"] == []
+    assert (first["cache"]["exists"], first["cache"]["entries"]) == (False, 0)
+    assert (second["cache"]["path"], second["cache"]["entries"]) == (str(fresh_cache), 2)
+    assert second["cache"]["bytes"] > 10_000
+    assert first["dependencies"]["numpy"] == np.__version__
+    assert first["environment"]["WARP_SORT_CACHE_DIR"] == str(fresh_cache)
+    assert first.keys() == second.keys()
+
+
+def test_doctor_text_says_the_same(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    done = subprocess.run(["warp-bitonic-sort", "doctor"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout.endswith("\n\nA call to sort works.\n")
+    for line in ("threads +3 \\(OMP_NUM_THREADS\\)", "small sort +passed", "cuda +not built"):
+        assert re.search(line, done.stdout)
+
+
+def test_doctor_prints_names_of_any_bytes(tmp_path, monkeypatch):
+    folder = os.fsencode(tmp_path) + b"/\xff"
+    monkeypatch.setenv("WARP_SORT_CACHE_DIR", os.fsdecode(folder))
+    for flags in ([], ["--json"]):
+        done = subprocess.run(
+            ["warp-bitonic-sort", "doctor", "--no-build", *flags], capture_output=True, check=True
+        )
+        assert folder in done.stdout or json.loads(done.stdout)["cache"]["path"] == os.fsdecode(
+            folder
+        )
+
+
+def test_doctor_without_build_writes_nothing(fresh_cache):
+    document = report("--no-build")
+    assert document["works"]
+    assert document["trial"]["status"] == "skipped"
+    assert not fresh_cache.exists()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("CXX", "/nonexistent", "'/nonexistent' is not a program"),
+        ("CXX", "false", "does not answer --version"),
+        ("WARP_SORT_CPU_ARCH", "z80", "got 'z80'"),
+        ("MAX_JOBS", "many", "MAX_JOBS"),
+        ("WARP_SORT_CACHE_DIR", "/dev/null/cache", "/dev/null/cache cannot be written"),
+        ("PATH", "/nonexistent", "no C++ compiler"),
+    ],
+)
+def test_doctor_names_what_is_broken(variable, value, said, monkeypatch):
+    monkeypatch.setenv(variable, value)
+    done = subprocess.run(
+        [sys.executable, "-m", "warp_bitonic_sort", "doctor", "--json", "--no-build"],
+        capture_output=True,
+        text=True,
+    )
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["works"], done.stderr) == (1, False, "")
+    assert said in whats(document)
+    assert len(document["problems"]) == 1
+
+
+def test_doctor_survives_everything_at_once(tmp_path, monkeypatch):
+    shadowed(tmp_path, monkeypatch, "numpy", "raise ImportError('no such thing')")
+    monkeypatch.setenv("CXX", "/nonexistent")
+    monkeypatch.setenv("MAX_JOBS", "-1")
+    monkeypatch.setenv("WARP_SORT_CPU_ARCH", "z80")
+    monkeypatch.setenv("WARP_SORT_CACHE_DIR", "/dev/null/cache")
+    monkeypatch.setenv("ROCM_PATH", "/nonexistent")
+    document = report()
+    assert len(document["problems"]) == 5
+    assert "no such thing" in whats(document)
+
+
+@pytest.mark.usefixtures("fresh_cache")
+def test_doctor_shows_the_compilers_first_error(tmp_path, monkeypatch):
+    compiler = tmp_path / "cxx"
+    compiler.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && echo sound && exit\n'
+        "echo 'x.cc:1:1: fatal error: tvm/ffi.h: No such file'; exit 1\n"
+    )
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    document = report()
+    assert "fatal error: tvm/ffi.h" in whats(document)
+    assert "reinstall" in document["problems"][0]["fix"]
+
+
+def test_doctor_survives_a_crash_of_the_sort(tmp_path, monkeypatch):
+    shadowed(tmp_path, monkeypatch, "numpy", "import os; os.abort()")
+    assert "SIGABRT" in whats(report())
+
+
+def test_doctor_notes_what_killed_builds_left(fresh_cache):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    left = fresh_cache / "v1" / "staging" / f"{gone.pid}-abc"
+    left.mkdir(parents=True)
+    (left / "source.cc").write_bytes(b"12345")
+    ours = fresh_cache / "v1" / "staging" / f"{os.getpid()}-abc"
+    ours.mkdir()
+    document = report("--no-build")
+    assert document["works"]
+    assert document["cache"]["staging_left"] == [str(left)]
+    (problem,) = document["problems"]
+    assert problem == {
+        "what": "1 staging folders (5 bytes) are left in the cache of builds that were killed",
+        "fix": f"rm -r {left}",
+        "blocking": False,
+    }

@@ -1,0 +1,532 @@
+"""The command ``sort``: files of every layout, all or nothing, in bounded memory.
+
+Rows are longer than a register kernel takes unless that is the point: one kernel for each width of
+key then serves every shape.
+"""
+
+import itertools
+import os
+import pty
+import resource
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+
+import ml_dtypes
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from warp_bitonic_sort import ops
+from warp_bitonic_sort.cli import main
+from warp_bitonic_sort.cli._npy import chunks
+
+COMMAND = [sys.executable, "-m", "warp_bitonic_sort", "sort"]
+OLD = b"the old file"
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(main, ["sort", *map(str, arguments)])
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def header(file):
+    with file.open("rb") as stream:
+        version = np.lib.format.read_magic(stream)
+        assert version == (1, 0)
+        np.lib.format.read_array_header_1_0(stream)
+        size = stream.tell()
+    return file.read_bytes()[:size]
+
+
+def check(source, target, expected):
+    """Assert that a result has its source's header and the expected data, and nothing else."""
+    order = "F" if np.load(source, mmap_mode="r").flags.fnc else "C"
+    assert target.read_bytes() == header(source) + expected.tobytes(order)
+    assert not list(target.parent.glob(".*"))
+
+
+def values(shape, dtype="float32", seed=0):
+    # Never zero or NaN, whose order np.sort leaves open.
+    return (np.random.default_rng(seed).random(shape) * 200 - 100.5).astype(dtype)
+
+
+@pytest.fixture
+def source(tmp_path):
+    file = tmp_path / "in.npy"
+    np.save(file, values((100, 50)))
+    return file
+
+
+@pytest.fixture
+def target(tmp_path):
+    (tmp_path / "results").mkdir()
+    return tmp_path / "results" / "out.npy"
+
+
+# -- what it computes -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("chunk", [64, 0.003])
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [
+        ((3000,), -1),
+        *(((60, 70), axis) for axis in (0, 1)),
+        *(((40, 37, 51), axis) for axis in (0, 1, -1)),
+        ((2, 3, 40, 5), -2),
+        ((1, 40), 1),
+        ((40, 1, 7), 1),
+    ],
+)
+def test_every_axis_and_order(tmp_path, target, shape, axis, order, chunk):
+    source = tmp_path / "in.npy"
+    array = np.asarray(values(shape), order=order)
+    np.save(source, array)
+    result = invoke(source, target, "--axis", axis, "--chunk-size", chunk)
+    assert (result.exit_code, result.output) == (0, "")
+    check(source, target, np.sort(array, axis=axis))
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (0, 5), (5, 0), (3, 0, 2), (1,), (1, 1)])
+def test_shapes_with_nothing_to_sort(tmp_path, target, shape):
+    source = tmp_path / "in.npy"
+    np.save(source, values(shape))
+    assert invoke(source, target).exit_code == 0
+    check(source, target, np.load(source))
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("nan", ["largest", "last"])
+def test_descending_and_nan(tmp_path, target, descending, nan):
+    source = tmp_path / "in.npy"
+    array = values((30, 45))
+    array[array > 60] = np.nan
+    np.save(source, array)
+    flags = ["--nan", nan] + ["--descending"] * descending
+    assert invoke(source, target, *flags).exit_code == 0
+    expected = np.sort(array, axis=-1)
+    if descending and nan == "largest":
+        expected = expected[:, ::-1]
+    elif descending:
+        expected = -np.sort(-array, axis=-1)
+    np.testing.assert_array_equal(np.load(target), expected)
+
+
+@pytest.mark.parametrize("dtype", [">f8", "<i4", ">u2", "bool"])
+def test_headers_own_dtype(tmp_path, target, dtype):
+    source = tmp_path / "in.npy"
+    array = np.random.default_rng(1).integers(0, 2, (20, 40)).astype(dtype)
+    if dtype != "bool":
+        array = np.random.default_rng(1).integers(1, 30000, (20, 40)).astype(dtype)
+    np.save(source, array)
+    assert invoke(source, target).exit_code == 0
+    check(source, target, np.sort(array, axis=-1))
+    assert np.load(target).dtype == array.dtype
+
+
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [("bfloat16", "V2"), ("bfloat16", "u2"), ("float8_e4m3fn", "V1"), ("float16", "V2")],
+)
+def test_dtype_says_what_the_header_cannot(tmp_path, target, name, stored):
+    source = tmp_path / "in.npy"
+    dtype = np.dtype(getattr(ml_dtypes, name, name))
+    array = values((30, 60)).astype(dtype)
+    np.save(source, array.view(stored))
+    assert invoke(source, target, "--dtype", name, "--axis", 0).exit_code == 0
+    check(source, target, np.sort(array.astype("f8"), axis=0).astype(dtype).view(stored))
+
+
+@pytest.mark.parametrize(("name", "stored"), [("float32", ">u4"), ("bfloat16", ">u2")])
+def test_dtype_keeps_the_byte_order(tmp_path, target, name, stored):
+    source = tmp_path / "in.npy"
+    dtype = np.dtype(getattr(ml_dtypes, name, name))
+    array = values((3, 40)).astype(dtype)
+    native = stored.replace(">", "=")
+    np.save(source, array.view(native).astype(stored))
+    assert invoke(source, target, "--dtype", name).exit_code == 0
+    expected = np.sort(array.astype("f8")).astype(dtype)
+    check(source, target, expected.view(native).astype(stored))
+
+
+@pytest.mark.parametrize("version", [(2, 0), (3, 0)])
+def test_newer_formats(tmp_path, target, version):
+    source = tmp_path / "in.npy"
+    with source.open("wb") as file:
+        np.lib.format.write_array(file, values((5, 40)), version=version)
+    start = source.read_bytes()[:-800]
+    assert invoke(source, target).exit_code == 0
+    assert target.read_bytes() == start + np.sort(values((5, 40))).tobytes()
+
+
+def test_bytes_after_the_data_are_ignored(source, target):
+    array = np.load(source)
+    with source.open("ab") as file:
+        file.write(b"more")
+    assert invoke(source, target).exit_code == 0
+    check(source, target, np.sort(array))
+
+
+# -- chunks ---------------------------------------------------------------------------------------
+
+_shapes = st.lists(st.integers(0, 6), max_size=4).map(tuple)
+
+
+@given(_shapes, st.data(), st.integers(1, 300), st.booleans())
+def test_chunks_are_the_array(shape, data, budget, fortran):
+    axis = data.draw(st.integers(0, max(len(shape) - 1, 0)))
+    seen = np.zeros(shape, int)
+    row = shape[axis] if shape else 1
+    boxes = list(chunks(shape, axis, 2, budget, fortran))
+    for box in boxes:
+        part = seen[(*box, ...)]
+        assert part.size > 0
+        assert part.size * 2 <= max(budget, row * 2)
+        assert not shape or part.shape[axis] == row
+        part += 1
+    assert (seen == 1).all()
+
+
+def test_chunks_follow_the_file():
+    for fortran, order in ((False, "C"), (True, "F")):
+        places = np.arange(4 * 5 * 6).reshape((4, 5, 6), order=order)
+        axis = 0 if fortran else 2
+        boxes = [places[box].ravel(order) for box in chunks((4, 5, 6), axis, 1, 40, fortran)]
+        assert len(boxes) > 1
+        np.testing.assert_array_equal(np.concatenate(boxes), np.arange(120))
+
+
+def test_sorts_no_more_than_a_chunk_at_a_time(tmp_path, target, monkeypatch):
+    source = tmp_path / "in.npy"
+    np.save(source, values((64, 64, 64)))  # 1 MiB
+    sizes = []
+    real = ops.sort
+
+    def spy(x, **options):
+        sizes.append(x.nbytes)
+        return real(x, **options)
+
+    monkeypatch.setattr(ops, "sort", spy)
+    assert invoke(source, target, "--chunk-size", 0.125, "--axis", 1).exit_code == 0
+    assert sum(sizes) == 2**20
+    assert max(sizes) == 2**17
+
+
+def peak(*arguments):
+    """Return the most memory, in bytes, that a run of the command had resident."""
+    # Not ru_maxrss, which begins with the peak of the process that forked.
+    code = (
+        "import re; from warp_bitonic_sort.cli import main;"
+        f"main(['sort', *{[str(a) for a in arguments]!r}], standalone_mode=False);"
+        "print(re.search(r'VmHWM:\\s*(\\d+) kB', open('/proc/self/status').read())[1])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return int(done.stdout) * 1024
+
+
+def test_memory_is_bounded_by_the_chunk(tmp_path, target):
+    small, large = tmp_path / "small.npy", tmp_path / "large.npy"
+    np.save(small, values((64, 64)))
+    array = np.tile(values((1024, 64)), (512, 1))  # 128 MiB
+    np.save(large, array)
+    extra = peak(large, target, "--chunk-size", 4) - peak(small, tmp_path / "other.npy")
+    assert extra < 40 * 2**20
+    np.testing.assert_array_equal(np.load(target), np.sort(array))
+
+
+# -- all or nothing -------------------------------------------------------------------------------
+
+
+def test_a_file_onto_itself(source):
+    array = np.load(source)
+    assert invoke(source, source, "--chunk-size", 0.001).exit_code == 0
+    check(source, source, np.sort(array))
+
+
+def test_replaces_what_a_link_points_to_and_keeps_its_mode(source, target, tmp_path):
+    target.write_bytes(OLD)
+    target.chmod(0o640)
+    link = tmp_path / "link.npy"
+    link.symlink_to(target)
+    assert invoke(source, link).exit_code == 0
+    assert link.is_symlink()
+    assert target.stat().st_mode & 0o777 == 0o640
+    check(source, target, np.sort(np.load(source)))
+
+
+def test_new_file_has_the_usual_mode(source, target):
+    before = os.umask(0o027)
+    try:
+        assert invoke(source, target).exit_code == 0
+    finally:
+        os.umask(before)
+    assert target.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("error", [RuntimeError("boom"), MemoryError(), OSError(28, "disk full")])
+def test_an_error_in_the_middle_changes_nothing(source, target, monkeypatch, error):
+    target.write_bytes(OLD)
+    real, calls = ops.sort, itertools.count(1)
+
+    def failing(x, **options):
+        if next(calls) == 3:
+            raise error
+        return real(x, **options)
+
+    monkeypatch.setattr(ops, "sort", failing)
+    result = invoke(source, target, "--chunk-size", 0.001)
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: ")
+    assert str(source) in result.output
+    assert next(calls) == 4
+    assert target.read_bytes() == OLD
+    assert names(target.parent) == ["out.npy"]
+
+
+@pytest.mark.usefixtures("fresh_cache")
+def test_no_compiler(source, target):
+    done = subprocess.run(
+        [*COMMAND, source, target],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "CXX": "/nonexistent"},
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: CXX: '/nonexistent' is not a program")
+    assert done.stderr.count("\n") == 1
+    assert names(target.parent) == []
+
+
+def test_no_room_on_the_disk(source, target):
+    target.write_bytes(OLD)
+    done = subprocess.run(
+        [*COMMAND, source, target],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)),
+    )
+    assert done.returncode == 1
+    assert done.stderr == f"Error: {target}: cannot be written: File too large\n"
+    assert target.read_bytes() == OLD
+    assert names(target.parent) == ["out.npy"]
+
+
+def test_blocks_are_there_before_they_are_mapped(source, target, monkeypatch):
+    # Otherwise a disk that fills up later would kill the process with SIGBUS.
+    def spy(*_, **__):
+        (temporary,) = target.parent.glob(".*")
+        blocks.append(temporary.stat().st_blocks * 512)
+        raise RuntimeError
+
+    blocks = []
+    monkeypatch.setattr(ops, "sort", spy)
+    assert invoke(source, target).exit_code == 1
+    assert blocks
+    assert blocks[0] >= source.stat().st_size
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def slow(tmp_path):
+    """A file that takes a minute in chunks of a row."""
+    file = tmp_path / "slow.npy"
+    np.save(file, values((400_000, 40)))
+    return file
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("twice", [False, True])
+def test_signals_leave_everything_as_it_was(slow, target, number, twice):
+    target.write_bytes(OLD)
+    process = subprocess.Popen(
+        [*COMMAND, slow, target, "--chunk-size", "0.0001"], stderr=subprocess.PIPE, text=True
+    )
+    wait_for(lambda: len(names(target.parent)) == 2)
+    if not twice:  # in the middle of a chunk, where twice hits the start, perhaps the compiler
+        (temporary,) = target.parent.glob(".*")
+        sorted_row = np.sort(np.load(slow, mmap_mode="r")[0]).tobytes()
+        wait_for(lambda: temporary.read_bytes()[128 : 128 + 160] == sorted_row)
+    process.send_signal(number)
+    if twice:
+        process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == -number
+    assert said == f"Stopped by {number.name}.\n"
+    assert target.read_bytes() == OLD
+    assert names(target.parent) == ["out.npy"]
+
+
+def test_a_second_signal_does_not_interrupt_the_cleaning_up():
+    code = (
+        "import signal; from warp_bitonic_sort.cli.sort import _stopped_cleanly\n"
+        "with _stopped_cleanly():\n"
+        "    try:\n"
+        "        signal.raise_signal(signal.SIGTERM)\n"
+        "    finally:\n"
+        "        signal.raise_signal(signal.SIGINT)\n"
+        "        print('cleaned', flush=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (-signal.SIGTERM, "cleaned\n")
+
+
+def test_nohup_is_respected(source, target):
+    code = (
+        "import signal; from warp_bitonic_sort import ops; from warp_bitonic_sort.cli import main\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN); real = ops.sort\n"
+        "def sort(x, **options):\n"
+        "    signal.raise_signal(signal.SIGHUP)\n"
+        "    return real(x, **options)\n"
+        f"ops.sort = sort; main(['sort', {str(source)!r}, {str(target)!r}])"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    check(source, target, np.sort(np.load(source)))
+
+
+def test_handlers_are_put_back(source, target):
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    assert invoke(source, target).exit_code == 0
+    assert [signal.getsignal(number) for number in numbers] == before
+
+
+# -- what a person sees ---------------------------------------------------------------------------
+
+
+def test_progress_on_a_terminal(source, target):
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, source, target, "--chunk-size", "0.004"], stderr=theirs, stdout=subprocess.PIPE
+    )
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            part = os.read(ours, 4096)
+        except OSError:  # Linux's end of file
+            break
+        if not part:
+            break
+        shown += part
+    os.close(ours)
+    assert process.communicate() == (b"", None)
+    assert process.returncode == 0
+    assert b"sorting" in shown
+    assert b"100%" in shown
+    assert shown.rstrip().endswith(b"\x1b[?25h")  # the cursor is back
+
+
+def test_quiet_without_a_terminal(source, target):
+    done = subprocess.run([*COMMAND, source, target], capture_output=True, check=True)
+    assert (done.stdout, done.stderr) == (b"", b"")
+
+
+def _save(array):
+    return lambda file: np.save(file, array, allow_pickle=True)
+
+
+def _archive(file):
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("x.npy", b"")
+
+
+def _cut_short(file):
+    np.save(file, values((100, 50)))
+    os.truncate(file, 10_000)
+
+
+def _magic_only(file):
+    file.write_bytes(b"\x93NUMPY\x01\x00")
+
+
+def _version_nine(file):
+    file.write_bytes(b"\x93NUMPY\x09\x00v\x00{}")
+
+
+REFUSED = [
+    (lambda file: file.write_text("a,b\n1,2\n"), [], "not a .npy file."),
+    (lambda file: file.write_bytes(b""), [], "not a .npy file."),
+    (_archive, [], "a zip archive, as .npz files are"),
+    (_magic_only, [], "EOF"),
+    (_version_nine, [], "version (9, 0)"),
+    (_cut_short, [], "header promises 20128 bytes, it has 10000"),
+    (os.mkfifo, [], "expected a regular file"),
+    (_save(np.array([{}, None])), [], "Python objects"),
+    (_save(np.array([{}, None])), ["--dtype", "int64"], "Python objects"),
+    (_save(np.array(["a", "b"])), [], "dtype <U1 cannot be sorted"),
+    (_save(np.zeros(3, "c8")), [], "dtype complex64 cannot be sorted"),
+    (_save(np.zeros(3, "i4,f4")), [], "cannot be sorted"),
+    (_save(np.zeros(3, "V3")), [], "dtype |V3 cannot be sorted"),
+    (_save(np.zeros(3, "V2")), [], "Say it with --dtype: uint16, int16, float16, bfloat16"),
+    (_save(np.zeros(3, "V2")), ["--dtype", "float32"], "float32 is 4 bytes wide"),
+    (_save(np.zeros(3, "f4")), ["--axis", "1"], "--axis 1 is out of range"),
+    (_save(np.zeros((2, 3), "f4")), ["--axis", "-3"], "expected -2 to 1"),
+    (_save(np.float32(1)), ["--axis", "1"], "expected -1 to 0"),
+]
+
+
+@pytest.mark.parametrize(("make", "flags", "said"), REFUSED)
+def test_input_that_cannot_be_sorted(tmp_path, target, make, flags, said):
+    source = tmp_path / "in.npy"
+    make(source)
+    target.write_bytes(OLD)
+    result = invoke(source, target, *flags)
+    assert result.exit_code == 1
+    assert result.output.startswith(f"Error: {source}: ")
+    assert said in result.output
+    assert result.output.count("\n") == 1
+    assert target.read_bytes() == OLD
+    assert names(target.parent) == ["out.npy"]
+
+
+def test_output_that_cannot_be_written(source, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    looped = tmp_path / "loop"
+    looped.symlink_to(looped)
+    for target, said in (
+        (tmp_path / "no" / "out.npy", "No such file"),
+        (source / "out.npy", "Not a directory"),
+        (tmp_path / ("n" * 300), "File name too long"),
+        (pipe, "regular file"),
+        (looped, ""),
+    ):
+        before = names(tmp_path)
+        result = invoke(source, target)
+        assert result.exit_code == 1
+        assert result.output.startswith(f"Error: {target}: ")
+        assert said in result.output
+        assert names(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["/nowhere.npy", "out.npy"],
+        ["IN", "."],
+        *(["IN", "out.npy", "--chunk-size", size] for size in ("0", "-1", "inf", "nan", "much")),
+        ["IN", "out.npy", "--dtype", "float33"],
+        ["IN"],
+    ],
+)
+def test_wrong_command_lines(source, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    result = invoke(*[source if a == "IN" else a for a in arguments])
+    assert result.exit_code == 2
+    assert result.output.startswith("Usage: ")
+    assert names(tmp_path) == ["in.npy"]
