@@ -105,7 +105,7 @@ def test_empty_batches_are_nothing_to_do(rows9):
         ),
         (array(9, 5), array(9, 5), 0, ValueError, "needs rows whose elements are neighbours"),
         (
-            np.float32(1).reshape(()),
+            np.zeros((), np.float32),
             np.empty((), np.float32),
             0,
             ValueError,

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <utility>
@@ -29,7 +30,25 @@ struct Dim {
   int64_t size;
   int64_t x;
   int64_t out;
+  bool is_sorted_axis;
 };
+
+// A piece of a message.
+struct Text {
+  Text(const char* text) : value(text) {}                  // NOLINT(google-explicit-constructor)
+  Text(std::string text) : value(std::move(text)) {}       // NOLINT(google-explicit-constructor)
+  Text(const ffi::String& text) : value(text) {}           // NOLINT(google-explicit-constructor)
+  Text(int64_t number) : value(std::to_string(number)) {}  // NOLINT(google-explicit-constructor)
+  std::string value;
+};
+
+// One function instead of a stream at every throw: this file's compile time is most of what a first
+// call takes.
+[[noreturn]] void fail(const char* kind, std::initializer_list<Text> message) {
+  std::string whole;
+  for (const Text& piece : message) whole += piece.value;
+  throw ffi::Error(kind, whole, "");
+}
 
 std::string shape_text(ffi::ShapeView shape) {
   std::string text = "(";
@@ -91,16 +110,16 @@ bool same(DLDataType a, DLDataType b) {
 void check_tensor(const char* name, const ffi::TensorView& tensor, const wbs::dtype_info& info) {
   const DLDevice device = tensor.device();
   if (device.device_type != kDLCPU) {
-    TVM_FFI_THROW(ValueError) << name << ": expected a CPU tensor, got one on DLPack device type "
-                              << static_cast<int>(device.device_type)
-                              << "; this function runs kernels of the CPU back end";
+    fail("ValueError", {name, ": expected a CPU tensor, got one on DLPack device type ",
+                        static_cast<int>(device.device_type),
+                        "; this function runs kernels of the CPU back end"});
   }
   const DLDataType got = tensor.dtype();
   const DLDataType raw{kDLUInt, static_cast<uint8_t>(info.bits), 1};
   if (!same(got, dl_dtype(info)) && !same(got, raw)) {
-    TVM_FFI_THROW(TypeError) << name << ": expected dtype " << info.name
-                             << " (what the kernel was opened for) or uint" << info.bits
-                             << " holding its bits, got " << dtype_text(got);
+    fail("TypeError",
+         {name, ": expected dtype ", info.name, " (what the kernel was opened for) or uint",
+          info.bits, " holding its bits, got ", dtype_text(got)});
   }
 }
 
@@ -134,38 +153,43 @@ Span span_of(const std::vector<Dim>& dims, int64_t Dim::* stride, int64_t width)
   return span;
 }
 
-// Sorts dimensions slowest first by out, which has no two elements in one place, and joins
-// neighbours that are one run in both tensors.
-std::vector<Dim> collapse(std::vector<Dim> dims) {
-  std::stable_sort(dims.begin(), dims.end(), [](const Dim& a, const Dim& b) {
-    return std::llabs(a.out) > std::llabs(b.out);
-  });
-  std::vector<Dim> joined;
-  for (const Dim& dim : dims) {
-    if (dim.size == 1) continue;
-    if (!joined.empty() && joined.back().x == dim.x * dim.size &&
-        joined.back().out == dim.out * dim.size) {
-      joined.back() = Dim{joined.back().size * dim.size, dim.x, dim.out};
-    } else {
-      joined.push_back(dim);
+// Slowest first by out, whose elements are all distinct; an insertion sort, because there are a few
+// dimensions at most and std::sort takes longer to compile.
+void order_by_out(std::vector<Dim>& dims) {
+  for (size_t i = 1; i < dims.size(); ++i) {
+    for (size_t j = i; j > 0 && std::llabs(dims[j - 1].out) < std::llabs(dims[j].out); --j) {
+      std::swap(dims[j - 1], dims[j]);
     }
   }
-  return joined;
 }
 
+// The batch: all dimensions but the sorted one, neighbours that are one run in both tensors joined.
+std::vector<Dim> batch_of(const std::vector<Dim>& dims) {
+  std::vector<Dim> result;
+  for (const Dim& dim : dims) {
+    if (dim.size == 1 || dim.is_sorted_axis) continue;
+    if (!result.empty() && result.back().x == dim.x * dim.size &&
+        result.back().out == dim.out * dim.size) {
+      result.back() = Dim{result.back().size * dim.size, dim.x, dim.out, false};
+    } else {
+      result.push_back(dim);
+    }
+  }
+  return result;
+}
+
+// With dimensions slowest first.
 void check_out_is_dense_enough(const std::vector<Dim>& dims, int64_t width) {
-  std::vector<Dim> sorted = dims;
-  std::sort(sorted.begin(), sorted.end(),
-            [](const Dim& a, const Dim& b) { return std::llabs(a.out) < std::llabs(b.out); });
   int64_t reach = width;
-  for (const Dim& dim : sorted) {
+  for (size_t i = dims.size(); i-- > 0;) {
+    const Dim& dim = dims[i];
     if (dim.size == 1) continue;
     if (std::llabs(dim.out) < reach) {
-      TVM_FFI_THROW(ValueError) << "out: two of its elements may share memory (a stride of "
-                                << dim.out / width << " elements over a dimension of " << dim.size
-                                << "); pass a tensor whose elements are all distinct";
+      fail("ValueError", {"out: two of its elements may share memory (a stride of ",
+                          dim.out / width, " elements over a dimension of ", dim.size,
+                          "); pass a tensor whose elements are all distinct"});
     }
-    reach = std::llabs(dim.out) * (dim.size - 1) + reach;
+    reach += std::llabs(dim.out) * (dim.size - 1);
   }
 }
 
@@ -173,9 +197,8 @@ class OpenKernel {
  public:
   OpenKernel(const std::string& path, const wbs::dtype_info& info) : kernel_(path), info_(info) {
     if (kernel_.info().key_bytes * 8 != static_cast<uint32_t>(info.bits)) {
-      TVM_FFI_THROW(ValueError) << "dtype: " << info.name << " has " << info.bits
-                                << " bits, and the kernel " << kernel_.info().name
-                                << " sorts keys of " << kernel_.info().key_bytes * 8;
+      fail("ValueError", {"dtype: ", info.name, " has ", info.bits, " bits, and the kernel ",
+                          kernel_.info().name, " sorts keys of ", kernel_.info().key_bytes * 8});
     }
   }
 
@@ -185,14 +208,14 @@ class OpenKernel {
     check_tensor("out", out, info_);
     const ffi::ShapeView shape = x.shape();
     const int64_t rank = x.ndim();
-    if (rank == 0) TVM_FFI_THROW(ValueError) << "x: expected at least one dimension, got a scalar";
+    if (rank == 0) fail("ValueError", {"x: expected at least one dimension, got a scalar"});
     if (!std::equal(shape.begin(), shape.end(), out.shape().begin(), out.shape().end())) {
-      TVM_FFI_THROW(ValueError) << "out: expected the shape of x, " << shape_text(shape) << ", got "
-                                << shape_text(out.shape());
+      fail("ValueError", {"out: expected the shape of x, ", shape_text(shape), ", got ",
+                          shape_text(out.shape())});
     }
     if (axis < -rank || axis >= rank) {
-      TVM_FFI_THROW(ValueError) << "axis: expected " << -rank << " to " << rank - 1
-                                << " for a tensor of rank " << rank << ", got " << axis;
+      fail("ValueError", {"axis: expected ", -rank, " to ", rank - 1, " for a tensor of rank ",
+                          rank, ", got ", axis});
     }
     if (axis < 0) axis += rank;
     const wbs_kernel& kernel = kernel_.info();
@@ -201,29 +224,31 @@ class OpenKernel {
       if (size == 0) return;
     }
     if (length < kernel.min_length || length > kernel.max_length) {
-      TVM_FFI_THROW(ValueError) << "x: rows along axis " << axis << " have length " << length
-                                << ", and the kernel " << kernel.name << " sorts lengths "
-                                << kernel.min_length << " to " << kernel.max_length;
+      fail("ValueError",
+           {"x: rows along axis ", axis, " have length ", length, ", and the kernel ", kernel.name,
+            " sorts lengths ", kernel.min_length, " to ", kernel.max_length});
     }
     const int64_t width = kernel.key_bytes;
     const std::vector<int64_t> x_strides = byte_strides(x, width);
     const std::vector<int64_t> out_strides = byte_strides(out, width);
     std::vector<Dim> dims;
-    for (int64_t i = 0; i < rank; ++i) dims.push_back({shape[i], x_strides[i], out_strides[i]});
-    check_out_is_dense_enough(dims, width);
+    for (int64_t i = 0; i < rank; ++i) {
+      dims.push_back({shape[i], x_strides[i], out_strides[i], i == axis});
+    }
     check_overlap(x, out, dims, width);
+    order_by_out(dims);
+    check_out_is_dense_enough(dims, width);
 
     wbs_sort_args args{};
     args.src = first_byte(x);
     args.dst = const_cast<char*>(first_byte(out));
     args.length = length;
-    args.src_stride = dims[axis].x;
-    args.dst_stride = dims[axis].out;
+    args.src_stride = x_strides[axis];
+    args.dst_stride = out_strides[axis];
     const wbs::order_constants order = wbs::order_constants_of(info_.id, descending, nan_last);
     args.key_xor = order.key_xor;
     args.key_add = order.key_add;
-    dims.erase(dims.begin() + axis);
-    run(args, collapse(std::move(dims)), width);
+    run(args, batch_of(dims), width);
   }
 
  private:
@@ -234,14 +259,11 @@ class OpenKernel {
     const auto x_at = reinterpret_cast<intptr_t>(first_byte(x));
     const auto out_at = reinterpret_cast<intptr_t>(first_byte(out));
     if (x_at + a.high <= out_at + b.low || out_at + b.high <= x_at + a.low) return;
-    const bool in_place =
-        x_at == out_at && std::all_of(dims.begin(), dims.end(), [](const Dim& dim) {
-          return dim.size == 1 || dim.x == dim.out;
-        });
+    bool in_place = x_at == out_at;
+    for (const Dim& dim : dims) in_place = in_place && (dim.size == 1 || dim.x == dim.out);
     if (!in_place) {
-      TVM_FFI_THROW(ValueError)
-          << "out: it overlaps x in memory without being x itself; pass x, or "
-             "memory of its own";
+      fail("ValueError", {"out: it overlaps x in memory without being x itself; pass x, or "
+                          "memory of its own"});
     }
   }
 
@@ -249,18 +271,17 @@ class OpenKernel {
     const wbs_kernel& kernel = kernel_.info();
     if (kernel.access == WBS_ACCESS_ROWS &&
         (args.src_stride != width || args.dst_stride != width)) {
-      TVM_FFI_THROW(ValueError) << "x: the kernel " << kernel.name
-                                << " needs rows whose elements are neighbours in x and out; got "
-                                   "strides of "
-                                << args.src_stride / width << " and " << args.dst_stride / width;
+      fail("ValueError", {"x: the kernel ", kernel.name,
+                          " needs rows whose elements are neighbours in x and out; got "
+                          "strides of ",
+                          args.src_stride / width, " and ", args.dst_stride / width});
     }
     const int32_t last = args.batch_dims - 1;
     if (kernel.access == WBS_ACCESS_COLUMNS && (last < 0 || args.src_batch_stride[last] != width ||
                                                 args.dst_batch_stride[last] != width)) {
-      TVM_FFI_THROW(ValueError)
-          << "x: the kernel " << kernel.name
-          << " needs rows that are neighbours in x and out (a batch dimension "
-             "of stride 1 in both)";
+      fail("ValueError", {"x: the kernel ", kernel.name,
+                          " needs rows that are neighbours in x and out (a batch dimension "
+                          "of stride 1 in both)"});
     }
   }
 
@@ -302,8 +323,7 @@ const wbs::dtype_info& find_dtype(const ffi::String& name) {
     if (name == each.name) return each;
     known += (known.empty() ? "" : ", ") + std::string(each.name);
   }
-  TVM_FFI_THROW(ValueError) << "dtype: expected one of " << known << "; got '" << name << "'";
-  TVM_FFI_UNREACHABLE();
+  fail("ValueError", {"dtype: expected one of ", known, "; got '", name, "'"});
 }
 
 ffi::Function open_cpu_kernel(const ffi::String& path, const ffi::String& dtype) {
@@ -322,7 +342,7 @@ struct CpuAllocator {
     const size_t bytes = (ffi::GetDataSize(*tensor) + 63) / 64 * 64;
     tensor->data = std::aligned_alloc(64, std::max<size_t>(bytes, 64));
     if (tensor->data == nullptr)
-      TVM_FFI_THROW(MemoryError) << "cannot allocate " << bytes << " bytes";
+      fail("MemoryError", {"cannot allocate ", static_cast<int64_t>(bytes), " bytes"});
   }
   void FreeData(DLTensor* tensor) { std::free(tensor->data); }
 };
