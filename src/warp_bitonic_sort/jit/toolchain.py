@@ -36,10 +36,11 @@ INCLUDE_DIR = _CSRC / "include"
 
 # Explicit features, not -march=native: the same text means the same machine code on every machine
 # that shares a cache, and compilers older than the x86-64-v3 names understand it.
+_AVX2_FLAGS = ("-mavx2", "-mbmi2", "-mprfchw")
 CPU_ARCHS: dict[str, tuple[str, ...]] = {
     "x86-64": (),
-    "x86-64-avx2": ("-mavx2", "-mbmi2"),
-    "x86-64-avx512": ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"),
+    "x86-64-avx2": _AVX2_FLAGS,
+    "x86-64-avx512": (*_AVX2_FLAGS, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"),
     "aarch64": (),
     "generic": (),
 }
@@ -47,7 +48,7 @@ _AVX2 = {"avx2", "bmi2"}
 _AVX512 = {"avx512f", "avx512bw", "avx512vl", "avx512dq"}
 
 _COMMON = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-shared")
-_KERNEL = ("-O3", "-fno-exceptions", "-fno-rtti")
+_KERNEL = ("-O2", "-fno-exceptions", "-fno-rtti")
 # The launcher is glue: what it costs a call is in the FFI, and -O1 compiles faster than -O2.
 _LAUNCHER = ("-O1", "-pthread")
 

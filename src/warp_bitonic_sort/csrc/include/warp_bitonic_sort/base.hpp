@@ -1,0 +1,76 @@
+// What every other header stands on: function attributes, fixed-width unsigned integers and index
+// packs.
+//
+// Invariant: includes nothing, so that a kernel's translation unit parses in milliseconds and the
+// same text compiles under g++, clang++, nvcc, hipcc and NVRTC.
+#ifndef WARP_BITONIC_SORT_BASE_HPP_
+#define WARP_BITONIC_SORT_BASE_HPP_
+
+#if defined(__CUDACC__) || defined(__HIPCC__)
+#define WBS_HOST_DEVICE __host__ __device__
+#else
+#define WBS_HOST_DEVICE
+#endif
+
+#if defined(__GNUC__) || defined(__clang__) || defined(__CUDACC__)
+// A network is straight-line code only once every call in it is inlined; sizes that would make the
+// optimiser refuse are the normal case here.
+#define WBS_INLINE WBS_HOST_DEVICE inline __attribute__((always_inline))
+#else
+#define WBS_INLINE WBS_HOST_DEVICE inline
+#endif
+
+namespace warp_bitonic_sort {
+
+template <int Bits>
+struct unsigned_of;
+template <>
+struct unsigned_of<8> {
+  using type = unsigned char;
+  using signed_type = signed char;
+};
+template <>
+struct unsigned_of<16> {
+  using type = unsigned short;
+  using signed_type = short;
+};
+template <>
+struct unsigned_of<32> {
+  using type = unsigned int;
+  using signed_type = int;
+};
+template <>
+struct unsigned_of<64> {
+  using type = unsigned long long;
+  using signed_type = long long;
+};
+
+template <int... I>
+struct indices {};
+
+#if defined(__has_builtin)
+#if __has_builtin(__make_integer_seq)
+#define WBS_HAS_MAKE_INTEGER_SEQ 1
+#endif
+#endif
+#if defined(WBS_HAS_MAKE_INTEGER_SEQ)
+template <class T, T... I>
+struct index_pack {
+  using type = indices<I...>;
+};
+template <int N>
+using make_indices = typename __make_integer_seq<index_pack, int, N>::type;
+#else
+template <int N>
+using make_indices = indices<__integer_pack(N)...>;
+#endif
+
+constexpr WBS_HOST_DEVICE int floor_log2(unsigned value) {
+  int bits = 0;
+  while (value >>= 1) ++bits;
+  return bits;
+}
+
+}  // namespace warp_bitonic_sort
+
+#endif  // WARP_BITONIC_SORT_BASE_HPP_

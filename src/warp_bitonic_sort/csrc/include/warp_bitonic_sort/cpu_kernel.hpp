@@ -1,0 +1,515 @@
+// The CPU kernels behind kernel_abi.h: a whole translation unit is one of the macros at the end.
+//
+// - register kernel: the row length is a compile-time constant, and every position is a variable;
+// - tile kernel: any length up to a limit, through a tile of scratch that stays in cache.
+//
+// Invariant: rows are sorted in groups of simd::lanes, one row a SIMD lane; every load of a group
+// precedes every store of it (so sorting in place is right), and no byte outside a row is read or
+// written.
+#ifndef WARP_BITONIC_SORT_CPU_KERNEL_HPP_
+#define WARP_BITONIC_SORT_CPU_KERNEL_HPP_
+
+#include <warp_bitonic_sort/kernel_abi.h>
+
+#include <warp_bitonic_sort/base.hpp>
+#include <warp_bitonic_sort/dtype.hpp>
+#include <warp_bitonic_sort/exchange/simd.hpp>
+#include <warp_bitonic_sort/key.hpp>
+#include <warp_bitonic_sort/network.hpp>
+#include <warp_bitonic_sort/row_sort.hpp>
+#include <warp_bitonic_sort/rows.hpp>
+#include <warp_bitonic_sort/tile_sort.hpp>
+
+namespace warp_bitonic_sort {
+
+// How a kernel reaches the keys of W rows at once.
+enum class access {
+  rows,     // neighbours of a row are neighbours in memory
+  columns,  // neighbouring rows (of the last batch dimension) are neighbours in memory
+  strided,  // neither
+};
+
+// Prefetches a line of every row, to read and to write, so many bytes on. A group reads and writes
+// many rows by short pieces, which the hardware's prefetchers follow badly (and not at all into the
+// next group); spread over the work on a group it costs little even where they would do.
+template <int... Lane>
+WBS_INLINE void prefetch_line(const char* const* src, int64_t src_offset, char* const* dst,
+                              int64_t dst_offset, indices<Lane...>) {
+  ((__builtin_prefetch(src[Lane] + src_offset), __builtin_prefetch(dst[Lane] + dst_offset, 1)),
+   ...);
+}
+constexpr int line_bytes = 64;
+
+template <key_class Class, int KeyBits>
+struct cpu_traits {
+  using target = simd<KeyBits>;
+  using key = typename target::key;
+  using element = typename target::element;
+  using codec_type = codec<Class, key, typename target::signed_key, element>;
+
+  static WBS_INLINE codec_type make_codec(const wbs_sort_args& args) {
+    return codec_type({args.key_xor, args.key_add}, target::bias);
+  }
+  template <int... I>
+  static WBS_INLINE void encode(const codec_type& codec, key* keys, indices<I...>) {
+    ((keys[I] = codec.encode(keys[I])), ...);
+  }
+  template <int... I>
+  static WBS_INLINE void decode(const codec_type& codec, key* keys, indices<I...>) {
+    ((keys[I] = codec.decode(keys[I])), ...);
+  }
+
+  // One key at a time: for rows that no vector access fits.
+  static __attribute__((noinline)) void gather(const char* const* rows, int64_t offset,
+                                               int64_t stride, int slots, key* keys) {
+    char* const to = reinterpret_cast<char*>(keys);
+    for (int lane = 0; lane < target::lanes; ++lane) {
+      const char* from = rows[lane] + offset;
+      for (int slot = 0; slot < slots; ++slot, from += stride) {
+        __builtin_memcpy(to + slot * simd_bytes + lane * target::key_bytes, from,
+                         target::key_bytes);
+      }
+    }
+  }
+  static __attribute__((noinline)) void scatter(char* const* rows, int count, int64_t offset,
+                                                int64_t stride, int slots, const key* keys) {
+    const char* const from = reinterpret_cast<const char*>(keys);
+    for (int lane = 0; lane < count; ++lane) {
+      char* to = rows[lane] + offset;
+      for (int slot = 0; slot < slots; ++slot, to += stride) {
+        __builtin_memcpy(to, from + slot * simd_bytes + lane * target::key_bytes,
+                         target::key_bytes);
+      }
+    }
+  }
+};
+
+template <key_class Class, int KeyBits, int Length, access Access>
+class register_kernel {
+  using traits = cpu_traits<Class, KeyBits>;
+  using target = typename traits::target;
+  using key = typename traits::key;
+  using codec_type = typename traits::codec_type;
+  static constexpr int lanes = target::lanes;
+  static_assert(Access != access::strided, "strided rows go to the tile kernel");
+
+ public:
+  static constexpr int key_bytes = target::key_bytes;
+  static constexpr int64_t min_length = Length, max_length = Length;
+  static constexpr uint32_t needed_access =
+      Access == access::rows ? WBS_ACCESS_ROWS : WBS_ACCESS_COLUMNS;
+
+  static int64_t scratch_bytes(int64_t) { return 0; }
+
+  static void run(const wbs_sort_args* args, int64_t first, int64_t last, void*) {
+    const codec_type codec = traits::make_codec(*args);
+    row_cursor<lanes> cursor(*args, first);
+    alignas(64) const char* src[lanes];
+    alignas(64) char* dst[lanes];
+    char junk[Length * key_bytes];
+    for (int64_t left = last - first; left > 0; left -= lanes) {
+      key keys[Length];
+      if constexpr (Access == access::rows) {
+        cursor.next(left, src, dst, junk);
+        load<0>(codec, row_source{src, dst, cursor.src() - src[0], cursor.dst() - dst[0]}, keys);
+        network_type::template sort_blocks<block_bits, block_bits>(target{}, keys);
+        store<0>(codec, row_sink{dst}, keys);
+      } else {
+        // Groups that do not fill the lanes from one line of columns go by way of a stage.
+        const bool whole = left >= lanes && cursor.run() >= lanes;
+        key stage[Length];
+        column_source from{reinterpret_cast<const char*>(stage), simd_bytes};
+        column_sink to{reinterpret_cast<char*>(stage), simd_bytes};
+        if (whole) {
+          from = {cursor.src(), args->src_stride};
+          to = {cursor.dst(), args->dst_stride};
+          cursor.advance(lanes);
+        } else {
+          cursor.next(left, src, dst, junk);
+          traits::gather(src, 0, args->src_stride, Length, stage);
+        }
+        load<0>(codec, from, keys);
+        network_type::template sort_blocks<block_bits, block_bits>(target{}, keys);
+        store<0>(codec, to, keys);
+        if (!whole) {
+          traits::scatter(dst, left < lanes ? static_cast<int>(left) : lanes, 0, args->dst_stride,
+                          Length, stage);
+        }
+      }
+    }
+  }
+
+ private:
+  static constexpr int bits = bits_for(Length);
+  // Blocks that registers hold at once are sorted as they come and cleaned as they go.
+  static constexpr int block_bits = bits < simd_register_bits ? bits : simd_register_bits;
+  static constexpr int block = 1 << block_bits;
+  using network_type = network<target, register_layout<bits>, Length>;
+
+  // The keys from `position` on that one load of each row brings (and one store takes back). It may
+  // begin before, where the row's end would else cut it short; those keys are there already, and
+  // are stored twice alike.
+  struct piece {
+    int first, size, skip;
+  };
+  static constexpr piece piece_at(int position) {
+    const int left = Length - position;
+    const int largest = lanes < (1 << simd_register_bits) ? lanes : 1 << simd_register_bits;
+    if (Access == access::columns) return {position, 1, 0};
+    if (left >= largest) return {position, largest, 0};
+    int size = Length < target::chunk_keys ? 1 : target::chunk_keys;
+    while (size < left) size *= 2;
+    if (size <= Length) return {Length - size, size, size - left};
+    return {position, size / 2, 0};
+  }
+
+  template <int Position, class Source>
+  static WBS_INLINE void load(const codec_type& codec, const Source& source, key* keys) {
+    if constexpr (Position < Length) {
+      constexpr piece p = piece_at(Position);
+      constexpr int fresh = p.size - p.skip, next = Position + fresh;
+      source.template load<p.first, p.size, p.skip>(keys);
+      traits::encode(codec, keys + Position, make_indices<fresh>{});
+      if constexpr (next % block == 0 || next == Length) {
+        network_type::template sort<block_bits, (next - 1) / block * block>(target{}, keys);
+      }
+      load<next>(codec, source, keys);
+    }
+  }
+  template <int Position, class Sink>
+  static WBS_INLINE void store(const codec_type& codec, const Sink& sink, key* keys) {
+    if constexpr (Position < Length) {
+      constexpr piece p = piece_at(Position);
+      constexpr int fresh = p.size - p.skip;
+      if constexpr (Position % block == 0 && bits > block_bits) {
+        network_type::template clean<block_bits, Position>(target{}, keys);
+      }
+      traits::decode(codec, keys + Position, make_indices<fresh>{});
+      sink.template store<p.first, p.size>(keys, make_indices<p.size>{});
+      store<Position + fresh>(codec, sink, keys);
+    }
+  }
+
+  // Measured: other rows are near enough to a stream to do without.
+  static constexpr int row_bytes = Length * key_bytes;
+  static constexpr bool prefetches = simd_bytes == 64
+                                         ? row_bytes >= 2 * line_bytes || row_bytes == line_bytes
+                                         : row_bytes > 2 * line_bytes;
+
+  static constexpr int chunks_of(int size) {
+    return size < target::chunk_keys ? 1 : size / target::chunk_keys;
+  }
+  static constexpr int keys_of_chunk(int size) {
+    return size < target::chunk_keys ? size : target::chunk_keys;
+  }
+
+  struct row_source {
+    const char* const* rows;
+    char* const* dst;
+    int64_t src_ahead, dst_ahead;  // from a group to the next
+    template <int First, int Size, int Skip>
+    WBS_INLINE void load(key* keys) const {
+      if constexpr (prefetches && First * key_bytes % line_bytes == 0) {
+        prefetch_line(rows, First * key_bytes + src_ahead, dst, First * key_bytes + dst_ahead,
+                      make_indices<lanes>{});
+      }
+      key turned[chunks_of(Size) * target::chunk_keys];
+      target::template load_rows<chunks_of(Size), keys_of_chunk(Size)>(rows, First * key_bytes,
+                                                                       turned);
+      copy<First + Skip, Skip>(keys, turned, make_indices<Size - Skip>{});
+    }
+    template <int To, int From, int... I>
+    static WBS_INLINE void copy(key* to, const key* from, indices<I...>) {
+      ((to[To + I] = from[From + I]), ...);
+    }
+  };
+  struct row_sink {
+    char* const* rows;
+    template <int First, int Size, int... I>
+    WBS_INLINE void store(const key* keys, indices<I...>) const {
+      key straight[chunks_of(Size) * target::chunk_keys] = {keys[First + I]...};
+      target::template store_rows<chunks_of(Size), keys_of_chunk(Size)>(rows, First * key_bytes,
+                                                                        straight);
+    }
+  };
+  struct column_source {
+    const char* base;
+    int64_t stride;
+    template <int First, int Size, int Skip>
+    WBS_INLINE void load(key* keys) const {
+      keys[First] = target::load(base + First * stride);
+    }
+  };
+  struct column_sink {
+    char* base;
+    int64_t stride;
+    template <int First, int Size, int... I>
+    WBS_INLINE void store(const key* keys, indices<I...>) const {
+      target::store(base + First * stride, keys[First]);
+    }
+  };
+};
+
+template <key_class Class, int KeyBits>
+class tile_kernel {
+  using traits = cpu_traits<Class, KeyBits>;
+  using target = typename traits::target;
+  using key = typename traits::key;
+  using codec_type = typename traits::codec_type;
+  static constexpr int lanes = target::lanes;
+  static constexpr int chunk = target::chunk_keys;
+  // Blocks of 32 on targets with 32 registers were measured slower, and waste more on padding.
+  static constexpr int block_bits = 4;
+  static constexpr int block = 1 << block_bits;
+  // Slots that one load of each row brings: a whole vector if that is no more than a block.
+  static constexpr int piece = lanes < block ? lanes : block;
+  using tile_sort = tile_network<target, block_bits>;
+  using block_network = network<target, register_layout<block_bits>>;
+
+ public:
+  static constexpr int key_bytes = target::key_bytes;
+  static constexpr int64_t min_length = 1, max_length = 1 << 16;
+  static constexpr uint32_t needed_access = WBS_ACCESS_ANY;
+
+  static int64_t scratch_bytes(int64_t length) {
+    const int64_t row = (length * target::key_bytes + 63) / 64 * 64;
+    return (slots_for(length) + stage_slots) * simd_bytes + row;
+  }
+
+  static void run(const wbs_sort_args* args, int64_t first, int64_t last, void* scratch) {
+    tile_kernel(*args, scratch).sort_rows(*args, first, last);
+  }
+
+ private:
+  // Room before the block for a chunk that ends with the row but begins in the block before.
+  static constexpr int stage_slots = block + chunk;
+
+  static int64_t slots_for(int64_t length) { return (length + block - 1) / block * block; }
+
+  tile_kernel(const wbs_sort_args& args, void* scratch)
+      : codec_(traits::make_codec(args)),
+        length_(static_cast<int>(args.length)),
+        slots_(static_cast<int>(slots_for(args.length))),
+        src_stride_(args.src_stride),
+        dst_stride_(args.dst_stride),
+        tile_(static_cast<key*>(scratch)),
+        stage_(tile_ + slots_ + chunk),
+        junk_(reinterpret_cast<char*>(tile_ + slots_ + stage_slots)) {
+    pad_ = codec_.decode(target::pad());
+  }
+
+  void sort_rows(const wbs_sort_args& args, int64_t first, int64_t last) {
+    row_cursor<lanes> cursor(args, first);
+    const access src_access = access_of(args, args.src_stride, args.src_batch_stride);
+    const access dst_access = access_of(args, args.dst_stride, args.dst_batch_stride);
+    for (int64_t left = last - first; left > 0; left -= lanes) {
+      const bool whole = left >= lanes && cursor.run() >= lanes;
+      rows_ = left < lanes ? static_cast<int>(left) : lanes;
+      cursor.next(left, src_, dst_, junk_);
+      ahead_ = cursor.src() - src_[0];
+      load(src_access == access::columns && !whole ? access::strided : src_access);
+      sort_and_store(dst_access == access::columns && !whole ? access::strided : dst_access);
+    }
+  }
+
+  static access access_of(const wbs_sort_args& args, int64_t stride, const int64_t* batch_stride) {
+    if (stride == target::key_bytes && args.length >= chunk) return access::rows;
+    if (args.batch_dims > 0 && batch_stride[args.batch_dims - 1] == target::key_bytes &&
+        args.batch_shape[args.batch_dims - 1] >= lanes) {
+      return access::columns;
+    }
+    return access::strided;
+  }
+
+  // Brings the rows into the tile, encoded, padded and in sorted blocks.
+  void load(access from) {
+    const int full = length_ / block * block;
+    if (from == access::rows) {
+      for (int slot = 0; slot < full; slot += block) {
+        for (int line = 0; line < block * key_bytes; line += line_bytes) {
+          const int64_t offset = slot * key_bytes + line;
+          prefetch_line(src_, offset + ahead_, dst_, offset, make_indices<lanes>{});
+        }
+        key keys[block];
+        load_chunks(slot, keys, make_indices<block / piece>{});
+        sort_block(slot, keys);
+      }
+    } else if (from == access::columns) {
+      for (int slot = 0; slot < full; slot += block) {
+        load_columns_and_sort(src_[0] + slot * src_stride_, src_stride_, slot);
+      }
+    } else {
+      for (int slot = 0; slot < full; slot += block) {
+        traits::gather(src_, slot * src_stride_, src_stride_, block, stage_);
+        load_columns_and_sort(reinterpret_cast<const char*>(stage_), simd_bytes, slot);
+      }
+    }
+    if (full < length_) load_last_block(from, full);
+  }
+
+  void load_last_block(access from, int full) {
+    const int rest = length_ - full;
+    if (from == access::rows) {
+      for (int slot = 0; slot + chunk <= rest; slot += chunk) stage_chunk(full + slot, slot);
+      if (rest % chunk != 0) stage_chunk(length_ - chunk, rest - chunk);
+    } else if (from == access::columns) {
+      for (int slot = 0; slot < rest; ++slot) {
+        stage_[slot] = target::load(src_[0] + (full + slot) * src_stride_);
+      }
+    } else {
+      traits::gather(src_, full * src_stride_, src_stride_, rest, stage_);
+    }
+    for (int slot = rest; slot < block; ++slot) stage_[slot] = pad_;
+    load_columns_and_sort(reinterpret_cast<const char*>(stage_), simd_bytes, full);
+  }
+  void stage_chunk(int position, int slot) {
+    key keys[chunk];
+    target::template load_rows<1>(src_, position * target::key_bytes, keys);
+    copy(stage_ + slot, keys, make_indices<chunk>{});
+  }
+
+  template <int... Chunk>
+  WBS_INLINE void load_chunks(int slot, key* keys, indices<Chunk...>) const {
+    (target::template load_rows<piece / chunk>(src_, (slot + Chunk * piece) * target::key_bytes,
+                                               keys + Chunk * piece),
+     ...);
+  }
+  __attribute__((noinline)) void load_columns_and_sort(const char* src, int64_t stride, int slot) {
+    key keys[block];
+    load_columns(src, stride, keys, make_indices<block>{});
+    sort_block(slot, keys);
+  }
+  WBS_INLINE void sort_block(int slot, key* keys) {
+    traits::encode(codec_, keys, make_indices<block>{});
+    block_network::sort(target{}, keys);
+    copy(tile_ + slot, keys, make_indices<block>{});
+  }
+
+  void sort_and_store(access to) {
+    if (to == access::rows) {
+      sort_and_store_fused<access::rows>();
+    } else if (to == access::columns) {
+      sort_and_store_fused<access::columns>();
+    } else {
+      tile_sort::sort(target{}, tile_, slots_, finish_block<access::strided>{*this, 0});
+      for (int slot = 0; slot < length_; slot += block) {
+        decode_to_stage(slot);
+        traits::scatter(dst_, rows_, slot * dst_stride_, dst_stride_,
+                        length_ - slot < block ? length_ - slot : block, stage_);
+      }
+    }
+  }
+  // Blocks are stored as the last pass makes them, but for a last partial block and the one before
+  // it, which the row's last chunk may overlap: these go by way of the tile.
+  template <access To>
+  WBS_INLINE void sort_and_store_fused() {
+    int direct = length_ % block == 0 ? slots_ : slots_ - 2 * block;
+    if (!tile_sort::sort(target{}, tile_, slots_, finish_block<To>{*this, direct})) direct = 0;
+    if (direct < length_) store_from_tile<To>(direct > 0 ? direct : 0);
+  }
+
+  template <access To>
+  struct finish_block {
+    tile_kernel& kernel;
+    int direct;
+    WBS_INLINE void operator()(int slot) const {
+      key keys[block];
+      kernel.copy(keys, kernel.tile_ + slot, make_indices<block>{});
+      block_network::clean(target{}, keys);
+      if (slot < direct) {
+        traits::decode(kernel.codec_, keys, make_indices<block>{});
+        if constexpr (To == access::rows) {
+          kernel.store_chunks(slot, keys, make_indices<block / piece>{});
+        } else {
+          kernel.store_columns(slot, keys, make_indices<block>{});
+        }
+      } else {
+        kernel.copy(kernel.tile_ + slot, keys, make_indices<block>{});
+      }
+    }
+  };
+
+  template <access To>
+  __attribute__((noinline)) void store_from_tile(int slot) {
+    if constexpr (To == access::rows) {
+      for (; slot + chunk <= length_; slot += chunk) store_tile_chunk(slot);
+      if (slot < length_) store_tile_chunk(length_ - chunk);
+    } else {
+      for (; slot < length_; ++slot) {
+        target::store(dst_[0] + slot * dst_stride_, codec_.decode(tile_[slot]));
+      }
+    }
+  }
+  void store_tile_chunk(int slot) {
+    key keys[chunk];
+    copy(keys, tile_ + slot, make_indices<chunk>{});
+    traits::decode(codec_, keys, make_indices<chunk>{});
+    target::template store_rows<1>(dst_, slot * target::key_bytes, keys);
+  }
+  void decode_to_stage(int slot) {
+    for (int i = 0; i < block; ++i) stage_[i] = codec_.decode(tile_[slot + i]);
+  }
+
+  template <int... Chunk>
+  WBS_INLINE void store_chunks(int slot, const key* keys, indices<Chunk...>) const {
+    (target::template store_rows<piece / chunk>(dst_, (slot + Chunk * piece) * target::key_bytes,
+                                                keys + Chunk * piece),
+     ...);
+  }
+  template <int... I>
+  WBS_INLINE void store_columns(int slot, const key* keys, indices<I...>) const {
+    (target::store(dst_[0] + (slot + I) * dst_stride_, keys[I]), ...);
+  }
+  template <int... I>
+  static WBS_INLINE void load_columns(const char* src, int64_t stride, key* keys, indices<I...>) {
+    ((keys[I] = target::load(src + I * stride)), ...);
+  }
+  template <int... I>
+  static WBS_INLINE void copy(key* to, const key* from, indices<I...>) {
+    ((to[I] = from[I]), ...);
+  }
+
+  codec_type codec_;
+  key pad_;
+  int length_, slots_, rows_ = 0;
+  int64_t src_stride_, dst_stride_;
+  int64_t ahead_ = 0;  // bytes from a row to the row of its lane in the next group
+  key* tile_;
+  key* stage_;
+  char* junk_;
+  alignas(64) const char* src_[lanes];
+  alignas(64) char* dst_[lanes];
+};
+
+template <class Kernel>
+constexpr wbs_kernel describe_kernel(const char* name) {
+  return {WBS_ABI_VERSION,
+          Kernel::key_bytes,
+          simd_bytes / Kernel::key_bytes,
+          Kernel::needed_access,
+          Kernel::min_length,
+          Kernel::max_length,
+          name,
+          &Kernel::scratch_bytes,
+          &Kernel::run};
+}
+
+}  // namespace warp_bitonic_sort
+
+#define WARP_BITONIC_SORT_EXPORT_KERNEL(name, ...)                                              \
+  extern "C" __attribute__((visibility("default"))) const wbs_kernel warp_bitonic_sort_kernel = \
+      ::warp_bitonic_sort::describe_kernel<__VA_ARGS__>(name);
+
+// A kernel for rows of exactly `length` keys: Class is bits, floating or fnuz; Access is rows or
+// columns.
+#define WARP_BITONIC_SORT_CPU_REGISTERS(name, Class, key_bits, length, Access)                    \
+  WARP_BITONIC_SORT_EXPORT_KERNEL(                                                                \
+      name, ::warp_bitonic_sort::register_kernel<::warp_bitonic_sort::key_class::Class, key_bits, \
+                                                 length, ::warp_bitonic_sort::access::Access>)
+
+// A kernel for rows of any length up to its max_length, and any strides.
+#define WARP_BITONIC_SORT_CPU_TILE(name, Class, key_bits) \
+  WARP_BITONIC_SORT_EXPORT_KERNEL(                        \
+      name, ::warp_bitonic_sort::tile_kernel<::warp_bitonic_sort::key_class::Class, key_bits>)
+
+#endif  // WARP_BITONIC_SORT_CPU_KERNEL_HPP_

@@ -1,0 +1,321 @@
+// Proves that the sorting networks of network.hpp and tile_sort.hpp sort, by running the real code
+// on zeros and ones.
+//
+// The 0-1 principle (Knuth 5.3.4, theorem Z): a network of comparators sorts every input if it
+// sorts every input of zeros and ones; likewise it merges every pair of sorted runs if it merges
+// every pair of sorted runs of zeros and ones. A key here is 512 bits, each bit a separate input,
+// with and for min and or for max.
+//
+// 1. Registers: rows of 1..32 positions, with the comparators that each length
+//    drops, on all 2^n inputs.
+// 2. Merges of the tile: a sorted run of h slots is one of h + 1 zero-one runs, so a merge of h and
+//    c - h slots meets (h + 1)(c - h + 1) inputs; all are tried, for every c that is a multiple of
+//    16 up to 1024 and for a sample up to 4096. Slots at or beyond c would hold pads, the largest
+//    keys, which no comparator moves; the code has no access to them at all.
+// 3. Composition: registers perform the comparators of the textbook's flip form, less those that
+//    touch absent positions; a tile performs the merges of 2, one for every block of every phase
+//    whose upper half has any slot, phase by phase. Two sequences of comparators are the same
+//    network if every wire sees the same comparators in the same order, so that is what is
+//    compared; and a target that exchanges nothing must leave every key in place, so that keys move
+//    by comparators alone. Tiles of up to 16384 slots.
+//
+// Blocks are sorted, by 1. In each phase the halves of every block are sorted by the phases before,
+// so its merge, by 2, sorts their union (a block without an upper half is sorted already); and by 3
+// these are the merges that are done. So by induction tiles are sorted.
+//
+// A proof that cannot fail proves nothing: the checks are also run with each comparator left out in
+// turn, and must fail. (Networks of whole powers of two, and a few others, need every comparator;
+// some lengths keep comparators that happen to be idle.)
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+#include <vector>
+#include <warp_bitonic_sort/row_sort.hpp>
+#include <warp_bitonic_sort/tile_sort.hpp>
+
+namespace {
+
+using namespace warp_bitonic_sort;
+
+constexpr int block_bits = 4;
+constexpr int block = 1 << block_bits;
+
+int failures = 0;
+
+void expect(bool good, const char* what, int a, int b = 0) {
+  if (good) return;
+  std::printf("FAILED: %s (%d, %d)\n", what, a, b);
+  ++failures;
+}
+
+// ---- zeros and ones -----------------------------------------------------------------------------
+
+constexpr int words = 8;
+constexpr int inputs = 64 * words;
+typedef uint64_t bits_key __attribute__((vector_size(8 * words)));
+
+struct zero_one {
+  using key = bits_key;
+  WBS_INLINE void compare_exchange(key& a, key& b) const {
+    const key low = a & b;
+    b = a | b;
+    a = low;
+  }
+};
+
+// The same, but for one comparator that is left out, counted from 0.
+struct zero_one_without {
+  using key = bits_key;
+  mutable int left;
+  __attribute__((noinline)) void compare_exchange(key& a, key& b) const {
+    if (left-- != 0) zero_one{}.compare_exchange(a, b);
+  }
+};
+
+bool any(bits_key k) {
+  uint64_t all = 0;
+  for (int i = 0; i < words; ++i) all |= k[i];
+  return all != 0;
+}
+
+bool is_sorted(const bits_key* keys, int count) {
+  bits_key wrong{};
+  for (int i = 0; i + 1 < count; ++i) wrong |= keys[i] & ~keys[i + 1];
+  return !any(wrong);
+}
+
+// Bit `input` of this key is bit `position` of input, for position < 9.
+bits_key counting(int position) {
+  static const uint64_t patterns[6] = {0xAAAAAAAAAAAAAAAAu, 0xCCCCCCCCCCCCCCCCu,
+                                       0xF0F0F0F0F0F0F0F0u, 0xFF00FF00FF00FF00u,
+                                       0xFFFF0000FFFF0000u, 0xFFFFFFFF00000000u};
+  bits_key k{};
+  for (int i = 0; i < words; ++i) {
+    k[i] = position < 6 ? patterns[position] : (i >> (position - 6) & 1 ? ~uint64_t{0} : 0);
+  }
+  return k;
+}
+
+// Whether a row of Length is sorted for all its 2^Length inputs.
+template <int Length, class Target>
+bool sorts_all(const Target& target) {
+  bits_key low[9];
+  for (int i = 0; i < 9; ++i) low[i] = counting(i);
+  const uint64_t batches = Length > 9 ? uint64_t{1} << (Length - 9) : 1;
+  for (uint64_t batch = 0; batch < batches; ++batch) {
+    bits_key keys[Length];
+    for (int i = 0; i < Length; ++i) {
+      keys[i] = i < 9 ? low[i] : bits_key{} - (batch >> (i - 9) & 1);
+    }
+    Target fresh = target;
+    sort_registers<Length>(fresh, keys);
+    if (!is_sorted(keys, Length)) return false;
+  }
+  return true;
+}
+
+// Whether a merge of 2^bits slots, `present` of them there, merges all pairs of sorted runs.
+template <class Target>
+bool merges_all(const Target& target, int bits, int present) {
+  const int half = 1 << (bits - 1);
+  std::vector<bits_key> tile(present);
+  const long pairs = static_cast<long>(half + 1) * (present - half + 1);
+  for (long first = 0; first < pairs; first += inputs) {
+    std::memset(static_cast<void*>(tile.data()), 0, present * sizeof(bits_key));
+    for (int input = 0; input < inputs; ++input) {
+      const long pair = first + input < pairs ? first + input : 0;
+      const int low_zeros = static_cast<int>(pair % (half + 1));
+      const int high_zeros = static_cast<int>(pair / (half + 1));
+      // Where a run's ones begin; they are spread upwards below.
+      if (low_zeros < half) tile[low_zeros][input / 64] |= uint64_t{1} << input % 64;
+      if (half + high_zeros < present) {
+        tile[half + high_zeros][input / 64] |= uint64_t{1} << input % 64;
+      }
+    }
+    for (int i = 1; i < present; ++i) {
+      if (i != half) tile[i] |= tile[i - 1];
+    }
+    Target fresh = target;
+    tile_network<Target, block_bits>::merge(fresh, tile.data(), present, bits);
+    if (!is_sorted(tile.data(), present)) return false;
+  }
+  return true;
+}
+
+int bits_above(int slots) {
+  int bits = 0;
+  while ((1 << bits) < slots) ++bits;
+  return bits;
+}
+
+// ---- the comparators performed ------------------------------------------------------------------
+
+using trace = std::vector<std::pair<int, int>>;
+
+// Keys are their own positions, and are never exchanged.
+struct recorder {
+  using key = int;
+  trace* comparators;
+  __attribute__((noinline)) void compare_exchange(int& a, int& b) const {
+    comparators->push_back({a, b});
+  }
+};
+
+// From phase `first` on: the flip form as in the textbook, on `present` positions.
+trace textbook(int bits, int present, int first) {
+  trace result;
+  for (int p = first; p <= bits; ++p) {
+    for (int step = p; step > 0; --step) {
+      const int mask = step == p ? (1 << p) - 1 : 1 << (step - 1);
+      for (int i = 0; i < present; ++i) {
+        if ((i ^ mask) > i && (i ^ mask) < present) result.push_back({i, i ^ mask});
+      }
+    }
+  }
+  return result;
+}
+
+// What the merges of all phases of a tile perform.
+trace merges(int slots) {
+  trace result;
+  for (int bits = block_bits + 1; bits <= bits_above(slots); ++bits) {
+    for (int base = 0; base + (1 << (bits - 1)) < slots; base += 1 << bits) {
+      const int present = slots - base < 1 << bits ? slots - base : 1 << bits;
+      std::vector<int> tile(present);
+      for (int i = 0; i < present; ++i) tile[i] = base + i;
+      tile_network<recorder, block_bits>::merge(recorder{&result}, tile.data(), present, bits);
+    }
+  }
+  return result;
+}
+
+std::vector<trace> by_wire(const trace& comparators, int present) {
+  std::vector<trace> wires(present);
+  for (const auto& c : comparators) {
+    wires.at(c.first).push_back(c);
+    wires.at(c.second).push_back(c);
+  }
+  return wires;
+}
+
+void check_in_place(const std::vector<int>& keys, const char* what) {
+  for (size_t i = 0; i < keys.size(); ++i) {
+    expect(keys[i] == static_cast<int>(i), what, static_cast<int>(keys.size()),
+           static_cast<int>(i));
+  }
+}
+
+void check_tile_trace(int slots) {
+  trace comparators;
+  const recorder target{&comparators};
+  std::vector<int> tile(slots);
+  for (int i = 0; i < slots; ++i) tile[i] = i;
+  int expected_slot = 0;
+  bool in_order = true;
+  const bool sorted =
+      tile_network<recorder, block_bits>::sort(target, tile.data(), slots, [&](int slot) {
+        in_order = in_order && slot == expected_slot;
+        expected_slot += block;
+        network<recorder, register_layout<block_bits>>::clean(target, tile.data() + slot);
+      });
+  expect(sorted == (slots > block), "sort reports whether it had a last pass", slots);
+  expect(!sorted || (in_order && expected_slot == slots), "blocks are finished in order", slots);
+  const auto wires = by_wire(comparators, slots);
+  expect(wires == by_wire(merges(slots), slots), "the tile performs its merges", slots);
+  if ((slots & (slots - 1)) == 0) {
+    expect(wires == by_wire(textbook(bits_above(slots), slots, block_bits + 1), slots),
+           "the tile performs the textbook's comparators", slots);
+  }
+  check_in_place(tile, "keys move by comparators alone");
+}
+
+template <int Length>
+void check_register_trace() {
+  trace comparators;
+  std::vector<int> keys(Length);
+  for (int i = 0; i < Length; ++i) keys[i] = i;
+  sort_registers<Length>(recorder{&comparators}, keys.data());
+  expect(by_wire(comparators, Length) == by_wire(textbook(bits_above(Length), Length, 1), Length),
+         "registers perform the textbook's comparators", Length);
+  check_in_place(keys, "registers move by comparators alone");
+}
+
+// ---- the proof ----------------------------------------------------------------------------------
+
+template <int... Minus1>
+void prove_registers(indices<Minus1...>) {
+  (expect(sorts_all<Minus1 + 1>(zero_one{}), "a row of registers is sorted", Minus1 + 1), ...);
+}
+template <int... Minus1>
+void check_register_traces(indices<Minus1...>) {
+  (check_register_trace<Minus1 + 1>(), ...);
+}
+
+void prove_merges() {
+  for (int present = 2 * block; present <= 1024; present += block) {
+    expect(merges_all(zero_one{}, bits_above(present), present), "a merge merges", present);
+  }
+  for (int present : {1040, 1536, 2032, 2048, 2064, 3008, 4080, 4096}) {
+    expect(merges_all(zero_one{}, bits_above(present), present), "a merge merges", present);
+  }
+}
+
+void check_tile_traces() {
+  for (int slots = block; slots <= 1536; slots += block) check_tile_trace(slots);
+  for (int slots : {2032, 2048, 2064, 3008, 4080, 4096, 4112, 6000, 8192, 8208, 12304, 16384}) {
+    check_tile_trace(slots);
+  }
+}
+
+template <int Length>
+void control_registers() {
+  trace comparators;
+  int keys[Length];
+  sort_registers<Length>(recorder{&comparators}, keys);
+  for (int i = 0; i < static_cast<int>(comparators.size()); ++i) {
+    expect(!sorts_all<Length>(zero_one_without{i}), "a missing comparator is seen", Length, i);
+  }
+  expect(sorts_all<Length>(zero_one_without{-1}), "no comparator is missing", Length);
+}
+
+void control_merges() {
+  for (int present : {32, 48, 64, 112, 128, 512}) {
+    const int bits = bits_above(present);
+    trace comparators;
+    std::vector<int> tile(present);
+    tile_network<recorder, block_bits>::merge(recorder{&comparators}, tile.data(), present, bits);
+    const int count = static_cast<int>(comparators.size());
+    for (int i = 0; i < count; i += 1 + count / 64) {
+      expect(!merges_all(zero_one_without{i}, bits, present), "a missing comparator is seen",
+             present, i);
+    }
+    expect(merges_all(zero_one_without{-1}, bits, present), "no comparator is missing", present);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const char* part = argc > 1 ? argv[1] : "";
+  if (!std::strcmp(part, "registers")) {
+    prove_registers(make_indices<32>{});
+  } else if (!std::strcmp(part, "merges")) {
+    prove_merges();
+  } else if (!std::strcmp(part, "composition")) {
+    check_register_traces(make_indices<32>{});
+    check_register_trace<49>();
+    check_register_trace<64>();
+    check_tile_traces();
+  } else if (!std::strcmp(part, "controls")) {
+    control_registers<8>();
+    control_registers<16>();
+    control_merges();
+  } else {
+    std::printf("usage: prove_network registers|merges|composition|controls\n");
+    return 2;
+  }
+  std::printf("%s: %s\n", part, failures ? "FAILED" : "proved");
+  return failures ? 1 : 0;
+}

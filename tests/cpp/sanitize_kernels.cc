@@ -1,0 +1,429 @@
+// Runs the CPU kernels under the sanitizers against an oracle that shares nothing with them.
+//
+// Invariant: every array is a heap block of exactly its size, with the gaps inside it poisoned for
+// AddressSanitizer (source) or filled and checked (destination), so that a byte read or written
+// outside a row is seen. The oracle knows dtypes by value: std::stable_sort over decoded numbers.
+//
+// Built with -DPART=n, as several programs, only so that they compile in parallel.
+#include <sanitizer/asan_interface.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+#include <warp_bitonic_sort/cpu_kernel.hpp>
+
+namespace {
+
+using namespace warp_bitonic_sort;
+
+int failures = 0;
+long runs = 0;
+
+uint64_t random_state = 88172645463325252u;
+uint64_t next_random() {
+  random_state ^= random_state << 13;
+  random_state ^= random_state >> 7;
+  return random_state ^= random_state << 17;
+}
+
+// ---- the oracle ---------------------------------------------------------------------------------
+
+struct number {
+  bool nan;
+  long double value;
+  bool minus_zero;
+};
+
+number small_float(uint64_t raw, int exponent_bits, int mantissa_bits, int bias, bool ieee,
+                   bool fnuz) {
+  const int width = 1 + exponent_bits + mantissa_bits;
+  const bool negative = raw >> (width - 1) & 1;
+  const int exponent = static_cast<int>(raw >> mantissa_bits & ((1u << exponent_bits) - 1));
+  const uint64_t mantissa = raw & ((uint64_t{1} << mantissa_bits) - 1);
+  const bool top = exponent == (1 << exponent_bits) - 1;
+  const bool full = mantissa == (uint64_t{1} << mantissa_bits) - 1;
+  if (fnuz   ? negative && exponent == 0 && mantissa == 0
+      : ieee ? top && mantissa != 0
+             : top && full) {
+    return {true, 0, false};
+  }
+  long double value;
+  if (ieee && top) {
+    value = INFINITY;
+  } else if (exponent == 0) {
+    value = std::ldexp(static_cast<long double>(mantissa), 1 - bias - mantissa_bits);
+  } else {
+    value = std::ldexp(static_cast<long double>(mantissa + (uint64_t{1} << mantissa_bits)),
+                       exponent - bias - mantissa_bits);
+  }
+  return {false, negative ? -value : value, negative && value == 0};
+}
+
+number decode(dtype type, uint64_t raw) {
+  switch (type) {
+    case dtype::bool_:
+    case dtype::uint8:
+    case dtype::uint16:
+    case dtype::uint32:
+    case dtype::uint64:
+      return {false, static_cast<long double>(raw), false};
+    case dtype::int8:
+      return {false, static_cast<long double>(static_cast<int8_t>(raw)), false};
+    case dtype::int16:
+      return {false, static_cast<long double>(static_cast<int16_t>(raw)), false};
+    case dtype::int32:
+      return {false, static_cast<long double>(static_cast<int32_t>(raw)), false};
+    case dtype::int64:
+      return {false, static_cast<long double>(static_cast<int64_t>(raw)), false};
+    case dtype::float16:
+      return small_float(raw, 5, 10, 15, true, false);
+    case dtype::bfloat16:
+      return small_float(raw, 8, 7, 127, true, false);
+    case dtype::float32:
+      return small_float(raw, 8, 23, 127, true, false);
+    case dtype::float64:
+      return small_float(raw, 11, 52, 1023, true, false);
+    case dtype::float8_e4m3fn:
+      return small_float(raw, 4, 3, 7, false, false);
+    case dtype::float8_e5m2:
+      return small_float(raw, 5, 2, 15, true, false);
+    case dtype::float8_e4m3fnuz:
+      return small_float(raw, 4, 3, 8, false, true);
+    case dtype::float8_e5m2fnuz:
+      return small_float(raw, 5, 2, 16, false, true);
+  }
+  std::abort();
+}
+
+// NaNs are in no promised order among themselves: they are put in the order of their bits, here and
+// in what a kernel gave.
+std::vector<uint64_t> oracle(dtype type, std::vector<uint64_t> row, bool descending,
+                             bool nan_last) {
+  const bool nan_first = descending && !nan_last;
+  std::stable_sort(row.begin(), row.end(), [&](uint64_t a, uint64_t b) {
+    const number x = decode(type, a), y = decode(type, b);
+    if (x.nan || y.nan) return x.nan && y.nan ? a < b : nan_first ? x.nan : y.nan;
+    if (x.value != y.value) return descending ? x.value > y.value : x.value < y.value;
+    return descending ? !x.minus_zero && y.minus_zero : x.minus_zero && !y.minus_zero;
+  });
+  return row;
+}
+void order_nans(dtype type, std::vector<uint64_t>& row) {
+  const auto is_nan = [&](uint64_t raw) { return decode(type, raw).nan; };
+  const auto first = std::find_if(row.begin(), row.end(), is_nan);
+  std::sort(first, std::find_if_not(first, row.end(), is_nan));
+}
+
+uint64_t random_key(const dtype_info& info) {
+  const uint64_t all = ~uint64_t{0} >> (64 - info.bits);
+  if (info.id == dtype::bool_) return next_random() & 1;
+  const uint64_t raw = next_random() & all;
+  // Few values, ends of the range and, among floats, infinities, zeros and NaNs of both signs.
+  switch (next_random() % 8) {
+    case 0:
+      return raw & 3;
+    case 1:
+      return all - (raw & 3);
+    case 2:
+      return (uint64_t{1} << (info.bits - 1)) - 2 + (raw & 3);
+    case 3:
+      return info.last ? (raw & 1 ? info.first : info.last) + (raw >> 1 & 1) : raw;
+    default:
+      return raw;
+  }
+}
+
+// ---- arrays -------------------------------------------------------------------------------------
+
+// The axes of an array: those of the batch, then the sorted one. `order` names them from the
+// innermost in memory outwards, padding follows each row of an axis, and axes in `reversed` run
+// backwards.
+struct shape {
+  std::vector<int> sizes;
+  std::vector<int> order;
+  int padding;
+  unsigned reversed;
+};
+
+class array {
+ public:
+  array(const shape& s, int key_bytes, int offset) : key_bytes_(key_bytes), sizes_(s.sizes) {
+    strides_.resize(s.sizes.size());
+    int64_t extent = key_bytes, begin = offset;
+    int64_t last = 0;
+    for (int axis : s.order) {
+      const int64_t stride = extent;
+      extent = stride * s.sizes[axis] + s.padding;
+      last += stride * (s.sizes[axis] - 1);
+      const bool reversed = s.reversed >> axis & 1;
+      if (reversed) begin += stride * (s.sizes[axis] - 1);
+      strides_[axis] = reversed ? -stride : stride;
+    }
+    bytes_ = offset + last + key_bytes;
+    memory_ = static_cast<unsigned char*>(std::malloc(bytes_));
+    std::memset(memory_, 0xA5, bytes_);
+    base_ = memory_ + begin;
+    used_.assign(bytes_, false);
+    for (int64_t row = 0; row < rows(); ++row) {
+      for (int i = 0; i < length(); ++i) {
+        for (int b = 0; b < key_bytes; ++b) used_[at(row, i) - memory_ + b] = true;
+      }
+    }
+  }
+  ~array() {
+    ASAN_UNPOISON_MEMORY_REGION(memory_, bytes_);
+    std::free(memory_);
+  }
+  array(const array&) = delete;
+
+  int64_t rows() const {
+    int64_t product = 1;
+    for (size_t i = 0; i + 1 < sizes_.size(); ++i) product *= sizes_[i];
+    return product;
+  }
+  int length() const { return sizes_.back(); }
+  unsigned char* base() const { return base_; }
+  int64_t stride(size_t axis) const { return strides_[axis]; }
+
+  unsigned char* at(int64_t row, int i) const {
+    unsigned char* p = base_ + i * strides_.back();
+    for (int axis = static_cast<int>(sizes_.size()) - 2; axis >= 0; --axis) {
+      p += row % sizes_[axis] * strides_[axis];
+      row /= sizes_[axis];
+    }
+    return p;
+  }
+  std::vector<uint64_t> row(int64_t index) const {
+    std::vector<uint64_t> keys(length());
+    for (int i = 0; i < length(); ++i) std::memcpy(&keys[i], at(index, i), key_bytes_);
+    return keys;
+  }
+  void fill(const dtype_info& info) {
+    for (int64_t r = 0; r < rows(); ++r) {
+      for (int i = 0; i < length(); ++i) {
+        const uint64_t key = random_key(info);
+        std::memcpy(at(r, i), &key, key_bytes_);
+      }
+    }
+  }
+  void poison_gaps() {
+    for (int64_t i = 0; i + 8 <= bytes_; i += 8) {
+      if (std::none_of(used_.begin() + i, used_.begin() + i + 8, [](bool u) { return u; })) {
+        ASAN_POISON_MEMORY_REGION(memory_ + i, 8);
+      }
+    }
+  }
+  bool gaps_are_untouched() const {
+    for (int64_t i = 0; i < bytes_; ++i) {
+      if (!used_[i] && memory_[i] != 0xA5) return false;
+    }
+    return true;
+  }
+  std::vector<unsigned char> contents() const {
+    std::vector<unsigned char> bytes;
+    for (int64_t i = 0; i < bytes_; ++i) {
+      if (used_[i]) bytes.push_back(memory_[i]);
+    }
+    return bytes;
+  }
+
+ private:
+  int key_bytes_;
+  std::vector<int> sizes_;
+  std::vector<int64_t> strides_;
+  int64_t bytes_;
+  unsigned char* memory_;
+  unsigned char* base_;
+  std::vector<bool> used_;
+};
+
+// ---- one case -----------------------------------------------------------------------------------
+
+void run_case(const wbs_kernel& kernel, dtype type, const shape& src_shape, const shape& dst_shape,
+              int offset, bool in_place) {
+  const dtype_info& info = dtypes[static_cast<int>(type)];
+  const int order = static_cast<int>(next_random() % 3);
+  const bool descending = order > 0, nan_last = order == 2;
+  array src(src_shape, static_cast<int>(kernel.key_bytes), offset);
+  array other(dst_shape, static_cast<int>(kernel.key_bytes), in_place ? 0 : (offset * 5) % 8);
+  array& dst = in_place ? src : other;
+  src.fill(info);
+  std::vector<std::vector<uint64_t>> expected;
+  for (int64_t r = 0; r < src.rows(); ++r) {
+    expected.push_back(oracle(type, src.row(r), descending, nan_last));
+  }
+  const auto before = src.contents();
+
+  wbs_sort_args args{};
+  args.src = src.base();
+  args.dst = dst.base();
+  args.length = src.length();
+  args.batch_dims = static_cast<int32_t>(src_shape.sizes.size()) - 1;
+  for (int i = 0; i < args.batch_dims; ++i) {
+    args.batch_shape[i] = src_shape.sizes[i];
+    args.src_batch_stride[i] = src.stride(i);
+    args.dst_batch_stride[i] = dst.stride(i);
+  }
+  args.src_stride = src.stride(args.batch_dims);
+  args.dst_stride = dst.stride(args.batch_dims);
+  const order_constants constants = order_constants_of(type, descending, nan_last);
+  args.key_xor = constants.key_xor;
+  args.key_add = constants.key_add;
+  const int64_t bytes = kernel.scratch_bytes(args.length);
+  void* scratch = nullptr;
+  if (posix_memalign(&scratch, 64, bytes) != 0) std::abort();
+  if (!in_place) src.poison_gaps();
+  // In two calls, as threads would share the rows out.
+  const int64_t cut = static_cast<int64_t>(next_random() % (src.rows() + 1));
+  kernel.run(&args, 0, cut, scratch);
+  kernel.run(&args, cut, src.rows(), scratch);
+  std::free(scratch);
+  ++runs;
+
+  std::string wrong;
+  for (int64_t r = 0; r < src.rows(); ++r) {
+    auto got = dst.row(r);
+    order_nans(type, got);
+    if (got != expected[r]) wrong = "row " + std::to_string(r) + " is not the oracle's";
+  }
+  if (!in_place && src.contents() != before) wrong = "the source was written";
+  if (!dst.gaps_are_untouched()) wrong = "bytes outside the rows were written";
+  if (!wrong.empty()) {
+    std::printf("FAILED: %s %s length %d rows %ld offset %d in_place %d order %d: %s\n",
+                kernel.name, info.name, src.length(), static_cast<long>(src.rows()), offset,
+                in_place, order, wrong.c_str());
+    ++failures;
+  }
+}
+
+// Rows contiguous: full and partial groups, padding between rows, batches whose dimensions do not
+// collapse, backwards, at any offset, in place.
+void run_rows(const wbs_kernel& kernel, dtype type, int n) {
+  const int lanes = static_cast<int>(kernel.lanes);
+  for (int rows : {1, lanes - 1, 2 * lanes + 3}) {
+    run_case(kernel, type, {{rows, n}, {1, 0}, 0, 0}, {{rows, n}, {1, 0}, 0, 0}, 0, false);
+    run_case(kernel, type, {{rows, n}, {1, 0}, 24, 0}, {{rows, n}, {1, 0}, 5, 0}, 3, false);
+  }
+  run_case(kernel, type, {{n}, {0}, 0, 0}, {{n}, {0}, 0, 0}, 1, false);
+  run_case(kernel, type, {{lanes + 1, n}, {1, 0}, 0, 0}, {{lanes + 1, n}, {1, 0}, 0, 0}, 1, true);
+  run_case(kernel, type, {{3, 5, n}, {2, 0, 1}, 16, 1}, {{3, 5, n}, {2, 1, 0}, 8, 2}, 7, false);
+  run_case(kernel, type, {{2, 1, 3, 7, n}, {4, 2, 0, 3, 1}, 16, 4},
+           {{2, 1, 3, 7, n}, {4, 3, 2, 1, 0}, 0, 0}, 0, false);
+}
+
+// Neighbouring rows contiguous, in lines of any length.
+void run_columns(const wbs_kernel& kernel, dtype type, int n) {
+  const int lanes = static_cast<int>(kernel.lanes);
+  for (int rows : {1, lanes, 2 * lanes + 3}) {
+    run_case(kernel, type, {{rows, n}, {0, 1}, 0, 0}, {{rows, n}, {0, 1}, 0, 0}, 1, false);
+    run_case(kernel, type, {{2, rows, n}, {1, 2, 0}, 16, 0}, {{2, rows, n}, {1, 0, 2}, 8, 0}, 0,
+             false);
+  }
+  run_case(kernel, type, {{3, lanes + 2, n}, {1, 2, 0}, 0, 4}, {{3, lanes + 2, n}, {1, 2, 0}, 0, 1},
+           3, false);
+  run_case(kernel, type, {{3, lanes + 1, n}, {1, 2, 0}, 0, 0}, {{3, lanes + 1, n}, {1, 2, 0}, 0, 0},
+           0, true);
+}
+
+// Neither, and each side its own way.
+void run_mixed(const wbs_kernel& kernel, dtype type, int n) {
+  const int rows = static_cast<int>(kernel.lanes) + 2;
+  run_case(kernel, type, {{rows, n}, {1, 0}, 0, 0}, {{rows, n}, {0, 1}, 0, 0}, 0, false);
+  run_case(kernel, type, {{rows, n}, {0, 1}, 0, 0}, {{rows, n}, {1, 0}, 0, 0}, 1, false);
+  run_case(kernel, type, {{2, rows, n}, {0, 2, 1}, 0, 4}, {{2, rows, n}, {0, 1, 2}, 0, 3}, 0,
+           false);
+  run_case(kernel, type, {{2, rows, n}, {0, 2, 1}, 8, 4}, {{2, rows, n}, {2, 1, 0}, 0, 4}, 5,
+           false);
+  run_case(kernel, type, {{2, rows, n}, {0, 2, 1}, 0, 4}, {{2, rows, n}, {0, 2, 1}, 0, 4}, 0, true);
+}
+
+template <int KeyBits, int Length>
+void run_registers(dtype type) {
+  constexpr key_class folding = KeyBits >= 32 ? key_class::floating : key_class::bits;
+  if (dtypes[static_cast<int>(type)].folding != folding) std::abort();
+  static const wbs_kernel rows =
+      describe_kernel<register_kernel<folding, KeyBits, Length, access::rows>>("rows");
+  run_rows(rows, type, Length);
+}
+template <key_class Class, int KeyBits, int Length>
+void run_registers_both(dtype type) {
+  static const wbs_kernel rows =
+      describe_kernel<register_kernel<Class, KeyBits, Length, access::rows>>("rows");
+  static const wbs_kernel columns =
+      describe_kernel<register_kernel<Class, KeyBits, Length, access::columns>>("columns");
+  run_rows(rows, type, Length);
+  run_columns(columns, type, Length);
+}
+
+template <key_class Class, int KeyBits>
+void run_tile(std::initializer_list<dtype> types) {
+  static const wbs_kernel tile = describe_kernel<tile_kernel<Class, KeyBits>>("tile");
+  for (dtype type : types) {
+    for (int n : {1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 100, 129, 256, 300}) {
+      run_rows(tile, type, n);
+      run_columns(tile, type, n);
+      run_mixed(tile, type, n);
+    }
+  }
+}
+
+}  // namespace
+
+int main() {
+#if PART == 0
+  run_registers<8, 1>(dtype::uint8);
+  run_registers<8, 7>(dtype::int8);
+  run_registers<8, 16>(dtype::bool_);
+  run_registers<8, 17>(dtype::int8);
+  run_registers<8, 31>(dtype::int8);
+  run_registers<16, 2>(dtype::int16);
+  run_registers<16, 3>(dtype::uint16);
+  run_registers<16, 8>(dtype::int16);
+  run_registers<16, 9>(dtype::int16);
+  run_registers<16, 25>(dtype::int16);
+  run_registers<16, 32>(dtype::uint16);
+  run_registers_both<key_class::fnuz, 8, 15>(dtype::float8_e4m3fnuz);
+#elif PART == 1
+  run_registers<32, 1>(dtype::float32);
+  run_registers<32, 2>(dtype::float32);
+  run_registers<32, 3>(dtype::float32);
+  run_registers<32, 7>(dtype::float32);
+  run_registers<32, 8>(dtype::float32);
+  run_registers<32, 9>(dtype::float32);
+  run_registers<32, 15>(dtype::float32);
+  run_registers<32, 16>(dtype::float32);
+  run_registers<32, 17>(dtype::float32);
+  run_registers<32, 25>(dtype::float32);
+  run_registers<32, 31>(dtype::float32);
+  run_registers<32, 32>(dtype::float32);
+#elif PART == 2
+  run_registers<64, 1>(dtype::float64);
+  run_registers<64, 2>(dtype::float64);
+  run_registers<64, 3>(dtype::float64);
+  run_registers<64, 9>(dtype::float64);
+  run_registers<64, 31>(dtype::float64);
+  run_registers_both<key_class::bits, 64, 17>(dtype::int64);
+  run_registers_both<key_class::bits, 32, 8>(dtype::uint32);
+  run_registers_both<key_class::floating, 16, 25>(dtype::bfloat16);
+  run_registers_both<key_class::floating, 8, 16>(dtype::float8_e4m3fn);
+#elif PART == 3
+  run_tile<key_class::bits, 8>({dtype::int8});
+  run_tile<key_class::floating, 8>({dtype::float8_e4m3fn, dtype::float8_e5m2});
+  run_tile<key_class::fnuz, 8>({dtype::float8_e4m3fnuz, dtype::float8_e5m2fnuz});
+#elif PART == 4
+  run_tile<key_class::bits, 16>({dtype::uint16, dtype::int16});
+  run_tile<key_class::floating, 16>({dtype::float16, dtype::bfloat16});
+  run_tile<key_class::bits, 32>({dtype::uint32, dtype::int32});
+#elif PART == 5
+  run_tile<key_class::floating, 32>({dtype::float32});
+  run_tile<key_class::bits, 64>({dtype::uint64, dtype::int64});
+  run_tile<key_class::floating, 64>({dtype::float64});
+#endif
+  std::printf("%ld runs, %d failures\n", runs, failures);
+  return failures ? 1 : 0;
+}
