@@ -156,10 +156,12 @@ def test_explain_says_which_kernel(x, options, expected):
     assert (told.kernel or told.route) in text
 
 
-def test_explain_compiles_nothing_and_knows_what_is_open(fresh_cache):
-    del fresh_cache
+def test_explain_compiles_nothing_and_knows_what_is_open(fresh_cache, monkeypatch):
+    monkeypatch.setattr("warp_bitonic_sort.jit.loader._opened", {})
+    monkeypatch.setattr("warp_bitonic_sort.ops._prepared", {})
     x = np.zeros((3, 29), np.float64)
     assert not explain(x).open
+    assert not fresh_cache.exists()
     sort(x)
     told = explain(x)
     assert told.open

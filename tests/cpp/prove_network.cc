@@ -6,16 +6,17 @@
 // every pair of sorted runs of zeros and ones. A key here is 512 bits, each bit a separate input,
 // with and for min and or for max.
 //
-// 1. Registers: rows of 1..32 positions, with the comparators that each length
-//    drops, on all 2^n inputs.
+// 1. Registers: rows of 1..32 positions, with the leaves of leaf_networks.hpp and the comparators
+//    that each length drops, on all 2^n inputs.
 // 2. Merges of the tile: a sorted run of h slots is one of h + 1 zero-one runs, so a merge of h and
 //    c - h slots meets (h + 1)(c - h + 1) inputs; all are tried, for every c that is a multiple of
-//    16 up to 1024 and for a sample up to 4096. Slots at or beyond c would hold pads, the largest
-//    keys, which no comparator moves; the code has no access to them at all.
-// 3. Composition: registers perform the comparators of the textbook's flip form, less those that
-//    touch absent positions; a tile performs the merges of 2, one for every block of every phase
-//    whose upper half has any slot, phase by phase. Two sequences of comparators are the same
-//    network if every wire sees the same comparators in the same order, so that is what is
+//    16 up to 1024 and for a sample up to 4096; and pairs of blocks, merged as they are placed.
+//    Slots at or beyond c would hold pads, the largest keys, which no comparator moves; the code
+//    has no access to them at all.
+// 3. Composition: registers perform the leaves' comparators and then the textbook's flip form, less
+//    those that touch absent positions; a tile performs the merges of 2, one for every block of
+//    every phase whose upper half has any slot, phase by phase. Two sequences of comparators are
+//    the same network if every wire sees the same comparators in the same order, so that is what is
 //    compared; and a target that exchanges nothing must leave every key in place, so that keys move
 //    by comparators alone. Tiles of up to 16384 slots.
 //
@@ -163,6 +164,25 @@ struct recorder {
   }
 };
 
+// The leaves that a network of that many registers begins with.
+trace leaves(int present) {
+  trace result;
+  const auto add = [&](int first, const comparator& c) {
+    if (first + c.high < present) result.push_back({first + c.low, first + c.high});
+  };
+  for (int first = 0; first < present; first += block) {
+    if (present == 2) add(first, {0, 1});
+    if (present > 2 && present <= 4) {
+      for (const comparator& c : leaf_network<2>::at) add(first, c);
+    } else if (present > 4 && present <= 8) {
+      for (const comparator& c : leaf_network<3>::at) add(first, c);
+    } else if (present > 8) {
+      for (const comparator& c : leaf_network<4>::at) add(first, c);
+    }
+  }
+  return result;
+}
+
 // From phase `first` on: the flip form as in the textbook, on `present` positions.
 trace textbook(int bits, int present, int first) {
   trace result;
@@ -177,10 +197,22 @@ trace textbook(int bits, int present, int first) {
   return result;
 }
 
-// What the merges of all phases of a tile perform.
+// Every block of a tile as it would come from the registers that sorted it.
+template <class Target>
+void place_blocks(const Target& target, typename Target::key* tile, int slots) {
+  for (int slot = 0; slot < slots; slot += block) {
+    typename Target::key keys[block];
+    for (int i = 0; i < block; ++i) keys[i] = static_cast<typename Target::key>(slot + i);
+    tile_network<Target, block_bits>::place(target, tile, slot, keys);
+  }
+}
+
+// What placing the blocks and the merges of all phases of a tile perform.
 trace merges(int slots) {
   trace result;
-  for (int bits = block_bits + 1; bits <= bits_above(slots); ++bits) {
+  std::vector<int> placed(slots);
+  place_blocks(recorder{&result}, placed.data(), slots);
+  for (int bits = block_bits + 2; bits <= bits_above(slots); ++bits) {
     for (int base = 0; base + (1 << (bits - 1)) < slots; base += 1 << bits) {
       const int present = slots - base < 1 << bits ? slots - base : 1 << bits;
       std::vector<int> tile(present);
@@ -211,7 +243,7 @@ void check_tile_trace(int slots) {
   trace comparators;
   const recorder target{&comparators};
   std::vector<int> tile(slots);
-  for (int i = 0; i < slots; ++i) tile[i] = i;
+  place_blocks(target, tile.data(), slots);
   int expected_slot = 0;
   bool in_order = true;
   const bool sorted =
@@ -220,7 +252,7 @@ void check_tile_trace(int slots) {
         expected_slot += block;
         network<recorder, register_layout<block_bits>>::clean(target, tile.data() + slot);
       });
-  expect(sorted == (slots > block), "sort reports whether it had a last pass", slots);
+  expect(sorted == (slots > 2 * block), "sort reports whether it had a last pass", slots);
   expect(!sorted || (in_order && expected_slot == slots), "blocks are finished in order", slots);
   const auto wires = by_wire(comparators, slots);
   expect(wires == by_wire(merges(slots), slots), "the tile performs its merges", slots);
@@ -237,8 +269,11 @@ void check_register_trace() {
   std::vector<int> keys(Length);
   for (int i = 0; i < Length; ++i) keys[i] = i;
   sort_registers<Length>(recorder{&comparators}, keys.data());
-  expect(by_wire(comparators, Length) == by_wire(textbook(bits_above(Length), Length, 1), Length),
-         "registers perform the textbook's comparators", Length);
+  trace expected = leaves(Length);
+  const trace merged = textbook(bits_above(Length), Length, block_bits + 1);
+  expected.insert(expected.end(), merged.begin(), merged.end());
+  expect(by_wire(comparators, Length) == by_wire(expected, Length),
+         "registers perform the leaves' and the textbook's comparators", Length);
   check_in_place(keys, "registers move by comparators alone");
 }
 
@@ -253,8 +288,23 @@ void check_register_traces(indices<Minus1...>) {
   (check_register_trace<Minus1 + 1>(), ...);
 }
 
+// A pair of blocks is merged as it is placed, for all pairs of sorted blocks.
+void prove_placing() {
+  static_assert((block + 1) * (block + 1) <= inputs, "all pairs fit one key");
+  bits_key low[block] = {}, high[block] = {}, tile[2 * block];
+  for (int pair = 0; pair < (block + 1) * (block + 1); ++pair) {
+    const uint64_t bit = uint64_t{1} << pair % 64;
+    for (int i = pair % (block + 1); i < block; ++i) low[i][pair / 64] |= bit;
+    for (int i = pair / (block + 1); i < block; ++i) high[i][pair / 64] |= bit;
+  }
+  tile_network<zero_one, block_bits>::place(zero_one{}, tile, 0, low);
+  tile_network<zero_one, block_bits>::place(zero_one{}, tile, block, high);
+  expect(is_sorted(tile, 2 * block), "a pair of blocks is merged as it is placed", 2 * block);
+}
+
 void prove_merges() {
-  for (int present = 2 * block; present <= 1024; present += block) {
+  prove_placing();
+  for (int present = 3 * block; present <= 1024; present += block) {
     expect(merges_all(zero_one{}, bits_above(present), present), "a merge merges", present);
   }
   for (int present : {1040, 1536, 2032, 2048, 2064, 3008, 4080, 4096}) {
@@ -281,7 +331,7 @@ void control_registers() {
 }
 
 void control_merges() {
-  for (int present : {32, 48, 64, 112, 128, 512}) {
+  for (int present : {48, 64, 112, 128, 512}) {
     const int bits = bits_above(present);
     trace comparators;
     std::vector<int> tile(present);

@@ -382,7 +382,7 @@ class tile_kernel {
   WBS_INLINE void sort_block(int slot, key* keys) {
     traits::encode(codec_, keys, make_indices<block>{});
     block_network::sort(target{}, keys);
-    copy(tile_ + slot, keys, make_indices<block>{});
+    tile_sort::place(target{}, tile_, slot, keys);
   }
 
   void sort_and_store(access to) {
@@ -399,11 +399,12 @@ class tile_kernel {
       }
     }
   }
-  // Blocks are stored as the last pass makes them, but for a last partial block and the one before
-  // it, which the row's last chunk may overlap: these go by way of the tile.
+  // Blocks are stored as the last pass makes them, but for a last partial block, and the one before
+  // it where the row's last chunk begins there: these go by way of the tile.
   template <access To>
   WBS_INLINE void sort_and_store_fused() {
-    int direct = length_ % block == 0 ? slots_ : slots_ - 2 * block;
+    const int rest = length_ % block;
+    int direct = rest == 0 ? slots_ : rest >= chunk ? slots_ - block : slots_ - 2 * block;
     if (!tile_sort::sort(target{}, tile_, slots_, finish_block<To>{*this, direct})) direct = 0;
     if (direct < length_) store_from_tile<To>(direct > 0 ? direct : 0);
   }

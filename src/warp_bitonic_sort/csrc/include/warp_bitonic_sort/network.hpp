@@ -21,6 +21,7 @@
 
 #include <warp_bitonic_sort/base.hpp>
 #include <warp_bitonic_sort/layout.hpp>
+#include <warp_bitonic_sort/leaf_networks.hpp>
 
 namespace warp_bitonic_sort {
 
@@ -34,7 +35,11 @@ class network {
   // whole halves, not single registers.
   template <int Bits = Layout::bits, int First = 0, int Sorted = 0>
   static WBS_INLINE void sort(const Target& target, key* keys) {
-    if constexpr (Bits > Sorted && is_present(First)) {
+    if constexpr (Bits <= Sorted || !is_present(First)) {
+      return;
+    } else if constexpr (Sorted == 0 && is_leaf(Bits)) {
+      leaf<Bits, First>(target, keys, make_indices<leaf_network<Bits>::size>{});
+    } else {
       sort_halves<Bits, First, Sorted>(target, keys);
       merge<Bits, First>(target, keys);
     }
@@ -75,6 +80,17 @@ class network {
     return Layout::in_registers(1u << (bits - 1));
   }
 
+  static constexpr WBS_HOST_DEVICE bool is_leaf(int bits) {
+    return bits >= 2 && bits <= 4 && Layout::in_registers((1u << bits) - 1);
+  }
+
+  template <int Bits, int First, int... I>
+  static WBS_INLINE void leaf(const Target& target, key* keys, indices<I...>) {
+    (compare_exchange<First + leaf_network<Bits>::at[I].low,
+                      First + leaf_network<Bits>::at[I].high>(target, keys),
+     ...);
+  }
+
   template <int Bits, int First, int Sorted>
   static WBS_INLINE void sort_halves(const Target& target, key* keys) {
     sort<Bits - 1, First, Sorted>(target, keys);
@@ -102,7 +118,9 @@ class network {
 
   template <int Mask, int First, int... Pair>
   static WBS_INLINE void step_in_registers(const Target& target, key* keys, indices<Pair...>) {
-    (compare_exchange<Mask, First + lower_of(Pair, Mask)>(target, keys), ...);
+    (compare_exchange<First + lower_of(Pair, Mask), (First + lower_of(Pair, Mask)) ^ Mask>(target,
+                                                                                           keys),
+     ...);
   }
 
   // The Pair-th register number whose top bit under Mask is clear.
@@ -111,11 +129,9 @@ class network {
     return (pair & (top - 1)) | ((pair & ~(top - 1)) << 1);
   }
 
-  template <int Mask, int Lower>
+  template <int Low, int High>
   static WBS_INLINE void compare_exchange(const Target& target, key* keys) {
-    if constexpr (is_present(Lower ^ Mask)) {
-      target.compare_exchange(keys[Lower], keys[Lower ^ Mask]);
-    }
+    if constexpr (is_present(High)) target.compare_exchange(keys[Low], keys[High]);
   }
 };
 

@@ -28,18 +28,29 @@ class tile_network {
   using key = typename Target::key;
   static constexpr int block_slots = 1 << BlockBits;
 
-  // Sorts a tile whose blocks are sorted, all but the last pass of the last phase: that calls
+  // Puts a block that is sorted in registers into the tile at `slot`, blocks in order. The second
+  // of a pair is merged with the first on its way, which spares both a trip through memory.
+  static WBS_INLINE void place(const Target& target, key* tile, int slot, key* keys) {
+    if ((slot & block_slots) != 0) {
+      flip(target, tile + slot - block_slots, keys, make_indices<block_slots>{});
+      registers_network<BlockBits, block_slots>::clean(target, keys);
+      store(tile + slot, 1, keys, make_indices<block_slots>{});
+      clean_block{target, tile}(slot - block_slots);
+    } else {
+      store(tile + slot, 1, keys, make_indices<block_slots>{});
+    }
+  }
+
+  // Sorts a tile whose blocks were placed, all but the last pass of the last phase: that calls
   // finish(slot) for every block, in order, and finish sorts the bitonic block with
   // network::clean() and does with it as it likes. Returns false, with nothing done, when there is
-  // no such pass because the tile is one block.
+  // no such pass because the tile is no more than a pair of blocks.
   template <class Finish>
   static WBS_INLINE bool sort(const Target& target, key* tile, int slots, const Finish& finish) {
-    if (slots <= block_slots) return false;
-    int bits = BlockBits + 1;
+    if (slots <= 2 * block_slots) return false;
+    int bits = pair_bits + 1;
     while ((1 << bits) < slots) ++bits;
-    const int half = 1 << (bits - 1);
-    sort_blocks(target, tile, half, bits - 1);
-    sort_blocks(target, tile + half, slots - half, bits - 1);
+    sort_runs(target, tile, slots, bits - 1);
     merge(target, tile, slots, bits, finish, 0);
     return true;
   }
@@ -50,6 +61,10 @@ class tile_network {
   }
 
  private:
+  static constexpr int pair_bits = BlockBits + 1;
+  // The longest merge that is one pass before its last.
+  static constexpr int one_pass_bits = BlockBits + 4;
+
   template <int Bits, int Present>
   using registers_network = network<Target, register_layout<Bits>, Present>;
 
@@ -64,13 +79,61 @@ class tile_network {
     }
   };
 
-  static void sort_blocks(const Target& target, key* tile, int present, int bits) {
-    if (bits == BlockBits) return;
-    const int half = 1 << (bits - 1);
-    if (present <= half) return sort_blocks(target, tile, present, bits - 1);
-    sort_blocks(target, tile, half, bits - 1);
-    sort_blocks(target, tile + half, present - half, bits - 1);
-    merge(target, tile, present, bits);
+  // The first step of a pair's merge, the low block in memory and the high one in registers.
+  template <int... I>
+  static WBS_INLINE void flip(const Target& target, key* low, key* high, indices<I...>) {
+    (flip(target, low[block_slots - 1 - I], high[I]), ...);
+  }
+  static WBS_INLINE void flip(const Target& target, key& low, key& high) {
+    key keys[] = {low, high};
+    target.compare_exchange(keys[0], keys[1]);
+    low = keys[0];
+    high = keys[1];
+  }
+
+  // Sorts every run of 2^bits slots. Short runs a phase at a time, in few and long loops; long ones
+  // run by run, so that the parts of a run are merged while they are in the L1 cache.
+  static void sort_runs(const Target& target, key* tile, int slots, int bits) {
+    if (bits > pair_bits && bits <= one_pass_bits) {
+      sort_runs(target, tile, slots, bits - 1);
+      merge_runs(target, tile, slots, bits);
+    } else if (bits > one_pass_bits) {
+      const int size = 1 << bits;
+      for (int slot = 0; slot < slots; slot += size) {
+        const int here = slots - slot < size ? slots - slot : size;
+        sort_runs(target, tile + slot, here, bits - 1);
+        if (here > size / 2) merge(target, tile + slot, here, bits);
+      }
+    }
+  }
+
+  // One phase whose upper bits one pass takes.
+  static void merge_runs(const Target& target, key* tile, int slots, int bits) {
+    const int whole = slots >> bits << bits, rest = slots - whole;
+    if (whole > 0) {
+      const int upper = bits - BlockBits;
+      if (upper == 2) {
+        first_pass_of_runs<2>(target, tile, whole, bits);
+      } else if (upper == 3) {
+        first_pass_of_runs<3>(target, tile, whole, bits);
+      } else {
+        first_pass_of_runs<4>(target, tile, whole, bits);
+      }
+      clean_blocks(target, tile, whole);
+    }
+    if (rest > 1 << (bits - 1)) merge(target, tile + whole, rest, bits);
+  }
+  template <int Taken>
+  static __attribute__((noinline)) void first_pass_of_runs(const Target& target, key* tile,
+                                                           int slots, int bits) {
+    for (int slot = 0; slot < slots; slot += 1 << bits) {
+      first_group_loop<Taken, 1 << (Taken - 1)>(target, tile + slot, 1 << (bits - 1),
+                                                1 << (bits - Taken), 0, 1 << (bits - Taken));
+    }
+  }
+  static __attribute__((noinline)) void clean_blocks(const Target& target, key* tile, int slots) {
+    const clean_block clean{target, tile};
+    for (int slot = 0; slot < slots; slot += block_slots) clean(slot);
   }
 
   template <class Finish>
@@ -103,8 +166,6 @@ class tile_network {
   static __attribute__((noinline)) void first_pass(const Target& target, key* tile, int present,
                                                    int bits, int taken) {
     switch (taken) {
-      case 1:
-        return first_pass<1>(target, tile, present, bits);
       case 2:
         return first_pass<2>(target, tile, present, bits);
       case 3:
@@ -120,8 +181,10 @@ class tile_network {
   static WBS_INLINE void first_pass(const Target& target, key* tile, int present, int bits) {
     const int half = 1 << (bits - 1), stride = 1 << (bits - Taken);
     const int high = (present - half) / stride, rest = (present - half) % stride;
-    first_groups<Taken>(target, tile, half, stride, 0, rest, high + 1,
-                        make_indices<1 << (Taken - 1)>{});
+    if (rest > 0) {
+      first_groups<Taken>(target, tile, half, stride, 0, rest, high + 1,
+                          make_indices<1 << (Taken - 1)>{});
+    }
     first_groups<Taken>(target, tile, half, stride, rest, stride, high,
                         make_indices<1 << (Taken - 1)>{});
   }
@@ -136,6 +199,11 @@ class tile_network {
   template <int Taken, int High>
   static __attribute__((noinline)) void first_groups(const Target& target, key* tile, int half,
                                                      int stride, int from, int to) {
+    first_group_loop<Taken, High>(target, tile, half, stride, from, to);
+  }
+  template <int Taken, int High>
+  static WBS_INLINE void first_group_loop(const Target& target, key* tile, int half, int stride,
+                                          int from, int to) {
     constexpr int low = 1 << (Taken - 1);
     for (int l = from; l < to; ++l) {
       key keys[2 * low];
