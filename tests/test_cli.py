@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import matplotlib.image
 import numpy as np
@@ -15,6 +16,8 @@ import warp_bitonic_sort
 from warp_bitonic_sort import ops
 from warp_bitonic_sort.cli import main
 
+# The script of the environment that runs the tests, which need not be on the PATH.
+PROGRAM = str(Path(sys.executable).with_name("warp-bitonic-sort"))
 COMMANDS = ["demo", "sort", "network", "explain", "doctor"]
 
 
@@ -46,9 +49,7 @@ def test_main_help_lists_every_command():
     assert all(f"\n  {command} " in result.output for command in COMMANDS)
 
 
-@pytest.mark.parametrize(
-    "command", [["warp-bitonic-sort"], [sys.executable, "-m", "warp_bitonic_sort"]]
-)
+@pytest.mark.parametrize("command", [[PROGRAM], [sys.executable, "-m", "warp_bitonic_sort"]])
 def test_version_by_either_name(command):
     done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"warp-bitonic-sort, version {warp_bitonic_sort.__version__}\n"
@@ -183,9 +184,7 @@ def shadowed(folder, monkeypatch, module, body):
 
 
 def report(*arguments):
-    done = subprocess.run(
-        ["warp-bitonic-sort", "doctor", "--json", *arguments], capture_output=True, text=True
-    )
+    done = subprocess.run([PROGRAM, "doctor", "--json", *arguments], capture_output=True, text=True)
     assert done.stderr == ""
     document = json.loads(done.stdout)
     assert done.returncode == (0 if document["works"] else 1)
@@ -214,7 +213,7 @@ def test_doctor_of_a_sound_installation(fresh_cache):
 
 def test_doctor_text_says_the_same(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    done = subprocess.run(["warp-bitonic-sort", "doctor"], capture_output=True, text=True)
+    done = subprocess.run([PROGRAM, "doctor"], capture_output=True, text=True)
     assert done.returncode == 0
     assert done.stdout.endswith("\n\nA call to sort works.\n")
     for line in ("threads +3 \\(OMP_NUM_THREADS\\)", "small sort +passed", "cuda +not built"):
@@ -226,7 +225,7 @@ def test_doctor_prints_names_of_any_bytes(tmp_path, monkeypatch):
     monkeypatch.setenv("WARP_SORT_CACHE_DIR", os.fsdecode(folder))
     for flags in ([], ["--json"]):
         done = subprocess.run(
-            ["warp-bitonic-sort", "doctor", "--no-build", *flags], capture_output=True, check=True
+            [PROGRAM, "doctor", "--no-build", *flags], capture_output=True, check=True
         )
         assert folder in done.stdout or json.loads(done.stdout)["cache"]["path"] == os.fsdecode(
             folder
