@@ -1,7 +1,7 @@
 """What the benchmarks share: interleaved timing, the machine's description, tables and JSON.
 
 Invariant: peers are timed in turn within one process, so that whatever else the machine does hits
-all of them alike; what is reported is the median of the turns.
+all of them alike; what is reported is the median of all timed calls.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ _BEYOND_AVX2 = (
     "AVX512F AVX512CD AVX512_KNL AVX512_KNM AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR "
     "X86_V4"
 )
+
+_BURST = 3
 
 
 def pin_numpy_to(arch: str | None) -> None:
@@ -51,16 +53,20 @@ def pin_numpy_to(arch: str | None) -> None:
 def interleaved(
     peers: Mapping[str, Callable[[], object]], seconds: float, least: int = 5
 ) -> dict[str, float]:
-    """Call every peer in turn until the time is up; return each one's median seconds."""
-    for call in peers.values():
-        call()
+    """Call every peer in turn until the time is up; return each one's median seconds.
+
+    A turn is one call that is not timed, which finds the caches and the allocator as the peer
+    before left them, and a few that are.
+    """
     times: dict[str, list[float]] = {name: [] for name in peers}
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(next(iter(times.values()))) < least:
         for name, call in peers.items():
-            start = time.perf_counter()
             call()
-            times[name].append(time.perf_counter() - start)
+            for _ in range(_BURST):
+                start = time.perf_counter()
+                call()
+                times[name].append(time.perf_counter() - start)
     return {name: statistics.median(taken) for name, taken in times.items()}
 
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import timeit
+from collections.abc import Callable
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -27,6 +29,8 @@ _ASKED = {
 _LENGTHS = [8, 9, 16, 25, 32, 64, 100, 128, 256, 300, 512, 1024, 2048, 4096, 8192, 16384]
 _TORCH_ASKED, _TORCH_LONGEST = 10.0, 1024
 _COLUMNS, _COLUMNS_ASKED = (64, 65536), 6.0
+# A group of rows costs what a full one does, so few long rows are where np.sort wins.
+_FEW_ROWS, _FEW_LENGTHS = (1, 4, 16, 64), (16, 64, 256, 1024, 4096)
 
 
 def _values(dtype: str, shape: tuple[int, ...]) -> Any:
@@ -84,6 +88,37 @@ def _row(name: str, times: dict[str, float], asked: float | None, torch_asked: f
     ]
 
 
+def _repeated(call: Callable[[Any], object], x: Any, calls: int) -> Callable[[], object]:
+    return lambda: timeit.timeit(lambda: call(x), number=calls)
+
+
+def _few_rows(dtypes: list[str], seconds: float) -> list[dict[str, Any]]:
+    import numpy as np
+
+    from warp_bitonic_sort import sort
+
+    measured = []
+    for dtype in dtypes:
+        rows = []
+        for length in _FEW_LENGTHS:
+            cells = [str(length)]
+            for count in _FEW_ROWS:
+                x = _values(dtype, (count, length))
+                calls = max(1, 20000 // x.size)
+                times = _common.interleaved(
+                    {"ours": _repeated(sort, x, calls), "np.sort": _repeated(np.sort, x, calls)},
+                    seconds / 4,
+                )
+                cells.append(f"{times['np.sort'] / times['ours']:.2f}")
+                measured.append(
+                    {"dtype": dtype, "rows": count, "length": length, "calls": calls, "s": times}
+                )
+            rows.append(cells)
+        header = ["row length", *(f"{count} rows" for count in _FEW_ROWS)]
+        print(f"\n{dtype}, few rows: times as fast as np.sort\n{_common.table(header, rows)}")
+    return measured
+
+
 def main() -> None:
     """Measure, print tables, and write JSON if asked."""
     parser = argparse.ArgumentParser(
@@ -95,6 +130,7 @@ def main() -> None:
     parser.add_argument("--elements", type=int, default=1 << 22)
     parser.add_argument("--seconds", type=float, default=1.5, help="for each row of a table")
     parser.add_argument("--no-torch", action="store_true")
+    parser.add_argument("--few-rows", action="store_true", help="also 1 to 64 rows at a time")
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
     _common.pin_numpy_to(options.arch)
@@ -122,6 +158,8 @@ def main() -> None:
         rows.append(_row(f"axis 0 of {_COLUMNS}", times, asked, None, x.size))
         result["rows"].append({"dtype": dtype, "length": 64, "axis": 0, "seconds": times})
         print(f"\n{dtype}: times as fast as\n{_common.table(header, rows)}", flush=True)
+    if options.few_rows:
+        result["few_rows"] = _few_rows(options.dtype, options.seconds)
     _common.report(result, options.json)
 
 
