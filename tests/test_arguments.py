@@ -25,6 +25,9 @@ X = np.arange(24, dtype=np.float32).reshape(4, 6)
             "dim: it is another name for axis; got axis=0 and dim=1",
         ),
         ({"descending": 1}, TypeError, r"descending: expected True or False, got 1 \(int\)"),
+        ({"stable": 1}, TypeError, r"stable: expected True or False, got 1 \(int\)"),
+        ({"dim": True}, TypeError, r"dim: expected an integer, got True \(bool\)"),
+        ({"dim": 1.0}, TypeError, r"dim: expected an integer, got 1\.0 \(float\)"),
         ({"descending": None}, TypeError, "descending: expected True or False, got None"),
         ({"stable": "yes"}, TypeError, r"stable: expected True or False, got 'yes' \(str\)"),
         ({"nan": "first"}, ValueError, 'nan: expected "largest" or "last", got \'first\''),
@@ -32,6 +35,9 @@ X = np.arange(24, dtype=np.float32).reshape(4, 6)
     ],
 )
 def test_sort_names_the_argument(options, kind, message):
+    # Valid calls first: one that is equal to a wrong one (1 == True) must not have opened the way.
+    for valid in ({}, {"descending": True}, {"dim": 1}, {"axis": 1}, {"stable": True}):
+        sort(X, **valid)
     with pytest.raises(kind, match=message):
         sort(X, **options)
     # The same again: an error must not have been prepared for.
@@ -102,6 +108,19 @@ def test_sort_names_what_is_wrong_with_a_tensor_out(out, kind, message):
         sort(torch.from_numpy(X), out=out)
 
 
+def test_sort_refuses_an_out_that_overlaps_itself_on_every_route():
+    for length in (1, 6, 100, 20_000):
+        memory = np.zeros(length + 8, np.float32)
+        out = np.lib.stride_tricks.as_strided(memory, (4, length), (0, 4))
+        with pytest.raises(ValueError, match="out: two of its elements may share memory"):
+            sort(np.ones((4, length), np.float32), out=out)
+        assert not memory.any()
+    with pytest.raises(TypeError, match="x: dtype void"):
+        sort(np.empty(3, "V0"), out=np.empty(3, "V0"))
+    with pytest.raises(TypeError, match="out: expected a dense tensor"):
+        sort(torch.eye(3), out=torch.eye(3).to_sparse())
+
+
 def test_the_historical_entry_names_its_argument():
     with pytest.raises(TypeError, match="is_descending: expected True or False, got 'no'"):
         warp_bitonic_sort(X, "no")
@@ -154,6 +173,16 @@ def test_explain_says_which_kernel(x, options, expected):
     text = str(told)
     assert told.reason in text
     assert (told.kernel or told.route) in text
+
+
+@pytest.mark.parametrize("dtype", ["float16", np.float16, np.dtype("f2"), torch.float16])
+def test_explain_takes_dtypes_of_any_library(dtype):
+    assert explain((3, 4), dtype=dtype).dtype == "float16"
+
+
+def test_explain_names_its_own_argument():
+    with pytest.raises(TypeError, match="x_or_shape: expected a dense tensor"):
+        explain(torch.eye(3).to_sparse())
 
 
 def test_explain_compiles_nothing_and_knows_what_is_open(fresh_cache, monkeypatch):

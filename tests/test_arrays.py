@@ -132,6 +132,48 @@ def test_torch_function_transforms_are_refused():
         torch.func.vmap(sort)(torch.randn(3, 4))
 
 
+def test_torch_tensors_without_memory_are_refused():
+    gone = torch.randn(4, 8)
+    gone.untyped_storage().resize_(0)
+    for x in (gone, torch._efficientzerotensor((4, 8)), torch._efficientzerotensor((4, 1))):
+        with pytest.raises(ValueError, match="x: it has no memory"):
+            sort(x)
+
+
+def test_torch_autograd_sees_what_out_overwrote():
+    """Backward must raise, as it does for torch's own in-place operations."""
+    a, w = torch.randn(3, 8), torch.randn(3, 8, requires_grad=True)
+    y = (w * a).sum()
+    version = a._version
+    sort(a, out=a)
+    assert a._version == version + 1
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.backward()
+
+
+def test_torch_tensors_that_share_numpy_memory():
+    memory = np.random.default_rng(8).random((9, 40), dtype=np.float32)
+    x, out = torch.from_numpy(memory[:-1]), torch.from_numpy(memory[1:])
+    want = torch.sort(x).values
+    sort(x, out=out)
+    torch.testing.assert_close(out, want)
+
+
+def test_torch_without_numpy():
+    """Everything that a kernel sorts, and what is only copied, works where NumPy is missing."""
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; sys.modules['numpy'] = None; import torch, warp_bitonic_sort as w\n"
+        "for shape in ((3, 9), (3, 1), (0, 4), (4, 0), (), (40, 50)):\n"
+        "    x = torch.randn(shape); assert torch.equal(w.sort(x), torch.sort(x).values)\n"
+        "print('sorted')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "sorted", done.stderr
+
+
 # -- JAX ----------------------------------------------------------------------------------------
 
 
@@ -156,6 +198,13 @@ def test_jax_64_bits_survive_outside_of_x64():
     result = sort(x)
     assert result.dtype == np.float64
     np.testing.assert_array_equal(np.asarray(result), np.sort(np.asarray(x)))
+
+
+def test_jax_results_are_committed_where_x_is():
+    x = jnp.ones((3, 4))
+    assert sort(x).committed == x.committed
+    there = jax.device_put(x, jax.devices("cpu")[0])
+    assert sort(there).committed
 
 
 def test_jax_tracers_and_out_are_refused():
@@ -221,6 +270,30 @@ def test_dlpack_without_a_way_back_gives_a_tensor():
     result = sort(Mute(x))
     assert isinstance(result, tvm_ffi.Tensor)
     np.testing.assert_array_equal(np.from_dlpack(result), np.sort(x))
+
+
+@pytest.mark.parametrize("name", oracle.ALL)
+@pytest.mark.parametrize("shape", [(3, 1), (), (0, 4), (4, 0), (2, 30), (3, 9), (2, 17000)])
+def test_dlpack_every_dtype_and_route(name, shape):
+    """Through a producer that is not NumPy, which exports neither bfloat16 nor float8."""
+
+    class Mute:
+        def __init__(self, tensor):
+            self.tensor = tensor
+
+        def __dlpack__(self, **options):
+            return self.tensor.__dlpack__()
+
+        def __dlpack_device__(self):
+            return (1, 0)
+
+    Mute.__module__ = "nowhere"
+    x = oracle.random(name, shape, np.random.default_rng(9))
+    result = sort(Mute(tvm_ffi.from_dlpack(to_torch(x))), descending=True)
+    assert isinstance(result, tvm_ffi.Tensor)
+    oracle.check(x, to_numpy(torch.from_dlpack(result)), -1, descending=True)
+    told = explain(Mute(tvm_ffi.from_dlpack(to_torch(x))))
+    assert (told.shape, told.dtype) == (shape, name)
 
 
 def test_dlpack_out_is_refused():

@@ -349,12 +349,21 @@ def slow(tmp_path):
     return file
 
 
+def as_in_a_foreground_shell():
+    """A suite under nohup or in the background hands its children signals that are ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("twice", [False, True])
 def test_signals_leave_everything_as_it_was(slow, target, number, twice):
     target.write_bytes(OLD)
     process = subprocess.Popen(
-        [*COMMAND, slow, target, "--chunk-size", "0.0001"], stderr=subprocess.PIPE, text=True
+        [*COMMAND, slow, target, "--chunk-size", "0.0001"],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=as_in_a_foreground_shell,
     )
     wait_for(lambda: len(names(target.parent)) == 2)
     if not twice:  # in the middle of a chunk, where twice hits the start, perhaps the compiler

@@ -1,9 +1,11 @@
 """Building, caching and loading: what is compiled when, what a person sees, and every failure."""
 
+import dataclasses
 import json
 import os
 import pty
 import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -187,7 +189,7 @@ def test_somebody_at_a_terminal_sees_what_is_compiled(fresh_cache, tmp_path):
 def test_a_header_edit_builds_again_and_a_touch_does_not(copy_of_warm, tmp_path, counting_compiler):
     """The package is copied, so that the copy's headers can be changed."""
     script, compiled = counting_compiler
-    tree = tmp_path / "moved here"  # a space in every path
+    tree = tmp_path / "moved here $"  # what make, ninja and the shell escape
     shutil.copytree(Path(warp_bitonic_sort.__file__).parent, tree / "warp_bitonic_sort")
     header = tree / "warp_bitonic_sort/csrc/include/warp_bitonic_sort/network.hpp"
     options = {"PYTHONPATH": str(tree), "WARP_SORT_CACHE_DIR": str(copy_of_warm)}
@@ -287,23 +289,72 @@ def test_threads_that_start_at_once_compile_once(fresh_cache, counting_compiler)
     assert len(compiled()) == 4
 
 
-def test_the_build_text_holds_everything_but_file_contents():
+def test_the_build_text_holds_everything_but_the_compiler_and_file_contents():
     kernel = spec.CpuKernel("floating", 32, 9, "rows", "x86-64-avx2")
-    text = cache.build_text(kernel, "c++ 1")
-    assert cache.build_text(kernel, "c++ 1") == text
+    text = cache.build_text(kernel)
+    assert cache.build_text(kernel) == text
     others = [
-        cache.build_text(kernel, "c++ 2"),
-        cache.build_text(spec.CpuKernel("floating", 32, 10, "rows", "x86-64-avx2"), "c++ 1"),
-        cache.build_text(spec.CpuKernel("floating", 32, 9, "columns", "x86-64-avx2"), "c++ 1"),
-        cache.build_text(spec.CpuKernel("bits", 32, 9, "rows", "x86-64-avx2"), "c++ 1"),
-        cache.build_text(spec.CpuKernel("floating", 64, 9, "rows", "x86-64-avx2"), "c++ 1"),
-        cache.build_text(spec.CpuKernel("floating", 32, 0, "any", "x86-64-avx2"), "c++ 1"),
-        cache.build_text(spec.CpuKernel("floating", 32, 9, "rows", "x86-64-avx512"), "c++ 1"),
+        cache.build_text(kernel, ["-O0"]),
+        cache.build_text(dataclasses.replace(kernel, capacity=10)),
+        cache.build_text(dataclasses.replace(kernel, access="columns")),
+        cache.build_text(dataclasses.replace(kernel, codec="bits")),
+        cache.build_text(dataclasses.replace(kernel, bits=64)),
+        cache.build_text(dataclasses.replace(kernel, capacity=0, access="any")),
+        cache.build_text(dataclasses.replace(kernel, arch="x86-64-avx512")),
     ]
     assert len({text, *others}) == len(others) + 1
     assert str(toolchain.INCLUDE_DIR) not in text
     assert ninja.rule(kernel) in ninja.text([kernel], COMPILER)
     assert json.dumps(ninja.rule(kernel))[1:-1] in text
+
+
+def test_options_in_cxx_build_again(copy_of_warm):
+    """Options change what is compiled, so they are part of the key."""
+    before = entries(copy_of_warm)
+    for options in ("-O0", "-O0 -DSOMETHING"):
+        done = run(
+            CXX=f"{shlex.join(COMPILER.command)} {options}", WARP_SORT_CACHE_DIR=str(copy_of_warm)
+        )
+        assert done.stdout.strip() == ANSWER, done.stderr
+        after = entries(copy_of_warm)
+        assert len(after) == len(before) + 2
+        before = after
+
+
+def test_a_relative_cxx(fresh_cache, counting_compiler):
+    script, compiled = counting_compiler
+    code = f"import os; os.chdir({str(Path(script).parent)!r}); {SORT}"
+    done = run(code, CXX=f"./{Path(script).name}", WARP_SORT_CACHE_DIR=str(fresh_cache))
+    assert done.stdout.strip() == ANSWER, done.stderr
+    assert len(compiled()) == 2
+
+
+@pytest.mark.parametrize("tools", [{"PATH": "/nonexistent", "CXX": None}, {"CXX": "/nonexistent"}])
+def test_a_hit_needs_no_compiler(warm, tools):
+    """What is in the cache is used where no compiler is; what is not names the compiler."""
+    done = run(WARP_SORT_CACHE_DIR=str(warm), **tools)
+    assert done.stdout.strip() == ANSWER, done.stderr
+    more = run(SORT.replace("[3, 1, 2]", "[3, 1, 2, 0]"), WARP_SORT_CACHE_DIR=str(warm), **tools)
+    assert "ToolError" in more.stderr
+
+
+def test_a_source_that_changes_while_it_is_compiled_is_not_vouched_for(fresh_cache, tmp_path):
+    tree = tmp_path / "tree"
+    shutil.copytree(Path(warp_bitonic_sort.__file__).parent, tree / "warp_bitonic_sort")
+    header = tree / "warp_bitonic_sort/csrc/include/warp_bitonic_sort/network.hpp"
+    script = tmp_path / "editing-c++"
+    real = " ".join(COMPILER.command)
+    script.write_text(
+        f'#!/bin/sh\n{real} "$@"; s=$?\n'
+        f'case "$*" in *sort_cpu*) echo "// edited" >>{header};; esac; exit $s\n'
+    )
+    script.chmod(0o755)
+    options = {"PYTHONPATH": str(tree), "WARP_SORT_CACHE_DIR": str(fresh_cache)}
+    done = run(CXX=str(script), **options)
+    assert "network.hpp was changed meanwhile" in done.stderr
+    assert list((fresh_cache / "v1" / "entries").glob("sort_cpu*")) == []
+    again = run(**options)
+    assert again.stdout.strip() == ANSWER, again.stderr
 
 
 @pytest.mark.parametrize(
@@ -316,6 +367,7 @@ def test_the_build_text_holds_everything_but_file_contents():
             ["with space.h", "we#ird.h", "back\\slash.h"],
         ),
         ("a.so:\n", []),
+        ("a.so: /a$$b/c.h\n", ["/a$b/c.h"]),
     ],
 )
 def test_depfiles(depfile, paths):
@@ -418,6 +470,7 @@ class TestFailures:
             ("cc1plus: error: No space left on device", "cc1plus: error: No space left on device",
              "disk is full"),
             ("/usr/bin/ld: cannot find -ldl", "/usr/bin/ld: cannot find -ldl", "linking failed"),
+            ("/bin/sh: 1: ./cc: not found", "/bin/sh: 1: ./cc: not found", "see the log"),
             ("", "the build printed nothing", "see the log"),
         ],
     )  # fmt: skip

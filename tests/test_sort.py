@@ -1,5 +1,9 @@
 """`sort` on NumPy arrays, against an oracle that shares no code with it."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import oracle
 import pytest
@@ -218,6 +222,15 @@ def test_foreign_byte_order_and_strides_that_split_an_element():
     np.testing.assert_array_equal(records["pad"], before)
 
 
+def test_read_only_in_every_layout():
+    x = np.random.default_rng(19).random((50, 9), dtype=np.float32)
+    for array in (x, np.asfortranarray(x), x.T, x[::-2, ::-1]):
+        array = array.view()
+        array.flags.writeable = False
+        for axis in (0, 1):
+            np.testing.assert_array_equal(sort(array, axis=axis), np.sort(array, axis=axis))
+
+
 def test_subclasses_and_memory_maps(tmp_path):
     data = np.random.default_rng(12).random((30, 17))
     np.save(tmp_path / "x.npy", data)
@@ -260,24 +273,43 @@ def test_repeated_calls_do_not_mix_up_what_they_prepared():
                     oracle.check(x, result, axis, descending, nan)
 
 
-def test_after_a_fork():
-    """A child of a process that has sorted on several threads can do so too."""
-    import multiprocessing
+_ON_FOUR_THREADS = """
+import multiprocessing, sys
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+from warp_bitonic_sort import sort
+from warp_bitonic_sort.jit import loader
 
-    x = np.random.default_rng(17).random((200_000, 8), dtype=np.float32)
-    expected = np.sort(x)
-    np.testing.assert_array_equal(sort(x), expected)
-    context = multiprocessing.get_context("fork")
-    with context.Pool(2) as pool:
-        for result in pool.map_async(sort, [x, x, x]).get(timeout=60):
-            np.testing.assert_array_equal(result, expected)
+assert loader.launcher().thread_count() == 4
+rng = np.random.default_rng(17)
+x = rng.random((200_000, 8), dtype=np.float32)
+expected = np.sort(x)
+np.testing.assert_array_equal(sort(x), expected)
+for shape, axis in (((100_003, 9), 1), ((9, 100_003), 0), ((3001, 150), 1), ((50, 150, 77), 1)):
+    y = rng.random(shape)
+    np.testing.assert_array_equal(sort(y, axis=axis), np.sort(y, axis=axis))
+
+# A child of a process whose threads are running starts threads of its own.
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    for result in pool.map_async(sort, [x, x, x]).get(timeout=60):
+        np.testing.assert_array_equal(result, expected)
+
+# Callers at the same time: one has the pool, the others do their own work.
+arrays = [rng.random((30_000, n), dtype=np.float32) for n in (3, 8, 17, 40)] * 6
+with ThreadPoolExecutor(8) as threads:
+    for y, result in zip(arrays, threads.map(sort, arrays)):
+        np.testing.assert_array_equal(result, np.sort(y))
+print("sorted")
+"""
 
 
-def test_from_many_threads_at_once():
-    from concurrent.futures import ThreadPoolExecutor
-
-    rng = np.random.default_rng(18)
-    arrays = [rng.random((30_000, n), dtype=np.float32) for n in (3, 8, 17, 40)] * 6
-    with ThreadPoolExecutor(8) as threads:
-        for x, result in zip(arrays, threads.map(sort, arrays), strict=True):
-            np.testing.assert_array_equal(result, np.sort(x))
+def test_on_four_threads_after_a_fork_and_from_many_callers():
+    """On four threads whatever this machine has: OMP_NUM_THREADS is honoured."""
+    done = subprocess.run(
+        [sys.executable, "-c", _ON_FOUR_THREADS],
+        env={**os.environ, "OMP_NUM_THREADS": "4"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.stdout.strip() == "sorted", done.stderr

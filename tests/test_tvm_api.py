@@ -22,7 +22,8 @@ def path_of(kernel):
     loader.build([kernel])
     compiler = toolchain.find_compiler()
     store = cache.Cache(settings.cache_dir())
-    entry = store.find(kernel, cache.build_text(kernel, store.recall(compiler.identity())))
+    text = cache.build_text(kernel, compiler.options())
+    entry = store.find(kernel, text, compiler.version())
     return str(entry.library)
 
 
@@ -174,6 +175,9 @@ def test_opening_what_is_no_kernel_is_a_typed_error(launcher, tmp_path):
         launcher.open_cpu_kernel(kernel, "float31")
     with pytest.raises(ValueError, match="dtype: float64 has 64 bits, and the kernel sort_cpu"):
         launcher.open_cpu_kernel(kernel, "float64")
+    for dtype in ("int32", "uint32"):
+        with pytest.raises(ValueError, match=f"makes keys in another way than {dtype} needs"):
+            launcher.open_cpu_kernel(kernel, dtype)
     with pytest.raises(RuntimeError, match="the kernel does not load: .*cannot open"):
         launcher.open_cpu_kernel(str(tmp_path / "missing.so"), "float32")
     (tmp_path / "text.so").write_text("not a library")
@@ -188,7 +192,7 @@ def test_every_export_is_documented_and_typed(launcher):
     for name in names:
         assert launcher.get_function_doc(name)
         assert "type_schema" in json.dumps(launcher.get_function_metadata(name))
-    assert launcher.abi_version() == 1
+    assert launcher.abi_version() == 2
     assert launcher.thread_count() >= 1
 
 
@@ -197,3 +201,13 @@ def test_empty_allocates(launcher):
     assert tuple(made.shape) == (3, 5)
     assert str(made.dtype) == "bfloat16"
     assert made.data_ptr() % 64 == 0
+    for shape in ((2**62, 4), (-1, 3), (2**63 - 1,)):
+        with pytest.raises(ValueError, match="shape: expected sizes of at least 0"):
+            launcher.empty(shape, tvm_ffi.dtype("float32"))
+
+
+def test_a_tensor_without_memory_is_a_typed_error(rows9):
+    gone = torch.randn(5, 9)
+    gone.untyped_storage().resize_(0)
+    with pytest.raises(ValueError, match="x: expected a tensor with memory"):
+        rows9(gone, torch.empty(5, 9), 1, False, False)

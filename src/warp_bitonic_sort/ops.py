@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from . import arrays, framework
 from .arrays import Adapter, Description
@@ -26,8 +26,7 @@ Nan = Literal["largest", "last"]
 _MOST_PREPARED = 4096
 
 
-@dataclass(frozen=True)
-class _Request:
+class _Request(NamedTuple):
     """The validated arguments of a sort but for the arrays."""
 
     axis: int
@@ -66,10 +65,11 @@ class _Prepared:
 
     def _without_kernel(self, x: Any, buffer: Any) -> None:
         request = self._request
-        source, target = self._adapter.bits(x), self._adapter.bits(buffer)
         if self._plan.route == "copy":
-            target[...] = source
+            if self._plan.rows * self._plan.length > 0:
+                self._adapter.copy(x, buffer)
         else:
+            source, target = self._adapter.bits(x), self._adapter.bits(buffer)
             framework.sort_into(
                 source, target, self._dtype, request.axis, request.descending, request.nan_last
             )
@@ -148,18 +148,25 @@ def sort(
            [nan,  1.,  0.]])
     """
     adapter = arrays.adapter_of(x)
-    # `type` is part of it because 1 == True == 1.0, and only the first is an axis.
-    key = (adapter.kind, adapter.key(x), axis, type(axis), descending, stable, nan, dim)
-    try:
-        prepared = _prepared.get(key) if out is None else None
-    except TypeError:  # something unhashable, which validation will name
-        prepared = None
-    if prepared is not None:
-        return adapter.finish(prepared(x, adapter.allocate(x)), x)
-    request = _validated(axis, dim, descending, stable, nan)
-    if out is None:
+    if (
+        type(axis) is int
+        and type(descending) is bool
+        and type(stable) is bool
+        and nan == "largest"
+        and dim is None
+    ):
+        # What nearly every call has; equal values of other types (True for an axis, 1 for True)
+        # must not slip through by being equal.
+        request = _Request(axis, descending, False)
+    else:
+        request = _validated(axis, dim, descending, stable, nan)
+    key = (adapter.kind, adapter.key(x), request)
+    if out is not None:
+        return _sorted_into(adapter, x, request, key, out)
+    prepared = _prepared.get(key)
+    if prepared is None:
         return _sorted(adapter, x, request, key)
-    return _sorted_into(adapter, x, request, key, out)
+    return adapter.finish(prepared(x, adapter.allocate(x)), x)
 
 
 def warp_bitonic_sort(x: Any, is_descending: bool = True) -> Any:
@@ -202,12 +209,13 @@ def _sorted_into(adapter: Adapter, x: Any, request: _Request, key: Hashable, out
     if not adapter.check_out(out, x):
         adapter.copy(_sorted(adapter, x, request, key), out)
         return out
-    key = (key, adapter.key(out))
+    key = (key, adapter.key(out, "out"))
     prepared = _prepared.get(key)
     if prepared is None:
         prepared = _prepare(adapter, x, out, request)
         _keep(key, prepared)
     prepared(x, out)
+    adapter.written(out)
     return out
 
 
@@ -243,6 +251,11 @@ def _expected_bool(name: str, value: object) -> str:
     return f"{name}: expected True or False, got {value!r} ({arrays.type_name(value)})."
 
 
+def _is_numpy_bool(value: object) -> bool:
+    kind = type(value)
+    return kind.__module__ == "numpy" and kind.__name__ in ("bool", "bool_")
+
+
 def _validated(axis: Any, dim: Any, descending: Any, stable: Any, nan: Any) -> _Request:
     named = "axis"
     if dim is not None:
@@ -258,7 +271,7 @@ def _validated(axis: Any, dim: Any, descending: Any, stable: Any, nan: Any) -> _
             f"{named}: expected an integer, got {axis!r} ({arrays.type_name(axis)})."
         ) from None
     for name, value in (("descending", descending), ("stable", stable)):
-        if type(value).__name__ not in ("bool", "bool_"):
+        if not isinstance(value, bool) and not _is_numpy_bool(value):
             raise TypeError(_expected_bool(name, value))
     if not isinstance(nan, str) or nan not in ("largest", "last"):
         raise ValueError(f'nan: expected "largest" or "last", got {nan!r}.')
@@ -326,7 +339,7 @@ class Explanation:
 
     def __str__(self) -> str:
         lines = [
-            f"sort {self.rows} rows of {self.length} {self.dtype} "
+            f"sort {self.rows} row{'s' * (self.rows != 1)} of {self.length} {self.dtype} "
             f"(shape {self.shape}, axis {self.axis}) on {self.backend} ({self.arch})"
         ]
         if self.kernel is not None:
@@ -343,7 +356,7 @@ def explain(
     x_or_shape: Any,
     /,
     *,
-    dtype: str | None = None,
+    dtype: Any = None,
     axis: int = -1,
     descending: bool = False,
     stable: bool = False,
@@ -356,8 +369,9 @@ def explain(
     ----------
     x_or_shape : array or tuple of int
         The array, or the shape of a row-major one.
-    dtype : str, optional
-        The dtype for a shape; float32 if not given. An array has its own.
+    dtype : str or dtype, optional
+        The dtype for a shape, by name or as a library's dtype; float32 if not given. An array has
+        its own.
     axis, descending, stable, nan, dim
         As for `sort`.
 
@@ -385,7 +399,7 @@ def explain(
         if dtype is not None:
             raise TypeError(f"dtype: an array has its own; got dtype={dtype!r} beside an array.")
         adapter: Adapter = arrays.adapter_of(x_or_shape, "x_or_shape")
-        adapter.key(x_or_shape)
+        adapter.key(x_or_shape, "x_or_shape")
         x = adapter.regular(x_or_shape)
         seen = adapter.describe(x, "x_or_shape")
         out_strides = adapter.result_strides(x)
@@ -410,12 +424,22 @@ def explain(
     )
 
 
-def _described_shape(shape: Sequence[Any], dtype: str | None) -> Description:
+def _dtype_name(dtype: Any) -> str:
+    """Return the name of a dtype given by name, by NumPy's class or dtype, or by torch's."""
+    if dtype is None:
+        return "float32"
+    for attribute in ("name", "__name__"):
+        if isinstance(getattr(dtype, attribute, None), str):
+            return str(getattr(dtype, attribute))
+    return str(dtype).removeprefix("torch.")
+
+
+def _described_shape(shape: Sequence[Any], dtype: Any) -> Description:
     try:
         sizes = tuple(operator.index(size) for size in shape)
     except TypeError:
         raise TypeError(f"x_or_shape: expected whole numbers in a shape, got {shape!r}.") from None
     if any(size < 0 for size in sizes):
         raise ValueError(f"x_or_shape: expected sizes of at least 0, got {shape!r}.")
-    name = lookup("float32" if dtype is None else str(dtype), "dtype").name
+    name = lookup(_dtype_name(dtype), "dtype").name
     return Description("shape", name, sizes, arrays.dense_strides(sizes))

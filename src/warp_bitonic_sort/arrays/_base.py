@@ -5,7 +5,7 @@ Invariant: strides count elements, device types are DLPack's, dtypes have NumPy'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ __all__ = [
     "CPU",
     "Adapter",
     "Description",
+    "check_distinct",
     "dense_strides",
     "device_name",
     "type_name",
@@ -54,7 +55,7 @@ class Adapter(Protocol):
 
     kind: str
 
-    def key(self, x: Any) -> Hashable:
+    def key(self, x: Any, argument: str = "x") -> Hashable:
         """Return all that a prepared call depends on, cheaply; raise for what can't be sorted."""
 
     def regular(self, x: Any) -> Any:
@@ -87,13 +88,32 @@ class Adapter(Protocol):
     def check_out(self, out: Any, x: Any) -> bool:
         """Raise if out can't take x's result; else tell whether a kernel may write to it."""
 
-    def copy(self, result: Any, out: Any) -> None:
-        """Copy a finished result into the caller's out."""
+    def copy(self, source: Any, target: Any) -> None:
+        """Copy values, bit for bit, from an array or a buffer into a buffer or the caller's out."""
+
+    def written(self, out: Any) -> None:
+        """Tell the library that a kernel wrote to the caller's out."""
 
 
 def type_name(x: object) -> str:
     """Return the name of x's type as its users write it."""
     return f"{type(x).__module__}.{type(x).__qualname__}".removeprefix("builtins.")
+
+
+def check_distinct(shape: Sequence[int], strides: Sequence[int], item: int) -> None:
+    """Raise ValueError for an out in which two elements may share memory.
+
+    Strides and item in one unit. As everywhere, that is refused when strides do not nest: telling
+    for sure is a hard problem, and nobody makes such an array on purpose.
+    """
+    reach = item
+    for stride, size in sorted((abs(t), n) for t, n in zip(strides, shape, strict=True) if n > 1):
+        if stride < reach:
+            raise ValueError(
+                f"out: two of its elements may share memory (shape {tuple(shape)}, strides "
+                f"{tuple(strides)}); pass an array whose elements are all distinct."
+            )
+        reach += stride * (size - 1)
 
 
 def device_name(device_type: int) -> str:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from ..dtypes import lookup
+from ..dtypes import DTYPES, lookup
 from ._base import CPU, Description, dense_strides, device_name, type_name, unsupported_device
 
 __all__ = ["DlpackAdapter"]
@@ -21,11 +21,11 @@ class DlpackAdapter:
 
     kind = "dlpack"
 
-    def key(self, x: Any) -> Hashable:
+    def key(self, x: Any, argument: str = "x") -> Hashable:
         """Return what identifies the call: the exported tensor's dtype, shape and strides."""
         device_type = int(x.__dlpack_device__()[0])
         if device_type != CPU:
-            raise unsupported_device(device_name(device_type), "x")
+            raise unsupported_device(device_name(device_type), argument)
         seen = self._export(x)
         return str(seen.dtype), tuple(seen.shape), tuple(seen.strides)
 
@@ -60,7 +60,7 @@ class DlpackAdapter:
 
     def result_strides(self, x: Any) -> tuple[int, ...]:
         """Return the strides of what `allocate` returns."""
-        return dense_strides(tuple(x.shape))
+        return dense_strides(tuple(self._export(x).shape))
 
     def lowering(self, x: Any) -> Callable[[Any], Any] | None:
         """Return the export."""
@@ -72,12 +72,25 @@ class DlpackAdapter:
         return self._export(x)
 
     def bits(self, array: Any) -> Any:
-        """Return the raw bits, as far as NumPy's DLPack goes."""
-        import numpy as np
-
-        from ._numpy import raw_bits
-
-        return raw_bits(np.from_dlpack(self._export(array)))
+        """Return the raw bits: NumPy's own DLPack knows neither bfloat16 nor float8."""
+        try:
+            from ._numpy import alias
+        except ImportError:
+            raise RuntimeError(
+                "x: sorting it takes NumPy (rows longer than any kernel sorts, or of one element); "
+                "pip install 'warp-bitonic-sort[numpy]'."
+            ) from None
+        seen = self._export(array)
+        size = DTYPES[str(seen.dtype)].bits // 8
+        interface = {
+            "version": 3,
+            "typestr": f"|u{size}"
+            if size == 1
+            else f"{'<' if sys.byteorder == 'little' else '>'}u{size}",
+            "shape": tuple(seen.shape),
+            "strides": tuple(stride * size for stride in seen.strides),
+        }
+        return alias(interface, seen.data_ptr(), seen)
 
     def finish(self, buffer: Any, x: Any) -> Any:
         """Return the result as x's own library makes it."""
@@ -88,8 +101,9 @@ class DlpackAdapter:
         namespace: Any = None
         if callable(getattr(x, "__array_namespace__", None)):
             namespace = x.__array_namespace__()
-        if not hasattr(namespace, "from_dlpack"):
-            namespace = sys.modules.get(type(x).__module__.partition(".")[0])
+        library = type(x).__module__.partition(".")[0]
+        if not hasattr(namespace, "from_dlpack") and library != "__main__":
+            namespace = sys.modules.get(library)
         make = getattr(namespace, "from_dlpack", None)
         return buffer if make is None else make(buffer)
 
@@ -101,6 +115,10 @@ class DlpackAdapter:
             f"written through DLPack; call sort without out."
         )
 
-    def copy(self, result: Any, out: Any) -> None:
-        """Refuse: the protocol does not say whether an array may be written."""
-        self.check_out(out, result)
+    def copy(self, source: Any, target: Any) -> None:
+        """Copy values into a buffer."""
+        bits = self.bits(target)
+        bits[...] = self.bits(source)
+
+    def written(self, out: Any) -> None:
+        """Never called: there is no out."""

@@ -32,18 +32,18 @@ class JaxAdapter:
                 f"jax.numpy.sort there."
             )
 
-    def key(self, x: Any) -> Hashable:
+    def key(self, x: Any, argument: str = "x") -> Hashable:
         """Return all that a prepared call depends on; refuse what can't be sorted."""
         devices = x.devices()
         if len(devices) != 1:
             raise ValueError(
-                f"x: expected an array on one device, got one sharded over {len(devices)}; sort "
-                f"each of x.addressable_shards."
+                f"{argument}: expected an array on one device, got one sharded over "
+                f"{len(devices)}; sort each of x.addressable_shards."
             )
         (device,) = devices
         if device.platform != "cpu":
             name = "CUDA or ROCm" if device.platform == "gpu" else device.platform
-            raise unsupported_device(name, "x")
+            raise unsupported_device(name, argument)
         return x.dtype, x.shape, device
 
     def regular(self, x: Any) -> Any:
@@ -52,6 +52,8 @@ class JaxAdapter:
 
     def describe(self, x: Any, argument: str) -> Description:
         """Describe an array or a buffer."""
+        if jax.dtypes.issubdtype(x.dtype, jax.dtypes.extended):
+            raise TypeError(f"{argument}: dtype {x.dtype} cannot be sorted here.")
         seen = self._numpy.describe(np.asarray(x), argument)
         return Description(self.kind, seen.dtype, seen.shape, seen.strides)
 
@@ -88,13 +90,16 @@ class JaxAdapter:
         # Outside of it, 64-bit values would be narrowed. Older versions have it elsewhere.
         home = jax if hasattr(jax, "enable_x64") else jax.experimental
         with home.enable_x64(True):
-            return jax.device_put(buffer, device)
+            return jax.device_put(buffer, device if x.committed else None)
 
     def check_out(self, out: Any, x: Any) -> bool:
         """Refuse: JAX arrays are immutable."""
         del out, x
         raise TypeError("out: JAX arrays can't be written; call sort without out.")
 
-    def copy(self, result: Any, out: Any) -> None:
-        """Refuse: JAX arrays are immutable."""
-        self.check_out(out, result)
+    def copy(self, source: Any, target: Any) -> None:
+        """Copy values into a buffer."""
+        target[...] = np.asarray(source)
+
+    def written(self, out: Any) -> None:
+        """Never called: there is no out."""

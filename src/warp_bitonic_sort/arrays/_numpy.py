@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..dtypes import lookup
-from ._base import Description, type_name
+from ._base import Description, check_distinct, type_name
 
-__all__ = ["NumpyAdapter", "raw_bits", "read_only_tensor"]
+__all__ = ["NumpyAdapter", "alias", "raw_bits", "read_only_tensor"]
 
 _Array = np.ndarray[Any, Any]
 _WORDS = {1: np.dtype("u1"), 2: np.dtype("u2"), 4: np.dtype("u4"), 8: np.dtype("u8")}
@@ -26,20 +26,31 @@ def raw_bits(x: _Array) -> _Array:
     return x.view(_WORDS[x.dtype.itemsize])
 
 
-def read_only_tensor(x: _Array) -> Any:
-    """Return what TVM FFI takes for a read-only array: kernels never write their input."""
-    import tvm_ffi
+class _Alias:
+    """Memory described by NumPy's array interface, kept alive by its owner."""
 
+    def __init__(self, interface: dict[str, Any], owner: object) -> None:
+        self.__array_interface__ = interface
+        self.owner = owner
+
+
+def alias(interface: dict[str, Any], address: int, owner: object) -> _Array:
+    """Return a writable array over memory that belongs to owner."""
+    return np.asarray(_Alias({**interface, "data": (address, False)}, owner))
+
+
+def read_only_tensor(x: _Array) -> _Array:
+    """Return what TVM FFI takes for a read-only array: kernels never write their input.
+
+    NumPy exports no read-only array through the DLPack that TVM FFI asks for first.
+    """
     bits = raw_bits(x)
-    try:
-        return tvm_ffi.from_dlpack(bits.__dlpack__(max_version=(1, 0)))
-    except (TypeError, BufferError):  # NumPy < 2.1 cannot say that an array is read-only
-        return bits.copy()
+    return alias(bits.__array_interface__, bits.__array_interface__["data"][0], bits)
 
 
 def _is_regular(x: _Array) -> bool:
     size = x.dtype.itemsize
-    return x.dtype.isnative and not any(stride % size for stride in x.strides)
+    return size == 0 or (x.dtype.isnative and not any(stride % size for stride in x.strides))
 
 
 class NumpyAdapter:
@@ -47,13 +58,14 @@ class NumpyAdapter:
 
     kind = "numpy"
 
-    def key(self, x: _Array) -> Hashable:
+    def key(self, x: _Array, argument: str = "x") -> Hashable:
         """Return all that a prepared call depends on."""
+        del argument
         return x.dtype, x.shape, x.strides
 
     def regular(self, x: _Array) -> _Array:
         """Return x, or its values in native byte order and in a grid of whole elements."""
-        if x.dtype.itemsize == 0 or _is_regular(x):
+        if _is_regular(x):
             return x
         return x.astype(x.dtype.newbyteorder("="), order="C", copy=True)
 
@@ -99,12 +111,16 @@ class NumpyAdapter:
             raise ValueError(f"out: expected x's shape {x.shape}, got {out.shape}.")
         if not out.flags.writeable:
             raise ValueError("out: expected an array that can be written, got a read-only one.")
+        check_distinct(out.shape, out.strides, out.dtype.itemsize)
         if not _is_regular(out) or not _is_regular(x):
             return False
         if out is x or not np.may_share_memory(out, x):
             return True
         return out.strides == x.strides and out.ctypes.data == x.ctypes.data
 
-    def copy(self, result: _Array, out: _Array) -> None:
-        """Copy a result into out."""
-        out[...] = result
+    def copy(self, source: _Array, target: _Array) -> None:
+        """Copy values."""
+        target[...] = source
+
+    def written(self, out: _Array) -> None:
+        """Nothing to tell: NumPy does not count writes."""

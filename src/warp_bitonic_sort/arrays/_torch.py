@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ..dtypes import lookup
-from ._base import Description, type_name, unsupported_device
+from ._base import Description, check_distinct, type_name, unsupported_device
 
 __all__ = ["TorchAdapter"]
 
@@ -37,28 +37,35 @@ class TorchAdapter:
                 f"x.as_subclass(torch.Tensor) where that means the same."
             )
 
-    def key(self, x: Any) -> Hashable:
+    def key(self, x: Any, argument: str = "x") -> Hashable:
         """Return all that a prepared call depends on; refuse what can't be sorted."""
         if x.requires_grad and torch.is_grad_enabled():
             raise TypeError(
-                "x: it requires a gradient, and sort has none yet; pass x.detach(), or call under "
-                "torch.no_grad()."
+                f"{argument}: it requires a gradient, and sort has none yet; pass x.detach(), or "
+                f"call under torch.no_grad()."
             )
         if _is_wrapped(x):
             raise TypeError(
-                "x: it is inside a torch.func transform (vmap, grad, functionalize), which sort "
-                "has no rule for yet; call sort outside, or use torch.sort there."
+                f"{argument}: it is inside a torch.func transform (vmap, grad, functionalize), "
+                f"which sort has no rule for yet; call sort outside, or use torch.sort there."
             )
-        return x.dtype, x.shape, self._strides(x), x.is_neg()
+        strides = self._strides(x, argument)
+        if not x.data_ptr() and x.numel():
+            raise ValueError(
+                f"{argument}: it has no memory (its storage was resized to nothing, or it is a "
+                f"lazy zero); pass a tensor that holds its values."
+            )
+        return x.dtype, x.shape, strides, x.is_neg()
 
-    def _strides(self, x: Any) -> tuple[int, ...]:
+    def _strides(self, x: Any, argument: str) -> tuple[int, ...]:
         if x.layout is not torch.strided:
             raise TypeError(
-                f"x: expected a dense tensor, got layout {x.layout}; x.to_dense() would do."
+                f"{argument}: expected a dense tensor, got layout {x.layout}; x.to_dense() would "
+                f"do."
             )
         if x.device.type != "cpu":
             name = "ROCm" if x.device.type == "cuda" and torch.version.hip else x.device.type
-            raise unsupported_device("CUDA" if name == "cuda" else name, "x")
+            raise unsupported_device("CUDA" if name == "cuda" else name, argument)
         strides: tuple[int, ...] = x.stride()
         return strides
 
@@ -112,12 +119,29 @@ class TorchAdapter:
             raise ValueError(f"out: expected x's device {x.device}, got {out.device}.")
         if out.requires_grad and torch.is_grad_enabled():
             raise TypeError("out: it requires a gradient; pass out.detach().")
+        if out.layout is not torch.strided:
+            raise TypeError(f"out: expected a dense tensor, got layout {out.layout}.")
+        check_distinct(out.shape, out.stride(), 1)
         if out.is_neg() or x.is_neg():
             return False
         if out.data_ptr() == x.data_ptr():
             return bool(out.stride() == x.stride())
-        return bool(out.untyped_storage().data_ptr() != x.untyped_storage().data_ptr())
+        first, last = _span(x)
+        low, high = _span(out)
+        return last <= low or high <= first
 
-    def copy(self, result: Any, out: Any) -> None:
-        """Copy a result into out."""
-        out.copy_(result)
+    def copy(self, source: Any, target: Any) -> None:
+        """Copy values."""
+        target.copy_(source.detach())
+
+    def written(self, out: Any) -> None:
+        """Let autograd know, so that it does not take what it saved for what it was."""
+        if not out.is_inference():
+            torch.autograd.graph.increment_version(out)
+
+
+def _span(x: Any) -> tuple[int, int]:
+    """Return the addresses of a tensor's first byte and of the one after its last."""
+    reach = sum((n - 1) * s for n, s in zip(x.shape, x.stride(), strict=True)) if x.numel() else -1
+    start = int(x.data_ptr())
+    return start, start + (reach + 1) * int(x.element_size())

@@ -123,6 +123,14 @@ void check_tensor(const char* name, const ffi::TensorView& tensor, const wbs::dt
   }
 }
 
+// A tensor of a framework may have lost its memory, or never had any.
+void check_memory(const char* name, const ffi::TensorView& tensor) {
+  if (tensor.data_ptr() == nullptr) {
+    fail("ValueError",
+         {name, ": expected a tensor with memory, got one whose data is a null pointer"});
+  }
+}
+
 const char* first_byte(const ffi::TensorView& tensor) {
   return static_cast<const char*>(tensor.data_ptr()) + tensor.byte_offset();
 }
@@ -196,6 +204,10 @@ void check_out_is_dense_enough(const std::vector<Dim>& dims, int64_t width) {
 class OpenKernel {
  public:
   OpenKernel(const std::string& path, const wbs::dtype_info& info) : kernel_(path), info_(info) {
+    if (kernel_.info().key_class != static_cast<uint32_t>(info.folding)) {
+      fail("ValueError", {"dtype: the kernel ", kernel_.info().name,
+                          " makes keys in another way than ", info.name, " needs"});
+    }
     if (kernel_.info().key_bytes * 8 != static_cast<uint32_t>(info.bits)) {
       fail("ValueError", {"dtype: ", info.name, " has ", info.bits, " bits, and the kernel ",
                           kernel_.info().name, " sorts keys of ", kernel_.info().key_bytes * 8});
@@ -228,6 +240,8 @@ class OpenKernel {
            {"x: rows along axis ", axis, " have length ", length, ", and the kernel ", kernel.name,
             " sorts lengths ", kernel.min_length, " to ", kernel.max_length});
     }
+    check_memory("x", x);
+    check_memory("out", out);
     const int64_t width = kernel.key_bytes;
     const std::vector<int64_t> x_strides = byte_strides(x, width);
     const std::vector<int64_t> out_strides = byte_strides(out, width);
@@ -348,6 +362,13 @@ struct CpuAllocator {
 };
 
 ffi::Tensor empty(const ffi::Shape& shape, DLDataType dtype) {
+  int64_t bytes = (dtype.bits * dtype.lanes + 7) / 8;
+  for (const int64_t size : shape) {
+    if (size < 0 || __builtin_mul_overflow(bytes, size, &bytes) || bytes > INT64_MAX / 2) {
+      fail("ValueError", {"shape: expected sizes of at least 0 whose product fits memory, got ",
+                          shape_text(shape)});
+    }
+  }
   return ffi::Tensor::FromNDAlloc(CpuAllocator(), shape, dtype, DLDevice{kDLCPU, 0});
 }
 

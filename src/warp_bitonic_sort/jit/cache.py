@@ -12,10 +12,14 @@ On disk, below the root::
     v1/logs/                       the whole output of builds that failed
     v1/tools/                      what compilers answered to --version, by the binary's identity
 
-The key is a digest of the *build text* (translation unit, ninja rule, target, the compiler's
-version, tvm-ffi's version for the launcher) and of every file in the compiler's own list of
-dependencies. Folders that differ between machines stand in it as tokens, so a moved installation
-still hits.
+The key is a digest of the *build text* (translation unit, ninja rule, target, options in CXX,
+tvm-ffi's version for the launcher), of the compiler's version, and of every file in the compiler's
+own list of dependencies. Folders that differ between machines stand in it as tokens, so a moved
+installation still hits. On a machine without a compiler, any compiler's entry will do: then its
+version is not asked for, nor are system headers that are not there.
+
+Known gaps: a new header that would be found before one of the list, and environment variables that
+change what a compiler does (CPATH), are not seen.
 
 A manifest also keeps each dependency's size, inode and times. They only spare the reading: when
 they are what they were, so are the bytes; when they are not, the file is read and its digest
@@ -31,19 +35,19 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import ninja, toolchain
-from .errors import CacheError
+from .errors import BuildError, CacheError
 from .spec import Artifact
 
-__all__ = ["Cache", "Entry", "build_text"]
+__all__ = ["Cache", "Entry", "build_text", "source_digests"]
 
 _LAYOUT = "v1"
-_SCHEMA = 1
+_SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -62,15 +66,23 @@ def _digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=20).hexdigest()
 
 
-def build_text(artifact: Artifact, compiler_version: str) -> str:
-    """Return everything but file contents that decides what an artifact's library is."""
+def build_text(artifact: Artifact, options: Sequence[str] = ()) -> str:
+    """Return everything but the compiler and file contents that decides what a library is.
+
+    Parameters
+    ----------
+    artifact : Artifact
+        What is built.
+    options : sequence of str
+        The compiler's options that the user gave in ``CXX``.
+    """
     parts = {
         "schema": _SCHEMA,
         "name": artifact.name,
         "arch": artifact.arch,
         "rule": ninja.rule(artifact),
         "source": artifact.source(),
-        "compiler": compiler_version,
+        "options": list(options),
     }
     if artifact.kind == "launcher":
         from importlib.metadata import version
@@ -94,6 +106,8 @@ def _parse_depfile(text: str) -> list[str]:
             following = next(characters, "")
             # make escapes spaces and hashes with a backslash; any other backslash is itself
             word += following if following in " #\\" else character + following
+        elif character == "$":
+            word += next(characters, "")  # and a dollar with another
         elif character.isspace():
             if word:
                 paths.append(word)
@@ -132,8 +146,18 @@ class Cache:
 
     # -- reading ------------------------------------------------------------------------------
 
-    def find(self, artifact: Artifact, text: str) -> Entry | None:
-        """Return the entry of an artifact that is what building it now would make, or None."""
+    def find(self, artifact: Artifact, text: str, compiler: str | None) -> Entry | None:
+        """Return the entry of an artifact that is what building it now would make, or None.
+
+        Parameters
+        ----------
+        artifact : Artifact
+            What is wanted.
+        text : str
+            Its build text.
+        compiler : str or None
+            The compiler's version; None where there is no compiler, which any entry then suits.
+        """
         folder = self._base / "entries" / artifact.name
         try:
             names = sorted(os.listdir(folder))  # noqa: PTH208 - every millisecond of a start counts
@@ -144,7 +168,7 @@ class Cache:
         for name in names:
             entry = Entry(folder / name)
             manifest = _read_json(entry.folder / "manifest.json")
-            if manifest is not None and _holds(entry, manifest, wanted, tokens):
+            if manifest is not None and _holds(entry, manifest, wanted, compiler, tokens):
                 return entry
         return None
 
@@ -199,8 +223,39 @@ class Cache:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def publish(self, artifact: Artifact, text: str, staged: Path, seconds: float) -> Entry:
-        """Complete a staged and already loaded build with its manifest and rename it into place."""
+    def publish(
+        self,
+        artifact: Artifact,
+        text: str,
+        compiler: str,
+        staged: Path,
+        sources: Mapping[str, str],
+        seconds: float,
+    ) -> Entry:
+        """Complete a staged and already loaded build with its manifest and rename it into place.
+
+        Parameters
+        ----------
+        artifact : Artifact
+            What was built.
+        text : str
+            Its build text.
+        compiler : str
+            The version of the compiler that built it.
+        staged : Path
+            The folder it was built in.
+        sources : mapping of str to str
+            What `source_digests` returned before the build began.
+        seconds : float
+            How long the build took.
+
+        Raises
+        ------
+        BuildError
+            A source was changed while it was being compiled.
+        CacheError
+            The cache cannot be written.
+        """
         tokens = _Tokens(toolchain.include_dirs(artifact))
         listed = _parse_depfile((staged / ninja.DEPFILE).read_text(encoding="utf-8"))
         dependencies: dict[str, list[Any]] = {}
@@ -210,11 +265,19 @@ class Cache:
                 # Where the path is relative, it is relative to the folder that ninja ran in.
                 absolute = os.path.normpath(staged.parent / path)
                 stat = os.stat(absolute)  # noqa: PTH116 - hundreds of files: Path costs
-                dependencies[tokens.abstract(absolute)] = [_file_digest(absolute), *_stamp(stat)]
+                digest = _file_digest(absolute)
+                if sources.get(absolute, digest) != digest:
+                    raise BuildError(
+                        f"compiling {artifact.name}: {absolute} was changed meanwhile, so nobody "
+                        f"knows which of its contents the library is made of. Call again."
+                    )
+                dependencies[tokens.abstract(absolute)] = [digest, *_stamp(stat)]
         wanted = _digest(text.encode())
         library = (staged / ninja.LIBRARY).read_bytes()
         key = _digest(
-            json.dumps([wanted, sorted((p, d[0]) for p, d in dependencies.items())]).encode()
+            json.dumps(
+                [wanted, compiler, sorted((p, d[0]) for p, d in dependencies.items())]
+            ).encode()
         )
         with self._writing():
             _write_json(
@@ -225,6 +288,7 @@ class Cache:
                     "arch": artifact.arch,
                     "build": wanted,
                     "text": json.loads(text),
+                    "compiler": compiler,
                     "library": _digest(library),
                     "dependencies": dependencies,
                     "seconds": round(seconds, 3),
@@ -238,9 +302,9 @@ class Cache:
             try:
                 staged.rename(entry.folder)
             except OSError:
-                # Only under a lock that does not lock (some network file systems): somebody else
-                # published the same content first, or what lies there is damaged.
-                if self.find(artifact, text) is None:
+                # What lies there is damaged; or, under a lock that does not lock (some network
+                # file systems), somebody else published the same content first.
+                if self.find(artifact, text, compiler) is None:
                     shutil.rmtree(entry.folder, ignore_errors=True)
                     staged.rename(entry.folder)
         return entry
@@ -251,9 +315,12 @@ class Cache:
             folder = self._base / "logs"
             folder.mkdir(parents=True, exist_ok=True)
             stamp = time.strftime("%Y%m%d-%H%M%S")
-            file = folder / f"{name}-{stamp}-{os.getpid()}.log"
-            file.write_text(log, encoding="utf-8")
-        return file
+            descriptor, file = tempfile.mkstemp(
+                dir=folder, prefix=f"{name}-{stamp}-", suffix=".log"
+            )
+            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+                stream.write(log)
+        return Path(file)
 
     # -- inside -------------------------------------------------------------------------------
 
@@ -270,7 +337,7 @@ class Cache:
                 f"the cache folder {self.root} cannot be written: "
                 f"{error.strerror or error} ({error.filename or self.root}). "
                 f"Set WARP_SORT_CACHE_DIR to a folder that this user can write."
-            ) from error
+            ) from None
 
 
 def _file_digest(path: str) -> str:
@@ -278,16 +345,27 @@ def _file_digest(path: str) -> str:
         return _digest(file.read())
 
 
-def _holds(entry: Entry, manifest: Mapping[str, Any], wanted: str, tokens: _Tokens) -> bool:
+def source_digests() -> dict[str, str]:
+    """Return the digest of every file that the package compiles, by path."""
+    return {str(file): _file_digest(str(file)) for file in sorted(toolchain.source_files())}
+
+
+def _holds(
+    entry: Entry, manifest: Mapping[str, Any], wanted: str, compiler: str | None, tokens: _Tokens
+) -> bool:
     """Tell whether an entry is complete, undamaged, and made of what is there now."""
     dependencies = manifest.get("dependencies")
     if manifest.get("build") != wanted or not isinstance(dependencies, dict):
+        return False
+    if compiler is not None and manifest.get("compiler") != compiler:
         return False
     try:
         if _file_digest(str(entry.library)) != manifest.get("library"):
             return False
         for path, (digest, *stamp) in dependencies.items():
             real = tokens.concrete(path)
+            if compiler is None and real == path and not os.path.exists(real):  # noqa: PTH110
+                continue
             if _stamp(os.stat(real)) != stamp and _file_digest(real) != digest:  # noqa: PTH116
                 return False
     except (OSError, TypeError, ValueError):

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from . import ninja, settings, toolchain
-from .cache import Cache, build_text
-from .errors import BuildError
+from .cache import Cache, build_text, source_digests
+from .errors import BuildError, CacheError, ToolError
 from .spec import LAUNCHER, Artifact, CpuKernel
 
 __all__ = ["build", "launcher", "open_kernel", "open_kernels"]
@@ -81,34 +81,48 @@ def _ensure(kernels: Sequence[CpuKernel]) -> dict[str, Path]:
     if not wanted:
         return {}
     cache = Cache(settings.cache_dir())
-    compiler = toolchain.find_compiler()
-    version = cache.recall(compiler.identity())
+    try:
+        compiler = toolchain.find_compiler()
+    except ToolError as error:
+        # What is in the cache needs no compiler; only building does.
+        found = _find(cache, wanted, {a.name: build_text(a) for a in wanted}, None)
+        if len(found) < len(wanted):
+            raise error
+        _load_launcher(found.get(LAUNCHER.name))
+        return found
+    identity = compiler.identity()
+    version = None if identity is None else cache.recall(identity)
     if version is None:
         version = compiler.version()
-        cache.remember(compiler.identity(), version)
-    texts = {artifact.name: build_text(artifact, version) for artifact in wanted}
-    found = _find(cache, wanted, texts)
+        if identity is not None:
+            cache.remember(identity, version)
+    texts = {artifact.name: build_text(artifact, compiler.options()) for artifact in wanted}
+    found = _find(cache, wanted, texts, version)
     missing = [artifact for artifact in wanted if artifact.name not in found]
     if missing:
         with cache.locked(missing):
             # Whoever held the locks before may have built what is missing here.
-            found.update(_find(cache, missing, texts))
+            found.update(_find(cache, missing, texts, version))
             missing = [artifact for artifact in missing if artifact.name not in found]
             if missing:
-                found.update(_build(cache, compiler, missing, texts, found.get(LAUNCHER.name)))
-    if _launcher is None:
-        _load_launcher(found[LAUNCHER.name])
+                found.update(
+                    _build(cache, compiler, version, missing, texts, found.get(LAUNCHER.name))
+                )
+    _load_launcher(found.get(LAUNCHER.name))
     return found
 
 
-def _find(cache: Cache, artifacts: list[Artifact], texts: dict[str, str]) -> dict[str, Path]:
-    entries = {artifact.name: cache.find(artifact, texts[artifact.name]) for artifact in artifacts}
+def _find(
+    cache: Cache, artifacts: list[Artifact], texts: dict[str, str], version: str | None
+) -> dict[str, Path]:
+    entries = {a.name: cache.find(a, texts[a.name], version) for a in artifacts}
     return {name: entry.library for name, entry in entries.items() if entry is not None}
 
 
 def _build(
     cache: Cache,
     compiler: toolchain.Compiler,
+    version: str,
     missing: list[Artifact],
     texts: dict[str, str],
     launcher_path: Path | None,
@@ -116,6 +130,7 @@ def _build(
     """Build in a staging folder, load from there, then publish; return the libraries."""
     program = toolchain.find_ninja()
     start = time.monotonic()
+    sources = source_digests()
     files = {f"{artifact.name}/{ninja.SOURCE}": artifact.source() for artifact in missing}
     files["build.ninja"] = ninja.text(missing, compiler)
     if _launcher is None:
@@ -125,7 +140,10 @@ def _build(
         failure = ninja.build(folder, missing, program)
         if failure is not None:
             names = ", ".join(artifact.name for artifact in missing)
-            log = cache.keep_log(missing[-1].name, failure.log)
+            try:
+                log = str(cache.keep_log(missing[-1].name, failure.log))
+            except CacheError as error:
+                log = f"not kept: {error}"
             line, hint = ninja.first_error(failure.log)
             raise BuildError(
                 f"compiling {names} failed (exit status {failure.status}) with "
@@ -146,7 +164,7 @@ def _build(
                 _load_launcher(launcher_path).describe_cpu_kernel(str(library))
         return {
             artifact.name: cache.publish(
-                artifact, texts[artifact.name], folder / artifact.name, seconds
+                artifact, texts[artifact.name], version, folder / artifact.name, sources, seconds
             ).library
             for artifact in missing
         }

@@ -154,7 +154,10 @@ def build(folder: Path, artifacts: Sequence[Artifact], program: Path) -> Failure
     return None
 
 
-_ERROR = re.compile(r"^(?P<line>.*(?:\bfatal error|\berror)\s*:.*)$", re.MULTILINE)
+_ERROR = re.compile(
+    r"^(?P<line>.*(?:(?:\bfatal error|\berror)\s*:.*|: (?:not found|Permission denied)\s*))$",
+    re.MULTILINE,
+)
 _HINTS: tuple[tuple[str, str], ...] = (
     (
         r"unrecognized (?:command[- ]line option|argument).*-std=c\+\+17|invalid value 'c\+\+17'",

@@ -29,6 +29,8 @@ __all__ = [
     "find_compiler",
     "find_ninja",
     "include_dirs",
+    "libraries",
+    "source_files",
 ]
 
 _CSRC = Path(__file__).resolve().parent.parent / "csrc"
@@ -47,6 +49,7 @@ CPU_ARCHS: dict[str, tuple[str, ...]] = {
 _AVX2 = {"avx2", "bmi2"}
 _AVX512 = {"avx512f", "avx512bw", "avx512vl", "avx512dq"}
 
+_WRAPPERS = {"ccache", "sccache", "distcc", "icecc"}
 _COMMON = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-shared")
 _KERNEL = ("-O2", "-fno-exceptions", "-fno-rtti")
 # The launcher is glue: what it costs a call is in the FFI, and -O1 compiles faster than -O2.
@@ -71,11 +74,24 @@ class Compiler:
     path: Path
     why: str
 
-    def identity(self) -> str:
-        """Return what tells this binary from another without running it."""
+    def options(self) -> tuple[str, ...]:
+        """Return what ``CXX`` gives beside programs: options, which change what is compiled."""
+        return tuple(word for word in self.command if shutil.which(word) is None)
+
+    def identity(self) -> str | None:
+        """Return what tells this binary from another without running it.
+
+        None for a wrapper (ccache, a script): the compiler behind it may change while it does not.
+        """
+        if self.path.name in _WRAPPERS or self._is_script():
+            return None
         stat = self.path.stat()
         stamp = f"{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ino}"
         return f"{shlex.join(self.command)}|{self.path}|{stamp}"
+
+    def _is_script(self) -> bool:
+        with self.path.open("rb") as file:
+            return file.read(2) == b"#!"
 
     def version(self) -> str:
         """Run the compiler and return the whole text of ``--version``."""
@@ -113,6 +129,11 @@ def find_compiler() -> Compiler:
     asked = settings.cxx()
     if asked is not None:
         words = shlex.split(asked)
+        # ninja runs in another folder.
+        words = [
+            str(Path(word).absolute()) if os.sep in word and shutil.which(word) else word
+            for word in words
+        ]
         resolved = [found for word in words if (found := shutil.which(word))]
         if not words or shutil.which(words[0]) is None:
             raise ToolError(
@@ -210,6 +231,11 @@ def compile_flags(artifact: Artifact) -> tuple[str, ...]:
     if artifact.kind == "launcher":
         return (*_COMMON, *_LAUNCHER)
     return (*_COMMON, *_KERNEL, *CPU_ARCHS[artifact.arch])
+
+
+def source_files() -> list[Path]:
+    """Return every file of the package that a compiler may read."""
+    return [file for root in {_CSRC, INCLUDE_DIR} for file in root.rglob("*") if file.is_file()]
 
 
 def libraries(artifact: Artifact) -> tuple[str, ...]:

@@ -95,6 +95,7 @@ class register_kernel {
 
  public:
   static constexpr int key_bytes = target::key_bytes;
+  static constexpr key_class folding = Class;
   static constexpr int64_t min_length = Length, max_length = Length;
   static constexpr uint32_t needed_access =
       Access == access::rows ? WBS_ACCESS_ROWS : WBS_ACCESS_COLUMNS;
@@ -268,6 +269,7 @@ class tile_kernel {
 
  public:
   static constexpr int key_bytes = target::key_bytes;
+  static constexpr key_class folding = Class;
   static constexpr int64_t min_length = 1, max_length = 1 << 16;
   static constexpr uint32_t needed_access = WBS_ACCESS_ANY;
 
@@ -488,6 +490,8 @@ constexpr wbs_kernel describe_kernel(const char* name) {
           Kernel::key_bytes,
           simd_bytes / Kernel::key_bytes,
           Kernel::needed_access,
+          static_cast<uint32_t>(Kernel::folding),
+          0,
           Kernel::min_length,
           Kernel::max_length,
           name,

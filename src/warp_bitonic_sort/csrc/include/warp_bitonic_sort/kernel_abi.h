@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 /* Raised whenever a struct below changes; a caller refuses a kernel of another version. */
-#define WBS_ABI_VERSION 1
+#define WBS_ABI_VERSION 2
 
 /* What a kernel asks of its rows' strides; see wbs_kernel.access. */
 enum {
@@ -54,6 +54,8 @@ typedef struct wbs_kernel {
   uint32_t key_bytes;   /* 1, 2, 4 or 8 */
   uint32_t lanes;       /* rows sorted at once; row ranges are best cut at its multiples */
   uint32_t access;      /* WBS_ACCESS_... */
+  uint32_t key_class;   /* key_class of dtype.hpp: how keys are made of bits */
+  uint32_t reserved;
   int64_t min_length;
   int64_t max_length;
   const char* name; /* the specialization, for people */

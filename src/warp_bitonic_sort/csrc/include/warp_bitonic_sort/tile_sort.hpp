@@ -10,9 +10,9 @@
 // - middle passes take slots j * stride + l;
 // - the last pass takes blocks of neighbouring slots.
 //
-// Invariant: the comparators are exactly those of network.hpp's flip form with a capacity of the
-// next power of two, less those that touch a slot at or beyond `slots`; so the cost is that of
-// `slots`. Nothing here knows where rows come from.
+// Invariant: above the sorted blocks, the comparators are exactly those of network.hpp's flip form
+// with a capacity of the next power of two, less those that touch a slot at or beyond `slots`; so
+// the cost is that of `slots`. Nothing here knows where rows come from.
 #ifndef WARP_BITONIC_SORT_TILE_SORT_HPP_
 #define WARP_BITONIC_SORT_TILE_SORT_HPP_
 
