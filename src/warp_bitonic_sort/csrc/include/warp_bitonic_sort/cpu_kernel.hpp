@@ -112,7 +112,9 @@ class register_kernel {
       key keys[Length];
       if constexpr (Access == access::rows) {
         cursor.next(left, src, dst, junk);
-        load<0>(codec, row_source{src, dst, cursor.src() - src[0], cursor.dst() - dst[0]}, keys);
+        const int64_t src_group = cursor.src() - src[0], dst_group = cursor.dst() - dst[0];
+        load<0>(codec, row_source{src, dst, groups_ahead * src_group, groups_ahead * dst_group},
+                keys);
         network_type::template sort_blocks<block_bits, block_bits>(target{}, keys);
         store<0>(codec, row_sink{dst}, keys);
       } else {
@@ -195,7 +197,9 @@ class register_kernel {
   static constexpr int row_bytes = Length * key_bytes;
   static constexpr bool prefetches = simd_bytes == 64
                                          ? row_bytes >= 2 * line_bytes || row_bytes == line_bytes
-                                         : row_bytes > 2 * line_bytes;
+                                         : row_bytes >= 2 * line_bytes;
+  // A group of short rows is sorted in less time than a line takes to come: some 4 KiB do.
+  static constexpr int groups_ahead = lanes * row_bytes >= 4096 ? 1 : 4096 / (lanes * row_bytes);
 
   static constexpr int chunks_of(int size) {
     return size < target::chunk_keys ? 1 : size / target::chunk_keys;
@@ -207,7 +211,7 @@ class register_kernel {
   struct row_source {
     const char* const* rows;
     char* const* dst;
-    int64_t src_ahead, dst_ahead;  // from a group to the next
+    int64_t src_ahead, dst_ahead;  // from a group's rows to those that are prefetched
     template <int First, int Size, int Skip>
     WBS_INLINE void load(key* keys) const {
       if constexpr (prefetches && First * key_bytes % line_bytes == 0) {
