@@ -118,8 +118,8 @@ def sort(
     Returns
     -------
     array
-        The sorted values, an array of x's kind: a permutation of each row, bit for bit. It is `out`
-        where that was given.
+        The sorted values, an array of x's kind (a plain `numpy.ndarray` for its subclasses): a
+        permutation of each row, bit for bit. It is `out` where that was given.
 
     Raises
     ------
@@ -134,10 +134,12 @@ def sort(
 
     Notes
     -----
-    Rows of up to 16384 elements are sorted by bitonic networks [1]_, many rows at once; longer ones
-    by np.sort on keys that make the same promises. `explain` says which.
+    Rows of up to 16384 elements are sorted by bitonic networks [1]_ whose leaves are the smallest
+    known networks of up to 16 keys [2]_, many rows at once; longer ones by np.sort on keys that
+    make the same promises. `explain` says which.
 
     .. [1] K. E. Batcher, "Sorting networks and their applications", AFIPS 1968.
+    .. [2] D. E. Knuth, "The Art of Computer Programming", vol. 3, section 5.3.4.
 
     Examples
     --------

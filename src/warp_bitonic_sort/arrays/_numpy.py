@@ -39,13 +39,15 @@ def alias(interface: dict[str, Any], address: int, owner: object) -> _Array:
     return np.asarray(_Alias({**interface, "data": (address, False)}, owner))
 
 
-def read_only_tensor(x: _Array) -> _Array:
-    """Return what TVM FFI takes for a read-only array: kernels never write their input.
+def read_only_tensor(x: _Array) -> Any:
+    """Return what TVM FFI takes for a read-only array: kernels never write their input."""
+    import tvm_ffi
 
-    NumPy exports no read-only array through the DLPack that TVM FFI asks for first.
-    """
     bits = raw_bits(x)
-    return alias(bits.__array_interface__, bits.__array_interface__["data"][0], bits)
+    try:
+        return tvm_ffi.from_dlpack(bits.__dlpack__(max_version=(1, 0)))
+    except (TypeError, BufferError):  # NumPy < 2.1 cannot say that an array is read-only
+        return alias(bits.__array_interface__, bits.__array_interface__["data"][0], bits)
 
 
 def _is_regular(x: _Array) -> bool:

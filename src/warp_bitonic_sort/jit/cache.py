@@ -47,7 +47,7 @@ from .spec import Artifact
 __all__ = ["Cache", "Entry", "build_text", "source_digests"]
 
 _LAYOUT = "v1"
-_SCHEMA = 2
+_SCHEMA = 3
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ def build_text(artifact: Artifact, options: Sequence[str] = ()) -> str:
     return json.dumps(parts, sort_keys=True)
 
 
-def _stamp(stat: os.stat_result) -> list[int]:
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+def _stamp(stat: os.stat_result) -> str:
+    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
 
 
 def _parse_depfile(text: str) -> list[str]:
@@ -258,7 +258,10 @@ class Cache:
         """
         tokens = _Tokens(toolchain.include_dirs(artifact))
         listed = _parse_depfile((staged / ninja.DEPFILE).read_text(encoding="utf-8"))
-        dependencies: dict[str, list[Any]] = {}
+        # A line each, "digest size mtime ctime inode path", not a list each: hundreds of new
+        # containers would set off the garbage collector in a process that merely starts.
+        dependencies: list[str] = []
+        digests: list[tuple[str, str]] = []
         for path in listed:
             # The translation unit is in the build text; its own folder is about to move.
             if not path.endswith(f"{artifact.name}/{ninja.SOURCE}"):
@@ -271,14 +274,11 @@ class Cache:
                         f"compiling {artifact.name}: {absolute} was changed meanwhile, so nobody "
                         f"knows which of its contents the library is made of. Call again."
                     )
-                dependencies[tokens.abstract(absolute)] = [digest, *_stamp(stat)]
+                dependencies.append(f"{digest} {_stamp(stat)} {tokens.abstract(absolute)}")
+                digests.append((tokens.abstract(absolute), digest))
         wanted = _digest(text.encode())
         library = (staged / ninja.LIBRARY).read_bytes()
-        key = _digest(
-            json.dumps(
-                [wanted, compiler, sorted((p, d[0]) for p, d in dependencies.items())]
-            ).encode()
-        )
+        key = _digest(json.dumps([wanted, compiler, sorted(digests)]).encode())
         with self._writing():
             _write_json(
                 staged / "manifest.json",
@@ -355,20 +355,23 @@ def _holds(
 ) -> bool:
     """Tell whether an entry is complete, undamaged, and made of what is there now."""
     dependencies = manifest.get("dependencies")
-    if manifest.get("build") != wanted or not isinstance(dependencies, dict):
+    if manifest.get("build") != wanted or not isinstance(dependencies, list):
         return False
     if compiler is not None and manifest.get("compiler") != compiler:
         return False
     try:
         if _file_digest(str(entry.library)) != manifest.get("library"):
             return False
-        for path, (digest, *stamp) in dependencies.items():
+        for line in dependencies:
+            digest, rest = line.split(" ", 1)
+            size, mtime, ctime, inode, path = rest.split(" ", 4)
+            stamp = f"{size} {mtime} {ctime} {inode}"
             real = tokens.concrete(path)
             if compiler is None and real == path and not os.path.exists(real):  # noqa: PTH110
                 continue
             if _stamp(os.stat(real)) != stamp and _file_digest(real) != digest:  # noqa: PTH116
                 return False
-    except (OSError, TypeError, ValueError):
+    except (OSError, AttributeError, TypeError, ValueError):
         return False
     return True
 

@@ -1,7 +1,9 @@
 // The sorting network: the flip form of the bitonic sorter, for every target and every layout.
 //
 // Phase p merges sorted blocks of 2^(p-1) into blocks of 2^p: its first step compares position i
-// with i ^ (2^p - 1), its further steps are half-cleaners, i with i ^ 2^(p-2), ..., i ^ 1.
+// with i ^ (2^p - 1), its further steps are half-cleaners, i with i ^ 2^(p-2), ..., i ^ 1. Where up
+// to 16 neighbouring positions are registers, the phases up to there are one leaf of
+// leaf_networks.hpp, which takes fewer comparators.
 //
 // Invariant: every comparator leaves the smaller key at the smaller position. So keys that are the
 // largest possible never move down, and a comparator that touches a position at or beyond `Present`
