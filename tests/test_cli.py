@@ -105,7 +105,7 @@ def test_explain_prints_what_the_library_says():
 
 
 def test_explain_knows_one_dimension():
-    assert "1 rows of 300 float32" in invoke("explain", "300").output
+    assert "1 row of 300 float32" in invoke("explain", "300").output
 
 
 @pytest.mark.parametrize("shape", ["", "x", "3x", "-3x2", "3,4", "3.0", "1000 x 9"])
