@@ -168,10 +168,11 @@ def test_torch_without_numpy():
         "import sys; sys.modules['numpy'] = None; import torch, warp_bitonic_sort as w\n"
         "for shape in ((3, 9), (3, 1), (0, 4), (4, 0), (), (40, 50)):\n"
         "    x = torch.randn(shape); assert torch.equal(w.sort(x), torch.sort(x).values)\n"
-        "print('sorted')"
+        "try: w.sort(torch.randn(2, 17000))\n"
+        "except RuntimeError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.strip() == "sorted", done.stderr
+    assert done.stdout.startswith("x: sorting it takes NumPy, which is not installed"), done.stderr
 
 
 # -- JAX ----------------------------------------------------------------------------------------

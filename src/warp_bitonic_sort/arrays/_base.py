@@ -16,6 +16,7 @@ __all__ = [
     "check_distinct",
     "dense_strides",
     "device_name",
+    "numpy_missing",
     "type_name",
     "unsupported_device",
 ]
@@ -114,6 +115,14 @@ def check_distinct(shape: Sequence[int], strides: Sequence[int], item: int) -> N
                 f"{tuple(strides)}); pass an array whose elements are all distinct."
             )
         reach += stride * (size - 1)
+
+
+def numpy_missing() -> RuntimeError:
+    """Return the error for a call that takes NumPy where it is not installed."""
+    return RuntimeError(
+        "x: sorting it takes NumPy, which is not installed (for rows longer than any kernel sorts, "
+        "and some of one element); pip install 'warp-bitonic-sort[numpy]'."
+    )
 
 
 def device_name(device_type: int) -> str:

@@ -11,7 +11,15 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from ..dtypes import DTYPES, lookup
-from ._base import CPU, Description, dense_strides, device_name, type_name, unsupported_device
+from ._base import (
+    CPU,
+    Description,
+    dense_strides,
+    device_name,
+    numpy_missing,
+    type_name,
+    unsupported_device,
+)
 
 __all__ = ["DlpackAdapter"]
 
@@ -76,10 +84,7 @@ class DlpackAdapter:
         try:
             from ._numpy import alias
         except ImportError:
-            raise RuntimeError(
-                "x: sorting it takes NumPy (rows longer than any kernel sorts, or of one element); "
-                "pip install 'warp-bitonic-sort[numpy]'."
-            ) from None
+            raise numpy_missing() from None
         seen = self._export(array)
         size = DTYPES[str(seen.dtype)].bits // 8
         interface = {

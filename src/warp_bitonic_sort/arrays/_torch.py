@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ..dtypes import lookup
-from ._base import Description, check_distinct, type_name, unsupported_device
+from ._base import Description, check_distinct, numpy_missing, type_name, unsupported_device
 
 __all__ = ["TorchAdapter"]
 
@@ -97,8 +97,10 @@ class TorchAdapter:
 
     def bits(self, array: Any) -> Any:
         """Return the raw bits."""
-        from ._numpy import raw_bits
-
+        try:
+            from ._numpy import raw_bits
+        except ImportError:
+            raise numpy_missing() from None
         tensor = array.detach()
         return raw_bits(tensor.view(_WORDS[tensor.element_size()]).numpy())
 
