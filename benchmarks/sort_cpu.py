@@ -114,7 +114,7 @@ def _few_rows(dtypes: list[str], seconds: float) -> list[dict[str, Any]]:
                     {"dtype": dtype, "rows": count, "length": length, "calls": calls, "s": times}
                 )
             rows.append(cells)
-        header = ["row length", *(f"{count} rows" for count in _FEW_ROWS)]
+        header = ["row length", *(f"{count} row{'s' * (count > 1)}" for count in _FEW_ROWS)]
         print(f"\n{dtype}, few rows: times as fast as np.sort\n{_common.table(header, rows)}")
     return measured
 
