@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import targets
 
 import warp_bitonic_sort
 from warp_bitonic_sort import BuildError, CacheError, ToolError
@@ -516,9 +517,6 @@ def test_lesser_targets_sort_the_same(kernels):
                 np.testing.assert_array_equal(w.sort(x, axis=axis), np.sort(x, axis=axis))
         print(w.explain((3, 4)).arch)
     """
-    levels = ["x86-64", "x86-64-avx2", "x86-64-avx512"]
-    native = toolchain._native_cpu_arch()
-    runs = levels[: levels.index(native) + 1] if native in levels else [native]
-    for level in runs:
+    for level in targets.runnable():
         done = run(code, WARP_SORT_CPU_ARCH=level)
         assert done.stdout.strip() == level, done.stderr

@@ -5,10 +5,12 @@ from __future__ import annotations
 import concurrent.futures
 import os
 import pathlib
-import platform
 import subprocess
 
 import pytest
+import targets
+
+from warp_bitonic_sort.jit import toolchain
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 INCLUDE = ROOT / "src" / "warp_bitonic_sort" / "csrc" / "include"
@@ -26,30 +28,22 @@ FLAGS = [
     *SANITIZE,
     f"-I{INCLUDE}",
 ]
-AVX2 = ["-mavx2", "-mbmi2"]
-AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"]
 
 
-def instruction_sets() -> list[list[str]]:
-    """The baseline and what this processor adds to it, as compiler flags."""
-    found: list[list[str]] = [[]]
-    if platform.machine() in ("x86_64", "AMD64"):
-        flags = pathlib.Path("/proc/cpuinfo").read_text().split()
-        if "avx2" in flags:
-            found.append(AVX2)
-        if {"avx512f", "avx512bw", "avx512vl", "avx512dq"} <= set(flags):
-            found.append(AVX2 + AVX512)
-    return found
-
-
-@pytest.mark.parametrize(
-    "isa", instruction_sets(), ids=["baseline", "avx2", "avx512"][: len(instruction_sets())]
-)
-def test_kernels_under_sanitizers(isa: list[str], tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("arch", targets.runnable())
+def test_kernels_under_sanitizers(arch: str, tmp_path: pathlib.Path) -> None:
     def run(part: int) -> str:
         program = str(tmp_path / f"part{part}")
         compiler = os.environ.get("CXX", "c++")
-        command = [compiler, *FLAGS, *isa, f"-DPART={part}", str(SOURCE), "-o", program]
+        command = [
+            compiler,
+            *FLAGS,
+            *toolchain.CPU_ARCHS[arch],
+            f"-DPART={part}",
+            str(SOURCE),
+            "-o",
+            program,
+        ]
         built = subprocess.run(command, capture_output=True, text=True)
         if built.returncode != 0:
             return f"part {part} does not build:\n{built.stderr}"

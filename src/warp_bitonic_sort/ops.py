@@ -110,8 +110,8 @@ def sort(
         Where NaNs of either sign go: they count as the largest value (last ascending, first
         descending), or come last in either direction. Their bits survive.
     out : array, optional
-        Where the result goes: an array of x's kind, shape and dtype that can be written, with any
-        strides. It may be x.
+        Where the result goes: an array of x's kind, shape and dtype that can be written, whose
+        strides nest so that no two elements share memory. It may be x, or overlap it.
     dim : int, optional
         Another name for axis.
 
