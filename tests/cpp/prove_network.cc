@@ -7,7 +7,8 @@
 // with and for min and or for max.
 //
 // 1. Registers: rows of 1..32 positions, with the leaves of leaf_networks.hpp and the comparators
-//    that each length drops, on all 2^n inputs.
+//    that each length drops, on all 2^n inputs; and rows of 17..32 by blocks of 16, on all pairs of
+//    sorted blocks (blocks of up to 16 are sorted, by what was just proved).
 // 2. Merges of the tile: a sorted run of h slots is one of h + 1 zero-one runs, so a merge of h and
 //    c - h slots meets (h + 1)(c - h + 1) inputs; all are tried, for every c that is a multiple of
 //    16 up to 1024 and for a sample up to 4096; and pairs of blocks, merged as they are placed.
@@ -164,20 +165,25 @@ struct recorder {
   }
 };
 
-// The leaves that a network of that many registers begins with.
-trace leaves(int present) {
+constexpr int leaf_bits = 5;
+
+// The leaves of up to 2^largest_bits that a network of that many registers begins with.
+trace leaves(int present, int largest_bits) {
+  const int largest = 1 << largest_bits;
   trace result;
   const auto add = [&](int first, const comparator& c) {
     if (first + c.high < present) result.push_back({first + c.low, first + c.high});
   };
-  for (int first = 0; first < present; first += block) {
+  for (int first = 0; first < present; first += largest) {
     if (present == 2) add(first, {0, 1});
     if (present > 2 && present <= 4) {
       for (const comparator& c : leaf_network<2>::at) add(first, c);
     } else if (present > 4 && present <= 8) {
       for (const comparator& c : leaf_network<3>::at) add(first, c);
-    } else if (present > 8) {
+    } else if (present > 8 && (present <= 16 || largest == 16)) {
       for (const comparator& c : leaf_network<4>::at) add(first, c);
+    } else if (present > 16) {
+      for (int i = 0; i < leaf_network<5>::size; ++i) add(first, leaf_network<5>::at[i]);
     }
   }
   return result;
@@ -263,22 +269,63 @@ void check_tile_trace(int slots) {
   check_in_place(tile, "keys move by comparators alone");
 }
 
-template <int Length>
-void check_register_trace() {
+// As a target with fewer registers than the row has positions goes about it: blocks are sorted as
+// they come, merged, and cleaned as they go.
+template <int Length, class Target, int... Block>
+void sort_by_blocks(const Target& target, typename Target::key* keys, indices<Block...>) {
+  using rows = network<Target, register_layout<bits_for(Length)>, Length>;
+  (rows::template sort<block_bits, Block * block>(target, keys), ...);
+  rows::template sort_blocks<block_bits, block_bits>(target, keys);
+  (rows::template clean<block_bits, Block * block>(target, keys), ...);
+}
+template <int Length, class Target>
+void sort_by_blocks(const Target& target, typename Target::key* keys) {
+  sort_by_blocks<Length>(target, keys, make_indices<(Length + block - 1) / block>{});
+}
+
+template <int Length, class Sort>
+void check_register_trace(int largest_leaf_bits, const Sort& sort) {
   trace comparators;
   std::vector<int> keys(Length);
   for (int i = 0; i < Length; ++i) keys[i] = i;
-  sort_registers<Length>(recorder{&comparators}, keys.data());
-  trace expected = leaves(Length);
-  const trace merged = textbook(bits_above(Length), Length, block_bits + 1);
+  sort(recorder{&comparators}, keys.data());
+  trace expected = leaves(Length, largest_leaf_bits);
+  const trace merged = textbook(bits_above(Length), Length, largest_leaf_bits + 1);
   expected.insert(expected.end(), merged.begin(), merged.end());
   expect(by_wire(comparators, Length) == by_wire(expected, Length),
          "registers perform the leaves' and the textbook's comparators", Length);
   check_in_place(keys, "registers move by comparators alone");
 }
+template <int Length>
+void check_register_trace() {
+  check_register_trace<Length>(
+      leaf_bits, [](const recorder& target, int* keys) { sort_registers<Length>(target, keys); });
+  if constexpr (Length > block) {
+    check_register_trace<Length>(block_bits, [](const recorder& target, int* keys) {
+      sort_by_blocks<Length>(target, keys);
+    });
+  }
+}
 
 // ---- the proof ----------------------------------------------------------------------------------
 
+// A row of two blocks that are sorted one by one: for all pairs of what the blocks become.
+template <int Length>
+bool merges_by_blocks() {
+  bits_key keys[Length] = {};
+  for (int pair = 0; pair < (block + 1) * (Length - block + 1); ++pair) {
+    const uint64_t bit = uint64_t{1} << pair % 64;
+    for (int i = pair % (block + 1); i < block; ++i) keys[i][pair / 64] |= bit;
+    for (int i = block + pair / (block + 1); i < Length; ++i) keys[i][pair / 64] |= bit;
+  }
+  sort_by_blocks<Length>(zero_one{}, keys);
+  return is_sorted(keys, Length);
+}
+
+template <int... Minus17>
+void prove_by_blocks(indices<Minus17...>) {
+  (expect(merges_by_blocks<Minus17 + 17>(), "a row of two blocks is merged", Minus17 + 17), ...);
+}
 template <int... Minus1>
 void prove_registers(indices<Minus1...>) {
   (expect(sorts_all<Minus1 + 1>(zero_one{}), "a row of registers is sorted", Minus1 + 1), ...);
@@ -351,6 +398,7 @@ int main(int argc, char** argv) {
   const char* part = argc > 1 ? argv[1] : "";
   if (!std::strcmp(part, "registers")) {
     prove_registers(make_indices<32>{});
+    prove_by_blocks(make_indices<16>{});
   } else if (!std::strcmp(part, "merges")) {
     prove_merges();
   } else if (!std::strcmp(part, "composition")) {
@@ -361,6 +409,7 @@ int main(int argc, char** argv) {
   } else if (!std::strcmp(part, "controls")) {
     control_registers<8>();
     control_registers<16>();
+    control_registers<32>();
     control_merges();
   } else {
     std::printf("usage: prove_network registers|merges|composition|controls\n");

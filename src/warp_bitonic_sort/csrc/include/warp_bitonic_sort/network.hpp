@@ -2,7 +2,7 @@
 //
 // Phase p merges sorted blocks of 2^(p-1) into blocks of 2^p: its first step compares position i
 // with i ^ (2^p - 1), its further steps are half-cleaners, i with i ^ 2^(p-2), ..., i ^ 1. Where up
-// to 16 neighbouring positions are registers, the phases up to there are one leaf of
+// to 32 neighbouring positions are registers, the phases up to there are one leaf of
 // leaf_networks.hpp, which takes fewer comparators.
 //
 // Invariant: every comparator leaves the smaller key at the smaller position. So keys that are the
@@ -83,7 +83,7 @@ class network {
   }
 
   static constexpr WBS_HOST_DEVICE bool is_leaf(int bits) {
-    return bits >= 2 && bits <= 4 && Layout::in_registers((1u << bits) - 1);
+    return bits >= 2 && bits <= 5 && Layout::in_registers((1u << bits) - 1);
   }
 
   template <int Bits, int First, int... I>
