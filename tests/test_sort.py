@@ -198,6 +198,28 @@ def test_many_rows_over_threads():
         oracle.check(x, sort(x, axis=axis), axis)
 
 
+@pytest.mark.parametrize("name", ["int8", "uint16", "float32", "int64"])
+@pytest.mark.parametrize("length", [1, 3, 16, 31, 40])
+def test_results_larger_than_the_caches(name, length):
+    """They may be written past the caches, line by line: at any offset, and in place."""
+    rng = np.random.default_rng(12)
+    kind = np.dtype(oracle.ALL[name])
+    rows = (9 << 20) // (length * kind.itemsize) + 5
+    x = rng.integers(0, 255, rows * length * kind.itemsize, dtype=np.uint8).view(kind)
+    x = np.nan_to_num(x).reshape(rows, length)
+    for offset in (0, 16, 3):
+        around = np.full(x.nbytes + 256, 0xA5, np.uint8)
+        inside = slice(64 + offset, 64 + offset + x.nbytes)
+        out = around[inside].view(kind).reshape(x.shape)
+        sort(x, out=out)
+        np.testing.assert_array_equal(out, np.sort(x))
+        around[inside] = 0xA5
+        assert (around == 0xA5).all(), "bytes around out"
+        out[...] = x
+        sort(out, out=out)
+        np.testing.assert_array_equal(out, np.sort(x))
+
+
 def test_more_batch_dimensions_than_a_kernel_takes():
     rng = np.random.default_rng(10)
     base = oracle.random("int16", (3,) * 11 + (5,), rng)

@@ -7,6 +7,9 @@
 // Built with -DPART=n, as several programs, only so that they compile in parallel.
 #include <sanitizer/asan_interface.h>
 
+// So that some of the cases are streamed past the caches, and some are not.
+#define WARP_BITONIC_SORT_LEAST_STREAMED_BYTES 1024
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -309,6 +312,17 @@ void run_rows(const wbs_kernel& kernel, dtype type, int n) {
     run_case(kernel, type, {{rows, n}, {1, 0}, 0, 0}, {{rows, n}, {1, 0}, 0, 0}, 0, false);
     run_case(kernel, type, {{rows, n}, {1, 0}, 24, 0}, {{rows, n}, {1, 0}, 5, 0}, 3, false);
   }
+  // A dimension of one says nothing by its stride, which here is a row's.
+  if (n == 1) {
+    const shape one = {{2 * lanes + 1, 1, n}, {1, 2, 0}, 16, 0};
+    run_case(kernel, type, one, one, 0, false);
+  }
+  // Without a gap, but for the part of a vector or a line that either begins at.
+  const shape adjoining = {{4 * lanes + 3, n}, {1, 0}, 0, 0};
+  run_case(kernel, type, adjoining, adjoining, 3, false);
+  run_case(kernel, type, adjoining, adjoining, 5, true);
+  run_case(kernel, type, adjoining, {adjoining.sizes, {1, 0}, 8, 0}, 0, false);
+  run_case(kernel, type, {adjoining.sizes, {1, 0}, 8, 0}, adjoining, 0, false);
   run_case(kernel, type, {{n}, {0}, 0, 0}, {{n}, {0}, 0, 0}, 1, false);
   run_case(kernel, type, {{lanes + 1, n}, {1, 0}, 0, 0}, {{lanes + 1, n}, {1, 0}, 0, 0}, 1, true);
   run_case(kernel, type, {{3, 5, n}, {2, 0, 1}, 16, 1}, {{3, 5, n}, {2, 1, 0}, 8, 2}, 7, false);
@@ -324,6 +338,9 @@ void run_columns(const wbs_kernel& kernel, dtype type, int n) {
     run_case(kernel, type, {{2, rows, n}, {1, 2, 0}, 16, 0}, {{2, rows, n}, {1, 0, 2}, 8, 0}, 0,
              false);
   }
+  // A dimension of one says nothing by its stride, which here is a key's.
+  const shape one = {{2 * lanes + 1, 1, n}, {1, 2, 0}, 16, 0};
+  run_case(kernel, type, one, one, 0, false);
   run_case(kernel, type, {{3, lanes + 2, n}, {1, 2, 0}, 0, 4}, {{3, lanes + 2, n}, {1, 2, 0}, 0, 1},
            3, false);
   run_case(kernel, type, {{3, lanes + 1, n}, {1, 2, 0}, 0, 0}, {{3, lanes + 1, n}, {1, 2, 0}, 0, 0},

@@ -15,6 +15,7 @@
 #include <warp_bitonic_sort/dtype.hpp>
 #include <warp_bitonic_sort/exchange/simd.hpp>
 #include <warp_bitonic_sort/key.hpp>
+#include <warp_bitonic_sort/line_stream.hpp>
 #include <warp_bitonic_sort/network.hpp>
 #include <warp_bitonic_sort/row_sort.hpp>
 #include <warp_bitonic_sort/rows.hpp>
@@ -28,17 +29,6 @@ enum class access {
   columns,  // neighbouring rows (of the last batch dimension) are neighbours in memory
   strided,  // neither
 };
-
-// Prefetches a line of every row, to read and to write, so many bytes on. A group reads and writes
-// many rows by short pieces, which the hardware's prefetchers follow badly (and not at all into the
-// next group); spread over the work on a group it costs little even where they would do.
-template <int... Lane>
-WBS_INLINE void prefetch_line(const char* const* src, int64_t src_offset, char* const* dst,
-                              int64_t dst_offset, indices<Lane...>) {
-  ((__builtin_prefetch(src[Lane] + src_offset), __builtin_prefetch(dst[Lane] + dst_offset, 1)),
-   ...);
-}
-constexpr int line_bytes = 64;
 
 template <key_class Class, int KeyBits>
 struct cpu_traits {
@@ -103,42 +93,10 @@ class register_kernel {
   static int64_t scratch_bytes(int64_t) { return 0; }
 
   static void run(const wbs_sort_args* args, int64_t first, int64_t last, void*) {
-    const codec_type codec = traits::make_codec(*args);
-    row_cursor<lanes> cursor(*args, first);
-    alignas(64) const char* src[lanes];
-    alignas(64) char* dst[lanes];
-    char junk[Length * key_bytes];
-    for (int64_t left = last - first; left > 0; left -= lanes) {
-      key keys[Length];
-      if constexpr (Access == access::rows) {
-        cursor.next(left, src, dst, junk);
-        const int64_t src_group = cursor.src() - src[0], dst_group = cursor.dst() - dst[0];
-        load<0>(codec, row_source{src, dst, groups_ahead * src_group, groups_ahead * dst_group},
-                keys);
-        network_type::template sort_blocks<block_bits, block_bits>(target{}, keys);
-        store<0>(codec, row_sink{dst}, keys);
-      } else {
-        // Groups that do not fill the lanes from one line of columns go by way of a stage.
-        const bool whole = left >= lanes && cursor.run() >= lanes;
-        key stage[Length];
-        column_source from{reinterpret_cast<const char*>(stage), simd_bytes};
-        column_sink to{reinterpret_cast<char*>(stage), simd_bytes};
-        if (whole) {
-          from = {cursor.src(), args->src_stride};
-          to = {cursor.dst(), args->dst_stride};
-          cursor.advance(lanes);
-        } else {
-          cursor.next(left, src, dst, junk);
-          traits::gather(src, 0, args->src_stride, Length, stage);
-        }
-        load<0>(codec, from, keys);
-        network_type::template sort_blocks<block_bits, block_bits>(target{}, keys);
-        store<0>(codec, to, keys);
-        if (!whole) {
-          traits::scatter(dst, left < lanes ? static_cast<int>(left) : lanes, 0, args->dst_stride,
-                          Length, stage);
-        }
-      }
+    if constexpr (Access == access::rows) {
+      run_rows(*args, first, last);
+    } else {
+      run_columns(*args, first, last);
     }
   }
 
@@ -148,6 +106,89 @@ class register_kernel {
   static constexpr int block_bits = bits < simd_register_bits ? bits : simd_register_bits;
   static constexpr int block = 1 << block_bits;
   using network_type = network<target, register_layout<bits>, Length>;
+
+  // Rows that follow each other without a gap are read and written at offsets that the compiler
+  // knows; groups that lack a row, by way of a stage where they follow each other.
+  static void run_rows(const wbs_sort_args& args, int64_t first, int64_t last) {
+    const codec_type codec = traits::make_codec(args);
+    row_cursor<lanes> cursor(args, first);
+    const int64_t src_stride = cursor.src_stride(), dst_stride = cursor.dst_stride();
+    const bool adjoin = src_stride == row_bytes && dst_stride == row_bytes;
+    alignas(64) char stage[line_stream::stage_bytes(group_bytes)];
+    line_stream stream(stage, cursor.dst(), group_bytes);
+    bool streaming = is_streamed(args, adjoin && cursor.run() >= last - first);
+    for (int64_t left = last - first; left > 0; left -= lanes) {
+      const bool whole = left >= lanes && cursor.run() >= lanes;
+      if (streaming && !whole) {
+        stream.finish();
+        streaming = false;
+      }
+      if (whole && !adjoin) {
+        sort_group(codec, row_source<strided_rows<const char>>{{cursor.src(), src_stride}},
+                   row_sink<strided_rows<char>>{{cursor.dst(), dst_stride}});
+        cursor.advance(lanes);
+        continue;
+      }
+      const char* from = cursor.src();
+      char* to = streaming ? stream.group() : cursor.dst();
+      const char* src[lanes];
+      char* dst[lanes];
+      if (whole) {
+        cursor.advance(lanes);
+      } else {
+        cursor.next(left, src, dst, stage);
+        for (int i = 0; i < lanes; ++i) __builtin_memcpy(stage + i * row_bytes, src[i], row_bytes);
+        from = to = stage;
+      }
+      sort_group(codec, row_source<adjoining_rows<const char>>{{from}},
+                 row_sink<adjoining_rows<char>>{{to}});
+      if (streaming) {
+        stream.flush();
+      } else if (!whole) {
+        const int rows = left < lanes ? static_cast<int>(left) : lanes;
+        for (int i = 0; i < rows; ++i) __builtin_memcpy(dst[i], stage + i * row_bytes, row_bytes);
+      }
+    }
+    if (streaming) stream.finish();
+  }
+
+  template <class Source, class Sink>
+  static WBS_INLINE void sort_group(const codec_type& codec, const Source& source,
+                                    const Sink& sink) {
+    key keys[Length];
+    load<0>(codec, source, keys);
+    network_type::template sort_blocks<block_bits, block_bits>(target{}, keys);
+    store<0>(codec, sink, keys);
+  }
+
+  static void run_columns(const wbs_sort_args& args, int64_t first, int64_t last) {
+    const codec_type codec = traits::make_codec(args);
+    row_cursor<lanes> cursor(args, first);
+    const char* src[lanes];
+    char* dst[lanes];
+    char junk[row_bytes];
+    const bool are_columns = cursor.src_stride() == key_bytes && cursor.dst_stride() == key_bytes;
+    for (int64_t left = last - first; left > 0; left -= lanes) {
+      // Groups that do not fill the lanes from one line of columns go by way of a stage.
+      const bool whole = are_columns && left >= lanes && cursor.run() >= lanes;
+      key stage[Length];
+      column_source from{reinterpret_cast<const char*>(stage), simd_bytes};
+      column_sink to{reinterpret_cast<char*>(stage), simd_bytes};
+      if (whole) {
+        from = {cursor.src(), args.src_stride};
+        to = {cursor.dst(), args.dst_stride};
+        cursor.advance(lanes);
+      } else {
+        cursor.next(left, src, dst, junk);
+        traits::gather(src, 0, args.src_stride, Length, stage);
+      }
+      sort_group(codec, from, to);
+      if (!whole) {
+        traits::scatter(dst, left < lanes ? static_cast<int>(left) : lanes, 0, args.dst_stride,
+                        Length, stage);
+      }
+    }
+  }
 
   // The keys from `position` on that one load of each row brings (and one store takes back). It may
   // begin before, where the row's end would else cut it short; those keys are there already, and
@@ -193,13 +234,33 @@ class register_kernel {
     }
   }
 
-  // Measured: other rows are near enough to a stream to do without.
   static constexpr int row_bytes = Length * key_bytes;
-  static constexpr bool prefetches = simd_bytes == 64
-                                         ? row_bytes >= 2 * line_bytes || row_bytes == line_bytes
-                                         : row_bytes >= 2 * line_bytes;
-  // A group of short rows is sorted in less time than a line takes to come: some 4 KiB do.
-  static constexpr int groups_ahead = lanes * row_bytes >= 4096 ? 1 : 4096 / (lanes * row_bytes);
+  static constexpr int group_bytes = lanes * row_bytes;
+  // A group of short rows is sorted in less time than a line takes to come: some 4 KiB do, and
+  // twice that where the stores stream. Prefetches in one burst would wait for each other, so each
+  // vector that is moved prefetches its like.
+  static constexpr int bytes_ahead = streams_lines ? 8192 : 4096;
+  template <class Byte>
+  struct adjoining_rows {
+    Byte* base;
+    WBS_INLINE Byte* operator[](int row) const { return base + row * row_bytes; }
+    template <int Write, int First, int... I>
+    WBS_INLINE void prefetch(indices<I...>) const {
+      (((First + I) * simd_bytes % line_bytes == 0
+            ? __builtin_prefetch(base + bytes_ahead + (First + I) * simd_bytes, Write)
+            : void()),
+       ...);
+    }
+  };
+  template <class Byte>
+  struct strided_rows {
+    Byte* base;
+    int64_t stride;
+    WBS_INLINE Byte* operator[](int row) const { return base + row * stride; }
+    // These may lie anywhere, and need no lines of their own.
+    template <int Write, int First, int... I>
+    WBS_INLINE void prefetch(indices<I...>) const {}
+  };
 
   static constexpr int chunks_of(int size) {
     return size < target::chunk_keys ? 1 : size / target::chunk_keys;
@@ -208,16 +269,12 @@ class register_kernel {
     return size < target::chunk_keys ? size : target::chunk_keys;
   }
 
+  template <class Rows>
   struct row_source {
-    const char* const* rows;
-    char* const* dst;
-    int64_t src_ahead, dst_ahead;  // from a group's rows to those that are prefetched
+    Rows rows;
     template <int First, int Size, int Skip>
     WBS_INLINE void load(key* keys) const {
-      if constexpr (prefetches && First * key_bytes % line_bytes == 0) {
-        prefetch_line(rows, First * key_bytes + src_ahead, dst, First * key_bytes + dst_ahead,
-                      make_indices<lanes>{});
-      }
+      rows.template prefetch<0, First + Skip>(make_indices<Size - Skip>{});
       key turned[chunks_of(Size) * target::chunk_keys];
       target::template load_rows<chunks_of(Size), keys_of_chunk(Size)>(rows, First * key_bytes,
                                                                        turned);
@@ -228,10 +285,12 @@ class register_kernel {
       ((to[To + I] = from[From + I]), ...);
     }
   };
+  template <class Rows>
   struct row_sink {
-    char* const* rows;
+    Rows rows;
     template <int First, int Size, int... I>
-    WBS_INLINE void store(const key* keys, indices<I...>) const {
+    WBS_INLINE void store(const key* keys, indices<I...> all) const {
+      if constexpr (!streams_lines) rows.template prefetch<1, First>(all);
       key straight[chunks_of(Size) * target::chunk_keys] = {keys[First + I]...};
       target::template store_rows<chunks_of(Size), keys_of_chunk(Size)>(rows, First * key_bytes,
                                                                         straight);
@@ -306,6 +365,8 @@ class tile_kernel {
 
   void sort_rows(const wbs_sort_args& args, int64_t first, int64_t last) {
     row_cursor<lanes> cursor(args, first);
+    src_adjoins_ = cursor.src_stride() == length_ * key_bytes;
+    dst_adjoins_ = cursor.dst_stride() == length_ * key_bytes;
     const access src_access = access_of(args, args.src_stride, args.src_batch_stride);
     const access dst_access = access_of(args, args.dst_stride, args.dst_batch_stride);
     for (int64_t left = last - first; left > 0; left -= lanes) {
@@ -332,13 +393,11 @@ class tile_kernel {
     const int full = length_ / block * block;
     if (from == access::rows) {
       for (int slot = 0; slot < full; slot += block) {
-        for (int line = 0; line < block * key_bytes; line += line_bytes) {
-          const int64_t offset = slot * key_bytes + line;
-          prefetch_line(src_, offset + ahead_, dst_, offset, make_indices<lanes>{});
-        }
+        prefetch<0>(src_, src_adjoins_, ahead_, slot);
         key keys[block];
         load_chunks(slot, keys, make_indices<block / piece>{});
         sort_block(slot, keys);
+        prefetch<1>(dst_, dst_adjoins_, 0, slot);
       }
     } else if (from == access::columns) {
       for (int slot = 0; slot < full; slot += block) {
@@ -351,6 +410,26 @@ class tile_kernel {
       }
     }
     if (full < length_) load_last_block(from, full);
+  }
+
+  // Prefetches a block's share of a group of rows, so many bytes on, to read or to write: the next
+  // group, while this one is loaded, and where this one will be stored. A group reads and writes
+  // many rows by short pieces, which the hardware's prefetchers follow badly (and not at all into
+  // the next group). Bursts of prefetches wait for each other, so they are spread over the blocks.
+  template <int Write, class Rows>
+  WBS_INLINE void prefetch(const Rows& rows, bool adjoin, int64_t ahead, int slot) const {
+    if (adjoin) {
+      const char* const lines = rows[0] + ahead + slot * simd_bytes;
+      for (int at = 0; at < block * simd_bytes; at += line_bytes) {
+        __builtin_prefetch(lines + at, Write);
+      }
+    } else {
+      for (int at = 0; at < block * key_bytes; at += line_bytes) {
+        for (int row = 0; row < lanes; ++row) {
+          __builtin_prefetch(rows[row] + ahead + slot * key_bytes + at, Write);
+        }
+      }
+    }
   }
 
   void load_last_block(access from, int full) {
@@ -480,6 +559,7 @@ class tile_kernel {
   key pad_;
   int length_, slots_, rows_ = 0;
   int64_t src_stride_, dst_stride_;
+  bool src_adjoins_ = false, dst_adjoins_ = false;  // each row begins where the one before ends
   int64_t ahead_ = 0;  // bytes from a row to the row of its lane in the next group
   key* tile_;
   key* stage_;

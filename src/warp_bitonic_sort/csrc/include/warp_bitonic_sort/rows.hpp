@@ -42,6 +42,10 @@ class row_cursor {
   char* dst() const { return dst_; }
   // Rows from here on to the end of the last dimension.
   int64_t run() const { return dim_[dims_ - 1].shape - dim_[dims_ - 1].index; }
+  // Bytes between those rows. (A batch's last dimension may be one of one, whose stride says
+  // nothing.)
+  int64_t src_stride() const { return dim_[dims_ - 1].src; }
+  int64_t dst_stride() const { return dim_[dims_ - 1].dst; }
 
   // Goes on by `rows` <= run().
   WBS_INLINE void advance(int64_t rows) {

@@ -164,13 +164,13 @@ struct simd {
   // Loads a piece of `Chunks` chunks of every row, at a byte offset: keys[i] gets position i of
   // each row in the row's lane, for i < Chunks * chunk_keys. With Keys < chunk_keys (and one chunk)
   // only that many keys of a row are touched, and the rest of keys[] is undefined.
-  template <int Chunks, int Keys = chunk_keys>
-  static WBS_INLINE void load_rows(const char* const* rows, long long offset, key* keys) {
+  template <int Chunks, int Keys = chunk_keys, class Rows>
+  static WBS_INLINE void load_rows(const Rows& rows, long long offset, key* keys) {
     load_rows<Chunks, Keys * key_bytes * Chunks>(rows, offset, keys,
                                                  make_indices<Chunks * chunk_keys>{});
   }
-  template <int Chunks, int Keys = chunk_keys>
-  static WBS_INLINE void store_rows(char* const* rows, long long offset, const key* keys) {
+  template <int Chunks, int Keys = chunk_keys, class Rows>
+  static WBS_INLINE void store_rows(const Rows& rows, long long offset, const key* keys) {
     store_rows<Chunks, Keys * key_bytes * Chunks>(rows, offset, keys,
                                                   make_indices<Chunks * chunk_keys>{});
   }
@@ -233,27 +233,27 @@ struct simd {
     __builtin_memcpy(&value, from, Bytes);
     return value;
   }
-  template <int Chunks, int Bytes>
-  static WBS_INLINE words load_register(const char* const* row, long long offset) {
+  template <int Chunks, int Bytes, class Rows>
+  static WBS_INLINE words load_register(const Rows& rows, int first, long long offset) {
     using piece = typename vector_of<unsigned long long, Chunks * chunk_bytes>::type;
     constexpr int stride = Chunks * chunk_keys;
     if constexpr (Chunks == chunks) {
-      return load_piece<piece, Bytes>(row[0] + offset);
+      return load_piece<piece, Bytes>(rows[first] + offset);
     } else if constexpr (2 * Chunks == chunks) {
-      return simd_detail::join(load_piece<piece, Bytes>(row[0] + offset),
-                               load_piece<piece, Bytes>(row[stride] + offset));
+      return simd_detail::join(load_piece<piece, Bytes>(rows[first] + offset),
+                               load_piece<piece, Bytes>(rows[first + stride] + offset));
     } else {
       return simd_detail::join(
-          simd_detail::join(load_piece<piece, Bytes>(row[0] + offset),
-                            load_piece<piece, Bytes>(row[stride] + offset)),
-          simd_detail::join(load_piece<piece, Bytes>(row[2 * stride] + offset),
-                            load_piece<piece, Bytes>(row[3 * stride] + offset)));
+          simd_detail::join(load_piece<piece, Bytes>(rows[first] + offset),
+                            load_piece<piece, Bytes>(rows[first + stride] + offset)),
+          simd_detail::join(load_piece<piece, Bytes>(rows[first + 2 * stride] + offset),
+                            load_piece<piece, Bytes>(rows[first + 3 * stride] + offset)));
     }
   }
-  template <int Chunks, int Bytes, int... I>
-  static WBS_INLINE void load_rows(const char* const* rows, long long offset, key* keys,
+  template <int Chunks, int Bytes, class Rows, int... I>
+  static WBS_INLINE void load_rows(const Rows& rows, long long offset, key* keys,
                                    indices<I...> all) {
-    ((keys[I] = (key)load_register<Chunks, Bytes>(rows + I, offset)), ...);
+    ((keys[I] = (key)load_register<Chunks, Bytes>(rows, I, offset)), ...);
     transpose<Chunks>(keys, all);
   }
 
@@ -261,19 +261,19 @@ struct simd {
   static WBS_INLINE void store_piece(char* to, Piece value) {
     __builtin_memcpy(to, &value, Bytes);
   }
-  template <int Chunks, int Bytes, int... Piece>
-  static WBS_INLINE void store_register(char* const* row, long long offset, words value,
+  template <int Chunks, int Bytes, class Rows, int... Piece>
+  static WBS_INLINE void store_register(const Rows& rows, int first, long long offset, words value,
                                         indices<Piece...>) {
-    (store_piece<Bytes>(row[Piece * Chunks * chunk_keys] + offset,
+    (store_piece<Bytes>(rows[first + Piece * Chunks * chunk_keys] + offset,
                         simd_detail::piece_of<Piece, Chunks>(value)),
      ...);
   }
-  template <int Chunks, int Bytes, int... I>
-  static WBS_INLINE void store_rows(char* const* rows, long long offset, const key* keys,
+  template <int Chunks, int Bytes, class Rows, int... I>
+  static WBS_INLINE void store_rows(const Rows& rows, long long offset, const key* keys,
                                     indices<I...> all) {
     key turned[] = {keys[I]...};
     transpose<Chunks>(turned, all);
-    (store_register<Chunks, Bytes>(rows + I, offset, (words)turned[I],
+    (store_register<Chunks, Bytes>(rows, I, offset, (words)turned[I],
                                    make_indices<chunks / Chunks>{}),
      ...);
   }
