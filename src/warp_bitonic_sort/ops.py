@@ -135,7 +135,7 @@ def sort(
     Notes
     -----
     Rows of up to 16384 elements are sorted by bitonic networks [1]_ whose leaves are the smallest
-    known networks of up to 16 keys [2]_, many rows at once; longer ones by np.sort on keys that
+    known networks of up to 32 keys [2]_, many rows at once; longer ones by np.sort on keys that
     make the same promises. `explain` says which.
 
     .. [1] K. E. Batcher, "Sorting networks and their applications", AFIPS 1968.

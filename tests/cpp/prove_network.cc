@@ -312,6 +312,7 @@ void check_register_trace() {
 // A row of two blocks that are sorted one by one: for all pairs of what the blocks become.
 template <int Length>
 bool merges_by_blocks() {
+  static_assert((block + 1) * (Length - block + 1) <= inputs, "all pairs fit one key");
   bits_key keys[Length] = {};
   for (int pair = 0; pair < (block + 1) * (Length - block + 1); ++pair) {
     const uint64_t bit = uint64_t{1} << pair % 64;

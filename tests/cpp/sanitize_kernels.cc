@@ -8,7 +8,7 @@
 #include <sanitizer/asan_interface.h>
 
 // So that some of the cases are streamed past the caches, and some are not.
-#define WARP_BITONIC_SORT_LEAST_STREAMED_BYTES 1024
+#define WARP_BITONIC_SORT_LEAST_STREAMED_BYTES 256
 
 #include <algorithm>
 #include <cmath>
@@ -322,6 +322,10 @@ void run_rows(const wbs_kernel& kernel, dtype type, int n) {
   run_case(kernel, type, adjoining, adjoining, 3, false);
   run_case(kernel, type, adjoining, adjoining, 5, true);
   run_case(kernel, type, adjoining, {adjoining.sizes, {1, 0}, 8, 0}, 0, false);
+  // Without a gap for some groups of rows, but not beyond.
+  const shape lines = {{3, 2 * lanes, n}, {2, 1, 0}, 0, 1};
+  run_case(kernel, type, lines, lines, 3, false);
+  run_case(kernel, type, lines, lines, 1, true);
   run_case(kernel, type, {adjoining.sizes, {1, 0}, 8, 0}, adjoining, 0, false);
   run_case(kernel, type, {{n}, {0}, 0, 0}, {{n}, {0}, 0, 0}, 1, false);
   run_case(kernel, type, {{lanes + 1, n}, {1, 0}, 0, 0}, {{lanes + 1, n}, {1, 0}, 0, 0}, 1, true);

@@ -27,7 +27,7 @@ Each horizontal line is a position of the row, each vertical one a comparator: i
 smaller value at its upper end. Phase p merges sorted blocks of 2^(p-1) into blocks of 2^p; the
 number over a step is the xor that links the positions it compares. When LENGTH is no power of two,
 the comparators that would touch positions beyond it are left out.
-Kernels sort blocks of up to 16 values by smaller networks than these
+Kernels sort blocks of up to 16 or 32 values by smaller networks than these
 phases, and merge them as drawn.
 
 The picture goes to standard output, as wide as the terminal (80 columns, or COLUMNS, in a pipe) and

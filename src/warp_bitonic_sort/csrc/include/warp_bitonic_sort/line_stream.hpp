@@ -14,13 +14,15 @@ namespace warp_bitonic_sort {
 
 constexpr int line_bytes = 64;
 
-// A line that a store misses is read before it is written: a third of a sort's traffic, for bytes
-// that are all overwritten. Streaming stores spare it, but must cover aligned lines, and results
-// seldom begin at one. So a group's bytes are laid out in a stage that is as far off a line as
-// their destination is; its whole lines are streamed, and what begins a line waits for the group
-// that ends it. Measured: worth it where a vector is a line, and not with AVX2, where the work on a
-// group takes longer than its traffic and the waiting stores only stand in its way.
+// A line that a store misses is read before it is written: a third of the traffic of a sort that is
+// not in place, for bytes that are all overwritten. Streaming stores spare it, but must cover
+// aligned lines, and results seldom begin at one. So a group's bytes are laid out in a stage that
+// is as far off a line as their destination is; its whole lines are streamed, and what begins a
+// line waits for the group that ends it. Measured: worth it where a vector is a line, and not with
+// AVX2, where the work on a group takes longer than its traffic and the waiting stores only stand
+// in its way.
 #if defined(__x86_64__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
+#define WBS_STREAMS_LINES 1
 constexpr bool streams_lines = true;
 #else
 constexpr bool streams_lines = false;
@@ -35,7 +37,7 @@ constexpr int64_t least_streamed_bytes = WARP_BITONIC_SORT_LEAST_STREAMED_BYTES;
 
 // Whether a batch of rows without gaps, `adjoining`, is worth streaming.
 WBS_INLINE bool is_streamed(const wbs_sort_args& args, bool adjoining) {
-  if (!streams_lines || !adjoining) return false;
+  if (!streams_lines || !adjoining || args.src == args.dst) return false;
   int64_t bytes = args.length * args.dst_stride;
   for (int i = 0; i < args.batch_dims; ++i) bytes *= args.batch_shape[i];
   return bytes >= least_streamed_bytes;
@@ -76,13 +78,15 @@ class line_stream {
   }
 
  private:
-#if defined(__AVX512BW__)
-  typedef long long line __attribute__((vector_size(line_bytes)));
+#if defined(WBS_STREAMS_LINES)
+  typedef long long line __attribute__((vector_size(line_bytes), may_alias));
   static WBS_INLINE void stream(char* to, const char* from) {
+    line value;
+    __builtin_memcpy(&value, from, line_bytes);
 #if defined(__clang__)
-    __builtin_nontemporal_store(*reinterpret_cast<const line*>(from), reinterpret_cast<line*>(to));
+    __builtin_nontemporal_store(value, reinterpret_cast<line*>(to));
 #else
-    __builtin_ia32_movntdq512(reinterpret_cast<line*>(to), *reinterpret_cast<const line*>(from));
+    __builtin_ia32_movntdq512(reinterpret_cast<line*>(to), value);
 #endif
   }
   static void fence() { __builtin_ia32_sfence(); }
