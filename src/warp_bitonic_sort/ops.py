@@ -118,7 +118,8 @@ def sort(
     Returns
     -------
     array
-        The sorted values, an array of x's kind (a plain `numpy.ndarray` for its subclasses): a
+        The sorted values, an array of x's kind (a plain `numpy.ndarray` for its subclasses, a
+        `tvm_ffi.Tensor` for a library that makes no array of its own from DLPack): a
         permutation of each row, bit for bit. It is `out` where that was given.
 
     Raises
