@@ -1,6 +1,6 @@
-"""Sorting rows that are too long for a kernel, with NumPy and with the same promises.
+"""Sorting rows that are too long for a kernel, with the caller's library and the same promises.
 
-Invariant: NumPy sorts *keys*, signed integers whose order is the promised one, never the values:
+Invariant: the library sorts *keys*, integers whose order is the promised one, never the values:
 np.sort leaves the order of -0.0 and 0.0 and of NaNs open, and rows of ml_dtypes that hold NaN
 unsorted.
 """
@@ -14,7 +14,7 @@ from .dtypes import DType
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["sort_into"]
+__all__ = ["sort_into", "sort_into_on_device"]
 
 
 def _constants(dtype: DType, descending: bool, nan_last: bool) -> tuple[int, int]:
@@ -61,3 +61,54 @@ def sort_into(
     if dtype.codec != "bits":
         code ^= np.where(code & sign, sign, ones)
     out[...] = code
+
+
+def sort_into_on_device(
+    x: Any,
+    out: Any,
+    dtype: DType,
+    axis: int,
+    descending: bool,
+    nan_last: bool,
+    library: Any,
+) -> None:
+    """Sort x along axis into out with a device library's own sort of signed integers.
+
+    Parameters
+    ----------
+    x, out : array
+        The raw bits, as signed integers of their width; out may be x.
+    dtype : DType
+        What they are the bits of.
+    axis : int
+        The axis.
+    descending, nan_last : bool
+        The order.
+    library : module
+        The library that both are from: torch or cupy.
+    """
+    bits = dtype.bits
+    half = 1 << (bits - 1)
+
+    def wrapped(value: int) -> int:
+        return (value + half) % (1 << bits) - half
+
+    def folded(key: Any) -> Any:
+        return key if dtype.codec == "bits" else key ^ ((key >> (bits - 1)) & (half - 1))
+
+    # The codes of sort_into less half their range: signed, which every library sorts.
+    xor, add = _constants(dtype, descending, nan_last)
+    xor, add = wrapped(xor ^ half if dtype.codec == "bits" else xor), wrapped(add)
+    key = folded(x)
+    if dtype.codec == "fnuz":
+        # The one NaN, folded to -1, stands between the negative and the positive values.
+        key = library.where(key == -1, half - 1, key - ((key >> (bits - 1)) + 1))
+    key = (key ^ xor) + add
+    key = library.sort(key, axis)
+    if library.__name__ == "torch":
+        key = key.values
+    key = (key - add) ^ xor
+    if dtype.codec == "fnuz":
+        shifted = key + (((key + 1) >> (bits - 1)) + 1)
+        key = library.where(key == half - 1, -1, shifted)
+    out[...] = folded(key)

@@ -8,15 +8,17 @@ a launch, and touches no file, lock or subprocess.
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
 from . import arrays, framework
-from .arrays import Adapter, Description
+from .arrays import Adapter, Description, Device
 from .dtypes import DType, lookup
 from .jit import loader, toolchain
-from .plan import Plan, plan_sort
+from .jit.spec import Kernel
+from .plan import Plan, plan_cuda_sort, plan_sort
 
 __all__ = ["Explanation", "explain", "sort", "warp_bitonic_sort"]
 
@@ -37,17 +39,28 @@ class _Request(NamedTuple):
 class _Prepared:
     """A planned call with its kernel open: all that is left is to allocate and launch."""
 
-    __slots__ = ("_adapter", "_dtype", "_kernel", "_lower", "_plan", "_request")
+    __slots__ = ("_adapter", "_dtype", "_kernel", "_lower", "_plan", "_request", "_stream")
 
     def __init__(
-        self, adapter: Adapter, x: Any, plan: Plan, dtype: DType, request: _Request
+        self,
+        adapter: Adapter,
+        x: Any,
+        device: Device,
+        plan: Plan,
+        dtype: DType,
+        request: _Request,
     ) -> None:
         self._adapter = adapter
         self._plan = plan
         self._dtype = dtype
         self._request = request
         self._lower = adapter.lowering(x)
-        self._kernel = None if plan.kernel is None else loader.open_kernel(plan.kernel, dtype.name)
+        self._stream = adapter.stream(x)
+        self._kernel = None
+        if plan.kernel is not None:
+            if self._stream is not None:
+                _refuse_capture(plan.kernel, dtype.name, device.number, self._stream())
+            self._kernel = loader.open_kernel(plan.kernel, dtype.name, device.number)
 
     def __call__(self, x: Any, buffer: Any) -> Any:
         request = self._request
@@ -56,6 +69,16 @@ class _Prepared:
         else:
             lower = self._lower
             source, target = (x, buffer) if lower is None else (lower(x), lower(buffer))
+            if self._stream is not None:
+                self._kernel(
+                    source,
+                    target,
+                    request.axis,
+                    request.descending,
+                    request.nan_last,
+                    self._stream(),
+                )
+                return buffer
             try:
                 self._kernel(source, target, request.axis, request.descending, request.nan_last)
             except BufferError:
@@ -70,9 +93,24 @@ class _Prepared:
                 self._adapter.copy(x, buffer)
         else:
             source, target = self._adapter.bits(x), self._adapter.bits(buffer)
-            framework.sort_into(
-                source, target, self._dtype, request.axis, request.descending, request.nan_last
-            )
+            order = (request.axis, request.descending, request.nan_last)
+            if self._stream is None:
+                framework.sort_into(source, target, self._dtype, *order)
+            else:
+                library = sys.modules[self._adapter.kind]
+                framework.sort_into_on_device(source, target, self._dtype, *order, library)
+
+
+def _refuse_capture(kernel: Kernel, dtype: str, device: int, stream: int) -> None:
+    """Raise if a kernel would have to be built or loaded while a CUDA graph is recorded."""
+    if loader.is_open(kernel, dtype, device):
+        return
+    if loader.launcher().is_capturing(device, stream):
+        raise RuntimeError(
+            f"x: its kernel {kernel.name} is not loaded in this process yet, and the stream is "
+            f"being captured into a CUDA graph, where nothing can be loaded. Sort an array of this "
+            f"dtype and length once before the capture begins."
+        )
 
 
 _prepared: dict[Hashable, _Prepared] = {}
@@ -94,10 +132,11 @@ def sort(
     Parameters
     ----------
     x : array
-        A NumPy array, a PyTorch CPU tensor, a JAX CPU array, or any other CPU array with
-        ``__dlpack__``, of bool, int8 to int64, uint8 to uint64, float16, bfloat16, float32, float64
-        or float8 (e4m3fn, e5m2, e4m3fnuz, e5m2fnuz). Any shape, strides and alignment; it may be
-        read-only and is never written.
+        A NumPy array, a PyTorch tensor in CPU memory or on a CUDA device, a CuPy array, a JAX
+        CPU array, or any other CPU array with ``__dlpack__``, of bool, int8 to int64, uint8 to
+        uint64, float16, bfloat16, float32, float64 or float8 (e4m3fn, e5m2, e4m3fnuz, e5m2fnuz).
+        Any shape, strides and alignment; it may be read-only and is never written. On a device the
+        sort runs in the stream that is current in x's library.
     axis : int, default -1
         The axis to sort along. A 0-d array counts as one row of one element.
     descending : bool, default False
@@ -233,7 +272,7 @@ def _prepare(adapter: Adapter, x: Any, buffer: Any, request: _Request) -> _Prepa
     plan, axis = _planned(seen, adapter.describe(buffer, "out").strides, request.axis)
     dtype = lookup(seen.dtype, "x")
     settled = _Request(axis, request.descending, request.nan_last)
-    return _Prepared(adapter, x, plan, dtype, settled)
+    return _Prepared(adapter, x, seen.device, plan, dtype, settled)
 
 
 def _planned(seen: Description, out_strides: Sequence[int], axis: int) -> tuple[Plan, int]:
@@ -247,7 +286,14 @@ def _planned(seen: Description, out_strides: Sequence[int], axis: int) -> tuple[
         shape, x_strides, out_strides = (1,), (1,), (1,)
     axis %= rank
     dtype = lookup(seen.dtype, "x")
+    if seen.device.backend == "cuda":
+        arch = toolchain.cuda_arch(_native_arch(seen.device))
+        return plan_cuda_sort(dtype, shape, axis, arch), axis
     return plan_sort(dtype, shape, x_strides, out_strides, axis, toolchain.cpu_arch()), axis
+
+
+def _native_arch(device: Device) -> str:
+    return device.arch or str(loader.launcher().cuda_arch(device.number))
 
 
 def _expected_bool(name: str, value: object) -> str:
@@ -290,19 +336,20 @@ class Explanation:
     operation : str
         The operation: sort.
     backend : str
-        Where it would run: cpu.
+        Where it would run: cpu or cuda.
     route : str
         ``kernel``, ``framework`` (NumPy sorts the keys) or ``copy`` (nothing to sort).
     kernel : str or None
         The name of the kernel, which is its folder in the cache.
     layout : str or None
-        Where the positions of a row live: ``registersN``, or ``tile``.
+        Where the positions of a row live: ``registersN`` or ``tile`` on the CPU, on a device
+        ``lanesL_registersN``, with ``wavesW_`` before it for rows of several warps.
     access : str or None
         How elements are reached: ``rows``, ``columns`` or ``any``.
     codec : str or None
         How keys are made of the dtype's bits: ``bits``, ``floating`` or ``fnuz``.
     arch : str
-        The CPU target.
+        The CPU's target or the device's.
     dtype : str
         The dtype.
     shape : tuple of int
@@ -410,13 +457,13 @@ def explain(
     kernel = plan.kernel
     return Explanation(
         operation="sort",
-        backend="cpu",
+        backend=seen.device.backend,
         route=plan.route,
         kernel=None if kernel is None else kernel.name,
         layout=None if kernel is None else kernel.layout,
         access=None if kernel is None else kernel.access,
         codec=None if kernel is None else kernel.codec,
-        arch=toolchain.cpu_arch(),
+        arch=toolchain.cpu_arch() if seen.device.backend == "cpu" else _native_arch(seen.device),
         dtype=seen.dtype,
         shape=seen.shape,
         axis=settled,

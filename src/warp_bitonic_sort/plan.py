@@ -12,9 +12,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .dtypes import DType
-from .jit.spec import Access, CpuKernel
+from .jit.spec import Access, CpuKernel, CudaKernel, Kernel
 
-__all__ = ["MAX_NATIVE_LENGTH", "MAX_REGISTER_LENGTH", "Plan", "plan_sort"]
+__all__ = [
+    "MAX_NATIVE_LENGTH",
+    "MAX_REGISTER_LENGTH",
+    "Plan",
+    "cuda_layouts",
+    "plan_cuda_sort",
+    "plan_sort",
+]
 
 # Rows up to this length are unrolled whole and held in registers, one kernel a length.
 MAX_REGISTER_LENGTH = 32
@@ -32,9 +39,9 @@ class Plan:
     Parameters
     ----------
     route : str
-        ``kernel``: a kernel of this package; ``framework``: NumPy sorts the keys; ``copy``: there
-        is nothing to sort.
-    kernel : CpuKernel or None
+        ``kernel``: a kernel of this package; ``framework``: NumPy (on a device the array's own
+        library) sorts the keys; ``copy``: there is nothing to sort.
+    kernel : CpuKernel, CudaKernel or None
         The specialization, for route ``kernel``.
     length : int
         Elements in a row.
@@ -45,7 +52,7 @@ class Plan:
     """
 
     route: Literal["kernel", "framework", "copy"]
-    kernel: CpuKernel | None
+    kernel: Kernel | None
     length: int
     rows: int
     reason: str
@@ -60,6 +67,22 @@ def _access(
         if x_stride == out_stride == 1 and size >= _MIN_COLUMNS:
             return "columns", "rows are neighbours in memory, so each SIMD lane loads its own row"
     return "any", "neither rows nor their elements are neighbours, so elements are gathered"
+
+
+def _without_kernel(shape: Sequence[int], axis: int, who: str) -> tuple[int, int, Plan | None]:
+    """Return the rows' length and number, and the plan for those that take no kernel."""
+    length = shape[axis]
+    rows = math.prod(shape[:axis]) * math.prod(shape[axis + 1 :])
+    if rows == 0 or length <= 1:
+        reason = f"{rows} rows of length {length} are sorted as they are"
+        return length, rows, Plan("copy", None, length, rows, reason)
+    if length > MAX_NATIVE_LENGTH:
+        reason = (
+            f"rows of length {length} are longer than {MAX_NATIVE_LENGTH}, the longest that a "
+            f"kernel sorts; {who} their keys, with the same promises"
+        )
+        return length, rows, Plan("framework", None, length, rows, reason)
+    return length, rows, None
 
 
 def plan_sort(
@@ -85,17 +108,9 @@ def plan_sort(
     arch : str
         The CPU target.
     """
-    length = shape[axis]
-    rows = math.prod(shape[:axis]) * math.prod(shape[axis + 1 :])
-    if rows == 0 or length <= 1:
-        reason = f"{rows} rows of length {length} are sorted as they are"
-        return Plan("copy", None, length, rows, reason)
-    if length > MAX_NATIVE_LENGTH:
-        reason = (
-            f"rows of length {length} are longer than {MAX_NATIVE_LENGTH}, the longest that a "
-            f"kernel sorts; np.sort sorts their keys, with the same promises"
-        )
-        return Plan("framework", None, length, rows, reason)
+    length, rows, without = _without_kernel(shape, axis, "np.sort sorts")
+    if without is not None:
+        return without
     access, why = _access(shape, x_strides, out_strides, axis)
     if length <= MAX_REGISTER_LENGTH and access != "any":
         kernel = CpuKernel(dtype.codec, dtype.bits, length, access, arch)
@@ -103,4 +118,84 @@ def plan_sort(
     else:
         kernel = CpuKernel(dtype.codec, dtype.bits, 0, "any", arch)
         reason = f"blocks are sorted in registers and merged in an L1 tile; {why}"
+    return Plan("kernel", kernel, length, rows, reason)
+
+
+# (registers, lane bits, wave bits) of each capacity, as measured fastest on an H100
+# (docs/performance.md). Registers hold a row's neighbouring positions, so more of them save steps
+# across lanes; too many leave too few threads to hide the memory's latency. Capacities go up by
+# thirds and halves where sorting costs more than moving.
+_PAIR_LAYOUTS = ((4, 0, 0), (8, 0, 0), (8, 1, 0), (16, 1, 0), (16, 2, 0))
+_SHORT_LAYOUTS = ((4, 0, 0), (8, 0, 0), (8, 1, 0), (8, 2, 0), (16, 2, 0))
+_LONG_LAYOUTS = (
+    (32, 2, 0),
+    (24, 3, 0),
+    (32, 3, 0),
+    (24, 4, 0),
+    (32, 4, 0),
+    (24, 5, 0),
+    (32, 5, 0),
+    (24, 5, 1),
+    (32, 5, 1),
+    (24, 5, 2),
+    (32, 5, 2),
+    (24, 5, 3),
+    (32, 5, 3),
+    (32, 5, 4),
+)
+_DOUBLE_LAYOUTS = (
+    (4, 0, 0),
+    (4, 1, 0),
+    (8, 1, 0),
+    (8, 2, 0),
+    (16, 2, 0),
+    (12, 3, 0),
+    (16, 3, 0),
+    (12, 4, 0),
+    (16, 4, 0),
+    (12, 5, 0),
+    (16, 5, 0),
+    (12, 5, 1),
+    (16, 5, 1),
+    (12, 5, 2),
+    (16, 5, 2),
+    (16, 5, 3),
+    (16, 5, 4),
+    (32, 5, 4),
+)
+
+
+def cuda_layouts(bits: int) -> tuple[tuple[int, int, int], ...]:
+    """Return the layouts for keys of a width, by capacity: (registers, lane bits, wave bits)."""
+    if bits == 64:
+        return _DOUBLE_LAYOUTS
+    return (*(_SHORT_LAYOUTS if bits == 32 else _PAIR_LAYOUTS), *_LONG_LAYOUTS)
+
+
+def plan_cuda_sort(dtype: DType, shape: Sequence[int], axis: int, arch: str) -> Plan:
+    """Plan a sort on a CUDA device.
+
+    Parameters
+    ----------
+    dtype : DType
+        The dtype of x.
+    shape : sequence of int
+        The shape of x and out; at least one dimension.
+    axis : int
+        The axis to sort along, not negative.
+    arch : str
+        The target to build for, as in ``sm_90``.
+    """
+    length, rows, without = _without_kernel(shape, axis, "the array's own library sorts")
+    if without is not None:
+        return without
+    kernels = (
+        CudaKernel(dtype.codec, dtype.bits, *layout, arch) for layout in cuda_layouts(dtype.bits)
+    )
+    kernel = next(each for each in kernels if each.capacity >= length)
+    lanes = 1 << kernel.lane_bits << kernel.wave_bits
+    reason = (
+        f"rows of up to {kernel.capacity} elements are sorted by {lanes} "
+        f"thread{'s' * (lanes != 1)} each, {kernel.registers} positions in the registers of each"
+    )
     return Plan("kernel", kernel, length, rows, reason)

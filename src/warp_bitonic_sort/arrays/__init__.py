@@ -9,9 +9,17 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from ._base import Adapter, Description, dense_strides, type_name
+from ._base import CPU_DEVICE, Adapter, Description, Device, dense_strides, type_name
 
-__all__ = ["Adapter", "Description", "adapter_of", "dense_strides", "type_name"]
+__all__ = [
+    "CPU_DEVICE",
+    "Adapter",
+    "Description",
+    "Device",
+    "adapter_of",
+    "dense_strides",
+    "type_name",
+]
 
 _adapters: dict[type, Adapter] = {}
 
@@ -46,6 +54,10 @@ def _find(x: object, argument: str) -> Adapter:
         from ._torch import TorchAdapter
 
         return TorchAdapter(type(x), argument)
+    if _is(x, "cupy", "ndarray"):
+        from ._cupy import CupyAdapter
+
+        return CupyAdapter()
     if _is(x, "jax", "Array"):
         from ._jax import JaxAdapter
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 __all__ = [
     "CPU",
+    "CPU_DEVICE",
     "Adapter",
     "Description",
+    "Device",
     "check_distinct",
     "dense_strides",
     "device_name",
@@ -25,6 +27,27 @@ CPU = 1
 _DEVICES = {2: "CUDA", 3: "CUDA", 7: "Vulkan", 8: "Metal", 10: "ROCm", 11: "ROCm", 14: "oneAPI"}
 
 
+class Device(NamedTuple):
+    """Where an array lives.
+
+    Parameters
+    ----------
+    backend : str
+        Which kernels reach it: cpu or cuda.
+    number : int
+        The number of the device; 0 for the CPU.
+    arch : str or None
+        The compiler's target for the device, where the array's library tells it.
+    """
+
+    backend: Literal["cpu", "cuda"]
+    number: int
+    arch: str | None
+
+
+CPU_DEVICE = Device("cpu", 0, None)
+
+
 @dataclass(frozen=True)
 class Description:
     """An array, as far as planning goes.
@@ -32,19 +55,22 @@ class Description:
     Parameters
     ----------
     kind : str
-        The library it is from: numpy, torch, jax or dlpack.
+        The library it is from: numpy, torch, cupy, jax or dlpack.
     dtype : str
         Its dtype's name.
     shape : tuple of int
         Its shape.
     strides : tuple of int
         Its strides, in elements.
+    device : Device
+        Where it lives.
     """
 
     kind: str
     dtype: str
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+    device: Device = CPU_DEVICE
 
 
 class Adapter(Protocol):
@@ -81,7 +107,10 @@ class Adapter(Protocol):
         """Return what TVM FFI takes for an input whose lowering raised BufferError."""
 
     def bits(self, array: Any) -> Any:
-        """Return a NumPy view of an array's or a buffer's bits, as unsigned integers."""
+        """Return a view of the bits: NumPy's unsigned integers, or a device's signed ones."""
+
+    def stream(self, x: Any) -> Callable[[], int] | None:
+        """Return what tells the caller's current stream on x's device; None for the CPU."""
 
     def finish(self, buffer: Any, x: Any) -> Any:
         """Return the result that the caller gets for x."""
@@ -133,8 +162,9 @@ def device_name(device_type: int) -> str:
 def unsupported_device(name: str, argument: str) -> NotImplementedError:
     """Return the error for an array that is not in the CPU's memory."""
     return NotImplementedError(
-        f"{argument}: it is on a {name} device, and the {name} back end is not built yet; only "
-        f"arrays in CPU memory can be sorted. Move it to the CPU first."
+        f"{argument}: it is on a {name} device, and the {name} back end is not built yet for this "
+        f"library's arrays; arrays in CPU memory can be sorted, and PyTorch's and CuPy's on CUDA "
+        f"devices. Move it to the CPU first."
     )
 
 

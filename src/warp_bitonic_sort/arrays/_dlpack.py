@@ -97,6 +97,11 @@ class DlpackAdapter:
         }
         return alias(interface, seen.data_ptr(), seen)
 
+    def stream(self, x: Any) -> Callable[[], int] | None:
+        """Return None: the CPU has no streams."""
+        del x
+        return None
+
     def finish(self, buffer: Any, x: Any) -> Any:
         """Return the result as x's own library makes it."""
         import tvm_ffi

@@ -84,6 +84,11 @@ class JaxAdapter:
         """Return the raw bits."""
         return self._numpy.bits(np.asarray(array))
 
+    def stream(self, x: Any) -> Callable[[], int] | None:
+        """Return None: the CPU has no streams."""
+        del x
+        return None
+
     def finish(self, buffer: Any, x: Any) -> Any:
         """Return the result, on x's device."""
         (device,) = x.devices()

@@ -99,6 +99,11 @@ class NumpyAdapter:
         """Return the raw bits."""
         return raw_bits(array)
 
+    def stream(self, x: _Array) -> Callable[[], int] | None:
+        """Return None: the CPU has no streams."""
+        del x
+        return None
+
     def finish(self, buffer: _Array, x: _Array) -> _Array:
         """Return the result, in x's byte order."""
         return buffer if buffer.dtype == x.dtype else buffer.astype(x.dtype)

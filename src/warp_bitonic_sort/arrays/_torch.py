@@ -13,7 +13,15 @@ from typing import Any
 import torch
 
 from ..dtypes import lookup
-from ._base import Description, check_distinct, numpy_missing, type_name, unsupported_device
+from ._base import (
+    CPU_DEVICE,
+    Description,
+    Device,
+    check_distinct,
+    numpy_missing,
+    type_name,
+    unsupported_device,
+)
 
 __all__ = ["TorchAdapter"]
 
@@ -21,11 +29,11 @@ _ACCEPTED = (torch.Tensor, torch.nn.Parameter)
 # A private name that every torch since 2.0 has; what it guards against would raise anyway, in
 # words that help nobody.
 _is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
-_WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_WORDS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class TorchAdapter:
-    """Handles CPU tensors; results are CPU tensors."""
+    """Handles tensors in CPU memory and on CUDA devices; results are where x is."""
 
     kind = "torch"
 
@@ -55,7 +63,7 @@ class TorchAdapter:
                 f"{argument}: it has no memory (its storage was resized to nothing, or it is a "
                 f"lazy zero); pass a tensor that holds its values."
             )
-        return x.dtype, x.shape, strides, x.is_neg()
+        return x.dtype, x.shape, strides, x.is_neg(), x.device.index
 
     def _strides(self, x: Any, argument: str) -> tuple[int, ...]:
         if x.layout is not torch.strided:
@@ -63,9 +71,9 @@ class TorchAdapter:
                 f"{argument}: expected a dense tensor, got layout {x.layout}; x.to_dense() would "
                 f"do."
             )
-        if x.device.type != "cpu":
-            name = "ROCm" if x.device.type == "cuda" and torch.version.hip else x.device.type
-            raise unsupported_device("CUDA" if name == "cuda" else name, argument)
+        if x.device.type != "cpu" and (x.device.type != "cuda" or torch.version.hip):
+            name = "ROCm" if x.device.type == "cuda" else x.device.type
+            raise unsupported_device(name, argument)
         strides: tuple[int, ...] = x.stride()
         return strides
 
@@ -76,7 +84,8 @@ class TorchAdapter:
     def describe(self, x: Any, argument: str) -> Description:
         """Describe a tensor."""
         dtype = lookup(str(x.dtype).removeprefix("torch."), argument)
-        return Description(self.kind, dtype.name, tuple(x.shape), tuple(x.stride()))
+        device = CPU_DEVICE if x.device.index is None else _cuda_device(x.device.index)
+        return Description(self.kind, dtype.name, tuple(x.shape), tuple(x.stride()), device)
 
     def allocate(self, x: Any) -> Any:
         """Allocate a buffer."""
@@ -97,12 +106,23 @@ class TorchAdapter:
 
     def bits(self, array: Any) -> Any:
         """Return the raw bits."""
+        if array.device.type == "cuda":
+            return array.detach().view(_WORDS[array.element_size()])
         try:
             from ._numpy import raw_bits
         except ImportError:
             raise numpy_missing() from None
         tensor = array.detach()
         return raw_bits(tensor.view(_WORDS[tensor.element_size()]).numpy())
+
+    def stream(self, x: Any) -> Callable[[], int] | None:
+        """Return what tells torch's current stream."""
+        index = x.device.index
+        if index is None:
+            return None
+        # The handle alone; torch.cuda.current_stream() makes an object of it every time.
+        current = torch._C._cuda_getCurrentRawStream
+        return lambda: int(current(index))
 
     def finish(self, buffer: Any, x: Any) -> Any:
         """Return the result."""
@@ -140,6 +160,11 @@ class TorchAdapter:
         """Let autograd know, so that it does not take what it saved for what it was."""
         if not out.is_inference():
             torch.autograd.graph.increment_version(out)
+
+
+def _cuda_device(index: int) -> Device:
+    major, minor = torch.cuda.get_device_capability(index)
+    return Device("cuda", index, f"sm_{major}{minor}")
 
 
 def _span(x: Any) -> tuple[int, int]:

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "driver/cpu_kernel.hpp"
+#include "driver/cuda_driver.hpp"
 #include "driver/thread_pool.hpp"
 #include "warp_bitonic_sort/dtype.hpp"
 
@@ -24,6 +25,7 @@ namespace {
 namespace ffi = tvm::ffi;
 namespace wbs = warp_bitonic_sort;
 using wbs::driver::CpuKernel;
+using wbs::driver::CudaKernel;
 
 // One dimension of a batch, or the sorted one; strides in bytes.
 struct Dim {
@@ -106,13 +108,27 @@ bool same(DLDataType a, DLDataType b) {
   return a.code == b.code && a.bits == b.bits && a.lanes == b.lanes;
 }
 
+std::string device_text(DLDevice device) {
+  switch (device.device_type) {
+    case kDLCPU:
+      return "the CPU";
+    case kDLCUDA:
+    case kDLCUDAManaged:
+      return "CUDA device " + std::to_string(device.device_id);
+    default:
+      return "device " + std::to_string(device.device_id) + " of DLPack type " +
+             std::to_string(static_cast<int>(device.device_type));
+  }
+}
+
 // An array library that lacks a dtype hands it over as unsigned integers of its width.
-void check_tensor(const char* name, const ffi::TensorView& tensor, const wbs::dtype_info& info) {
-  const DLDevice device = tensor.device();
-  if (device.device_type != kDLCPU) {
-    fail("ValueError", {name, ": expected a CPU tensor, got one on DLPack device type ",
-                        static_cast<int>(device.device_type),
-                        "; this function runs kernels of the CPU back end"});
+void check_tensor(const char* name, const ffi::TensorView& tensor, const wbs::dtype_info& info,
+                  DLDevice device) {
+  DLDevice at = tensor.device();
+  if (at.device_type == kDLCUDAManaged) at.device_type = kDLCUDA;
+  if (at.device_type != device.device_type || at.device_id != device.device_id) {
+    fail("ValueError", {name, ": expected a tensor on ", device_text(device),
+                        ", which the kernel was opened for, got one on ", device_text(at)});
   }
   const DLDataType got = tensor.dtype();
   const DLDataType raw{kDLUInt, static_cast<uint8_t>(info.bits), 1};
@@ -201,88 +217,169 @@ void check_out_is_dense_enough(const std::vector<Dim>& dims, int64_t width) {
   }
 }
 
-class OpenKernel {
+// What a kernel takes, whatever it runs on.
+struct Limits {
+  const char* name;
+  uint32_t key_class;
+  int64_t key_bytes;
+  int64_t min_length;
+  int64_t max_length;
+  DLDevice device;
+};
+
+void check_dtype(const Limits& kernel, const wbs::dtype_info& info) {
+  if (kernel.key_class != static_cast<uint32_t>(info.folding)) {
+    fail("ValueError", {"dtype: the kernel ", kernel.name, " makes keys in another way than ",
+                        info.name, " needs"});
+  }
+  if (kernel.key_bytes * 8 != info.bits) {
+    fail("ValueError", {"dtype: ", info.name, " has ", info.bits, " bits, and the kernel ",
+                        kernel.name, " sorts keys of ", kernel.key_bytes * 8});
+  }
+}
+
+// A checked call: the rows, all that is left to say of x and out.
+struct Rows {
+  const char* src;
+  char* dst;
+  int64_t length;
+  int64_t src_stride;
+  int64_t dst_stride;
+  std::vector<Dim> batch;
+};
+
+void check_overlap(const ffi::TensorView& x, const ffi::TensorView& out,
+                   const std::vector<Dim>& dims, int64_t width) {
+  const Span a = span_of(dims, &Dim::x, width);
+  const Span b = span_of(dims, &Dim::out, width);
+  const auto x_at = reinterpret_cast<intptr_t>(first_byte(x));
+  const auto out_at = reinterpret_cast<intptr_t>(first_byte(out));
+  if (x_at + a.high <= out_at + b.low || out_at + b.high <= x_at + a.low) return;
+  bool in_place = x_at == out_at;
+  for (const Dim& dim : dims) in_place = in_place && (dim.size == 1 || dim.x == dim.out);
+  if (!in_place) {
+    fail("ValueError", {"out: it overlaps x in memory without being x itself; pass x, or "
+                        "memory of its own"});
+  }
+}
+
+// Raises for what the kernel can't do; returns false where there is nothing to sort.
+bool find_rows(const Limits& kernel, const wbs::dtype_info& info, const ffi::TensorView& x,
+               const ffi::TensorView& out, int64_t axis, Rows& rows) {
+  check_tensor("x", x, info, kernel.device);
+  check_tensor("out", out, info, kernel.device);
+  const ffi::ShapeView shape = x.shape();
+  const int64_t rank = x.ndim();
+  if (rank == 0) fail("ValueError", {"x: expected at least one dimension, got a scalar"});
+  if (!std::equal(shape.begin(), shape.end(), out.shape().begin(), out.shape().end())) {
+    fail("ValueError",
+         {"out: expected the shape of x, ", shape_text(shape), ", got ", shape_text(out.shape())});
+  }
+  if (axis < -rank || axis >= rank) {
+    fail("ValueError", {"axis: expected ", -rank, " to ", rank - 1, " for a tensor of rank ", rank,
+                        ", got ", axis});
+  }
+  if (axis < 0) axis += rank;
+  rows.length = shape[axis];
+  for (const int64_t size : shape) {
+    if (size == 0) return false;
+  }
+  if (rows.length < kernel.min_length || rows.length > kernel.max_length) {
+    fail("ValueError",
+         {"x: rows along axis ", axis, " have length ", rows.length, ", and the kernel ",
+          kernel.name, " sorts lengths ", kernel.min_length, " to ", kernel.max_length});
+  }
+  check_memory("x", x);
+  check_memory("out", out);
+  const std::vector<int64_t> x_strides = byte_strides(x, kernel.key_bytes);
+  const std::vector<int64_t> out_strides = byte_strides(out, kernel.key_bytes);
+  std::vector<Dim> dims;
+  for (int64_t i = 0; i < rank; ++i) {
+    dims.push_back({shape[i], x_strides[i], out_strides[i], i == axis});
+  }
+  check_overlap(x, out, dims, kernel.key_bytes);
+  order_by_out(dims);
+  check_out_is_dense_enough(dims, kernel.key_bytes);
+  rows.src = first_byte(x);
+  rows.dst = const_cast<char*>(first_byte(out));
+  rows.src_stride = x_strides[axis];
+  rows.dst_stride = out_strides[axis];
+  rows.batch = batch_of(dims);
+  return true;
+}
+
+// Calls run(src, dst, first) for every index of the slowest dimensions that are more than a kernel
+// takes; the dimensions from `first` on are the kernel's.
+template <class Run>
+void walk(const Rows& rows, size_t most_dims, const Run& run) {
+  const std::vector<Dim>& batch = rows.batch;
+  const size_t outer = batch.size() > most_dims ? batch.size() - most_dims : 0;
+  std::vector<int64_t> at(outer, 0);
+  const char* src = rows.src;
+  char* dst = rows.dst;
+  for (;;) {
+    run(src, dst, outer);
+    size_t dim = outer;
+    while (dim > 0) {
+      const Dim& moved = batch[--dim];
+      const bool carries = ++at[dim] == moved.size;
+      const int64_t steps = carries ? 1 - moved.size : 1;
+      src += steps * moved.x;
+      dst += steps * moved.out;
+      if (!carries) break;
+      at[dim] = 0;
+      if (dim == 0) return;
+    }
+    if (outer == 0) return;
+  }
+}
+
+template <class Args>
+void describe_rows(const Rows& rows, size_t first, const wbs::order_constants& order, Args& args) {
+  args.src_stride = rows.src_stride;
+  args.dst_stride = rows.dst_stride;
+  args.length = static_cast<decltype(args.length)>(rows.length);
+  args.batch_dims = static_cast<decltype(args.batch_dims)>(rows.batch.size() - first);
+  for (int32_t i = 0; i < args.batch_dims; ++i) {
+    args.batch_shape[i] = rows.batch[first + i].size;
+    args.src_batch_stride[i] = rows.batch[first + i].x;
+    args.dst_batch_stride[i] = rows.batch[first + i].out;
+  }
+  args.key_xor = order.key_xor;
+  args.key_add = order.key_add;
+}
+
+class OpenCpuKernel {
  public:
-  OpenKernel(const std::string& path, const wbs::dtype_info& info) : kernel_(path), info_(info) {
-    if (kernel_.info().key_class != static_cast<uint32_t>(info.folding)) {
-      fail("ValueError", {"dtype: the kernel ", kernel_.info().name,
-                          " makes keys in another way than ", info.name, " needs"});
-    }
-    if (kernel_.info().key_bytes * 8 != static_cast<uint32_t>(info.bits)) {
-      fail("ValueError", {"dtype: ", info.name, " has ", info.bits, " bits, and the kernel ",
-                          kernel_.info().name, " sorts keys of ", kernel_.info().key_bytes * 8});
-    }
+  OpenCpuKernel(const std::string& path, const wbs::dtype_info& info) : kernel_(path), info_(info) {
+    check_dtype(limits(), info);
   }
 
   void operator()(const ffi::TensorView& x, const ffi::TensorView& out, int64_t axis,
                   bool descending, bool nan_last) const {
-    check_tensor("x", x, info_);
-    check_tensor("out", out, info_);
-    const ffi::ShapeView shape = x.shape();
-    const int64_t rank = x.ndim();
-    if (rank == 0) fail("ValueError", {"x: expected at least one dimension, got a scalar"});
-    if (!std::equal(shape.begin(), shape.end(), out.shape().begin(), out.shape().end())) {
-      fail("ValueError", {"out: expected the shape of x, ", shape_text(shape), ", got ",
-                          shape_text(out.shape())});
-    }
-    if (axis < -rank || axis >= rank) {
-      fail("ValueError", {"axis: expected ", -rank, " to ", rank - 1, " for a tensor of rank ",
-                          rank, ", got ", axis});
-    }
-    if (axis < 0) axis += rank;
-    const wbs_kernel& kernel = kernel_.info();
-    const int64_t length = shape[axis];
-    for (const int64_t size : shape) {
-      if (size == 0) return;
-    }
-    if (length < kernel.min_length || length > kernel.max_length) {
-      fail("ValueError",
-           {"x: rows along axis ", axis, " have length ", length, ", and the kernel ", kernel.name,
-            " sorts lengths ", kernel.min_length, " to ", kernel.max_length});
-    }
-    check_memory("x", x);
-    check_memory("out", out);
-    const int64_t width = kernel.key_bytes;
-    const std::vector<int64_t> x_strides = byte_strides(x, width);
-    const std::vector<int64_t> out_strides = byte_strides(out, width);
-    std::vector<Dim> dims;
-    for (int64_t i = 0; i < rank; ++i) {
-      dims.push_back({shape[i], x_strides[i], out_strides[i], i == axis});
-    }
-    check_overlap(x, out, dims, width);
-    order_by_out(dims);
-    check_out_is_dense_enough(dims, width);
-
-    wbs_sort_args args{};
-    args.src = first_byte(x);
-    args.dst = const_cast<char*>(first_byte(out));
-    args.length = length;
-    args.src_stride = x_strides[axis];
-    args.dst_stride = out_strides[axis];
+    Rows rows;
+    if (!find_rows(limits(), info_, x, out, axis, rows)) return;
     const wbs::order_constants order = wbs::order_constants_of(info_.id, descending, nan_last);
-    args.key_xor = order.key_xor;
-    args.key_add = order.key_add;
-    run(args, batch_of(dims), width);
+    walk(rows, WBS_MAX_BATCH_DIMS, [&](const char* src, char* dst, size_t first) {
+      wbs_sort_args args{};
+      describe_rows(rows, first, order, args);
+      args.src = src;
+      args.dst = dst;
+      check_access(args);
+      kernel_.run(args);
+    });
   }
 
  private:
-  static void check_overlap(const ffi::TensorView& x, const ffi::TensorView& out,
-                            const std::vector<Dim>& dims, int64_t width) {
-    const Span a = span_of(dims, &Dim::x, width);
-    const Span b = span_of(dims, &Dim::out, width);
-    const auto x_at = reinterpret_cast<intptr_t>(first_byte(x));
-    const auto out_at = reinterpret_cast<intptr_t>(first_byte(out));
-    if (x_at + a.high <= out_at + b.low || out_at + b.high <= x_at + a.low) return;
-    bool in_place = x_at == out_at;
-    for (const Dim& dim : dims) in_place = in_place && (dim.size == 1 || dim.x == dim.out);
-    if (!in_place) {
-      fail("ValueError", {"out: it overlaps x in memory without being x itself; pass x, or "
-                          "memory of its own"});
-    }
+  Limits limits() const {
+    const wbs_kernel& kernel = kernel_.info();
+    return {kernel.name,       kernel.key_class,  kernel.key_bytes,
+            kernel.min_length, kernel.max_length, DLDevice{kDLCPU, 0}};
   }
 
-  void check_access(const wbs_sort_args& args, int64_t width) const {
+  void check_access(const wbs_sort_args& args) const {
     const wbs_kernel& kernel = kernel_.info();
+    const int64_t width = kernel.key_bytes;
     if (kernel.access == WBS_ACCESS_ROWS &&
         (args.src_stride != width || args.dst_stride != width)) {
       fail("ValueError", {"x: the kernel ", kernel.name,
@@ -299,35 +396,41 @@ class OpenKernel {
     }
   }
 
-  // A kernel takes WBS_MAX_BATCH_DIMS dimensions; the slowest of more are walked here.
-  void run(wbs_sort_args args, const std::vector<Dim>& batch, int64_t width) const {
-    const size_t outer = batch.size() > WBS_MAX_BATCH_DIMS ? batch.size() - WBS_MAX_BATCH_DIMS : 0;
-    args.batch_dims = static_cast<int32_t>(batch.size() - outer);
-    for (int32_t i = 0; i < args.batch_dims; ++i) {
-      args.batch_shape[i] = batch[outer + i].size;
-      args.src_batch_stride[i] = batch[outer + i].x;
-      args.dst_batch_stride[i] = batch[outer + i].out;
-    }
-    check_access(args, width);
-    std::vector<int64_t> at(outer, 0);
-    for (;;) {
-      kernel_.run(args);
-      size_t dim = outer;
-      while (dim > 0) {
-        const Dim& moved = batch[--dim];
-        const bool carries = ++at[dim] == moved.size;
-        const int64_t steps = carries ? 1 - moved.size : 1;
-        args.src = static_cast<const char*>(args.src) + steps * moved.x;
-        args.dst = static_cast<char*>(args.dst) + steps * moved.out;
-        if (!carries) break;
-        at[dim] = 0;
-        if (dim == 0) return;
-      }
-      if (outer == 0) return;
-    }
+  CpuKernel kernel_;
+  wbs::dtype_info info_;
+};
+
+class OpenCudaKernel {
+ public:
+  OpenCudaKernel(const std::string& path, const wbs::dtype_info& info, int device)
+      : kernel_(path, device), info_(info) {
+    check_dtype(limits(), info);
   }
 
-  CpuKernel kernel_;
+  void operator()(const ffi::TensorView& x, const ffi::TensorView& out, int64_t axis,
+                  bool descending, bool nan_last, void* stream) const {
+    Rows rows;
+    if (!find_rows(limits(), info_, x, out, axis, rows)) return;
+    const wbs::order_constants order = wbs::order_constants_of(info_.id, descending, nan_last);
+    walk(rows, WBS_GPU_MAX_BATCH_DIMS, [&](const char* src, char* dst, size_t first) {
+      wbs_gpu_sort_args args{};
+      describe_rows(rows, first, order, args);
+      args.src = src;
+      args.dst = dst;
+      args.rows = 1;
+      for (int i = 0; i < args.batch_dims; ++i) args.rows *= args.batch_shape[i];
+      kernel_.launch(args, stream);
+    });
+  }
+
+ private:
+  Limits limits() const {
+    const wbs_gpu_kernel& kernel = kernel_.info();
+    return {kernel.name,       kernel.key_class,  kernel.key_bytes,
+            kernel.min_length, kernel.max_length, DLDevice{kDLCUDA, kernel_.device()}};
+  }
+
+  CudaKernel kernel_;
   wbs::dtype_info info_;
 };
 
@@ -341,11 +444,28 @@ const wbs::dtype_info& find_dtype(const ffi::String& name) {
 }
 
 ffi::Function open_cpu_kernel(const ffi::String& path, const ffi::String& dtype) {
-  auto kernel = std::make_shared<const OpenKernel>(path, find_dtype(dtype));
+  auto kernel = std::make_shared<const OpenCpuKernel>(path, find_dtype(dtype));
   return ffi::Function::FromTyped(
       [kernel](ffi::TensorView x, ffi::TensorView out, int64_t axis, bool descending,
                bool nan_last) { (*kernel)(x, out, axis, descending, nan_last); },
       "warp_bitonic_sort.sort_rows");
+}
+
+ffi::Function open_cuda_kernel(const ffi::String& path, const ffi::String& dtype, int64_t device) {
+  auto kernel =
+      std::make_shared<const OpenCudaKernel>(path, find_dtype(dtype), static_cast<int>(device));
+  return ffi::Function::FromTyped(
+      [kernel](ffi::TensorView x, ffi::TensorView out, int64_t axis, bool descending, bool nan_last,
+               int64_t stream) {
+        (*kernel)(x, out, axis, descending, nan_last, reinterpret_cast<void*>(stream));
+      },
+      "warp_bitonic_sort.sort_rows");
+}
+
+ffi::String cuda_arch(int64_t device) { return wbs::driver::cuda_arch(static_cast<int>(device)); }
+
+bool is_capturing(int64_t device, int64_t stream) {
+  return wbs::driver::is_capturing(static_cast<int>(device), reinterpret_cast<void*>(stream));
 }
 
 ffi::String describe_cpu_kernel(const ffi::String& path) { return CpuKernel(path).info().name; }
@@ -406,6 +526,44 @@ Parameters
 ----------
 path : str
     The kernel library.)");
+
+TVM_FFI_DLL_EXPORT_TYPED_FUNC(open_cuda_kernel, open_cuda_kernel);
+TVM_FFI_DLL_EXPORT_TYPED_FUNC_DOC(open_cuda_kernel,
+                                  R"(Load a CUDA code object for one dtype onto one device.
+
+Parameters
+----------
+path : str
+    The code object (cubin).
+dtype : str
+    As for open_cpu_kernel.
+device : int
+    The CUDA device's number.
+
+Returns
+-------
+Function(x: Tensor, out: Tensor, axis: int, descending: bool, nan_last: bool, stream: int) -> None
+    As open_cpu_kernel's, for tensors on that device, in that stream (a CUstream; 0 is the legacy
+    default stream). It returns when the sort is in the stream.)");
+
+TVM_FFI_DLL_EXPORT_TYPED_FUNC(cuda_arch, cuda_arch);
+TVM_FFI_DLL_EXPORT_TYPED_FUNC_DOC(cuda_arch, R"(Return a CUDA device's target, as in sm_90.
+
+Parameters
+----------
+device : int
+    Its number.)");
+
+TVM_FFI_DLL_EXPORT_TYPED_FUNC(is_capturing, is_capturing);
+TVM_FFI_DLL_EXPORT_TYPED_FUNC_DOC(is_capturing,
+                                  R"(Tell whether a stream is being captured into a CUDA graph.
+
+Parameters
+----------
+device : int
+    The CUDA device's number.
+stream : int
+    The stream, a CUstream.)");
 
 TVM_FFI_DLL_EXPORT_TYPED_FUNC(empty, empty);
 TVM_FFI_DLL_EXPORT_TYPED_FUNC_DOC(empty, R"(Allocate a row-major CPU tensor, aligned to 64 bytes.

@@ -6,7 +6,7 @@ is what it would see now, and if the library's bytes are those that were publish
 
 On disk, below the root::
 
-    v1/entries/<artifact>/<key>/   library.so, source.cc, manifest.json
+    v1/entries/<artifact>/<key>/   library.so or kernel.cubin, its source, manifest.json
     v1/locks/<artifact>.lock       held by the process that builds that artifact
     v1/staging/<unique>/           builds under way; litter only of processes that were killed
     v1/logs/                       the whole output of builds that failed
@@ -55,11 +55,12 @@ class Entry:
     """A published artifact."""
 
     folder: Path
+    kind: str
 
     @property
     def library(self) -> Path:
-        """The shared library."""
-        return self.folder / ninja.LIBRARY
+        """The shared library, or the code object."""
+        return self.folder / ninja.PRODUCTS[self.kind]
 
 
 def _digest(data: bytes) -> str:
@@ -166,7 +167,7 @@ class Cache:
         tokens = _Tokens(toolchain.include_dirs(artifact))
         wanted = _digest(text.encode())
         for name in names:
-            entry = Entry(folder / name)
+            entry = Entry(folder / name, artifact.kind)
             manifest = _read_json(entry.folder / "manifest.json")
             if manifest is not None and _holds(entry, manifest, wanted, compiler, tokens):
                 return entry
@@ -264,7 +265,7 @@ class Cache:
         digests: list[tuple[str, str]] = []
         for path in listed:
             # The translation unit is in the build text; its own folder is about to move.
-            if not path.endswith(f"{artifact.name}/{ninja.SOURCE}"):
+            if not path.endswith(f"{artifact.name}/{ninja.SOURCES[artifact.kind]}"):
                 # Where the path is relative, it is relative to the folder that ninja ran in.
                 absolute = os.path.normpath(staged.parent / path)
                 stat = os.stat(absolute)  # noqa: PTH116 - hundreds of files: Path costs
@@ -277,7 +278,7 @@ class Cache:
                 dependencies.append(f"{digest} {_stamp(stat)} {tokens.abstract(absolute)}")
                 digests.append((tokens.abstract(absolute), digest))
         wanted = _digest(text.encode())
-        library = (staged / ninja.LIBRARY).read_bytes()
+        library = (staged / ninja.PRODUCTS[artifact.kind]).read_bytes()
         key = _digest(json.dumps([wanted, compiler, sorted(digests)]).encode())
         with self._writing():
             _write_json(
@@ -298,7 +299,7 @@ class Cache:
             (staged / ninja.DEPFILE).unlink()
             folder = self._base / "entries" / artifact.name
             folder.mkdir(parents=True, exist_ok=True)
-            entry = Entry(folder / key)
+            entry = Entry(folder / key, artifact.kind)
             try:
                 staged.rename(entry.folder)
             except OSError:

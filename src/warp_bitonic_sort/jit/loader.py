@@ -10,56 +10,70 @@ from __future__ import annotations
 import importlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from . import ninja, settings, toolchain
 from .cache import Cache, build_text, source_digests
 from .errors import BuildError, CacheError, ToolError
-from .spec import LAUNCHER, Artifact, CpuKernel
+from .spec import LAUNCHER, Artifact, CudaKernel, Kernel
 
-__all__ = ["build", "launcher", "open_kernel", "open_kernels"]
+__all__ = ["build", "is_open", "launcher", "open_kernel", "open_kernels"]
 
-_opened: dict[tuple[CpuKernel, str], Callable[..., None]] = {}
+_opened: dict[tuple[Kernel, str, int], Callable[..., None]] = {}
 _launcher: Any = None
 _guard = threading.Lock()
 
 
 def open_kernels() -> list[str]:
     """Return the names of the kernels that this process holds open."""
-    return sorted({kernel.name for kernel, _ in list(_opened)})
+    return sorted({kernel.name for kernel, _, _ in list(_opened)})
 
 
-def open_kernel(kernel: CpuKernel, dtype: str) -> Callable[..., None]:
+def is_open(kernel: Kernel, dtype: str, device: int) -> bool:
+    """Tell whether `open_kernel` would answer at once."""
+    return (kernel, dtype, device) in _opened
+
+
+def open_kernel(kernel: Kernel, dtype: str, device: int = 0) -> Callable[..., None]:
     """Open a kernel for a dtype, building it first if the cache does not have it.
 
     Parameters
     ----------
-    kernel : CpuKernel
+    kernel : CpuKernel or CudaKernel
         The specialization.
     dtype : str
         The dtype whose order it is to sort by, as ``dtype.hpp`` names it.
+    device : int, default 0
+        The number of the CUDA device.
 
     Returns
     -------
     callable
-        ``call(x, out, axis, descending, nan_last)``: sorts x along axis into out.
+        ``call(x, out, axis, descending, nan_last)``: sorts x along axis into out; a CUDA kernel's
+        takes a stream as a sixth argument.
 
     Raises
     ------
     ToolError
         No compiler or no ninja, and the cache does not have the kernel.
     BuildError
-        The compiler failed, or the library it made does not load.
+        The compiler failed, or what it made does not load.
     CacheError
         The cache folder cannot be written.
+    RuntimeError
+        The CUDA driver refused the kernel, in its own words.
     """
-    function = _opened.get((kernel, dtype))
+    function = _opened.get((kernel, dtype, device))
     if function is None:
-        path = _ensure([kernel])[kernel.name]
-        function = _load_launcher(None).open_cpu_kernel(str(path), dtype)
-        _opened[kernel, dtype] = function
+        path = str(_ensure([kernel])[kernel.name])
+        module = _load_launcher(None)
+        if isinstance(kernel, CudaKernel):
+            function = module.open_cuda_kernel(path, dtype, device)
+        else:
+            function = module.open_cpu_kernel(path, dtype)
+        _opened[kernel, dtype, device] = function
     return function
 
 
@@ -69,60 +83,84 @@ def launcher() -> Any:
     return _load_launcher(None)
 
 
-def build(kernels: Iterable[CpuKernel]) -> None:
+def build(kernels: Iterable[Kernel]) -> None:
     """Put kernels into the cache, compiling in one ninja run what it does not have yet."""
     _ensure(list(dict.fromkeys(kernels)))
 
 
-def _ensure(kernels: Sequence[CpuKernel]) -> dict[str, Path]:
+class _Tool:
+    """The compiler of some artifacts, or why there is none."""
+
+    def __init__(self, cache: Cache, find: Callable[[], toolchain.Compiler]) -> None:
+        self.version: str | None = None
+        self.compiler: toolchain.Compiler | None = None
+        self.error: ToolError | None = None
+        try:
+            self.compiler = find()
+        except ToolError as error:
+            # What is in the cache needs no compiler; only building does.
+            self.error = error
+            return
+        identity = self.compiler.identity()
+        self.version = None if identity is None else cache.recall(identity)
+        if self.version is None:
+            self.version = self.compiler.version()
+            if identity is not None:
+                cache.remember(identity, self.version)
+
+    def text(self, artifact: Artifact) -> str:
+        options = () if self.compiler is None else self.compiler.options()
+        return build_text(artifact, options)
+
+
+def _tools(cache: Cache, artifacts: Iterable[Artifact]) -> dict[str, _Tool]:
+    """Return the tool of each kind of artifact."""
+    kinds = {artifact.kind for artifact in artifacts}
+    tools: dict[str, _Tool] = {}
+    if "cuda_kernel" in kinds:
+        tools["cuda_kernel"] = _Tool(cache, toolchain.find_nvcc)
+    if kinds - {"cuda_kernel"}:
+        host = _Tool(cache, toolchain.find_compiler)
+        tools.update(dict.fromkeys(kinds - {"cuda_kernel"}, host))
+    return tools
+
+
+def _ensure(kernels: Sequence[Kernel]) -> dict[str, Path]:
     """Load the launcher and return each kernel's library, building what is missing."""
     wanted: list[Artifact] = [] if _launcher is not None else [LAUNCHER]
     wanted += kernels
     if not wanted:
         return {}
     cache = Cache(settings.cache_dir())
-    try:
-        compiler = toolchain.find_compiler()
-    except ToolError as error:
-        # What is in the cache needs no compiler; only building does.
-        found = _find(cache, wanted, {a.name: build_text(a) for a in wanted}, None)
-        if len(found) < len(wanted):
-            raise error
-        _load_launcher(found.get(LAUNCHER.name))
-        return found
-    identity = compiler.identity()
-    version = None if identity is None else cache.recall(identity)
-    if version is None:
-        version = compiler.version()
-        if identity is not None:
-            cache.remember(identity, version)
-    texts = {artifact.name: build_text(artifact, compiler.options()) for artifact in wanted}
-    found = _find(cache, wanted, texts, version)
+    tools = _tools(cache, wanted)
+    texts = {artifact.name: tools[artifact.kind].text(artifact) for artifact in wanted}
+    found = _find(cache, wanted, texts, tools)
     missing = [artifact for artifact in wanted if artifact.name not in found]
+    for artifact in missing:
+        error = tools[artifact.kind].error
+        if error is not None:
+            raise error
     if missing:
         with cache.locked(missing):
             # Whoever held the locks before may have built what is missing here.
-            found.update(_find(cache, missing, texts, version))
+            found.update(_find(cache, missing, texts, tools))
             missing = [artifact for artifact in missing if artifact.name not in found]
             if missing:
-                found.update(
-                    _build(cache, compiler, version, missing, texts, found.get(LAUNCHER.name))
-                )
+                found.update(_build(cache, tools, missing, texts, found.get(LAUNCHER.name)))
     _load_launcher(found.get(LAUNCHER.name))
     return found
 
 
 def _find(
-    cache: Cache, artifacts: list[Artifact], texts: dict[str, str], version: str | None
+    cache: Cache, artifacts: list[Artifact], texts: dict[str, str], tools: Mapping[str, _Tool]
 ) -> dict[str, Path]:
-    entries = {a.name: cache.find(a, texts[a.name], version) for a in artifacts}
+    entries = {a.name: cache.find(a, texts[a.name], tools[a.kind].version) for a in artifacts}
     return {name: entry.library for name, entry in entries.items() if entry is not None}
 
 
 def _build(
     cache: Cache,
-    compiler: toolchain.Compiler,
-    version: str,
+    tools: Mapping[str, _Tool],
     missing: list[Artifact],
     texts: dict[str, str],
     launcher_path: Path | None,
@@ -131,8 +169,13 @@ def _build(
     program = toolchain.find_ninja()
     start = time.monotonic()
     sources = source_digests()
-    files = {f"{artifact.name}/{ninja.SOURCE}": artifact.source() for artifact in missing}
-    files["build.ninja"] = ninja.text(missing, compiler)
+    files = {f"{a.name}/{ninja.SOURCES[a.kind]}": a.source() for a in missing}
+    compilers = {
+        kind: tool.compiler
+        for kind, tool in tools.items()
+        if tool.compiler is not None and any(a.kind == kind for a in missing)
+    }
+    files["build.ninja"] = ninja.text(missing, compilers)
     if _launcher is None:
         # Importing tvm_ffi takes as long as a compiler does where torch is installed: do both.
         threading.Thread(target=importlib.import_module, args=("tvm_ffi",), daemon=True).start()
@@ -145,26 +188,32 @@ def _build(
             except CacheError as error:
                 log = f"not kept: {error}"
             line, hint = ninja.first_error(failure.log)
+            used = dict.fromkeys(f"{' '.join(c.command)} ({c.why})" for c in compilers.values())
             raise BuildError(
                 f"compiling {names} failed (exit status {failure.status}) with "
-                f"{' '.join(compiler.command)} ({compiler.why}).\n"
+                f"{' and '.join(used)}.\n"
                 f"Whole log: {log}\n"
                 f"First error: {line}\n"
                 f"Hint: {hint}."
             )
         seconds = time.monotonic() - start
         for artifact in missing:
-            library = folder / artifact.name / ninja.LIBRARY
+            library = folder / artifact.name / ninja.PRODUCTS[artifact.kind]
             if artifact is LAUNCHER:
                 launcher_path = library
                 _load_launcher(library)
-            else:
+            elif artifact.kind == "cpu_kernel":
                 # Loads it and checks its ABI. The library stays loaded wherever its file goes, and
                 # opening it from its final place later finds it by its inode.
                 _load_launcher(launcher_path).describe_cpu_kernel(str(library))
         return {
             artifact.name: cache.publish(
-                artifact, texts[artifact.name], version, folder / artifact.name, sources, seconds
+                artifact,
+                texts[artifact.name],
+                tools[artifact.kind].version or "",
+                folder / artifact.name,
+                sources,
+                seconds,
             ).library
             for artifact in missing
         }

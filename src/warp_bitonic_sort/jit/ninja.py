@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,11 @@ from .spec import Artifact
 
 __all__ = ["Failure", "build", "first_error", "rule", "text"]
 
-SOURCE, LIBRARY, DEPFILE = "source.cc", "library.so", "source.d"
+SOURCES = {"cpu_kernel": "source.cc", "cuda_kernel": "source.cu", "launcher": "source.cc"}
+PRODUCTS = {"cpu_kernel": "library.so", "cuda_kernel": "kernel.cubin", "launcher": "library.so"}
+DEPFILE = "source.d"
+# What stands for the compiler in a rule.
+_COMMANDS = {"cpu_kernel": "cxx", "cuda_kernel": "nvcc", "launcher": "cxx"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,12 @@ def rule(artifact: Artifact) -> str:
         f"{'-isystem ' if name == 'tvm_ffi_include' else '-I'}${name}"
         for name in toolchain.include_dirs(artifact)
     )
-    words = ["$cxx", *toolchain.compile_flags(artifact), includes, "-MD -MF $depfile $in -o $out"]
+    words = [
+        f"${_COMMANDS[artifact.kind]}",
+        *toolchain.compile_flags(artifact),
+        includes,
+        "-MD -MF $depfile $in -o $out",
+    ]
     words += toolchain.libraries(artifact)
     return f"rule {artifact.kind}_{_identifier(artifact.arch)}\n  command = {' '.join(words)}\n"
 
@@ -59,12 +68,21 @@ def _build_path(path: str) -> str:
     return path.replace("$", "$$").replace(" ", "$ ").replace(":", "$:")
 
 
-def text(artifacts: Sequence[Artifact], compiler: toolchain.Compiler) -> str:
-    """Return the build.ninja that makes every artifact, each in the folder of its own name."""
+def text(artifacts: Sequence[Artifact], compilers: Mapping[str, toolchain.Compiler]) -> str:
+    """Return the build.ninja that makes every artifact, each in the folder of its own name.
+
+    Parameters
+    ----------
+    artifacts : sequence of Artifact
+        What to make.
+    compilers : mapping of str to Compiler
+        The compiler of each kind of artifact among them.
+    """
     folders: dict[str, Path] = {}
     for artifact in artifacts:
         folders.update(toolchain.include_dirs(artifact))
-    lines = [f"cxx = {shlex.join(compiler.command).replace('$', '$$')}"]
+    commands = {_COMMANDS[kind]: compiler.command for kind, compiler in compilers.items()}
+    lines = [f"{name} = {shlex.join(words).replace('$', '$$')}" for name, words in commands.items()]
     lines += [f"{token} = {_escaped(folder)}" for token, folder in folders.items()]
     rules = {rule(artifact) for artifact in artifacts}
     statements = []
@@ -72,7 +90,8 @@ def text(artifacts: Sequence[Artifact], compiler: toolchain.Compiler) -> str:
         folder = _build_path(artifact.name)
         name = rule(artifact).split()[1]
         statements.append(
-            f"build {folder}/{LIBRARY}: {name} {folder}/{SOURCE}\n  depfile = {folder}/{DEPFILE}\n"
+            f"build {folder}/{PRODUCTS[artifact.kind]}: {name} {folder}/{SOURCES[artifact.kind]}\n"
+            f"  depfile = {folder}/{DEPFILE}\n"
         )
     return "\n".join(["ninja_required_version = 1.8", *lines, "", *sorted(rules), *statements])
 
@@ -155,7 +174,8 @@ def build(folder: Path, artifacts: Sequence[Artifact], program: Path) -> Failure
 
 
 _ERROR = re.compile(
-    r"^(?P<line>.*(?:(?:\bfatal error|\berror)\s*:.*|: (?:not found|Permission denied)\s*))$",
+    r"^(?P<line>.*(?:(?:\bfatal error|\berror|\bnvcc fatal)\s*:.*"
+    r"|: (?:not found|Permission denied)\s*))$",
     re.MULTILINE,
 )
 _HINTS: tuple[tuple[str, str], ...] = (
@@ -167,6 +187,16 @@ _HINTS: tuple[tuple[str, str], ...] = (
         r"unrecognized command[- ]line option .*-m|unknown argument: '-m",
         "the compiler does not know this CPU's instructions; set CXX to a newer one, or "
         "WARP_SORT_CPU_ARCH to a lesser target",
+    ),
+    (
+        r"Unsupported gpu architecture|is not defined for option 'gpu-architecture'",
+        "this CUDA toolkit does not know the device's architecture: install a newer one (or an "
+        "older one, for an old device), and set CUDA_HOME to it",
+    ),
+    (
+        r"unsupported GNU version|unsupported clang version",
+        "the host compiler is too new for this CUDA toolkit; set NVCC_CCBIN to an older one, or "
+        "CUDA_HOME to a newer toolkit",
     ),
     (r"No space left on device", "the disk is full; free room or set WARP_SORT_CACHE_DIR"),
     (

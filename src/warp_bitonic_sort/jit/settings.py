@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .errors import BuildError
 
-__all__ = ["cache_dir", "cpu_arch", "cxx", "max_jobs", "verbose"]
+__all__ = ["cache_dir", "cpu_arch", "cuda_home", "cxx", "gpu_archs", "max_jobs", "verbose"]
 
 _FALSE = {"", "0", "false", "no", "off"}
 
@@ -44,6 +44,19 @@ def max_jobs() -> int | None:
 def cxx() -> str | None:
     """Return ``CXX``, the C++ compiler that the user asks for, or None."""
     return os.environ.get("CXX", "").strip() or None
+
+
+def cuda_home() -> Path | None:
+    """Return ``CUDA_HOME``, the CUDA toolkit that the user asks for, or None."""
+    chosen = os.environ.get("CUDA_HOME", "").strip()
+    return Path(chosen).expanduser().absolute() if chosen else None
+
+
+def gpu_archs() -> list[str]:
+    """Return the targets of ``GPU_ARCH``, as in ``sm_90,gfx942``; empty for the device's own."""
+    asked = os.environ.get("GPU_ARCH", "")
+    archs = [word.strip() for word in asked.replace(";", ",").split(",") if word.strip()]
+    return [] if archs == ["native"] else archs
 
 
 def cpu_arch() -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-__all__ = ["LAUNCHER", "Access", "Artifact", "CpuKernel", "Launcher"]
+__all__ = ["LAUNCHER", "Access", "Artifact", "CpuKernel", "CudaKernel", "Kernel", "Launcher"]
 
 Access = Literal["rows", "columns", "any"]
 
@@ -22,7 +22,7 @@ class Artifact(Protocol):
         """The name of its folder in the cache; letters, digits and underscores."""
 
     @property
-    def kind(self) -> Literal["cpu_kernel", "launcher"]:
+    def kind(self) -> Literal["cpu_kernel", "cuda_kernel", "launcher"]:
         """Which of the toolchain's recipes builds it."""
 
     @property
@@ -84,6 +84,69 @@ class CpuKernel:
         else:
             call = f'WARP_BITONIC_SORT_CPU_TILE("{self.name}", {self.codec}, {self.bits})'
         return f"#include <warp_bitonic_sort/cpu_kernel.hpp>\n\n{call}\n"
+
+
+@dataclass(frozen=True)
+class CudaKernel:
+    """A sorting kernel for CUDA devices of one architecture; it takes any strides.
+
+    Parameters
+    ----------
+    codec : str
+        The class of its keys, as ``key.hpp`` names it: bits, floating or fnuz.
+    bits : int
+        The width of a key: 8, 16, 32 or 64.
+    registers : int
+        Positions of a row that each lane holds.
+    lane_bits, wave_bits : int
+        A row is held by 2^lane_bits lanes of each of 2^wave_bits warps.
+    arch : str
+        The target, as in ``sm_90``.
+    """
+
+    codec: Literal["bits", "floating", "fnuz"]
+    bits: int
+    registers: int
+    lane_bits: int
+    wave_bits: int
+    arch: str
+
+    @property
+    def kind(self) -> Literal["cuda_kernel"]:
+        """Which of the toolchain's recipes builds it."""
+        return "cuda_kernel"
+
+    @property
+    def access(self) -> Access:
+        """What it assumes of the strides: nothing."""
+        return "any"
+
+    @property
+    def capacity(self) -> int:
+        """The longest row that it sorts; shorter ones are padded in registers."""
+        return self.registers << self.lane_bits << self.wave_bits
+
+    @property
+    def layout(self) -> str:
+        """Where the positions of a row live while it is sorted."""
+        waves = f"waves{1 << self.wave_bits}_" if self.wave_bits else ""
+        return f"{waves}lanes{1 << self.lane_bits}_registers{self.registers}"
+
+    @property
+    def name(self) -> str:
+        """The name of its folder in the cache."""
+        return f"sort_cuda_{self.codec}{self.bits}_{self.layout}_{self.arch}"
+
+    def source(self) -> str:
+        """Return the translation unit: one macro of ``gpu_kernel.hpp``."""
+        return (
+            "#include <warp_bitonic_sort/gpu_kernel.hpp>\n\n"
+            f'WARP_BITONIC_SORT_GPU_ROWS("{self.name}", {self.codec}, {self.bits}, '
+            f"{self.registers}, {self.lane_bits}, {self.wave_bits})\n"
+        )
+
+
+Kernel = CpuKernel | CudaKernel
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,10 @@ __all__ = [
     "Compiler",
     "compile_flags",
     "cpu_arch",
+    "cuda_arch",
     "find_compiler",
     "find_ninja",
+    "find_nvcc",
     "include_dirs",
     "libraries",
     "source_files",
@@ -54,11 +56,13 @@ _COMMON = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-shared")
 _KERNEL = ("-O2", "-fno-exceptions", "-fno-rtti")
 # The launcher is glue: what it costs a call is in the FFI, and -O1 compiles faster than -O2.
 _LAUNCHER = ("-O1", "-pthread")
+# Device code alone, and no host pass: a whole nvcc run takes three times as long.
+_CUDA = ("-std=c++17", "-O3", "-cubin")
 
 
 @dataclass(frozen=True)
 class Compiler:
-    """A C++ compiler.
+    """A compiler.
 
     Parameters
     ----------
@@ -68,11 +72,17 @@ class Compiler:
         The program behind the command's last word that names one, links resolved.
     why : str
         How it was found.
+    kind : str
+        What it is, for messages.
+    remedy : str
+        What to do about one that does not work.
     """
 
     command: tuple[str, ...]
     path: Path
     why: str
+    kind: str = "C++ compiler"
+    remedy: str = "Set CXX to a C++ compiler (g++ 11 or clang++ 14, or newer)."
 
     def options(self) -> tuple[str, ...]:
         """Return what ``CXX`` gives beside programs: options, which change what is compiled."""
@@ -106,15 +116,15 @@ class Compiler:
             )
         except (OSError, subprocess.SubprocessError) as error:
             raise ToolError(
-                f"the C++ compiler {shlex.join(self.command)!r} ({self.why}) does not run: "
-                f"{error}. Set CXX to a compiler that does."
+                f"the {self.kind} {shlex.join(self.command)!r} ({self.why}) does not run: "
+                f"{error}. {self.remedy}"
             ) from error
         if done.returncode != 0 or not done.stdout.strip():
             raise ToolError(
-                f"the C++ compiler {shlex.join(self.command)!r} ({self.why}) does not answer "
+                f"the {self.kind} {shlex.join(self.command)!r} ({self.why}) does not answer "
                 f"--version (exit status {done.returncode}): "
                 f"{(done.stderr or done.stdout).strip()[:300] or 'it printed nothing'}. "
-                f"Set CXX to a C++ compiler (g++ 11 or clang++ 14, or newer)."
+                f"{self.remedy}"
             )
         return done.stdout.strip()
 
@@ -150,6 +160,65 @@ def find_compiler() -> Compiler:
         "on the PATH. Install one (Debian, Ubuntu: apt install g++; Fedora: dnf install gcc-c++; "
         "conda: conda install cxx-compiler), or set CXX to the one to use."
     )
+
+
+_NVCC = "CUDA compiler"
+_NVCC_REMEDY = "Set CUDA_HOME to a CUDA toolkit (12.0 or newer)."
+
+
+def find_nvcc() -> Compiler:
+    """Find nvcc: in ``CUDA_HOME`` if set, else on the PATH, else in /usr/local/cuda."""
+    home = settings.cuda_home()
+    if home is not None:
+        program = home / "bin" / "nvcc"
+        if not os.access(program, os.X_OK):
+            raise ToolError(
+                f"CUDA_HOME: {str(home)!r} holds no bin/nvcc. {_NVCC_REMEDY} Or unset it."
+            )
+        return Compiler(
+            (str(program),), program.resolve(), f"CUDA_HOME={home}", _NVCC, _NVCC_REMEDY
+        )
+    found = shutil.which("nvcc")
+    why = "nvcc on the PATH"
+    if found is None:
+        found = shutil.which("/usr/local/cuda/bin/nvcc")
+        why = "the toolkit in /usr/local/cuda"
+    if found is None:
+        raise ToolError(
+            "no CUDA compiler: kernels for CUDA devices are compiled on first use, and nvcc is "
+            "neither in CUDA_HOME, on the PATH nor in /usr/local/cuda. Install the CUDA toolkit "
+            "(12.0 or newer), or set CUDA_HOME to where it is."
+        )
+    return Compiler((found,), Path(found).resolve(), why, _NVCC, _NVCC_REMEDY)
+
+
+def cuda_arch(native: str) -> str:
+    """Return the target to build for a device: its own, or what ``GPU_ARCH`` lists for it.
+
+    Parameters
+    ----------
+    native : str
+        The device's own target, as in ``sm_90``.
+    """
+    asked = [arch for arch in settings.gpu_archs() if not arch.startswith("gfx")]
+    if not settings.gpu_archs() or native in asked:
+        return native
+    # A code object runs on devices of its major version whose minor version is no less.
+    fitting = []
+    for arch in asked:
+        digits = arch.removeprefix("sm_")
+        if not digits.isdigit() or len(digits) < 2:
+            raise ToolError(
+                f"GPU_ARCH: expected native or a list such as sm_90,gfx942, got {arch!r} in it."
+            )
+        if arch[:-1] == native[:-1] and arch <= native:
+            fitting.append(arch)
+    if not fitting:
+        raise ToolError(
+            f"GPU_ARCH: none of {', '.join(settings.gpu_archs())} runs on this device, which is "
+            f"{native}; add that, or set GPU_ARCH=native."
+        )
+    return max(fitting)
 
 
 def find_ninja() -> Path:
@@ -230,6 +299,8 @@ def compile_flags(artifact: Artifact) -> tuple[str, ...]:
     """Return the compiler's flags for an artifact, include folders left out."""
     if artifact.kind == "launcher":
         return (*_COMMON, *_LAUNCHER)
+    if artifact.kind == "cuda_kernel":
+        return (*_CUDA, f"-arch={artifact.arch}")
     return (*_COMMON, *_KERNEL, *CPU_ARCHS[artifact.arch])
 
 

@@ -12,12 +12,21 @@
 #define WBS_HOST_DEVICE
 #endif
 
-#if defined(__GNUC__) || defined(__clang__) || defined(__CUDACC__)
 // A network is straight-line code only once every call in it is inlined; sizes that would make the
 // optimiser refuse are the normal case here.
-#define WBS_INLINE WBS_HOST_DEVICE inline __attribute__((always_inline))
+#if defined(__CUDACC__) || defined(__HIPCC__)
+#define WBS_INLINE __device__ inline __attribute__((always_inline))
+#elif defined(__GNUC__) || defined(__clang__)
+#define WBS_INLINE inline __attribute__((always_inline))
 #else
-#define WBS_INLINE WBS_HOST_DEVICE inline
+#define WBS_INLINE inline
+#endif
+
+// Loops over registers must leave no run-time index behind.
+#if defined(__clang__) || defined(__CUDACC__) || defined(__HIPCC__)
+#define WBS_UNROLL _Pragma("unroll")
+#else
+#define WBS_UNROLL _Pragma("GCC unroll 64")
 #endif
 
 namespace warp_bitonic_sort {

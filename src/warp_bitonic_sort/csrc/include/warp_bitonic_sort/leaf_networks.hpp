@@ -56,7 +56,7 @@ namespace leaf_detail {
 
 struct leaf_of_32 {
   comparator list[185] = {};
-  constexpr leaf_of_32() {
+  constexpr WBS_HOST_DEVICE leaf_of_32() {
     int size = 0;
     for (int half = 0; half < 32; half += 16) {
       for (const comparator& c : leaf_network<4>::at) list[size++] = {half + c.low, half + c.high};
@@ -68,7 +68,7 @@ struct leaf_of_32 {
       }
     }
   }
-  constexpr comparator operator[](int i) const { return list[i]; }
+  constexpr WBS_HOST_DEVICE comparator operator[](int i) const { return list[i]; }
 };
 
 }  // namespace leaf_detail

@@ -1,0 +1,280 @@
+"""Sorting rows on a CUDA device beside a copy, torch.sort, Triton, CUB and CuPy.
+
+    python benchmarks/sort_gpu.py                                  the whole table
+    python benchmarks/sort_gpu.py --dtype float32 --length 100 200 300
+    python benchmarks/sort_gpu.py --json sort.json --plot sort.png
+
+Everything is a percentage of the rate of a device-to-device copy of the same bytes in the same run:
+the floor that no sort can beat. `asked` is the least that the project promises; a row that misses
+it, or loses to a peer, says so. Peers that are not installed are left out and named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import shutil
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import _common
+
+_SHORT = (8, 16, 32, 64)
+_ASKED = {
+    "float32": {**dict.fromkeys(_SHORT, 95), 128: 95, 256: 93, 512: 80, 1024: 60, 2048: 48,
+                4096: 38, 16384: 22, 100: 80, 200: 75, 300: 55},
+    "int32": {**dict.fromkeys(_SHORT, 93), 128: 92, 256: 78, 512: 60, 1024: 45, 2048: 36,
+              4096: 28, 16384: 16},
+    **{name: {**dict.fromkeys(_SHORT, 90), 128: 90, 256: 78, 512: 62, 1024: 48, 2048: 38,
+              4096: 30, 16384: 18} for name in ("float16", "bfloat16")},
+    **{name: {**dict.fromkeys(_SHORT, 93), 128: 85, 256: 62, 512: 48, 1024: 36, 2048: 28,
+              4096: 22} for name in ("float64", "int64")},
+}  # fmt: skip
+_LENGTHS = [
+    8,
+    9,
+    16,
+    25,
+    32,
+    64,
+    100,
+    128,
+    192,
+    200,
+    256,
+    300,
+    384,
+    512,
+    768,
+    1024,
+    2048,
+    4096,
+    16384,
+]
+_TURNS = 7
+_CUB = {"float32": "float", "int32": "int", "int64": "long long", "float64": "double"}
+
+
+def _values(name: str, rows: int, length: int) -> Any:
+    import torch
+
+    dtype = getattr(torch, name)
+    if dtype.is_floating_point:
+        wide = torch.float64 if name == "float64" else torch.float32
+        return torch.randn(rows, length, device="cuda", dtype=wide).to(dtype)
+    info = torch.iinfo(dtype)
+    return torch.randint(info.min, info.max, (rows, length), device="cuda", dtype=dtype)
+
+
+def _triton() -> Callable[[Any, Any], None] | None:
+    try:
+        import triton
+        import triton.language as tl
+    except ImportError:
+        return None
+
+    # Triton reads this function's text and knows no names but its own.
+    @triton.jit  # type: ignore[untyped-decorator]
+    def kernel(x, out, rows, length: tl.constexpr, block: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        row = tl.program_id(0) * block + tl.arange(0, block)
+        at = row[:, None] * length + tl.arange(0, length)[None, :]
+        inside = row[:, None] < rows
+        tl.store(out + at, tl.sort(tl.load(x + at, mask=inside), dim=1), mask=inside)
+
+    def sort(x: Any, out: Any) -> None:
+        rows, length = x.shape
+        block = max(1, 1024 // length)
+        kernel[(triton.cdiv(rows, block),)](x, out, rows, length, block)
+
+    return sort
+
+
+def _cub() -> Any:
+    """Compile cub::DeviceSegmentedSort for a few types; None without nvcc or its headers."""
+    nvcc = shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
+    if nvcc is None:
+        return None
+    functions = "".join(
+        f"""
+extern "C" int sort_{name}(void* scratch, size_t* bytes, const void* x, void* out, long long rows,
+                           int length, void* stream) {{
+  thrust::counting_iterator<long long> count(0);
+  auto begin = thrust::make_transform_iterator(count, Scale{{length}});
+  return cub::DeviceSegmentedSort::SortKeys(scratch, *bytes, static_cast<const {kind}*>(x),
+      static_cast<{kind}*>(out), rows * length, rows, begin, begin + 1,
+      static_cast<cudaStream_t>(stream));
+}}"""
+        for name, kind in _CUB.items()
+    )
+    source = f"""#include <cub/device/device_segmented_sort.cuh>
+#include <thrust/iterator/counting_iterator.h>
+#include <thrust/iterator/transform_iterator.h>
+struct Scale {{
+  int length;
+  __host__ __device__ long long operator()(long long i) const {{ return i * length; }}
+}};
+{functions}"""
+    folder = Path(tempfile.mkdtemp())
+    (folder / "cub.cu").write_text(source)
+    done = subprocess.run(
+        [nvcc, "-O3", "-std=c++17", "-arch=native", "-shared", "-Xcompiler=-fPIC",
+         str(folder / "cub.cu"), "-o", str(folder / "cub.so")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode != 0:
+        print("CUB does not compile:", done.stderr.strip()[:300])
+        return None
+    return ctypes.CDLL(str(folder / "cub.so"))
+
+
+def _cub_sort(library: Any, x: Any, out: Any) -> Callable[[], object] | None:
+    import torch
+
+    name = str(x.dtype).removeprefix("torch.")
+    if library is None or name not in _CUB:
+        return None
+    function = library[f"sort_{name}"]
+    bytes_needed = ctypes.c_size_t(0)
+    arguments = (
+        ctypes.byref(bytes_needed),
+        ctypes.c_void_p(x.data_ptr()),
+        ctypes.c_void_p(out.data_ptr()),
+        ctypes.c_longlong(x.shape[0]),
+        ctypes.c_int(x.shape[1]),
+        ctypes.c_void_p(torch.cuda.current_stream().cuda_stream),
+    )
+    if function(None, *arguments) != 0:
+        return None
+    scratch = torch.empty(max(1, bytes_needed.value), dtype=torch.uint8, device="cuda")
+    return lambda: (function(ctypes.c_void_p(scratch.data_ptr()), *arguments), scratch)
+
+
+def _seconds(call: Callable[[], object], turns: int) -> float:
+    import torch
+
+    events = []
+    for _ in range(turns + 2):
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        call()
+        end.record()
+        events.append((start, end))
+    torch.cuda.synchronize()
+    return float(statistics.median(start.elapsed_time(end) for start, end in events[2:])) / 1e3
+
+
+def _measure(x: Any, peers: dict[str, Any]) -> dict[str, float]:
+    import torch
+
+    from warp_bitonic_sort import sort
+
+    out = torch.empty_like(x)
+    expected = torch.sort(x[:1000], dim=-1).values
+    sort(x, out=out)
+    assert torch.equal(out[:1000], expected), "ours is wrong"
+    calls: dict[str, Callable[[], object] | None] = {
+        "copy": lambda: out.copy_(x),
+        "ours": lambda: sort(x, out=out),
+        "torch.sort": lambda: torch.sort(x, dim=-1),
+    }
+    length = x.shape[1]
+    if peers["triton"] is not None and length & (length - 1) == 0 and length <= 1024:
+        calls["tl.sort"] = lambda: peers["triton"](x, out)
+    calls["cub"] = _cub_sort(peers["cub"], x, out)
+    if peers["cupy"] is not None and x.dtype != torch.bfloat16:
+        array = peers["cupy"].from_dlpack(x)
+        calls["cupy.sort"] = lambda: peers["cupy"].sort(array, axis=-1)
+    times = {}
+    for name, call in calls.items():
+        if call is not None:
+            times[name] = _seconds(call, 3 if name == "cupy.sort" else _TURNS)
+    return times
+
+
+def _row(length: int, times: dict[str, float], asked: int | None) -> list[str]:
+    share = {name: 100 * times["copy"] / seconds for name, seconds in times.items()}
+    notes = [] if asked is None or share["ours"] >= asked else ["below what is asked"]
+    notes += [f"{name} wins" for name in times if name != "copy" and times[name] < times["ours"]]
+    cells = [f"{share[name]:.0f}" if name in share else "" for name in
+             ("ours", "torch.sort", "tl.sort", "cub", "cupy.sort")]  # fmt: skip
+    return [
+        str(length),
+        cells[0],
+        "" if asked is None else str(asked),
+        *cells[1:],
+        ", ".join(notes),
+    ]
+
+
+def _plot(result: list[dict[str, Any]], file: str) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    dtypes = list(dict.fromkeys(row["dtype"] for row in result))
+    figure, axes = pyplot.subplots(1, len(dtypes), figsize=(5 * len(dtypes), 4), squeeze=False)
+    for axis, dtype in zip(axes[0], dtypes, strict=True):
+        rows = [row for row in result if row["dtype"] == dtype]
+        for name in ("ours", "torch.sort", "tl.sort", "cub", "cupy.sort"):
+            points = [(row["length"], 100 * row["seconds"]["copy"] / row["seconds"][name])
+                      for row in rows if name in row["seconds"]]  # fmt: skip
+            if points:
+                axis.plot(*zip(*points, strict=True), marker="o", label=name)
+        axis.set(xscale="log", ylim=(0, 105), title=dtype, xlabel="row length")
+    axes[0][0].set_ylabel("percent of a copy")
+    axes[0][0].legend()
+    figure.savefig(file, bbox_inches="tight", dpi=120)
+
+
+def main() -> None:
+    """Measure, print tables, and write JSON and a picture if asked."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--dtype", nargs="+", default=list(_ASKED))
+    parser.add_argument("--length", nargs="+", type=int, default=_LENGTHS)
+    parser.add_argument("--elements", type=int, default=1 << 26)
+    parser.add_argument("--no-peers", action="store_true", help="only a copy and torch.sort")
+    parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--plot", metavar="FILE")
+    options = parser.parse_args()
+
+    import torch
+
+    peers: dict[str, Any] = {"triton": None, "cub": None, "cupy": None}
+    if not options.no_peers:
+        peers = {"triton": _triton(), "cub": _cub(), "cupy": None}
+        try:
+            import cupy
+
+            peers["cupy"] = cupy
+        except ImportError:
+            pass
+        print("left out:", ", ".join(n for n, peer in peers.items() if peer is None) or "nothing")
+    machine = {**_common.machine(), "gpu": torch.cuda.get_device_name()}
+    result: dict[str, Any] = {"machine": machine, "elements": options.elements, "rows": []}
+    for key, value in machine.items():
+        print(f"{key}: {value}")
+    header = ["row length", "ours", "asked", "torch.sort", "tl.sort", "cub", "cupy.sort", "note"]
+    for dtype in options.dtype:
+        rows = []
+        for length in options.length:
+            x = _values(dtype, options.elements // length, length)
+            times = _measure(x, peers)
+            result["rows"].append({"dtype": dtype, "length": length, "seconds": times})
+            rows.append(_row(length, times, _ASKED.get(dtype, {}).get(length)))
+            rate = 2 * x.numel() * x.element_size() / times["copy"] / 1e9
+        print(f"\n{dtype}: percent of a copy ({rate:.0f} GB/s)\n{_common.table(header, rows)}",
+              flush=True)  # fmt: skip
+    if options.plot:
+        _plot(result["rows"], options.plot)
+    _common.report(result, options.json)
+
+
+if __name__ == "__main__":
+    main()

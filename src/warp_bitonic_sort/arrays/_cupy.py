@@ -1,0 +1,113 @@
+"""CuPy arrays.
+
+Invariant: an array crosses as unsigned integers of its width, without a copy and without waiting:
+the kernel runs in the stream that is current in CuPy, where whatever made the array runs too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import cupy
+
+from ..dtypes import lookup
+from ._base import Description, Device, check_distinct, type_name
+
+__all__ = ["CupyAdapter"]
+
+_WORDS = {1: "u1", 2: "u2", 4: "u4", 8: "u8"}
+_OWN_STREAM = -1  # DLPack's word for: do not synchronize
+
+
+def _lower(array: Any) -> Any:
+    import tvm_ffi
+
+    return tvm_ffi.from_dlpack(
+        array.view(_WORDS[array.dtype.itemsize]).__dlpack__(stream=_OWN_STREAM)
+    )
+
+
+def _current_stream() -> int:
+    return int(cupy.cuda.get_current_stream().ptr)
+
+
+class CupyAdapter:
+    """Handles `cupy.ndarray`; results are on the device of x."""
+
+    kind = "cupy"
+
+    def key(self, x: Any, argument: str = "x") -> Hashable:
+        """Return all that a prepared call depends on."""
+        del argument
+        return x.dtype, x.shape, x.strides, x.device.id
+
+    def regular(self, x: Any) -> Any:
+        """Return x, or its values in a grid of whole elements."""
+        if any(stride % x.dtype.itemsize for stride in x.strides):
+            return x.copy(order="C")
+        return x
+
+    def describe(self, x: Any, argument: str) -> Description:
+        """Describe an array."""
+        dtype = lookup(x.dtype.name, argument)
+        strides = tuple(stride // x.dtype.itemsize for stride in x.strides)
+        device = Device("cuda", x.device.id, f"sm_{x.device.compute_capability}")
+        return Description(self.kind, dtype.name, x.shape, strides, device)
+
+    def allocate(self, x: Any) -> Any:
+        """Allocate a buffer."""
+        with x.device:
+            return cupy.empty_like(x)
+
+    def result_strides(self, x: Any) -> tuple[int, ...]:
+        """Return the strides of what `allocate` returns."""
+        return self.describe(self.allocate(x), "x").strides
+
+    def lowering(self, x: Any) -> Callable[[Any], Any] | None:
+        """Return what exports an array."""
+        del x
+        return _lower
+
+    def lower_read_only(self, x: Any) -> Any:
+        """Return the export: CuPy has no read-only arrays."""
+        return _lower(x)
+
+    def bits(self, array: Any) -> Any:
+        """Return the raw bits."""
+        return array.view(f"i{array.dtype.itemsize}")
+
+    def stream(self, x: Any) -> Callable[[], int] | None:
+        """Return what tells CuPy's current stream."""
+        del x
+        return _current_stream
+
+    def finish(self, buffer: Any, x: Any) -> Any:
+        """Return the result."""
+        del x
+        return buffer
+
+    def check_out(self, out: Any, x: Any) -> bool:
+        """Check out against x."""
+        if not isinstance(out, cupy.ndarray):
+            raise TypeError(f"out: expected a cupy.ndarray as x is, got {type_name(out)}.")
+        if out.dtype != x.dtype:
+            raise TypeError(f"out: expected x's dtype {x.dtype}, got {out.dtype}.")
+        if out.shape != x.shape:
+            raise ValueError(f"out: expected x's shape {x.shape}, got {out.shape}.")
+        if out.device != x.device:
+            raise ValueError(f"out: expected x's device {x.device}, got {out.device}.")
+        check_distinct(out.shape, out.strides, out.dtype.itemsize)
+        size = x.dtype.itemsize
+        if any(stride % size for stride in (*out.strides, *x.strides)):
+            return False
+        if out.data.ptr == x.data.ptr:
+            return bool(out.strides == x.strides)
+        return not cupy.shares_memory(out, x)
+
+    def copy(self, source: Any, target: Any) -> None:
+        """Copy values."""
+        target[...] = source
+
+    def written(self, out: Any) -> None:
+        """Nothing to tell: CuPy does not count writes."""

@@ -1,0 +1,228 @@
+// The CUDA driver, loaded at run time, and kernels opened with it.
+//
+// Invariant: no CUDA header and no link to CUDA: the launcher builds, loads and runs on machines
+// without it. Every call that fails throws with the driver's own words. A launch leaves the current
+// context as it was.
+#ifndef WARP_BITONIC_SORT_DRIVER_CUDA_DRIVER_HPP_
+#define WARP_BITONIC_SORT_DRIVER_CUDA_DRIVER_HPP_
+
+#include <dlfcn.h>
+#include <warp_bitonic_sort/gpu_abi.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace warp_bitonic_sort {
+namespace driver {
+
+// The few entry points that are used, with the driver's types written as what they are.
+struct CudaApi {
+  int (*init)(unsigned);
+  int (*error_name)(int, const char**);
+  int (*error_text)(int, const char**);
+  int (*device)(int*, int);
+  int (*attribute)(int*, int, int);
+  int (*retain_context)(void**, int);
+  int (*current_context)(void**);
+  int (*push_context)(void*);
+  int (*pop_context)(void**);
+  int (*load_module)(void**, const void*);
+  int (*unload_module)(void*);
+  int (*function)(void**, void*, const char*);
+  int (*global)(uint64_t*, size_t*, void*, const char*);
+  int (*read)(void*, uint64_t, size_t);
+  int (*set_function)(void*, int, int);
+  int (*launch)(void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void*,
+                void**, void**);
+  int (*is_capturing)(void*, int*);
+
+  static const CudaApi& instance() {
+    static const CudaApi api = load();
+    return api;
+  }
+
+  void check(int status, const char* doing) const {
+    if (status == 0) return;
+    const char *name = nullptr, *text = nullptr;
+    error_name(status, &name);
+    error_text(status, &text);
+    throw std::runtime_error(std::string(doing) + " failed: " + (name ? name : "CUDA error") +
+                             " (" + (text ? text : std::to_string(status)) + ")");
+  }
+
+ private:
+  static CudaApi load() {
+    void* library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+    if (library == nullptr) {
+      throw std::runtime_error(std::string("no CUDA driver: ") + dlerror() +
+                               "; install NVIDIA's driver");
+    }
+    CudaApi api;
+    find(library, "cuInit", api.init);
+    find(library, "cuGetErrorName", api.error_name);
+    find(library, "cuGetErrorString", api.error_text);
+    find(library, "cuDeviceGet", api.device);
+    find(library, "cuDeviceGetAttribute", api.attribute);
+    find(library, "cuDevicePrimaryCtxRetain", api.retain_context);
+    find(library, "cuCtxGetCurrent", api.current_context);
+    find(library, "cuCtxPushCurrent_v2", api.push_context);
+    find(library, "cuCtxPopCurrent_v2", api.pop_context);
+    find(library, "cuModuleLoadData", api.load_module);
+    find(library, "cuModuleUnload", api.unload_module);
+    find(library, "cuModuleGetFunction", api.function);
+    find(library, "cuModuleGetGlobal_v2", api.global);
+    find(library, "cuMemcpyDtoH_v2", api.read);
+    find(library, "cuFuncSetAttribute", api.set_function);
+    find(library, "cuLaunchKernel", api.launch);
+    find(library, "cuStreamIsCapturing", api.is_capturing);
+    api.check(api.init(0), "cuInit");
+    return api;
+  }
+  template <class Function>
+  static void find(void* library, const char* name, Function& function) {
+    function = reinterpret_cast<Function>(dlsym(library, name));
+    if (function == nullptr) {
+      throw std::runtime_error(std::string("the CUDA driver has no ") + name +
+                               "; it is too old, update it");
+    }
+  }
+};
+
+// A device's primary context, which every framework shares, current for a while.
+class CudaContext {
+ public:
+  explicit CudaContext(int device) : api_(CudaApi::instance()) {
+    void* const wanted = primary(api_, device);
+    void* current = nullptr;
+    api_.check(api_.current_context(&current), "cuCtxGetCurrent");
+    if (current == wanted) return;
+    api_.check(api_.push_context(wanted), "cuCtxPushCurrent");
+    pushed_ = true;
+  }
+  ~CudaContext() {
+    void* popped;
+    if (pushed_) api_.pop_context(&popped);
+  }
+  CudaContext(const CudaContext&) = delete;
+  CudaContext& operator=(const CudaContext&) = delete;
+
+ private:
+  static constexpr int most_devices = 64;
+
+  static void* primary(const CudaApi& api, int device) {
+    // Retained once and for good: frameworks keep it for as long as the process, too.
+    static void* contexts[most_devices];
+    if (device < 0 || device >= most_devices) {
+      throw std::runtime_error("device " + std::to_string(device) + ": no such CUDA device");
+    }
+    if (void* known = __atomic_load_n(&contexts[device], __ATOMIC_ACQUIRE)) return known;
+    int handle = 0;
+    void* context = nullptr;
+    api.check(api.device(&handle, device), "cuDeviceGet");
+    api.check(api.retain_context(&context, handle), "cuDevicePrimaryCtxRetain");
+    __atomic_store_n(&contexts[device], context, __ATOMIC_RELEASE);
+    return context;
+  }
+
+  const CudaApi& api_;
+  bool pushed_ = false;
+};
+
+// The target of nvcc's -arch that a device is.
+inline std::string cuda_arch(int device) {
+  const CudaApi& api = CudaApi::instance();
+  constexpr int major_version = 75, minor_version = 76;
+  int handle = 0, major = 0, minor = 0;
+  api.check(api.device(&handle, device), "cuDeviceGet");
+  api.check(api.attribute(&major, major_version, handle), "cuDeviceGetAttribute");
+  api.check(api.attribute(&minor, minor_version, handle), "cuDeviceGetAttribute");
+  return "sm_" + std::to_string(major) + std::to_string(minor);
+}
+
+// A code object on one device.
+class CudaKernel {
+ public:
+  CudaKernel(const std::string& path, int device) : device_(device) {
+    const std::vector<char> image = read_file(path);
+    const CudaApi& api = CudaApi::instance();
+    const CudaContext context(device);
+    api.check(api.load_module(&module_, image.data()), ("loading " + path).c_str());
+    try {
+      uint64_t address = 0;
+      size_t bytes = 0;
+      api.check(api.function(&function_, module_, "warp_bitonic_sort_rows"), path.c_str());
+      api.check(api.global(&address, &bytes, module_, "warp_bitonic_sort_gpu_kernel"),
+                path.c_str());
+      if (bytes != sizeof(info_)) {
+        throw std::runtime_error(path + " was built for another version of warp_bitonic_sort");
+      }
+      api.check(api.read(&info_, address, bytes), "reading what a kernel says of itself");
+      if (info_.abi_version != WBS_GPU_ABI_VERSION) {
+        throw std::runtime_error(path + " was built for another version of warp_bitonic_sort");
+      }
+      constexpr int most_dynamic_shared_bytes = 8;
+      constexpr unsigned without_asking = 48 * 1024;
+      if (info_.shared_bytes > without_asking) {
+        api.check(api.set_function(function_, most_dynamic_shared_bytes,
+                                   static_cast<int>(info_.shared_bytes)),
+                  (std::string("asking for the shared memory of ") + info_.name).c_str());
+      }
+    } catch (...) {
+      api.unload_module(module_);
+      throw;
+    }
+  }
+  // Modules are never unloaded: kernels are kept for the life of the process, and at its end the
+  // driver may be gone before they are.
+
+  const wbs_gpu_kernel& info() const { return info_; }
+  int device() const { return device_; }
+
+  void launch(wbs_gpu_sort_args& args, void* stream) const {
+    const CudaApi& api = CudaApi::instance();
+    const CudaContext context(device_);
+    args.one = 1;
+    const int64_t tiles = (args.rows + info_.rows - 1) / info_.rows;
+    const unsigned blocks = tiles < INT32_MAX ? static_cast<unsigned>(tiles) : INT32_MAX;
+    void* parameters[] = {&args};
+    api.check(api.launch(function_, blocks, 1, 1, info_.threads, 1, 1, info_.shared_bytes, stream,
+                         parameters, nullptr),
+              info_.name);
+  }
+
+ private:
+  static std::vector<char> read_file(const std::string& path) {
+    std::FILE* file = std::fopen(path.c_str(), "rb");
+    if (file == nullptr) throw std::runtime_error("cannot open the kernel " + path);
+    std::vector<char> bytes;
+    char buffer[16384];
+    for (size_t got; (got = std::fread(buffer, 1, sizeof(buffer), file)) > 0;) {
+      bytes.insert(bytes.end(), buffer, buffer + got);
+    }
+    std::fclose(file);
+    if (bytes.empty()) throw std::runtime_error("the kernel " + path + " is empty");
+    return bytes;
+  }
+
+  int device_;
+  void* module_ = nullptr;
+  void* function_ = nullptr;
+  wbs_gpu_kernel info_{};
+};
+
+// Whether work put into a stream is being recorded into a graph.
+inline bool is_capturing(int device, void* stream) {
+  const CudaApi& api = CudaApi::instance();
+  const CudaContext context(device);
+  int status = 0;
+  api.check(api.is_capturing(stream, &status), "cuStreamIsCapturing");
+  return status != 0;
+}
+
+}  // namespace driver
+}  // namespace warp_bitonic_sort
+
+#endif  // WARP_BITONIC_SORT_DRIVER_CUDA_DRIVER_HPP_

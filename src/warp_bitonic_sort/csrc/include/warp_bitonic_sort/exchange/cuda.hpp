@@ -1,0 +1,141 @@
+// The CUDA target: what a register holds, how two are compared, how lanes of a warp exchange them.
+//
+// Invariant: compiler builtins and inline PTX only, no CUDA header. A register holds one key of 32
+// or 64 bits, or the keys of two rows, 16 bits each (8-bit keys are widened to 16), so that a warp
+// moves as many bytes with short keys as with long ones. Keys compare as signed integers.
+#ifndef WARP_BITONIC_SORT_EXCHANGE_CUDA_HPP_
+#define WARP_BITONIC_SORT_EXCHANGE_CUDA_HPP_
+
+#include <warp_bitonic_sort/base.hpp>
+#include <warp_bitonic_sort/gpu_key.hpp>
+
+namespace warp_bitonic_sort {
+
+namespace cuda_detail {
+
+constexpr unsigned all_lanes = 0xFFFFFFFFu;
+
+template <class Key>
+__device__ __forceinline__ Key least(Key a, Key b) {
+  return a < b ? a : b;
+}
+template <class Key>
+__device__ __forceinline__ Key greatest(Key a, Key b) {
+  return a < b ? b : a;
+}
+__device__ __forceinline__ key_pair least(key_pair a, key_pair b) {
+  key_pair c;
+#if __CUDA_ARCH__ >= 900
+  asm("min.s16x2 %0, %1, %2;" : "=r"(c.both) : "r"(a.both), "r"(b.both));
+#else
+  // The order of the low halves is that of the words shifted up; that of the high ones is that of
+  // the words with equal low halves.
+  const int x = static_cast<int>(a.both << 16), y = static_cast<int>(b.both << 16);
+  const int u = static_cast<int>(a.both & 0xFFFF0000u), v = static_cast<int>(b.both & 0xFFFF0000u);
+  c.both = static_cast<unsigned>(least(x, y)) >> 16 | static_cast<unsigned>(least(u, v));
+#endif
+  return c;
+}
+__device__ __forceinline__ key_pair greatest(key_pair a, key_pair b) {
+  key_pair c;
+#if __CUDA_ARCH__ >= 900
+  asm("max.s16x2 %0, %1, %2;" : "=r"(c.both) : "r"(a.both), "r"(b.both));
+#else
+  // What is left of the sum when the least of each half is taken from it; no half carries.
+  c.both = a.both + b.both - least(a, b).both;
+#endif
+  return c;
+}
+
+// x * factor + term, on the pipe of the multipliers, which a sort leaves idle.
+__device__ __forceinline__ int multiply_add(int x, int factor, int term) {
+  int result;
+  asm("mad.lo.s32 %0, %1, %2, %3;" : "=r"(result) : "r"(x), "r"(factor), "r"(term));
+  return result;
+}
+__device__ __forceinline__ key_pair multiply_add(key_pair x, int factor, int term) {
+  return {static_cast<unsigned>(multiply_add(static_cast<int>(x.both), factor, term))};
+}
+
+__device__ __forceinline__ unsigned shuffle(unsigned value, int mask) {
+  return __shfl_xor_sync(all_lanes, value, mask);
+}
+
+}  // namespace cuda_detail
+
+template <class Key>
+struct cuda_target {
+  using key = Key;
+  static constexpr int lane_bits = 5;
+
+  static __device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x) & 31; }
+  static __device__ __forceinline__ int wave() { return static_cast<int>(threadIdx.x) >> 5; }
+  static __device__ __forceinline__ long long block() { return blockIdx.x; }
+  static __device__ __forceinline__ long long blocks() { return gridDim.x; }
+  static __device__ __forceinline__ void sync_wave() { __syncwarp(); }
+  static __device__ __forceinline__ void sync_block() { __syncthreads(); }
+
+  // One, but the compiler does not know.
+  int one;
+
+  __device__ __forceinline__ void compare_exchange(Key& a, Key& b) const { exchange(a, b); }
+  // The lesser of two keys if `low`, else the greater.
+  __device__ __forceinline__ Key keep(Key mine, Key other, bool low) const {
+    if constexpr (sizeof(Key) == 8) {
+      return (mine < other) == low ? mine : other;
+    } else {
+      // The greater is what the complements' lesser is the complement of.
+      const int sign = low ? one : -one, bias = low ? 0 : -one;
+      return cuda_detail::multiply_add(
+          cuda_detail::least(cuda_detail::multiply_add(mine, sign, bias),
+                             cuda_detail::multiply_add(other, sign, bias)),
+          sign, bias);
+    }
+  }
+  // The key of the lane whose number differs by `mask`.
+  static __device__ __forceinline__ Key shuffle_xor(Key value, int mask) {
+    Key result;
+    constexpr int words = static_cast<int>(sizeof(Key) / sizeof(unsigned));
+    unsigned parts[words];
+    __builtin_memcpy(parts, &value, sizeof(Key));
+#pragma unroll
+    for (int i = 0; i < words; ++i) parts[i] = cuda_detail::shuffle(parts[i], mask);
+    __builtin_memcpy(&result, parts, sizeof(Key));
+    return result;
+  }
+
+ private:
+  __device__ __forceinline__ void exchange(int& a, int& b) const { exchange_words(a, b); }
+  __device__ __forceinline__ void exchange(key_pair& a, key_pair& b) const { exchange_words(a, b); }
+  template <class Word>
+  static __device__ __forceinline__ void exchange_words(Word& a, Word& b) {
+    const Word x = a, y = b;
+    a = cuda_detail::least(x, y);
+    b = cuda_detail::greatest(x, y);
+  }
+  // There is no minimum of 64 bits: a comparison and two selections for the lesser, and for the
+  // greater what is left of each word's sum, by multipliers that would else be idle.
+  __device__ __forceinline__ void exchange(long long& a, long long& b) const {
+    asm("{\n"
+        ".reg .pred swap;\n"
+        ".reg .b32 al, ah, bl, bh, ll, lh;\n"
+        "mov.b64 {al, ah}, %0;\n"
+        "mov.b64 {bl, bh}, %1;\n"
+        "setp.lt.s64 swap, %1, %0;\n"
+        "selp.b32 ll, bl, al, swap;\n"
+        "selp.b32 lh, bh, ah, swap;\n"
+        "mad.lo.s32 bl, al, %2, bl;\n"
+        "mad.lo.s32 bh, ah, %2, bh;\n"
+        "mad.lo.s32 bl, ll, %3, bl;\n"
+        "mad.lo.s32 bh, lh, %3, bh;\n"
+        "mov.b64 %0, {ll, lh};\n"
+        "mov.b64 %1, {bl, bh};\n"
+        "}"
+        : "+l"(a), "+l"(b)
+        : "r"(one), "r"(-one));
+  }
+};
+
+}  // namespace warp_bitonic_sort
+
+#endif  // WARP_BITONIC_SORT_EXCHANGE_CUDA_HPP_

@@ -1,0 +1,179 @@
+// Keys as a GPU's registers hold them: signed integers, or pairs of 16-bit ones of two rows.
+//
+// Invariant: the order is that of key.hpp's codes; encode and decode are each other's inverse, and
+// pad() is never less than a key. What they take and give is `raw`: an element, or those of two
+// rows in the halves of a word.
+#ifndef WARP_BITONIC_SORT_GPU_KEY_HPP_
+#define WARP_BITONIC_SORT_GPU_KEY_HPP_
+
+#include <warp_bitonic_sort/base.hpp>
+#include <warp_bitonic_sort/key.hpp>
+
+namespace warp_bitonic_sort {
+
+// The keys of two rows, the first one's in the low half.
+struct key_pair {
+  unsigned both;
+};
+
+// What registers hold for keys of KeyBits, and how to make it of the raw bits of `rows` rows.
+template <key_class Class, int KeyBits>
+class gpu_key {
+ public:
+  static constexpr int rows = 1;
+  using element = typename unsigned_of<KeyBits>::type;
+  using key = typename unsigned_of<KeyBits>::signed_type;
+
+  WBS_INLINE explicit gpu_key(order_constants order)
+      : codec_(order, static_cast<element>(element(1) << (KeyBits - 1))) {}
+  WBS_INLINE key encode(element raw) const { return static_cast<key>(codec_.encode(raw)); }
+  WBS_INLINE element decode(key k) const { return codec_.decode(static_cast<element>(k)); }
+  static WBS_INLINE key pad() { return static_cast<key>(static_cast<element>(~element(0)) >> 1); }
+
+ private:
+  codec<Class, element, key, element> codec_;
+};
+
+// Floats of 32 bits: a negative number's magnitude bits flipped are in signed order; then the
+// order's xor and add of key.hpp are one multiplication by 1 or -1 and one addition.
+template <>
+class gpu_key<key_class::floating, 32> {
+ public:
+  static constexpr int rows = 1;
+  using element = unsigned;
+  using key = int;
+
+  WBS_INLINE explicit gpu_key(order_constants order) {
+    const unsigned add = static_cast<unsigned>(order.key_add);
+    factor_ = order.key_xor != 0 ? ~0u : 1u;
+    term_ = order.key_xor != 0 ? add - 1 : add;
+    back_ = 0u - term_ * factor_;
+  }
+  WBS_INLINE key encode(element raw) const {
+    return static_cast<key>(folded(raw) * factor_ + term_);
+  }
+  WBS_INLINE element decode(key k) const {
+    return folded(static_cast<unsigned>(k) * factor_ + back_);
+  }
+  static WBS_INLINE key pad() { return 0x7FFFFFFF; }
+
+ private:
+  // Its own inverse.
+  static WBS_INLINE unsigned folded(unsigned raw) {
+    return raw ^ (static_cast<unsigned>(static_cast<int>(raw) >> 31) & 0x7FFFFFFFu);
+  }
+  unsigned factor_, term_, back_;
+};
+
+namespace gpu_key_detail {
+
+WBS_INLINE unsigned twice(unsigned half) { return (half & 0xFFFFu) * 0x10001u; }
+
+#if defined(__CUDACC__)
+// All ones in the halves that are negative.
+WBS_INLINE unsigned signs(unsigned both) {
+  unsigned result;
+  asm("prmt.b32 %0, %1, 0, 0xBB99;" : "=r"(result) : "r"(both));
+  return result;
+}
+WBS_INLINE unsigned low_halves(unsigned low, unsigned high) {
+  unsigned result;
+  asm("prmt.b32 %0, %1, %2, 0x5410;" : "=r"(result) : "r"(low), "r"(high));
+  return result;
+}
+WBS_INLINE unsigned high_halves(unsigned low, unsigned high) {
+  unsigned result;
+  asm("prmt.b32 %0, %1, %2, 0x7632;" : "=r"(result) : "r"(low), "r"(high));
+  return result;
+}
+#else
+WBS_INLINE unsigned signs(unsigned both) { return (both >> 15 & 0x10001u) * 0xFFFFu; }
+WBS_INLINE unsigned low_halves(unsigned low, unsigned high) { return (low & 0xFFFFu) | high << 16; }
+WBS_INLINE unsigned high_halves(unsigned low, unsigned high) {
+  return low >> 16 | (high & 0xFFFF0000u);
+}
+#endif
+// Sums of halves, carries dropped.
+WBS_INLINE unsigned add(unsigned a, unsigned b) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  unsigned result;
+  asm("add.u16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
+  return result;
+#else
+  return ((a & 0x7FFF7FFFu) + (b & 0x7FFF7FFFu)) ^ ((a ^ b) & 0x80008000u);
+#endif
+}
+
+}  // namespace gpu_key_detail
+
+// Sixteen bits, integers: one xor for both rows.
+template <>
+class gpu_key<key_class::bits, 16> {
+ public:
+  static constexpr int rows = 2;
+  using element = unsigned short;
+  using key = key_pair;
+
+  WBS_INLINE explicit gpu_key(order_constants order)
+      : xor_(gpu_key_detail::twice(static_cast<unsigned>(order.key_xor) ^ 0x8000u)) {}
+  WBS_INLINE key encode(unsigned both) const { return {both ^ xor_}; }
+  WBS_INLINE unsigned decode(key k) const { return k.both ^ xor_; }
+  static WBS_INLINE key pad() { return {0x7FFF7FFFu}; }
+
+ private:
+  unsigned xor_;
+};
+
+// Sixteen bits, floats: a negative number's magnitude bits flipped are in signed order; then the
+// order's xor and add, as in key.hpp.
+template <>
+class gpu_key<key_class::floating, 16> {
+ public:
+  static constexpr int rows = 2;
+  using element = unsigned short;
+  using key = key_pair;
+
+  WBS_INLINE explicit gpu_key(order_constants order)
+      : xor_(gpu_key_detail::twice(static_cast<unsigned>(order.key_xor) ^ 0x8000u)),
+        add_(gpu_key_detail::twice(static_cast<unsigned>(order.key_add) + 0x8000u)),
+        sub_(gpu_key_detail::twice(0x8000u - static_cast<unsigned>(order.key_add))) {}
+  WBS_INLINE key encode(unsigned both) const {
+    const unsigned folded = both ^ (gpu_key_detail::signs(both) & 0x7FFF7FFFu);
+    return {gpu_key_detail::add(folded ^ xor_, add_)};
+  }
+  WBS_INLINE unsigned decode(key k) const {
+    const unsigned folded = gpu_key_detail::add(k.both, sub_) ^ xor_;
+    return folded ^ (gpu_key_detail::signs(folded) & 0x7FFF7FFFu);
+  }
+  static WBS_INLINE key pad() { return {0x7FFF7FFFu}; }
+
+ private:
+  unsigned xor_, add_, sub_;
+};
+
+// Eight bits, widened: codes from 0 to 255 are positive as 16-bit numbers.
+template <key_class Class>
+class gpu_key<Class, 8> {
+ public:
+  static constexpr int rows = 2;
+  using element = unsigned char;
+  using key = key_pair;
+
+  WBS_INLINE explicit gpu_key(order_constants order) : codec_(order, 0) {}
+  WBS_INLINE key encode(unsigned both) const {
+    return {codec_.encode(static_cast<element>(both)) |
+            static_cast<unsigned>(codec_.encode(static_cast<element>(both >> 16))) << 16};
+  }
+  WBS_INLINE unsigned decode(key k) const {
+    return codec_.decode(static_cast<element>(k.both)) |
+           static_cast<unsigned>(codec_.decode(static_cast<element>(k.both >> 16))) << 16;
+  }
+  static WBS_INLINE key pad() { return {0x7FFF7FFFu}; }
+
+ private:
+  codec<Class, unsigned char, signed char, unsigned char> codec_;
+};
+
+}  // namespace warp_bitonic_sort
+
+#endif  // WARP_BITONIC_SORT_GPU_KEY_HPP_

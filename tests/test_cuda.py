@@ -1,0 +1,284 @@
+"""`sort` on CUDA devices, against the oracle of the CPU's tests.
+
+Every test here needs a device; test_cuda_build.py needs only nvcc.
+"""
+
+import gc
+
+import numpy as np
+import oracle
+import pytest
+
+from warp_bitonic_sort import dtypes, explain, plan, sort, warp_bitonic_sort
+from warp_bitonic_sort.jit import loader
+from warp_bitonic_sort.jit.spec import CudaKernel
+
+torch = pytest.importorskip("torch")
+if not torch.cuda.is_available():
+    pytest.skip("no CUDA device", allow_module_level=True)
+
+ORDERS = [(False, "largest"), (False, "last"), (True, "largest"), (True, "last")]
+TORCH = {
+    name: getattr(torch, name)
+    for name in oracle.ALL
+    if hasattr(torch, name) and name not in ("uint16", "uint32", "uint64")
+}
+EDGES = sorted(
+    {
+        edge + d
+        for bits in (32, 64)
+        for registers, lane_bits, wave_bits in plan.cuda_layouts(bits)
+        for edge in [registers << lane_bits << wave_bits]
+        for d in (-3, -1, 0, 1)
+        if 2 <= edge + d <= plan.MAX_NATIVE_LENGTH
+    }
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _kernels():
+    """Every layout of every class, in one ninja run on all cores."""
+    major, minor = torch.cuda.get_device_capability()
+    classes = {(dtypes.DTYPES[name].codec, dtypes.DTYPES[name].bits) for name in oracle.ALL}
+    loader.build(
+        CudaKernel(codec, bits, *layout, f"sm_{major}{minor}")
+        for codec, bits in sorted(classes)
+        for layout in plan.cuda_layouts(bits)
+    )
+
+
+def to_device(x):
+    """A NumPy array's bits as a tensor of its dtype on the device."""
+    word = {1: np.int8, 2: np.int16, 4: np.int32, 8: np.int64}[x.dtype.itemsize]
+    bits = np.ascontiguousarray(x).view(word).reshape(x.shape)
+    return torch.from_numpy(bits).cuda().view(TORCH[x.dtype.name])
+
+
+def to_host(tensor, dtype):
+    word = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
+    return tensor.view(word).cpu().numpy().view(dtype)
+
+
+def check(x, result, axis=-1, descending=False, nan="largest"):
+    oracle.check(x, to_host(result, x.dtype), axis, descending, nan)
+
+
+@pytest.mark.parametrize("name", TORCH)
+def test_every_layout_at_its_edges(name):
+    rng = np.random.default_rng(1)
+    for i, length in enumerate(EDGES):
+        rows = 1 + (37 if length < 2000 else 3) * (i % 3)
+        x = oracle.random(name, (rows, length), rng)
+        order = ORDERS[i % 4]
+        result = sort(to_device(x), descending=order[0], nan=order[1])
+        check(x, result, -1, *order)
+
+
+@pytest.mark.parametrize("name", TORCH)
+def test_every_short_length_in_every_order(name):
+    rng = np.random.default_rng(2)
+    for length in range(1, 70):
+        x = oracle.random(name, (67, length), rng)
+        for order in ORDERS:
+            check(x, sort(to_device(x), descending=order[0], nan=order[1]), -1, *order)
+
+
+@pytest.mark.parametrize("name", ["int8", "float16", "float32", "int64"])
+@pytest.mark.parametrize("length", [5, 40, 300, 1500])
+def test_strides_axes_and_alignment(name, length):
+    rng = np.random.default_rng(3)
+    x = oracle.random(name, (5, length + 3, 7), rng)
+    tensor = to_device(x)
+    for view in (
+        lambda t: t[:, 1 : length + 1, :],
+        lambda t: t[:, 3:, 2:4],
+        lambda t: t[::2, :length, ::3],
+        lambda t: t.flip(1) if not hasattr(t, "strides") else np.flip(t, 1),
+    ):
+        a = view(x)
+        b = view(tensor)
+        for axis in range(3):
+            check(a, sort(b, axis=axis), axis)
+    flat = to_device(x.reshape(-1))
+    for offset in (1, 2, 3):
+        window = flat[offset : offset + 4 * length].reshape(4, length)
+        check(x.reshape(-1)[offset : offset + 4 * length].reshape(4, length), sort(window))
+    expanded = to_device(x[0, :, 0]).expand(6, length + 3)
+    check(np.broadcast_to(x[0, :, 0], (6, length + 3)), sort(expanded))
+
+
+@pytest.mark.parametrize("name", ["uint8", "bfloat16", "int32", "float64"])
+@pytest.mark.parametrize("length", [3, 25, 100, 1000, 4000])
+def test_red_zones_and_poisoned_outputs(name, length):
+    """Bytes around out stay, every byte of it is written, and x is not."""
+    rng = np.random.default_rng(4)
+    x = oracle.random(name, (11, length), rng)
+    source = to_device(x)
+    for offset, gap in ((0, 0), (1, 0), (3, 5)):
+        size = x.dtype.itemsize
+        pitch = length + gap
+        around = torch.full(((11 * pitch + 64) * size,), 0x5A, dtype=torch.uint8, device="cuda")
+        whole = around[(16 + offset) * size :][: 11 * pitch * size].view(TORCH[name])
+        out = whole.reshape(11, pitch)[:, :length]
+        assert sort(source, out=out) is out
+        check(x, out)
+        around = around.cpu().numpy()
+        inside = np.zeros(around.shape, bool)
+        start = (16 + offset) * size
+        for row in range(11):
+            inside[start + row * pitch * size :][: length * size] = True
+        assert (around[~inside] == 0x5A).all(), "bytes around the rows"
+    assert np.array_equal(oracle.bits(to_host(source, x.dtype)), oracle.bits(x)), "x was written"
+
+
+@pytest.mark.parametrize("length", [4, 33, 260, 3000])
+def test_in_place_and_overlapping(length):
+    rng = np.random.default_rng(5)
+    x = oracle.random("float32", (20, length), rng)
+    tensor = to_device(x)
+    assert sort(tensor, out=tensor) is tensor
+    check(x, tensor)
+    memory = to_device(x)
+    sort(memory[:-1], out=memory[1:])
+    check(x[:-1], memory[1:])
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (0, 5), (5, 0), (3, 0, 4), (4, 1), (1, 4)])
+def test_small_shapes(shape):
+    x = oracle.random("float32", shape, np.random.default_rng(6))
+    result = sort(to_device(x))
+    assert tuple(result.shape) == shape
+    assert result.device.type == "cuda"
+    check(x, result) if x.size else None
+
+
+@pytest.mark.parametrize("name", TORCH)
+def test_rows_longer_than_any_kernel(name):
+    x = oracle.random(name, (3, plan.MAX_NATIVE_LENGTH + 5), np.random.default_rng(7))
+    tensor = to_device(x)
+    assert explain(tensor).route == "framework"
+    for order in ORDERS:
+        check(x, sort(tensor, descending=order[0], nan=order[1]), -1, *order)
+
+
+def test_many_batch_dimensions():
+    x = oracle.random("int32", (2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 9), np.random.default_rng(8))
+    tensor = to_device(x)
+    check(np.swapaxes(x, 1, 8), sort(tensor.transpose(1, 8)))
+    order = (9, 7, 5, 3, 1, 10, 8, 6, 4, 2, 0)
+    check(x.transpose(order), sort(tensor.permute(order), axis=5), 5)
+
+
+def test_more_than_two_to_the_31_elements():
+    free, _ = torch.cuda.mem_get_info()
+    rows, length = (1 << 31) // 8 + 3, 8
+    if free < 3 * rows * length:
+        pytest.skip("not enough memory")
+    x = torch.randint(-128, 128, (rows, length), dtype=torch.int8, device="cuda")
+    tail = x[-5:].clone()
+    result = sort(x)
+    assert torch.equal(result[-5:], torch.sort(tail, dim=-1).values)
+    assert bool((result[:, 1:] >= result[:, :-1]).all())
+    assert torch.equal(x[: 1 << 20].sum(1), result[: 1 << 20].sum(1))
+    del x, result
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
+def test_streams():
+    """The kernel runs in torch's current stream: behind work that is slow, without waiting."""
+    x = torch.rand(1 << 14, 100, device="cuda")
+    sort(x)
+    side = torch.cuda.Stream()
+    with torch.cuda.stream(side):
+        torch.cuda._sleep(200_000_000)
+        y = torch.full_like(x, 3.0)
+        y.copy_(x)
+        result = sort(y)
+        assert not side.query(), "sort waited for the stream"
+        expected = torch.sort(y, dim=-1).values
+    side.synchronize()
+    assert torch.equal(result, expected)
+
+
+def test_graphs():
+    x = torch.rand(500, 60, device="cuda")
+    out = torch.empty_like(x)
+    sort(x, out=out)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        sort(x, out=out)
+    for _ in range(3):
+        x.copy_(torch.rand_like(x))
+        graph.replay()
+        assert torch.equal(out, torch.sort(x, dim=-1).values)
+
+
+def test_a_kernel_is_not_built_during_capture(monkeypatch):
+    monkeypatch.setattr("warp_bitonic_sort.jit.loader._opened", {})
+    monkeypatch.setattr("warp_bitonic_sort.ops._prepared", {})
+    x = torch.zeros(4, 3001, dtype=torch.int16, device="cuda")
+    out = torch.full_like(x, 7)
+    graph = torch.cuda.CUDAGraph()
+
+    def capture():
+        with torch.cuda.graph(graph):
+            torch.neg(x)
+            sort(x, out=out)
+
+    with pytest.raises(RuntimeError, match="being captured into a CUDA graph"):
+        capture()
+    assert bool((out == 7).all())
+    sort(x, out=out)
+
+
+def test_the_historical_entry():
+    x = torch.rand(100, 64, device="cuda")
+    assert torch.equal(warp_bitonic_sort(x), torch.sort(x, dim=-1, descending=True).values)
+    assert torch.equal(warp_bitonic_sort(x, False), torch.sort(x, dim=-1).values)
+
+
+def test_explain():
+    x = torch.rand(10, 300, device="cuda")
+    said = explain(x)
+    assert said.backend == "cuda"
+    assert said.arch.startswith("sm_")
+    assert said.layout == "lanes16_registers24"
+    sort(x)
+    assert explain(x).open
+
+
+def test_bad_arguments():
+    x = torch.rand(10, 30, device="cuda")
+    with pytest.raises(ValueError, match="out: expected x's device cuda:0, got cpu"):
+        sort(x, out=torch.empty(10, 30))
+    with pytest.raises(ValueError, match="axis: expected -2 to 1"):
+        sort(x, axis=2)
+    with pytest.raises(TypeError, match="requires a gradient"):
+        sort(x.requires_grad_())
+    with pytest.raises(TypeError, match="dtype"):
+        sort(torch.zeros(3, 4, dtype=torch.complex64, device="cuda"))
+
+
+def test_cupy():
+    cupy = pytest.importorskip("cupy")
+    rng = np.random.default_rng(9)
+    for name in ("bool", "uint8", "int16", "uint32", "float16", "float32", "float64", "uint64"):
+        x = oracle.random(name, (50, 77), rng)
+        array = cupy.asarray(x)
+        for axis in (0, 1):
+            result = sort(array, axis=axis, descending=axis == 0)
+            assert isinstance(result, cupy.ndarray)
+            oracle.check(x, result.get(), axis, axis == 0)
+        oracle.check(x[:, ::-2], sort(array[:, ::-2]).get())
+        long = oracle.random(name, (2, plan.MAX_NATIVE_LENGTH + 1), rng)
+        oracle.check(long, sort(cupy.asarray(long)).get())
+        assert sort(array, out=array) is array
+        oracle.check(x, array.get())
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        array = cupy.random.random((1000, 100))
+        result = sort(array)
+        expected = cupy.sort(array, axis=-1)
+    stream.synchronize()
+    assert bool((result == expected).all())
