@@ -42,11 +42,16 @@ class gpu_rows {
   static constexpr int threads = waves * wave_lanes < 128 ? 128 : waves * wave_lanes;
   static constexpr int block_rows = threads / wave_lanes / waves * wave_rows;
   // Blocks that a multiprocessor must at least have registers for; 0 leaves it to the compiler,
-  // whose own choice spills a register or two of these kernels.
-  static constexpr int resident_blocks =
-      threads > 128                                                  ? 1
-      : Class == key_class::bits && KeyBits == 32 && Registers == 24 ? 5
-                                                                     : 0;
+  // whose own choice spills a register or two of some kernels. (Tuned on sm_90; elsewhere room is
+  // left.)
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 900
+  static constexpr bool needs_room = Class == key_class::bits && KeyBits == 32 && Registers == 24;
+  static constexpr int room_for = 5;
+#else
+  static constexpr bool needs_room = Registers >= 24;
+  static constexpr int room_for = 4;
+#endif
+  static constexpr int resident_blocks = threads > 128 ? 1 : needs_room ? room_for : 0;
   static constexpr int shared_bytes =
       threads / wave_lanes * network_type::stage_keys * static_cast<int>(sizeof(key));
 

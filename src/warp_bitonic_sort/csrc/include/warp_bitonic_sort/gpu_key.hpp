@@ -65,6 +65,27 @@ class gpu_key<key_class::floating, 32> {
   unsigned factor_, term_, back_;
 };
 
+// Floats of 64 bits: likewise, but with an xor, for multiplications of 64 bits are many.
+template <>
+class gpu_key<key_class::floating, 64> {
+ public:
+  static constexpr int rows = 1;
+  using element = unsigned long long;
+  using key = long long;
+
+  WBS_INLINE explicit gpu_key(order_constants order) : xor_(order.key_xor), add_(order.key_add) {}
+  WBS_INLINE key encode(element raw) const { return static_cast<key>((folded(raw) ^ xor_) + add_); }
+  WBS_INLINE element decode(key k) const { return folded((static_cast<element>(k) - add_) ^ xor_); }
+  static WBS_INLINE key pad() { return 0x7FFFFFFFFFFFFFFF; }
+
+ private:
+  // Its own inverse.
+  static WBS_INLINE element folded(element raw) {
+    return raw ^ (static_cast<element>(static_cast<key>(raw) >> 63) & 0x7FFFFFFFFFFFFFFFu);
+  }
+  element xor_, add_;
+};
+
 namespace gpu_key_detail {
 
 WBS_INLINE unsigned twice(unsigned half) { return (half & 0xFFFFu) * 0x10001u; }

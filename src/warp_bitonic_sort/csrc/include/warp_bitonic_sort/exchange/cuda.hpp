@@ -56,6 +56,9 @@ __device__ __forceinline__ int multiply_add(int x, int factor, int term) {
 __device__ __forceinline__ key_pair multiply_add(key_pair x, int factor, int term) {
   return {static_cast<unsigned>(multiply_add(static_cast<int>(x.both), factor, term))};
 }
+__device__ __forceinline__ key_pair multiply_add(key_pair x, int factor, key_pair term) {
+  return multiply_add(x, factor, static_cast<int>(term.both));
+}
 
 __device__ __forceinline__ unsigned shuffle(unsigned value, int mask) {
   return __shfl_xor_sync(all_lanes, value, mask);
@@ -79,6 +82,17 @@ struct cuda_target {
   int one;
 
   __device__ __forceinline__ void compare_exchange(Key& a, Key& b) const { exchange(a, b); }
+  // As compare_exchange, but the greater key is what is left of the sum: one instruction more, and
+  // one less for the pipe that minima and maxima share.
+  __device__ __forceinline__ void compare_exchange_by_sum(Key& a, Key& b) const {
+    if constexpr (sizeof(Key) == 8) {
+      exchange(a, b);
+    } else {
+      const Key x = a, y = b;
+      a = cuda_detail::least(x, y);
+      b = cuda_detail::multiply_add(a, -one, cuda_detail::multiply_add(x, one, y));
+    }
+  }
   // The lesser of two keys if `low`, else the greater.
   __device__ __forceinline__ Key keep(Key mine, Key other, bool low) const {
     if constexpr (sizeof(Key) == 8) {
