@@ -2,6 +2,9 @@
 
     python benchmarks/call_overhead.py
 
+Arrays of 4 x 8 float32 on the CPU; on a CUDA device, where there is one, one row of 64, back to
+back with one wait at the end.
+
 `asked` is the most that the project allows itself, as a multiple of the peer.
 """
 
@@ -42,7 +45,12 @@ def main() -> None:
     tensor = torch.from_numpy(x)
 
     def repeated(call: Callable[[], object]) -> Callable[[], object]:
-        return lambda: timeit.timeit(call, number=_CALLS)
+        def run() -> None:
+            timeit.timeit(call, number=_CALLS)
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+
+        return run
 
     cases: list[tuple[str, Callable[[], object], Callable[[], object], str, float | None]] = [
         ("NumPy", lambda: sort(x), lambda: np.sort(x), "np.sort", 5.0),
@@ -50,6 +58,12 @@ def main() -> None:
         ("NumPy, out=", lambda: sort(x, out=out), lambda: np.sort(x), "np.sort", None),
         ("torch", lambda: sort(tensor), lambda: torch.sort(tensor), "torch.sort", 1.5),
     ]
+    if torch.cuda.is_available():
+        row = torch.rand(1, 64, device="cuda")
+        cases += [
+            ("torch, CUDA", lambda: sort(row), lambda: torch.neg(row), "torch.neg", 1.2),
+            ("torch, CUDA", lambda: sort(row), lambda: torch.sort(row), "torch.sort", 1 / 3),
+        ]
     rows = []
     result: dict[str, Any] = {"machine": _common.machine(), "rows": []}
     for name, ours, peer, peer_name, asked in cases:
@@ -72,7 +86,7 @@ def main() -> None:
         result["rows"].append({"array": name, "peer": peer_name, "seconds": times})
     for key, value in result["machine"].items():
         print(f"{key}: {value}")
-    header = ["4x8 float32", "us a call", "peer", "us a call", "times the peer", "asked", "note"]
+    header = ["array", "us a call", "peer", "us a call", "times the peer", "asked", "note"]
     print(f"\n{_common.table(header, rows)}")
     _common.report(result, options.json)
 

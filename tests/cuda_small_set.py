@@ -1,0 +1,44 @@
+"""A small set of CUDA sorts for compute-sanitizer, which is too slow for the whole suite.
+
+    compute-sanitizer --tool memcheck python tests/cuda_small_set.py
+
+and so with --tool racecheck, initcheck and synccheck. Every layout of five dtypes is run on ragged
+rows, at an odd offset too; wrong results end with status 1.
+"""
+
+import sys
+
+import torch
+
+from warp_bitonic_sort import dtypes, plan, sort
+from warp_bitonic_sort.jit import loader
+from warp_bitonic_sort.jit.spec import CudaKernel
+
+
+def main() -> int:
+    """Sort, compare with torch.sort, and return the exit status."""
+    major, minor = torch.cuda.get_device_capability()
+    names = ("int8", "float16", "float32", "float64", "int32")
+    loader.build(
+        CudaKernel(dtype.codec, dtype.bits, *layout, f"sm_{major}{minor}")
+        for dtype in map(dtypes.DTYPES.get, names)
+        for layout in plan.cuda_layouts(dtype.bits)
+    )
+    wrong = 0
+    for name in names:
+        dtype = getattr(torch, name)
+        for registers, lane_bits, wave_bits in plan.cuda_layouts(dtypes.DTYPES[name].bits):
+            length = (registers << lane_bits << wave_bits) - 1
+            rows = 3 if length > 2000 else 37
+            flat = torch.randint(-100, 100, (rows * length + 1,), device="cuda").to(dtype)
+            for x in (flat[:-1].view(rows, length), flat[1:].view(rows, length)):
+                good = torch.equal(sort(x), torch.sort(x, dim=-1).values)
+                wrong += not good
+                if not good:
+                    sys.stdout.write(f"wrong: {name} {length}\n")
+    sys.stdout.write(f"{wrong} wrong\n")
+    return int(wrong > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
