@@ -216,7 +216,7 @@ def test_doctor_text_says_the_same(monkeypatch):
     done = subprocess.run([PROGRAM, "doctor"], capture_output=True, text=True)
     assert done.returncode == 0
     assert done.stdout.endswith("\n\nA call to sort works.\n")
-    for line in ("threads +3 \\(OMP_NUM_THREADS\\)", "small sort +passed", "cuda +not built"):
+    for line in ("threads +3 \\(OMP_NUM_THREADS\\)", "small sort +passed", "hip +not built"):
         assert re.search(line, done.stdout)
 
 

@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 
 from .._version import __version__
 from ..jit import settings, toolchain
+from ..jit.errors import ToolError
 
 __all__ = ["Problem", "cache_entries", "facts", "thread_count", "trial"]
 
@@ -177,19 +178,28 @@ def _backends(problems: list[Problem]) -> dict[str, Facts]:
         source = f"WARP_SORT_CPU_ARCH={asked}"
     return {
         "cpu": {"available": target is not None, "target": target, "why": source},
-        "cuda": _not_built(
-            {
-                "driver": _loadable("libcuda.so.1"),
-                "nvidia-smi": shutil.which("nvidia-smi"),
-                "toolkit": _folder("CUDA_HOME", "/usr/local/cuda"),
-            }
-        ),
+        "cuda": _cuda(),
         "hip": _not_built(
             {
                 "driver": _loadable("libamdhip64.so"),
                 "rocm": _folder("ROCM_PATH", "/opt/rocm"),
             }
         ),
+    }
+
+
+def _cuda() -> Facts:
+    driver = _loadable("libcuda.so.1")
+    try:
+        nvcc: str | None = str(toolchain.find_nvcc().path)
+    except ToolError:
+        nvcc = None
+    missing = [] if driver else ["no NVIDIA driver (libcuda.so.1)"]
+    missing += [] if nvcc else ["no nvcc in CUDA_HOME, on the PATH or in /usr/local/cuda"]
+    return {
+        "available": not missing,
+        "why": "; ".join(missing) or "the driver and nvcc are there",
+        "found": {"driver": driver, "nvcc": nvcc, "nvidia-smi": shutil.which("nvidia-smi")},
     }
 
 
