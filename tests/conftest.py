@@ -49,3 +49,21 @@ def fresh_cache(tmp_path, monkeypatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("WARP_SORT_CACHE_DIR", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def nvcc() -> str:
+    """The nvcc that kernels would be built with; without one the test skips.
+
+    CI looks for nvcc by means of its own and names what it finds, which the package must not miss.
+    """
+    from warp_bitonic_sort.jit import toolchain
+    from warp_bitonic_sort.jit.errors import ToolError
+
+    there = os.environ.get("WARP_SORT_TESTS_NVCC")
+    try:
+        return str(toolchain.find_nvcc().path)
+    except ToolError as error:
+        if there:
+            pytest.fail(f"this machine has {there}, and the package finds no nvcc: {error}")
+        pytest.skip("no nvcc")

@@ -4,6 +4,7 @@ import concurrent.futures
 import os
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -12,27 +13,15 @@ from warp_bitonic_sort.jit import ninja, toolchain
 from warp_bitonic_sort.jit.errors import ToolError
 from warp_bitonic_sort.jit.spec import CudaKernel
 
-
-def _nvcc() -> str | None:
-    """The nvcc that kernels would be built with: the package must not miss one that is there."""
-    try:
-        return str(toolchain.find_nvcc().path)
-    except ToolError:
-        return None
-
-
-NVCC = _nvcc()
-needs_nvcc = pytest.mark.skipif(NVCC is None, reason="no nvcc")
-
 CLASSES = [("bits", 8), ("fnuz", 8), ("floating", 16), ("bits", 32), ("floating", 32),
            ("bits", 64), ("floating", 64)]  # fmt: skip
 
 
-def _compile(kernel: CudaKernel, folder) -> str:
+def _compile(nvcc: str, kernel: CudaKernel, folder) -> str:
     """What is wrong with a kernel, or nothing."""
     source = folder / f"{kernel.name}.cu"
     source.write_text(kernel.source())
-    command = [NVCC, *toolchain.compile_flags(kernel), "-Xptxas=-v", f"-I{toolchain.INCLUDE_DIR}"]
+    command = [nvcc, *toolchain.compile_flags(kernel), "-Xptxas=-v", f"-I{toolchain.INCLUDE_DIR}"]
     done = subprocess.run(
         [*command, str(source), "-o", str(source.with_suffix(".cubin"))],
         capture_output=True,
@@ -47,17 +36,15 @@ def _compile(kernel: CudaKernel, folder) -> str:
     return ""
 
 
-def _check(kernels, folder) -> None:
+def _check(nvcc: str, kernels, folder) -> None:
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        wrong = [
-            text for text in pool.map(lambda kernel: _compile(kernel, folder), kernels) if text
-        ]
-    assert not wrong, "\n".join(wrong)
+        wrong = "\n".join(filter(None, pool.map(lambda k: _compile(nvcc, k, folder), kernels)))
+    assert not wrong, wrong
 
 
-@needs_nvcc
-def test_no_kernel_uses_local_memory(tmp_path):
+def test_no_kernel_uses_local_memory(nvcc, tmp_path):
     _check(
+        nvcc,
         [
             CudaKernel(codec, bits, *layout, "sm_90")
             for codec, bits in CLASSES
@@ -67,10 +54,10 @@ def test_no_kernel_uses_local_memory(tmp_path):
     )
 
 
-@needs_nvcc
 @pytest.mark.parametrize("arch", ["sm_75", "sm_80", "sm_86", "sm_89", "sm_100", "sm_120"])
-def test_other_architectures(arch, tmp_path):
+def test_other_architectures(nvcc, arch, tmp_path):
     _check(
+        nvcc,
         [
             CudaKernel(codec, bits, *layout, arch)
             for codec, bits in CLASSES
@@ -78,6 +65,21 @@ def test_other_architectures(arch, tmp_path):
         ],
         tmp_path,
     )
+
+
+@pytest.mark.parametrize(
+    ("there", "outcome"), [("", "1 skipped"), ("/there/nvcc", "has /there/nvcc, and the package")]
+)
+def test_a_missing_nvcc_skips_tests_only_where_there_is_none(there, outcome):
+    environment = {"CUDA_HOME": "/nowhere", "WARP_SORT_TESTS_NVCC": there}
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-rs", f"{__file__}::test_other_architectures[sm_75]"],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert outcome in ran.stdout
+    assert ran.returncode == (1 if there else 0)
 
 
 def test_where_nvcc_is_looked_for(monkeypatch, tmp_path):
