@@ -1,0 +1,89 @@
+"""Arrays that say they are on a CUDA device while the host has their memory.
+
+For the double of the driver alone (cpp/fake_cuda.cc), to which both are one. `OnDevice` speaks
+DLPack; `install` makes as much of CuPy of it as `sort` asks for.
+"""
+
+import ctypes
+import sys
+import types
+
+import numpy as np
+
+CUDA, CUDA_MANAGED = 2, 13
+ARCHS = ("80", "90")  # of the double's devices, if nothing else is asked of it
+
+# The handle of the stream that is current.
+stream = 0
+
+
+class OnDevice:
+    """An array that says it is on a CUDA device, and of another shape where one is claimed."""
+
+    def __init__(self, array, number=0, shape=None, kind=CUDA):
+        self.array, self.number, self.shape, self.kind = array, number, shape, kind
+
+    def __dlpack__(self, **options):
+        del options
+        capsule = self.array.__dlpack__()
+        pointer = ctypes.pythonapi.PyCapsule_GetPointer
+        pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+        # DLTensor: data, the device's type and number, rank, dtype, shape.
+        tensor = pointer(capsule, b"dltensor")
+        ctypes.c_int32.from_address(tensor + 8).value = self.kind
+        ctypes.c_int32.from_address(tensor + 12).value = self.number
+        if self.shape is not None:
+            at = ctypes.c_void_p.from_address(tensor + 24).value
+            (ctypes.c_int64 * len(self.shape)).from_address(at)[:] = self.shape
+        return capsule
+
+    def __dlpack_device__(self):
+        return (self.kind, self.number)
+
+
+class Device:
+    """A CUDA device."""
+
+    def __init__(self, number):
+        self.id = number
+        self.compute_capability = ARCHS[number]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        del error
+
+    def __eq__(self, other):
+        return self.id == other.id
+
+    __hash__ = None
+
+
+class ndarray:  # noqa: N801
+    """What `cupy.ndarray` is to `sort`."""
+
+    def __init__(self, array, number):
+        self.array, self.device = array, Device(number)
+        self.dtype, self.shape, self.strides = array.dtype, array.shape, array.strides
+        self.data = types.SimpleNamespace(ptr=array.ctypes.data)
+
+    def view(self, dtype):
+        return ndarray(self.array.view(dtype), self.device.id)
+
+    def __dlpack__(self, **options):
+        return OnDevice(self.array, self.device.id).__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return (CUDA, self.device.id)
+
+
+def install():
+    """Be CuPy in this process."""
+    cupy = types.ModuleType("cupy")
+    cupy.ndarray = ndarray
+    cupy.empty_like = lambda x: ndarray(np.empty_like(x.array), x.device.id)
+    cupy.shares_memory = lambda x, y: np.shares_memory(x.array, y.array)
+    cupy.cuda = types.SimpleNamespace(get_current_stream=lambda: types.SimpleNamespace(ptr=stream))
+    sys.modules["cupy"] = cupy
+    return cupy

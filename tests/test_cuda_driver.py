@@ -1,0 +1,395 @@
+"""Opening and launching CUDA kernels, against a double of the driver: no device is needed.
+
+cpp/fake_cuda.cc is the double. A process loads its driver once, so every test here runs in a
+process of its own, in which libcuda.so.1 is the double: pytest's process only starts it.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import cubin
+import host_cupy
+import numpy as np
+import oracle
+import pytest
+from host_cupy import CUDA_MANAGED, OnDevice
+
+from warp_bitonic_sort import dtypes, explain, plan, sort
+from warp_bitonic_sort.jit import loader, toolchain
+from warp_bitonic_sort.jit.spec import CudaKernel
+
+SOURCE = Path(__file__).resolve().parent / "cpp" / "fake_cuda.cc"
+HEADERS = Path(loader.__file__).resolve().parent.parent / "csrc" / "driver"
+
+
+@pytest.fixture(scope="module")
+def double(tmp_path_factory) -> Path:
+    """The folder with the double; the launcher is in the cache when it is there."""
+    loader.launcher()
+    folder = tmp_path_factory.mktemp("driver")
+    compiler = os.environ.get("CXX", "c++")
+    flags = ["-std=c++17", "-O1", "-fPIC", "-shared", "-fvisibility=hidden"]
+    flags += ["-Wall", "-Wextra", "-Werror", f"-I{toolchain.INCLUDE_DIR}"]
+    built = subprocess.run(
+        [compiler, *flags, str(SOURCE), "-o", str(folder / "libcuda.so.1")],
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0, built.stderr
+    return folder
+
+
+def the_double(double, folder):
+    del folder
+    return double
+
+
+def driven(driver=the_double, **environment):
+    """Make a test of a body that is to run in a process of its own.
+
+    `driver` returns the folder of the driver that it runs with, the double if nothing is said.
+    """
+
+    def decorate(body):
+        # Not functools.wraps: pytest would look for the body's own arguments.
+        def test(double, tmp_path):
+            path = [str(driver(double, tmp_path)), os.environ.get("LD_LIBRARY_PATH")]
+            library_path = os.pathsep.join(filter(None, path))
+            ran = subprocess.run(
+                [sys.executable, __file__, body.__name__, str(tmp_path)],
+                capture_output=True,
+                text=True,
+                timeout=300,
+                env={
+                    **os.environ,
+                    "LD_LIBRARY_PATH": library_path,
+                    "GPU_ARCH": "native",
+                    **environment,
+                },
+            )
+            assert ran.returncode == 0, ran.stdout + ran.stderr
+
+        test.__name__, test.__doc__, test.body = body.__name__, body.__doc__, body
+        return test
+
+    return decorate
+
+
+class Driver:
+    """The double, as its tests see it."""
+
+    def __init__(self):
+        self._library = ctypes.CDLL("libcuda.so.1")
+        self._library.fake_cuda_report.restype = ctypes.c_char_p
+
+    def report(self):
+        return json.loads(self._library.fake_cuda_report())
+
+    def stack(self):
+        """The devices of the contexts on this thread's stack, the current one last."""
+        return self.report()["stack"]
+
+    def launches(self):
+        return self.report()["launches"]
+
+    def capture(self, stream):
+        self._library.fake_cuda_capture(ctypes.c_void_p(stream))
+
+    def record_only(self):
+        self._library.fake_cuda_record_only(1)
+
+    @contextlib.contextmanager
+    def failing(self, **codes):
+        listed = ",".join(f"{name}={code}" for name, code in codes.items())
+        self._library.fake_cuda_fail(listed.encode())
+        try:
+            yield
+        finally:
+            self._library.fake_cuda_fail(b"")
+
+    @contextlib.contextmanager
+    def current(self, devices):
+        """Have devices' primary contexts on this thread's stack, as any library may."""
+        assert self._library.cuInit(0) == 0
+        for device in devices:
+            context = ctypes.c_void_p()
+            assert self._library.cuDevicePrimaryCtxRetain(ctypes.byref(context), device) == 0
+            assert self._library.cuCtxPushCurrent_v2(context) == 0
+        yield
+        assert self.stack() == list(devices)
+        for _ in devices:
+            assert self._library.cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p())) == 0
+
+
+def array(*shape, dtype=np.float32):
+    return np.random.default_rng(1).random(shape).astype(dtype)
+
+
+def check_sorts(kernel, number=0, stream=0):
+    x = array(10, 8)
+    out = np.zeros_like(x)
+    kernel(OnDevice(x, number), OnDevice(out, number), -1, False, False, stream)
+    np.testing.assert_array_equal(out, np.sort(x))
+
+
+# From here on every body runs in a process of its own.
+
+
+@driven()
+def test_a_launch_lands_on_the_arrays_own_device(folder):
+    driver, launcher = Driver(), loader.launcher()
+    paths = [cubin.write(folder / f"{arch}.cubin", arch) for arch in (80, 90)]
+    for current in ([], [0], [1], [1, 0]):
+        with driver.current(current):
+            for number, path in enumerate(paths):
+                kernel = launcher.open_cuda_kernel(path, "float32", number)
+                assert driver.stack() == current
+                check_sorts(kernel, number)
+                assert driver.stack() == current
+                launch = driver.launches()[-1]
+                assert launch["context_device"] == launch["module_device"] == number
+                with driver.failing(cuLaunchKernel=1), pytest.raises(RuntimeError):
+                    check_sorts(kernel, number)
+                assert driver.stack() == current
+                assert launcher.is_capturing(number, 0) is False
+                assert launcher.cuda_arch(number) == ("sm_80", "sm_90")[number]
+    # Retained once a device, however many kernels and calls there are; ours are the other four.
+    assert driver.report()["calls"]["cuDevicePrimaryCtxRetain"] == 2 + 4
+
+
+@driven()
+def test_threads_launch_on_their_own(folder):
+    driver, launcher = Driver(), loader.launcher()
+    paths = [cubin.write(folder / f"{arch}.cubin", arch) for arch in (80, 90)]
+    sorts = [launcher.open_cuda_kernel(path, "float32", i) for i, path in enumerate(paths)]
+    stacks = []
+
+    def work(number):
+        for _ in range(50):
+            check_sorts(sorts[number], number)
+        stacks.append(driver.stack())
+
+    threads = [threading.Thread(target=work, args=(i % 2,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert stacks == [[]] * 4
+    launches = driver.launches()
+    assert len(launches) == 200
+    assert all(launch["context_device"] == launch["module_device"] for launch in launches)
+
+
+@driven()
+def test_what_a_launch_is_told(folder):
+    """Streams, blocks, shared memory, tensors in managed memory."""
+    driver, launcher = Driver(), loader.launcher()
+    path = cubin.write(folder / "kernel.cubin", threads=256, rows=64, shared_bytes=4096)
+    kernel = launcher.open_cuda_kernel(path, "float32", 0)
+    for stream in (0, 1, 2, 0x7F12_3456_7890):
+        check_sorts(kernel, stream=stream)
+        launch = driver.launches()[-1]
+        assert launch["stream"] == stream
+        assert launch["block"] == [256, 1, 1]
+        assert launch["shared_bytes"] == 4096
+        assert launch["one"] == 1
+    assert "cuFuncSetAttribute" not in driver.report()["calls"]
+    large = cubin.write(folder / "large.cubin", shared_bytes=48 * 1024 + 16)
+    check_sorts(launcher.open_cuda_kernel(large, "float32", 0))
+    assert driver.launches()[-1]["shared_bytes"] == 48 * 1024 + 16
+    assert driver.report()["calls"]["cuFuncSetAttribute"] == 1
+    managed = OnDevice(array(10, 8), kind=CUDA_MANAGED)
+    kernel(managed, managed, -1, False, False, 0)
+    np.testing.assert_array_equal(managed.array, np.sort(array(10, 8)))
+    with pytest.raises(ValueError, match="x: expected a tensor on CUDA device 0, .* device 1"):
+        kernel(OnDevice(array(10, 8), 1), OnDevice(array(10, 8)), -1, False, False, 0)
+    with pytest.raises(ValueError, match="out: expected a tensor on CUDA device 0, .* the CPU"):
+        kernel(OnDevice(array(10, 8)), array(10, 8), -1, False, False, 0)
+
+
+@driven()
+def test_the_grid(folder):
+    """A block for every tile up to the most that a grid may have; blocks walk over the rest."""
+    driver, launcher = Driver(), loader.launcher()
+    driver.record_only()
+    path = cubin.write(folder / "kernel.cubin", rows=64)
+    kernel = launcher.open_cuda_kernel(path, "float32", 0)
+    most = 2**31 - 1
+    for rows, blocks in (
+        (1, 1),
+        (64, 1),
+        (65, 2),
+        (64 * (most - 1), most - 1),
+        (64 * (most - 1) + 1, most),
+        (64 * most, most),
+        (64 * most + 1, most),
+        (64 * 2**33, most),
+    ):
+        # In place, for two claims of that size would overlap.
+        x = OnDevice(array(2, 8), shape=(rows, 8))
+        kernel(x, x, -1, False, False, 0)
+        launch = driver.launches()[-1]
+        assert launch["rows"] == rows
+        assert launch["grid"] == [blocks, 1, 1]
+
+
+@driven()
+def test_more_batch_dimensions_than_a_launch_takes(folder):
+    driver, launcher = Driver(), loader.launcher()
+    path = cubin.write(folder / "kernel.cubin")
+    kernel = launcher.open_cuda_kernel(path, "float32", 0)
+    rank = cubin.MAX_BATCH_DIMS + 2
+    whole = array(*(3,) * rank, 8)
+    # Every other element, so that no two dimensions are one run; reversed in out.
+    x = whole[(slice(None, None, 2),) * rank]
+    out = np.zeros(x.shape[::-1], np.float32)
+    before = whole.copy()
+    kernel(OnDevice(x), OnDevice(out.T), -1, False, False, 0)
+    np.testing.assert_array_equal(out.T, np.sort(x))
+    np.testing.assert_array_equal(whole, before)
+    launches = driver.launches()
+    assert len(launches) == 2**2
+    for launch in launches:
+        assert launch["batch_shape"] == [2] * cubin.MAX_BATCH_DIMS
+        assert launch["rows"] == 2**cubin.MAX_BATCH_DIMS
+    # A launch that fails is the last.
+    with driver.failing(cuLaunchKernel=719), pytest.raises(RuntimeError):
+        kernel(OnDevice(x), OnDevice(out.T), -1, False, False, 0)
+    assert driver.report()["calls"]["cuLaunchKernel"] == 2**2 + 1
+    assert driver.stack() == []
+
+
+def absent(double, folder):
+    """A folder without a driver, where the machine has none of its own."""
+    del double
+    with contextlib.suppress(OSError):
+        ctypes.CDLL("libcuda.so.1")
+        pytest.skip("this machine has a CUDA driver")
+    return folder
+
+
+@driven(absent)
+def test_no_driver(folder):
+    path = cubin.write(folder / "kernel.cubin")
+    for _ in range(2):
+        for call in (
+            lambda: loader.launcher().cuda_arch(0),
+            lambda: loader.launcher().is_capturing(0, 0),
+            lambda: loader.launcher().open_cuda_kernel(path, "float32", 0),
+        ):
+            with pytest.raises(
+                RuntimeError,
+                match="no CUDA driver: libcuda.so.1: cannot open .*; install NVIDIA's driver",
+            ):
+                call()
+
+
+def older(double, folder):
+    """A driver of the time when streams were not captured yet."""
+    del double
+    names = sorted(set(re.findall(r'"(cu[A-Z]\w+)"', (HEADERS / "cuda_driver.hpp").read_text())))
+    names.remove("cuStreamIsCapturing")
+    source = folder / "older.cc"
+    source.write_text("\n".join(f'extern "C" int {name}() {{ return 0; }}' for name in names))
+    compiler = os.environ.get("CXX", "c++")
+    command = [compiler, "-fPIC", "-shared", str(source), "-o", str(folder / "libcuda.so.1")]
+    subprocess.run(command, check=True)
+    return folder
+
+
+@driven(older)
+def test_a_driver_that_is_too_old(folder):
+    del folder
+    with pytest.raises(
+        RuntimeError, match="the CUDA driver has no cuStreamIsCapturing; it is too old, update it"
+    ):
+        loader.launcher().cuda_arch(0)
+
+
+def kernels_of_every_class():
+    """One for each class of keys; in turn for the double's devices, and with its dtypes' names."""
+    names: dict[tuple[str, int], list[str]] = {}
+    for dtype in dtypes.DTYPES.values():
+        names.setdefault((dtype.codec, dtype.bits), []).append(dtype.name)
+    return [
+        (CudaKernel(codec, bits, *plan.cuda_layouts(bits)[2], ("sm_80", "sm_90")[i % 2]), names)
+        for i, ((codec, bits), names) in enumerate(sorted(names.items()))
+    ]
+
+
+@pytest.mark.usefixtures("nvcc")
+@driven()
+def test_what_nvcc_makes(folder):
+    """The launcher reads nvcc's own code objects, and tells them what every dtype's order is."""
+    del folder
+    driver = Driver()
+    kernels = kernels_of_every_class()
+    loader.build(kernel for kernel, _ in kernels)
+    rng = np.random.default_rng(2)
+    for kernel, names in kernels:
+        number = ("sm_80", "sm_90").index(kernel.arch)
+        for name in names:
+            call = loader.open_kernel(kernel, name, number)
+            for descending, nan in ((False, "largest"), (True, "largest"), (True, "last")):
+                x = oracle.random(name, (kernel.capacity, 3, 50), rng)
+                out = np.zeros_like(x)
+                claims = (OnDevice(oracle.bits(x), number), OnDevice(oracle.bits(out), number))
+                call(*claims, 0, descending, nan == "last", 0)
+                oracle.check(x, claims[1].array.view(x.dtype), 0, descending, nan)
+                launch = driver.launches()[-1]
+                assert launch["kernel"] == kernel.name
+                assert launch["context_device"] == launch["module_device"] == number
+    kernel, names = kernels[1]
+    with pytest.raises(RuntimeError, match=f"{kernel.name}.*CUDA_ERROR_NO_BINARY_FOR_GPU"):
+        loader.open_kernel(kernel, names[0], 0)
+
+
+@pytest.mark.usefixtures("nvcc")
+@driven()
+def test_sort_from_end_to_end(folder):
+    """Rules for arguments, plan, nvcc, driver and result, for arrays of a CuPy of the host's."""
+    del folder
+    driver, cupy = Driver(), host_cupy.install()
+    rng = np.random.default_rng(3)
+    for number in (0, 1):
+        for name, shape, axis in (("float32", (9, 20), -1), ("int8", (30, 4, 5), 0)):
+            x = oracle.random(name, shape, rng)
+            array = cupy.ndarray(x.copy(), number)
+            host_cupy.stream = 0x1000 + number
+            for descending, nan in ((False, "largest"), (True, "last")):
+                result = sort(array, axis=axis, descending=descending, nan=nan)
+                assert type(result) is cupy.ndarray
+                assert result.device.id == number
+                oracle.check(x, result.array, axis, descending, nan)
+                launch = driver.launches()[-1]
+                assert launch["context_device"] == launch["module_device"] == number
+                assert launch["stream"] == host_cupy.stream
+                assert launch["kernel"] == explain(array, axis=axis).kernel
+                assert launch["kernel"].endswith(("sm_80", "sm_90")[number])
+            assert sort(array, axis=axis, out=array) is array
+            oracle.check(x, array.array, axis)
+    done = len(driver.launches())
+    array = cupy.ndarray(np.zeros((3, 7), np.uint16), 0)
+    driver.capture(host_cupy.stream)
+    with pytest.raises(RuntimeError, match="is being captured into a CUDA graph"):
+        sort(array)
+    host_cupy.stream = 0
+    with driver.failing(cuLaunchKernel=719), pytest.raises(RuntimeError, match="LAUNCH_FAILED"):
+        sort(array)
+    assert len(driver.launches()) == done
+    sort(array)
+    assert len(driver.launches()) == done + 1
+    assert driver.stack() == []
+
+
+if __name__ == "__main__":
+    # tvm_ffi imports torch where there is one, which takes seconds and may look for a driver.
+    sys.modules["torch"] = None
+    globals()[sys.argv[1]].body(Path(sys.argv[2]))
