@@ -266,6 +266,49 @@ def test_more_batch_dimensions_than_a_launch_takes(folder):
     assert driver.stack() == []
 
 
+OPENING = [
+    "cuDeviceGet",
+    "cuDevicePrimaryCtxRetain",
+    "cuCtxGetCurrent",
+    "cuCtxPushCurrent_v2",
+    "cuModuleLoadData",
+    "cuModuleGetFunction",
+    "cuModuleGetGlobal_v2",
+    "cuMemcpyDtoH_v2",
+    "cuFuncSetAttribute",
+]
+
+
+@driven()
+def test_nothing_leaks_from_an_open_that_fails(folder):
+    driver, launcher = Driver(), loader.launcher()
+    path = cubin.write(folder / "kernel.cubin", shared_bytes=50_000)
+    # A context is made once, so that only the first round can fail to.
+    for current, steps in (([1], OPENING), ([], OPENING[2:])):
+        with driver.current(current):
+            for step in steps:
+                with (
+                    driver.failing(**{step: 2}),
+                    pytest.raises(RuntimeError, match="CUDA_ERROR_OUT_OF_MEMORY"),
+                ):
+                    launcher.open_cuda_kernel(path, "float32", 0)
+                assert driver.report()["modules"] == 0, step
+                assert driver.stack() == current, step
+    with driver.current([1]):
+        for dtype in ("int32", "float64"):
+            with pytest.raises(ValueError, match=f"dtype: .*{dtype}"):
+                launcher.open_cuda_kernel(path, dtype, 0)
+            assert driver.report()["modules"] == 0
+            assert driver.stack() == [1]
+    # The error that came first is the one that is told.
+    with (
+        driver.failing(cuModuleGetFunction=2, cuModuleUnload=999),
+        pytest.raises(RuntimeError, match="CUDA_ERROR_OUT_OF_MEMORY"),
+    ):
+        launcher.open_cuda_kernel(path, "float32", 0)
+    check_sorts(launcher.open_cuda_kernel(path, "float32", 0))
+
+
 def absent(double, folder):
     """A folder without a driver, where the machine has none of its own."""
     del double

@@ -404,7 +404,12 @@ class OpenCudaKernel {
  public:
   OpenCudaKernel(const std::string& path, const wbs::dtype_info& info, int device)
       : kernel_(path, device), info_(info) {
-    check_dtype(limits(), info);
+    try {
+      check_dtype(limits(), info);
+    } catch (...) {
+      kernel_.unload();
+      throw;
+    }
   }
 
   void operator()(const ffi::TensorView& x, const ffi::TensorView& out, int64_t axis,

@@ -176,7 +176,11 @@ class CudaKernel {
     }
   }
   // Modules are never unloaded: kernels are kept for the life of the process, and at its end the
-  // driver may be gone before they are.
+  // driver may be gone before they are. This is for one that turned out to be of no use.
+  void unload() {
+    const CudaContext context(device_);
+    CudaApi::instance().unload_module(module_);
+  }
 
   const wbs_gpu_kernel& info() const { return info_; }
   int device() const { return device_; }
