@@ -309,6 +309,18 @@ def test_nothing_leaks_from_an_open_that_fails(folder):
     check_sorts(launcher.open_cuda_kernel(path, "float32", 0))
 
 
+# glibc then fills memory that it hands out with bytes that are not zero.
+@driven(MALLOC_PERTURB_="85")
+def test_an_image_that_is_text_ends(folder):
+    """A driver reads what is no ELF file as text, up to a zero: there must be one."""
+    driver, launcher = Driver(), loader.launcher()
+    for size in (1, 20, 100, 16384, 16384 * 3):
+        (folder / "text").write_bytes(b"x" * size)
+        with pytest.raises(RuntimeError, match="CUDA_ERROR_INVALID_IMAGE"):
+            launcher.open_cuda_kernel(str(folder / "text"), "float32", 0)
+        assert driver.report()["text_bytes"] == size
+
+
 def absent(double, folder):
     """A folder without a driver, where the machine has none of its own."""
     del double

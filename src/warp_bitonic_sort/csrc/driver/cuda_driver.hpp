@@ -208,6 +208,7 @@ class CudaKernel {
     }
     std::fclose(file);
     if (bytes.empty()) throw std::runtime_error("the kernel " + path + " is empty");
+    bytes.push_back('\0');  // the driver takes what is no code object for text
     return bytes;
   }
 
