@@ -309,6 +309,37 @@ def test_nothing_leaks_from_an_open_that_fails(folder):
     check_sorts(launcher.open_cuda_kernel(path, "float32", 0))
 
 
+@driven()
+def test_code_objects_that_are_none_of_ours(folder):
+    driver, launcher = Driver(), loader.launcher()
+    kernel = folder / "kernel.cubin"
+
+    def check_refused(content, message):
+        kernel.write_bytes(content)
+        with pytest.raises(RuntimeError, match=message):
+            launcher.open_cuda_kernel(str(kernel), "float32", 0)
+        assert driver.report()["modules"] == 0
+        assert driver.stack() == []
+
+    said = cubin.constant()
+    another = "kernel.cubin was built for another version of warp_bitonic_sort"
+    check_refused(cubin.cubin(cubin.constant(abi_version=cubin.ABI_VERSION + 1)), another)
+    check_refused(cubin.cubin(said + bytes(8)), another)
+    check_refused(
+        cubin.cubin(said, function="another"), "kernel.cubin .*CUDA_ERROR_NOT_FOUND .*named symbol"
+    )
+    check_refused(b"", "kernel.cubin is empty")
+    invalid = "kernel.cubin .*CUDA_ERROR_INVALID_IMAGE .*damaged, or .*newer than the driver"
+    check_refused(b"not a code object", invalid)
+    check_refused(cubin.cubin(said)[:18] + b"\x3e" + cubin.cubin(said)[19:], invalid)
+    with pytest.raises(RuntimeError, match="cannot open the kernel .*missing.cubin"):
+        launcher.open_cuda_kernel(str(folder / "missing.cubin"), "float32", 0)
+    # Toolkits before CUDA 13 write the architecture elsewhere.
+    for abi in (7, 8):
+        kernel.write_bytes(cubin.cubin(said, 80, abi=abi))
+        check_sorts(launcher.open_cuda_kernel(str(kernel), "float32", 0))
+
+
 # glibc then fills memory that it hands out with bytes that are not zero.
 @driven(MALLOC_PERTURB_="85")
 def test_an_image_that_is_text_ends(folder):
@@ -319,6 +350,87 @@ def test_an_image_that_is_text_ends(folder):
         with pytest.raises(RuntimeError, match="CUDA_ERROR_INVALID_IMAGE"):
             launcher.open_cuda_kernel(str(folder / "text"), "float32", 0)
         assert driver.report()["text_bytes"] == size
+
+
+@driven()
+def test_a_kernel_for_another_architecture(folder):
+    launcher = loader.launcher()
+    path = cubin.write(folder / "kernel.cubin", 90)
+    with pytest.raises(
+        RuntimeError,
+        match="the kernel .*kernel.cubin does not run on CUDA device 0, an sm_80: "
+        "CUDA_ERROR_NO_BINARY_FOR_GPU .no kernel image is available .*; build it for sm_80",
+    ):
+        launcher.open_cuda_kernel(path, "float32", 0)
+    check_sorts(launcher.open_cuda_kernel(path, "float32", 1), 1)
+
+
+@driven()
+def test_running_out_of_memory(folder):
+    driver, launcher = Driver(), loader.launcher()
+    path = cubin.write(folder / "kernel.cubin")
+
+    def says(doing):
+        return pytest.raises(
+            RuntimeError,
+            match=rf"{doing} on CUDA device 0 failed: CUDA_ERROR_OUT_OF_MEMORY \(out of memory\); "
+            "free some of the device's memory",
+        )
+
+    with driver.failing(cuDevicePrimaryCtxRetain=2), says("making CUDA's context"):
+        launcher.open_cuda_kernel(path, "float32", 0)
+    with driver.failing(cuModuleLoadData=2), says("loading the kernel .*kernel.cubin"):
+        launcher.open_cuda_kernel(path, "float32", 0)
+    kernel = launcher.open_cuda_kernel(path, "float32", 0)
+    # Where modules are loaded lazily, their code is only when they are launched.
+    with driver.failing(cuLaunchKernel=2), says("launching sort_cuda_of_a_test"):
+        check_sorts(kernel)
+    check_sorts(kernel)
+
+
+@driven()
+def test_errors_that_somebody_elses_kernel_left(folder):
+    """The driver reports a kernel's error at whatever call comes next, and at all after it."""
+    driver, launcher = Driver(), loader.launcher()
+    path = cubin.write(folder / "kernel.cubin", 90)
+    opened = launcher.open_cuda_kernel(path, "float32", 1)
+    for code, name, text in (
+        (700, "ILLEGAL_ADDRESS", "an illegal memory access was encountered"),
+        (702, "LAUNCH_TIMEOUT", "the launch timed out and was terminated"),
+        (710, "ASSERT", "device-side assert triggered"),
+        (719, "LAUNCH_FAILED", "unspecified launch failure"),
+    ):
+        words = (
+            rf"on CUDA device 1 failed: CUDA_ERROR_{name} \({text}\); "
+            "it may come from an earlier kernel, of any library"
+        )
+        sticky = dict.fromkeys(
+            ("cuModuleLoadData", "cuModuleUnload", "cuMemcpyDtoH_v2", "cuLaunchKernel"), code
+        )
+        for current in ([], [0], [1]):
+            with driver.current(current), driver.failing(**sticky):
+                with pytest.raises(RuntimeError, match=rf"loading the kernel .*cubin {words}"):
+                    launcher.open_cuda_kernel(path, "float32", 1)
+                with pytest.raises(RuntimeError, match=f"launching sort_cuda_of_a_test {words}"):
+                    check_sorts(opened, 1)
+                assert driver.stack() == current
+            assert driver.report()["modules"] == 1
+            check_sorts(opened, 1)
+    # These come from the call itself; the last is one that the driver has no name for.
+    for code, text in (
+        (1, "CUDA_ERROR_INVALID_VALUE"),
+        (701, "CUDA_ERROR_LAUNCH_OUT"),
+        (12345, "CUDA error .12345"),
+    ):
+        with driver.failing(cuLaunchKernel=code), pytest.raises(RuntimeError, match=text) as raised:
+            check_sorts(opened, 1)
+        assert "earlier kernel" not in str(raised.value)
+    with (
+        driver.failing(cuLaunchKernel=709),
+        pytest.raises(RuntimeError, match=r"\(context is destroyed\); .* reset"),
+    ):
+        check_sorts(opened, 1)
+    check_sorts(opened, 1)
 
 
 def absent(double, folder):
@@ -366,6 +478,33 @@ def test_a_driver_that_is_too_old(folder):
         RuntimeError, match="the CUDA driver has no cuStreamIsCapturing; it is too old, update it"
     ):
         loader.launcher().cuda_arch(0)
+
+
+@driven(FAKE_CUDA_FAIL="cuInit=100")
+def test_a_driver_that_does_not_start(folder):
+    driver, launcher = Driver(), loader.launcher()
+    with pytest.raises(
+        RuntimeError,
+        match=r"starting the CUDA driver failed: CUDA_ERROR_NO_DEVICE \(no CUDA-capable device is "
+        r"detected\); nvidia-smi .*CUDA_VISIBLE_DEVICES",
+    ):
+        launcher.cuda_arch(0)
+    with (
+        driver.failing(cuInit=999),
+        pytest.raises(RuntimeError, match=r"CUDA_ERROR_UNKNOWN \(unknown error\); .*nvidia-smi"),
+    ):
+        launcher.cuda_arch(0)
+    # Nothing of a failed start is kept.
+    check_sorts(launcher.open_cuda_kernel(cubin.write(folder / "kernel.cubin"), "float32", 0))
+    assert driver.report()["calls"]["cuInit"] == 3
+
+
+@driven()
+def test_a_forked_process_is_told_what_it_is(folder):
+    driver, launcher = Driver(), loader.launcher()
+    kernel = launcher.open_cuda_kernel(cubin.write(folder / "kernel.cubin"), "float32", 0)
+    with driver.failing(cuLaunchKernel=3), pytest.raises(RuntimeError, match="; .*fork.*spawn"):
+        check_sorts(kernel)
 
 
 def kernels_of_every_class():

@@ -1,8 +1,8 @@
 // The CUDA driver, loaded at run time, and kernels opened with it.
 //
 // Invariant: no CUDA header and no link to CUDA: the launcher builds, loads and runs on machines
-// without it. Every call that fails throws with the driver's own words. A launch leaves the current
-// context as it was.
+// without it. Every call that fails throws with what it was for and the driver's own words. A
+// launch leaves the current context as it was.
 #ifndef WARP_BITONIC_SORT_DRIVER_CUDA_DRIVER_HPP_
 #define WARP_BITONIC_SORT_DRIVER_CUDA_DRIVER_HPP_
 
@@ -44,16 +44,56 @@ struct CudaApi {
     return api;
   }
 
-  void check(int status, const char* doing) const {
+  void check(int status, const char* doing, const char* what = "", int device = -1) const {
     if (status == 0) return;
+    std::string failed = std::string(doing) + what;
+    if (device >= 0) failed += " on CUDA device " + std::to_string(device);
+    throw std::runtime_error(failed + " failed: " + words(status) + advice(status));
+  }
+
+  std::string words(int status) const {
     const char *name = nullptr, *text = nullptr;
     error_name(status, &name);
     error_text(status, &text);
-    throw std::runtime_error(std::string(doing) + " failed: " + (name ? name : "CUDA error") +
-                             " (" + (text ? text : std::to_string(status)) + ")");
+    return std::string(name ? name : "CUDA error") + " (" + (text ? text : std::to_string(status)) +
+           ")";
   }
 
  private:
+  // What the driver's words leave unsaid.
+  static const char* advice(int status) {
+    switch (status) {
+      case 2:  // OUT_OF_MEMORY
+        return "; free some of the device's memory: CUDA's context and kernels' code live there";
+      case 3:  // NOT_INITIALIZED
+        return "; a process forked from one that uses CUDA cannot use it: start it by spawn";
+      case 100:  // NO_DEVICE
+        return "; nvidia-smi lists the devices there are, and CUDA_VISIBLE_DEVICES may hide them";
+      case 200:  // INVALID_IMAGE
+      case 218:  // INVALID_PTX
+        return "; the file is damaged, or an nvcc newer than the driver made it: remove its "
+               "folder, or update the driver";
+      case 700:  // ILLEGAL_ADDRESS
+      case 702:  // LAUNCH_TIMEOUT
+      case 710:  // ASSERT
+      case 714:  // HARDWARE_STACK_ERROR
+      case 715:  // ILLEGAL_INSTRUCTION
+      case 716:  // MISALIGNED_ADDRESS
+      case 717:  // INVALID_ADDRESS_SPACE
+      case 718:  // INVALID_PC
+      case 719:  // LAUNCH_FAILED
+        return "; it may come from an earlier kernel, of any library, for CUDA reports a kernel's "
+               "error at later calls: CUDA_LAUNCH_BLOCKING=1 shows whose it is. Only a new process "
+               "can use the device again";
+      case 709:  // CONTEXT_IS_DESTROYED
+        return "; the device was reset in this process: start it anew";
+      case 999:  // UNKNOWN
+        return "; nvidia-smi tells whether the driver works";
+      default:
+        return "";
+    }
+  }
+
   static CudaApi load() {
     void* library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
     if (library == nullptr) {
@@ -78,7 +118,7 @@ struct CudaApi {
     find(library, "cuFuncSetAttribute", api.set_function);
     find(library, "cuLaunchKernel", api.launch);
     find(library, "cuStreamIsCapturing", api.is_capturing);
-    api.check(api.init(0), "cuInit");
+    api.check(api.init(0), "starting the CUDA driver");
     return api;
   }
   template <class Function>
@@ -97,9 +137,9 @@ class CudaContext {
   explicit CudaContext(int device) : api_(CudaApi::instance()) {
     void* const wanted = primary(api_, device);
     void* current = nullptr;
-    api_.check(api_.current_context(&current), "cuCtxGetCurrent");
+    api_.check(api_.current_context(&current), "cuCtxGetCurrent", "", device);
     if (current == wanted) return;
-    api_.check(api_.push_context(wanted), "cuCtxPushCurrent");
+    api_.check(api_.push_context(wanted), "cuCtxPushCurrent", "", device);
     pushed_ = true;
   }
   ~CudaContext() {
@@ -116,13 +156,13 @@ class CudaContext {
     // Retained once and for good: frameworks keep it for as long as the process, too.
     static void* contexts[most_devices];
     if (device < 0 || device >= most_devices) {
-      throw std::runtime_error("device " + std::to_string(device) + ": no such CUDA device");
+      throw std::runtime_error("CUDA device " + std::to_string(device) + ": no such device");
     }
     if (void* known = __atomic_load_n(&contexts[device], __ATOMIC_ACQUIRE)) return known;
     int handle = 0;
     void* context = nullptr;
-    api.check(api.device(&handle, device), "cuDeviceGet");
-    api.check(api.retain_context(&context, handle), "cuDevicePrimaryCtxRetain");
+    api.check(api.device(&handle, device), "finding the device", "", device);
+    api.check(api.retain_context(&context, handle), "making CUDA's context", "", device);
     __atomic_store_n(&contexts[device], context, __ATOMIC_RELEASE);
     return context;
   }
@@ -136,9 +176,9 @@ inline std::string cuda_arch(int device) {
   const CudaApi& api = CudaApi::instance();
   constexpr int major_version = 75, minor_version = 76;
   int handle = 0, major = 0, minor = 0;
-  api.check(api.device(&handle, device), "cuDeviceGet");
-  api.check(api.attribute(&major, major_version, handle), "cuDeviceGetAttribute");
-  api.check(api.attribute(&minor, minor_version, handle), "cuDeviceGetAttribute");
+  api.check(api.device(&handle, device), "finding the device", "", device);
+  api.check(api.attribute(&major, major_version, handle), "cuDeviceGetAttribute", "", device);
+  api.check(api.attribute(&minor, minor_version, handle), "cuDeviceGetAttribute", "", device);
   return "sm_" + std::to_string(major) + std::to_string(minor);
 }
 
@@ -149,17 +189,27 @@ class CudaKernel {
     const std::vector<char> image = read_file(path);
     const CudaApi& api = CudaApi::instance();
     const CudaContext context(device);
-    api.check(api.load_module(&module_, image.data()), ("loading " + path).c_str());
+    const auto check = [&](int status) {
+      api.check(status, "loading the kernel ", path.c_str(), device);
+    };
+    const int loaded = api.load_module(&module_, image.data());
+    constexpr int no_binary_for_gpu = 209;
+    if (loaded == no_binary_for_gpu) {
+      const std::string arch = cuda_arch(device);
+      throw std::runtime_error("the kernel " + path + " does not run on CUDA device " +
+                               std::to_string(device) + ", an " + arch + ": " + api.words(loaded) +
+                               "; build it for " + arch);
+    }
+    check(loaded);
     try {
       uint64_t address = 0;
       size_t bytes = 0;
-      api.check(api.function(&function_, module_, "warp_bitonic_sort_rows"), path.c_str());
-      api.check(api.global(&address, &bytes, module_, "warp_bitonic_sort_gpu_kernel"),
-                path.c_str());
+      check(api.function(&function_, module_, "warp_bitonic_sort_rows"));
+      check(api.global(&address, &bytes, module_, "warp_bitonic_sort_gpu_kernel"));
       if (bytes != sizeof(info_)) {
         throw std::runtime_error(path + " was built for another version of warp_bitonic_sort");
       }
-      api.check(api.read(&info_, address, bytes), "reading what a kernel says of itself");
+      check(api.read(&info_, address, bytes));
       if (info_.abi_version != WBS_GPU_ABI_VERSION) {
         throw std::runtime_error(path + " was built for another version of warp_bitonic_sort");
       }
@@ -168,7 +218,7 @@ class CudaKernel {
       if (info_.shared_bytes > without_asking) {
         api.check(api.set_function(function_, most_dynamic_shared_bytes,
                                    static_cast<int>(info_.shared_bytes)),
-                  (std::string("asking for the shared memory of ") + info_.name).c_str());
+                  "asking for the shared memory of ", info_.name, device);
       }
     } catch (...) {
       api.unload_module(module_);
@@ -194,7 +244,7 @@ class CudaKernel {
     void* parameters[] = {&args};
     api.check(api.launch(function_, blocks, 1, 1, info_.threads, 1, 1, info_.shared_bytes, stream,
                          parameters, nullptr),
-              info_.name);
+              "launching ", info_.name, device_);
   }
 
  private:
@@ -223,7 +273,7 @@ inline bool is_capturing(int device, void* stream) {
   const CudaApi& api = CudaApi::instance();
   const CudaContext context(device);
   int status = 0;
-  api.check(api.is_capturing(stream, &status), "cuStreamIsCapturing");
+  api.check(api.is_capturing(stream, &status), "cuStreamIsCapturing", "", device);
   return status != 0;
 }
 
