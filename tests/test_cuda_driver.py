@@ -433,6 +433,29 @@ def test_errors_that_somebody_elses_kernel_left(folder):
     check_sorts(opened, 1)
 
 
+@driven(FAKE_CUDA_DEVICES="75,100,121")
+def test_devices(folder):
+    launcher = loader.launcher()
+    path = cubin.write(folder / "kernel.cubin", 100)
+    assert [launcher.cuda_arch(number) for number in range(3)] == ["sm_75", "sm_100", "sm_121"]
+    check_sorts(launcher.open_cuda_kernel(path, "float32", 1), 1)
+    calls = [
+        launcher.cuda_arch,
+        lambda number: launcher.is_capturing(number, 0),
+        lambda number: launcher.open_cuda_kernel(path, "float32", number),
+    ]
+    for call in calls:
+        for number in (3, 63, 64, 2**31 - 1):
+            with pytest.raises(
+                RuntimeError, match=rf"CUDA device {number}\b.*(no such|invalid) dev"
+            ):
+                call(number)
+        # 2^32 is 0 in 32 bits.
+        for number in (-1, 2**31, 2**32, 2**32 + 1, -(2**63)):
+            with pytest.raises(ValueError, match=rf"device: expected .* got {number}$"):
+                call(number)
+
+
 def absent(double, folder):
     """A folder without a driver, where the machine has none of its own."""
     del double

@@ -456,9 +456,17 @@ ffi::Function open_cpu_kernel(const ffi::String& path, const ffi::String& dtype)
       "warp_bitonic_sort.sort_rows");
 }
 
+// The driver's numbers are narrower than those that cross.
+int device_number(int64_t device) {
+  if (device < 0 || device > INT32_MAX) {
+    fail("ValueError", {"device: expected the number of a CUDA device, got ", device});
+  }
+  return static_cast<int>(device);
+}
+
 ffi::Function open_cuda_kernel(const ffi::String& path, const ffi::String& dtype, int64_t device) {
   auto kernel =
-      std::make_shared<const OpenCudaKernel>(path, find_dtype(dtype), static_cast<int>(device));
+      std::make_shared<const OpenCudaKernel>(path, find_dtype(dtype), device_number(device));
   return ffi::Function::FromTyped(
       [kernel](ffi::TensorView x, ffi::TensorView out, int64_t axis, bool descending, bool nan_last,
                int64_t stream) {
@@ -467,10 +475,10 @@ ffi::Function open_cuda_kernel(const ffi::String& path, const ffi::String& dtype
       "warp_bitonic_sort.sort_rows");
 }
 
-ffi::String cuda_arch(int64_t device) { return wbs::driver::cuda_arch(static_cast<int>(device)); }
+ffi::String cuda_arch(int64_t device) { return wbs::driver::cuda_arch(device_number(device)); }
 
 bool is_capturing(int64_t device, int64_t stream) {
-  return wbs::driver::is_capturing(static_cast<int>(device), reinterpret_cast<void*>(stream));
+  return wbs::driver::is_capturing(device_number(device), reinterpret_cast<void*>(stream));
 }
 
 ffi::String describe_cpu_kernel(const ffi::String& path) { return CpuKernel(path).info().name; }
