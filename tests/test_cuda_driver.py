@@ -456,6 +456,27 @@ def test_devices(folder):
                 call(number)
 
 
+@driven()
+def test_capturing(folder):
+    del folder
+    driver, launcher = Driver(), loader.launcher()
+    driver.capture(0x1234)
+    for current in ([], [0], [1]):
+        with driver.current(current):
+            assert launcher.is_capturing(1, 0x1234) is True
+            assert launcher.is_capturing(1, 0x1235) is False
+            with (
+                driver.failing(cuStreamIsCapturing=400),
+                pytest.raises(
+                    RuntimeError, match="CUDA device 1 failed: CUDA_ERROR_INVALID_HANDLE"
+                ),
+            ):
+                launcher.is_capturing(1, 0x1235)
+            # What the legacy stream answers while another stream is captured: it must stay out.
+            with driver.failing(cuStreamIsCapturing=906):
+                assert launcher.is_capturing(1, 0) is True
+
+
 def absent(double, folder):
     """A folder without a driver, where the machine has none of its own."""
     del double

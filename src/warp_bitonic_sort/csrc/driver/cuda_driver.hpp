@@ -272,9 +272,13 @@ class CudaKernel {
 inline bool is_capturing(int device, void* stream) {
   const CudaApi& api = CudaApi::instance();
   const CudaContext context(device);
-  int status = 0;
-  api.check(api.is_capturing(stream, &status), "cuStreamIsCapturing", "", device);
-  return status != 0;
+  int capturing = 0;
+  const int status = api.is_capturing(stream, &capturing);
+  // The legacy stream's answer while another is captured: nothing may be put into it, either.
+  constexpr int stream_capture_implicit = 906;
+  if (status == stream_capture_implicit) return true;
+  api.check(status, "cuStreamIsCapturing", "", device);
+  return capturing != 0;
 }
 
 }  // namespace driver
