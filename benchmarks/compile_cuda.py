@@ -1,0 +1,72 @@
+"""What nvcc takes for each CUDA kernel, one at a time; no device is needed.
+
+    python benchmarks/compile_cuda.py --arch sm_90
+
+A first call builds one kernel, so what it waits for is that kernel alone: about a second is asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import _common
+
+from warp_bitonic_sort import plan
+from warp_bitonic_sort.dtypes import DTYPES
+from warp_bitonic_sort.jit import toolchain
+from warp_bitonic_sort.jit.spec import CudaKernel
+
+_ASKED = 1.0
+
+
+def _seconds(nvcc: toolchain.Compiler, kernel: CudaKernel, folder: Path) -> float:
+    source = folder / f"{kernel.name}.cu"
+    source.write_text(kernel.source())
+    flags = [*toolchain.compile_flags(kernel), f"-I{toolchain.INCLUDE_DIR}"]
+    command = [*nvcc.command, *flags, str(source), "-o", str(source.with_suffix(".cubin"))]
+    start = time.perf_counter()
+    subprocess.run(command, check=True)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Measure, print a table, and write JSON if asked."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--arch", default="sm_90")
+    parser.add_argument("--json", metavar="FILE")
+    options = parser.parse_args()
+    nvcc = toolchain.find_nvcc()
+    result: dict[str, Any] = {"machine": _common.machine(), "nvcc": nvcc.version(), "seconds": {}}
+    for key, value in result["machine"].items():
+        print(f"{key}: {value}")
+    print(f"nvcc: {nvcc.version().splitlines()[-1]}")
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for codec, bits in sorted({(dtype.codec, dtype.bits) for dtype in DTYPES.values()}):
+            taken = {}
+            for layout in plan.cuda_layouts(bits):
+                kernel = CudaKernel(codec, bits, *layout, options.arch)
+                taken[kernel.layout] = _seconds(nvcc, kernel, Path(folder))
+            slowest = max(taken, key=lambda layout: taken[layout])
+            above = sum(seconds > _ASKED for seconds in taken.values())
+            result["seconds"][f"{codec}{bits}"] = taken
+            middle = statistics.median(taken.values())
+            rows.append(
+                [f"{codec}{bits}", str(len(taken)), f"{middle:.2f}", f"{taken[slowest]:.2f}",
+                 slowest, f"{above}"]
+            )  # fmt: skip
+    header = ["keys", "kernels", "median s", "slowest s", "slowest", f"above {_ASKED:g} s"]
+    print(f"\n{_common.table(header, rows)}")
+    _common.report(result, options.json)
+
+
+if __name__ == "__main__":
+    main()
