@@ -189,6 +189,7 @@ def test_opening_what_is_no_kernel_is_a_typed_error(launcher, tmp_path):
 
 def test_every_export_is_documented_and_typed(launcher):
     names = ["open_cpu_kernel", "describe_cpu_kernel", "empty", "abi_version", "thread_count"]
+    names += ["open_cuda_kernel", "cuda_arch", "is_capturing", "own_stream", "empty_cuda"]
     for name in names:
         assert launcher.get_function_doc(name)
         assert "type_schema" in json.dumps(launcher.get_function_metadata(name))
@@ -204,6 +205,14 @@ def test_empty_allocates(launcher):
     for shape in ((2**62, 4), (-1, 3), (2**63 - 1,)):
         with pytest.raises(ValueError, match="shape: expected sizes of at least 0"):
             launcher.empty(shape, tvm_ffi.dtype("float32"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a driver")
+def test_without_a_driver_the_error_says_so(launcher):
+    for call in (launcher.own_stream, lambda i: launcher.empty_cuda((3,), torch.int8, i)):
+        with pytest.raises(RuntimeError, match="no CUDA driver: .*; install NVIDIA's driver"):
+            call(0)
+    assert not launcher.is_capturing(0, -1)
 
 
 def test_a_tensor_without_memory_is_a_typed_error(rows9):

@@ -270,17 +270,21 @@ bool find_rows(const Limits& kernel, const wbs::dtype_info& info, const ffi::Ten
   check_tensor("out", out, info, kernel.device);
   const ffi::ShapeView shape = x.shape();
   const int64_t rank = x.ndim();
-  if (rank == 0) fail("ValueError", {"x: expected at least one dimension, got a scalar"});
+  if (rank == 0 && kernel.min_length > 1) {
+    fail("ValueError", {"x: expected at least one dimension, got a scalar"});
+  }
   if (!std::equal(shape.begin(), shape.end(), out.shape().begin(), out.shape().end())) {
     fail("ValueError",
          {"out: expected the shape of x, ", shape_text(shape), ", got ", shape_text(out.shape())});
   }
-  if (axis < -rank || axis >= rank) {
-    fail("ValueError", {"axis: expected ", -rank, " to ", rank - 1, " for a tensor of rank ", rank,
+  // A scalar is a row of one element, where a kernel takes such.
+  const int64_t axes = std::max<int64_t>(rank, 1);
+  if (axis < -axes || axis >= axes) {
+    fail("ValueError", {"axis: expected ", -axes, " to ", axes - 1, " for a tensor of rank ", rank,
                         ", got ", axis});
   }
-  if (axis < 0) axis += rank;
-  rows.length = shape[axis];
+  if (axis < 0) axis += axes;
+  rows.length = rank == 0 ? 1 : shape[axis];
   for (const int64_t size : shape) {
     if (size == 0) return false;
   }
@@ -302,8 +306,8 @@ bool find_rows(const Limits& kernel, const wbs::dtype_info& info, const ffi::Ten
   check_out_is_dense_enough(dims, kernel.key_bytes);
   rows.src = first_byte(x);
   rows.dst = const_cast<char*>(first_byte(out));
-  rows.src_stride = x_strides[axis];
-  rows.dst_stride = out_strides[axis];
+  rows.src_stride = rank == 0 ? kernel.key_bytes : x_strides[axis];
+  rows.dst_stride = rank == 0 ? kernel.key_bytes : out_strides[axis];
   rows.batch = batch_of(dims);
   return true;
 }
@@ -428,6 +432,8 @@ class OpenCudaKernel {
     });
   }
 
+  int device() const { return kernel_.device(); }
+
  private:
   Limits limits() const {
     const wbs_gpu_kernel& kernel = kernel_.info();
@@ -447,6 +453,9 @@ const wbs::dtype_info& find_dtype(const ffi::String& name) {
   }
   fail("ValueError", {"dtype: expected one of ", known, "; got '", name, "'"});
 }
+
+// What callers say instead of a stream for one of ours, whose work is waited for.
+constexpr int64_t in_own_stream = -1;
 
 ffi::Function open_cpu_kernel(const ffi::String& path, const ffi::String& dtype) {
   auto kernel = std::make_shared<const OpenCpuKernel>(path, find_dtype(dtype));
@@ -470,7 +479,12 @@ ffi::Function open_cuda_kernel(const ffi::String& path, const ffi::String& dtype
   return ffi::Function::FromTyped(
       [kernel](ffi::TensorView x, ffi::TensorView out, int64_t axis, bool descending, bool nan_last,
                int64_t stream) {
-        (*kernel)(x, out, axis, descending, nan_last, reinterpret_cast<void*>(stream));
+        const auto launch = [&](void* in) { (*kernel)(x, out, axis, descending, nan_last, in); };
+        if (stream == in_own_stream) {
+          wbs::driver::in_own_stream(kernel->device(), launch);
+        } else {
+          launch(reinterpret_cast<void*>(stream));
+        }
       },
       "warp_bitonic_sort.sort_rows");
 }
@@ -478,7 +492,12 @@ ffi::Function open_cuda_kernel(const ffi::String& path, const ffi::String& dtype
 ffi::String cuda_arch(int64_t device) { return wbs::driver::cuda_arch(device_number(device)); }
 
 bool is_capturing(int64_t device, int64_t stream) {
-  return wbs::driver::is_capturing(device_number(device), reinterpret_cast<void*>(stream));
+  return stream != in_own_stream &&
+         wbs::driver::is_capturing(device_number(device), reinterpret_cast<void*>(stream));
+}
+
+int64_t own_stream(int64_t device) {
+  return reinterpret_cast<int64_t>(wbs::driver::own_stream(device_number(device)));
 }
 
 ffi::String describe_cpu_kernel(const ffi::String& path) { return CpuKernel(path).info().name; }
@@ -494,7 +513,15 @@ struct CpuAllocator {
   void FreeData(DLTensor* tensor) { std::free(tensor->data); }
 };
 
-ffi::Tensor empty(const ffi::Shape& shape, DLDataType dtype) {
+struct CudaAllocator {
+  void AllocData(DLTensor* tensor, void* memory) { tensor->data = memory; }
+  void FreeData(DLTensor* tensor) noexcept {
+    wbs::driver::release(tensor->device.device_id, tensor->data);
+  }
+};
+
+// The bytes of a tensor; raises where there can be no such.
+int64_t byte_count(const ffi::Shape& shape, DLDataType dtype) {
   int64_t bytes = (dtype.bits * dtype.lanes + 7) / 8;
   for (const int64_t size : shape) {
     if (size < 0 || __builtin_mul_overflow(bytes, size, &bytes) || bytes > INT64_MAX / 2) {
@@ -502,7 +529,25 @@ ffi::Tensor empty(const ffi::Shape& shape, DLDataType dtype) {
                           shape_text(shape)});
     }
   }
+  return bytes;
+}
+
+ffi::Tensor empty(const ffi::Shape& shape, DLDataType dtype) {
+  byte_count(shape, dtype);
   return ffi::Tensor::FromNDAlloc(CpuAllocator(), shape, dtype, DLDevice{kDLCPU, 0});
+}
+
+ffi::Tensor empty_cuda(const ffi::Shape& shape, DLDataType dtype, int64_t device) {
+  // A tensor of no elements has an address, too: some libraries take none for no memory.
+  const int64_t bytes = std::max<int64_t>(byte_count(shape, dtype), 1);
+  const auto number = static_cast<int>(device);
+  void* memory = nullptr;
+  try {
+    memory = wbs::driver::allocate(number, static_cast<size_t>(bytes));
+  } catch (const wbs::driver::OutOfMemory& error) {
+    fail("MemoryError", {error.what(), "; other libraries may hold the rest of its memory"});
+  }
+  return ffi::Tensor::FromNDAlloc(CudaAllocator(), shape, dtype, DLDevice{kDLCUDA, number}, memory);
 }
 
 int64_t abi_version() { return WBS_ABI_VERSION; }
@@ -557,7 +602,8 @@ Returns
 -------
 Function(x: Tensor, out: Tensor, axis: int, descending: bool, nan_last: bool, stream: int) -> None
     As open_cpu_kernel's, for tensors on that device, in that stream (a CUstream; 0 is the legacy
-    default stream). It returns when the sort is in the stream.)");
+    default stream). It returns when the sort is in the stream; for the stream -1, which stands for
+    own_stream's, when it is done. A scalar counts as a row of one element.)");
 
 TVM_FFI_DLL_EXPORT_TYPED_FUNC(cuda_arch, cuda_arch);
 TVM_FFI_DLL_EXPORT_TYPED_FUNC_DOC(cuda_arch, R"(Return a CUDA device's target, as in sm_90.
@@ -576,7 +622,18 @@ Parameters
 device : int
     The CUDA device's number.
 stream : int
-    The stream, a CUstream.)");
+    The stream, a CUstream; -1, which stands for own_stream's, is never captured.)");
+
+TVM_FFI_DLL_EXPORT_TYPED_FUNC(own_stream, own_stream);
+TVM_FFI_DLL_EXPORT_TYPED_FUNC_DOC(own_stream,
+                                  R"(Return this process's own stream on a CUDA device, a CUstream.
+
+It waits for no other stream, and no other waits for it.
+
+Parameters
+----------
+device : int
+    The device's number.)");
 
 TVM_FFI_DLL_EXPORT_TYPED_FUNC(empty, empty);
 TVM_FFI_DLL_EXPORT_TYPED_FUNC_DOC(empty, R"(Allocate a row-major CPU tensor, aligned to 64 bytes.
@@ -587,6 +644,21 @@ shape : Shape
     Its shape.
 dtype : dtype
     Its dtype.)");
+
+TVM_FFI_DLL_EXPORT_TYPED_FUNC(empty_cuda, empty_cuda);
+TVM_FFI_DLL_EXPORT_TYPED_FUNC_DOC(empty_cuda, R"(Allocate a row-major tensor on a CUDA device.
+
+Its memory is the driver's own (cuMemAlloc). Freeing it waits for all work on the device. Raises
+MemoryError with the bytes asked for and the driver's words.
+
+Parameters
+----------
+shape : Shape
+    Its shape.
+dtype : dtype
+    Its dtype.
+device : int
+    The CUDA device's number.)");
 
 TVM_FFI_DLL_EXPORT_TYPED_FUNC(abi_version, abi_version);
 TVM_FFI_DLL_EXPORT_TYPED_FUNC_DOC(abi_version,

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -38,6 +39,10 @@ struct CudaApi {
   int (*launch)(void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void*,
                 void**, void**);
   int (*is_capturing)(void*, int*);
+  int (*create_stream)(void**, unsigned);
+  int (*synchronize)(void*);
+  int (*allocate)(uint64_t*, size_t);
+  int (*free)(uint64_t);
 
   static const CudaApi& instance() {
     static const CudaApi api = load();
@@ -118,6 +123,10 @@ struct CudaApi {
     find(library, "cuFuncSetAttribute", api.set_function);
     find(library, "cuLaunchKernel", api.launch);
     find(library, "cuStreamIsCapturing", api.is_capturing);
+    find(library, "cuStreamCreate", api.create_stream);
+    find(library, "cuStreamSynchronize", api.synchronize);
+    find(library, "cuMemAlloc_v2", api.allocate);
+    find(library, "cuMemFree_v2", api.free);
     api.check(api.init(0), "starting the CUDA driver");
     return api;
   }
@@ -134,6 +143,8 @@ struct CudaApi {
 // A device's primary context, which every framework shares, current for a while.
 class CudaContext {
  public:
+  static constexpr int most_devices = 64;
+
   explicit CudaContext(int device) : api_(CudaApi::instance()) {
     void* const wanted = primary(api_, device);
     void* current = nullptr;
@@ -150,8 +161,6 @@ class CudaContext {
   CudaContext& operator=(const CudaContext&) = delete;
 
  private:
-  static constexpr int most_devices = 64;
-
   static void* primary(const CudaApi& api, int device) {
     // Retained once and for good: frameworks keep it for as long as the process, too.
     static void* contexts[most_devices];
@@ -279,6 +288,64 @@ inline bool is_capturing(int device, void* stream) {
   if (status == stream_capture_implicit) return true;
   api.check(status, "cuStreamIsCapturing", "", device);
   return capturing != 0;
+}
+
+// This process's own stream on a device, for arrays whose library says in which stream they must be
+// ready but not which stream reads the result. Never destroyed, like contexts and modules.
+inline void* own_stream(int device) {
+  static std::mutex guard;
+  static void* streams[CudaContext::most_devices];
+  const CudaApi& api = CudaApi::instance();
+  const CudaContext context(device);
+  constexpr unsigned non_blocking = 1;
+  const std::lock_guard<std::mutex> lock(guard);
+  if (streams[device] == nullptr) {
+    api.check(api.create_stream(&streams[device], non_blocking), "making a stream", "", device);
+  }
+  return streams[device];
+}
+
+// Runs what puts work into the own stream, and waits for the work, also for that of a launch that
+// failed half-way: nothing that it reads or writes may be given back before.
+template <class Launch>
+void in_own_stream(int device, const Launch& launch) {
+  void* const stream = own_stream(device);
+  const CudaApi& api = CudaApi::instance();
+  const CudaContext context(device);
+  try {
+    launch(stream);
+  } catch (...) {
+    api.synchronize(stream);
+    throw;
+  }
+  api.check(api.synchronize(stream), "waiting for a sort", "", device);
+}
+
+struct OutOfMemory : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// Device memory, of at least one byte.
+inline void* allocate(int device, size_t bytes) {
+  const CudaApi& api = CudaApi::instance();
+  const CudaContext context(device);
+  uint64_t address = 0;
+  const int status = api.allocate(&address, bytes);
+  if (status != 0) {
+    throw OutOfMemory("cannot allocate " + std::to_string(bytes) + " bytes on CUDA device " +
+                      std::to_string(device) + ": " + api.words(status));
+  }
+  return reinterpret_cast<void*>(address);
+}
+
+// Waits for all work on the device first (cuMemFree does), so that it is safe whatever streams use
+// the memory. Never throws: when a process ends, the driver may be gone before its memory is freed.
+inline void release(int device, void* memory) noexcept {
+  try {
+    const CudaContext context(device);
+    CudaApi::instance().free(reinterpret_cast<uint64_t>(memory));
+  } catch (...) {
+  }
 }
 
 }  // namespace driver
