@@ -1,5 +1,10 @@
 """The arrays of every library: results of the caller's own kind, and what is refused by name."""
 
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import ml_dtypes
@@ -9,7 +14,7 @@ import pytest
 import torch
 import tvm_ffi
 
-from warp_bitonic_sort import explain, sort, warp_bitonic_sort
+from warp_bitonic_sort import arrays, explain, sort, warp_bitonic_sort
 
 TORCH = {name: getattr(torch, name) for name in oracle.ALL}
 WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -318,6 +323,25 @@ def test_arrays_on_other_devices_are_refused(device, name):
         sort(x)
     with pytest.raises(NotImplementedError, match="Move it to the CPU"):
         warp_bitonic_sort(x)
+
+
+# -- CuPy, as far as it can be told without a device --------------------------------------------
+
+
+def test_cupy_is_asked_for_the_stream_of_the_arrays_device(monkeypatch):
+    cupy = ModuleType("cupy")
+    cupy.cuda = SimpleNamespace(
+        get_current_stream=lambda device_id=-1: SimpleNamespace(ptr=100 + device_id)
+    )
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    # Under another name, so that arrays of a CuPy that is there never meet it.
+    path = Path(arrays.__file__).with_name("_cupy.py")
+    spec = importlib.util.spec_from_file_location("warp_bitonic_sort.arrays._stubbed", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    adapter = module.CupyAdapter()
+    streams = [adapter.stream(SimpleNamespace(device=SimpleNamespace(id=i))) for i in (0, 1)]
+    assert [stream() for stream in streams] == [100, 101]
 
 
 # -- NumPy's own -------------------------------------------------------------------------------

@@ -282,3 +282,17 @@ def test_cupy():
         expected = cupy.sort(array, axis=-1)
     stream.synchronize()
     assert bool((result == expected).all())
+
+
+def test_cupy_arrays_on_another_device_than_the_current_one():
+    cupy = pytest.importorskip("cupy")
+    if cupy.cuda.runtime.getDeviceCount() < 2:
+        pytest.skip("one device only")
+    stream = cupy.cuda.Stream(non_blocking=True)  # of device 0, and current there
+    for length in (1, 100, plan.MAX_NATIVE_LENGTH + 1):
+        with cupy.cuda.Device(1):
+            array = cupy.random.random((100, length))
+        with stream:
+            result = sort(array)
+        assert result.device.id == 1
+        oracle.check(array.get(), result.get())

@@ -28,10 +28,6 @@ def _lower(array: Any) -> Any:
     )
 
 
-def _current_stream() -> int:
-    return int(cupy.cuda.get_current_stream().ptr)
-
-
 class CupyAdapter:
     """Handles `cupy.ndarray`; results are on the device of x."""
 
@@ -78,9 +74,9 @@ class CupyAdapter:
         return array.view(f"i{array.dtype.itemsize}")
 
     def stream(self, x: Any) -> Callable[[], int] | None:
-        """Return what tells CuPy's current stream."""
-        del x
-        return _current_stream
+        """Return what tells CuPy's current stream on x's device, which need not be current."""
+        device = x.device.id
+        return lambda: int(cupy.cuda.get_current_stream(device).ptr)
 
     def finish(self, buffer: Any, x: Any) -> Any:
         """Return the result."""
@@ -107,7 +103,8 @@ class CupyAdapter:
 
     def copy(self, source: Any, target: Any) -> None:
         """Copy values."""
-        target[...] = source
+        with target.device:
+            target[...] = source
 
     def written(self, out: Any) -> None:
         """Nothing to tell: CuPy does not count writes."""
