@@ -7,6 +7,7 @@ unsorted.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .dtypes import DType
@@ -14,7 +15,7 @@ from .dtypes import DType
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["sort_into", "sort_into_on_device"]
+__all__ = ["sort_into", "sort_on_device"]
 
 
 def _constants(dtype: DType, descending: bool, nan_last: bool) -> tuple[int, int]:
@@ -63,29 +64,31 @@ def sort_into(
     out[...] = code
 
 
-def sort_into_on_device(
+def sort_on_device(
     x: Any,
-    out: Any,
     dtype: DType,
     axis: int,
     descending: bool,
     nan_last: bool,
-    library: Any,
-) -> None:
-    """Sort x along axis into out with a device library's own sort of signed integers.
+    sort: Callable[[Any, int], Any],
+    where: Callable[[Any, Any, Any], Any],
+) -> Any:
+    """Return x sorted along axis by a device library's own sort of signed integers.
 
     Parameters
     ----------
-    x, out : array
-        The raw bits, as signed integers of their width; out may be x.
+    x : array
+        The raw bits, as signed integers of their width, of which the result is some too.
     dtype : DType
         What they are the bits of.
     axis : int
         The axis.
     descending, nan_last : bool
         The order.
-    library : module
-        The library that both are from: torch or cupy.
+    sort : callable
+        The library's ``sort(keys, axis)``.
+    where : callable
+        The library's ``where(condition, this, that)``.
     """
     bits = dtype.bits
     half = 1 << (bits - 1)
@@ -102,13 +105,10 @@ def sort_into_on_device(
     key = folded(x)
     if dtype.codec == "fnuz":
         # The one NaN, folded to -1, stands between the negative and the positive values.
-        key = library.where(key == -1, half - 1, key - ((key >> (bits - 1)) + 1))
-    key = (key ^ xor) + add
-    key = library.sort(key, axis)
-    if library.__name__ == "torch":
-        key = key.values
+        key = where(key == -1, half - 1, key - ((key >> (bits - 1)) + 1))
+    key = sort((key ^ xor) + add, axis)
     key = (key - add) ^ xor
     if dtype.codec == "fnuz":
         shifted = key + (((key + 1) >> (bits - 1)) + 1)
-        key = library.where(key == half - 1, -1, shifted)
-    out[...] = folded(key)
+        key = where(key == half - 1, -1, shifted)
+    return folded(key)

@@ -8,12 +8,11 @@ a launch, and touches no file, lock or subprocess.
 from __future__ import annotations
 
 import operator
-import sys
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
-from . import arrays, framework
+from . import arrays
 from .arrays import Adapter, Description, Device
 from .dtypes import DType, lookup
 from .jit import loader, toolchain
@@ -92,13 +91,9 @@ class _Prepared:
             if self._plan.rows * self._plan.length > 0:
                 self._adapter.copy(x, buffer)
         else:
-            source, target = self._adapter.bits(x), self._adapter.bits(buffer)
-            order = (request.axis, request.descending, request.nan_last)
-            if self._stream is None:
-                framework.sort_into(source, target, self._dtype, *order)
-            else:
-                library = sys.modules[self._adapter.kind]
-                framework.sort_into_on_device(source, target, self._dtype, *order, library)
+            self._adapter.sort_long(
+                x, buffer, self._dtype, request.axis, request.descending, request.nan_last
+            )
 
 
 def _refuse_capture(kernel: Kernel, dtype: str, device: int, stream: int) -> None:

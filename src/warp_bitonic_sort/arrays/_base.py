@@ -9,6 +9,8 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
+from ..dtypes import DType
+
 __all__ = [
     "CPU",
     "CPU_DEVICE",
@@ -106,8 +108,10 @@ class Adapter(Protocol):
     def lower_read_only(self, x: Any) -> Any:
         """Return what TVM FFI takes for an input whose lowering raised BufferError."""
 
-    def bits(self, array: Any) -> Any:
-        """Return a view of the bits: NumPy's unsigned integers, or a device's signed ones."""
+    def sort_long(
+        self, x: Any, buffer: Any, dtype: DType, axis: int, descending: bool, nan_last: bool
+    ) -> None:
+        """Sort rows that no kernel takes into a buffer or the caller's out (`framework`)."""
 
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return what tells the caller's current stream on x's device; None for the CPU."""

@@ -11,7 +11,8 @@ from typing import Any
 
 import cupy
 
-from ..dtypes import lookup
+from .. import framework
+from ..dtypes import DType, lookup
 from ._base import Description, Device, check_distinct, type_name
 
 __all__ = ["CupyAdapter"]
@@ -69,9 +70,16 @@ class CupyAdapter:
         """Return the export: CuPy has no read-only arrays."""
         return _lower(x)
 
-    def bits(self, array: Any) -> Any:
-        """Return the raw bits."""
-        return array.view(f"i{array.dtype.itemsize}")
+    def sort_long(
+        self, x: Any, buffer: Any, dtype: DType, axis: int, descending: bool, nan_last: bool
+    ) -> None:
+        """Sort rows that no kernel takes."""
+        word = f"i{x.dtype.itemsize}"
+        order = (axis, descending, nan_last)
+        with x.device:
+            buffer.view(word)[...] = framework.sort_on_device(
+                x.view(word), dtype, *order, cupy.sort, cupy.where
+            )
 
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return what tells CuPy's current stream on x's device, which need not be current."""

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from ..dtypes import DTYPES, lookup
+from .. import framework
+from ..dtypes import DTYPES, DType, lookup
 from ._base import (
     CPU,
     Description,
@@ -79,8 +80,8 @@ class DlpackAdapter:
         """Return the export."""
         return self._export(x)
 
-    def bits(self, array: Any) -> Any:
-        """Return the raw bits: NumPy's own DLPack knows neither bfloat16 nor float8."""
+    def _bits(self, array: Any) -> Any:
+        # NumPy's own DLPack knows neither bfloat16 nor float8.
         try:
             from ._numpy import alias
         except ImportError:
@@ -96,6 +97,13 @@ class DlpackAdapter:
             "strides": tuple(stride * size for stride in seen.strides),
         }
         return alias(interface, seen.data_ptr(), seen)
+
+    def sort_long(
+        self, x: Any, buffer: Any, dtype: DType, axis: int, descending: bool, nan_last: bool
+    ) -> None:
+        """Sort rows that no kernel takes."""
+        source, target = self._bits(x), self._bits(buffer)
+        framework.sort_into(source, target, dtype, axis, descending, nan_last)
 
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return None: the CPU has no streams."""
@@ -127,8 +135,8 @@ class DlpackAdapter:
 
     def copy(self, source: Any, target: Any) -> None:
         """Copy values into a buffer."""
-        bits = self.bits(target)
-        bits[...] = self.bits(source)
+        bits = self._bits(target)
+        bits[...] = self._bits(source)
 
     def written(self, out: Any) -> None:
         """Never called: there is no out."""

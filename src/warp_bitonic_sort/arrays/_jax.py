@@ -12,8 +12,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from .. import framework
+from ..dtypes import DType
 from ._base import Description, dense_strides, type_name, unsupported_device
-from ._numpy import NumpyAdapter, read_only_tensor
+from ._numpy import NumpyAdapter, raw_bits, read_only_tensor
 
 __all__ = ["JaxAdapter"]
 
@@ -71,7 +73,7 @@ class JaxAdapter:
 
         def lower(array: Any) -> Any:
             if isinstance(array, np.ndarray):
-                return self._numpy.bits(array)
+                return raw_bits(array)
             return read_only_tensor(np.asarray(array))
 
         return lower
@@ -80,9 +82,12 @@ class JaxAdapter:
         """Return what TVM FFI takes for an array."""
         return read_only_tensor(np.asarray(x))
 
-    def bits(self, array: Any) -> Any:
-        """Return the raw bits."""
-        return self._numpy.bits(np.asarray(array))
+    def sort_long(
+        self, x: Any, buffer: Any, dtype: DType, axis: int, descending: bool, nan_last: bool
+    ) -> None:
+        """Sort rows that no kernel takes."""
+        source, target = raw_bits(np.asarray(x)), raw_bits(buffer)
+        framework.sort_into(source, target, dtype, axis, descending, nan_last)
 
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return None: the CPU has no streams."""

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import lookup
+from .. import framework
+from ..dtypes import DType, lookup
 from ._base import Description, check_distinct, type_name
 
 __all__ = ["NumpyAdapter", "alias", "raw_bits", "read_only_tensor"]
@@ -95,9 +96,11 @@ class NumpyAdapter:
         """Return what TVM FFI takes for a read-only array."""
         return read_only_tensor(x)
 
-    def bits(self, array: _Array) -> _Array:
-        """Return the raw bits."""
-        return raw_bits(array)
+    def sort_long(
+        self, x: _Array, buffer: _Array, dtype: DType, axis: int, descending: bool, nan_last: bool
+    ) -> None:
+        """Sort rows that no kernel takes."""
+        framework.sort_into(raw_bits(x), raw_bits(buffer), dtype, axis, descending, nan_last)
 
     def stream(self, x: _Array) -> Callable[[], int] | None:
         """Return None: the CPU has no streams."""

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from ..dtypes import lookup
+from .. import framework
+from ..dtypes import DType, lookup
 from ._base import (
     CPU_DEVICE,
     Description,
@@ -104,16 +105,20 @@ class TorchAdapter:
         """Return x: torch has no read-only tensors."""
         return x
 
-    def bits(self, array: Any) -> Any:
-        """Return the raw bits."""
-        if array.device.type == "cuda":
-            return array.detach().view(_WORDS[array.element_size()])
+    def sort_long(
+        self, x: Any, buffer: Any, dtype: DType, axis: int, descending: bool, nan_last: bool
+    ) -> None:
+        """Sort rows that no kernel takes."""
+        order = (axis, descending, nan_last)
+        source, target = (t.detach().view(_WORDS[t.element_size()]) for t in (x, buffer))
+        if x.device.type == "cuda":
+            target.copy_(framework.sort_on_device(source, dtype, *order, _sort, torch.where))
+            return
         try:
             from ._numpy import raw_bits
         except ImportError:
             raise numpy_missing() from None
-        tensor = array.detach()
-        return raw_bits(tensor.view(_WORDS[tensor.element_size()]).numpy())
+        framework.sort_into(raw_bits(source.numpy()), raw_bits(target.numpy()), dtype, *order)
 
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return what tells torch's current stream."""
@@ -160,6 +165,10 @@ class TorchAdapter:
         """Let autograd know, so that it does not take what it saved for what it was."""
         if not out.is_inference():
             torch.autograd.graph.increment_version(out)
+
+
+def _sort(keys: Any, axis: int) -> Any:
+    return torch.sort(keys, axis).values
 
 
 def _cuda_device(index: int) -> Device:
