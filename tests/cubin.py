@@ -46,7 +46,7 @@ def cubin(
     function: str = "warp_bitonic_sort_rows",
     abi: int = 8,
 ) -> bytes:
-    """A code object for an architecture; toolkits before CUDA 13 write ABI 7."""
+    """A code object for an architecture; older toolkits write ABI version 7."""
     names = b"\0.shstrtab\0.strtab\0.symtab\0.nv.constant3\0.text\0"
     strings = b"\0warp_bitonic_sort_gpu_kernel\0" + function.encode() + b"\0"
     symbols = (

@@ -189,8 +189,9 @@ const Header* table(const char* image, uint64_t offset, uint64_t index) {
 
 // Major versions run only their own; a minor version runs those of lesser ones.
 bool runs_on(int capability, const Elf64_Ehdr& header) {
-  // Since CUDA 13 (ABI version 8) the architecture is the second byte, before that the first.
-  const int built_for = header.e_flags >> (header.e_ident[EI_ABIVERSION] >= 8 ? 8 : 0) & 0xFF;
+  // From ABI version 8 on the architecture is the second byte, before that the first.
+  const int shift = header.e_ident[EI_ABIVERSION] >= 8 ? 8 : 0;
+  const int built_for = (header.e_flags >> shift) & 0xFF;
   return built_for / 10 == capability / 10 && built_for % 10 <= capability % 10;
 }
 
