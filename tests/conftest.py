@@ -10,6 +10,11 @@ hypothesis.settings.register_profile("default", deadline=None, max_examples=200)
 hypothesis.settings.load_profile("default")
 
 
+# Before anything imports JAX: it would take most of a device's memory, which other libraries' tests
+# need, too.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
+
 def pytest_configure(config):
     # A developer may keep a cache between runs by naming one; otherwise every run starts cold.
     if "WARP_SORT_CACHE_DIR" not in os.environ:

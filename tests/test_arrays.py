@@ -1,9 +1,11 @@
 """The arrays of every library: results of the caller's own kind, and what is refused by name."""
 
+import dataclasses
 import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +16,18 @@ import pytest
 import torch
 import tvm_ffi
 
-from warp_bitonic_sort import arrays, explain, sort, warp_bitonic_sort
+from warp_bitonic_sort import arrays, dtypes, explain, plan, sort, warp_bitonic_sort
+from warp_bitonic_sort.arrays import _dlpack, _jax, _jax_cuda, _own_stream
 
 TORCH = {name: getattr(torch, name) for name in oracle.ALL}
 WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+@pytest.fixture(autouse=True)
+def _on_the_cpu():
+    """Where JAX has a device, its arrays would be made there."""
+    with jax.default_device(jax.devices("cpu")[0]):
+        yield
 
 
 def to_torch(x):
@@ -220,6 +230,95 @@ def test_jax_tracers_and_out_are_refused():
         sort(jnp.ones((3, 4)), out=jnp.ones((3, 4)))
 
 
+class JaxOnADevice(_jax_cuda.JaxCudaAdapter):
+    """The adapter for devices, with the CPU's arrays and kernels instead of a device's."""
+
+    kind = "jax as on a device"
+
+    def describe(self, x, argument):
+        return dataclasses.replace(super().describe(x, argument), device=arrays.CPU_DEVICE)
+
+    def stream(self, _):
+        return None
+
+    def _exported(self, array):
+        return tvm_ffi.from_dlpack(array.__dlpack__())
+
+
+@pytest.fixture
+def jax_as_on_a_device(monkeypatch):
+    monkeypatch.setattr(arrays, "_choosers", {})
+    monkeypatch.setattr(
+        _jax.JaxChooser, "__call__", lambda _self, x, _argument: JaxOnADevice(*x.devices(), 0)
+    )
+
+
+@pytest.mark.usefixtures("jax_as_on_a_device")
+@pytest.mark.parametrize("name", oracle.ALL)
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [((40, 17), -1), ((17, 40), 0), ((5, 1), 1), ((0, 3), 1), ((), 0), ((2, 17000), -1)],
+)
+def test_jax_arrays_cross_to_a_device_and_back(name, shape, axis):
+    x = oracle.random(name, shape, np.random.default_rng(10))
+    with jax.enable_x64(True):
+        array = jnp.asarray(x)
+        committed = jax.device_put(array, *array.devices())
+    for given, descending, nan in ((array, False, "largest"), (committed, True, "last")):
+        result = sort(given, axis=axis, descending=descending, nan=nan)
+        assert isinstance(result, jax.Array)
+        assert result.devices() == given.devices()
+        assert result.committed == given.committed
+        oracle.check(x, np.asarray(result), axis, descending, nan)
+    np.testing.assert_array_equal(oracle.bits(np.asarray(array)), oracle.bits(x))
+
+
+@pytest.mark.usefixtures("jax_as_on_a_device")
+def test_jax_results_on_a_device_share_no_memory():
+    """A kernel writes to what JAX made: never to what it has made before."""
+    for length in (1, 9):
+        x = np.random.default_rng(11).random((5, length), dtype=np.float32)
+        results = [sort(jnp.asarray(x + i)) for i in range(4)]
+        for i, result in enumerate(results):
+            np.testing.assert_array_equal(np.asarray(result), np.sort(x + i))
+
+
+class Place(NamedTuple):
+    platform: str
+    number: int
+
+
+class ElsewhereInJax:
+    """An array on devices that are not here."""
+
+    def __init__(self, platform, dlpack_device, count=1):
+        self._devices = [Place(platform, number) for number in range(count)]
+        self._dlpack_device = dlpack_device
+
+    def devices(self):
+        return set(self._devices)
+
+    def __dlpack_device__(self):
+        return self._dlpack_device
+
+
+def test_jax_arrays_on_other_devices_are_refused():
+    choose = _jax.JaxChooser(jnp.ones(3), "x")
+    for platform, device, message in (
+        ("tpu", None, "x: it is on a tpu device, whose back end is not built yet"),
+        ("gpu", (10, 0), "x: it is on a ROCm device, whose back end is not built yet"),
+        ("gpu", (3, 0), r"x: it is in pinned host memory \(CUDA's\)"),
+    ):
+        with pytest.raises(NotImplementedError, match=message):
+            choose(ElsewhereInJax(platform, device), "x")
+    with pytest.raises(ValueError, match="x: expected an array on one device, got one sharded"):
+        choose(ElsewhereInJax("gpu", (2, 0), 2), "x")
+    there = ElsewhereInJax("gpu", (2, 3))
+    adapter = choose(there, "x")
+    assert isinstance(adapter, _jax_cuda.JaxCudaAdapter)
+    assert choose(there, "x") is adapter
+
+
 # -- any other that speaks DLPack ---------------------------------------------------------------
 
 
@@ -310,7 +409,7 @@ def test_dlpack_out_is_refused():
         sort(x, out=x)
 
 
-@pytest.mark.parametrize(("device", "name"), [(2, "CUDA"), (10, "ROCm"), (8, "Metal"), (99, "99")])
+@pytest.mark.parametrize(("device", "name"), [(10, "ROCm"), (8, "Metal"), (99, "99")])
 def test_arrays_on_other_devices_are_refused(device, name):
     class Elsewhere(Foreign):
         def __dlpack_device__(self):
@@ -323,6 +422,61 @@ def test_arrays_on_other_devices_are_refused(device, name):
         sort(x)
     with pytest.raises(NotImplementedError, match="Move it to the CPU"):
         warp_bitonic_sort(x)
+
+
+@pytest.mark.parametrize(("device", "name"), [(3, "CUDA"), (11, "ROCm")])
+def test_arrays_in_pinned_memory_are_refused(device, name):
+    class Pinned(Foreign):
+        def __dlpack_device__(self):
+            return (device, 0)
+
+    with pytest.raises(NotImplementedError, match=f"x: it is in pinned host memory .{name}'s"):
+        sort(Pinned(np.ones((3, 4), np.float32)))
+
+
+def test_dlpack_devices_have_an_adapter_each():
+    class OnDevice(Foreign):
+        def __dlpack_device__(self):
+            return self.array
+
+    first, second = (_dlpack.choose(OnDevice((2, i)), "x") for i in (0, 1))
+    assert type(first) is type(second) is _dlpack.CudaDlpackAdapter
+    assert first is not second
+    assert _dlpack.choose(OnDevice((13, 1)), "x") is second
+    # Those of TVM FFI have another stream, so no prepared call may serve both.
+    assert _dlpack.CudaTensorAdapter(0).kind != first.kind
+
+
+def test_dlpack_producers_on_a_device_are_told_the_stream(monkeypatch):
+    monkeypatch.setattr(_own_stream, "_own_stream", {0: 70, 1: 71}.__getitem__)
+    asked = []
+
+    class Producer:
+        read_only = False
+
+        def __dlpack__(self, **options):
+            asked.append(options)
+            if self.read_only and "max_version" not in options:
+                raise BufferError
+            return np.ones(3, np.float32).__dlpack__()
+
+    _own_stream.exported(Producer(), 0)
+    Producer.read_only = True
+    _own_stream.exported(Producer(), 1)
+    assert asked == [{"stream": 70}, {"stream": 71}, {"stream": 71, "max_version": (1, 0)}]
+
+
+def test_plans_of_kernels_only():
+    """On a device, where a library that is not known can neither copy nor sort."""
+    dtype = dtypes.DTYPES["float32"]
+    for shape in ((5, 1), (1,)):
+        assert plan.plan_cuda_sort(dtype, shape, -1 % len(shape), "sm_90").route == "copy"
+        copied = plan.plan_cuda_sort(dtype, shape, -1 % len(shape), "sm_90", kernels_only=True)
+        assert copied.route == "kernel"
+    assert plan.plan_cuda_sort(dtype, (5, 0), 1, "sm_90", kernels_only=True).route == "copy"
+    assert plan.plan_cuda_sort(dtype, (0, 17000), 1, "sm_90", kernels_only=True).route == "copy"
+    with pytest.raises(NotImplementedError, match=r"rows have length 17000.*torch\.from_dlpack"):
+        plan.plan_cuda_sort(dtype, (5, 17000), 1, "sm_90", kernels_only=True)
 
 
 # -- CuPy, as far as it can be told without a device --------------------------------------------

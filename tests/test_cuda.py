@@ -4,6 +4,9 @@ Every test here needs a device; test_cuda_build.py needs only nvcc.
 """
 
 import gc
+import subprocess
+import sys
+import threading
 
 import numpy as np
 import oracle
@@ -296,3 +299,263 @@ def test_cupy_arrays_on_another_device_than_the_current_one():
             result = sort(array)
         assert result.device.id == 1
         oracle.check(array.get(), result.get())
+
+
+# -- JAX ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def place():
+    """JAX's first CUDA device."""
+    jax = pytest.importorskip("jax")
+    try:
+        return jax.devices("cuda")[0]
+    except RuntimeError as error:
+        pytest.skip(f"JAX has no CUDA device: {error}")
+
+
+def to_jax(x, place):
+    import jax
+
+    with jax.enable_x64(True):
+        return jax.device_put(x, place)
+
+
+@pytest.mark.parametrize("name", oracle.ALL)
+def test_jax_every_dtype(place, name):
+    import jax
+
+    rng = np.random.default_rng(20)
+    shapes = [((40, 17), -1), ((17, 40), 0), ((2, 40, 3), 1), ((0, 3), 1), ((3, 0), 0), ((), 0)]
+    shapes += [((5, 1), -1), ((1, 5), 0), ((3, 1000), -1), ((2, plan.MAX_NATIVE_LENGTH + 5), -1)]
+    for shape, axis in shapes:
+        x = oracle.random(name, shape, rng)
+        array = to_jax(x, place)
+        for descending, nan in ORDERS:
+            result = sort(array, axis=axis, descending=descending, nan=nan)
+            assert isinstance(result, jax.Array)
+            assert result.devices() == {place}
+            assert result.dtype == array.dtype
+            assert result.committed
+            oracle.check(x, np.asarray(result), axis, descending, nan)
+        assert np.array_equal(oracle.bits(np.asarray(array)), oracle.bits(x)), "x was written"
+
+
+def test_jax_arrays_that_are_not_committed(place):
+    import jax
+    import jax.numpy as jnp
+
+    with jax.default_device(place):
+        array = jnp.arange(60.0).reshape(6, 10)[:, ::-1]
+    assert not array.committed
+    for x in (array, array[:, :1], jnp.tile(array, (1, 2000))):
+        result = sort(x)
+        assert result.devices() == {place}
+        assert not result.committed
+        oracle.check(np.asarray(x), np.asarray(result))
+
+
+def test_jax_explain(place):
+    x = to_jax(np.ones((10, 300), np.float32), place)
+    said = explain(x)
+    assert (said.backend, said.layout) == ("cuda", "lanes16_registers24")
+    assert said.arch.startswith("sm_")
+    assert explain(to_jax(np.ones((2, 20000), np.float32), place)).route == "framework"
+    with pytest.raises(TypeError, match="out: JAX arrays can't be written"):
+        sort(x, out=x)
+
+
+@pytest.mark.parametrize("length", [9, 300, 2000])
+def test_jax_work_before_and_after(place, length):
+    """What JAX does with its memory before, after and beside a sort is in the right order."""
+    import jax
+    import jax.numpy as jnp
+
+    @jax.jit
+    def slow(seed):
+        x = jax.random.normal(jax.random.key(seed), ((1 << 22) // length, length))
+        for _ in range(5):
+            x = jnp.sin(x) + x
+        return x
+
+    churn = jax.jit(lambda x: jnp.full_like(x, -1.0))
+    flags = []
+    with jax.default_device(place):
+        for seed in range(60):
+            result = sort(slow(seed))  # x is dropped at once
+            noise = [churn(result) for _ in range(3)]  # and its memory written again
+            flags.append(jnp.array_equal(result, jnp.sort(slow(seed), axis=-1)))
+            sort(slow(seed))  # this result is dropped at once, and its memory written again
+            noise.append(churn(result))
+            del noise
+    assert all(bool(flag) for flag in flags)
+
+
+def test_jax_donating_x_and_the_result(place):
+    import jax
+    import jax.numpy as jnp
+
+    overwrite = jax.jit(lambda a: a * 0 - 1, donate_argnums=0)
+    rng = np.random.default_rng(21)
+    for _ in range(20):
+        host = rng.random((20000, 100), dtype=np.float32)
+        x = jnp.copy(to_jax(host, place))
+        result = sort(x)
+        overwritten = overwrite(x)
+        np.testing.assert_array_equal(np.asarray(result), np.sort(host))
+        assert x.is_deleted()
+        assert bool((overwrite(result) == -1).all())
+        assert bool((overwritten == -1).all())
+
+
+def test_jax_in_threads(place):
+    wrong = []
+
+    def work(seed):
+        rng = np.random.default_rng(seed)
+        for _ in range(20):
+            x = rng.random((500, 40 + seed), dtype=np.float32)
+            if not np.array_equal(np.asarray(sort(to_jax(x, place))), np.sort(x)):
+                wrong.append(seed)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.usefixtures("place")
+def test_jax_waits_without_pythons_lock():
+    """What x waits for may run Python; in a process of its own, for a failure would hang."""
+    code = (
+        "import time, jax, numpy as np\n"
+        "from warp_bitonic_sort import sort\n"
+        "def slow(a):\n"
+        "    time.sleep(1)\n"
+        "    return np.asarray(a) + 1\n"
+        "x = jax.device_put(np.arange(900, 0, -1, np.float32).reshape(30, 30),\n"
+        "                   jax.devices('cuda')[0])\n"
+        "sort(x)\n"
+        "like = jax.ShapeDtypeStruct(x.shape, x.dtype)\n"
+        "y = sort(jax.jit(lambda a: jax.pure_callback(slow, like, a))(x))\n"
+        "np.testing.assert_array_equal(np.asarray(y), np.sort(np.asarray(x) + 1))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+# -- any other that speaks DLPack ---------------------------------------------------------------
+
+
+class Foreign:
+    """An array of a library that this package has never heard of."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+        self.asked = set()
+
+    def __dlpack__(self, *, stream=None, **options):
+        self.asked.add(stream)
+        return self.tensor.__dlpack__(stream=stream, **options)
+
+    def __dlpack_device__(self):
+        return self.tensor.__dlpack_device__()
+
+    def __array_namespace__(self):
+        class Namespace:
+            @staticmethod
+            def from_dlpack(x):
+                return Foreign(torch.from_dlpack(x))
+
+        return Namespace
+
+
+@pytest.mark.parametrize("name", ["bool", "uint8", "float16", "bfloat16", "int32", "float64"])
+def test_dlpack_arrays(name):
+    rng = np.random.default_rng(22)
+    shapes = [((40, 17), -1), ((17, 40), 0), ((2, 40, 3), 1), ((0, 3), 1), ((3, 0), 0), ((), 0)]
+    shapes += [((5, 1), -1), ((1, 5), 0), ((3, plan.MAX_NATIVE_LENGTH), 1)]
+    for shape, axis in shapes:
+        x = oracle.random(name, shape, rng)
+        for descending, nan in ORDERS:
+            given = Foreign(to_device(x))
+            result = sort(given, axis=axis, descending=descending, nan=nan)
+            assert isinstance(result, Foreign)
+            assert result.tensor.device == given.tensor.device
+            assert given.asked == {loader.launcher().own_stream(0)}
+            check(x, result.tensor, axis, descending, nan)
+    strided = to_device(oracle.random(name, (30, 8, 50), rng))
+    for view in (strided[::2, :, 3:40], strided.transpose(0, 2), strided[..., 5:6]):
+        host = to_host(view.contiguous(), np.dtype(oracle.ALL[name]))
+        check(host, sort(Foreign(view)).tensor)
+
+
+def test_dlpack_explain_and_long_rows():
+    x = Foreign(torch.zeros(10, 300, device="cuda"))
+    said = explain(x)
+    assert (said.backend, said.layout) == ("cuda", "lanes16_registers24")
+    assert explain(Foreign(torch.zeros(10, 1, device="cuda"))).route == "kernel"
+    long = Foreign(torch.zeros(2, plan.MAX_NATIVE_LENGTH + 1, device="cuda"))
+    for call in (sort, explain):
+        with pytest.raises(
+            NotImplementedError, match=r"rows have length 16385.*torch\.from_dlpack"
+        ):
+            call(long)
+
+
+def test_dlpack_work_before_and_after():
+    """In whatever stream x was made, and whatever happens to its memory afterwards."""
+    side = torch.cuda.Stream()
+    expected, results = [], []
+    for i in range(30):
+        with torch.cuda.stream(side):
+            if i < 3:
+                torch.cuda._sleep(50_000_000)
+            x = torch.rand(1 << 14, 100, device="cuda")
+            expected.append(torch.sort(x, dim=-1).values)
+            results.append(sort(Foreign(x)).tensor)
+            x.fill_(-1.0)
+            del x
+            torch.full((1 << 14, 100), -2.0, device="cuda")
+    results = [result.cpu() for result in results]  # in a stream that waits for no other
+    side.synchronize()
+    for result, want in zip(results, expected, strict=True):
+        assert torch.equal(result, want.cpu())
+
+
+def test_dlpack_tensors_of_tvm_ffi():
+    import tvm_ffi
+
+    for length in (1, 40, 700):
+        x = torch.rand(1000, length, device="cuda")
+        torch.cuda.synchronize()
+        side = torch.cuda.Stream()
+        with tvm_ffi.use_raw_stream(tvm_ffi.device("cuda", 0), side.cuda_stream):
+            result = sort(tvm_ffi.from_dlpack(x))
+        assert isinstance(result, tvm_ffi.Tensor)
+        side.synchronize()
+        assert torch.equal(torch.from_dlpack(result), torch.sort(x, dim=-1).values)
+
+
+def test_dlpack_memory_is_given_back():
+    launcher = loader.launcher()
+    torch.cuda.synchronize()
+    free, total = torch.cuda.mem_get_info()
+    size = 1 << 28
+    made = launcher.empty_cuda((size,), torch.int8, 0)
+    assert made.data_ptr() % 16 == 0
+    assert torch.cuda.mem_get_info()[0] <= free - size
+    del made
+    assert torch.cuda.mem_get_info()[0] > free - size
+    with pytest.raises(
+        MemoryError, match=f"cannot allocate {2 * total} bytes on CUDA device 0: cu"
+    ):
+        launcher.empty_cuda((2 * total,), torch.int8, 0)
+    with pytest.raises(RuntimeError, match="no such CUDA device|CUDA_ERROR_INVALID_DEVICE"):
+        launcher.empty_cuda((3,), torch.int8, 63)
+    with pytest.raises(ValueError, match="shape: expected sizes of at least 0"):
+        launcher.empty_cuda((-1,), torch.int8, 0)

@@ -127,11 +127,10 @@ def sort(
     Parameters
     ----------
     x : array
-        A NumPy array, a PyTorch tensor in CPU memory or on a CUDA device, a CuPy array, a JAX
-        CPU array, or any other CPU array with ``__dlpack__``, of bool, int8 to int64, uint8 to
-        uint64, float16, bfloat16, float32, float64 or float8 (e4m3fn, e5m2, e4m3fnuz, e5m2fnuz).
-        Any shape, strides and alignment; it may be read-only and is never written. On a device the
-        sort runs in the stream that is current in x's library.
+        A NumPy, PyTorch, CuPy or JAX array, or any other with ``__dlpack__``, in CPU memory or on a
+        CUDA device, of bool, int8 to int64, uint8 to uint64, float16, bfloat16, float32, float64 or
+        float8 (e4m3fn, e5m2, e4m3fnuz, e5m2fnuz). Any shape, strides and alignment; it may be
+        read-only and is never written.
     axis : int, default -1
         The axis to sort along. A 0-d array counts as one row of one element.
     descending : bool, default False
@@ -163,15 +162,23 @@ def sort(
     ValueError
         An axis out of range, an unknown `nan`, an out of another shape.
     NotImplementedError
-        x is on a device whose back end is not built yet.
+        x is on a device whose back end is not built yet, or its rows are longer than a kernel sorts
+        and it is on a device and of a library that is not named above.
+    MemoryError
+        There is no memory for the result (libraries that make it themselves raise what they do).
     RuntimeError
         The kernel could not be built; the message ends with the first error and a hint.
 
     Notes
     -----
+    On a device, PyTorch's and CuPy's arrays (and `tvm_ffi.Tensor`) are sorted in the stream that is
+    current in their library, without waiting. A sort of JAX's arrays, and of other libraries', is
+    ordered behind what makes x on the device too, but the call returns when the kernel is done:
+    they do not say which of their streams would have to wait for it.
+
     Rows of up to 16384 elements are sorted by bitonic networks [1]_ whose leaves are the smallest
-    known networks of up to 32 keys [2]_, many rows at once; longer ones by np.sort on keys that
-    make the same promises. `explain` says which.
+    known networks of up to 32 keys [2]_, many rows at once; longer ones by np.sort, or
+    the array's library on a device, on keys that make the same promises. `explain` says which.
 
     .. [1] K. E. Batcher, "Sorting networks and their applications", AFIPS 1968.
     .. [2] D. E. Knuth, "The Art of Computer Programming", vol. 3, section 5.3.4.
@@ -283,7 +290,7 @@ def _planned(seen: Description, out_strides: Sequence[int], axis: int) -> tuple[
     dtype = lookup(seen.dtype, "x")
     if seen.device.backend == "cuda":
         arch = toolchain.cuda_arch(_native_arch(seen.device))
-        return plan_cuda_sort(dtype, shape, axis, arch), axis
+        return plan_cuda_sort(dtype, shape, axis, arch, seen.kernels_only), axis
     return plan_sort(dtype, shape, x_strides, out_strides, axis, toolchain.cpu_arch()), axis
 
 

@@ -172,7 +172,9 @@ def cuda_layouts(bits: int) -> tuple[tuple[int, int, int], ...]:
     return (*(_SHORT_LAYOUTS if bits == 32 else _PAIR_LAYOUTS), *_LONG_LAYOUTS)
 
 
-def plan_cuda_sort(dtype: DType, shape: Sequence[int], axis: int, arch: str) -> Plan:
+def plan_cuda_sort(
+    dtype: DType, shape: Sequence[int], axis: int, arch: str, kernels_only: bool = False
+) -> Plan:
     """Plan a sort on a CUDA device.
 
     Parameters
@@ -185,10 +187,23 @@ def plan_cuda_sort(dtype: DType, shape: Sequence[int], axis: int, arch: str) -> 
         The axis to sort along, not negative.
     arch : str
         The target to build for, as in ``sm_90``.
+    kernels_only : bool, default False
+        Whether the array's library is not known, so that a kernel has to do what it would.
+
+    Raises
+    ------
+    NotImplementedError
+        No kernel takes such rows, and there are kernels only.
     """
     length, rows, without = _without_kernel(shape, axis, "the array's own library sorts")
-    if without is not None:
+    if without is not None and not (kernels_only and rows * length > 0):
         return without
+    if length > MAX_NATIVE_LENGTH:
+        raise NotImplementedError(
+            f"x: its rows have length {length}, and kernels sort up to {MAX_NATIVE_LENGTH}; on a "
+            f"CUDA device, longer rows are sorted for PyTorch, CuPy and JAX only. Hand x to one of "
+            f"these, as in torch.from_dlpack(x)."
+        )
     kernels = (
         CudaKernel(dtype.codec, dtype.bits, *layout, arch) for layout in cuda_layouts(dtype.bits)
     )

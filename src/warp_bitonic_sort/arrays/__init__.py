@@ -7,6 +7,7 @@ kind has come in, and an array that does come in is described once, then handled
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from ._base import CPU_DEVICE, Adapter, Description, Device, dense_strides, type_name
@@ -21,16 +22,26 @@ __all__ = [
     "type_name",
 ]
 
+_Chooser = Callable[[Any, str], Adapter]
+
 _adapters: dict[type, Adapter] = {}
+# Of types whose arrays have one adapter or another by their device.
+_choosers: dict[type, _Chooser] = {}
 
 
 def adapter_of(x: object, argument: str = "x") -> Adapter:
-    """Return what handles arrays of x's type, or raise TypeError that says what would do."""
+    """Return what handles arrays like x, or raise an error that says what would do."""
     found = _adapters.get(type(x))
-    if found is None:
+    if found is not None:
+        return found
+    choose = _choosers.get(type(x))
+    if choose is None:
         found = _find(x, argument)
-        _adapters[type(x)] = found
-    return found
+        if found is not None:
+            _adapters[type(x)] = found
+            return found
+        choose = _choosers[type(x)] = _find_chooser(x, argument)
+    return choose(x, argument)
 
 
 def _is(x: object, module: str, name: str) -> bool:
@@ -40,7 +51,7 @@ def _is(x: object, module: str, name: str) -> bool:
     return isinstance(kind, type) and isinstance(x, kind)
 
 
-def _find(x: object, argument: str) -> Adapter:
+def _find(x: object, argument: str) -> Adapter | None:
     if _is(x, "numpy.ma", "MaskedArray"):
         raise TypeError(
             f"{argument}: a masked array cannot be sorted here, its mask would be lost; "
@@ -58,14 +69,18 @@ def _find(x: object, argument: str) -> Adapter:
         from ._cupy import CupyAdapter
 
         return CupyAdapter()
+    return None
+
+
+def _find_chooser(x: object, argument: str) -> _Chooser:
     if _is(x, "jax", "Array"):
-        from ._jax import JaxAdapter
+        from ._jax import JaxChooser
 
-        return JaxAdapter(x, argument)
+        return JaxChooser(x, argument)
     if hasattr(x, "__dlpack__") and hasattr(x, "__dlpack_device__"):
-        from ._dlpack import DlpackAdapter
+        from ._dlpack import choose
 
-        return DlpackAdapter()
+        return choose
     advice = "x.to_numpy()" if hasattr(x, "to_numpy") else "numpy.asarray(x)"
     raise TypeError(
         f"{argument}: expected an array that speaks DLPack (NumPy, PyTorch, JAX, CuPy or any other "

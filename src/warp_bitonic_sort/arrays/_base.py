@@ -14,19 +14,22 @@ from ..dtypes import DType
 __all__ = [
     "CPU",
     "CPU_DEVICE",
+    "CUDA",
+    "CUDA_MANAGED",
     "Adapter",
     "Description",
     "Device",
     "check_distinct",
     "dense_strides",
-    "device_name",
     "numpy_missing",
     "type_name",
     "unsupported_device",
+    "unsupported_type",
 ]
 
-CPU = 1
-_DEVICES = {2: "CUDA", 3: "CUDA", 7: "Vulkan", 8: "Metal", 10: "ROCm", 11: "ROCm", 14: "oneAPI"}
+CPU, CUDA, CUDA_MANAGED = 1, 2, 13
+_PINNED = {3: "CUDA", 11: "ROCm"}
+_DEVICES = {2: "CUDA", 7: "Vulkan", 8: "Metal", 10: "ROCm", 13: "CUDA", 14: "oneAPI"}
 
 
 class Device(NamedTuple):
@@ -57,7 +60,7 @@ class Description:
     Parameters
     ----------
     kind : str
-        The library it is from: numpy, torch, cupy, jax or dlpack.
+        The library it is from: numpy, torch, cupy, jax, tvm_ffi or dlpack.
     dtype : str
         Its dtype's name.
     shape : tuple of int
@@ -66,6 +69,8 @@ class Description:
         Its strides, in elements.
     device : Device
         Where it lives.
+    kernels_only : bool
+        Whether its library is not known here, and so can neither copy nor sort on its device.
     """
 
     kind: str
@@ -73,6 +78,7 @@ class Description:
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     device: Device = CPU_DEVICE
+    kernels_only: bool = False
 
 
 class Adapter(Protocol):
@@ -158,18 +164,23 @@ def numpy_missing() -> RuntimeError:
     )
 
 
-def device_name(device_type: int) -> str:
-    """Return the name of a DLPack device type."""
-    return _DEVICES.get(device_type, f"DLPack type {device_type}")
-
-
 def unsupported_device(name: str, argument: str) -> NotImplementedError:
-    """Return the error for an array that is not in the CPU's memory."""
+    """Return the error for an array that no back end reaches."""
     return NotImplementedError(
-        f"{argument}: it is on a {name} device, and the {name} back end is not built yet for this "
-        f"library's arrays; arrays in CPU memory can be sorted, and PyTorch's and CuPy's on CUDA "
-        f"devices. Move it to the CPU first."
+        f"{argument}: it is on a {name} device, whose back end is not built yet; arrays in CPU "
+        f"memory and on CUDA devices can be sorted. Move it to the CPU first."
     )
+
+
+def unsupported_type(device_type: int, argument: str) -> NotImplementedError:
+    """Return the error for an array on a DLPack device type that no back end reaches."""
+    if device_type in _PINNED:
+        return NotImplementedError(
+            f"{argument}: it is in pinned host memory ({_PINNED[device_type]}'s), which no back "
+            f"end takes; move it to ordinary CPU memory or to a CUDA device first."
+        )
+    name = _DEVICES.get(device_type, f"DLPack type {device_type}")
+    return unsupported_device(name, argument)
 
 
 def dense_strides(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,45 +1,66 @@
 """Arrays of any other library that speaks DLPack, read and made without knowing it.
 
 Invariant: only the protocol is used: `__dlpack__`, `__dlpack_device__`, and to make a result of the
-caller's kind the `from_dlpack` of its array namespace (Array API) or of its library.
+caller's kind the `from_dlpack` of its array namespace (Array API) or of its library. On a CUDA
+device the sort is done when it returns (`_own_stream`), so results are ready in whatever stream.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Hashable
+from functools import cache
 from typing import Any
 
 from .. import framework
 from ..dtypes import DTYPES, DType, lookup
 from ._base import (
     CPU,
+    CPU_DEVICE,
+    CUDA,
+    CUDA_MANAGED,
+    Adapter,
     Description,
+    Device,
     dense_strides,
-    device_name,
     numpy_missing,
     type_name,
-    unsupported_device,
+    unsupported_type,
 )
+from ._own_stream import IN_OWN_STREAM, exported
 
-__all__ = ["DlpackAdapter"]
+__all__ = ["CudaDlpackAdapter", "CudaTensorAdapter", "DlpackAdapter", "choose"]
+
+
+def choose(x: Any, argument: str) -> Adapter:
+    """Return the adapter of x's device, or raise for one that can't be reached."""
+    device_type, number = (int(each) for each in x.__dlpack_device__())
+    if device_type == CPU:
+        return _cpu
+    if device_type not in (CUDA, CUDA_MANAGED):
+        raise unsupported_type(device_type, argument)
+    return _on_cuda(_is_tensor(x), number)
+
+
+def _is_tensor(x: Any) -> bool:
+    import tvm_ffi
+
+    return isinstance(x, tvm_ffi.Tensor)
 
 
 class DlpackAdapter:
     """Handles CPU arrays; results are of the caller's kind, else `tvm_ffi.Tensor`."""
 
     kind = "dlpack"
+    _device = CPU_DEVICE
 
     def key(self, x: Any, argument: str = "x") -> Hashable:
         """Return what identifies the call: the exported tensor's dtype, shape and strides."""
-        device_type = int(x.__dlpack_device__()[0])
-        if device_type != CPU:
-            raise unsupported_device(device_name(device_type), argument)
+        del argument
         seen = self._export(x)
-        return str(seen.dtype), tuple(seen.shape), tuple(seen.strides)
+        return str(seen.dtype), tuple(seen.shape), tuple(seen.strides), self._device
 
-    @staticmethod
-    def _export(x: Any) -> Any:
+    def _export(self, x: Any) -> Any:
         import tvm_ffi
 
         if isinstance(x, tvm_ffi.Tensor):
@@ -57,8 +78,10 @@ class DlpackAdapter:
     def describe(self, x: Any, argument: str) -> Description:
         """Describe an array or a buffer."""
         seen = self._export(x)
-        dtype = lookup(str(seen.dtype), argument)
-        return Description(self.kind, dtype.name, tuple(seen.shape), tuple(seen.strides))
+        name = lookup(str(seen.dtype), argument).name
+        shape, strides = tuple(seen.shape), tuple(seen.strides)
+        on_device = self._device.backend != "cpu"
+        return Description(self.kind, name, shape, strides, self._device, kernels_only=on_device)
 
     def allocate(self, x: Any) -> Any:
         """Allocate a buffer, in row-major order."""
@@ -112,9 +135,7 @@ class DlpackAdapter:
 
     def finish(self, buffer: Any, x: Any) -> Any:
         """Return the result as x's own library makes it."""
-        import tvm_ffi
-
-        if isinstance(x, tvm_ffi.Tensor):
+        if _is_tensor(x):
             return buffer
         namespace: Any = None
         if callable(getattr(x, "__array_namespace__", None)):
@@ -140,3 +161,55 @@ class DlpackAdapter:
 
     def written(self, out: Any) -> None:
         """Never called: there is no out."""
+
+
+class CudaDlpackAdapter(DlpackAdapter):
+    """Handles the arrays of one CUDA device; results are there, in memory of the launcher's."""
+
+    def __init__(self, number: int) -> None:
+        self._device = Device("cuda", number, None)
+
+    def _export(self, x: Any) -> Any:
+        return x if _is_tensor(x) else exported(x, self._device.number)
+
+    def allocate(self, x: Any) -> Any:
+        """Allocate a buffer, in row-major order."""
+        from ..jit import loader
+
+        seen = self._export(x)
+        return loader.launcher().empty_cuda(tuple(seen.shape), seen.dtype, self._device.number)
+
+    def stream(self, x: Any) -> Callable[[], int] | None:
+        """Return what tells the launcher's own stream."""
+        del x
+        return lambda: IN_OWN_STREAM
+
+    def sort_long(
+        self, x: Any, buffer: Any, dtype: DType, axis: int, descending: bool, nan_last: bool
+    ) -> None:
+        """Never called: there are kernels only."""
+
+    def copy(self, source: Any, target: Any) -> None:
+        """Never called: kernels copy, too."""
+
+
+class CudaTensorAdapter(CudaDlpackAdapter):
+    """Handles `tvm_ffi.Tensor` in TVM FFI's current stream, as its own functions do: no wait."""
+
+    kind = "tvm_ffi"
+
+    def stream(self, x: Any) -> Callable[[], int] | None:
+        """Return what tells the stream that is current in TVM FFI."""
+        import tvm_ffi
+
+        del x
+        device = tvm_ffi.device("cuda", self._device.number)
+        return lambda: int(tvm_ffi.get_raw_stream(device))
+
+
+_cpu = DlpackAdapter()
+
+
+@cache
+def _on_cuda(is_tensor: bool, number: int) -> Adapter:
+    return CudaTensorAdapter(number) if is_tensor else CudaDlpackAdapter(number)

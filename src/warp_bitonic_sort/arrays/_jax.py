@@ -1,4 +1,4 @@
-"""JAX arrays on the CPU.
+"""JAX arrays: which adapter is for one, and those on the CPU.
 
 Invariant: a JAX array is immutable; it is read through a NumPy view of its memory, the kernel
 writes a NumPy buffer, and that buffer is handed to JAX for good.
@@ -14,28 +14,36 @@ import numpy as np
 
 from .. import framework
 from ..dtypes import DType
-from ._base import Description, dense_strides, type_name, unsupported_device
+from ._base import (
+    CUDA,
+    Adapter,
+    Description,
+    dense_strides,
+    type_name,
+    unsupported_device,
+    unsupported_type,
+)
+from ._jax_cuda import JaxCudaAdapter, check_dtype, refuse_out, x64
 from ._numpy import NumpyAdapter, raw_bits, read_only_tensor
 
-__all__ = ["JaxAdapter"]
+__all__ = ["JaxAdapter", "JaxChooser"]
 
 
-class JaxAdapter:
-    """Handles concrete, single-device CPU arrays; results are JAX arrays on the same device."""
-
-    kind = "jax"
+class JaxChooser:
+    """Finds the adapter of arrays of a type by their device; refuses what can't be sorted."""
 
     def __init__(self, x: Any, argument: str) -> None:
-        self._numpy = NumpyAdapter()
         if isinstance(x, jax.core.Tracer):
             raise TypeError(
                 f"{argument}: it is a tracer ({type_name(x)}): sort is called inside jax.jit, vmap "
                 f"or grad, which is not supported yet; call it outside on concrete arrays, or use "
                 f"jax.numpy.sort there."
             )
+        self._cpu = JaxAdapter()
+        self._cuda: dict[Any, JaxCudaAdapter] = {}
 
-    def key(self, x: Any, argument: str = "x") -> Hashable:
-        """Return all that a prepared call depends on; refuse what can't be sorted."""
+    def __call__(self, x: Any, argument: str) -> Adapter:
+        """Return the adapter for x."""
         devices = x.devices()
         if len(devices) != 1:
             raise ValueError(
@@ -43,10 +51,30 @@ class JaxAdapter:
                 f"{len(devices)}; sort each of x.addressable_shards."
             )
         (device,) = devices
-        if device.platform != "cpu":
-            name = "CUDA or ROCm" if device.platform == "gpu" else device.platform
-            raise unsupported_device(name, argument)
-        return x.dtype, x.shape, device
+        if device.platform == "cpu":
+            return self._cpu
+        if device.platform != "gpu":
+            raise unsupported_device(device.platform, argument)
+        device_type, number = (int(each) for each in x.__dlpack_device__())
+        if device_type != CUDA:
+            raise unsupported_type(device_type, argument)
+        if device not in self._cuda:
+            self._cuda[device] = JaxCudaAdapter(device, number)
+        return self._cuda[device]
+
+
+class JaxAdapter:
+    """Handles concrete, single-device CPU arrays; results are JAX arrays on the same device."""
+
+    kind = "jax"
+
+    def __init__(self) -> None:
+        self._numpy = NumpyAdapter()
+
+    def key(self, x: Any, argument: str = "x") -> Hashable:
+        """Return all that a prepared call depends on."""
+        del argument
+        return x.dtype, x.shape, *x.devices()
 
     def regular(self, x: Any) -> Any:
         """Return x."""
@@ -54,8 +82,7 @@ class JaxAdapter:
 
     def describe(self, x: Any, argument: str) -> Description:
         """Describe an array or a buffer."""
-        if jax.dtypes.issubdtype(x.dtype, jax.dtypes.extended):
-            raise TypeError(f"{argument}: dtype {x.dtype} cannot be sorted here.")
+        check_dtype(x, argument)
         seen = self._numpy.describe(np.asarray(x), argument)
         return Description(self.kind, seen.dtype, seen.shape, seen.strides)
 
@@ -97,15 +124,13 @@ class JaxAdapter:
     def finish(self, buffer: Any, x: Any) -> Any:
         """Return the result, on x's device."""
         (device,) = x.devices()
-        # Outside of it, 64-bit values would be narrowed. Older versions have it elsewhere.
-        home = jax if hasattr(jax, "enable_x64") else jax.experimental
-        with home.enable_x64(True):
+        with x64():
             return jax.device_put(buffer, device if x.committed else None)
 
     def check_out(self, out: Any, x: Any) -> bool:
         """Refuse: JAX arrays are immutable."""
         del out, x
-        raise TypeError("out: JAX arrays can't be written; call sort without out.")
+        raise refuse_out()
 
     def copy(self, source: Any, target: Any) -> None:
         """Copy values into a buffer."""

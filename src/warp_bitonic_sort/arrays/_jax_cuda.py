@@ -1,0 +1,175 @@
+"""JAX arrays on a CUDA device.
+
+Invariant: JAX owns all memory. A kernel writes to an array that JAX has just made, by a computation
+of its own, and that nobody else has seen: for JAX it is immutable from the moment that it is
+handed out, which is after the kernel's end (`_own_stream`). So results are as any other JAX array:
+from JAX's own pool of memory, and free to be donated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .. import framework
+from ..dtypes import DType, lookup
+from ._base import Description, Device, dense_strides
+from ._own_stream import IN_OWN_STREAM, exported
+
+__all__ = ["JaxCudaAdapter", "check_dtype", "refuse_out", "x64"]
+
+
+def x64() -> Any:
+    """Return a context outside of which 64-bit values would be narrowed."""
+    # Older versions have it elsewhere.
+    home = jax if hasattr(jax, "enable_x64") else jax.experimental
+    return home.enable_x64(True)
+
+
+def check_dtype(x: Any, argument: str) -> None:
+    """Raise TypeError for JAX's dtypes that are none of NumPy's, such as those of random keys."""
+    if jax.dtypes.issubdtype(x.dtype, jax.dtypes.extended):
+        raise TypeError(f"{argument}: dtype {x.dtype} cannot be sorted here.")
+
+
+def refuse_out() -> TypeError:
+    """Return the error for a call with out."""
+    return TypeError("out: JAX arrays can't be written; call sort without out.")
+
+
+def _converted(x: Any, dtype: str) -> Any:
+    if "bool" in (x.dtype.name, dtype):  # whose bits JAX does not reinterpret
+        return x.astype(dtype)
+    return jax.lax.bitcast_convert_type(x, dtype)
+
+
+_convert = jax.jit(_converted, static_argnums=1)
+
+
+def _reinterpret(x: Any, dtype: str) -> Any:
+    """Return the same bits as another dtype, x itself if it has that."""
+    return x if x.dtype == dtype else _convert(x, dtype)
+
+
+# An output of a computation never shares memory with anything else. The unused argument is kept
+# because it says on which device the output is, and whether it is committed there.
+_fresh = jax.jit(lambda x, dtype: jnp.zeros(x.shape, dtype), static_argnums=1, keep_unused=True)
+
+
+@partial(jax.jit, static_argnums=(1, 2, 3, 4))
+def _sort_long(x: Any, dtype: DType, axis: int, descending: bool, nan_last: bool) -> Any:
+    keys = _converted(x, f"int{dtype.bits}")
+    keys = framework.sort_on_device(keys, dtype, axis, descending, nan_last, jnp.sort, jnp.where)
+    return _converted(keys, dtype.name)
+
+
+def _crossing(dtype: Any) -> str:
+    """Return the dtype as which values cross: not all versions export float8."""
+    return "uint8" if dtype.name.startswith("float8") else str(dtype.name)
+
+
+class _Buffer:
+    """A result to be, made by whatever route writes it."""
+
+    def __init__(self, like: Any) -> None:
+        self.like = like
+        self.array: Any = None
+
+
+class JaxCudaAdapter:
+    """Handles the arrays of one device; results are JAX arrays there."""
+
+    kind = "jax"
+
+    def __init__(self, place: Any, number: int) -> None:
+        self._place = place
+        self._number = number
+
+    @contextmanager
+    def _here(self) -> Iterator[None]:
+        # Arrays that are not committed to their device would be moved to the default one.
+        with x64(), jax.default_device(self._place):
+            yield
+
+    def key(self, x: Any, argument: str = "x") -> Hashable:
+        """Return all that a prepared call depends on."""
+        del argument
+        return x.dtype, x.shape, self._number
+
+    def regular(self, x: Any) -> Any:
+        """Return x."""
+        return x
+
+    def describe(self, x: Any, argument: str) -> Description:
+        """Describe an array or a buffer."""
+        array = x.like if isinstance(x, _Buffer) else x
+        check_dtype(array, argument)
+        name = lookup(array.dtype.name, argument).name
+        device = Device("cuda", self._number, None)
+        # Strides play no part in planning for a device; a kernel gets them from the export.
+        return Description(self.kind, name, array.shape, dense_strides(array.shape), device)
+
+    def allocate(self, x: Any) -> Any:
+        """Return a buffer without memory yet."""
+        return _Buffer(x)
+
+    def result_strides(self, x: Any) -> tuple[int, ...]:
+        """Return the strides of a result."""
+        return dense_strides(x.shape)
+
+    def lowering(self, x: Any) -> Callable[[Any], Any] | None:
+        """Return what exports an array, or makes a buffer's memory and exports that."""
+        del x
+        return self._lower
+
+    def _lower(self, array: Any) -> Any:
+        with self._here():
+            if isinstance(array, _Buffer):
+                array.array = crossing = _fresh(array.like, _crossing(array.like.dtype))
+            else:
+                crossing = _reinterpret(array, _crossing(array.dtype))
+            return self._exported(crossing)
+
+    def _exported(self, array: Any) -> Any:
+        return exported(array, self._number)
+
+    def lower_read_only(self, x: Any) -> Any:
+        """Return the export."""
+        return self._lower(x)
+
+    def sort_long(
+        self, x: Any, buffer: Any, dtype: DType, axis: int, descending: bool, nan_last: bool
+    ) -> None:
+        """Sort rows that no kernel takes, without waiting for the device."""
+        with self._here():
+            buffer.array = _sort_long(x, dtype, axis, descending, nan_last)
+
+    def stream(self, x: Any) -> Callable[[], int] | None:
+        """Return what tells the launcher's own stream."""
+        del x
+        return lambda: IN_OWN_STREAM
+
+    def finish(self, buffer: Any, x: Any) -> Any:
+        """Return the result, on x's device."""
+        with self._here():
+            if buffer.array is None:  # there was nothing to write
+                return _fresh(x, x.dtype.name)
+            return _reinterpret(buffer.array, x.dtype.name)
+
+    def check_out(self, out: Any, x: Any) -> bool:
+        """Refuse: JAX arrays are immutable."""
+        del out, x
+        raise refuse_out()
+
+    def copy(self, source: Any, target: Any) -> None:
+        """Copy values into a buffer."""
+        with self._here():
+            target.array = jnp.array(source, copy=True)
+
+    def written(self, out: Any) -> None:
+        """Never called: there is no out."""
