@@ -300,7 +300,7 @@ inline void* own_stream(int device) {
   constexpr unsigned non_blocking = 1;
   const std::lock_guard<std::mutex> lock(guard);
   if (streams[device] == nullptr) {
-    api.check(api.create_stream(&streams[device], non_blocking), "making a stream", "", device);
+    api.check(api.create_stream(&streams[device], non_blocking), "cuStreamCreate", "", device);
   }
   return streams[device];
 }
@@ -331,10 +331,12 @@ inline void* allocate(int device, size_t bytes) {
   const CudaContext context(device);
   uint64_t address = 0;
   const int status = api.allocate(&address, bytes);
-  if (status != 0) {
+  constexpr int out_of_memory = 2;
+  if (status == out_of_memory) {
     throw OutOfMemory("cannot allocate " + std::to_string(bytes) + " bytes on CUDA device " +
                       std::to_string(device) + ": " + api.words(status));
   }
+  api.check(status, "allocating ", (std::to_string(bytes) + " bytes").c_str(), device);
   return reinterpret_cast<void*>(address);
 }
 
