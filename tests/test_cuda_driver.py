@@ -19,7 +19,7 @@ import host_cupy
 import numpy as np
 import oracle
 import pytest
-from host_cupy import CUDA_MANAGED, OnDevice
+from host_cupy import CUDA, CUDA_MANAGED, OnDevice
 
 from warp_bitonic_sort import dtypes, explain, plan, sort
 from warp_bitonic_sort.jit import loader, toolchain
@@ -477,6 +477,86 @@ def test_capturing(folder):
                 assert launcher.is_capturing(1, 0) is True
 
 
+@driven()
+def test_own_streams(folder):
+    """A launch in the own stream is waited for, whatever comes of it."""
+    driver, launcher = Driver(), loader.launcher()
+    paths = [cubin.write(folder / f"{arch}.cubin", arch) for arch in (80, 90)]
+    kernels = [launcher.open_cuda_kernel(path, "float32", i) for i, path in enumerate(paths)]
+
+    def streams():
+        return {stream["device"]: stream for stream in driver.report()["streams"]}
+
+    with driver.failing(cuStreamCreate=2), pytest.raises(RuntimeError, match="OUT_OF_MEMORY"):
+        check_sorts(kernels[0], 0, -1)
+    assert driver.launches() == []
+    for current in ([], [0], [1]):
+        with driver.current(current):
+            for number, kernel in enumerate(kernels):
+                before = streams().get(number, {"waits": 0})["waits"]
+                check_sorts(kernel, number, -1)
+                own = streams()[number]
+                assert own["flags"] == 1
+                assert own["waits"] == before + 1
+                assert own["handle"] == launcher.own_stream(number)
+                launch = driver.launches()[-1]
+                assert launch["stream"] == own["handle"]
+                assert launch["context_device"] == number
+                # A launch of several may have begun before one fails.
+                with driver.failing(cuLaunchKernel=719), pytest.raises(RuntimeError):
+                    check_sorts(kernel, number, -1)
+                assert streams()[number]["waits"] == before + 2
+                with (
+                    driver.failing(cuStreamSynchronize=700),
+                    pytest.raises(RuntimeError, match="waiting for a sort .*CUDA device .*ILLEGAL"),
+                ):
+                    check_sorts(kernel, number, -1)
+    assert len(driver.report()["streams"]) == 2
+    assert launcher.is_capturing(0, -1) is False
+    for number in (2, 64):
+        with pytest.raises(RuntimeError, match=f"CUDA device {number}"):
+            launcher.own_stream(number)
+
+
+@driven()
+def test_device_memory(folder):
+    import tvm_ffi  # not before torch is hidden from it
+
+    del folder
+    driver, launcher = Driver(), loader.launcher()
+    float32 = tvm_ffi.dtype("float32")
+    for current in ([], [0], [1]):
+        with driver.current(current):
+            for number in (0, 1):
+                made = launcher.empty_cuda((3, 5), float32, number)
+                (memory,) = driver.report()["memory"]
+                assert memory == {"address": made.data_ptr(), "device": number, "bytes": 60}
+                assert driver.stack() == current
+                del made
+                assert driver.report()["memory"] == []
+                assert driver.stack() == current
+                with (
+                    driver.failing(cuMemAlloc_v2=2),
+                    pytest.raises(MemoryError, match="60 bytes .*CUDA device .*OUT_OF_MEMORY"),
+                ):
+                    launcher.empty_cuda((3, 5), float32, number)
+    # What is no want of memory is no MemoryError.
+    with (
+        driver.failing(cuMemAlloc_v2=700),
+        pytest.raises(RuntimeError, match="60 bytes on CUDA device 0 .*earlier kernel"),
+    ):
+        launcher.empty_cuda((3, 5), float32, 0)
+    with pytest.raises(RuntimeError, match="CUDA device 2"):
+        launcher.empty_cuda((3, 5), float32, 2)
+    with pytest.raises(ValueError, match="device: expected"):
+        launcher.empty_cuda((3, 5), float32, 2**32)
+    # Freeing must not raise, even where a device does nothing any more.
+    made = launcher.empty_cuda((3, 5), float32, 1)
+    with driver.failing(cuMemFree_v2=719, cuCtxPushCurrent_v2=719):
+        del made
+    assert driver.stack() == []
+
+
 def absent(double, folder):
     """A folder without a driver, where the machine has none of its own."""
     del double
@@ -624,6 +704,46 @@ def test_sort_from_end_to_end(folder):
     assert len(driver.launches()) == done
     sort(array)
     assert len(driver.launches()) == done + 1
+    assert driver.stack() == []
+
+
+@pytest.mark.usefixtures("nvcc")
+@driven()
+def test_sort_of_arrays_that_tell_no_stream(folder):
+    """Sorted in the own stream, into memory that the launcher allocates."""
+    del folder
+    driver = Driver()
+    rng = np.random.default_rng(4)
+
+    def memory_of(tensor, like):
+        held = (ctypes.c_char * like.nbytes).from_address(tensor.data_ptr())
+        return np.frombuffer(held, like.dtype).reshape(like.shape)
+
+    for number in (0, 1):
+        for kind in (CUDA, CUDA_MANAGED):
+            for shape, axis in (((9, 20), -1), ((30, 4, 5), 0), ((), -1), ((3, 0), 0), ((4, 1), 1)):
+                x = oracle.random("int32", shape, rng)
+                result = sort(OnDevice(x, number, kind=kind), axis=axis)
+                assert result.__dlpack_device__() == (CUDA, number)
+                assert tuple(result.shape) == shape
+                (memory,) = driver.report()["memory"]
+                assert memory["device"] == number
+                if x.size:
+                    oracle.check(x, memory_of(result, x), axis)
+                    stream = {s["handle"]: s for s in driver.report()["streams"]}
+                    assert stream[driver.launches()[-1]["stream"]]["device"] == number
+                del result
+                assert driver.report()["memory"] == []
+    x = OnDevice(array(9, 20), 1)
+    done = sum(stream["waits"] for stream in driver.report()["streams"])
+    with driver.failing(cuLaunchKernel=719), pytest.raises(RuntimeError, match="LAUNCH_FAILED"):
+        sort(x)
+    with driver.failing(cuMemAlloc_v2=2), pytest.raises(MemoryError, match="cannot allocate 720"):
+        sort(x)
+    report = driver.report()
+    assert report["memory"] == []
+    assert sum(stream["waits"] for stream in report["streams"]) == done + 1
+    sort(x)
     assert driver.stack() == []
 
 

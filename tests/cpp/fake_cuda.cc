@@ -33,6 +33,7 @@ namespace wbs = warp_bitonic_sort;
 enum : int {
   success = 0,
   invalid_value = 1,
+  out_of_memory = 2,
   not_initialized = 3,
   invalid_device = 101,
   invalid_image = 200,
@@ -79,6 +80,17 @@ struct Context {
 
 struct Module;
 
+struct Stream {
+  Context* context;
+  unsigned flags;
+  int waits;
+};
+
+struct Memory {
+  Context* context;
+  size_t bytes;
+};
+
 struct Function {
   Module* module;
   int dynamic_shared_bytes;
@@ -109,6 +121,8 @@ struct Driver {
   std::vector<int> capabilities;
   std::vector<Context> contexts;
   std::map<Module*, std::unique_ptr<Module>> modules;
+  std::map<void*, std::unique_ptr<Stream>> streams;
+  std::map<uint64_t, Memory> memory;
   std::map<std::string, int> failures;
   std::map<std::string, int> calls;
   std::set<void*> capturing;
@@ -451,6 +465,8 @@ EXPORT int cuLaunchKernel(void* function, unsigned grid_x, unsigned grid_y, unsi
   if (call.status != success) return call.status;
   const Function* const found = driver().find_function(function);
   if (found == nullptr || found->module->context != current()) return invalid_handle;
+  const auto own = driver().streams.find(stream);
+  if (own != driver().streams.end() && own->second->context != current()) return invalid_handle;
   const auto fits = [](unsigned value, unsigned most) { return value >= 1 && value <= most; };
   if (!fits(grid_x, INT32_MAX) || !fits(grid_y, 65535) || !fits(grid_z, 65535) ||
       !fits(block_x, 1024) || !fits(block_y, 1024) || !fits(block_z, 64) ||
@@ -477,6 +493,45 @@ EXPORT int cuStreamIsCapturing(void* stream, int* status) {
   Call call("cuStreamIsCapturing", true);
   if (call.status != success) return call.status;
   *status = static_cast<int>(driver().capturing.count(stream));
+  return success;
+}
+
+EXPORT int cuStreamCreate(void** stream, unsigned flags) {
+  Call call("cuStreamCreate", true);
+  if (call.status != success) return call.status;
+  auto made = std::make_unique<Stream>(Stream{current(), flags, 0});
+  *stream = made.get();
+  driver().streams[*stream] = std::move(made);
+  return success;
+}
+
+EXPORT int cuStreamSynchronize(void* stream) {
+  Call call("cuStreamSynchronize", true);
+  const auto found = driver().streams.find(stream);
+  if (found != driver().streams.end()) ++found->second->waits;
+  if (call.status != success) return call.status;
+  return found != driver().streams.end() ? success : invalid_handle;
+}
+
+EXPORT int cuMemAlloc_v2(uint64_t* address, size_t bytes) {
+  Call call("cuMemAlloc_v2", true);
+  if (call.status != success) return call.status;
+  if (bytes == 0) return invalid_value;
+  void* const memory =
+      bytes < size_t{1} << 40 ? std::aligned_alloc(256, (bytes + 255) / 256 * 256) : nullptr;
+  if (memory == nullptr) return out_of_memory;
+  *address = reinterpret_cast<uint64_t>(memory);
+  driver().memory[*address] = {current(), bytes};
+  return success;
+}
+
+EXPORT int cuMemFree_v2(uint64_t address) {
+  Call call("cuMemFree_v2", true);
+  if (call.status != success) return call.status;
+  const auto found = driver().memory.find(address);
+  if (found == driver().memory.end()) return invalid_value;
+  driver().memory.erase(found);
+  std::free(reinterpret_cast<void*>(address));
   return success;
 }
 
@@ -507,8 +562,23 @@ EXPORT const char* fake_cuda_report() {
   out << "{\"modules\": " << driver().modules.size() << ", \"text_bytes\": " << driver().text_bytes
       << ", \"stack\": [";
   for (size_t i = 0; i < stack.size(); ++i) out << (i == 0 ? "" : ", ") << stack[i]->device;
-  out << "], \"calls\": {";
   const char* comma = "";
+  out << "], \"streams\": [";
+  for (const auto& [handle, stream] : driver().streams) {
+    out << comma << "{\"handle\": " << reinterpret_cast<intptr_t>(handle)
+        << ", \"device\": " << stream->context->device << ", \"flags\": " << stream->flags
+        << ", \"waits\": " << stream->waits << "}";
+    comma = ", ";
+  }
+  comma = "";
+  out << "], \"memory\": [";
+  for (const auto& [address, memory] : driver().memory) {
+    out << comma << "{\"address\": " << address << ", \"device\": " << memory.context->device
+        << ", \"bytes\": " << memory.bytes << "}";
+    comma = ", ";
+  }
+  comma = "";
+  out << "], \"calls\": {";
   for (const auto& [name, count] : driver().calls) {
     out << comma << '"' << name << "\": " << count;
     comma = ", ";
