@@ -1,4 +1,4 @@
-"""One cache for the whole run, filled by one ninja run with the kernels that most tests need."""
+"""One cache for the whole run, filled by ninja with the kernels that most tests need."""
 
 import os
 from pathlib import Path
@@ -43,6 +43,28 @@ def kernels():
         for codec, bits in keys
         for length in range(2, MAX_REGISTER_LENGTH + 1)
         for access in ("rows", "columns")
+    ]
+    loader.build(wanted)
+    return wanted
+
+
+@pytest.fixture(scope="session")
+def cuda_kernels():
+    """Build every layout of every class of keys for this machine's devices, all cores at once."""
+    import torch
+
+    from warp_bitonic_sort.dtypes import DTYPES
+    from warp_bitonic_sort.jit import loader, toolchain
+    from warp_bitonic_sort.jit.spec import CudaKernel
+    from warp_bitonic_sort.plan import cuda_layouts
+
+    devices = range(torch.cuda.device_count())
+    native = {"sm_{}{}".format(*torch.cuda.get_device_capability(number)) for number in devices}
+    wanted = [
+        CudaKernel(codec, bits, *layout, toolchain.cuda_arch(arch))
+        for arch in sorted(native)
+        for codec, bits in sorted({(dtype.codec, dtype.bits) for dtype in DTYPES.values()})
+        for layout in cuda_layouts(bits)
     ]
     loader.build(wanted)
     return wanted

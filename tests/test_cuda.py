@@ -11,21 +11,16 @@ import threading
 import numpy as np
 import oracle
 import pytest
+from device_arrays import TORCH, check, to_device, to_host, torch
 
-from warp_bitonic_sort import dtypes, explain, plan, sort, warp_bitonic_sort
-from warp_bitonic_sort.jit import loader
-from warp_bitonic_sort.jit.spec import CudaKernel
+from warp_bitonic_sort import explain, plan, sort, warp_bitonic_sort
 
-torch = pytest.importorskip("torch")
 if not torch.cuda.is_available():
     pytest.skip("no CUDA device", allow_module_level=True)
 
+pytestmark = pytest.mark.usefixtures("cuda_kernels")
+
 ORDERS = [(False, "largest"), (False, "last"), (True, "largest"), (True, "last")]
-TORCH = {
-    name: getattr(torch, name)
-    for name in oracle.ALL
-    if hasattr(torch, name) and name not in ("uint16", "uint32", "uint64")
-}
 EDGES = sorted(
     {
         edge + d
@@ -36,34 +31,6 @@ EDGES = sorted(
         if 2 <= edge + d <= plan.MAX_NATIVE_LENGTH
     }
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _kernels():
-    """Every layout of every class, in one ninja run on all cores."""
-    major, minor = torch.cuda.get_device_capability()
-    classes = {(dtypes.DTYPES[name].codec, dtypes.DTYPES[name].bits) for name in oracle.ALL}
-    loader.build(
-        CudaKernel(codec, bits, *layout, f"sm_{major}{minor}")
-        for codec, bits in sorted(classes)
-        for layout in plan.cuda_layouts(bits)
-    )
-
-
-def to_device(x):
-    """A NumPy array's bits as a tensor of its dtype on the device."""
-    word = {1: np.int8, 2: np.int16, 4: np.int32, 8: np.int64}[x.dtype.itemsize]
-    bits = np.ascontiguousarray(x).view(word).reshape(x.shape)
-    return torch.from_numpy(bits).cuda().view(TORCH[x.dtype.name])
-
-
-def to_host(tensor, dtype):
-    word = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
-    return tensor.view(word).cpu().numpy().view(dtype)
-
-
-def check(x, result, axis=-1, descending=False, nan="largest"):
-    oracle.check(x, to_host(result, x.dtype), axis, descending, nan)
 
 
 @pytest.mark.parametrize("name", TORCH)
