@@ -121,6 +121,15 @@ def test_sort_refuses_an_out_that_overlaps_itself_on_every_route():
         sort(torch.eye(3), out=torch.eye(3).to_sparse())
 
 
+def test_an_empty_out_shares_no_memory_whatever_its_strides():
+    # NumPy gives every dimension of an empty array the stride 0 here.
+    for shape in ((0, 2), (2, 0), (3, 0, 20_000)):
+        out = np.empty((*shape, 2), np.float32)[..., 0]
+        assert sort(np.empty(shape, np.float32), out=out) is out
+        tensor = torch.empty(0).as_strided(shape, (0,) * len(shape))
+        assert sort(torch.empty(shape), out=tensor) is tensor
+
+
 def test_the_historical_entry_names_its_argument():
     with pytest.raises(TypeError, match="is_descending: expected True or False, got 'no'"):
         warp_bitonic_sort(X, "no")
