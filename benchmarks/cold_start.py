@@ -1,10 +1,13 @@
 """From nothing to the first result, beside two libraries that build the same kernel.
 
     python benchmarks/cold_start.py
+    python benchmarks/cold_start.py --on cuda --no-peers --verbose
 
 Each time is that of a new process, and starts when its imports (numpy, tvm_ffi, torch, and the
-library itself) are done: what is left is building, loading and calling. The kernel is the one for
-rows of 25 float32; the peers compile its translation unit inside a minimal binding of their own.
+library itself) are done and, on a CUDA device, its context exists: what is left is building,
+loading, calling, and waiting for the device. The kernel is the one for rows of 25 float32; the
+peers compile its translation unit inside a minimal binding of their own. `tools` is how many
+subprocesses that took; a warm process that starts any ends this script with status 1.
 """
 
 from __future__ import annotations
@@ -17,22 +20,66 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import _common
 
 _SHAPE = (1000, 25)
 
+# Ours say where the time went; the hook and the clocks cost microseconds.
+_WATCH = """
+import json, sys, time
+from warp_bitonic_sort.jit import ninja, toolchain
+
+parts, tools = {}, []
+
+def timed(function, part):
+    def call(*arguments):
+        begin = time.perf_counter()
+        try:
+            return function(*arguments)
+        finally:
+            parts[part] = parts.get(part, 0) + time.perf_counter() - begin
+    return call
+
+def build(folder, *rest, run=timed(ninja.build, "ninja")):
+    failure = run(folder, *rest)
+    for line in (folder / ".ninja_log").read_text().splitlines()[1:]:
+        begin, end, _, product, _ = line.split("\\t")
+        parts["of which " + product.split("/")[0]] = (int(end) - int(begin)) / 1e3
+    return failure
+
+ninja.build = build
+toolchain.Compiler.version = timed(toolchain.Compiler.version, "compilers' --version")
+starts = ("subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "os.exec", "os.system")
+sys.addaudithook(lambda name, _: tools.append(name) if name in starts else None)
+"""
+
 _OURS = """
-import time, numpy as np, tvm_ffi, warp_bitonic_sort
-from warp_bitonic_sort.jit import toolchain
+import numpy as np, tvm_ffi, warp_bitonic_sort
+{watch}
 x = np.random.default_rng(0).random({shape}, dtype=np.float32)
 start = time.perf_counter()
 y = warp_bitonic_sort.sort(x)
 first = time.perf_counter() - start
+print(json.dumps([first, parts, len(tools)]))
 assert (y == np.sort(x)).all()
-print(first)
+"""
+
+_OURS_CUDA = """
+import torch, tvm_ffi, warp_bitonic_sort
+{watch}
+torch.zeros(1, device="cuda")
+x = torch.rand({shape}, device="cuda")
+torch.cuda.synchronize()
+start = time.perf_counter()
+y = warp_bitonic_sort.sort(x)
+torch.cuda.synchronize()
+first = time.perf_counter() - start
+print(json.dumps([first, parts, len(tools)]))
+assert torch.equal(y, torch.sort(x).values)
 """
 
 _BINDING = """
@@ -60,7 +107,7 @@ static void run(const void* x, void* out, int64_t rows) {{
 """
 
 _TVM_FFI = """
-import time, numpy as np, tvm_ffi, tvm_ffi.cpp
+import json, time, numpy as np, tvm_ffi, tvm_ffi.cpp
 x = np.random.default_rng(0).random({shape}, dtype=np.float32)
 out = np.empty_like(x)
 start = time.perf_counter()
@@ -75,11 +122,11 @@ module = tvm_ffi.cpp.load_inline(
 module.sort_rows(x, out)
 first = time.perf_counter() - start
 assert (out == np.sort(x)).all()
-print(first)
+print(json.dumps([first, {{}}, 0]))
 """
 
 _TORCH = """
-import time, numpy as np, torch, torch.utils.cpp_extension
+import json, time, numpy as np, torch, torch.utils.cpp_extension
 x = torch.from_numpy(np.random.default_rng(0).random({shape}, dtype=np.float32))
 out = torch.empty_like(x)
 start = time.perf_counter()
@@ -94,11 +141,72 @@ module = torch.utils.cpp_extension.load_inline(
 module.sort_rows(x, out)
 first = time.perf_counter() - start
 assert (out == torch.sort(x).values).all()
-print(first)
+print(json.dumps([first, {{}}, 0]))
+"""
+
+_CUDA_BINDING = """
+#include <warp_bitonic_sort/gpu_kernel.hpp>
+#include <warp_bitonic_sort/dtype.hpp>
+{unit}
+void sort_rows(torch::Tensor x, torch::Tensor out) {{
+  namespace wbs = warp_bitonic_sort;
+  wbs_gpu_sort_args args{{}};
+  args.src = x.data_ptr();
+  args.dst = out.data_ptr();
+  args.rows = x.size(0);
+  args.length = {length};
+  args.src_stride = args.dst_stride = 4;
+  args.batch_dims = 1;
+  args.batch_shape[0] = args.rows;
+  args.src_batch_stride[0] = args.dst_batch_stride[0] = {length} * 4;
+  const auto order = wbs::order_constants_of(wbs::dtype::float32, false, false);
+  args.key_xor = order.key_xor;
+  args.key_add = order.key_add;
+  args.one = 1;
+  static_assert(wbs_rows::shared_bytes <= 48 * 1024, "more than a launch may have");
+  const auto blocks = (args.rows + wbs_rows::block_rows - 1) / wbs_rows::block_rows;
+  warp_bitonic_sort_rows<<<static_cast<unsigned>(blocks), wbs_rows::threads,
+                           wbs_rows::shared_bytes>>>(args);
+}}
+"""
+
+_TORCH_CUDA = """
+import json, time, torch, torch.utils.cpp_extension
+torch.zeros(1, device="cuda")
+x = torch.rand({shape}, device="cuda")
+out = torch.empty_like(x)
+torch.cuda.synchronize()
+start = time.perf_counter()
+module = torch.utils.cpp_extension.load_inline(
+    "sort_rows",
+    cpp_sources="void sort_rows(torch::Tensor x, torch::Tensor out);",
+    cuda_sources={source!r},
+    functions="sort_rows",
+    extra_cuda_cflags=["-O3"],
+    extra_include_paths=[{include!r}],
+    build_directory={folder!r},
+)
+module.sort_rows(x, out)
+torch.cuda.synchronize()
+first = time.perf_counter() - start
+assert torch.equal(out, torch.sort(x).values)
+print(json.dumps([first, {{}}, 0]))
 """
 
 
-def _first(code: str, **environment: str) -> float:
+class _First(NamedTuple):
+    """A first result: its seconds, what they are made of, and how many tools were started."""
+
+    seconds: float
+    parts: dict[str, float]
+    tools: int
+
+
+class _ChildFailed(Exception):  # noqa: N818 - which of them, the traceback says
+    """A process that was measured ended with an error."""
+
+
+def _first(code: str, **environment: str) -> _First:
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
         env={**os.environ, **environment},
@@ -107,8 +215,9 @@ def _first(code: str, **environment: str) -> float:
         check=False,
     )
     if done.returncode != 0:
-        raise SystemExit(f"a peer failed:\n{done.stdout}\n{done.stderr}")
-    return float(done.stdout.strip().splitlines()[-1])
+        raise _ChildFailed(f"{done.stdout}\n{done.stderr}")
+    # Whatever the libraries say comes before.
+    return _First(*json.loads(done.stdout.strip().splitlines()[-1]))
 
 
 def _peer(template: str, prologue: str, body: str, folder: Path) -> str:
@@ -129,9 +238,35 @@ def _peer(template: str, prologue: str, body: str, folder: Path) -> str:
     )
 
 
-def _turn(folder: Path) -> dict[str, float]:
+def _cuda_peer(folder: Path) -> str:
+    from warp_bitonic_sort import plan
+    from warp_bitonic_sort.dtypes import DTYPES
+    from warp_bitonic_sort.jit import toolchain
+
+    # The source is the same for every architecture.
+    kernel = plan.plan_cuda_sort(DTYPES["float32"], _SHAPE, 1, "sm_90").kernel
+    assert kernel is not None
+    unit = kernel.source().split("\n\n", 1)[1]
+    folder.mkdir()
+    return _TORCH_CUDA.format(
+        shape=_SHAPE,
+        source=_CUDA_BINDING.format(unit=unit, length=_SHAPE[1]),
+        include=str(toolchain.INCLUDE_DIR),
+        folder=str(folder),
+    )
+
+
+def _cpu_turn(folder: Path, with_peers: bool) -> dict[str, _First]:
     cache = {"WARP_SORT_CACHE_DIR": str(folder / "cache")}
-    ours = _OURS.format(shape=_SHAPE)
+    ours = _OURS.format(watch=_WATCH, shape=_SHAPE)
+    another = _OURS.format(watch=_WATCH, shape=(1000, 24))
+    turn = {
+        "ours, from nothing": _first(ours, **cache),
+        "ours, another specialization": _first(another, **cache),
+        "ours, warm cache, new process": _first(ours, **cache),
+    }
+    if not with_peers:
+        return turn
     tvm_ffi = _peer(
         _TVM_FFI,
         "#include <tvm/ffi/container/tensor.h>\n#include <tvm/ffi/function.h>\n",
@@ -147,9 +282,7 @@ def _turn(folder: Path) -> dict[str, float]:
         folder / "torch",
     )
     return {
-        "ours, from nothing": _first(ours, **cache),
-        "ours, another specialization": _first(_OURS.format(shape=(1000, 24)), **cache),
-        "ours, warm cache, new process": _first(ours, **cache),
+        **turn,
         "tvm_ffi.cpp.load_inline, from nothing": _first(tvm_ffi),
         "tvm_ffi.cpp.load_inline, new process": _first(tvm_ffi),
         "torch load_inline, from nothing": _first(torch),
@@ -157,11 +290,51 @@ def _turn(folder: Path) -> dict[str, float]:
     }
 
 
+def _cuda_turn(folder: Path, with_peers: bool) -> dict[str, _First]:
+    cache = {"WARP_SORT_CACHE_DIR": str(folder / "cache_cuda")}
+    ours = _OURS_CUDA.format(watch=_WATCH, shape=_SHAPE)
+    another = _OURS_CUDA.format(watch=_WATCH, shape=(1000, 64))
+    turn = {
+        "CUDA: ours, from nothing": _first(ours, **cache),
+        "CUDA: ours, another specialization": _first(another, **cache),
+        "CUDA: ours, warm cache, new process": _first(ours, **cache),
+    }
+    if with_peers:
+        torch = _cuda_peer(folder / "torch_cuda")
+        try:
+            turn["CUDA: torch load_inline, from nothing"] = _first(torch)
+            turn["CUDA: torch load_inline, new process"] = _first(torch)
+        except _ChildFailed as error:
+            # torch wants nvcc to be of its own CUDA version, and that toolkit's libraries.
+            print(f"left out, torch's load_inline for CUDA fails here: {str(error)[-1500:]}")
+    return turn
+
+
 _ASKED = {
     "ours, from nothing": 4.0,
     "ours, another specialization": 1.2,
     "ours, warm cache, new process": 0.020,
+    "CUDA: ours, from nothing": 2.5,
+    "CUDA: ours, another specialization": 1.0,
 }
+_WARM = ("ours, warm cache, new process", "CUDA: ours, warm cache, new process")
+
+
+def _notes(name: str, runs: Sequence[_First], seconds: float) -> str:
+    notes = ["above what is allowed"] if seconds > _ASKED.get(name, seconds) else []
+    if name in _WARM and any(run.tools for run in runs):
+        notes.append("a warm process starts tools")
+    return ", ".join(notes)
+
+
+def _breakdown(run: _First) -> list[str]:
+    """Say where the time of a run went; what compiles at the same time is indented."""
+    lines = [f"    {seconds:8.3f}  {part}" for part, seconds in run.parts.items()]
+    whole = (seconds for part, seconds in run.parts.items() if not part.startswith("of which"))
+    return [
+        *lines,
+        f"    {run.seconds - sum(whole):8.3f}  the rest: finding, hashing, loading, sorting",
+    ]
 
 
 def main() -> None:
@@ -170,27 +343,55 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--on", nargs="+", choices=("cpu", "cuda"), help="default: what there is")
+    parser.add_argument("--no-peers", action="store_true", help="only ours")
+    parser.add_argument("--verbose", action="store_true", help="where the time goes")
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
-    turns: list[dict[str, float]] = []
+
+    import torch
+
+    there = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    turns: list[dict[str, _First]] = []
     for _ in range(options.repeats):
-        with tempfile.TemporaryDirectory() as folder:
-            turns.append(_turn(Path(folder)))
-    medians = {name: statistics.median(turn[name] for turn in turns) for name in turns[0]}
-    result: dict[str, Any] = {"machine": _common.machine(), "seconds": medians, "turns": turns}
-    for key, value in result["machine"].items():
+        with tempfile.TemporaryDirectory() as name:
+            turn: dict[str, _First] = {}
+            for backend in options.on or there:
+                measured = _cpu_turn if backend == "cpu" else _cuda_turn
+                turn.update(measured(Path(name), not options.no_peers))
+            turns.append(turn)
+    machine = _common.machine()
+    if "cuda" in (options.on or there):
+        from warp_bitonic_sort.jit import toolchain
+
+        machine["gpu"] = torch.cuda.get_device_name()
+        machine["nvcc"] = toolchain.find_nvcc().version().splitlines()[-1]
+    for key, value in machine.items():
         print(f"{key}: {value}")
-    rows = [
-        [
-            name,
-            f"{seconds:.3f}",
-            f"{_ASKED[name]:g}" if name in _ASKED else "",
-            "above what is allowed" if seconds > _ASKED.get(name, seconds) else "",
-        ]
-        for name, seconds in medians.items()
-    ]
-    print(f"\n{_common.table(['first result', 'seconds', 'asked', 'note'], rows)}")
-    _common.report(json.loads(json.dumps(result)), options.json)
+    rows, medians = [], {}
+    for name in turns[0]:
+        runs = [turn[name] for turn in turns if name in turn]
+        medians[name] = statistics.median(run.seconds for run in runs)
+        rows.append(
+            [
+                name,
+                f"{medians[name]:.3f}",
+                f"{_ASKED[name]:g}" if name in _ASKED else "",
+                str(max(run.tools for run in runs)) if "ours" in name else "",
+                _notes(name, runs, medians[name]),
+            ]
+        )
+    header = ["first result", "seconds", "asked", "tools", "note"]
+    print(f"\n{_common.table(header, rows)}")
+    if options.verbose:
+        print("\nThe median run of each:")
+        for name in (name for name in turns[0] if "ours" in name):
+            runs = sorted((turn[name] for turn in turns), key=lambda run: run.seconds)
+            print("\n".join([f"  {name}", *_breakdown(runs[len(runs) // 2])]))
+    plain = [{name: run._asdict() for name, run in turn.items()} for turn in turns]
+    _common.report({"machine": machine, "seconds": medians, "turns": plain}, options.json)
+    if any(turn[name].tools for turn in turns for name in _WARM if name in turn):
+        raise SystemExit("a warm process starts tools")
 
 
 if __name__ == "__main__":
