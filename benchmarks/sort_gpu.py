@@ -3,6 +3,7 @@
     python benchmarks/sort_gpu.py                                  the whole table
     python benchmarks/sort_gpu.py --dtype float32 --length 100 200 300
     python benchmarks/sort_gpu.py --json sort.json --plot sort.png
+    python benchmarks/sort_gpu.py --nan 1                          what NaNs cost, and no more
 
 Everything is a percentage of the rate of a device-to-device copy of the same bytes in the same run:
 the floor that no sort can beat. `asked` is the least that the project promises; a row that misses
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import functools
 import shutil
 import statistics
 import subprocess
@@ -210,6 +212,36 @@ def _row(length: int, times: dict[str, float], asked: int | None) -> list[str]:
     ]
 
 
+def _nan_table(lengths: list[int], elements: int, fraction: float) -> list[dict[str, Any]]:
+    """Time float32 rows with NaNs beside the same rows without, and int32, in turn."""
+    import torch
+
+    from warp_bitonic_sort import sort
+
+    result: list[dict[str, Any]] = []
+    rows = []
+    for length in lengths:
+        plain = _values("float32", elements // length, length)
+        mixed = plain.masked_fill(torch.rand_like(plain) < fraction, float("nan"))
+        arrays = {"NaN": mixed, "random": plain, "int32": _values("int32", *plain.shape)}
+        out = {name: torch.empty_like(x) for name, x in arrays.items()}
+        times: dict[str, list[float]] = {name: [] for name in arrays}
+        for _ in range(3):
+            for name, x in arrays.items():
+                call = functools.partial(sort, x, out=out[name])
+                times[name].append(_seconds(call, _TURNS))
+        expected = torch.sort(mixed[:1000], dim=-1).values
+        torch.testing.assert_close(out["NaN"][:1000], expected, rtol=0, atol=0, equal_nan=True)
+        seconds = {name: statistics.median(taken) for name, taken in times.items()}
+        result.append({"length": length, "seconds": seconds})
+        cells = [f"{seconds['NaN'] / seconds[name]:.2f}" for name in ("random", "int32")]
+        note = "slower than int32" if seconds["NaN"] > 1.02 * seconds["int32"] else ""
+        rows.append([str(length), f"{1e6 * seconds['NaN']:.0f}", *cells, note])
+    header = ["row length", "us", "times random", "times int32", "note"]
+    print(f"\nfloat32, {100 * fraction:g}% NaN\n{_common.table(header, rows)}")
+    return result
+
+
 def _plot(result: list[dict[str, Any]], file: str) -> None:
     import matplotlib
 
@@ -239,6 +271,7 @@ def main() -> None:
     parser.add_argument("--dtype", nargs="+", default=list(_ASKED))
     parser.add_argument("--length", nargs="+", type=int, default=_LENGTHS)
     parser.add_argument("--elements", type=int, default=1 << 26)
+    parser.add_argument("--nan", type=float, metavar="FRACTION", help="only what NaNs cost")
     parser.add_argument("--no-peers", action="store_true", help="only a copy and torch.sort")
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--plot", metavar="FILE")
@@ -247,7 +280,7 @@ def main() -> None:
     import torch
 
     peers: dict[str, Any] = {"triton": None, "cub": None, "cupy": None}
-    if not options.no_peers:
+    if not options.no_peers and options.nan is None:
         peers = {"triton": _triton(), "cub": _cub(), "cupy": None}
         try:
             import cupy
@@ -260,6 +293,10 @@ def main() -> None:
     result: dict[str, Any] = {"machine": machine, "elements": options.elements, "rows": []}
     for key, value in machine.items():
         print(f"{key}: {value}")
+    if options.nan is not None:
+        result["nan"] = _nan_table(options.length, options.elements, options.nan)
+        _common.report(result, options.json)
+        return
     header = ["row length", "ours", "asked", "torch.sort", "tl.sort", "cub", "cupy.sort", "note"]
     for dtype in options.dtype:
         rows = []
