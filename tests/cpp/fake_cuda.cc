@@ -525,6 +525,10 @@ EXPORT int cuMemAlloc_v2(uint64_t* address, size_t bytes) {
   return success;
 }
 
+EXPORT int cuCtxSynchronize() {
+  Call call("cuCtxSynchronize", true);
+  return call.status;
+}
 EXPORT int cuMemFree_v2(uint64_t address) {
   Call call("cuMemFree_v2", true);
   if (call.status != success) return call.status;

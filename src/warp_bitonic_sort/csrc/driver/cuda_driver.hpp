@@ -41,6 +41,7 @@ struct CudaApi {
   int (*is_capturing)(void*, int*);
   int (*create_stream)(void**, unsigned);
   int (*synchronize)(void*);
+  int (*synchronize_all)();
   int (*allocate)(uint64_t*, size_t);
   int (*free)(uint64_t);
 
@@ -125,6 +126,7 @@ struct CudaApi {
     find(library, "cuStreamIsCapturing", api.is_capturing);
     find(library, "cuStreamCreate", api.create_stream);
     find(library, "cuStreamSynchronize", api.synchronize);
+    find(library, "cuCtxSynchronize", api.synchronize_all);
     find(library, "cuMemAlloc_v2", api.allocate);
     find(library, "cuMemFree_v2", api.free);
     api.check(api.init(0), "starting the CUDA driver");
@@ -340,12 +342,15 @@ inline void* allocate(int device, size_t bytes) {
   return reinterpret_cast<void*>(address);
 }
 
-// Waits for all work on the device first (cuMemFree does), so that it is safe whatever streams use
-// the memory. Never throws: when a process ends, the driver may be gone before its memory is freed.
+// Waits for all work on the device first, so that it is safe whatever streams use the memory.
+// (cuMemFree does, but does not promise to.) Never throws: when a process ends, the driver may be
+// gone before its memory is freed.
 inline void release(int device, void* memory) noexcept {
   try {
     const CudaContext context(device);
-    CudaApi::instance().free(reinterpret_cast<uint64_t>(memory));
+    const CudaApi& api = CudaApi::instance();
+    api.synchronize_all();
+    api.free(reinterpret_cast<uint64_t>(memory));
   } catch (...) {
   }
 }
