@@ -1,7 +1,7 @@
 // TVM FFI's C interface, as far as the launcher needs it: arguments, errors, functions, tensors.
 //
-// Invariant: no exception crosses the interface; whatever a caller passes, the answer is a result or
-// a typed error that names the argument. Only tvm/ffi/c_api.h is included: TVM FFI's C++ headers
+// Invariant: no exception crosses the interface; whatever a caller passes, the answer is a result
+// or a typed error that names the argument. Only tvm/ffi/c_api.h is included: TVM FFI's C++ headers
 // take longer to compile than the whole launcher, and its compile time is most of what a first call
 // takes.
 #ifndef WARP_BITONIC_SORT_FFI_HPP_
@@ -33,17 +33,21 @@ class Error : public std::exception {
   std::string message_;
 };
 
-// A piece of a message.
+// A piece of a message: nothing that would have to be destroyed, for there are many.
 struct Text {
-  Text(const char* text) : value(text) {}                  // NOLINT(google-explicit-constructor)
-  Text(std::string text) : value(std::move(text)) {}       // NOLINT(google-explicit-constructor)
-  Text(int64_t number) : value(std::to_string(number)) {}  // NOLINT(google-explicit-constructor)
-  std::string value;
+  Text(const char* text) : text(text), number(0) {}                 // NOLINT
+  Text(const std::string& text) : text(text.c_str()), number(0) {}  // NOLINT
+  Text(int64_t number) : text(nullptr), number(number) {}           // NOLINT
+  const char* text;
+  int64_t number;
 };
 
-[[noreturn]] inline void fail(const char* kind, std::initializer_list<Text> message) {
+[[noreturn]] __attribute__((noinline)) inline void fail(const char* kind,
+                                                        std::initializer_list<Text> message) {
   std::string whole;
-  for (const Text& piece : message) whole += piece.value;
+  for (const Text& piece : message) {
+    whole += piece.text != nullptr ? piece.text : std::to_string(piece.number);
+  }
   throw Error(kind, whole);
 }
 
@@ -53,14 +57,11 @@ inline void check(int status) {
   if (status != 0) throw AlreadyRaised();
 }
 
-// Calls a body that may throw.
-template <class Body>
-int guarded(const Body& body) {
+// Tells TVM FFI of the exception that is being handled.
+__attribute__((noinline)) inline int raise_current() {
   try {
-    body();
-    return 0;
+    throw;
   } catch (const AlreadyRaised&) {
-    return -1;
   } catch (const Error& error) {
     TVMFFIErrorSetRaisedFromCStr(error.kind(), error.what());
   } catch (const std::bad_alloc&) {
@@ -69,6 +70,29 @@ int guarded(const Body& body) {
     TVMFFIErrorSetRaisedFromCStr("RuntimeError", error.what());
   }
   return -1;
+}
+
+// Calls a body that may throw.
+template <class Body>
+int guarded(const Body& body) {
+  try {
+    body();
+    return 0;
+  } catch (...) {
+    return raise_current();
+  }
+}
+
+inline bool is_text(const TVMFFIAny& value) {
+  return value.type_index == kTVMFFIRawStr || value.type_index == kTVMFFISmallStr ||
+         value.type_index == kTVMFFIStr;
+}
+inline std::string text_of(const TVMFFIAny& value) {
+  if (value.type_index == kTVMFFIRawStr) return value.v_c_str;
+  const TVMFFIByteArray bytes = value.type_index == kTVMFFISmallStr
+                                    ? TVMFFISmallBytesGetContentByteArray(&value)
+                                    : *TVMFFIBytesGetByteArrayPtr(value.v_obj);
+  return std::string(bytes.data, bytes.size);
 }
 
 // The arguments of a call; `signature` is how the function is written, for messages.
@@ -102,21 +126,8 @@ class Arguments {
   }
   void* handle(int32_t i) const { return reinterpret_cast<void*>(integer(i)); }
   std::string text(int32_t i) const {
-    const TVMFFIAny& value = values_[i];
-    TVMFFIByteArray bytes{};
-    switch (value.type_index) {
-      case kTVMFFIRawStr:
-        return value.v_c_str;
-      case kTVMFFISmallStr:
-        bytes = TVMFFISmallBytesGetContentByteArray(&value);
-        break;
-      case kTVMFFIStr:
-        bytes = *TVMFFIBytesGetByteArrayPtr(value.v_obj);
-        break;
-      default:
-        mismatch(i, "str");
-    }
-    return std::string(bytes.data, bytes.size);
+    if (!is_text(values_[i])) mismatch(i, "str");
+    return text_of(values_[i]);
   }
   DLDataType dtype(int32_t i) const {
     if (values_[i].type_index != kTVMFFIDataType) mismatch(i, "dtype");
@@ -147,13 +158,13 @@ class Arguments {
                        "`. Expected `", expected, "` but got `", name_of(values_[i]), "`"});
   }
   static std::string name_of(const TVMFFIAny& value) {
-    static const char* const plain[] = {"None",    "int",       "bool",  "float",
-                                        "void*",   "dtype",     "Device", "Tensor",
-                                        "str",     "bytes"};
+    static const char* const plain[] = {"None",  "int",    "bool",   "float", "void*",
+                                        "dtype", "Device", "Tensor", "str",   "bytes"};
     if (value.type_index >= 0 && value.type_index < 10) return plain[value.type_index];
     if (value.type_index == kTVMFFISmallStr) return "str";
-    const TVMFFITypeInfo* const info =
-        value.type_index >= kTVMFFIStaticObjectBegin ? TVMFFIGetTypeInfo(value.type_index) : nullptr;
+    const TVMFFITypeInfo* const info = value.type_index >= kTVMFFIStaticObjectBegin
+                                           ? TVMFFIGetTypeInfo(value.type_index)
+                                           : nullptr;
     return info == nullptr ? "type " + std::to_string(value.type_index)
                            : std::string(info->type_key.data, info->type_key.size);
   }
@@ -190,26 +201,37 @@ void set_function(TVMFFIAny* result, std::unique_ptr<Callee> callee) {
   result->v_obj = static_cast<TVMFFIObject*>(handle);
 }
 
-// Makes `result` a row-major tensor over memory that `free` gives back.
-inline void set_tensor(TVMFFIAny* result, void* data, std::vector<int64_t> shape, DLDataType dtype,
-                       DLDevice device, void (*free)(DLTensor*)) {
+// Memory that a tensor takes over, and how it is given back.
+struct Memory {
+  void* data;
+  DLDevice device;
+  void (*free)(const Memory&);
+};
+
+// Makes `result` a row-major tensor over memory; if that fails, the memory is given back.
+inline void set_tensor(TVMFFIAny* result, const Memory& memory, std::vector<int64_t> shape,
+                       DLDataType dtype) {
   struct Owner {
+    Memory memory;
     DLManagedTensor managed;
     std::vector<int64_t> shape, strides;
-    void (*free)(DLTensor*);
+    ~Owner() { memory.free(memory); }
   };
-  std::unique_ptr<Owner> owner(new Owner{{}, std::move(shape), {}, free});
+  std::unique_ptr<Owner> owner(new Owner{memory, {}, std::move(shape), {}});
   owner->strides.assign(owner->shape.size(), 1);
   for (size_t i = owner->shape.size(); i-- > 1;) {
     owner->strides[i - 1] = owner->strides[i] * owner->shape[i];
   }
-  owner->managed.dl_tensor = {data,  device, static_cast<int32_t>(owner->shape.size()),
-                              dtype, owner->shape.data(), owner->strides.data(), 0};
+  owner->managed.dl_tensor = {memory.data,
+                              memory.device,
+                              static_cast<int32_t>(owner->shape.size()),
+                              dtype,
+                              owner->shape.data(),
+                              owner->strides.data(),
+                              0};
   owner->managed.manager_ctx = owner.get();
   owner->managed.deleter = [](DLManagedTensor* self) {
-    Owner* const whole = static_cast<Owner*>(self->manager_ctx);
-    whole->free(&whole->managed.dl_tensor);
-    delete whole;
+    delete static_cast<Owner*>(self->manager_ctx);
   };
   TVMFFIObjectHandle handle = nullptr;
   check(TVMFFITensorFromDLPack(&owner->managed, 0, 0, &handle));
@@ -218,36 +240,49 @@ inline void set_tensor(TVMFFIAny* result, void* data, std::vector<int64_t> shape
   result->v_obj = static_cast<TVMFFIObject*>(handle);
 }
 
+// What tools read of a function: the types of its result and of its parameters, in this order, by
+// TVM FFI's names.
+inline std::string metadata_of(const char* result, std::initializer_list<const char*> parameters) {
+  const auto type = [](const char* name) {
+    return std::string(R"({\"type\":\")") + name + R"(\"})";
+  };
+  std::string types;
+  for (const char* each : parameters) types += (types.empty() ? "" : ",") + type(each);
+  return R"({"type_schema":"{\"type\":\"ffi.Function\",\"named_args\":{\"return\":[)" +
+         type(result) + R"(],\"params\":[)" + types + R"(]}}"})";
+}
+
 }  // namespace ffi
 }  // namespace warp_bitonic_sort
 
 #define WBS_FFI_EXPORT extern "C" __attribute__((visibility("default"))) int
 
-// Exports a function, its docstring, and its type for tools. `types` lists the types of its result
-// and of its parameters as JSON; the body sees `arguments` and `result`.
-#define WBS_FFI_FUNCTION(name, signature, parameters, returns, types, doc)                        \
-  WBS_FFI_EXPORT __tvm_ffi__doc_##name(void*, const TVMFFIAny*, int32_t, TVMFFIAny* result) {     \
-    return ::warp_bitonic_sort::ffi::guarded(                                                     \
-        [&] { ::warp_bitonic_sort::ffi::set(result, std::string(doc)); });                        \
-  }                                                                                               \
-  WBS_FFI_EXPORT __tvm_ffi__metadata_##name(void*, const TVMFFIAny*, int32_t,                     \
-                                            TVMFFIAny* result) {                                  \
-    return ::warp_bitonic_sort::ffi::guarded([&] {                                                \
-      ::warp_bitonic_sort::ffi::set(result,                                                       \
-                                    ::warp_bitonic_sort::ffi::metadata_of(returns, types));       \
-    });                                                                                           \
-  }                                                                                               \
-  static void wbs_ffi_##name(const ::warp_bitonic_sort::ffi::Arguments& arguments,                \
-                             TVMFFIAny* result);                                                  \
-  WBS_FFI_EXPORT __tvm_ffi_##name(void*, const TVMFFIAny* values, int32_t count,                  \
-                                  TVMFFIAny* result) {                                            \
-    return ::warp_bitonic_sort::ffi::guarded([&] {                                                \
-      wbs_ffi_##name(                                                                             \
-          ::warp_bitonic_sort::ffi::Arguments(signature, values, count, parameters), result);     \
-    });                                                                                           \
-  }                                                                                               \
-  static void wbs_ffi_##name(                                                                     \
-      [[maybe_unused]] const ::warp_bitonic_sort::ffi::Arguments& arguments,                      \
+// Exports a function with its docstring, and its type for tools: the types of its result and of its
+// parameters. What follows is its body, which sees `arguments` and `result`.
+#define WBS_FFI_FUNCTION(name, signature, doc, returns, ...)                                       \
+  WBS_FFI_EXPORT __tvm_ffi__doc_##name(void*, const TVMFFIAny*, int32_t, TVMFFIAny* result) {      \
+    return ::warp_bitonic_sort::ffi::guarded(                                                      \
+        [&] { ::warp_bitonic_sort::ffi::set(result, std::string(doc)); });                         \
+  }                                                                                                \
+  WBS_FFI_EXPORT __tvm_ffi__metadata_##name(void*, const TVMFFIAny*, int32_t, TVMFFIAny* result) { \
+    return ::warp_bitonic_sort::ffi::guarded([&] {                                                 \
+      ::warp_bitonic_sort::ffi::set(                                                               \
+          result, ::warp_bitonic_sort::ffi::metadata_of(returns, {__VA_ARGS__}));                  \
+    });                                                                                            \
+  }                                                                                                \
+  static void wbs_ffi_##name(const ::warp_bitonic_sort::ffi::Arguments& arguments,                 \
+                             TVMFFIAny* result);                                                   \
+  WBS_FFI_EXPORT __tvm_ffi_##name(void*, const TVMFFIAny* values, int32_t count,                   \
+                                  TVMFFIAny* result) {                                             \
+    return ::warp_bitonic_sort::ffi::guarded([&] {                                                 \
+      const std::initializer_list<const char*> parameters = {__VA_ARGS__};                         \
+      wbs_ffi_##name(::warp_bitonic_sort::ffi::Arguments(signature, values, count,                 \
+                                                         static_cast<int32_t>(parameters.size())), \
+                     result);                                                                      \
+    });                                                                                            \
+  }                                                                                                \
+  static void wbs_ffi_##name(                                                                      \
+      [[maybe_unused]] const ::warp_bitonic_sort::ffi::Arguments& arguments,                       \
       [[maybe_unused]] TVMFFIAny* result)
 
 #endif  // WARP_BITONIC_SORT_FFI_HPP_

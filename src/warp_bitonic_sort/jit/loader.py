@@ -19,7 +19,7 @@ from .cache import Cache, build_text, source_digests
 from .errors import BuildError, CacheError, ToolError
 from .spec import LAUNCHER, Artifact, CudaKernel, Kernel
 
-__all__ = ["build", "is_open", "launcher", "open_kernel", "open_kernels"]
+__all__ = ["build", "has_launcher", "is_open", "launcher", "open_kernel", "open_kernels"]
 
 _opened: dict[tuple[Kernel, str, int], Callable[..., None]] = {}
 _launcher: Any = None
@@ -34,6 +34,11 @@ def open_kernels() -> list[str]:
 def is_open(kernel: Kernel, dtype: str, device: int) -> bool:
     """Tell whether `open_kernel` would answer at once."""
     return (kernel, dtype, device) in _opened
+
+
+def has_launcher() -> bool:
+    """Tell whether `launcher` would answer at once."""
+    return _launcher is not None
 
 
 def open_kernel(kernel: Kernel, dtype: str, device: int = 0) -> Callable[..., None]:
@@ -52,7 +57,8 @@ def open_kernel(kernel: Kernel, dtype: str, device: int = 0) -> Callable[..., No
     -------
     callable
         ``call(x, out, axis, descending, nan_last)``: sorts x along axis into out; a CUDA kernel's
-        takes a stream as a sixth argument.
+        takes a stream as a sixth argument, and may take a seventh that tells whether to remember
+        the sort for the launcher's ``sort_remembered``.
 
     Raises
     ------
