@@ -56,8 +56,9 @@ _COMMON = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-shared")
 _KERNEL = ("-O2", "-fno-exceptions", "-fno-rtti")
 # The launcher is glue: what it costs a call is in the FFI, and -O1 compiles faster than -O2.
 _LAUNCHER = ("-O1", "-pthread")
-# Device code alone, and no host pass: a whole nvcc run takes three times as long.
-_CUDA = ("-std=c++17", "-O3", "-cubin")
+# Device code alone, and no host pass: a whole nvcc run takes three times as long. Nor the header
+# that nvcc puts before every file: base.hpp defines the few names of it that kernels use.
+_CUDA = ("-std=c++17", "-O3", "-cubin", "-D__CUDA_RUNTIME_H__", "-DWBS_WITHOUT_CUDA_RUNTIME")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,20 @@
 #ifndef WARP_BITONIC_SORT_BASE_HPP_
 #define WARP_BITONIC_SORT_BASE_HPP_
 
+// nvcc puts cuda_runtime.h before every file, which takes as long to read as a kernel to compile;
+// where it is told not to, these are what that header would have defined.
+#if defined(WBS_WITHOUT_CUDA_RUNTIME)
+#define __host__ __attribute__((host))
+#define __device__ __attribute__((device))
+#define __global__ __attribute__((global))
+#define __constant__ __attribute__((constant))
+#define __shared__ __attribute__((shared))
+#define __align__(bytes) __attribute__((aligned(bytes)))
+#define __launch_bounds__(...) __attribute__((launch_bounds(__VA_ARGS__)))
+#define __grid_constant__ __attribute__((grid_constant))
+#define __forceinline__ __inline__ __attribute__((always_inline))
+#endif
+
 #if defined(__CUDACC__) || defined(__HIPCC__)
 #define WBS_HOST_DEVICE __host__ __device__
 #else
@@ -27,6 +41,12 @@
 #define WBS_UNROLL _Pragma("unroll")
 #else
 #define WBS_UNROLL _Pragma("GCC unroll 64")
+#endif
+// And loops over memory need not be as long as they are.
+#if defined(__clang__) || defined(__CUDACC__) || defined(__HIPCC__)
+#define WBS_ROLLED _Pragma("unroll 1")
+#else
+#define WBS_ROLLED _Pragma("GCC unroll 1")
 #endif
 
 namespace warp_bitonic_sort {

@@ -81,7 +81,9 @@ class gpu_key<key_class::floating, 64> {
  private:
   // Its own inverse.
   static WBS_INLINE element folded(element raw) {
-    return raw ^ (static_cast<element>(static_cast<key>(raw) >> 63) & 0x7FFFFFFFFFFFFFFFu);
+    // One shift for both halves.
+    const unsigned signs = static_cast<unsigned>(static_cast<int>(raw >> 32) >> 31);
+    return raw ^ (static_cast<element>(signs & 0x7FFFFFFFu) << 32 | signs);
   }
   element xor_, add_;
 };

@@ -13,8 +13,6 @@ namespace warp_bitonic_sort {
 
 namespace cuda_detail {
 
-constexpr unsigned all_lanes = 0xFFFFFFFFu;
-
 template <class Key>
 __device__ __forceinline__ Key least(Key a, Key b) {
   return a < b ? a : b;
@@ -60,8 +58,17 @@ __device__ __forceinline__ key_pair multiply_add(key_pair x, int factor, key_pai
   return multiply_add(x, factor, static_cast<int>(term.both));
 }
 
+__device__ __forceinline__ int thread() {
+  unsigned result;
+  asm("mov.u32 %0, %%tid.x;" : "=r"(result));
+  // At most 1024 threads make a block; the compiler may know.
+  return static_cast<int>(result & 1023);
+}
+
 __device__ __forceinline__ unsigned shuffle(unsigned value, int mask) {
-  return __shfl_xor_sync(all_lanes, value, mask);
+  unsigned result;
+  asm volatile("shfl.sync.bfly.b32 %0, %1, %2, 31, -1;" : "=r"(result) : "r"(value), "r"(mask));
+  return result;
 }
 
 }  // namespace cuda_detail
@@ -71,12 +78,24 @@ struct cuda_target {
   using key = Key;
   static constexpr int lane_bits = 5;
 
-  static __device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x) & 31; }
-  static __device__ __forceinline__ int wave() { return static_cast<int>(threadIdx.x) >> 5; }
-  static __device__ __forceinline__ long long block() { return blockIdx.x; }
-  static __device__ __forceinline__ long long blocks() { return gridDim.x; }
-  static __device__ __forceinline__ void sync_wave() { __syncwarp(); }
-  static __device__ __forceinline__ void sync_block() { __syncthreads(); }
+  static __device__ __forceinline__ int lane() { return cuda_detail::thread() & 31; }
+  static __device__ __forceinline__ int wave() { return cuda_detail::thread() >> 5; }
+  static __device__ __forceinline__ long long block() {
+    unsigned result;
+    asm("mov.u32 %0, %%ctaid.x;" : "=r"(result));
+    return result;
+  }
+  static __device__ __forceinline__ long long blocks() {
+    unsigned result;
+    asm("mov.u32 %0, %%nctaid.x;" : "=r"(result));
+    return result;
+  }
+  static __device__ __forceinline__ void sync_wave() {
+    asm volatile("bar.warp.sync -1;" ::: "memory");
+  }
+  static __device__ __forceinline__ void sync_block() {
+    asm volatile("barrier.sync.aligned 0;" ::: "memory");
+  }
 
   // One, but the compiler does not know.
   int one;
