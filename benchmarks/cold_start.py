@@ -244,7 +244,9 @@ def _cuda_peer(folder: Path) -> str:
     from warp_bitonic_sort.jit import toolchain
 
     # The source is the same for every architecture.
-    kernel = plan.plan_cuda_sort(DTYPES["float32"], _SHAPE, 1, "sm_90").kernel
+    strides = (_SHAPE[1], 1)
+    made = plan.plan_cuda_sort(DTYPES["float32"], _SHAPE, strides, strides, 1, "sm_90")
+    kernel = made.kernel
     assert kernel is not None
     unit = kernel.source().split("\n\n", 1)[1]
     folder.mkdir()

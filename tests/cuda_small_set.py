@@ -2,8 +2,8 @@
 
     compute-sanitizer --tool memcheck python tests/cuda_small_set.py
 
-and so with --tool racecheck, initcheck and synccheck. Every layout of five dtypes is run on ragged
-rows, at an odd offset too; wrong results end with status 1.
+and so with --tool racecheck, initcheck and synccheck. Every layout of five dtypes is run on full
+and on ragged rows, at an odd offset too, and on columns; wrong results end with status 1.
 """
 
 import sys
@@ -27,15 +27,22 @@ def main() -> int:
     wrong = 0
     for name in names:
         dtype = getattr(torch, name)
-        for registers, lane_bits, wave_bits in plan.cuda_layouts(dtypes.DTYPES[name].bits):
+        for registers, lane_bits, wave_bits, _ in plan.cuda_layouts(dtypes.DTYPES[name].bits):
             length = (registers << lane_bits << wave_bits) - 1
             rows = 3 if length > 2000 else 37
             flat = torch.randint(-100, 100, (rows * length + 1,), device="cuda").to(dtype)
-            for x in (flat[:-1].view(rows, length), flat[1:].view(rows, length)):
-                good = torch.equal(sort(x), torch.sort(x, dim=-1).values)
+            full = torch.randint(-100, 100, (rows, length + 1), device="cuda").to(dtype)
+            for x, axis in (
+                (flat[:-1].view(rows, length), 1),
+                (flat[1:].view(rows, length), 1),
+                (full, 1),
+                (flat[1:].view(length, rows), 0),
+                (full.T, 1),
+            ):
+                good = torch.equal(sort(x, axis=axis), torch.sort(x, dim=axis).values)
                 wrong += not good
                 if not good:
-                    sys.stdout.write(f"wrong: {name} {length}\n")
+                    sys.stdout.write(f"wrong: {name} {length} {tuple(x.shape)} axis {axis}\n")
     sys.stdout.write(f"{wrong} wrong\n")
     return int(wrong > 0)
 

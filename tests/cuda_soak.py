@@ -104,7 +104,7 @@ def draw(seed: int, number: int) -> Case:
     most = math.log(plan.MAX_NATIVE_LENGTH + 1)
     length = int(math.exp(rng.uniform(0, most)))
     if rng.random() < 0.3:
-        registers, lane_bits, wave_bits = rng.choice(plan.cuda_layouts(dtypes.DTYPES[name].bits))
+        registers, lane_bits, wave_bits, _ = rng.choice(plan.cuda_layouts(dtypes.DTYPES[name].bits))
         length = (registers << lane_bits << wave_bits) + rng.choice((-1, 0, 1))
     if rng.random() < 0.01:
         length = plan.MAX_NATIVE_LENGTH + rng.randrange(2000)

@@ -84,6 +84,8 @@ def install():
     cupy.ndarray = ndarray
     cupy.empty_like = lambda x: ndarray(np.empty_like(x.array), x.device.id)
     cupy.shares_memory = lambda x, y: np.shares_memory(x.array, y.array)
-    cupy.cuda = types.SimpleNamespace(get_current_stream=lambda: types.SimpleNamespace(ptr=stream))
+    cupy.cuda = types.SimpleNamespace(
+        get_current_stream=lambda _: types.SimpleNamespace(ptr=stream)
+    )
     sys.modules["cupy"] = cupy
     return cupy

@@ -466,17 +466,48 @@ def test_dlpack_producers_on_a_device_are_told_the_stream(monkeypatch):
     assert asked == [{"stream": 70}, {"stream": 71}, {"stream": 71, "max_version": (1, 0)}]
 
 
+def cuda_plan(shape, axis=-1, strides=None, out_strides=None, dtype="float32", **options):
+    dense = arrays.dense_strides(shape)
+    strides = strides or dense
+    axis %= len(shape)
+    return plan.plan_cuda_sort(
+        dtypes.DTYPES[dtype], shape, strides, out_strides or strides, axis, "sm_90", **options
+    )
+
+
 def test_plans_of_kernels_only():
     """On a device, where a library that is not known can neither copy nor sort."""
-    dtype = dtypes.DTYPES["float32"]
     for shape in ((5, 1), (1,)):
-        assert plan.plan_cuda_sort(dtype, shape, -1 % len(shape), "sm_90").route == "copy"
-        copied = plan.plan_cuda_sort(dtype, shape, -1 % len(shape), "sm_90", kernels_only=True)
-        assert copied.route == "kernel"
-    assert plan.plan_cuda_sort(dtype, (5, 0), 1, "sm_90", kernels_only=True).route == "copy"
-    assert plan.plan_cuda_sort(dtype, (0, 17000), 1, "sm_90", kernels_only=True).route == "copy"
+        assert cuda_plan(shape).route == "copy"
+        assert cuda_plan(shape, library="none").route == "kernel"
+    assert cuda_plan((5, 0), library="none").route == "copy"
+    assert cuda_plan((0, 17000), library="none").route == "copy"
     with pytest.raises(NotImplementedError, match=r"rows have length 17000.*torch\.from_dlpack"):
-        plan.plan_cuda_sort(dtype, (5, 17000), 1, "sm_90", kernels_only=True)
+        cuda_plan((5, 17000), library="none")
+
+
+@pytest.mark.parametrize("name", ["int8", "float16", "float32", "float64"])
+def test_plans_on_a_device(name):
+    """Every length gets a kernel that takes it, by rows or by columns."""
+    most = 512 if name == "float64" else 1024
+    for length in range(2, 2000):
+        for shape, axis in (((100, length), 1), ((length, 100), 0), ((3, length, 7), 1)):
+            made = cuda_plan(shape, axis, dtype=name)
+            assert made.kernel.capacity >= length
+            assert made.kernel.access == ("columns" if axis != len(shape) - 1 and length <= most
+                                          else "rows")  # fmt: skip
+            assert made.turned == (axis != len(shape) - 1 and length > most)
+    assert not cuda_plan((5000, 100), 0, dtype=name, library="sorts").turned
+
+
+def test_short_rows_that_are_odd_get_a_thread_each():
+    assert cuda_plan((100, 25)).kernel.layout == "lanes1_registers32"
+    assert cuda_plan((4, 25, 25)).kernel.layout == "lanes1_registers32"
+    assert cuda_plan((100, 24)).kernel.layout == "lanes4_registers8"
+    assert cuda_plan((100, 24), dtype="float16").kernel.layout == "lanes2_registers16"
+    assert cuda_plan((100, 25), strides=(26, 1)).kernel.layout == "lanes4_registers8"
+    assert cuda_plan((100, 25), out_strides=(26, 1)).kernel.layout == "lanes4_registers8"
+    assert cuda_plan((100, 33)).kernel.layout == "lanes4_registers16"
 
 
 # -- CuPy, as far as it can be told without a device --------------------------------------------

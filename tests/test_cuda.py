@@ -14,6 +14,7 @@ import pytest
 from device_arrays import TORCH, check, to_device, to_host, torch
 
 from warp_bitonic_sort import explain, plan, sort, warp_bitonic_sort
+from warp_bitonic_sort.jit import loader
 
 if not torch.cuda.is_available():
     pytest.skip("no CUDA device", allow_module_level=True)
@@ -25,7 +26,7 @@ EDGES = sorted(
     {
         edge + d
         for bits in (32, 64)
-        for registers, lane_bits, wave_bits in plan.cuda_layouts(bits)
+        for registers, lane_bits, wave_bits, _ in plan.cuda_layouts(bits)
         for edge in [registers << lane_bits << wave_bits]
         for d in (-3, -1, 0, 1)
         if 2 <= edge + d <= plan.MAX_NATIVE_LENGTH
@@ -51,6 +52,54 @@ def test_every_short_length_in_every_order(name):
         x = oracle.random(name, (67, length), rng)
         for order in ORDERS:
             check(x, sort(to_device(x), descending=order[0], nan=order[1]), -1, *order)
+
+
+@pytest.mark.parametrize("name", TORCH)
+def test_columns_at_the_edges_of_every_layout(name):
+    rng = np.random.default_rng(11)
+    for i, length in enumerate(edge for edge in EDGES if edge < 1100):
+        columns = (4, 5, 33, 130)[i % 4]
+        x = oracle.random(name, (length, columns), rng)
+        order = ORDERS[i % 4]
+        source = to_device(x)
+        check(x, sort(source, axis=0, descending=order[0], nan=order[1]), 0, *order)
+        # Into columns a gap apart, and out of them.
+        wide = torch.zeros(length, columns + 3, dtype=source.dtype, device="cuda")
+        out = wide[:, 1 : columns + 1]
+        sort(source, axis=0, out=out)
+        check(x, out, 0)
+        assert not wide[:, 0].to(torch.bool).any()
+        assert not wide[:, columns + 1 :].to(torch.bool).any()
+        check(to_host(out, x.dtype), sort(out, axis=0, descending=True), 0, True)
+        assert sort(source, axis=0, out=source) is source
+        check(x, source, 0)
+
+
+@pytest.mark.parametrize("name", TORCH)
+def test_odd_rows_of_every_short_length(name):
+    """Rows that adjoin without filling accesses, at every alignment, and their neighbours."""
+    rng = np.random.default_rng(12)
+    for length in range(2, 68):
+        for offset, rows in ((0, 1), (1, 7), (3, 64), (5, 259)):
+            flat = oracle.random(name, (rows * length + 16,), rng)
+            source = to_device(flat)
+            whole = torch.full_like(source, 1)
+            window = slice(offset, offset + rows * length)
+            out = whole[window].view(rows, length)
+            sort(source[window].view(rows, length), out=out)
+            check(flat[window].reshape(rows, length), out)
+            assert (whole[:offset] == 1).all()
+            assert (whole[offset + rows * length :] == 1).all()
+
+
+def test_long_columns_are_turned_by_the_library():
+    x = oracle.random("float32", (1500, 3, 40), np.random.default_rng(13))
+    source = to_device(x)
+    assert "a copy makes the axis the last" in explain(source, axis=0).reason
+    for order in ORDERS:
+        check(x, sort(source, axis=0, descending=order[0], nan=order[1]), 0, *order)
+    sort(source, axis=0, out=source)
+    check(x, source, 0)
 
 
 @pytest.mark.parametrize("name", ["int8", "float16", "float32", "int64"])

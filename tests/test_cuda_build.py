@@ -61,7 +61,7 @@ def test_other_architectures(nvcc, arch, tmp_path):
         [
             CudaKernel(codec, bits, *layout, arch)
             for codec, bits in CLASSES
-            for layout in (plan.cuda_layouts(bits)[3], plan.cuda_layouts(bits)[7])
+            for layout in map(plan.cuda_layouts(bits).__getitem__, (3, 7, -7, -2))
         ],
         tmp_path,
     )

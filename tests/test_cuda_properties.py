@@ -28,7 +28,7 @@ EDGES = sorted(
     {
         edge + d
         for bits in (8, 16, 32, 64)
-        for registers, lane_bits, wave_bits in plan.cuda_layouts(bits)
+        for registers, lane_bits, wave_bits, _ in plan.cuda_layouts(bits)
         for edge in [registers << lane_bits << wave_bits]
         for d in (-1, 0, 1)
         if edge + d <= plan.MAX_NATIVE_LENGTH

@@ -38,7 +38,16 @@ class _Request(NamedTuple):
 class _Prepared:
     """A planned call with its kernel open: all that is left is to allocate and launch."""
 
-    __slots__ = ("_adapter", "_dtype", "_kernel", "_lower", "_plan", "_request", "_stream")
+    __slots__ = (
+        "_adapter",
+        "_dtype",
+        "_kernel",
+        "_lower",
+        "_plan",
+        "_remember",
+        "_request",
+        "_stream",
+    )
 
     def __init__(
         self,
@@ -48,6 +57,7 @@ class _Prepared:
         plan: Plan,
         dtype: DType,
         request: _Request,
+        may_remember: bool,
     ) -> None:
         self._adapter = adapter
         self._plan = plan
@@ -60,30 +70,34 @@ class _Prepared:
             if self._stream is not None:
                 _refuse_capture(plan.kernel, dtype.name, device.number, self._stream())
             self._kernel = loader.open_kernel(plan.kernel, dtype.name, device.number)
+        self._remember = self._kernel is not None and may_remember and adapter.remembers(x)
 
     def __call__(self, x: Any, buffer: Any) -> Any:
-        request = self._request
-        if self._kernel is None:
+        request, kernel, lower = self._request, self._kernel, self._lower
+        if kernel is None:
             self._without_kernel(x, buffer)
-        else:
-            lower = self._lower
-            source, target = (x, buffer) if lower is None else (lower(x), lower(buffer))
-            if self._stream is not None:
-                self._kernel(
-                    source,
-                    target,
-                    request.axis,
-                    request.descending,
-                    request.nan_last,
-                    self._stream(),
-                )
-                return buffer
-            try:
-                self._kernel(source, target, request.axis, request.descending, request.nan_last)
-            except BufferError:
-                source = self._adapter.lower_read_only(x)
-                self._kernel(source, target, request.axis, request.descending, request.nan_last)
+            return buffer
+        if self._plan.turned:
+            self._adapter.sort_turned(x, buffer, request.axis, self._sort_last_axis)
+            return buffer
+        source, target = (x, buffer) if lower is None else (lower(x), lower(buffer))
+        order = (request.axis, request.descending, request.nan_last)
+        if self._stream is not None:
+            kernel(source, target, *order, self._stream(), self._remember)
+            return buffer
+        try:
+            kernel(source, target, *order)
+        except BufferError:
+            kernel(self._adapter.lower_read_only(x), target, *order)
         return buffer
+
+    def _sort_last_axis(self, x: Any) -> None:
+        # In place; only on a device.
+        if self._kernel is not None and self._stream is not None:
+            lowered = x if self._lower is None else self._lower(x)
+            request = self._request
+            order = (-1, request.descending, request.nan_last)
+            self._kernel(lowered, lowered, *order, self._stream())
 
     def _without_kernel(self, x: Any, buffer: Any) -> None:
         request = self._request
@@ -100,6 +114,9 @@ def _refuse_capture(kernel: Kernel, dtype: str, device: int, stream: int) -> Non
     """Raise if a kernel would have to be built or loaded while a CUDA graph is recorded."""
     if loader.is_open(kernel, dtype, device):
         return
+    if not loader.has_launcher():
+        # It is what tells; where it has to be built, the kernel is built beside it.
+        loader.build([kernel])
     if loader.launcher().is_capturing(device, stream):
         raise RuntimeError(
             f"x: its kernel {kernel.name} is not loaded in this process yet, and the stream is "
@@ -201,6 +218,10 @@ def sort(
     ):
         # What nearly every call has; equal values of other types (True for an axis, 1 for True)
         # must not slip through by being equal.
+        if out is None and adapter.again is not None:
+            result = adapter.again(x, axis, descending)
+            if result is not None:
+                return result
         request = _Request(axis, descending, False)
     else:
         request = _validated(axis, dim, descending, stable, nan)
@@ -243,7 +264,7 @@ def warp_bitonic_sort(x: Any, is_descending: bool = True) -> Any:
 def _sorted(adapter: Adapter, x: Any, request: _Request, key: Hashable) -> Any:
     regular = adapter.regular(x)
     buffer = adapter.allocate(regular)
-    prepared = _prepare(adapter, regular, buffer, request)
+    prepared = _prepare(adapter, regular, buffer, request, may_remember=regular is x)
     if regular is x:
         _keep(key, prepared)
     return adapter.finish(prepared(regular, buffer), x)
@@ -256,7 +277,7 @@ def _sorted_into(adapter: Adapter, x: Any, request: _Request, key: Hashable, out
     key = (key, adapter.key(out, "out"))
     prepared = _prepared.get(key)
     if prepared is None:
-        prepared = _prepare(adapter, x, out, request)
+        prepared = _prepare(adapter, x, out, request, may_remember=False)
         _keep(key, prepared)
     prepared(x, out)
     adapter.written(out)
@@ -269,12 +290,16 @@ def _keep(key: Hashable, prepared: _Prepared) -> None:
     _prepared[key] = prepared
 
 
-def _prepare(adapter: Adapter, x: Any, buffer: Any, request: _Request) -> _Prepared:
+def _prepare(
+    adapter: Adapter, x: Any, buffer: Any, request: _Request, may_remember: bool
+) -> _Prepared:
     seen = adapter.describe(x, "x")
     plan, axis = _planned(seen, adapter.describe(buffer, "out").strides, request.axis)
     dtype = lookup(seen.dtype, "x")
     settled = _Request(axis, request.descending, request.nan_last)
-    return _Prepared(adapter, x, seen.device, plan, dtype, settled)
+    # What is sorted again is sorted with NaN as the largest value.
+    may_remember = may_remember and not request.nan_last
+    return _Prepared(adapter, x, seen.device, plan, dtype, settled, may_remember)
 
 
 def _planned(seen: Description, out_strides: Sequence[int], axis: int) -> tuple[Plan, int]:
@@ -290,7 +315,8 @@ def _planned(seen: Description, out_strides: Sequence[int], axis: int) -> tuple[
     dtype = lookup(seen.dtype, "x")
     if seen.device.backend == "cuda":
         arch = toolchain.cuda_arch(_native_arch(seen.device))
-        return plan_cuda_sort(dtype, shape, axis, arch, seen.kernels_only), axis
+        plan = plan_cuda_sort(dtype, shape, x_strides, out_strides, axis, arch, seen.library)
+        return plan, axis
     return plan_sort(dtype, shape, x_strides, out_strides, axis, toolchain.cpu_arch()), axis
 
 

@@ -49,6 +49,8 @@ class Plan:
         Rows in the batch.
     reason : str
         Why, for people.
+    turned : bool, default False
+        Whether the array's library copies the array first, so that the sorted axis is the last.
     """
 
     route: Literal["kernel", "framework", "copy"]
@@ -56,6 +58,7 @@ class Plan:
     length: int
     rows: int
     reason: str
+    turned: bool = False
 
 
 def _access(
@@ -125,9 +128,7 @@ def plan_sort(
 # (docs/performance.md). Registers hold a row's neighbouring positions, so more of them save steps
 # across lanes; too many leave too few threads to hide the memory's latency. Capacities go up by
 # thirds and halves where sorting costs more than moving.
-_PAIR_LAYOUTS = ((4, 0, 0), (8, 0, 0), (8, 1, 0), (16, 1, 0), (16, 2, 0))
-_SHORT_LAYOUTS = ((4, 0, 0), (8, 0, 0), (8, 1, 0), (8, 2, 0), (16, 2, 0))
-_LONG_LAYOUTS = (
+_LONG_ROWS = (
     (32, 2, 0),
     (24, 3, 0),
     (32, 3, 0),
@@ -143,12 +144,14 @@ _LONG_LAYOUTS = (
     (32, 5, 3),
     (32, 5, 4),
 )
-_DOUBLE_LAYOUTS = (
+_PAIR_ROWS = ((4, 0, 0), (8, 0, 0), (8, 1, 0), (16, 1, 0), (16, 2, 0), *_LONG_ROWS)
+_SINGLE_ROWS = ((4, 0, 0), (8, 0, 0), (8, 1, 0), (8, 2, 0), (16, 2, 0), *_LONG_ROWS)
+_DOUBLE_ROWS = (
     (4, 0, 0),
     (4, 1, 0),
     (8, 1, 0),
     (8, 2, 0),
-    (8, 3, 0),
+    (16, 2, 0),
     (12, 3, 0),
     (16, 3, 0),
     (12, 4, 0),
@@ -163,17 +166,97 @@ _DOUBLE_LAYOUTS = (
     (16, 5, 4),
     (32, 5, 4),
 )
+# Short rows that adjoin but are no whole number of 16-byte accesses: a thread each, for they come
+# to the threads through shared memory anyway.
+_PAIR_ODD = ((16, 0, 0), (32, 0, 0))
+_SINGLE_ODD = ((16, 0, 0), (24, 0, 0), (32, 0, 0))
+_DOUBLE_ODD = ((8, 0, 0), (16, 0, 0), (32, 0, 0))
+# Rows that are neighbours in memory: fewer lanes a row, so that more of them make one access.
+_PAIR_COLUMNS = (
+    (8, 0, 0),
+    (16, 0, 0),
+    (32, 0, 0),
+    (8, 3, 0),
+    (16, 3, 0),
+    (16, 4, 0),
+    (32, 4, 0),
+    (32, 5, 0),
+)
+_SINGLE_COLUMNS = (
+    (4, 0, 0),
+    (8, 0, 0),
+    (16, 0, 0),
+    (24, 0, 0),
+    (32, 0, 0),
+    (16, 2, 0),
+    (16, 3, 0),
+    (32, 3, 0),
+    (32, 4, 0),
+    (32, 5, 0),
+)
+_DOUBLE_COLUMNS = (
+    (4, 0, 0),
+    (8, 0, 0),
+    (16, 0, 0),
+    (32, 0, 0),
+    (8, 3, 0),
+    (8, 4, 0),
+    (16, 4, 0),
+    (16, 5, 0),
+)
+_Layouts = tuple[tuple[int, int, int], ...]
+# By the width of the keys.
+_ROWS: dict[int, _Layouts] = {8: _PAIR_ROWS, 16: _PAIR_ROWS, 32: _SINGLE_ROWS, 64: _DOUBLE_ROWS}
+_ODD: dict[int, _Layouts] = {8: _PAIR_ODD, 16: _PAIR_ODD, 32: _SINGLE_ODD, 64: _DOUBLE_ODD}
+_COLUMNS: dict[int, _Layouts] = {
+    8: _PAIR_COLUMNS,
+    16: _PAIR_COLUMNS,
+    32: _SINGLE_COLUMNS,
+    64: _DOUBLE_COLUMNS,
+}
+_WIDE_BYTES = 16
 
 
-def cuda_layouts(bits: int) -> tuple[tuple[int, int, int], ...]:
-    """Return the layouts for keys of a width, by capacity: (registers, lane bits, wave bits)."""
-    if bits == 64:
-        return _DOUBLE_LAYOUTS
-    return (*(_SHORT_LAYOUTS if bits == 32 else _PAIR_LAYOUTS), *_LONG_LAYOUTS)
+def cuda_layouts(bits: int) -> tuple[tuple[int, int, int, Literal["rows", "columns"]], ...]:
+    """Return every layout for keys of a width: (registers, lane bits, wave bits, access)."""
+    return (
+        *((*layout, "rows") for layout in _ROWS[bits]),
+        *((*layout, "rows") for layout in _ODD[bits] if layout not in _ROWS[bits]),
+        *((*layout, "columns") for layout in _COLUMNS[bits]),
+    )
+
+
+def _capacity(layout: tuple[int, int, int]) -> int:
+    registers, lane_bits, wave_bits = layout
+    return registers << lane_bits << wave_bits
+
+
+def _fit(layouts: _Layouts, length: int) -> tuple[int, int, int] | None:
+    return next((each for each in layouts if _capacity(each) >= length), None)
+
+
+def _is_odd(
+    dtype: DType, shape: Sequence[int], strides: Sequence[Sequence[int]], axis: int
+) -> bool:
+    """Tell whether rows adjoin in all arrays and are no whole number of wide accesses."""
+    if axis != len(shape) - 1 or shape[axis] * dtype.bits // 8 % _WIDE_BYTES == 0:
+        return False
+    dense = 1
+    for dim in reversed(range(len(shape))):
+        if shape[dim] > 1 and any(each[dim] != dense for each in strides):
+            return False
+        dense *= shape[dim]
+    return True
 
 
 def plan_cuda_sort(
-    dtype: DType, shape: Sequence[int], axis: int, arch: str, kernels_only: bool = False
+    dtype: DType,
+    shape: Sequence[int],
+    x_strides: Sequence[int],
+    out_strides: Sequence[int],
+    axis: int,
+    arch: str,
+    library: Literal["none", "sorts", "turns"] = "turns",
 ) -> Plan:
     """Plan a sort on a CUDA device.
 
@@ -183,12 +266,15 @@ def plan_cuda_sort(
         The dtype of x.
     shape : sequence of int
         The shape of x and out; at least one dimension.
+    x_strides, out_strides : sequence of int
+        Their strides, in elements.
     axis : int
         The axis to sort along, not negative.
     arch : str
         The target to build for, as in ``sm_90``.
-    kernels_only : bool, default False
-        Whether the array's library is not known, so that a kernel has to do what it would.
+    library : str, default "turns"
+        What the array's library can be asked for: to sort rows that no kernel takes, and to make
+        the axis the last one; or it is not known, and a kernel has to do what it would.
 
     Raises
     ------
@@ -196,7 +282,7 @@ def plan_cuda_sort(
         No kernel takes such rows, and there are kernels only.
     """
     length, rows, without = _without_kernel(shape, axis, "the array's own library sorts")
-    if without is not None and not (kernels_only and rows * length > 0):
+    if without is not None and not (library == "none" and rows * length > 0):
         return without
     if length > MAX_NATIVE_LENGTH:
         raise NotImplementedError(
@@ -204,13 +290,23 @@ def plan_cuda_sort(
             f"CUDA device, longer rows are sorted for PyTorch, CuPy and JAX only. Hand x to one of "
             f"these, as in torch.from_dlpack(x)."
         )
-    kernels = (
-        CudaKernel(dtype.codec, dtype.bits, *layout, arch) for layout in cuda_layouts(dtype.bits)
-    )
-    kernel = next(each for each in kernels if each.capacity >= length)
+    access, _ = _access(shape, x_strides, out_strides, axis)
+    columns = _fit(_COLUMNS[dtype.bits], length) if access == "columns" else None
+    odd = None
+    if access == "rows" and _is_odd(dtype, shape, (x_strides, out_strides), axis):
+        odd = _fit(_ODD[dtype.bits], length)
+    layout = columns or odd or next(e for e in _ROWS[dtype.bits] if _capacity(e) >= length)
+    kernel = CudaKernel(dtype.codec, dtype.bits, *layout, "columns" if columns else "rows", arch)
     lanes = 1 << kernel.lane_bits << kernel.wave_bits
     reason = (
         f"rows of up to {kernel.capacity} elements are sorted by {lanes} "
         f"thread{'s' * (lanes != 1)} each, {kernel.registers} positions in the registers of each"
     )
-    return Plan("kernel", kernel, length, rows, reason)
+    turned = access == "columns" and columns is None and library == "turns"
+    if columns is not None:
+        reason += "; rows are neighbours in memory, so neighbouring threads load neighbouring rows"
+    elif odd is not None:
+        reason += "; they adjoin, so they come through shared memory in whole accesses"
+    elif turned:
+        reason += "; for rows that are neighbours these are long: a copy makes the axis the last"
+    return Plan("kernel", kernel, length, rows, reason, turned)

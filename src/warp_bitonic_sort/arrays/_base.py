@@ -19,6 +19,7 @@ __all__ = [
     "Adapter",
     "Description",
     "Device",
+    "Plain",
     "check_distinct",
     "dense_strides",
     "numpy_missing",
@@ -69,8 +70,9 @@ class Description:
         Its strides, in elements.
     device : Device
         Where it lives.
-    kernels_only : bool
-        Whether its library is not known here, and so can neither copy nor sort on its device.
+    library : str
+        What its library can be asked for on a device: ``none`` where it is not known here,
+        ``sorts`` rows that no kernel takes, and ``turns`` the sorted axis into the last one, too.
     """
 
     kind: str
@@ -78,7 +80,7 @@ class Description:
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     device: Device = CPU_DEVICE
-    kernels_only: bool = False
+    library: Literal["none", "sorts", "turns"] = "sorts"
 
 
 class Adapter(Protocol):
@@ -89,6 +91,9 @@ class Adapter(Protocol):
     """
 
     kind: str
+    # Sorts x along an axis as the launcher remembers, which takes less than a prepared call, and
+    # returns None where it remembers no such sort. None itself where the library can't.
+    again: Callable[[Any, int, bool], Any] | None
 
     def key(self, x: Any, argument: str = "x") -> Hashable:
         """Return all that a prepared call depends on, cheaply; raise for what can't be sorted."""
@@ -119,8 +124,14 @@ class Adapter(Protocol):
     ) -> None:
         """Sort rows that no kernel takes into a buffer or the caller's out (`framework`)."""
 
+    def sort_turned(self, x: Any, buffer: Any, axis: int, sort: Callable[[Any], None]) -> None:
+        """Sort by way of a copy whose axis is the last, which `sort` sorts in place."""
+
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return what tells the caller's current stream on x's device; None for the CPU."""
+
+    def remembers(self, x: Any) -> bool:
+        """Tell whether the launcher is to remember sorts of arrays like x, for `again`."""
 
     def finish(self, buffer: Any, x: Any) -> Any:
         """Return the result that the caller gets for x."""
@@ -133,6 +144,20 @@ class Adapter(Protocol):
 
     def written(self, out: Any) -> None:
         """Tell the library that a kernel wrote to the caller's out."""
+
+
+class Plain:
+    """What an adapter does without: to sort `again`, and to turn arrays."""
+
+    again: Callable[[Any, int, bool], Any] | None = None
+
+    def sort_turned(self, x: Any, buffer: Any, axis: int, sort: Callable[[Any], None]) -> None:
+        """Never called: the library is not asked to turn arrays."""
+
+    def remembers(self, x: Any) -> bool:
+        """Return False."""
+        del x
+        return False
 
 
 def type_name(x: object) -> str:

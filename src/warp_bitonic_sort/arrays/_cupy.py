@@ -13,7 +13,7 @@ import cupy
 
 from .. import framework
 from ..dtypes import DType, lookup
-from ._base import Description, Device, check_distinct, type_name
+from ._base import Description, Device, Plain, check_distinct, type_name
 
 __all__ = ["CupyAdapter"]
 
@@ -29,7 +29,7 @@ def _lower(array: Any) -> Any:
     )
 
 
-class CupyAdapter:
+class CupyAdapter(Plain):
     """Handles `cupy.ndarray`; results are on the device of x."""
 
     kind = "cupy"
@@ -50,7 +50,7 @@ class CupyAdapter:
         dtype = lookup(x.dtype.name, argument)
         strides = tuple(stride // x.dtype.itemsize for stride in x.strides)
         device = Device("cuda", x.device.id, f"sm_{x.device.compute_capability}")
-        return Description(self.kind, dtype.name, x.shape, strides, device)
+        return Description(self.kind, dtype.name, x.shape, strides, device, "turns")
 
     def allocate(self, x: Any) -> Any:
         """Allocate a buffer."""
@@ -80,6 +80,13 @@ class CupyAdapter:
             buffer.view(word)[...] = framework.sort_on_device(
                 x.view(word), dtype, *order, cupy.sort, cupy.where
             )
+
+    def sort_turned(self, x: Any, buffer: Any, axis: int, sort: Callable[[Any], None]) -> None:
+        """Sort by way of a copy whose axis is the last."""
+        with x.device:
+            turned = cupy.moveaxis(x, axis, -1).copy(order="C")
+            sort(turned)
+            buffer[...] = cupy.moveaxis(turned, -1, axis)
 
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return what tells CuPy's current stream on x's device, which need not be current."""

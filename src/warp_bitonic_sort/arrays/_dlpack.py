@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Hashable
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from .. import framework
 from ..dtypes import DTYPES, DType, lookup
@@ -22,6 +22,7 @@ from ._base import (
     Adapter,
     Description,
     Device,
+    Plain,
     dense_strides,
     numpy_missing,
     type_name,
@@ -48,7 +49,7 @@ def _is_tensor(x: Any) -> bool:
     return isinstance(x, tvm_ffi.Tensor)
 
 
-class DlpackAdapter:
+class DlpackAdapter(Plain):
     """Handles CPU arrays; results are of the caller's kind, else `tvm_ffi.Tensor`."""
 
     kind = "dlpack"
@@ -80,8 +81,8 @@ class DlpackAdapter:
         seen = self._export(x)
         name = lookup(str(seen.dtype), argument).name
         shape, strides = tuple(seen.shape), tuple(seen.strides)
-        on_device = self._device.backend != "cpu"
-        return Description(self.kind, name, shape, strides, self._device, kernels_only=on_device)
+        library: Literal["none", "sorts"] = "sorts" if self._device is CPU_DEVICE else "none"
+        return Description(self.kind, name, shape, strides, self._device, library)
 
     def allocate(self, x: Any) -> Any:
         """Allocate a buffer, in row-major order."""

@@ -18,6 +18,7 @@ from ._base import (
     CUDA,
     Adapter,
     Description,
+    Plain,
     dense_strides,
     type_name,
     unsupported_device,
@@ -63,7 +64,7 @@ class JaxChooser:
         return self._cuda[device]
 
 
-class JaxAdapter:
+class JaxAdapter(Plain):
     """Handles concrete, single-device CPU arrays; results are JAX arrays on the same device."""
 
     kind = "jax"

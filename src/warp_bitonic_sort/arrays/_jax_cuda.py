@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from .. import framework
 from ..dtypes import DType, lookup
-from ._base import Description, Device, dense_strides
+from ._base import Description, Device, Plain, dense_strides
 from ._own_stream import IN_OWN_STREAM, exported
 
 __all__ = ["JaxCudaAdapter", "check_dtype", "refuse_out", "x64"]
@@ -81,7 +81,7 @@ class _Buffer:
         self.array: Any = None
 
 
-class JaxCudaAdapter:
+class JaxCudaAdapter(Plain):
     """Handles the arrays of one device; results are JAX arrays there."""
 
     kind = "jax"

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import framework
 from ..dtypes import DType, lookup
-from ._base import Description, check_distinct, type_name
+from ._base import Description, Plain, check_distinct, type_name
 
 __all__ = ["NumpyAdapter", "alias", "raw_bits", "read_only_tensor"]
 
@@ -56,7 +56,7 @@ def _is_regular(x: _Array) -> bool:
     return size == 0 or (x.dtype.isnative and not any(stride % size for stride in x.strides))
 
 
-class NumpyAdapter:
+class NumpyAdapter(Plain):
     """Handles `numpy.ndarray` and what derives from it; results are plain `numpy.ndarray`."""
 
     kind = "numpy"

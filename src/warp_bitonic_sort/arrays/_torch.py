@@ -39,6 +39,8 @@ class TorchAdapter:
     kind = "torch"
 
     def __init__(self, kind: type, argument: str) -> None:
+        self.again: Callable[[Any, int, bool], Any] | None = None
+        self._launch: Callable[..., bool]
         if kind not in _ACCEPTED:
             raise TypeError(
                 f"{argument}: expected a plain torch.Tensor, got its subclass "
@@ -86,7 +88,9 @@ class TorchAdapter:
         """Describe a tensor."""
         dtype = lookup(str(x.dtype).removeprefix("torch."), argument)
         device = CPU_DEVICE if x.device.index is None else _cuda_device(x.device.index)
-        return Description(self.kind, dtype.name, tuple(x.shape), tuple(x.stride()), device)
+        return Description(
+            self.kind, dtype.name, tuple(x.shape), tuple(x.stride()), device, "turns"
+        )
 
     def allocate(self, x: Any) -> Any:
         """Allocate a buffer."""
@@ -120,6 +124,12 @@ class TorchAdapter:
             raise numpy_missing() from None
         framework.sort_into(raw_bits(source.numpy()), raw_bits(target.numpy()), dtype, *order)
 
+    def sort_turned(self, x: Any, buffer: Any, axis: int, sort: Callable[[Any], None]) -> None:
+        """Sort by way of a copy whose axis is the last."""
+        turned = x.detach().movedim(axis, -1).clone(memory_format=torch.contiguous_format)
+        sort(turned)
+        buffer.detach().copy_(turned.movedim(-1, axis))
+
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return what tells torch's current stream."""
         index = x.device.index
@@ -128,6 +138,27 @@ class TorchAdapter:
         # The handle alone; torch.cuda.current_stream() makes an object of it every time.
         current = torch._C._cuda_getCurrentRawStream
         return lambda: int(current(index))
+
+    def remembers(self, x: Any) -> bool:
+        """Tell whether TVM FFI can be asked for torch's current stream itself."""
+        if x.device.type != "cuda" or not hasattr(torch.Tensor, "__dlpack_c_exchange_api__"):
+            return False
+        if self.again is None:
+            from ..jit import loader
+
+            self._launch = loader.launcher().sort_remembered
+            self.again = self._again
+        return True
+
+    def _again(self, x: Any, axis: int, descending: bool) -> Any:
+        if not x.is_cuda or x.requires_grad or x.is_neg() or _is_wrapped(x):
+            return None
+        try:
+            buffer = torch.empty_like(x)
+            return buffer if self._launch(x, buffer, axis, descending, False) else None
+        except Exception:
+            # The ordinary way says what is wrong.
+            return None
 
     def finish(self, buffer: Any, x: Any) -> Any:
         """Return the result."""

@@ -88,7 +88,7 @@ class CpuKernel:
 
 @dataclass(frozen=True)
 class CudaKernel:
-    """A sorting kernel for CUDA devices of one architecture; it takes any strides.
+    """A sorting kernel for CUDA devices of one architecture.
 
     Parameters
     ----------
@@ -100,6 +100,9 @@ class CudaKernel:
         Positions of a row that each lane holds.
     lane_bits, wave_bits : int
         A row is held by 2^lane_bits lanes of each of 2^wave_bits warps.
+    access : str
+        What it is quick at, for it takes any strides: ``rows`` whose elements are neighbours, or
+        ``columns``, rows that are neighbours.
     arch : str
         The target, as in ``sm_90``.
     """
@@ -109,17 +112,13 @@ class CudaKernel:
     registers: int
     lane_bits: int
     wave_bits: int
+    access: Literal["rows", "columns"]
     arch: str
 
     @property
     def kind(self) -> Literal["cuda_kernel"]:
         """Which of the toolchain's recipes builds it."""
         return "cuda_kernel"
-
-    @property
-    def access(self) -> Access:
-        """What it assumes of the strides: nothing."""
-        return "any"
 
     @property
     def capacity(self) -> int:
@@ -135,14 +134,14 @@ class CudaKernel:
     @property
     def name(self) -> str:
         """The name of its folder in the cache."""
-        return f"sort_cuda_{self.codec}{self.bits}_{self.layout}_{self.arch}"
+        return f"sort_cuda_{self.codec}{self.bits}_{self.layout}_{self.access}_{self.arch}"
 
     def source(self) -> str:
         """Return the translation unit: one macro of ``gpu_kernel.hpp``."""
         return (
             "#include <warp_bitonic_sort/gpu_kernel.hpp>\n\n"
-            f'WARP_BITONIC_SORT_GPU_ROWS("{self.name}", {self.codec}, {self.bits}, '
-            f"{self.registers}, {self.lane_bits}, {self.wave_bits})\n"
+            f'WARP_BITONIC_SORT_GPU_KERNEL("{self.name}", {self.access}, {self.codec}, '
+            f"{self.bits}, {self.registers}, {self.lane_bits}, {self.wave_bits})\n"
         )
 
 
