@@ -62,7 +62,7 @@ class gpu_rows {
   // whose own choice spills a register or two of some kernels. (Tuned on sm_90; elsewhere room is
   // left.)
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 900
-  static constexpr bool needs_room = Class == key_class::bits && KeyBits == 32 && Registers == 24;
+  static constexpr bool needs_room = Class == key_class::fnuz && Registers >= 24;
   static constexpr int room_for = 5;
 #else
   static constexpr bool needs_room = Registers >= 24;
