@@ -292,10 +292,11 @@ def plan_cuda_sort(
         )
     access, _ = _access(shape, x_strides, out_strides, axis)
     columns = _fit(_COLUMNS[dtype.bits], length) if access == "columns" else None
+    layout = columns or next(each for each in _ROWS[dtype.bits] if _capacity(each) >= length)
     odd = None
-    if access == "rows" and _is_odd(dtype, shape, (x_strides, out_strides), axis):
+    if columns is None and layout[1] > 0 and _is_odd(dtype, shape, (x_strides, out_strides), axis):
         odd = _fit(_ODD[dtype.bits], length)
-    layout = columns or odd or next(e for e in _ROWS[dtype.bits] if _capacity(e) >= length)
+    layout = odd or layout
     kernel = CudaKernel(dtype.codec, dtype.bits, *layout, "columns" if columns else "rows", arch)
     lanes = 1 << kernel.lane_bits << kernel.wave_bits
     reason = (
