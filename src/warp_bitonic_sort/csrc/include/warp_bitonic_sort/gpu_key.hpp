@@ -7,6 +7,7 @@
 #define WARP_BITONIC_SORT_GPU_KEY_HPP_
 
 #include <warp_bitonic_sort/base.hpp>
+#include <warp_bitonic_sort/halves.hpp>
 #include <warp_bitonic_sort/key.hpp>
 
 namespace warp_bitonic_sort {
@@ -88,47 +89,6 @@ class gpu_key<key_class::floating, 64> {
   element xor_, add_;
 };
 
-namespace gpu_key_detail {
-
-WBS_INLINE unsigned twice(unsigned half) { return (half & 0xFFFFu) * 0x10001u; }
-
-#if defined(__CUDACC__)
-// All ones in the halves that are negative.
-WBS_INLINE unsigned signs(unsigned both) {
-  unsigned result;
-  asm("prmt.b32 %0, %1, 0, 0xBB99;" : "=r"(result) : "r"(both));
-  return result;
-}
-WBS_INLINE unsigned low_halves(unsigned low, unsigned high) {
-  unsigned result;
-  asm("prmt.b32 %0, %1, %2, 0x5410;" : "=r"(result) : "r"(low), "r"(high));
-  return result;
-}
-WBS_INLINE unsigned high_halves(unsigned low, unsigned high) {
-  unsigned result;
-  asm("prmt.b32 %0, %1, %2, 0x7632;" : "=r"(result) : "r"(low), "r"(high));
-  return result;
-}
-#else
-WBS_INLINE unsigned signs(unsigned both) { return (both >> 15 & 0x10001u) * 0xFFFFu; }
-WBS_INLINE unsigned low_halves(unsigned low, unsigned high) { return (low & 0xFFFFu) | high << 16; }
-WBS_INLINE unsigned high_halves(unsigned low, unsigned high) {
-  return low >> 16 | (high & 0xFFFF0000u);
-}
-#endif
-// Sums of halves, carries dropped.
-WBS_INLINE unsigned add(unsigned a, unsigned b) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-  unsigned result;
-  asm("add.u16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
-  return result;
-#else
-  return ((a & 0x7FFF7FFFu) + (b & 0x7FFF7FFFu)) ^ ((a ^ b) & 0x80008000u);
-#endif
-}
-
-}  // namespace gpu_key_detail
-
 // Sixteen bits, integers: one xor for both rows.
 template <>
 class gpu_key<key_class::bits, 16> {
@@ -138,7 +98,7 @@ class gpu_key<key_class::bits, 16> {
   using key = key_pair;
 
   WBS_INLINE explicit gpu_key(order_constants order)
-      : xor_(gpu_key_detail::twice(static_cast<unsigned>(order.key_xor) ^ 0x8000u)) {}
+      : xor_(halves::twice(static_cast<unsigned>(order.key_xor) ^ 0x8000u)) {}
   WBS_INLINE key encode(unsigned both) const { return {both ^ xor_}; }
   WBS_INLINE unsigned decode(key k) const { return k.both ^ xor_; }
   static WBS_INLINE key pad() { return {0x7FFF7FFFu}; }
@@ -157,16 +117,16 @@ class gpu_key<key_class::floating, 16> {
   using key = key_pair;
 
   WBS_INLINE explicit gpu_key(order_constants order)
-      : xor_(gpu_key_detail::twice(static_cast<unsigned>(order.key_xor) ^ 0x8000u)),
-        add_(gpu_key_detail::twice(static_cast<unsigned>(order.key_add) + 0x8000u)),
-        sub_(gpu_key_detail::twice(0x8000u - static_cast<unsigned>(order.key_add))) {}
+      : xor_(halves::twice(static_cast<unsigned>(order.key_xor) ^ 0x8000u)),
+        add_(halves::twice(static_cast<unsigned>(order.key_add) + 0x8000u)),
+        sub_(halves::twice(0x8000u - static_cast<unsigned>(order.key_add))) {}
   WBS_INLINE key encode(unsigned both) const {
-    const unsigned folded = both ^ (gpu_key_detail::signs(both) & 0x7FFF7FFFu);
-    return {gpu_key_detail::add(folded ^ xor_, add_)};
+    const unsigned folded = both ^ (halves::signs(both) & 0x7FFF7FFFu);
+    return {halves::add(folded ^ xor_, add_)};
   }
   WBS_INLINE unsigned decode(key k) const {
-    const unsigned folded = gpu_key_detail::add(k.both, sub_) ^ xor_;
-    return folded ^ (gpu_key_detail::signs(folded) & 0x7FFF7FFFu);
+    const unsigned folded = halves::add(k.both, sub_) ^ xor_;
+    return folded ^ (halves::signs(folded) & 0x7FFF7FFFu);
   }
   static WBS_INLINE key pad() { return {0x7FFF7FFFu}; }
 

@@ -1,0 +1,152 @@
+// What every GPU kernel knows of its batch: where rows are, who holds them, and how keys go between
+// registers and shared memory.
+//
+// Invariant: all addresses are 64 bits; an element's number within a row is an int. Every function
+// here is called by whole waves.
+#ifndef WARP_BITONIC_SORT_GPU_BATCH_HPP_
+#define WARP_BITONIC_SORT_GPU_BATCH_HPP_
+
+#include <warp_bitonic_sort/gpu_abi.h>
+
+#include <warp_bitonic_sort/base.hpp>
+#include <warp_bitonic_sort/dtype.hpp>
+#include <warp_bitonic_sort/gpu_key.hpp>
+#include <warp_bitonic_sort/lane_sort.hpp>
+
+namespace warp_bitonic_sort {
+
+template <template <class> class Target, key_class Class, int KeyBits, int Registers, int LaneBits,
+          int WaveBits>
+class gpu_batch {
+ public:
+  static constexpr int key_bytes = KeyBits / 8;
+  static constexpr int capacity = Registers << LaneBits << WaveBits;
+
+ protected:
+  using keys_type = gpu_key<Class, KeyBits>;
+  using element = typename keys_type::element;
+  using key = typename keys_type::key;
+  using target = Target<key>;
+  using network_type = lane_network<target, Registers, LaneBits, WaveBits>;
+  static constexpr int wave_lanes = network_type::wave_lanes;
+  static constexpr int lanes = network_type::lanes;
+  static constexpr int waves = network_type::waves;
+  // Rows that share a register, and rows side by side in a wave.
+  static constexpr int shared_rows = keys_type::rows;
+  static constexpr int wave_rows = wave_lanes / lanes * shared_rows;
+
+  // Blocks that a multiprocessor must have registers for beside each other; 0 leaves it to the
+  // compiler, whose own choice spills a register or two of some kernels. (Tuned on sm_90; elsewhere
+  // room is left.)
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 900
+  static constexpr bool needs_room = Class == key_class::fnuz && Registers >= 24;
+  static constexpr int room_for = 5;
+#else
+  static constexpr bool needs_room = Registers >= 24;
+  static constexpr int room_for = 4;
+#endif
+  static constexpr int blocks_of(int threads) {
+    return threads > 128 ? 1 : needs_room ? room_for : 0;
+  }
+
+  template <int Size>
+  struct alignas(Size* key_bytes) elements {
+    element values[Size];
+  };
+
+  struct row {
+    const char* src;
+    char* dst;
+    bool present;
+  };
+
+  static WBS_INLINE row find_row(const wbs_gpu_sort_args& args, long long index) {
+    row r{static_cast<const char*>(args.src), static_cast<char*>(args.dst), index < args.rows};
+    for (int i = args.batch_dims - 1; i > 0; --i) {
+      const long long outer = index / args.batch_shape[i];
+      const long long at = index - outer * args.batch_shape[i];
+      r.src += at * args.src_batch_stride[i];
+      r.dst += at * args.dst_batch_stride[i];
+      index = outer;
+    }
+    if (args.batch_dims > 0) {
+      r.src += index * args.src_batch_stride[0];
+      r.dst += index * args.dst_batch_stride[0];
+    }
+    return r;
+  }
+
+  // This lane's first row within its wave.
+  static WBS_INLINE int row_in_wave() { return target::lane() / lanes * shared_rows; }
+
+  // The first position of a row that this wave has.
+  static WBS_INLINE int first_position() {
+    return WaveBits == 0 ? 0 : (target::wave() & (waves - 1)) * (lanes * Registers);
+  }
+
+  // Keys of rows in shared memory, `pitch` elements apart. (Of two rows that share registers the
+  // second may be absent; then what is there does no harm.)
+  static WBS_INLINE void take(const keys_type& codec, const wbs_gpu_sort_args& args,
+                              const element* from, int pitch, bool present,
+                              key (&keys)[Registers]) {
+    const int lane = target::lane() & (lanes - 1);
+    const int left = present ? args.length - first_position() : 0;
+    WBS_UNROLL
+    for (int c = 0; c < Registers; ++c) {
+      const int at = c * lanes + lane;
+      keys[c] = keys_type::pad();
+      if (at < left) {
+        if constexpr (shared_rows == 1) {
+          keys[c] = codec.encode(from[at]);
+        } else {
+          keys[c] = codec.encode(from[at] | static_cast<unsigned>(from[pitch + at]) << 16);
+        }
+      }
+    }
+  }
+  // Sorted rows out of the stage, in the order in which take() reads them.
+  template <bool OfBlock>
+  static WBS_INLINE void give(const keys_type& codec, const wbs_gpu_sort_args& args, const key* own,
+                              element* to, int pitch) {
+    const int lane = target::lane() & (lanes - 1);
+    const key* const row_lanes = own + (target::lane() - lane) * network_type::straight_pitch;
+    key sorted[Registers];
+    WBS_UNROLL
+    for (int c = 0; c < Registers; ++c) {
+      const int at = c * lanes + lane;
+      sorted[c] = row_lanes[at / Registers * network_type::straight_pitch + at % Registers];
+    }
+    OfBlock ? target::sync_block() : target::sync_wave();
+    WBS_UNROLL
+    for (int c = 0; c < Registers; ++c) {
+      const int at = c * lanes + lane;
+      if (at < args.length - first_position()) {
+        const auto raw = codec.decode(sorted[c]);
+        to[at] = static_cast<element>(raw);
+        if constexpr (shared_rows == 2) to[pitch + at] = static_cast<element>(raw >> 16);
+      }
+    }
+  }
+
+  // Sorted keys, each lane's own, into the stage.
+  static WBS_INLINE void lay_out(const key (&keys)[Registers], key* own) {
+    using vector = key_vector<key>;
+    key* const to = own + target::lane() * network_type::straight_pitch;
+    if constexpr (Registers % vector::size == 0) {
+      WBS_UNROLL
+      for (int j = 0; j < Registers; j += vector::size) {
+        vector v;
+        WBS_UNROLL
+        for (int e = 0; e < vector::size; ++e) v.keys[e] = keys[j + e];
+        *reinterpret_cast<vector*>(to + j) = v;
+      }
+    } else {
+      WBS_UNROLL
+      for (int j = 0; j < Registers; ++j) to[j] = keys[j];
+    }
+  }
+};
+
+}  // namespace warp_bitonic_sort
+
+#endif  // WARP_BITONIC_SORT_GPU_BATCH_HPP_

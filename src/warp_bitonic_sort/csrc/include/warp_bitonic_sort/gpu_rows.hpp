@@ -1,0 +1,304 @@
+// Rows whose elements are neighbours in memory, or anywhere at all.
+//
+// A wave (a warp) loads its rows, each lane any keys of its row, for the input's order is free;
+// sorts them (lane_sort.hpp); lays the result out in shared memory and writes it. Rows shorter than
+// the capacity are padded in registers. Where rows are whole accesses of up to 16 bytes, lanes make
+// these directly. Where they are not, but adjoin, a wave moves them as one run of memory by way of
+// its stage. Any others are moved element by element.
+//
+// Invariant: every load of a row precedes every store of it (so sorting in place is right), and no
+// byte outside the rows is read or written.
+#ifndef WARP_BITONIC_SORT_GPU_ROWS_HPP_
+#define WARP_BITONIC_SORT_GPU_ROWS_HPP_
+
+#include <warp_bitonic_sort/gpu_batch.hpp>
+
+namespace warp_bitonic_sort {
+
+template <template <class> class Target, key_class Class, int KeyBits, int Registers, int LaneBits,
+          int WaveBits>
+class gpu_rows : gpu_batch<Target, Class, KeyBits, Registers, LaneBits, WaveBits> {
+  using base = gpu_batch<Target, Class, KeyBits, Registers, LaneBits, WaveBits>;
+  using base::blocks_of;
+  using base::find_row;
+  using base::first_position;
+  using base::lanes;
+  using base::lay_out;
+  using base::row_in_wave;
+  using base::shared_rows;
+  using base::take;
+  using base::wave_lanes;
+  using base::wave_rows;
+  using base::waves;
+  using typename base::element;
+  using typename base::key;
+  using typename base::keys_type;
+  using typename base::network_type;
+  using typename base::row;
+  using typename base::target;
+
+ public:
+  using base::capacity;
+  using base::key_bytes;
+  static constexpr int threads = (waves < 4 ? 4 : waves) * wave_lanes;
+  static constexpr int block_rows = threads / wave_lanes / waves * wave_rows;
+  static constexpr int resident_blocks = blocks_of(threads);
+  static constexpr int shared_bytes =
+      threads / wave_lanes * network_type::stage_keys * static_cast<int>(sizeof(key));
+
+  // Sorts the rows of a block: the tile-th block_rows of them.
+  static WBS_INLINE void sort(const wbs_gpu_sort_args& args, long long tile, void* shared) {
+    const keys_type codec({args.key_xor, args.key_add});
+    key* const stage =
+        static_cast<key*>(shared) + target::wave() / waves * waves * network_type::stage_keys;
+    key* const own = network_type::own(stage);
+    const long long first_of_wave = tile * block_rows + target::wave() / waves * wave_rows;
+    row rows[shared_rows];
+    WBS_UNROLL
+    for (int r = 0; r < shared_rows; ++r) {
+      rows[r] = find_row(args, first_of_wave + target::lane() / lanes * shared_rows + r);
+    }
+    key keys[Registers];
+    if (is_wide(args, reinterpret_cast<unsigned long long>(args.src), args.src_stride,
+                args.src_batch_stride)) {
+      if (args.length == capacity && (tile + 1) * block_rows <= args.rows) {
+        load<true>(codec, args, rows, keys);
+      } else {
+        load<false>(codec, args, rows, keys);
+      }
+    } else {
+      element* raw = reinterpret_cast<element*>(own);
+      int pitch = strided_pitch;
+      if (is_run(args, args.src_stride, args.src_batch_stride)) {
+        char* const from = const_cast<char*>(first_row(args, first_of_wave, rows[0]).src);
+        raw += lead_of(from);
+        pitch = args.length;
+        move_run<true>(from, raw, run_length(args, first_of_wave));
+      } else {
+        move_strided<true>(args, rows, raw);
+      }
+      target::sync_wave();
+      take(codec, args, raw + row_in_wave() * pitch, pitch, rows[0].present, keys);
+      target::sync_wave();
+    }
+    network_type::sort(target{args.one}, keys, stage);
+    lay_out(keys, own);
+    target::sync_wave();
+    if (is_wide(args, reinterpret_cast<unsigned long long>(args.dst), args.dst_stride,
+                args.dst_batch_stride)) {
+      store(codec, args, rows, own);
+    } else {
+      element* raw = reinterpret_cast<element*>(own);
+      if (is_run(args, args.dst_stride, args.dst_batch_stride)) {
+        char* const to = first_row(args, first_of_wave, rows[0]).dst;
+        raw += lead_of(to);
+        base::template give<false>(codec, args, own, raw + row_in_wave() * args.length,
+                                   args.length);
+        target::sync_wave();
+        move_run<false>(to, raw, run_length(args, first_of_wave));
+      } else {
+        base::template give<false>(codec, args, own, raw + row_in_wave() * strided_pitch,
+                                   strided_pitch);
+        target::sync_wave();
+        move_strided<false>(args, rows, raw);
+      }
+    }
+    target::sync_wave();
+  }
+
+ private:
+  // Elements that a lane moves at once.
+  static constexpr int even_part = Registers % 3 == 0 ? Registers / 3 : Registers;
+  static constexpr int vector_size = even_part < 16 / key_bytes ? even_part : 16 / key_bytes;
+  template <int Size>
+  using elements = typename base::template elements<Size>;
+
+  static WBS_INLINE bool is_wide(const wbs_gpu_sort_args& args, unsigned long long address,
+                                 long long stride, const long long* batch_stride) {
+    if (stride != key_bytes || args.length % vector_size != 0) return false;
+    for (int i = 0; i < args.batch_dims; ++i) {
+      address |= static_cast<unsigned long long>(batch_stride[i]);
+    }
+    return address % (vector_size * key_bytes) == 0;
+  }
+
+  // Whether the rows that a wave sorts are one run of memory, without a gap.
+  static WBS_INLINE bool is_run(const wbs_gpu_sort_args& args, long long stride,
+                                const long long* batch_stride) {
+    if constexpr (WaveBits > 0) return false;
+    if (stride != key_bytes) return false;
+    return wave_rows == 1 || (args.batch_dims == 1 &&
+                              batch_stride[0] == static_cast<long long>(args.length) * key_bytes);
+  }
+  // The first of them; a lane's own may be another.
+  static WBS_INLINE row first_row(const wbs_gpu_sort_args& args, long long first_of_wave,
+                                  const row& own) {
+    if constexpr (wave_rows == 1) return own;
+    return {static_cast<const char*>(args.src) + first_of_wave * args.src_batch_stride[0],
+            static_cast<char*>(args.dst) + first_of_wave * args.dst_batch_stride[0], true};
+  }
+  // The elements of a wave's rows.
+  static WBS_INLINE int run_length(const wbs_gpu_sort_args& args, long long first_of_wave) {
+    const long long left = args.rows - first_of_wave;
+    return left <= 0 ? 0 : static_cast<int>(left < wave_rows ? left : wave_rows) * args.length;
+  }
+  // Elements that a run begins behind a multiple of 16 bytes; in the stage, too, it begins there.
+  static WBS_INLINE int lead_of(const char* address) {
+    return static_cast<int>(reinterpret_cast<unsigned long long>(address) % 16) / key_bytes;
+  }
+
+  // Moves a run between memory and the stage, 16 bytes at a time but for its ends.
+  template <bool Load>
+  static WBS_INLINE void move_run(char* memory, element* raw, int count) {
+    constexpr int size = 16 / key_bytes;
+    const int lead = lead_of(memory);
+    // The last turn is for the elements that the lead pushes out of the others.
+    constexpr int turns = Registers * shared_rows / size + 1;
+    WBS_UNROLL
+    for (int c = 0; c < turns; ++c) {
+      const int at = (c * wave_lanes + target::lane()) * size - lead;
+      if (at >= 0 && at + size <= count) move<Load, size>(memory, raw, at);
+    }
+    const int head = lead == 0 ? 0 : size - lead;
+    const int tail = (lead + count) / size * size - lead;
+    if (target::lane() < head && target::lane() < count) move<Load, 1>(memory, raw, target::lane());
+    if (tail >= 0 && tail + target::lane() < count) {
+      move<Load, 1>(memory, raw, tail + target::lane());
+    }
+  }
+  template <bool Load, int Size>
+  static WBS_INLINE void move(char* memory, element* raw, int at) {
+    elements<Size>& in_memory = *reinterpret_cast<elements<Size>*>(memory + at * key_bytes);
+    elements<Size>& in_stage = *reinterpret_cast<elements<Size>*>(raw + at);
+    Load ? in_stage = in_memory : in_memory = in_stage;
+  }
+
+  // Moves the elements of a wave's rows one by one; in the stage each lane finds its own again.
+  template <bool Load>
+  static WBS_INLINE void move_strided(const wbs_gpu_sort_args& args, const row (&rows)[shared_rows],
+                                      element* raw) {
+    const int lane = target::lane() & (lanes - 1);
+    constexpr int burst = Registers % 4 == 0 ? 4 : 3;
+    const long long stride = Load ? args.src_stride : args.dst_stride;
+    WBS_UNROLL
+    for (int r = 0; r < shared_rows; ++r) {
+      if (!rows[r].present) continue;
+      element* const in_stage = raw + (row_in_wave() + r) * strided_pitch;
+      char* const in_memory =
+          (Load ? const_cast<char*>(rows[r].src) : rows[r].dst) + first_position() * stride;
+      const int left = args.length - first_position();
+      WBS_ROLLED
+      for (int c = 0; c < Registers; c += burst) {
+        element some[burst];
+        WBS_UNROLL
+        for (int i = 0; i < burst; ++i) {
+          const int at = (c + i) * lanes + lane;
+          if (at < left) {
+            some[i] =
+                Load ? *reinterpret_cast<const element*>(in_memory + at * stride) : in_stage[at];
+          }
+        }
+        WBS_UNROLL
+        for (int i = 0; i < burst; ++i) {
+          const int at = (c + i) * lanes + lane;
+          if (at < left) {
+            *(Load ? in_stage + at : reinterpret_cast<element*>(in_memory + at * stride)) = some[i];
+          }
+        }
+      }
+    }
+  }
+  // Elements between rows in the stage: of a width that spreads them over the banks.
+  static constexpr int strided_pitch = (Registers + 1) * lanes;
+  // This lane's number within its row.
+  static WBS_INLINE int lane_of_row() {
+    const int lane = target::lane() & (lanes - 1);
+    return WaveBits == 0 ? lane : lane + (target::wave() & (waves - 1)) * lanes;
+  }
+
+  // Wide loads; with Full, of rows that are all there and fill the capacity.
+  template <bool Full>
+  static WBS_INLINE void load(const keys_type& codec, const wbs_gpu_sort_args& args,
+                              const row (&rows)[shared_rows], key (&keys)[Registers]) {
+    constexpr int size = vector_size;
+    const int lane = lane_of_row();
+    WBS_UNROLL
+    for (int c = 0; c < Registers / size; ++c) {
+      const int at = (c * lanes * waves + lane) * size;
+      const bool present = Full || at < args.length;
+      elements<size> raw[shared_rows];
+      WBS_UNROLL
+      for (int r = 0; r < shared_rows; ++r) {
+        if constexpr (!Full) raw[r] = {};
+        if (Full || (present && rows[r].present)) {
+          raw[r] = *reinterpret_cast<const elements<size>*>(rows[r].src + at * key_bytes);
+        }
+      }
+      WBS_UNROLL
+      for (int e = 0; e < size; ++e) {
+        const key k = codec.encode(element_of(raw, e));
+        keys[c * size + e] = present ? k : keys_type::pad();
+      }
+    }
+  }
+
+  // Element e of every row that shares a register.
+  static WBS_INLINE auto element_of(const elements<vector_size> (&raw)[shared_rows], int e) {
+    if constexpr (shared_rows == 1) {
+      return raw[0].values[e];
+    } else if constexpr (KeyBits == 16) {
+      // Of two words, the low halves or the high ones: one instruction.
+      unsigned first, second;
+      __builtin_memcpy(&first, &raw[0].values[e & ~1], sizeof(first));
+      __builtin_memcpy(&second, &raw[1].values[e & ~1], sizeof(second));
+      return e % 2 == 0 ? halves::low_halves(first, second) : halves::high_halves(first, second);
+    } else {
+      return raw[0].values[e] | static_cast<unsigned>(raw[1].values[e]) << 16;
+    }
+  }
+
+  static WBS_INLINE void store(const keys_type& codec, const wbs_gpu_sort_args& args,
+                               const row (&rows)[shared_rows], const key* own) {
+    constexpr int size = vector_size;
+    const int lane = target::lane() & (lanes - 1);
+    const key* const row_lanes = own + (target::lane() - lane) * network_type::straight_pitch;
+    const int first = first_position();
+    WBS_UNROLL
+    for (int c = 0; c < Registers / size; ++c) {
+      const int at = (c * lanes + lane) * size;
+      const key* const from =
+          row_lanes + at / Registers * network_type::straight_pitch + at % Registers;
+      elements<size> raw[shared_rows];
+      if constexpr (shared_rows == 1) {
+        WBS_UNROLL
+        for (int e = 0; e < size; ++e) raw[0].values[e] = codec.decode(from[e]);
+      } else if constexpr (KeyBits == 16) {
+        WBS_UNROLL
+        for (int e = 0; e < size; e += 2) {
+          const unsigned one = codec.decode(from[e]), two = codec.decode(from[e + 1]);
+          const unsigned first_row = halves::low_halves(one, two);
+          const unsigned second_row = halves::high_halves(one, two);
+          __builtin_memcpy(&raw[0].values[e], &first_row, sizeof(first_row));
+          __builtin_memcpy(&raw[1].values[e], &second_row, sizeof(second_row));
+        }
+      } else {
+        WBS_UNROLL
+        for (int e = 0; e < size; ++e) {
+          const unsigned both = codec.decode(from[e]);
+          raw[0].values[e] = static_cast<element>(both);
+          raw[1].values[e] = static_cast<element>(both >> 16);
+        }
+      }
+      WBS_UNROLL
+      for (int r = 0; r < shared_rows; ++r) {
+        if (first + at < args.length && rows[r].present) {
+          *reinterpret_cast<elements<size>*>(rows[r].dst + (first + at) * key_bytes) = raw[r];
+        }
+      }
+    }
+  }
+};
+
+}  // namespace warp_bitonic_sort
+
+#endif  // WARP_BITONIC_SORT_GPU_ROWS_HPP_
