@@ -2,6 +2,7 @@
 
     python benchmarks/sort_gpu.py                                  the whole table
     python benchmarks/sort_gpu.py --dtype float32 --length 100 200 300
+    python benchmarks/sort_gpu.py --axis 0                         columns instead of rows
     python benchmarks/sort_gpu.py --json sort.json --plot sort.png
     python benchmarks/sort_gpu.py --nan 1                          what NaNs cost, and no more
 
@@ -169,27 +170,30 @@ def _seconds(call: Callable[[], object], turns: int) -> float:
     return float(statistics.median(start.elapsed_time(end) for start, end in events[2:])) / 1e3
 
 
-def _measure(x: Any, peers: dict[str, Any]) -> dict[str, float]:
+def _measure(x: Any, axis: int, peers: dict[str, Any]) -> dict[str, float]:
     import torch
 
     from warp_bitonic_sort import sort
 
     out = torch.empty_like(x)
-    expected = torch.sort(x[:1000], dim=-1).values
-    sort(x, out=out)
-    assert torch.equal(out[:1000], expected), "ours is wrong"
+    some = (slice(None, 1000), slice(None)) if axis else (slice(None), slice(None, 1000))
+    expected = torch.sort(x[some], dim=axis).values
+    sort(x, axis=axis, out=out)
+    assert torch.equal(out[some], expected), "ours is wrong"
     calls: dict[str, Callable[[], object] | None] = {
         "copy": lambda: out.copy_(x),
-        "ours": lambda: sort(x, out=out),
-        "torch.sort": lambda: torch.sort(x, dim=-1),
+        "ours": lambda: sort(x, axis=axis, out=out),
+        "torch.sort": lambda: torch.sort(x, dim=axis),
     }
-    length = x.shape[1]
-    if peers["triton"] is not None and length & (length - 1) == 0 and length <= 1024:
-        calls["tl.sort"] = lambda: peers["triton"](x, out)
-    calls["cub"] = _cub_sort(peers["cub"], x, out)
+    length = x.shape[axis]
+    # Neither of these two sorts columns.
+    if axis == 1:
+        if peers["triton"] is not None and length & (length - 1) == 0 and length <= 1024:
+            calls["tl.sort"] = lambda: peers["triton"](x, out)
+        calls["cub"] = _cub_sort(peers["cub"], x, out)
     if peers["cupy"] is not None and x.dtype != torch.bfloat16:
         array = peers["cupy"].from_dlpack(x)
-        calls["cupy.sort"] = lambda: peers["cupy"].sort(array, axis=-1)
+        calls["cupy.sort"] = lambda: peers["cupy"].sort(array, axis=axis)
     times = {}
     for name, call in calls.items():
         if call is not None:
@@ -270,6 +274,7 @@ def main() -> None:
     )
     parser.add_argument("--dtype", nargs="+", default=list(_ASKED))
     parser.add_argument("--length", nargs="+", type=int, default=_LENGTHS)
+    parser.add_argument("--axis", type=int, choices=(0, 1), default=1)
     parser.add_argument("--elements", type=int, default=1 << 26)
     parser.add_argument("--nan", type=float, metavar="FRACTION", help="only what NaNs cost")
     parser.add_argument("--no-peers", action="store_true", help="only a copy and torch.sort")
@@ -290,7 +295,12 @@ def main() -> None:
             pass
         print("left out:", ", ".join(n for n, peer in peers.items() if peer is None) or "nothing")
     machine = {**_common.machine(), "gpu": torch.cuda.get_device_name()}
-    result: dict[str, Any] = {"machine": machine, "elements": options.elements, "rows": []}
+    result: dict[str, Any] = {
+        "machine": machine,
+        "elements": options.elements,
+        "axis": options.axis,
+        "rows": [],
+    }
     for key, value in machine.items():
         print(f"{key}: {value}")
     if options.nan is not None:
@@ -301,13 +311,16 @@ def main() -> None:
     for dtype in options.dtype:
         rows = []
         for length in options.length:
-            x = _values(dtype, options.elements // length, length)
-            times = _measure(x, peers)
+            shape = (options.elements // length, length)
+            x = _values(dtype, *(shape if options.axis else reversed(shape)))
+            times = _measure(x, options.axis, peers)
             result["rows"].append({"dtype": dtype, "length": length, "seconds": times})
-            rows.append(_row(length, times, _ASKED.get(dtype, {}).get(length)))
+            asked = _ASKED.get(dtype, {}).get(length) if options.axis else None
+            rows.append(_row(length, times, asked))
             rate = 2 * x.numel() * x.element_size() / times["copy"] / 1e9
-        print(f"\n{dtype}: percent of a copy ({rate:.0f} GB/s)\n{_common.table(header, rows)}",
-              flush=True)  # fmt: skip
+        which = "rows" if options.axis else "columns"
+        print(f"\n{dtype}, {which}: percent of a copy ({rate:.0f} GB/s)")
+        print(_common.table(header, rows), flush=True)
     if options.plot:
         _plot(result["rows"], options.plot)
     _common.report(result, options.json)
