@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["interleaved", "machine", "pin_numpy_to", "report", "table"]
+__all__ = ["device_torch", "interleaved", "machine", "pin_numpy_to", "report", "table"]
 
 # What NumPy dispatches to beyond AVX2, by the names that NPY_DISABLE_CPU_FEATURES takes.
 _BEYOND_AVX2 = (
@@ -48,6 +48,17 @@ def pin_numpy_to(arch: str | None) -> None:
             name for name in _BEYOND_AVX2.split() if name in known
         )
     os.execve(sys.executable, [sys.executable, *sys.argv], environment)  # noqa: S606
+
+
+def device_torch() -> Any:
+    """Return torch where it has a CUDA device, or end with what is missing."""
+    try:
+        import torch
+    except ImportError:
+        raise SystemExit("this needs PyTorch: pip install torch") from None
+    if not torch.cuda.is_available():
+        raise SystemExit("this needs a CUDA device, and a build of PyTorch that sees it")
+    return torch
 
 
 def interleaved(

@@ -282,8 +282,7 @@ def main() -> None:
     parser.add_argument("--plot", metavar="FILE")
     options = parser.parse_args()
 
-    import torch
-
+    torch = _common.device_torch()
     peers: dict[str, Any] = {"triton": None, "cub": None, "cupy": None}
     if not options.no_peers and options.nan is None:
         peers = {"triton": _triton(), "cub": _cub(), "cupy": None}

@@ -204,3 +204,11 @@ def test_explain_compiles_nothing_and_knows_what_is_open(fresh_cache, monkeypatc
     told = explain(x)
     assert told.open
     assert "open in this process" in str(told)
+
+
+def test_a_masked_out_is_refused():
+    """Its mask would stay where it is while the values move."""
+    out = np.ma.masked_array(np.zeros(2), [True, False])
+    with pytest.raises(TypeError, match=r"out: a masked array .*out\.data"):
+        sort(np.array([2.0, 1.0]), out=out)
+    assert not out.data.any()

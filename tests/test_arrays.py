@@ -131,6 +131,8 @@ def test_torch_tensors_that_are_not_plain_are_refused():
         TypeError, match=r"x: expected a plain torch\.Tensor, got its subclass .*Mine"
     ):
         sort(torch.randn(3).as_subclass(Mine))
+    with pytest.raises(TypeError, match="x: expected a dense tensor, got a nested one"):
+        sort(torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)]))
     with pytest.raises(TypeError, match="x: expected a dense tensor, got layout torch.sparse_coo"):
         sort(torch.eye(3).to_sparse())
     with pytest.raises(NotImplementedError, match="x: it is on a meta device"):

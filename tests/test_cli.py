@@ -246,6 +246,7 @@ def test_doctor_without_build_writes_nothing(fresh_cache):
         ("CXX", "false", "does not answer --version"),
         ("WARP_SORT_CPU_ARCH", "z80", "got 'z80'"),
         ("MAX_JOBS", "many", "MAX_JOBS"),
+        ("GPU_ARCH", "sm_90,nonsense", "GPU_ARCH: expected native or a list"),
         ("WARP_SORT_CACHE_DIR", "/dev/null/cache", "/dev/null/cache cannot be written"),
         ("PATH", "/nonexistent", "no C++ compiler"),
     ],
@@ -260,6 +261,17 @@ def test_doctor_names_what_is_broken(variable, value, said, monkeypatch):
     document = json.loads(done.stdout)
     assert (done.returncode, document["works"], done.stderr) == (1, False, "")
     assert said in whats(document)
+
+
+def test_doctor_says_why_there_is_no_nvcc(monkeypatch):
+    monkeypatch.setenv("CUDA_HOME", "/nonexistent")
+    done = subprocess.run(
+        [sys.executable, "-m", "warp_bitonic_sort", "doctor", "--json", "--no-build"],
+        capture_output=True,
+        text=True,
+    )
+    why = json.loads(done.stdout)["backends"]["cuda"]["why"]
+    assert "CUDA_HOME: '/nonexistent' holds no bin/nvcc" in why
     assert len(document["problems"]) == 1
 
 

@@ -120,9 +120,10 @@ def test_gpu_arch_that_does_not_run(monkeypatch):
     monkeypatch.setenv("GPU_ARCH", "sm_80,gfx942")
     with pytest.raises(ToolError, match=r"GPU_ARCH: none of sm_80, gfx942 runs on .* sm_90"):
         toolchain.cuda_arch("sm_90")
-    monkeypatch.setenv("GPU_ARCH", "sm_80,pascal")
-    with pytest.raises(ToolError, match=r"expected native or a list .*'pascal'"):
-        toolchain.cuda_arch("sm_90")
+    for wrong in ("pascal", "90", "9.0", "sm_90a", "SM_90", "compute_90"):
+        monkeypatch.setenv("GPU_ARCH", f"sm_80,{wrong}")
+        with pytest.raises(ToolError, match=rf"expected native or a list .*'{wrong}'"):
+            toolchain.cuda_arch("sm_90")
 
 
 def test_an_unknown_architecture_has_a_hint():

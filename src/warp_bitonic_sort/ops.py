@@ -366,7 +366,8 @@ class Explanation:
     backend : str
         Where it would run: cpu or cuda.
     route : str
-        ``kernel``, ``framework`` (NumPy sorts the keys) or ``copy`` (nothing to sort).
+        ``kernel``, ``framework`` (NumPy, or the array's library on a device, sorts the keys) or
+        ``copy`` (nothing to sort).
     kernel : str or None
         The name of the kernel, which is its folder in the cache.
     layout : str or None
@@ -446,7 +447,7 @@ def explain(
     Parameters
     ----------
     x_or_shape : array or tuple of int
-        The array, or the shape of a row-major one.
+        The array, or the shape of a row-major one in CPU memory.
     dtype : str or dtype, optional
         The dtype for a shape, by name or as a library's dtype; float32 if not given. An array has
         its own.

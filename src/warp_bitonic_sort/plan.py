@@ -77,7 +77,7 @@ def _without_kernel(shape: Sequence[int], axis: int, who: str) -> tuple[int, int
     length = shape[axis]
     rows = math.prod(shape[:axis]) * math.prod(shape[axis + 1 :])
     if rows == 0 or length <= 1:
-        reason = f"{rows} rows of length {length} are sorted as they are"
+        reason = f"{rows} row{'s' * (rows != 1)} of length {length}: sorted as they are"
         return length, rows, Plan("copy", None, length, rows, reason)
     if length > MAX_NATIVE_LENGTH:
         reason = (

@@ -115,6 +115,8 @@ class NumpyAdapter(Plain):
         """Check out against x."""
         if not isinstance(out, np.ndarray):
             raise TypeError(f"out: expected a numpy.ndarray as x is, got {type_name(out)}.")
+        if isinstance(out, np.ma.MaskedArray):
+            raise TypeError("out: a masked array would keep its old mask; pass out.data.")
         if out.dtype != x.dtype:
             raise TypeError(f"out: expected x's dtype {x.dtype}, got {out.dtype}.")
         if out.shape != x.shape:

@@ -74,6 +74,10 @@ class TorchAdapter:
                 f"{argument}: expected a dense tensor, got layout {x.layout}; x.to_dense() would "
                 f"do."
             )
+        if x.is_nested:
+            raise TypeError(
+                f"{argument}: expected a dense tensor, got a nested one; sort each of x.unbind()."
+            )
         if x.device.type != "cpu" and (x.device.type != "cuda" or torch.version.hip):
             name = "ROCm" if x.device.type == "cuda" else x.device.type
             raise unsupported_device(name, argument)

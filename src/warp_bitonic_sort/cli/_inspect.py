@@ -147,6 +147,7 @@ def _version(name: str) -> str | None:
 
 def _environment(problems: list[Problem]) -> dict[str, str | None]:
     _found(settings.max_jobs, problems, "set MAX_JOBS to a whole number of at least 1, or unset it")
+    _found(toolchain.gpu_archs, problems, "set GPU_ARCH to native or to such a list, or unset it")
     return {name: os.environ.get(name) for name in _VARIABLES}
 
 
@@ -178,7 +179,7 @@ def _backends(problems: list[Problem]) -> dict[str, Facts]:
         source = f"WARP_SORT_CPU_ARCH={asked}"
     return {
         "cpu": {"available": target is not None, "target": target, "why": source},
-        "cuda": _cuda(),
+        "cuda": _cuda(problems),
         "hip": _not_built(
             {
                 "driver": _loadable("libamdhip64.so"),
@@ -188,14 +189,19 @@ def _backends(problems: list[Problem]) -> dict[str, Facts]:
     }
 
 
-def _cuda() -> Facts:
+def _cuda(problems: list[Problem]) -> Facts:
     driver = _loadable("libcuda.so.1")
-    try:
-        nvcc: str | None = str(toolchain.find_nvcc().path)
-    except ToolError:
-        nvcc = None
     missing = [] if driver else ["no NVIDIA driver (libcuda.so.1)"]
-    missing += [] if nvcc else ["no nvcc in CUDA_HOME, on the PATH or in /usr/local/cuda"]
+    nvcc: str | None = None
+    try:
+        nvcc = str(toolchain.find_nvcc().path)
+    except ToolError as error:
+        missing.append(str(error).rstrip("."))
+        if driver:
+            what = f"arrays on this machine's CUDA devices can't be sorted: {error}"
+            problems.append(
+                Problem(what, "install the CUDA toolkit, or set CUDA_HOME to it", False)
+            )
     return {
         "available": not missing,
         "why": "; ".join(missing) or "the driver and nvcc are there",

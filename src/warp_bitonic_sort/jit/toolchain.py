@@ -10,6 +10,7 @@ import functools
 import importlib.util
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -30,6 +31,7 @@ __all__ = [
     "find_compiler",
     "find_ninja",
     "find_nvcc",
+    "gpu_archs",
     "include_dirs",
     "libraries",
     "source_files",
@@ -193,6 +195,17 @@ def find_nvcc() -> Compiler:
     return Compiler((found,), Path(found).resolve(), why, _NVCC, _NVCC_REMEDY)
 
 
+def gpu_archs() -> list[str]:
+    """Return the targets that ``GPU_ARCH`` lists, each checked; empty for a device's own."""
+    archs = settings.gpu_archs()
+    for arch in archs:
+        if re.fullmatch(r"sm_[0-9]{2,}|gfx[0-9a-f]{3,}", arch) is None:
+            raise ToolError(
+                f"GPU_ARCH: expected native or a list such as sm_80,sm_90, got {arch!r} in it."
+            )
+    return archs
+
+
 def cuda_arch(native: str) -> str:
     """Return the target to build for a device: its own, or what ``GPU_ARCH`` lists for it.
 
@@ -201,22 +214,14 @@ def cuda_arch(native: str) -> str:
     native : str
         The device's own target, as in ``sm_90``.
     """
-    asked = [arch for arch in settings.gpu_archs() if not arch.startswith("gfx")]
-    if not settings.gpu_archs() or native in asked:
+    asked = gpu_archs()
+    if not asked or native in asked:
         return native
     # A code object runs on devices of its major version whose minor version is no less.
-    fitting = []
-    for arch in asked:
-        digits = arch.removeprefix("sm_")
-        if not digits.isdigit() or len(digits) < 2:
-            raise ToolError(
-                f"GPU_ARCH: expected native or a list such as sm_90,gfx942, got {arch!r} in it."
-            )
-        if arch[:-1] == native[:-1] and arch <= native:
-            fitting.append(arch)
+    fitting = [arch for arch in asked if arch[:-1] == native[:-1] and arch <= native]
     if not fitting:
         raise ToolError(
-            f"GPU_ARCH: none of {', '.join(settings.gpu_archs())} runs on this device, which is "
+            f"GPU_ARCH: none of {', '.join(asked)} runs on this device, which is "
             f"{native}; add that, or set GPU_ARCH=native."
         )
     return max(fitting)

@@ -1,4 +1,6 @@
-// halves.hpp in one instruction each.
+// halves.hpp on CUDA.
+//
+// Invariant: one instruction each, but for sums before sm_90.
 #ifndef WARP_BITONIC_SORT_EXCHANGE_CUDA_HALVES_HPP_
 #define WARP_BITONIC_SORT_EXCHANGE_CUDA_HALVES_HPP_
 
