@@ -54,7 +54,7 @@ def main() -> None:
             taken = {}
             for layout in plan.cuda_layouts(bits):
                 kernel = CudaKernel(codec, bits, *layout, options.arch)
-                taken[kernel.layout] = _seconds(nvcc, kernel, Path(folder))
+                taken[f"{kernel.layout}_{kernel.access}"] = _seconds(nvcc, kernel, Path(folder))
             slowest = max(taken, key=lambda layout: taken[layout])
             above = sum(seconds > _ASKED for seconds in taken.values())
             result["seconds"][f"{codec}{bits}"] = taken

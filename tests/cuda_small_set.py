@@ -36,6 +36,7 @@ def main() -> int:
                 (flat[:-1].view(rows, length), 1),
                 (flat[1:].view(rows, length), 1),
                 (full, 1),
+                (full[:, :-1], 1),
                 (flat[1:].view(length, rows), 0),
                 (full.T, 1),
             ):

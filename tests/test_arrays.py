@@ -15,6 +15,7 @@ import oracle
 import pytest
 import torch
 import tvm_ffi
+from torch.autograd import forward_ad
 
 from warp_bitonic_sort import arrays, dtypes, explain, plan, sort, warp_bitonic_sort
 from warp_bitonic_sort.arrays import _dlpack, _jax, _jax_cuda, _own_stream
@@ -131,6 +132,8 @@ def test_torch_tensors_that_are_not_plain_are_refused():
         TypeError, match=r"x: expected a plain torch\.Tensor, got its subclass .*Mine"
     ):
         sort(torch.randn(3).as_subclass(Mine))
+    with forward_ad.dual_level(), pytest.raises(TypeError, match="x: it is a dual tensor"):
+        sort(forward_ad.make_dual(torch.ones(3), torch.ones(3)))
     with pytest.raises(TypeError, match="x: expected a dense tensor, got a nested one"):
         sort(torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)]))
     with pytest.raises(TypeError, match="x: expected a dense tensor, got layout torch.sparse_coo"):
@@ -500,6 +503,23 @@ def test_plans_on_a_device(name):
                                           else "rows")  # fmt: skip
             assert made.turned == (axis != len(shape) - 1 and length > most)
     assert not cuda_plan((5000, 100), 0, dtype=name, library="sorts").turned
+
+
+def test_rows_that_an_architecture_lacks_the_memory_for():
+    for arch, dtype, longest in (
+        ("sm_75", "float32", 8192),
+        ("sm_75", "int64", 4096),
+        ("sm_86", "float32", 16384),
+        ("sm_86", "int64", 8192),
+        ("sm_90", "int64", 16384),
+        ("sm_120", "float64", 8192),
+        ("sm_999", "float16", 16384),
+    ):
+        for length, route in ((longest, "kernel"), (longest + 1, "framework")):
+            made = plan.plan_cuda_sort(
+                dtypes.DTYPES[dtype], (3, length), (length, 1), (length, 1), 1, arch
+            )
+            assert made.route == route, (arch, dtype, length)
 
 
 def test_short_rows_that_are_odd_get_a_thread_each():

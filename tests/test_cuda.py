@@ -13,7 +13,7 @@ import oracle
 import pytest
 from device_arrays import TORCH, check, to_device, to_host, torch
 
-from warp_bitonic_sort import explain, plan, sort, warp_bitonic_sort
+from warp_bitonic_sort import arrays, explain, plan, sort, warp_bitonic_sort
 from warp_bitonic_sort.jit import loader
 
 if not torch.cuda.is_available():
@@ -202,6 +202,26 @@ def test_more_than_two_to_the_31_elements():
     del x, result
     gc.collect()
     torch.cuda.empty_cache()
+
+
+def test_sorts_again():
+    """What the launcher remembers is found by tensors of the same layout, and by no others."""
+    x = torch.rand(40, 77, device="cuda")
+    sort(x)
+    again = arrays.adapter_of(x).again
+    assert again is not None
+    for like in (torch.rand_like(x), torch.rand(41, 77, device="cuda")[1:]):
+        assert torch.equal(again(like, -1, False), torch.sort(like).values)
+        assert torch.equal(again(like, 1, False), torch.sort(like).values)
+    strided = torch.rand(40, 78, device="cuda")[:, 1:]
+    for other, axis, descending in ((x, -1, True), (x, 0, False), (x.double(), -1, False),
+                                    (strided, -1, False), (x[:3], -1, False)):  # fmt: skip
+        assert again(other, axis, descending) is None
+    assert again(x.requires_grad_(), -1, False) is None
+    with pytest.raises(TypeError, match="requires a gradient"):
+        sort(x)
+    with torch.no_grad():
+        assert torch.equal(sort(x), torch.sort(x).values)
 
 
 def test_streams():

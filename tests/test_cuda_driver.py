@@ -19,6 +19,7 @@ import host_cupy
 import numpy as np
 import oracle
 import pytest
+import tvm_ffi
 from host_cupy import CUDA, CUDA_MANAGED, OnDevice
 
 from warp_bitonic_sort import dtypes, explain, plan, sort
@@ -162,6 +163,52 @@ def test_a_launch_lands_on_the_arrays_own_device(folder):
                 assert launcher.cuda_arch(number) == ("sm_80", "sm_90")[number]
     # Retained once a device, however many kernels and calls there are; ours are the other four.
     assert driver.report()["calls"]["cuDevicePrimaryCtxRetain"] == 2 + 4
+
+
+@driven()
+def test_sorts_are_remembered(folder):
+    """By layout, order, axis and device; and never where a closer look is needed."""
+    driver, launcher = Driver(), loader.launcher()
+    again = launcher.sort_remembered
+    kernels = [
+        launcher.open_cuda_kernel(cubin.write(folder / f"{arch}.cubin", arch), "float32", number)
+        for number, arch in enumerate((80, 90))
+    ]
+    x = array(10, 8)
+    out = np.zeros_like(x)
+    a, b = OnDevice(x), OnDevice(out)
+    assert not again(a, b, -1, False, False)
+    kernels[0](a, b, -1, False, False, 0, True)
+    out[:] = 0
+    assert again(a, b, 1, False, False)
+    np.testing.assert_array_equal(out, np.sort(x))
+    launches = len(driver.launches())
+    for axis, descending, nan_last in ((1, True, False), (1, False, True), (0, False, False)):
+        assert not again(a, b, axis, descending, nan_last)
+    for axis in (2, -3, 2**40):
+        assert not again(a, b, axis, False, False)
+    assert not again(OnDevice(x, 1), OnDevice(out, 1), 1, False, False)
+    assert not again(OnDevice(x.view(np.int32)), OnDevice(out.view(np.int32)), 1, False, False)
+    assert not again(OnDevice(x[:9]), OnDevice(out[:9]), 1, False, False)
+    assert not again(a, OnDevice(np.zeros((8, 10), np.float32).T), 1, False, False)
+    memory = np.zeros(200, np.float32)
+    windows = [OnDevice(memory[at : at + 80].reshape(10, 8)) for at in (0, 8)]
+    assert not again(*windows, 1, False, False)
+    assert len(driver.launches()) == launches
+    # In place, in the stream that is TVM FFI's current one, and of raw bits never.
+    with tvm_ffi.use_raw_stream(tvm_ffi.device("cuda", 0), 0x777):
+        assert again(b, b, 1, False, False)
+        assert launcher.current_stream(b) == 0x777
+    assert driver.launches()[-1]["stream"] == 0x777
+    kernels[1](OnDevice(x, 1), OnDevice(out, 1), -1, False, False, 0, True)
+    assert again(OnDevice(x, 1), OnDevice(out, 1), 1, False, False)
+    assert driver.launches()[-1]["context_device"] == 1
+    raw = OnDevice(x.view(np.uint32)), OnDevice(out.view(np.uint32))
+    kernels[0](*raw, -1, False, False, 0, True)
+    assert not again(*raw, -1, False, False)
+    with driver.failing(cuLaunchKernel=719), pytest.raises(RuntimeError, match="719|LAUNCH_FAILED"):
+        again(a, b, 1, False, False)
+    assert again(a, b, 1, False, False)
 
 
 @driven()

@@ -202,7 +202,10 @@ def test_empty_allocates(launcher):
     assert tuple(made.shape) == (3, 5)
     assert str(made.dtype) == "bfloat16"
     assert made.data_ptr() % 64 == 0
-    for shape in ((2**62, 4), (-1, 3), (2**63 - 1,)):
+    assert str(launcher.empty((2,), "float16").dtype) == "float16"
+    for shape in ((2**62, 0), (2**40, 2**40, 0), (0, 2**40, 2**40)):
+        assert tuple(launcher.empty(shape, tvm_ffi.dtype("int8")).shape) == shape
+    for shape in ((2**62, 4), (-1, 3), (2**63 - 1,), (-1, 0)):
         with pytest.raises(ValueError, match="shape: expected sizes of at least 0"):
             launcher.empty(shape, tvm_ffi.dtype("float32"))
 

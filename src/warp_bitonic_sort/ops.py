@@ -1,8 +1,8 @@
 """The operations: rules for arguments, then plan -> kernel -> launch.
 
-Invariant: every argument is checked before anything is allocated or written. A call that was made
-once for a dtype, shape and layout is *prepared*: the next one is a dict look-up, an allocation and
-a launch, and touches no file, lock or subprocess.
+Invariant: every argument is checked before anything is written. A call that was made once for a
+dtype, shape and layout is *prepared*: the next one is a look-up, an allocation and a launch, and
+touches no file, lock or subprocess.
 """
 
 from __future__ import annotations
@@ -84,6 +84,7 @@ class _Prepared:
         order = (request.axis, request.descending, request.nan_last)
         if self._stream is not None:
             kernel(source, target, *order, self._stream(), self._remember)
+            self._remember = False
             return buffer
         try:
             kernel(source, target, *order)
@@ -213,6 +214,7 @@ def sort(
         type(axis) is int
         and type(descending) is bool
         and type(stable) is bool
+        and type(nan) is str
         and nan == "largest"
         and dim is None
     ):

@@ -21,6 +21,8 @@ __all__ = [
     "cuda_layouts",
     "plan_cuda_sort",
     "plan_sort",
+    "row_layouts",
+    "shared_bytes",
 ]
 
 # Rows up to this length are unrolled whole and held in registers, one kernel a length.
@@ -72,16 +74,18 @@ def _access(
     return "any", "neither rows nor their elements are neighbours, so elements are gathered"
 
 
-def _without_kernel(shape: Sequence[int], axis: int, who: str) -> tuple[int, int, Plan | None]:
+def _without_kernel(
+    shape: Sequence[int], axis: int, who: str, longest: int = MAX_NATIVE_LENGTH
+) -> tuple[int, int, Plan | None]:
     """Return the rows' length and number, and the plan for those that take no kernel."""
     length = shape[axis]
     rows = math.prod(shape[:axis]) * math.prod(shape[axis + 1 :])
     if rows == 0 or length <= 1:
         reason = f"{rows} row{'s' * (rows != 1)} of length {length}: sorted as they are"
         return length, rows, Plan("copy", None, length, rows, reason)
-    if length > MAX_NATIVE_LENGTH:
+    if length > longest:
         reason = (
-            f"rows of length {length} are longer than {MAX_NATIVE_LENGTH}, the longest that a "
+            f"rows of length {length} are longer than {longest}, the longest that a "
             f"kernel sorts; {who} their keys, with the same promises"
         )
         return length, rows, Plan("framework", None, length, rows, reason)
@@ -215,6 +219,10 @@ _COLUMNS: dict[int, _Layouts] = {
     64: _DOUBLE_COLUMNS,
 }
 _WIDE_BYTES = 16
+# KiB of shared memory that a block may ask for, by compute capability (CUDA programming guide,
+# technical specifications); the least of the newer ones where a capability is not known.
+_SHARED_KIB = {"75": 64, "80": 163, "87": 163, "90": 227, "100": 227, "103": 227, "110": 227}
+_LEAST_SHARED_KIB = 99
 
 
 def cuda_layouts(bits: int) -> tuple[tuple[int, int, int, Literal["rows", "columns"]], ...]:
@@ -224,6 +232,21 @@ def cuda_layouts(bits: int) -> tuple[tuple[int, int, int, Literal["rows", "colum
         *((*layout, "rows") for layout in _ODD[bits] if layout not in _ROWS[bits]),
         *((*layout, "columns") for layout in _COLUMNS[bits]),
     )
+
+
+def shared_bytes(layout: tuple[int, int, int], bits: int) -> int:
+    """Return the shared memory of a block that sorts rows, as ``gpu_rows.hpp`` lays it out."""
+    registers, _, wave_bits = layout
+    key = max(bits // 8, 4)
+    padding = _WIDE_BYTES // key
+    stage = max((32 + padding) * registers, (registers + padding) * 32)
+    return max(4, 1 << wave_bits) * stage * key
+
+
+def row_layouts(bits: int, arch: str) -> list[tuple[int, int, int]]:
+    """Return the layouts that an architecture has the shared memory for, by capacity."""
+    most = 1024 * _SHARED_KIB.get(arch.removeprefix("sm_"), _LEAST_SHARED_KIB)
+    return [layout for layout in _ROWS[bits] if shared_bytes(layout, bits) <= most]
 
 
 def _capacity(layout: tuple[int, int, int]) -> int:
@@ -281,18 +304,21 @@ def plan_cuda_sort(
     NotImplementedError
         No kernel takes such rows, and there are kernels only.
     """
-    length, rows, without = _without_kernel(shape, axis, "the array's own library sorts")
+    layouts = row_layouts(dtype.bits, arch)
+    longest = _capacity(layouts[-1])
+    who = "the array's own library sorts"
+    length, rows, without = _without_kernel(shape, axis, who, longest)
     if without is not None and not (library == "none" and rows * length > 0):
         return without
-    if length > MAX_NATIVE_LENGTH:
+    if length > longest:
         raise NotImplementedError(
-            f"x: its rows have length {length}, and kernels sort up to {MAX_NATIVE_LENGTH}; on a "
+            f"x: its rows have length {length}, and kernels sort up to {longest}; on a "
             f"CUDA device, longer rows are sorted for PyTorch, CuPy and JAX only. Hand x to one of "
             f"these, as in torch.from_dlpack(x)."
         )
     access, _ = _access(shape, x_strides, out_strides, axis)
     columns = _fit(_COLUMNS[dtype.bits], length) if access == "columns" else None
-    layout = columns or next(each for each in _ROWS[dtype.bits] if _capacity(each) >= length)
+    layout = columns or next(each for each in layouts if _capacity(each) >= length)
     odd = None
     if columns is None and layout[1] > 0 and _is_odd(dtype, shape, (x_strides, out_strides), axis):
         odd = _fit(_ODD[dtype.bits], length)

@@ -111,7 +111,8 @@ class JaxCudaAdapter(Plain):
         check_dtype(array, argument)
         name = lookup(array.dtype.name, argument).name
         device = Device("cuda", self._number, None)
-        # Strides play no part in planning for a device; a kernel gets them from the export.
+        # Planned as the row-major array that nearly all are; a kernel is right for whatever strides
+        # the export has.
         return Description(self.kind, name, array.shape, dense_strides(array.shape), device)
 
     def allocate(self, x: Any) -> Any:

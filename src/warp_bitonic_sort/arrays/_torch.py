@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 
 from .. import framework
 from ..dtypes import DType, lookup
@@ -54,6 +55,11 @@ class TorchAdapter:
             raise TypeError(
                 f"{argument}: it requires a gradient, and sort has none yet; pass x.detach(), or "
                 f"call under torch.no_grad()."
+            )
+        if forward_ad._current_level >= 0 and forward_ad.unpack_dual(x).tangent is not None:
+            raise TypeError(
+                f"{argument}: it is a dual tensor of forward-mode differentiation, and sort has no "
+                f"gradient yet; pass the primal that unpack_dual returns."
             )
         if _is_wrapped(x):
             raise TypeError(
@@ -150,12 +156,19 @@ class TorchAdapter:
         if self.again is None:
             from ..jit import loader
 
-            self._launch = loader.launcher().sort_remembered
+            launcher = loader.launcher()
+            side = torch.cuda.Stream(x.device)
+            with torch.cuda.stream(side):
+                if launcher.current_stream(x) != side.cuda_stream:
+                    return False
+            self._launch = launcher.sort_remembered
             self.again = self._again
         return True
 
     def _again(self, x: Any, axis: int, descending: bool) -> Any:
         if not x.is_cuda or x.requires_grad or x.is_neg() or _is_wrapped(x):
+            return None
+        if forward_ad._current_level >= 0:
             return None
         try:
             buffer = torch.empty_like(x)

@@ -130,6 +130,13 @@ class Arguments {
     return text_of(values_[i]);
   }
   DLDataType dtype(int32_t i) const {
+    if (is_text(values_[i])) {
+      const std::string name = text_of(values_[i]);
+      const TVMFFIByteArray bytes{name.data(), name.size()};
+      DLDataType named{};
+      check(TVMFFIDataTypeFromString(&bytes, &named));
+      return named;
+    }
     if (values_[i].type_index != kTVMFFIDataType) mismatch(i, "dtype");
     return values_[i].v_dtype;
   }
@@ -217,10 +224,17 @@ inline void set_tensor(TVMFFIAny* result, const Memory& memory, std::vector<int6
     std::vector<int64_t> shape, strides;
     ~Owner() { memory.free(memory); }
   };
-  std::unique_ptr<Owner> owner(new Owner{memory, {}, std::move(shape), {}});
+  Owner* const made = new (std::nothrow) Owner{memory, {}, std::move(shape), {}};
+  if (made == nullptr) {
+    memory.free(memory);
+    throw std::bad_alloc();
+  }
+  std::unique_ptr<Owner> owner(made);
   owner->strides.assign(owner->shape.size(), 1);
+  // Unsigned: of a tensor without elements the sizes' product may be any.
   for (size_t i = owner->shape.size(); i-- > 1;) {
-    owner->strides[i - 1] = owner->strides[i] * owner->shape[i];
+    owner->strides[i - 1] = static_cast<int64_t>(static_cast<uint64_t>(owner->strides[i]) *
+                                                 static_cast<uint64_t>(owner->shape[i]));
   }
   owner->managed.dl_tensor = {memory.data,
                               memory.device,

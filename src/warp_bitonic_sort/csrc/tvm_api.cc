@@ -106,6 +106,7 @@ class OpenCudaKernel {
       check_dtype(limits(), info);
     } catch (...) {
       kernel_->unload();
+      delete kernel_;
       throw;
     }
   }
@@ -113,7 +114,7 @@ class OpenCudaKernel {
   void operator()(const TVMFFIAny* values, int32_t count, TVMFFIAny*) const {
     const ffi::Arguments arguments(
         "sort_rows(x: Tensor, out: Tensor, axis: int, descending: bool, nan_last: bool, "
-        "stream: int, remember: bool) -> None",
+        "stream: int, remember: bool = False) -> None",
         values, count, count == 6 ? 6 : 7);
     const DLTensor& x = arguments.tensor(0);
     const DLTensor& out = arguments.tensor(1);
@@ -172,14 +173,16 @@ int device_number(int64_t device) {
 // The bytes of a tensor; raises where there can be no such.
 int64_t byte_count(const std::vector<int64_t>& shape, DLDataType dtype) {
   int64_t bytes = (dtype.bits * dtype.lanes + 7) / 8;
+  const bool is_empty = std::find(shape.begin(), shape.end(), 0) != shape.end();
   for (const int64_t size : shape) {
+    if (is_empty && size >= 0) continue;
     if (size < 0 || __builtin_mul_overflow(bytes, size, &bytes) || bytes > INT64_MAX / 2) {
       ffi::fail("ValueError",
                 {"shape: expected sizes of at least 0 whose product fits memory, got ",
                  wbs::shape_text(shape.data(), shape.size())});
     }
   }
-  return bytes;
+  return is_empty ? 0 : bytes;
 }
 
 }  // namespace
@@ -234,7 +237,7 @@ device : int
 Returns
 -------
 Function(x: Tensor, out: Tensor, axis: int, descending: bool, nan_last: bool, stream: int,
-         remember: bool) -> None
+         remember: bool = False) -> None
     As open_cpu_kernel's, for tensors on that device, in that stream (a CUstream; 0 is the legacy
     default stream). It returns when the sort is in the stream; for the stream -1, which stands for
     own_stream's, when it is done. A scalar counts as a row of one element. With remember,
@@ -269,9 +272,21 @@ bool
     "bool", "Tensor", "Tensor", "int", "bool", "bool") {
   const DLTensor& x = arguments.tensor(0);
   const SortOptions options{arguments.integer(2), arguments.boolean(3), arguments.boolean(4)};
-  ffi::set(result, wbs::RememberedSorts::instance().launch(
-                       x, arguments.tensor(1), options,
-                       TVMFFIEnvGetStream(x.device.device_type, x.device.device_id)));
+  ffi::set(result,
+           wbs::RememberedSorts::instance().launch(
+               x, arguments.tensor(1), options, TVMFFIEnvGetStream(kDLCUDA, x.device.device_id)));
+}
+
+WBS_FFI_FUNCTION(current_stream, "current_stream(x: Tensor) -> int",
+                 R"(Return the stream that is TVM FFI's current one on x's CUDA device, a CUstream.
+
+Parameters
+----------
+x : Tensor
+    A tensor; its library may have told TVM FFI its own current stream with it.)",
+                 "int", "Tensor") {
+  ffi::set(result, static_cast<int64_t>(reinterpret_cast<intptr_t>(
+                       TVMFFIEnvGetStream(kDLCUDA, arguments.tensor(0).device.device_id))));
 }
 
 WBS_FFI_FUNCTION(cuda_arch, "cuda_arch(device: int) -> str",
