@@ -58,7 +58,7 @@ _LENGTHS = [
     4096,
     16384,
 ]
-_TURNS = 7
+_ROUNDS, _TURNS = 3, 5
 _CUB = {"float32": "float", "int32": "int", "int64": "long long", "float64": "double"}
 
 
@@ -156,7 +156,8 @@ def _cub_sort(library: Any, x: Any, out: Any) -> Callable[[], object] | None:
     return lambda: (function(ctypes.c_void_p(scratch.data_ptr()), *arguments), scratch)
 
 
-def _seconds(call: Callable[[], object], turns: int) -> float:
+def _seconds(call: Callable[[], object], turns: int) -> list[float]:
+    """Time calls by the device's clock, after two that are not timed."""
     import torch
 
     events = []
@@ -167,7 +168,7 @@ def _seconds(call: Callable[[], object], turns: int) -> float:
         end.record()
         events.append((start, end))
     torch.cuda.synchronize()
-    return float(statistics.median(start.elapsed_time(end) for start, end in events[2:])) / 1e3
+    return [float(start.elapsed_time(end)) / 1e3 for start, end in events[2:]]
 
 
 def _measure(x: Any, axis: int, peers: dict[str, Any]) -> dict[str, float]:
@@ -194,11 +195,13 @@ def _measure(x: Any, axis: int, peers: dict[str, Any]) -> dict[str, float]:
     if peers["cupy"] is not None and x.dtype != torch.bfloat16:
         array = peers["cupy"].from_dlpack(x)
         calls["cupy.sort"] = lambda: peers["cupy"].sort(array, axis=axis)
-    times = {}
-    for name, call in calls.items():
-        if call is not None:
-            times[name] = _seconds(call, 3 if name == "cupy.sort" else _TURNS)
-    return times
+    # In turn, so that what slows the device for a while hits all alike.
+    times: dict[str, list[float]] = {}
+    for turn in range(_ROUNDS):
+        for name, call in calls.items():
+            if call is not None and (turn == 0 or name != "cupy.sort"):
+                times.setdefault(name, []).extend(_seconds(call, _TURNS))
+    return {name: statistics.median(taken) for name, taken in times.items()}
 
 
 def _row(length: int, times: dict[str, float], asked: int | None) -> list[str]:
@@ -230,10 +233,10 @@ def _nan_table(lengths: list[int], elements: int, fraction: float) -> list[dict[
         arrays = {"NaN": mixed, "random": plain, "int32": _values("int32", *plain.shape)}
         out = {name: torch.empty_like(x) for name, x in arrays.items()}
         times: dict[str, list[float]] = {name: [] for name in arrays}
-        for _ in range(3):
+        for _ in range(_ROUNDS):
             for name, x in arrays.items():
                 call = functools.partial(sort, x, out=out[name])
-                times[name].append(_seconds(call, _TURNS))
+                times[name].extend(_seconds(call, _TURNS))
         expected = torch.sort(mixed[:1000], dim=-1).values
         torch.testing.assert_close(out["NaN"][:1000], expected, rtol=0, atol=0, equal_nan=True)
         seconds = {name: statistics.median(taken) for name, taken in times.items()}

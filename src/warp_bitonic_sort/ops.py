@@ -220,8 +220,9 @@ def sort(
     ):
         # What nearly every call has; equal values of other types (True for an axis, 1 for True)
         # must not slip through by being equal.
-        if out is None and adapter.again is not None:
-            result = adapter.again(x, axis, descending)
+        again = adapter.again
+        if again is not None and out is None:
+            result = again(x, axis, descending)
             if result is not None:
                 return result
         request = _Request(axis, descending, False)

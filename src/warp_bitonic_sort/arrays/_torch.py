@@ -41,7 +41,6 @@ class TorchAdapter:
 
     def __init__(self, kind: type, argument: str) -> None:
         self.again: Callable[[Any, int, bool], Any] | None = None
-        self._launch: Callable[..., bool]
         if kind not in _ACCEPTED:
             raise TypeError(
                 f"{argument}: expected a plain torch.Tensor, got its subclass "
@@ -161,21 +160,8 @@ class TorchAdapter:
             with torch.cuda.stream(side):
                 if launcher.current_stream(x) != side.cuda_stream:
                     return False
-            self._launch = launcher.sort_remembered
-            self.again = self._again
+            self.again = _again(launcher.sort_remembered)
         return True
-
-    def _again(self, x: Any, axis: int, descending: bool) -> Any:
-        if not x.is_cuda or x.requires_grad or x.is_neg() or _is_wrapped(x):
-            return None
-        if forward_ad._current_level >= 0:
-            return None
-        try:
-            buffer = torch.empty_like(x)
-            return buffer if self._launch(x, buffer, axis, descending, False) else None
-        except Exception:
-            # The ordinary way says what is wrong.
-            return None
 
     def finish(self, buffer: Any, x: Any) -> Any:
         """Return the result."""
@@ -213,6 +199,25 @@ class TorchAdapter:
         """Let autograd know, so that it does not take what it saved for what it was."""
         if not out.is_inference():
             torch.autograd.graph.increment_version(out)
+
+
+def _again(launch: Callable[..., bool]) -> Callable[[Any, int, bool], Any]:
+    """Return an adapter's `again`: every look-up that can be made before a call is made here."""
+    empty_like, is_wrapped = torch.empty_like, _is_wrapped
+
+    def again(x: Any, axis: int, descending: bool) -> Any:
+        if x.requires_grad or not x.is_cuda or is_wrapped(x) or x.is_neg():
+            return None
+        if forward_ad._current_level >= 0:
+            return None
+        try:
+            buffer = empty_like(x)
+            return buffer if launch(x, buffer, axis, descending, False) else None
+        except Exception:
+            # The ordinary way says what is wrong.
+            return None
+
+    return again
 
 
 def _sort(keys: Any, axis: int) -> Any:
