@@ -122,6 +122,13 @@ def test_where_nvcc_is_looked_for(monkeypatch, tmp_path):
     monkeypatch.delenv("CUDA_HOME")
     monkeypatch.setenv("PATH", str(program.parent))
     assert toolchain.find_nvcc().why == "nvcc on the PATH"
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
+    folders = [tmp_path / "nowhere", tmp_path]
+    monkeypatch.setattr(toolchain, "_toolkit_folders", lambda: folders)
+    assert toolchain.find_nvcc().why == f"the toolkit in {tmp_path}"
+    folders.pop()
+    with pytest.raises(ToolError, match="no CUDA compiler: .* set CUDA_HOME to where it is"):
+        toolchain.find_nvcc()
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """The launcher and the kernels that this process holds open.
 
 Invariant: `open_kernel` answers from a dict once a kernel is open; before that it takes the cache's
-entry, or builds the kernel and, in the same ninja run, the launcher if that is missing too. Nothing
-is published before it was loaded.
+entry, or builds the kernel and, in the same ninja run, the launcher if that is missing too. A
+library is published only after it was loaded; a device's code object as it is, for it may be for
+another machine's device.
 """
 
 from __future__ import annotations

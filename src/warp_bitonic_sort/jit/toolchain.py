@@ -170,7 +170,7 @@ _NVCC_REMEDY = "Set CUDA_HOME to a CUDA toolkit (12.0 or newer)."
 
 
 def find_nvcc() -> Compiler:
-    """Find nvcc: in ``CUDA_HOME`` if set, else on the PATH, else in /usr/local/cuda."""
+    """Find nvcc: in ``CUDA_HOME`` if set, else on the PATH, else where installers put it."""
     home = settings.cuda_home()
     if home is not None:
         program = home / "bin" / "nvcc"
@@ -182,17 +182,28 @@ def find_nvcc() -> Compiler:
             (str(program),), program.resolve(), f"CUDA_HOME={home}", _NVCC, _NVCC_REMEDY
         )
     found = shutil.which("nvcc")
-    why = "nvcc on the PATH"
-    if found is None:
-        found = shutil.which("/usr/local/cuda/bin/nvcc")
-        why = "the toolkit in /usr/local/cuda"
-    if found is None:
-        raise ToolError(
-            "no CUDA compiler: kernels for CUDA devices are compiled on first use, and nvcc is "
-            "neither in CUDA_HOME, on the PATH nor in /usr/local/cuda. Install the CUDA toolkit "
-            "(12.0 or newer), or set CUDA_HOME to where it is."
-        )
-    return Compiler((found,), Path(found).resolve(), why, _NVCC, _NVCC_REMEDY)
+    if found is not None:
+        return Compiler((found,), Path(found).resolve(), "nvcc on the PATH", _NVCC, _NVCC_REMEDY)
+    for folder in _toolkit_folders():
+        program = folder / "bin" / "nvcc"
+        if os.access(program, os.X_OK):
+            why = f"the toolkit in {folder}"
+            return Compiler((str(program),), program.resolve(), why, _NVCC, _NVCC_REMEDY)
+    raise ToolError(
+        "no CUDA compiler: kernels for CUDA devices are compiled on first use, and nvcc is neither "
+        "in CUDA_HOME, on the PATH, in /usr/local/cuda nor in /opt/cuda. Install the CUDA toolkit "
+        "(12.0 or newer), or set CUDA_HOME to where it is."
+    )
+
+
+def _toolkit_folders() -> list[Path]:
+    """Return where installers put toolkits: the one that is linked to first, then newer ones."""
+
+    def version(folder: Path) -> list[int]:
+        return [int(number) for number in re.findall("[0-9]+", folder.name)]
+
+    numbered = sorted(Path("/usr/local").glob("cuda-[0-9]*"), key=version, reverse=True)
+    return [Path("/usr/local/cuda"), Path("/opt/cuda"), *numbered]
 
 
 def gpu_archs() -> list[str]:
