@@ -1,0 +1,673 @@
+// Runs the GPU kernels' real templates on the host, against an oracle that shares nothing with
+// them.
+//
+// A thread of a block is a fiber, which runs until its next barrier; which one is next is drawn at
+// random, so that a wave may run far ahead of another. Barriers are strict: all lanes of a wave, or
+// all threads of a block, must meet at the same one.
+//
+// Invariant: a byte outside the rows, or outside a block's shared memory, is either behind a page
+// that faults or filled and checked; the source may not be written; a vector that is not aligned
+// traps. So whatever goes wrong ends in a message that names the layout and the case.
+//
+// What it cannot see: stores here are visible at once, so a barrier that a shuffle happens to stand
+// in for is not missed; and the inline PTX of exchange/cuda.hpp, which only a device runs.
+//
+// A test that cannot fail proves nothing: with each barrier left out in turn the cases are run
+// until one fails, and test_gpu_kernels.py knows which few may pass; rows or lengths that are one
+// too many must fail.
+//
+// Built with -DKEY_BITS=n, as several programs, only so that they compile in parallel.
+#include <setjmp.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+#include <warp_bitonic_sort/base.hpp>
+
+#include "oracle.hpp"
+
+// Straight-line code would take minutes to compile, and here gains nothing.
+#undef WBS_INLINE
+#define WBS_INLINE inline
+#undef WBS_UNROLL
+#define WBS_UNROLL
+
+#include <warp_bitonic_sort/gpu_kernel.hpp>
+
+namespace {
+
+// ---- barriers -----------------------------------------------------------------------------------
+
+// A barrier of the kernels' text.
+struct site {
+  const char* file;
+  int line;
+  bool of_block;
+
+  bool operator==(const site& other) const {
+    return line == other.line && of_block == other.of_block && std::strcmp(file, other.file) == 0;
+  }
+};
+std::vector<site> sites;
+// By numbers in `sites`: those that have been reached, and one that is left out.
+std::vector<bool> reached;
+int dropped = -1;
+
+int number_of(const site& s) {
+  for (size_t i = 0; i < sites.size(); ++i) {
+    if (sites[i] == s) return static_cast<int>(i);
+  }
+  sites.push_back(s);
+  reached.push_back(false);
+  return static_cast<int>(sites.size()) - 1;
+}
+
+std::string name_of(const site& s) {
+  const char* slash = std::strrchr(s.file, '/');
+  return std::string(slash ? slash + 1 : s.file) + " " + std::to_string(s.line) + " " +
+         (s.of_block ? "sync_block" : "sync_wave");
+}
+
+// ---- fibers -------------------------------------------------------------------------------------
+
+constexpr int wave_lanes = 32, most_threads = 1024;
+constexpr size_t stack_bytes = 1 << 18;
+enum : int { ready = -1, done = -2, shuffling = -3 };
+
+struct fiber {
+  // Where it waits: the number of a barrier, or one of the above.
+  int state;
+  bool started;
+  jmp_buf resume;
+  ucontext_t start;
+  // What it gives to shuffles, by turns, so that one barrier is enough for each.
+  uint64_t given[2];
+  int shuffles;
+};
+fiber fibers[most_threads];
+char* stacks;
+jmp_buf scheduler;
+void (*body)();
+// Whatever another fiber changes must not stay in a register.
+volatile int current;
+long long current_block, current_blocks;
+
+void pause(int state) {
+  fibers[current].state = state;
+  if (!_setjmp(fibers[current].resume)) _longjmp(scheduler, 1);
+}
+void enter() {
+  body();
+  fibers[current].state = done;
+  _longjmp(scheduler, 1);
+}
+void resume(int thread) {
+  current = thread;
+  if (_setjmp(scheduler)) return;
+  // Contexts begin a fiber; jumps go on with it, for they make no system call.
+  if (fibers[thread].started) _longjmp(fibers[thread].resume, 1);
+  fibers[thread].started = true;
+  setcontext(&fibers[thread].start);
+}
+
+// Whether all of some threads wait at the same place.
+bool have_met(int first, int count) {
+  for (int i = 1; i < count; ++i) {
+    if (fibers[first + i].state != fibers[first].state) return false;
+  }
+  return true;
+}
+
+// Runs the threads of a block; says what is wrong with their barriers.
+std::string run_block(int threads) {
+  for (int i = 0; i < threads; ++i) {
+    fiber& f = fibers[i];
+    f.state = ready;
+    f.started = false;
+    f.shuffles = 0;
+    getcontext(&f.start);
+    f.start.uc_stack.ss_sp = stacks + i * stack_bytes;
+    f.start.uc_stack.ss_size = stack_bytes;
+    f.start.uc_link = nullptr;
+    makecontext(&f.start, enter, 0);
+  }
+  const int waves = threads / wave_lanes;
+  const bool stays = next_random() % 4 != 0;
+  int wave = -1;
+  for (;;) {
+    std::vector<int> able;
+    bool same_again = false;
+    for (int w = 0; w < waves; ++w) {
+      if (fibers[w * wave_lanes].state != ready) continue;
+      able.push_back(w);
+      same_again |= w == wave;
+    }
+    if (able.empty()) {
+      if (!have_met(0, threads)) return "threads of a block wait at different barriers";
+      if (fibers[0].state == done) return "";
+      for (int i = 0; i < threads; ++i) fibers[i].state = ready;
+      continue;
+    }
+    if (!stays || !same_again) wave = able[next_random() % able.size()];
+    const int turn = static_cast<int>(next_random() % wave_lanes);
+    const int step = static_cast<int>(next_random() % wave_lanes) | 1;
+    const int first = wave * wave_lanes;
+    for (int i = 0; i < wave_lanes; ++i) resume(first + (turn + i * step) % wave_lanes);
+    if (!have_met(first, wave_lanes)) return "lanes of a wave wait at different barriers";
+    const int state = fibers[first].state;
+    if (state == shuffling || (state >= 0 && !sites[state].of_block)) {
+      for (int i = 0; i < wave_lanes; ++i) fibers[first + i].state = ready;
+    }
+  }
+}
+
+// ---- the target ---------------------------------------------------------------------------------
+
+int16_t half_of(key_pair k, int shift) { return static_cast<int16_t>(k.both >> shift); }
+key_pair halves_of(int16_t low, int16_t high) {
+  return {static_cast<uint16_t>(low) | static_cast<unsigned>(static_cast<uint16_t>(high)) << 16};
+}
+template <class Key>
+Key least(Key a, Key b) {
+  return a < b ? a : b;
+}
+template <class Key>
+Key greatest(Key a, Key b) {
+  return a < b ? b : a;
+}
+[[maybe_unused]] key_pair least(key_pair a, key_pair b) {
+  return halves_of(std::min(half_of(a, 0), half_of(b, 0)),
+                   std::min(half_of(a, 16), half_of(b, 16)));
+}
+[[maybe_unused]] key_pair greatest(key_pair a, key_pair b) {
+  return halves_of(std::max(half_of(a, 0), half_of(b, 0)),
+                   std::max(half_of(a, 16), half_of(b, 16)));
+}
+
+// As exchange/cuda.hpp's cuda_target.
+template <class Key>
+struct software_target {
+  using key = Key;
+  static constexpr int lane_bits = 5;
+  int one;
+
+  static int lane() { return current % wave_lanes; }
+  static int wave() { return current / wave_lanes; }
+  static long long block() { return current_block; }
+  static long long blocks() { return current_blocks; }
+  static void sync_wave(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+    sync({file, line, false});
+  }
+  static void sync_block(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+    sync({file, line, true});
+  }
+
+  void compare_exchange(Key& a, Key& b) const {
+    const Key x = a, y = b;
+    a = least(x, y);
+    b = greatest(x, y);
+  }
+  void compare_exchange_by_sum(Key& a, Key& b) const { compare_exchange(a, b); }
+  Key keep(Key mine, Key other, bool low) const {
+    return low ? least(mine, other) : greatest(mine, other);
+  }
+  static Key shuffle_xor(Key value, int mask) {
+    const int me = current, turn = fibers[me].shuffles++ % 2;
+    std::memcpy(&fibers[me].given[turn], &value, sizeof(Key));
+    pause(shuffling);
+    Key result;
+    std::memcpy(&result, &fibers[me ^ mask].given[turn], sizeof(Key));
+    return result;
+  }
+
+ private:
+  static void sync(const site& s) {
+    const int number = number_of(s);
+    reached[number] = true;
+    if (number != dropped) pause(number);
+  }
+};
+
+// ---- memory -------------------------------------------------------------------------------------
+
+// Pages between two that fault.
+class pages {
+ public:
+  static constexpr size_t bytes = 1 << 20, guard = 1 << 16;
+  pages() {
+    base_ = static_cast<unsigned char*>(
+        mmap(nullptr, bytes + 2 * guard, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    if (base_ == MAP_FAILED) std::abort();
+    base_ += guard;
+    set_writable(true);
+  }
+  void set_writable(bool writable) {
+    if (mprotect(base_, bytes, PROT_READ | (writable ? PROT_WRITE : 0)) != 0) std::abort();
+  }
+  unsigned char* begin() const { return base_; }
+  unsigned char* end() const { return base_ + bytes; }
+
+ private:
+  unsigned char* base_;
+};
+
+// The axes of an array, those of the batch and then the sorted one, as in sanitize_kernels.cc: from
+// the innermost in memory outwards, with padding behind each row of an axis, and `reversed` ones
+// backwards; all in elements. `step` lies between the innermost ones.
+struct shape {
+  const char* name;
+  std::vector<int> order;
+  int step, padding;
+  unsigned reversed;
+  // All rows are one.
+  bool repeated = false;
+};
+
+class array {
+ public:
+  // Against either end of the pages; but `offset` elements behind the beginning.
+  array(pages& memory, const shape& s, const std::vector<int>& sizes, int key_bytes, int offset,
+        bool at_end)
+      : key_bytes_(key_bytes), sizes_(sizes), strides_(sizes.size()) {
+    int64_t extent = s.step, last = 0, first = 0;
+    for (int axis : s.order) {
+      const int64_t stride = extent;
+      extent = stride * sizes[axis] + s.padding;
+      last += stride * (sizes[axis] - 1);
+      const bool reversed = s.reversed >> axis & 1;
+      if (reversed) first += stride * (sizes[axis] - 1);
+      strides_[axis] = (reversed ? -stride : stride) * key_bytes;
+    }
+    if (s.repeated) {
+      last = sizes.back() - 1;
+      std::fill(strides_.begin(), strides_.end() - 1, 0);
+    }
+    if (at_end) offset = 0;
+    const int64_t bytes = (last + 1 + offset) * key_bytes;
+    if (bytes + edge > static_cast<int64_t>(pages::bytes)) std::abort();
+    // What is not against a guard is filled for some way.
+    memory_ = at_end ? memory.end() - bytes - edge : memory.begin();
+    bytes_ = bytes + edge;
+    std::memset(memory_, fill, bytes_);
+    base_ = memory_ + (at_end ? edge : offset * key_bytes) + first * key_bytes;
+    used_.assign(bytes_, false);
+    for (int64_t r = 0; r < rows(); ++r) {
+      for (int i = 0; i < length(); ++i) {
+        for (int b = 0; b < key_bytes; ++b) used_[at(r, i) - memory_ + b] = true;
+      }
+    }
+  }
+
+  int64_t rows() const {
+    int64_t product = 1;
+    for (size_t i = 0; i + 1 < sizes_.size(); ++i) product *= sizes_[i];
+    return product;
+  }
+  int length() const { return sizes_.back(); }
+  unsigned char* base() const { return base_; }
+  int64_t stride(size_t axis) const { return strides_[axis]; }
+  unsigned char* at(int64_t row, int i) const {
+    unsigned char* p = base_ + i * strides_.back();
+    for (int axis = static_cast<int>(sizes_.size()) - 2; axis >= 0; --axis) {
+      p += row % sizes_[axis] * strides_[axis];
+      row /= sizes_[axis];
+    }
+    return p;
+  }
+  std::vector<uint64_t> row(int64_t index) const {
+    std::vector<uint64_t> keys(length());
+    for (int i = 0; i < length(); ++i) std::memcpy(&keys[i], at(index, i), key_bytes_);
+    return keys;
+  }
+  bool gaps_are_untouched() const {
+    for (int64_t i = 0; i < bytes_; ++i) {
+      if (!used_[i] && memory_[i] != fill) return false;
+    }
+    return true;
+  }
+
+ private:
+  static constexpr int edge = 256;
+  static constexpr unsigned char fill = 0xA5;
+  int key_bytes_;
+  std::vector<int> sizes_;
+  std::vector<int64_t> strides_;
+  int64_t bytes_;
+  unsigned char* memory_;
+  unsigned char* base_;
+  std::vector<bool> used_;
+};
+
+// ---- one case -----------------------------------------------------------------------------------
+
+long runs = 0;
+// What runs now, for whoever must tell of a fault.
+char now[512];
+
+void tell_of_fault(int signal) {
+  char text[640];
+  const int size = std::snprintf(text, sizeof(text), "FAILED: %s: %s\n", now,
+                                 signal == SIGSEGV || signal == SIGBUS
+                                     ? "memory that is not the rows' was touched"
+                                     : "a vector is not aligned");
+  if (write(STDOUT_FILENO, text, size) != size) _exit(3);
+  _exit(2);
+}
+
+wbs_gpu_sort_args sort_args;
+void* shared_memory;
+
+struct memories {
+  pages src, dst, shared;
+};
+memories* memory;
+
+// Lies of which controls are made.
+int rows_too_many = 0, elements_too_many = 0;
+
+struct test_case {
+  shape src, dst;
+  std::vector<int> sizes;
+  int offset;
+  bool at_end, in_place;
+};
+
+template <class Rows>
+std::string run_case(dtype type, const test_case& c) {
+  constexpr int key_bytes = Rows::key_bytes;
+  const dtype_info& info = dtypes[static_cast<int>(type)];
+  const int order = static_cast<int>(next_random() % 3);
+  const bool descending = order > 0, nan_last = order == 2;
+  array src(memory->src, c.src, c.sizes, key_bytes, c.offset, c.at_end);
+  array other(memory->dst, c.dst, c.sizes, key_bytes, c.in_place ? 0 : c.offset * 5 % 16,
+              !c.at_end);
+  array& dst = c.in_place ? src : other;
+  std::vector<std::vector<uint64_t>> expected;
+  for (int64_t r = 0; r < src.rows(); ++r) {
+    for (int i = 0; i < src.length(); ++i) {
+      const uint64_t key = random_key(info);
+      std::memcpy(src.at(r, i), &key, key_bytes);
+    }
+  }
+  for (int64_t r = 0; r < src.rows(); ++r) {
+    expected.push_back(oracle(type, src.row(r), descending, nan_last));
+  }
+
+  wbs_gpu_sort_args args{};
+  args.src = src.base();
+  args.dst = dst.base();
+  args.rows = src.rows() + rows_too_many;
+  args.length = src.length() + elements_too_many;
+  args.batch_dims = static_cast<int>(c.sizes.size()) - 1;
+  args.one = 1;
+  for (int i = 0; i < args.batch_dims; ++i) {
+    args.batch_shape[i] = c.sizes[i];
+    args.src_batch_stride[i] = src.stride(i);
+    args.dst_batch_stride[i] = dst.stride(i);
+  }
+  args.src_stride = src.stride(args.batch_dims);
+  args.dst_stride = dst.stride(args.batch_dims);
+  const order_constants constants = order_constants_of(type, descending, nan_last);
+  args.key_xor = constants.key_xor;
+  args.key_add = constants.key_add;
+  sort_args = args;
+  std::snprintf(now + std::strlen(now), sizeof(now) - std::strlen(now), " %s order %d", info.name,
+                order);
+
+  // Up to three blocks share the tiles. Shared memory is a block's own, and full of rubbish.
+  constexpr int padded_shared = (Rows::shared_bytes + 15) / 16 * 16;
+  shared_memory = memory->shared.end() - padded_shared;
+  body = [] { sort_tiles<Rows, software_target<int>>(sort_args, shared_memory); };
+  if (!c.in_place) memory->src.set_writable(false);
+  current_blocks = 1 + next_random() % 3;
+  std::string wrong;
+  for (current_block = 0; current_block < current_blocks && wrong.empty(); ++current_block) {
+    const unsigned char rubbish = static_cast<unsigned char>(next_random());
+    unsigned char* const from = memory->shared.end() - padded_shared;
+    std::memset(from - 256, rubbish, padded_shared + 256);
+    wrong = run_block(Rows::threads);
+    for (int i = -256; i < padded_shared; ++i) {
+      if (i == 0) i = Rows::shared_bytes;
+      if (i < padded_shared && from[i] != rubbish) wrong = "not its own shared memory was written";
+    }
+  }
+  if (!c.in_place) memory->src.set_writable(true);
+  ++runs;
+  if (!wrong.empty()) return wrong;
+  for (int64_t r = 0; r < src.rows(); ++r) {
+    auto got = dst.row(r);
+    order_nans(type, got);
+    if (got != expected[r]) return "row " + std::to_string(r) + " is not the oracle's";
+  }
+  if (!dst.gaps_are_untouched()) return "bytes outside the rows were written";
+  return "";
+}
+
+// ---- all cases of a layout ----------------------------------------------------------------------
+
+const shape adjoining = {"adjoining", {1, 0}, 1, 0, 0};
+const shape gaps = {"with gaps", {1, 0}, 1, 3, 0};
+// Gaps that leave rows aligned.
+const shape wide_gaps = {"with wide gaps", {1, 0}, 1, 16, 0};
+const shape strided = {"strided", {1, 0}, 2, 1, 0};
+const shape backwards = {"backwards", {1, 0}, 1, 0, 3};
+const shape columns = {"columns", {0, 1}, 1, 0, 0};
+const shape apart_columns = {"columns apart", {0, 1}, 1, 3, 0};
+const shape backward_columns = {"columns backwards", {0, 1}, 1, 0, 1};
+const shape repeated = {"a repeated row", {1, 0}, 1, 0, 0, true};
+// Batches that no single stride describes.
+const shape two_dims = {"of two dimensions", {2, 1, 0}, 1, 5, 0};
+const shape wide_two_dims = {"of two dimensions, aligned", {2, 1, 0}, 1, 16, 0};
+const shape columns_two_dims = {"columns of two dimensions", {1, 2, 0}, 1, 0, 0};
+
+// Gives the first failure's text, or none.
+template <class Rows>
+std::string run_layout(const char* name, dtype type, bool of_columns) {
+  constexpr int capacity = Rows::capacity, block = Rows::block_rows;
+  constexpr int aligned = 16 / Rows::key_bytes;
+  std::string wrong;
+  const auto run = [&](const shape& src, const shape& dst, std::vector<int> sizes, int offset,
+                       bool in_place) {
+    const int length = sizes.back();
+    if (length < 1 || length > capacity) return;
+    std::string rows;
+    for (size_t i = 0; i + 1 < sizes.size(); ++i) {
+      rows += (i ? "x" : "") + std::to_string(sizes[i]);
+    }
+    for (bool at_end : {false, true}) {
+      if (!wrong.empty()) return;
+      std::snprintf(now, sizeof(now), "%s: %s rows of %d, %s to %s, %s, offset %d, %s", name,
+                    rows.c_str(), length, src.name, dst.name,
+                    at_end ? "at the end" : "at the begin", offset,
+                    in_place ? "in place" : "elsewhere");
+      const std::string what = run_case<Rows>(type, {src, dst, sizes, offset, at_end, in_place});
+      if (!what.empty()) wrong = std::string(now) + ": " + what;
+    }
+  };
+  // Rows of a part of a tile, of one and a part, of two.
+  const int few = 1 + static_cast<int>(next_random() % 3);
+  const int some = block + 1 + static_cast<int>(next_random() % block), full = 2 * block;
+  const int odd = 1 + static_cast<int>(next_random() % 7);
+  const int any = 1 + static_cast<int>(next_random() % capacity);
+  const int multiple = (capacity * 3 / 4 + aligned - 1) / aligned * aligned;
+
+  run(adjoining, adjoining, {full, capacity}, 0, false);
+  run(adjoining, adjoining, {some, capacity}, 0, true);
+  run(adjoining, adjoining, {some, capacity - 1}, odd, false);
+  run(adjoining, adjoining, {block - 1, any}, odd, true);
+  run(gaps, gaps, {few, capacity / 2 + 1}, odd, false);
+  run(columns, columns, {some, any}, odd, false);
+  run(columns, columns, {full, capacity}, 0, true);
+  run(columns, columns, {2 * few, capacity - 1}, 0, false);
+  run(apart_columns, columns, {some, capacity}, odd, false);
+  run(strided, adjoining, {some, any}, 0, false);
+  run(repeated, adjoining, {some, any}, odd, false);
+  if (of_columns) {
+    run(backward_columns, backward_columns, {block - 1, any}, 0, true);
+    run(columns_two_dims, columns_two_dims, {2, block / 2 + 1, capacity}, 0, false);
+    return wrong;
+  }
+  run(adjoining, adjoining, {some, multiple}, 0, false);
+  run({"a row", {0}, 1, 0, 0}, {"a row", {0}, 1, 0, 0}, {multiple}, odd, false);
+  run(adjoining, gaps, {some, capacity}, 0, false);
+  run(wide_gaps, wide_gaps, {block + 1, multiple}, 0, true);
+  run(adjoining, adjoining, {few, 1}, odd, false);
+  run(adjoining, adjoining, {some, 2}, odd, false);
+  run(adjoining, columns, {some, capacity}, 0, false);
+  run(strided, strided, {some, capacity - 1}, odd, true);
+  run(backwards, backwards, {some, any}, odd, true);
+  run(two_dims, two_dims, {2, block / 2 + 1, any}, odd, false);
+  run(wide_two_dims, wide_two_dims, {3, block / 2, capacity}, 0, false);
+  return wrong;
+}
+
+struct sample {
+  const char* name;
+  std::string (*run)(const char*, dtype, bool);
+  dtype type;
+  bool of_columns;
+};
+#define ROWS(type, Class, registers, lane_bits, wave_bits)                                     \
+  sample {                                                                                     \
+    #type " rows (" #registers ", " #lane_bits ", " #wave_bits ")",                            \
+        run_layout<gpu_rows<software_target, key_class::Class, KEY_BITS, registers, lane_bits, \
+                            wave_bits>>,                                                       \
+        dtype::type, false                                                                     \
+  }
+#define COLUMNS(type, Class, registers, lane_bits)                                              \
+  sample {                                                                                      \
+    #type " columns (" #registers ", " #lane_bits ")",                                          \
+        run_layout<                                                                             \
+            gpu_columns<software_target, key_class::Class, KEY_BITS, registers, lane_bits, 0>>, \
+        dtype::type, true                                                                       \
+  }
+
+// For each class, a thread a row, a few lanes, a wave, two waves, and columns by threads and by
+// lanes; registers both ways, powers of two and three times one.
+const sample layouts[] = {
+#if KEY_BITS == 8
+    ROWS(int8, bits, 8, 0, 0),
+    ROWS(uint8, bits, 16, 2, 0),
+    ROWS(int8, bits, 24, 5, 0),
+    ROWS(uint8, bits, 32, 5, 1),
+    COLUMNS(int8, bits, 8, 0),
+    COLUMNS(uint8, bits, 16, 3),
+    ROWS(float8_e4m3fn, floating, 16, 0, 0),
+    ROWS(float8_e5m2, floating, 24, 3, 0),
+    ROWS(float8_e4m3fn, floating, 32, 5, 0),
+    ROWS(float8_e5m2, floating, 24, 5, 1),
+    COLUMNS(float8_e4m3fn, floating, 16, 0),
+    COLUMNS(float8_e5m2, floating, 16, 4),
+    ROWS(float8_e4m3fnuz, fnuz, 4, 0, 0),
+    ROWS(float8_e5m2fnuz, fnuz, 8, 1, 0),
+    ROWS(float8_e4m3fnuz, fnuz, 24, 5, 0),
+    ROWS(float8_e5m2fnuz, fnuz, 24, 5, 1),
+    COLUMNS(float8_e4m3fnuz, fnuz, 8, 0),
+    COLUMNS(float8_e5m2fnuz, fnuz, 8, 3),
+#elif KEY_BITS == 16
+    ROWS(int16, bits, 8, 0, 0),        ROWS(uint16, bits, 24, 3, 0),
+    ROWS(int16, bits, 24, 5, 0),       ROWS(uint16, bits, 24, 5, 1),
+    COLUMNS(int16, bits, 8, 0),        COLUMNS(uint16, bits, 8, 3),
+    ROWS(float16, floating, 16, 0, 0), ROWS(bfloat16, floating, 16, 2, 0),
+    ROWS(float16, floating, 32, 5, 0), ROWS(bfloat16, floating, 32, 5, 1),
+    COLUMNS(float16, floating, 16, 0), COLUMNS(bfloat16, floating, 16, 4),
+#elif KEY_BITS == 32
+    ROWS(int32, bits, 8, 0, 0),        ROWS(uint32, bits, 24, 3, 0),
+    ROWS(int32, bits, 24, 5, 0),       ROWS(uint32, bits, 24, 5, 1),
+    COLUMNS(int32, bits, 8, 0),        COLUMNS(uint32, bits, 16, 2),
+    ROWS(uint32, bits, 24, 5, 3),      ROWS(float32, floating, 24, 0, 0),
+    ROWS(float32, floating, 8, 2, 0),  ROWS(float32, floating, 32, 5, 0),
+    ROWS(float32, floating, 32, 5, 1), COLUMNS(float32, floating, 16, 0),
+    COLUMNS(float32, floating, 16, 3),
+#elif KEY_BITS == 64
+    ROWS(int64, bits, 4, 0, 0),        ROWS(uint64, bits, 12, 3, 0),
+    ROWS(int64, bits, 12, 5, 0),       ROWS(uint64, bits, 12, 5, 1),
+    COLUMNS(int64, bits, 8, 0),        COLUMNS(uint64, bits, 8, 3),
+    ROWS(float64, floating, 8, 0, 0),  ROWS(float64, floating, 8, 2, 0),
+    ROWS(float64, floating, 16, 5, 0), ROWS(float64, floating, 12, 5, 2),
+    COLUMNS(float64, floating, 4, 0),  COLUMNS(float64, floating, 16, 4),
+#endif
+};
+
+std::string run(const sample& l) { return l.run(l.name, l.type, l.of_columns); }
+
+// ---- controls -----------------------------------------------------------------------------------
+
+// Whether any layout fails, by a message or by a fault; those are left out that the fault is not
+// for.
+template <class Fault, class Choice>
+bool fails(Fault set, Choice is_for) {
+  std::fflush(stdout);
+  const pid_t child = fork();
+  if (child < 0) std::abort();
+  if (child == 0) {
+    if (freopen("/dev/null", "w", stdout) == nullptr) _exit(3);
+    set();
+    for (const sample& l : layouts) {
+      if (is_for(&l - layouts) && !run(l).empty()) _exit(2);
+    }
+    _exit(0);
+  }
+  int status = 0;
+  if (waitpid(child, &status, 0) != child) std::abort();
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return false;
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 2) return true;
+  std::printf("FAILED: a control ended with status %d\n", status);
+  std::exit(1);
+}
+
+}  // namespace
+
+int main() {
+  struct sigaction action = {};
+  action.sa_handler = tell_of_fault;
+  action.sa_flags = SA_ONSTACK;
+  static char stack_of_handler[1 << 16];
+  stack_t stack = {};
+  stack.ss_sp = stack_of_handler;
+  stack.ss_size = sizeof(stack_of_handler);
+  sigaltstack(&stack, nullptr);
+  for (int signal : {SIGSEGV, SIGBUS, SIGILL, SIGTRAP}) sigaction(signal, &action, nullptr);
+  stacks = static_cast<char*>(mmap(nullptr, most_threads * stack_bytes, PROT_READ | PROT_WRITE,
+                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+  if (stacks == MAP_FAILED) std::abort();
+  memory = new memories;
+
+  int failures = 0;
+  std::vector<std::vector<bool>> reached_by;
+  for (const sample& l : layouts) {
+    reached.assign(sites.size(), false);
+    const std::string wrong = run(l);
+    reached_by.push_back(reached);
+    if (wrong.empty()) continue;
+    std::printf("FAILED: %s\n", wrong.c_str());
+    ++failures;
+  }
+  std::printf("%ld runs, %d failures\n", runs, failures);
+  if (failures != 0) return 1;
+
+  const auto all = [](size_t) { return true; };
+  if (!fails([] { rows_too_many = 1; }, all)) {
+    std::printf("FAILED: a row too many goes unseen\n");
+    ++failures;
+  }
+  if (!fails([] { elements_too_many = 1; }, all)) {
+    std::printf("FAILED: an element too many goes unseen\n");
+    ++failures;
+  }
+  for (size_t i = 0; i < sites.size(); ++i) {
+    const bool needed =
+        fails([i] { dropped = static_cast<int>(i); },
+              [&](size_t l) { return i < reached_by[l].size() && reached_by[l][i]; });
+    std::printf("%s: %s\n", needed ? "needed" : "spare", name_of(sites[i]).c_str());
+  }
+  return failures ? 1 : 0;
+}
