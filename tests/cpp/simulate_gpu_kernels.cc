@@ -466,6 +466,8 @@ const shape repeated = {"a repeated row", {1, 0}, 1, 0, 0, true};
 // Batches that no single stride describes.
 const shape two_dims = {"of two dimensions", {2, 1, 0}, 1, 5, 0};
 const shape wide_two_dims = {"of two dimensions, aligned", {2, 1, 0}, 1, 16, 0};
+// Neighbours in memory are no neighbours in number.
+const shape turned_two_dims = {"of two dimensions, turned", {2, 0, 1}, 1, 0, 0};
 const shape columns_two_dims = {"columns of two dimensions", {1, 2, 0}, 1, 0, 0};
 
 // Gives the first failure's text, or none.
@@ -486,7 +488,7 @@ std::string run_layout(const char* name, dtype type, bool of_columns) {
       if (!wrong.empty()) return;
       std::snprintf(now, sizeof(now), "%s: %s rows of %d, %s to %s, %s, offset %d, %s", name,
                     rows.c_str(), length, src.name, dst.name,
-                    at_end ? "at the end" : "at the begin", offset,
+                    at_end ? "at the end" : "at the beginning", offset,
                     in_place ? "in place" : "elsewhere");
       const std::string what = run_case<Rows>(type, {src, dst, sizes, offset, at_end, in_place});
       if (!what.empty()) wrong = std::string(now) + ": " + what;
@@ -525,6 +527,7 @@ std::string run_layout(const char* name, dtype type, bool of_columns) {
   run(strided, strided, {some, capacity - 1}, odd, true);
   run(backwards, backwards, {some, any}, odd, true);
   run(two_dims, two_dims, {2, block / 2 + 1, any}, odd, false);
+  run(turned_two_dims, two_dims, {2, block / 2 + 1, capacity - 1}, odd, false);
   run(wide_two_dims, wide_two_dims, {3, block / 2, capacity}, 0, false);
   return wrong;
 }
