@@ -18,7 +18,7 @@ import tvm_ffi
 from torch.autograd import forward_ad
 
 from warp_bitonic_sort import arrays, dtypes, explain, plan, sort, warp_bitonic_sort
-from warp_bitonic_sort.arrays import _dlpack, _jax, _jax_cuda, _own_stream
+from warp_bitonic_sort.arrays import _base, _dlpack, _jax, _jax_cuda, _own_stream
 
 TORCH = {name: getattr(torch, name) for name in oracle.ALL}
 WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -132,6 +132,8 @@ def test_torch_tensors_that_are_not_plain_are_refused():
         TypeError, match=r"x: expected a plain torch\.Tensor, got its subclass .*Mine"
     ):
         sort(torch.randn(3).as_subclass(Mine))
+    with pytest.raises(TypeError, match="x: it is inside a torch.func transform"):
+        torch.func.jvp(sort, (torch.ones(3),), (torch.ones(3),))
     with forward_ad.dual_level(), pytest.raises(TypeError, match="x: it is a dual tensor"):
         sort(forward_ad.make_dual(torch.ones(3), torch.ones(3)))
     with pytest.raises(TypeError, match="x: expected a dense tensor, got a nested one"):
@@ -520,6 +522,23 @@ def test_rows_that_an_architecture_lacks_the_memory_for():
                 dtypes.DTYPES[dtype], (3, length), (length, 1), (length, 1), 1, arch
             )
             assert made.route == route, (arch, dtype, length)
+
+
+def test_spans_are_numpys():
+    memory = np.zeros((7, 8, 9), np.int32)
+    for x in (
+        memory,
+        memory[::-2, 1:, ::-1],
+        memory.T[3],
+        memory[2, 3, 4],
+        memory[:, :0],
+        memory[0],
+    ):
+        low, high = _base.span(x.ctypes.data, x.shape, x.strides, x.itemsize)
+        if x.size:
+            assert (low, high) == bounds(x)
+        else:
+            assert low == high
 
 
 def test_short_rows_that_are_odd_get_a_thread_each():

@@ -224,6 +224,16 @@ def test_sorts_again():
         assert torch.equal(sort(x), torch.sort(x).values)
 
 
+def test_a_first_sort_may_be_of_a_parameter(monkeypatch):
+    """Whether sorts can be remembered is found out with the first one, whatever it is of."""
+    x = torch.nn.Parameter(torch.rand(9, 31, device="cuda"))
+    adapter = arrays.adapter_of(x)
+    monkeypatch.setattr(adapter, "again", None)
+    with torch.no_grad():
+        assert torch.equal(sort(x), torch.sort(x).values)
+    assert adapter.again is not None
+
+
 def test_streams():
     """The kernel runs in torch's current stream: behind work that is slow, without waiting."""
     x = torch.rand(1 << 14, 100, device="cuda")

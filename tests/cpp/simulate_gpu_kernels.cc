@@ -195,6 +195,7 @@ Key greatest(Key a, Key b) {
 // As exchange/cuda.hpp's cuda_target.
 template <class Key>
 struct software_target {
+  static constexpr int blocks_for(key_class, int) { return 0; }
   using key = Key;
   static constexpr int lane_bits = 5;
   int one;

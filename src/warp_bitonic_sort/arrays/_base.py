@@ -23,6 +23,7 @@ __all__ = [
     "check_distinct",
     "dense_strides",
     "numpy_missing",
+    "span",
     "type_name",
     "unsupported_device",
     "unsupported_type",
@@ -181,6 +182,18 @@ def check_distinct(shape: Sequence[int], strides: Sequence[int], item: int) -> N
                 f"{tuple(strides)}); pass an array whose elements are all distinct."
             )
         reach += stride * (size - 1)
+
+
+def span(address: int, shape: Sequence[int], strides: Sequence[int], item: int) -> tuple[int, int]:
+    """Return the addresses of an array's first byte and of the one after its last.
+
+    Strides and item in bytes.
+    """
+    if 0 in shape:
+        return address, address
+    reach = [(n - 1) * stride for n, stride in zip(shape, strides, strict=True)]
+    low = address + sum(each for each in reach if each < 0)
+    return low, address + sum(each for each in reach if each > 0) + item
 
 
 def numpy_missing() -> RuntimeError:

@@ -13,7 +13,7 @@ import cupy
 
 from .. import framework
 from ..dtypes import DType, lookup
-from ._base import Description, Device, Plain, check_distinct, type_name
+from ._base import Description, Device, Plain, check_distinct, span, type_name
 
 __all__ = ["CupyAdapter"]
 
@@ -129,10 +129,4 @@ class CupyAdapter(Plain):
 
 
 def _span(x: Any) -> tuple[int, int]:
-    """Return the addresses of an array's first byte and of the one after its last."""
-    if not x.size:
-        return 0, 0
-    reach = [(n - 1) * stride for n, stride in zip(x.shape, x.strides, strict=True)]
-    start = int(x.data.ptr)
-    low = start + sum(r for r in reach if r < 0)
-    return low, start + sum(r for r in reach if r > 0) + int(x.dtype.itemsize)
+    return span(x.data.ptr, x.shape, x.strides, x.dtype.itemsize)

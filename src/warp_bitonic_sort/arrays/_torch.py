@@ -21,6 +21,7 @@ from ._base import (
     Device,
     check_distinct,
     numpy_missing,
+    span,
     type_name,
     unsupported_device,
 )
@@ -55,15 +56,15 @@ class TorchAdapter:
                 f"{argument}: it requires a gradient, and sort has none yet; pass x.detach(), or "
                 f"call under torch.no_grad()."
             )
-        if forward_ad._current_level >= 0 and forward_ad.unpack_dual(x).tangent is not None:
-            raise TypeError(
-                f"{argument}: it is a dual tensor of forward-mode differentiation, and sort has no "
-                f"gradient yet; pass the primal that unpack_dual returns."
-            )
         if _is_wrapped(x):
             raise TypeError(
                 f"{argument}: it is inside a torch.func transform (vmap, grad, functionalize), "
                 f"which sort has no rule for yet; call sort outside, or use torch.sort there."
+            )
+        if forward_ad._current_level >= 0 and forward_ad.unpack_dual(x).tangent is not None:
+            raise TypeError(
+                f"{argument}: it is a dual tensor of forward-mode differentiation, and sort has no "
+                f"gradient yet; pass the primal that unpack_dual returns."
             )
         strides = self._strides(x, argument)
         if not x.data_ptr() and x.numel():
@@ -158,7 +159,7 @@ class TorchAdapter:
             launcher = loader.launcher()
             side = torch.cuda.Stream(x.device)
             with torch.cuda.stream(side):
-                if launcher.current_stream(x) != side.cuda_stream:
+                if launcher.current_stream(x.detach()) != side.cuda_stream:
                     return False
             self.again = _again(launcher.sort_remembered)
         return True
@@ -230,7 +231,5 @@ def _cuda_device(index: int) -> Device:
 
 
 def _span(x: Any) -> tuple[int, int]:
-    """Return the addresses of a tensor's first byte and of the one after its last."""
-    reach = sum((n - 1) * s for n, s in zip(x.shape, x.stride(), strict=True)) if x.numel() else -1
-    start = int(x.data_ptr())
-    return start, start + (reach + 1) * int(x.element_size())
+    size = x.element_size()
+    return span(x.data_ptr(), x.shape, [stride * size for stride in x.stride()], size)

@@ -36,17 +36,9 @@ class gpu_batch {
   static constexpr int wave_rows = wave_lanes / lanes * shared_rows;
 
   // Blocks that a multiprocessor must have registers for beside each other; 0 leaves it to the
-  // compiler, whose own choice spills a register or two of some kernels. (Tuned on sm_90; elsewhere
-  // room is left.)
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 900
-  static constexpr bool needs_room = Class == key_class::fnuz && Registers >= 24;
-  static constexpr int room_for = 5;
-#else
-  static constexpr bool needs_room = Registers >= 24;
-  static constexpr int room_for = 4;
-#endif
+  // compiler.
   static constexpr int blocks_of(int threads) {
-    return threads > 128 ? 1 : needs_room ? room_for : 0;
+    return threads > 128 ? 1 : target::blocks_for(Class, Registers);
   }
 
   template <int Size>
