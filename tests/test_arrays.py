@@ -525,6 +525,7 @@ def test_rows_that_an_architecture_lacks_the_memory_for():
 
 
 def test_spans_are_numpys():
+    bounds = getattr(np.lib, "array_utils", np).byte_bounds
     memory = np.zeros((7, 8, 9), np.int32)
     for x in (
         memory,
