@@ -531,7 +531,7 @@ def test_spans_are_numpys():
         memory,
         memory[::-2, 1:, ::-1],
         memory.T[3],
-        memory[2, 3, 4],
+        memory[2, 3, 4:5],
         memory[:, :0],
         memory[0],
     ):
