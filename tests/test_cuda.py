@@ -224,6 +224,18 @@ def test_sorts_again():
         assert torch.equal(sort(x), torch.sort(x).values)
 
 
+def test_what_is_remembered_is_not_taken_for_a_tensor_in_a_transform():
+    """It has the same shape and strides as one sorted before, and other values."""
+    x = torch.rand(6, 5, 33, device="cuda")
+    sort(x[0])
+    assert arrays.adapter_of(x).again is not None
+    for transform in (torch.func.vmap, torch.func.grad, torch.func.functionalize):
+        with pytest.raises(TypeError, match="a torch.func transform|requires a gradient"):
+            transform(lambda x: sort(x).sum())(x if transform is torch.func.vmap else x[0])
+    with torch.autograd.forward_ad.dual_level(), pytest.raises(TypeError, match="dual tensor"):
+        sort(torch.autograd.forward_ad.make_dual(x[0], torch.ones_like(x[0])))
+
+
 def test_a_first_sort_may_be_of_a_parameter(monkeypatch):
     """Whether sorts can be remembered is found out with the first one, whatever it is of."""
     x = torch.nn.Parameter(torch.rand(9, 31, device="cuda"))

@@ -127,6 +127,7 @@ def _refuse_capture(kernel: Kernel, dtype: str, device: int, stream: int) -> Non
 
 
 _prepared: dict[Hashable, _Prepared] = {}
+_adapters = arrays.adapters
 
 
 def sort(
@@ -209,7 +210,7 @@ def sort(
     array([[ 3.,  2.,  1.],
            [nan,  1.,  0.]])
     """
-    adapter = arrays.adapter_of(x)
+    adapter = _adapters.get(type(x)) or arrays.adapter_of(x)
     if (
         type(axis) is int
         and type(descending) is bool

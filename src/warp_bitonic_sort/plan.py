@@ -148,8 +148,7 @@ _LONG_ROWS = (
     (32, 5, 3),
     (32, 5, 4),
 )
-_PAIR_ROWS = ((4, 0, 0), (8, 0, 0), (8, 1, 0), (16, 1, 0), (16, 2, 0), *_LONG_ROWS)
-_SINGLE_ROWS = ((4, 0, 0), (8, 0, 0), (8, 1, 0), (8, 2, 0), (16, 2, 0), *_LONG_ROWS)
+_SINGLE_ROWS = ((4, 0, 0), (8, 0, 0), (8, 1, 0), (16, 1, 0), (16, 2, 0), *_LONG_ROWS)
 _DOUBLE_ROWS = (
     (4, 0, 0),
     (4, 1, 0),
@@ -210,7 +209,12 @@ _DOUBLE_COLUMNS = (
 )
 _Layouts = tuple[tuple[int, int, int], ...]
 # By the width of the keys.
-_ROWS: dict[int, _Layouts] = {8: _PAIR_ROWS, 16: _PAIR_ROWS, 32: _SINGLE_ROWS, 64: _DOUBLE_ROWS}
+_ROWS: dict[int, _Layouts] = {
+    8: _SINGLE_ROWS,
+    16: _SINGLE_ROWS,
+    32: _SINGLE_ROWS,
+    64: _DOUBLE_ROWS,
+}
 _ODD: dict[int, _Layouts] = {8: _PAIR_ODD, 16: _PAIR_ODD, 32: _SINGLE_ODD, 64: _DOUBLE_ODD}
 _COLUMNS: dict[int, _Layouts] = {
     8: _PAIR_COLUMNS,

@@ -18,27 +18,29 @@ __all__ = [
     "Description",
     "Device",
     "adapter_of",
+    "adapters",
     "dense_strides",
     "type_name",
 ]
 
 _Chooser = Callable[[Any, str], Adapter]
 
-_adapters: dict[type, Adapter] = {}
+# What handles arrays of a type, of the types met so far that have one adapter.
+adapters: dict[type, Adapter] = {}
 # Of types whose arrays have one adapter or another by their device.
 _choosers: dict[type, _Chooser] = {}
 
 
 def adapter_of(x: object, argument: str = "x") -> Adapter:
     """Return what handles arrays like x, or raise an error that says what would do."""
-    found = _adapters.get(type(x))
+    found = adapters.get(type(x))
     if found is not None:
         return found
     choose = _choosers.get(type(x))
     if choose is None:
         found = _find(x, argument)
         if found is not None:
-            _adapters[type(x)] = found
+            adapters[type(x)] = found
             return found
         choose = _choosers[type(x)] = _find_chooser(x, argument)
     return choose(x, argument)

@@ -204,18 +204,17 @@ class TorchAdapter:
 
 def _again(launch: Callable[..., bool]) -> Callable[[Any, int, bool], Any]:
     """Return an adapter's `again`: every look-up that can be made before a call is made here."""
-    empty_like, is_wrapped = torch.empty_like, _is_wrapped
+    empty_like, modes = torch.empty_like, forward_ad
 
     def again(x: Any, axis: int, descending: bool) -> Any:
-        if x.requires_grad or not x.is_cuda or is_wrapped(x) or x.is_neg():
-            return None
-        if forward_ad._current_level >= 0:
+        if x.requires_grad or not x.is_cuda or x.is_neg() or modes._current_level >= 0:
             return None
         try:
             buffer = empty_like(x)
             return buffer if launch(x, buffer, axis, descending, False) else None
         except Exception:
-            # The ordinary way says what is wrong.
+            # The ordinary way says what is wrong, as with tensors in a torch.func transform: they
+            # have no memory of their own to launch with.
             return None
 
     return again
