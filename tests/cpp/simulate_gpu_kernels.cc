@@ -192,12 +192,30 @@ Key greatest(Key a, Key b) {
                    std::max(half_of(a, 16), half_of(b, 16)));
 }
 
+unsigned bits_of(float k) {
+  unsigned raw;
+  std::memcpy(&raw, &k, sizeof(raw));
+  return raw;
+}
+float float_of(uint64_t raw) {
+  const unsigned low = static_cast<unsigned>(raw);
+  float k;
+  std::memcpy(&k, &low, sizeof(k));
+  return k;
+}
+
 // As exchange/cuda.hpp's cuda_target.
 template <class Key>
 struct software_target {
   static constexpr int blocks_for(key_class, int) { return 0; }
   using key = Key;
   static constexpr int lane_bits = 5;
+  static constexpr int most_shared_bytes = 227 * 1024;
+  static constexpr int least_turned_steps = 2;
+  // As exchange/amdgcn.hpp's amdgcn_target before gfx11.
+  static constexpr bool negates = std::is_same<Key, float>::value, has_plain_floats = true;
+  template <int Mask>
+  static constexpr bool keeps_two = false;
   int one;
 
   static int lane() { return current % wave_lanes; }
@@ -217,8 +235,30 @@ struct software_target {
     b = greatest(x, y);
   }
   void compare_exchange_by_sum(Key& a, Key& b) const { compare_exchange(a, b); }
-  Key keep(Key mine, Key other, bool low) const {
-    return low ? least(mine, other) : greatest(mine, other);
+  template <int Mask>
+  Key keep(Key mine, Key from) const {
+    const Key other = shuffle_xor(from, Mask);
+    if constexpr (negates) return least(mine, -other);
+    return (lane() >> floor_log2(Mask) & 1) == 0 ? least(mine, other) : greatest(mine, other);
+  }
+  template <int From, int To, int Registers>
+  void move_signs(Key (&keys)[Registers]) const {
+    const int bits = (From < 0 ? 0 : lane() >> From) ^ (To < 0 ? 0 : lane() >> To);
+    for (Key& k : keys) k = bits & 1 ? -k : k;
+  }
+  static bool is_special(float k, unsigned negative_zero) {
+    return k != k || bits_of(k) == negative_zero;
+  }
+  static bool any_of_wave(bool of_lane) {
+    unsigned any = of_lane;
+    for (int mask = 1; mask < wave_lanes; mask *= 2) {
+      any |= software_target<unsigned>::shuffle_xor(any, mask);
+    }
+    return any != 0;
+  }
+  template <class Arguments>
+  static const Arguments& in_turn(const Arguments& args) {
+    return args;
   }
   static Key shuffle_xor(Key value, int mask) {
     const int me = current, turn = fibers[me].shuffles++ % 2;
@@ -392,9 +432,15 @@ std::string run_case(dtype type, const test_case& c) {
               !c.at_end);
   array& dst = c.in_place ? src : other;
   std::vector<std::vector<uint64_t>> expected;
+  // Rows of plain floats, but for some of them, take another way.
+  const bool mostly_plain = type == dtype::float32 && next_random() % 2 == 0;
   for (int64_t r = 0; r < src.rows(); ++r) {
+    const bool plain = mostly_plain && next_random() % 64 != 0;
     for (int i = 0; i < src.length(); ++i) {
-      const uint64_t key = random_key(info);
+      uint64_t key = random_key(info);
+      while (plain && software_target<float>::is_special(float_of(key), 0x80000000u)) {
+        key = random_key(info);
+      }
       std::memcpy(src.at(r, i), &key, key_bytes);
     }
   }
@@ -539,18 +585,18 @@ struct sample {
   dtype type;
   bool of_columns;
 };
-#define ROWS(type, Class, registers, lane_bits, wave_bits)                                     \
-  sample {                                                                                     \
-    #type " rows (" #registers ", " #lane_bits ", " #wave_bits ")",                            \
-        run_layout<gpu_rows<software_target, key_class::Class, KEY_BITS, registers, lane_bits, \
-                            wave_bits>>,                                                       \
-        dtype::type, false                                                                     \
+#define ROWS(type, Class, registers, lane_bits, wave_bits)                                   \
+  sample {                                                                                   \
+    #type " rows (" #registers ", " #lane_bits ", " #wave_bits ")",                          \
+        run_layout<gpu_rows<software_target, gpu_key<key_class::Class, KEY_BITS>, registers, \
+                            lane_bits, wave_bits>>,                                          \
+        dtype::type, false                                                                   \
   }
 #define COLUMNS(type, Class, registers, lane_bits)                                              \
   sample {                                                                                      \
     #type " columns (" #registers ", " #lane_bits ")",                                          \
-        run_layout<                                                                             \
-            gpu_columns<software_target, key_class::Class, KEY_BITS, registers, lane_bits, 0>>, \
+        run_layout<gpu_columns<software_target, gpu_key<key_class::Class, KEY_BITS>, registers, \
+                               lane_bits, 0>>,                                                  \
         dtype::type, true                                                                       \
   }
 

@@ -7,8 +7,8 @@
 #define WARP_BITONIC_SORT_BASE_HPP_
 
 // nvcc puts cuda_runtime.h before every file, which takes as long to read as a kernel to compile;
-// where it is told not to, these are what that header would have defined.
-#if defined(WBS_WITHOUT_CUDA_RUNTIME)
+// where it is told not to, these are what that header would have defined. Likewise hip_runtime.h.
+#if defined(WBS_WITHOUT_CUDA_RUNTIME) || (defined(__HIP__) && !defined(__device__))
 #define __host__ __attribute__((host))
 #define __device__ __attribute__((device))
 #define __global__ __attribute__((global))

@@ -15,15 +15,15 @@
 
 namespace warp_bitonic_sort {
 
-template <template <class> class Target, key_class Class, int KeyBits, int Registers, int LaneBits,
-          int WaveBits>
+// Keys is what registers hold, as gpu_key.hpp has it.
+template <template <class> class Target, class Keys, int Registers, int LaneBits, int WaveBits>
 class gpu_batch {
  public:
-  static constexpr int key_bytes = KeyBits / 8;
+  static constexpr int key_bytes = sizeof(typename Keys::element);
   static constexpr int capacity = Registers << LaneBits << WaveBits;
 
  protected:
-  using keys_type = gpu_key<Class, KeyBits>;
+  using keys_type = Keys;
   using element = typename keys_type::element;
   using key = typename keys_type::key;
   using target = Target<key>;
@@ -38,7 +38,7 @@ class gpu_batch {
   // Blocks that a multiprocessor must have registers for beside each other; 0 leaves it to the
   // compiler.
   static constexpr int blocks_of(int threads) {
-    return threads > 128 ? 1 : target::blocks_for(Class, Registers);
+    return threads > 128 ? 1 : target::blocks_for(Keys::codec_class, Registers);
   }
 
   template <int Size>

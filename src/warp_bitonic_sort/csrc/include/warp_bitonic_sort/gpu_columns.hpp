@@ -12,11 +12,10 @@
 
 namespace warp_bitonic_sort {
 
-template <template <class> class Target, key_class Class, int KeyBits, int Registers, int LaneBits,
-          int WaveBits>
-class gpu_columns : gpu_batch<Target, Class, KeyBits, Registers, LaneBits, WaveBits> {
+template <template <class> class Target, class Keys, int Registers, int LaneBits, int WaveBits>
+class gpu_columns : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
   static_assert(WaveBits == 0, "a wave holds whole rows");
-  using base = gpu_batch<Target, Class, KeyBits, Registers, LaneBits, WaveBits>;
+  using base = gpu_batch<Target, Keys, Registers, LaneBits, WaveBits>;
   using base::blocks_of;
   using base::find_row;
   using base::first_position;
@@ -44,6 +43,7 @@ class gpu_columns : gpu_batch<Target, Class, KeyBits, Registers, LaneBits, WaveB
  public:
   using base::capacity;
   using base::key_bytes;
+  static constexpr bool may_be_plain = false;
   static constexpr int threads = (fitting_waves > 4 ? fitting_waves : 4) * wave_lanes;
   static constexpr int block_rows = threads / wave_lanes * wave_rows;
   static constexpr int resident_blocks = blocks_of(threads);
@@ -127,12 +127,12 @@ class gpu_columns : gpu_batch<Target, Class, KeyBits, Registers, LaneBits, WaveB
   }
   // Two elements side by side, each in its half of a word; and back.
   static WBS_INLINE unsigned pair_at(const char* address) {
-    if constexpr (KeyBits == 16) return *reinterpret_cast<const unsigned*>(address);
+    if constexpr (key_bytes == 2) return *reinterpret_cast<const unsigned*>(address);
     const unsigned both = *reinterpret_cast<const unsigned short*>(address);
     return (both & 0xFFu) | (both & 0xFF00u) << 8;
   }
   static WBS_INLINE void set_pair(char* address, unsigned both) {
-    if constexpr (KeyBits == 16) {
+    if constexpr (key_bytes == 2) {
       *reinterpret_cast<unsigned*>(address) = both;
     } else {
       *reinterpret_cast<unsigned short*>(address) =

@@ -21,6 +21,7 @@ struct key_pair {
 template <key_class Class, int KeyBits>
 class gpu_key {
  public:
+  static constexpr key_class codec_class = Class;
   static constexpr int rows = 1;
   using element = typename unsigned_of<KeyBits>::type;
   using key = typename unsigned_of<KeyBits>::signed_type;
@@ -35,15 +36,42 @@ class gpu_key {
   codec<Class, element, key, element> codec_;
 };
 
-// Floats of 32 bits: a negative number's magnitude bits flipped are in signed order; then the
-// order's xor and add of key.hpp are one multiplication by 1 or -1 and one addition.
+// Floats of 32 bits: a negative number's magnitude bits flipped are in signed order; then come the
+// order's xor and add of key.hpp.
 template <>
 class gpu_key<key_class::floating, 32> {
  public:
+  static constexpr key_class codec_class = key_class::floating;
   static constexpr int rows = 1;
   using element = unsigned;
   using key = int;
+  static WBS_INLINE key pad() { return 0x7FFFFFFF; }
 
+#if defined(__AMDGCN__)
+  // Multiplications are slow; an xor and an addition are one instruction, and so is a selection by
+  // bits.
+  WBS_INLINE explicit gpu_key(order_constants order)
+      : xor_(static_cast<unsigned>(order.key_xor)),
+        add_(static_cast<unsigned>(order.key_add)),
+        back_(order.key_xor != 0 ? add_ : 0u - add_) {}
+  WBS_INLINE key encode(element raw) const {
+    const unsigned negative = sign_of(raw);
+    const unsigned mask = (negative & (xor_ ^ 0x7FFFFFFFu)) | (~negative & xor_);
+    return static_cast<key>((raw ^ mask) + add_);
+  }
+  WBS_INLINE element decode(key k) const {
+    // ~(k - add) is ~k + add.
+    const unsigned folded = (static_cast<unsigned>(k) ^ xor_) + back_;
+    return folded ^ (sign_of(folded) & 0x7FFFFFFFu);
+  }
+
+ private:
+  static WBS_INLINE unsigned sign_of(unsigned raw) {
+    return static_cast<unsigned>(static_cast<int>(raw) >> 31);
+  }
+  unsigned xor_, add_, back_;
+#else
+  // A multiplication by 1 or -1 and an addition, for multipliers are idle else.
   WBS_INLINE explicit gpu_key(order_constants order) {
     const unsigned add = static_cast<unsigned>(order.key_add);
     factor_ = order.key_xor != 0 ? ~0u : 1u;
@@ -56,7 +84,6 @@ class gpu_key<key_class::floating, 32> {
   WBS_INLINE element decode(key k) const {
     return folded(static_cast<unsigned>(k) * factor_ + back_);
   }
-  static WBS_INLINE key pad() { return 0x7FFFFFFF; }
 
  private:
   // Its own inverse.
@@ -64,12 +91,45 @@ class gpu_key<key_class::floating, 32> {
     return raw ^ (static_cast<unsigned>(static_cast<int>(raw) >> 31) & 0x7FFFFFFFu);
   }
   unsigned factor_, term_, back_;
+#endif
 };
+
+// Floats of 32 bits as they are: one instruction to make a key, and targets may have more for
+// floats than for integers. Only for rows that hold no NaN, whose order minima do not know, and no
+// -0.0, whose order they need not know.
+class plain_float {
+ public:
+  static constexpr key_class codec_class = key_class::floating;
+  static constexpr int rows = 1;
+  using element = unsigned;
+  using key = float;
+
+  WBS_INLINE explicit plain_float(order_constants order)
+      : flip_(order.key_xor != 0 ? 0x80000000u : 0u) {}
+  WBS_INLINE key encode(element raw) const { return __builtin_bit_cast(float, raw ^ flip_); }
+  WBS_INLINE element decode(key k) const { return __builtin_bit_cast(unsigned, k) ^ flip_; }
+  static WBS_INLINE key pad() { return __builtin_bit_cast(float, 0x7F800000u); }
+  // The key of a -0.0.
+  WBS_INLINE unsigned negative_zero() const { return 0x80000000u ^ flip_; }
+
+ private:
+  unsigned flip_;
+};
+
+template <class Keys>
+constexpr bool is_plain = false;
+template <>
+inline constexpr bool is_plain<plain_float> = true;
+template <class Keys>
+constexpr bool has_plain = false;
+template <>
+inline constexpr bool has_plain<gpu_key<key_class::floating, 32> > = true;
 
 // Floats of 64 bits: likewise, but with an xor, for multiplications of 64 bits are many.
 template <>
 class gpu_key<key_class::floating, 64> {
  public:
+  static constexpr key_class codec_class = key_class::floating;
   static constexpr int rows = 1;
   using element = unsigned long long;
   using key = long long;
@@ -93,6 +153,7 @@ class gpu_key<key_class::floating, 64> {
 template <>
 class gpu_key<key_class::bits, 16> {
  public:
+  static constexpr key_class codec_class = key_class::bits;
   static constexpr int rows = 2;
   using element = unsigned short;
   using key = key_pair;
@@ -112,6 +173,7 @@ class gpu_key<key_class::bits, 16> {
 template <>
 class gpu_key<key_class::floating, 16> {
  public:
+  static constexpr key_class codec_class = key_class::floating;
   static constexpr int rows = 2;
   using element = unsigned short;
   using key = key_pair;
@@ -138,6 +200,7 @@ class gpu_key<key_class::floating, 16> {
 template <key_class Class>
 class gpu_key<Class, 8> {
  public:
+  static constexpr key_class codec_class = Class;
   static constexpr int rows = 2;
   using element = unsigned char;
   using key = key_pair;

@@ -15,10 +15,9 @@
 
 namespace warp_bitonic_sort {
 
-template <template <class> class Target, key_class Class, int KeyBits, int Registers, int LaneBits,
-          int WaveBits>
-class gpu_rows : gpu_batch<Target, Class, KeyBits, Registers, LaneBits, WaveBits> {
-  using base = gpu_batch<Target, Class, KeyBits, Registers, LaneBits, WaveBits>;
+template <template <class> class Target, class Keys, int Registers, int LaneBits, int WaveBits>
+class gpu_rows : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
+  using base = gpu_batch<Target, Keys, Registers, LaneBits, WaveBits>;
   using base::blocks_of;
   using base::find_row;
   using base::first_position;
@@ -46,8 +45,13 @@ class gpu_rows : gpu_batch<Target, Class, KeyBits, Registers, LaneBits, WaveBits
   static constexpr int shared_bytes =
       threads / wave_lanes * network_type::stage_keys * static_cast<int>(sizeof(key));
 
-  // Sorts the rows of a block: the tile-th block_rows of them.
-  static WBS_INLINE void sort(const wbs_gpu_sort_args& args, long long tile, void* shared) {
+  // Where a target has more for floats than for their keys: sorts rows that hold nothing special.
+  static constexpr bool may_be_plain = target::has_plain_floats && has_plain<Keys>;
+  using plain = gpu_rows<Target, plain_float, Registers, LaneBits, WaveBits>;
+
+  // Sorts the rows of a block: the tile-th block_rows of them. False, and nothing is written, where
+  // Keys are plain and a row is not.
+  static WBS_INLINE bool sort(const wbs_gpu_sort_args& args, long long tile, void* shared) {
     const keys_type codec({args.key_xor, args.key_add});
     key* const stage =
         static_cast<key*>(shared) + target::wave() / waves * waves * network_type::stage_keys;
@@ -81,6 +85,9 @@ class gpu_rows : gpu_batch<Target, Class, KeyBits, Registers, LaneBits, WaveBits
       take(codec, args, raw + row_in_wave() * pitch, pitch, rows[0].present, keys);
       target::sync_wave();
     }
+    if constexpr (is_plain<Keys>) {
+      if (any_special(codec, keys, static_cast<key*>(shared))) return false;
+    }
     network_type::sort(target{args.one}, keys, stage);
     lay_out(keys, own);
     target::sync_wave();
@@ -104,9 +111,31 @@ class gpu_rows : gpu_batch<Target, Class, KeyBits, Registers, LaneBits, WaveBits
       }
     }
     target::sync_wave();
+    return true;
   }
 
  private:
+  // Whether there is a key that is not plain among those of a wave; where waves share rows and so
+  // have to agree, of a block.
+  static WBS_INLINE bool any_special(const Keys& codec, const key (&keys)[Registers], key* shared) {
+    bool special = false;
+    WBS_UNROLL
+    for (int j = 0; j < Registers; ++j) {
+      special |= target::is_special(keys[j], codec.negative_zero());
+    }
+    bool any = target::any_of_wave(special);
+    if constexpr (WaveBits > 0) {
+      shared[target::wave() * network_type::stage_keys] = any ? 1 : 0;
+      target::sync_block();
+      WBS_UNROLL
+      for (int w = 0; w < threads / wave_lanes; ++w) {
+        any |= shared[w * network_type::stage_keys] != 0;
+      }
+      target::sync_block();
+    }
+    return any;
+  }
+
   // Elements that a lane moves at once.
   static constexpr int even_part = Registers % 3 == 0 ? Registers / 3 : Registers;
   static constexpr int vector_size = even_part < 16 / key_bytes ? even_part : 16 / key_bytes;
@@ -246,7 +275,7 @@ class gpu_rows : gpu_batch<Target, Class, KeyBits, Registers, LaneBits, WaveBits
   static WBS_INLINE auto element_of(const elements<vector_size> (&raw)[shared_rows], int e) {
     if constexpr (shared_rows == 1) {
       return raw[0].values[e];
-    } else if constexpr (KeyBits == 16) {
+    } else if constexpr (key_bytes == 2) {
       // Of two words, the low halves or the high ones: one instruction.
       unsigned first, second;
       __builtin_memcpy(&first, &raw[0].values[e & ~1], sizeof(first));
@@ -272,7 +301,7 @@ class gpu_rows : gpu_batch<Target, Class, KeyBits, Registers, LaneBits, WaveBits
       if constexpr (shared_rows == 1) {
         WBS_UNROLL
         for (int e = 0; e < size; ++e) raw[0].values[e] = codec.decode(from[e]);
-      } else if constexpr (KeyBits == 16) {
+      } else if constexpr (key_bytes == 2) {
         WBS_UNROLL
         for (int e = 0; e < size; e += 2) {
           const unsigned one = codec.decode(from[e]), two = codec.decode(from[e + 1]);

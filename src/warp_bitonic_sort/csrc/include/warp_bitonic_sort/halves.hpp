@@ -17,6 +17,8 @@ WBS_INLINE unsigned twice(unsigned half) { return (half & 0xFFFFu) * 0x10001u; }
 
 #if defined(__CUDACC__)
 #include <warp_bitonic_sort/exchange/cuda_halves.hpp>
+#elif defined(__AMDGCN__)
+#include <warp_bitonic_sort/exchange/amdgcn_halves.hpp>
 #else
 
 namespace warp_bitonic_sort {

@@ -42,9 +42,13 @@ class lane_network {
   static constexpr int capacity = Registers * lanes * waves;
   static_assert(LaneBits == Target::lane_bits || WaveBits == 0, "waves are made of whole rows");
 
-  // Keys between neighbouring rows of a stage: 16-byte accesses by neighbouring lanes to
-  // neighbouring rows then fall into different banks.
-  static constexpr int padding = key_vector<key>::size;
+  // Keys between neighbouring rows of a stage, if there is room: 16-byte accesses by neighbouring
+  // lanes to neighbouring rows then fall into different banks.
+  static constexpr int padding =
+      (Registers + key_vector<key>::size) * wave_lanes * waves * static_cast<int>(sizeof(key)) <=
+              Target::most_shared_bytes
+          ? key_vector<key>::size
+          : 0;
   static constexpr int turned_pitch = wave_lanes + padding;
   static constexpr int straight_pitch = Registers + padding;
   // Keys of the stage of each wave.
@@ -70,9 +74,9 @@ class lane_network {
   static constexpr int even_bits = floor_log2(static_cast<unsigned>(Registers / odd_part));
   static constexpr int turned_bits = LaneBits < even_bits ? LaneBits : even_bits;
   static constexpr int turned_lanes = 1 << turned_bits;
-  // A turn moves every key four times, a shuffle once; but a shuffle takes several instructions to
-  // compare. Measured: a turn is worth it for two steps.
-  static constexpr int least_turned_steps = 2;
+  // A turn moves every key four times, a shuffle once; but a shuffle may take several instructions
+  // to compare.
+  static constexpr int least_turned_steps = Target::least_turned_steps;
 
   // Merges runs of 2^(K-1) lanes.
   template <int K>
@@ -82,40 +86,57 @@ class lane_network {
         turn<K, true>(target, keys, stage);
       } else {
         flip_lanes<K>(target, keys);
-        clean_lanes<K - 1>(target, keys, stage);
+        clean_lanes<K - 1, K - 1>(target, keys, stage);
       }
       clean<Registers, 0>(target, keys);
       merge_lanes<K + 1>(target, keys, stage);
     }
   }
 
-  // Half-cleaners on blocks of 2^Steps lanes.
-  template <int Steps>
+  // For a target whose steps across lanes want the keys of one of the two negated: moves the signs
+  // from the lanes that have bit From set to those that have bit To; -1 stands for no lanes.
+  template <int From, int To>
+  static WBS_INLINE void move_signs(const Target& target, key (&keys)[Registers]) {
+    if constexpr (Target::negates) target.template move_signs<From, To>(keys);
+  }
+
+  // Half-cleaners on blocks of 2^Steps lanes; Signed is the lane bit whose lanes are negated.
+  template <int Steps, int Signed = -1>
   static WBS_INLINE void clean_lanes(const Target& target, key (&keys)[Registers], key* stage) {
     if constexpr (Steps > 0) {
       if constexpr (Steps <= turned_bits && Steps >= least_turned_steps) {
+        move_signs<Signed, -1>(target, keys);
         turn<Steps, false>(target, keys, stage);
-      } else {
-        const bool low = (Target::lane() >> (Steps - 1) & 1) == 0;
+      } else if constexpr (Target::template keeps_two<1 << (Steps - 1)> && Registers % 2 == 0) {
+        move_signs<Signed, -1>(target, keys);
         WBS_UNROLL
-        for (int j = 0; j < Registers; ++j) {
-          keys[j] = target.keep(keys[j], Target::shuffle_xor(keys[j], 1 << (Steps - 1)), low);
+        for (int j = 0; j < Registers; j += 2) {
+          target.template keep_two<1 << (Steps - 1)>(keys[j], keys[j + 1]);
         }
         clean_lanes<Steps - 1>(target, keys, stage);
+      } else {
+        move_signs<Signed, Steps - 1>(target, keys);
+        WBS_UNROLL
+        for (int j = 0; j < Registers; ++j) {
+          keys[j] = target.template keep<1 << (Steps - 1)>(keys[j], keys[j]);
+        }
+        clean_lanes<Steps - 1, Steps - 1>(target, keys, stage);
       }
+    } else {
+      move_signs<Signed, -1>(target, keys);
     }
   }
 
   template <int K>
   static WBS_INLINE void flip_lanes(const Target& target, key (&keys)[Registers]) {
     constexpr int mask = (1 << K) - 1;
-    const bool low = (Target::lane() >> (K - 1) & 1) == 0;
+    move_signs<-1, K - 1>(target, keys);
     WBS_UNROLL
     for (int j = 0; j < (Registers + 1) / 2; ++j) {
       const int m = Registers - 1 - j;
-      const key a = Target::shuffle_xor(keys[m], mask), b = Target::shuffle_xor(keys[j], mask);
-      keys[j] = target.keep(keys[j], a, low);
-      if (m != j) keys[m] = target.keep(keys[m], b, low);
+      const key first = keys[j], last = keys[m];
+      keys[j] = target.template keep<mask>(first, last);
+      if (m != j) keys[m] = target.template keep<mask>(last, first);
     }
   }
 

@@ -77,6 +77,13 @@ template <class Key>
 struct cuda_target {
   using key = Key;
   static constexpr int lane_bits = 5;
+  // What the greatest blocks of any architecture can have; plans ask each for no more than it has.
+  static constexpr int most_shared_bytes = 227 * 1024;
+  // Measured: turning lanes and registers is worth it for two steps.
+  static constexpr int least_turned_steps = 2;
+  static constexpr bool negates = false, has_plain_floats = false;
+  template <int Mask>
+  static constexpr bool keeps_two = false;
 
   static __device__ __forceinline__ int lane() { return cuda_detail::thread() & 31; }
   static __device__ __forceinline__ int wave() { return cuda_detail::thread() >> 5; }
@@ -89,6 +96,11 @@ struct cuda_target {
     unsigned result;
     asm("mov.u32 %0, %%nctaid.x;" : "=r"(result));
     return result;
+  }
+  // The arguments for one turn of the loop over tiles.
+  template <class Arguments>
+  static __device__ __forceinline__ const Arguments& in_turn(const Arguments& args) {
+    return args;
   }
   static __device__ __forceinline__ void sync_wave() {
     asm volatile("bar.warp.sync -1;" ::: "memory");
@@ -123,8 +135,12 @@ struct cuda_target {
       b = cuda_detail::multiply_add(a, -one, cuda_detail::multiply_add(x, one, y));
     }
   }
-  // The lesser of two keys if `low`, else the greater.
-  __device__ __forceinline__ Key keep(Key mine, Key other, bool low) const {
+  // Of `mine` and the key `from` of the lane whose number differs by Mask, the lesser if this lane
+  // is the lower one, else the greater.
+  template <int Mask>
+  __device__ __forceinline__ Key keep(Key mine, Key from) const {
+    const bool low = (lane() >> floor_log2(Mask) & 1) == 0;
+    const Key other = shuffle_xor(from, Mask);
     if constexpr (sizeof(Key) == 8) {
       return (mine < other) == low ? mine : other;
     } else {
@@ -136,6 +152,8 @@ struct cuda_target {
           sign, bias);
     }
   }
+
+ private:
   // The key of the lane whose number differs by `mask`.
   static __device__ __forceinline__ Key shuffle_xor(Key value, int mask) {
     Key result;
@@ -147,8 +165,6 @@ struct cuda_target {
     __builtin_memcpy(&result, parts, sizeof(Key));
     return result;
   }
-
- private:
   __device__ __forceinline__ void exchange(int& a, int& b) const { exchange_words(a, b); }
   __device__ __forceinline__ void exchange(key_pair& a, key_pair& b) const { exchange_words(a, b); }
   template <class Word>
