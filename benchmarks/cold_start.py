@@ -245,7 +245,7 @@ def _cuda_peer(folder: Path) -> str:
 
     # The source is the same for every architecture.
     strides = (_SHAPE[1], 1)
-    made = plan.plan_cuda_sort(DTYPES["float32"], _SHAPE, strides, strides, 1, "sm_90")
+    made = plan.plan_gpu_sort("cuda", DTYPES["float32"], _SHAPE, strides, strides, 1, "sm_90")
     kernel = made.kernel
     assert kernel is not None
     unit = kernel.source().split("\n\n", 1)[1]

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 import warp_bitonic_sort
 from warp_bitonic_sort import ops
-from warp_bitonic_sort.cli import main
+from warp_bitonic_sort.cli import _inspect, main
 
 # The script of the environment that runs the tests, which need not be on the PATH.
 PROGRAM = str(Path(sys.executable).with_name("warp-bitonic-sort"))
@@ -216,7 +216,11 @@ def test_doctor_text_says_the_same(monkeypatch):
     done = subprocess.run([PROGRAM, "doctor"], capture_output=True, text=True)
     assert done.returncode == 0
     assert done.stdout.endswith("\n\nA call to sort works.\n")
-    for line in ("threads +3 \\(OMP_NUM_THREADS\\)", "small sort +passed", "hip +not built"):
+    for line in (
+        "threads +3 \\(OMP_NUM_THREADS\\)",
+        "small sort +passed",
+        "hip +(no|the) .*driver",
+    ):
         assert re.search(line, done.stdout)
 
 
@@ -273,6 +277,26 @@ def test_doctor_says_why_there_is_no_nvcc(monkeypatch):
     )
     why = json.loads(done.stdout)["backends"]["cuda"]["why"]
     assert "CUDA_HOME: '/nonexistent' holds no bin/nvcc" in why
+
+
+def test_doctor_says_why_there_is_no_hip_compiler(monkeypatch):
+    for variable, said in (
+        ("ROCM_PATH", "ROCM_PATH: '/nonexistent' holds neither bin/hipcc"),
+        ("CK_DIR", "CK_DIR: '/nonexistent' is not a folder"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setenv(variable, "/nonexistent")
+            assert said in report("--no-build")["backends"]["hip"]["why"]
+
+
+def test_doctor_reads_the_targets_of_amd_gpus(tmp_path):
+    """As the kernel lists them; the first node is a CPU."""
+    for node, version in enumerate((0, 90402, 90010, 110501, 120001, 90402)):
+        (tmp_path / str(node)).mkdir()
+        text = f"cpu_cores_count 1\ngfx_target_version {version}\nvendor_id 4098\n"
+        (tmp_path / str(node) / "properties").write_text(text)
+    assert _inspect._amd_targets(str(tmp_path)) == ["gfx1151", "gfx1201", "gfx90a", "gfx942"]
+    assert _inspect._amd_targets(str(tmp_path / "nowhere")) == []
 
 
 def test_doctor_survives_everything_at_once(tmp_path, monkeypatch):

@@ -46,7 +46,7 @@ def _shared_memory(kernel: CudaKernel, image: bytes) -> str:
     name = image.index(kernel.name.encode() + b"\0")
     shared = struct.unpack_from("<8i", image, name - 32)[5]
     layout = (kernel.registers, kernel.lane_bits, kernel.wave_bits)
-    if kernel.access == "rows" and shared != plan.shared_bytes(layout, kernel.bits):
+    if kernel.access == "rows" and shared != plan.shared_bytes(layout, kernel.bits, kernel.arch):
         return f"{kernel.name} asks for {shared} bytes, planned were others"
     fits = layout in plan.row_layouts(kernel.bits, kernel.arch) or shared <= 48 * 1024
     return "" if fits else f"{kernel.name} asks for {shared} bytes of shared memory"

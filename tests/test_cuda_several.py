@@ -130,7 +130,7 @@ def test_each_device_has_the_kernel_open_for_itself():
     arch = explain(tensors[0]).arch
     if explain(tensors[1]).arch != arch:
         pytest.skip("devices of two architectures share no kernel")
-    kernel = plan.plan_cuda_sort(DTYPES["int32"], x.shape, (90, 1), (90, 1), 1, arch).kernel
+    kernel = plan.plan_gpu_sort("cuda", DTYPES["int32"], x.shape, (90, 1), (90, 1), 1, arch).kernel
     check(x, sort(tensors[0]))
     assert [loader.is_open(kernel, "int32", number) for number in (0, 1)] == [True, False]
     check(x, sort(tensors[1]))

@@ -12,17 +12,30 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .dtypes import DType
-from .jit.spec import Access, CpuKernel, CudaKernel, Kernel
+from .jit.spec import Access, CpuKernel, CudaKernel, HipKernel, Kernel
+from .layouts import (
+    WIDE_BYTES,
+    capacity,
+    cuda_layouts,
+    first_fit,
+    hip_layouts,
+    row_layouts,
+    shared_bytes,
+    tables_of,
+    wave_lanes,
+)
 
 __all__ = [
     "MAX_NATIVE_LENGTH",
     "MAX_REGISTER_LENGTH",
     "Plan",
     "cuda_layouts",
-    "plan_cuda_sort",
+    "hip_layouts",
+    "plan_gpu_sort",
     "plan_sort",
     "row_layouts",
     "shared_bytes",
+    "wave_lanes",
 ]
 
 # Rows up to this length are unrolled whole and held in registers, one kernel a length.
@@ -43,7 +56,7 @@ class Plan:
     route : str
         ``kernel``: a kernel of this package; ``framework``: NumPy (on a device the array's own
         library) sorts the keys; ``copy``: there is nothing to sort.
-    kernel : CpuKernel, CudaKernel or None
+    kernel : CpuKernel, CudaKernel, HipKernel or None
         The specialization, for route ``kernel``.
     length : int
         Elements in a row.
@@ -128,145 +141,11 @@ def plan_sort(
     return Plan("kernel", kernel, length, rows, reason)
 
 
-# (registers, lane bits, wave bits) of each capacity, as measured fastest on an H100
-# (docs/performance.md). Registers hold a row's neighbouring positions, so more of them save steps
-# across lanes; too many leave too few threads to hide the memory's latency. Capacities go up by
-# thirds and halves where sorting costs more than moving.
-_LONG_ROWS = (
-    (32, 2, 0),
-    (24, 3, 0),
-    (32, 3, 0),
-    (24, 4, 0),
-    (32, 4, 0),
-    (24, 5, 0),
-    (32, 5, 0),
-    (24, 5, 1),
-    (32, 5, 1),
-    (24, 5, 2),
-    (32, 5, 2),
-    (24, 5, 3),
-    (32, 5, 3),
-    (32, 5, 4),
-)
-_SINGLE_ROWS = ((4, 0, 0), (8, 0, 0), (8, 1, 0), (16, 1, 0), (16, 2, 0), *_LONG_ROWS)
-_DOUBLE_ROWS = (
-    (4, 0, 0),
-    (4, 1, 0),
-    (8, 1, 0),
-    (8, 2, 0),
-    (16, 2, 0),
-    (12, 3, 0),
-    (16, 3, 0),
-    (12, 4, 0),
-    (16, 4, 0),
-    (12, 5, 0),
-    (16, 5, 0),
-    (12, 5, 1),
-    (16, 5, 1),
-    (12, 5, 2),
-    (16, 5, 2),
-    (16, 5, 3),
-    (16, 5, 4),
-    (32, 5, 4),
-)
-# Short rows that adjoin but are no whole number of 16-byte accesses: a thread each, for they come
-# to the threads through shared memory anyway.
-_PAIR_ODD = ((16, 0, 0), (32, 0, 0))
-_SINGLE_ODD = ((16, 0, 0), (24, 0, 0), (32, 0, 0))
-_DOUBLE_ODD = ((8, 0, 0), (16, 0, 0), (32, 0, 0))
-# Rows that are neighbours in memory: fewer lanes a row, so that more of them make one access.
-_PAIR_COLUMNS = (
-    (8, 0, 0),
-    (16, 0, 0),
-    (32, 0, 0),
-    (8, 3, 0),
-    (16, 3, 0),
-    (16, 4, 0),
-    (32, 4, 0),
-    (32, 5, 0),
-)
-_SINGLE_COLUMNS = (
-    (4, 0, 0),
-    (8, 0, 0),
-    (16, 0, 0),
-    (24, 0, 0),
-    (32, 0, 0),
-    (16, 2, 0),
-    (16, 3, 0),
-    (32, 3, 0),
-    (32, 4, 0),
-    (32, 5, 0),
-)
-_DOUBLE_COLUMNS = (
-    (4, 0, 0),
-    (8, 0, 0),
-    (16, 0, 0),
-    (32, 0, 0),
-    (8, 3, 0),
-    (8, 4, 0),
-    (16, 4, 0),
-    (16, 5, 0),
-)
-_Layouts = tuple[tuple[int, int, int], ...]
-# By the width of the keys.
-_ROWS: dict[int, _Layouts] = {
-    8: _SINGLE_ROWS,
-    16: _SINGLE_ROWS,
-    32: _SINGLE_ROWS,
-    64: _DOUBLE_ROWS,
-}
-_ODD: dict[int, _Layouts] = {8: _PAIR_ODD, 16: _PAIR_ODD, 32: _SINGLE_ODD, 64: _DOUBLE_ODD}
-_COLUMNS: dict[int, _Layouts] = {
-    8: _PAIR_COLUMNS,
-    16: _PAIR_COLUMNS,
-    32: _SINGLE_COLUMNS,
-    64: _DOUBLE_COLUMNS,
-}
-_WIDE_BYTES = 16
-# KiB of shared memory that a block may ask for, by compute capability (CUDA programming guide,
-# technical specifications); the least of the newer ones where a capability is not known.
-_SHARED_KIB = {"75": 64, "80": 163, "87": 163, "90": 227, "100": 227, "103": 227, "110": 227}
-_LEAST_SHARED_KIB = 99
-
-
-def cuda_layouts(bits: int) -> tuple[tuple[int, int, int, Literal["rows", "columns"]], ...]:
-    """Return every layout for keys of a width: (registers, lane bits, wave bits, access)."""
-    return (
-        *((*layout, "rows") for layout in _ROWS[bits]),
-        *((*layout, "rows") for layout in _ODD[bits] if layout not in _ROWS[bits]),
-        *((*layout, "columns") for layout in _COLUMNS[bits]),
-    )
-
-
-def shared_bytes(layout: tuple[int, int, int], bits: int) -> int:
-    """Return the shared memory of a block that sorts rows, as ``gpu_rows.hpp`` lays it out."""
-    registers, _, wave_bits = layout
-    key = max(bits // 8, 4)
-    padding = _WIDE_BYTES // key
-    stage = max((32 + padding) * registers, (registers + padding) * 32)
-    return max(4, 1 << wave_bits) * stage * key
-
-
-def row_layouts(bits: int, arch: str) -> list[tuple[int, int, int]]:
-    """Return the layouts that an architecture has the shared memory for, by capacity."""
-    most = 1024 * _SHARED_KIB.get(arch.removeprefix("sm_"), _LEAST_SHARED_KIB)
-    return [layout for layout in _ROWS[bits] if shared_bytes(layout, bits) <= most]
-
-
-def _capacity(layout: tuple[int, int, int]) -> int:
-    registers, lane_bits, wave_bits = layout
-    return registers << lane_bits << wave_bits
-
-
-def _fit(layouts: _Layouts, length: int) -> tuple[int, int, int] | None:
-    return next((each for each in layouts if _capacity(each) >= length), None)
-
-
 def _is_odd(
     dtype: DType, shape: Sequence[int], strides: Sequence[Sequence[int]], axis: int
 ) -> bool:
     """Tell whether rows adjoin in all arrays and are no whole number of wide accesses."""
-    if axis != len(shape) - 1 or shape[axis] * dtype.bits // 8 % _WIDE_BYTES == 0:
+    if axis != len(shape) - 1 or shape[axis] * dtype.bits // 8 % WIDE_BYTES == 0:
         return False
     dense = 1
     for dim in reversed(range(len(shape))):
@@ -276,7 +155,8 @@ def _is_odd(
     return True
 
 
-def plan_cuda_sort(
+def plan_gpu_sort(
+    backend: Literal["cuda", "hip"],
     dtype: DType,
     shape: Sequence[int],
     x_strides: Sequence[int],
@@ -285,10 +165,12 @@ def plan_cuda_sort(
     arch: str,
     library: Literal["none", "sorts", "turns"] = "turns",
 ) -> Plan:
-    """Plan a sort on a CUDA device.
+    """Plan a sort on a device.
 
     Parameters
     ----------
+    backend : str
+        Whose device: ``cuda``, or ``hip`` for an AMD GPU.
     dtype : DType
         The dtype of x.
     shape : sequence of int
@@ -298,7 +180,7 @@ def plan_cuda_sort(
     axis : int
         The axis to sort along, not negative.
     arch : str
-        The target to build for, as in ``sm_90``.
+        The target to build for, as in ``sm_90`` or ``gfx942``.
     library : str, default "turns"
         What the array's library can be asked for: to sort rows that no kernel takes, and to make
         the axis the last one; or it is not known, and a kernel has to do what it would.
@@ -308,8 +190,9 @@ def plan_cuda_sort(
     NotImplementedError
         No kernel takes such rows, and there are kernels only.
     """
+    tables = tables_of(dtype.bits, arch)
     layouts = row_layouts(dtype.bits, arch)
-    longest = _capacity(layouts[-1])
+    longest = capacity(layouts[-1])
     who = "the array's own library sorts"
     length, rows, without = _without_kernel(shape, axis, who, longest)
     if without is not None and not (library == "none" and rows * length > 0):
@@ -317,17 +200,18 @@ def plan_cuda_sort(
     if length > longest:
         raise NotImplementedError(
             f"x: its rows have length {length}, and kernels sort up to {longest}; on a "
-            f"CUDA device, longer rows are sorted for PyTorch, CuPy and JAX only. Hand x to one of "
-            f"these, as in torch.from_dlpack(x)."
+            f"{backend.upper()} device, longer rows are sorted for PyTorch, CuPy and JAX only. "
+            f"Hand x to one of these, as in torch.from_dlpack(x)."
         )
     access, _ = _access(shape, x_strides, out_strides, axis)
-    columns = _fit(_COLUMNS[dtype.bits], length) if access == "columns" else None
-    layout = columns or next(each for each in layouts if _capacity(each) >= length)
+    columns = first_fit(tables.columns, length) if access == "columns" else None
+    layout = columns or next(each for each in layouts if capacity(each) >= length)
     odd = None
     if columns is None and layout[1] > 0 and _is_odd(dtype, shape, (x_strides, out_strides), axis):
-        odd = _fit(_ODD[dtype.bits], length)
+        odd = first_fit(tables.odd, length)
     layout = odd or layout
-    kernel = CudaKernel(dtype.codec, dtype.bits, *layout, "columns" if columns else "rows", arch)
+    make = CudaKernel if backend == "cuda" else HipKernel
+    kernel = make(dtype.codec, dtype.bits, *layout, "columns" if columns else "rows", arch)
     lanes = 1 << kernel.lane_bits << kernel.wave_bits
     reason = (
         f"rows of up to {kernel.capacity} elements are sorted by {lanes} "

@@ -180,12 +180,7 @@ def _backends(problems: list[Problem]) -> dict[str, Facts]:
     return {
         "cpu": {"available": target is not None, "target": target, "why": source},
         "cuda": _cuda(problems),
-        "hip": _not_built(
-            {
-                "driver": _loadable("libamdhip64.so"),
-                "rocm": _folder("ROCM_PATH", "/opt/rocm"),
-            }
-        ),
+        "hip": _hip(problems),
     }
 
 
@@ -209,16 +204,67 @@ def _cuda(problems: list[Problem]) -> Facts:
     }
 
 
-def _not_built(found: dict[str, str | None]) -> Facts:
-    return {"available": False, "why": "not built in this version", "found": found}
+# What doctor asks a compiler for where there is no device to ask for.
+_USUAL_TARGET = "gfx942"
 
 
-def _loadable(library: str) -> str | None:
+def _hip(problems: list[Problem]) -> Facts:
+    driver = _loadable(*_hip_libraries())
+    devices = _amd_targets()
+    missing = [] if driver else ["no HIP driver (libamdhip64.so, of ROCm)"]
+    compiler: str | None = None
     try:
-        ctypes.CDLL(library)
-    except OSError:
-        return None
-    return library
+        toolchain.ck_dir()
+        targets = sorted({toolchain.hip_arch(device) for device in devices}) or [_USUAL_TARGET]
+        found = toolchain.find_hip_compiler(targets)
+        compiler = f"{found.path} ({found.why})"
+    except ToolError as error:
+        missing.append(str(error).rstrip("."))
+        if driver and devices:
+            what = f"arrays on this machine's AMD GPUs can't be sorted: {error}"
+            fix = "install clang and its lld, or ROCm, and set ROCM_PATH to it"
+            problems.append(Problem(what, fix, False))
+    return {
+        "available": not missing,
+        "why": "; ".join(missing) or "the driver and a compiler are there",
+        "found": {
+            "driver": driver,
+            "compiler": compiler,
+            "devices": ", ".join(devices) or None,
+            "rocm": _folder("ROCM_PATH", "/opt/rocm"),
+        },
+    }
+
+
+def _hip_libraries() -> list[str]:
+    """Return the names of ROCm's driver: in ROCM_PATH, where the loader looks, and in /opt/rocm."""
+    names = ["libamdhip64.so", *(f"libamdhip64.so.{version}" for version in (7, 6, 5))]
+    home = settings.rocm_path()
+    folders = [*([f"{home}/lib/"] if home else []), "", "/opt/rocm/lib/"]
+    return [folder + name for folder in folders for name in names]
+
+
+def _amd_targets(nodes: str = "/sys/class/kfd/kfd/topology/nodes") -> list[str]:
+    """Return the targets of the AMD GPUs that the kernel knows, as in ``gfx942``."""
+    targets = set()
+    for file in Path(nodes).glob("*/properties"):
+        with contextlib.suppress(OSError):
+            said = re.search(r"^gfx_target_version (\d+)$", file.read_text(), re.MULTILINE)
+            # A CPU is a node, too, whose version is 0.
+            if said and int(said[1]) > 0:
+                major, rest = divmod(int(said[1]), 10000)
+                minor, stepping = divmod(rest, 100)
+                targets.add(f"gfx{major}{minor:x}{stepping:x}")
+    return sorted(targets)
+
+
+def _loadable(*libraries: str) -> str | None:
+    """Return the first of some libraries that can be loaded."""
+    for library in libraries:
+        with contextlib.suppress(OSError):
+            ctypes.CDLL(library)
+            return library
+    return None
 
 
 def _folder(variable: str, usual: str) -> str | None:

@@ -6,20 +6,22 @@ is what it would see now, and if the library's bytes are those that were publish
 
 On disk, below the root::
 
-    v1/entries/<artifact>/<key>/   library.so or kernel.cubin, its source, manifest.json
+    v1/entries/<artifact>/<key>/   library.so, kernel.cubin or kernel.hsaco; its source,
+                                   manifest.json
     v1/locks/<artifact>.lock       held by the process that builds that artifact
     v1/staging/<unique>/           builds under way; litter only of processes that were killed
     v1/logs/                       the whole output of builds that failed
-    v1/tools/                      what compilers answered to --version, by the binary's identity
+    v1/tools/                      what compilers answered to --version, and whether they build for
+                                   an AMD GPU, by the binary's identity
 
 The key is a digest of the *build text* (translation unit, ninja rule, target, options in CXX,
-tvm-ffi's version for the launcher), of the compiler's version, and of every file in the compiler's
-own list of dependencies. Folders that differ between machines stand in it as tokens, so a moved
-installation still hits. On a machine without a compiler, any compiler's entry will do: then its
-version is not asked for, nor are system headers that are not there.
+tvm-ffi's version for the launcher, CK_DIR for HIP kernels), of the compiler's version, and of every
+file in the compiler's own list of dependencies. Folders that differ between machines stand in it as
+tokens, so a moved installation still hits. On a machine without a compiler, any compiler's entry
+will do: then its version is not asked for, nor are system headers that are not there.
 
 Known gaps: a new header that would be found before one of the list, and environment variables that
-change what a compiler does (CPATH), are not seen.
+change what a compiler does (CPATH, HIPCC_COMPILE_FLAGS_APPEND), are not seen.
 
 A manifest also keeps each dependency's size, inode and times. They only spare the reading: when
 they are what they were, so are the bytes; when they are not, the file is read and its digest
@@ -89,6 +91,9 @@ def build_text(artifact: Artifact, options: Sequence[str] = ()) -> str:
         from importlib.metadata import version
 
         parts["tvm_ffi"] = version("apache-tvm-ffi")
+    elif artifact.kind == "hip_kernel" and (extra := toolchain.ck_dir()) is not None:
+        # Literally: headers there are nobody's we know, and may look at what lies beside them.
+        parts["ck_dir"] = str(extra)
     return json.dumps(parts, sort_keys=True)
 
 

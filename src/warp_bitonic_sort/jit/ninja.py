@@ -23,11 +23,21 @@ from .spec import Artifact
 
 __all__ = ["Failure", "build", "first_error", "rule", "text"]
 
-SOURCES = {"cpu_kernel": "source.cc", "cuda_kernel": "source.cu", "launcher": "source.cc"}
-PRODUCTS = {"cpu_kernel": "library.so", "cuda_kernel": "kernel.cubin", "launcher": "library.so"}
+SOURCES = {
+    "cpu_kernel": "source.cc",
+    "cuda_kernel": "source.cu",
+    "hip_kernel": "source.hip",
+    "launcher": "source.cc",
+}
+PRODUCTS = {
+    "cpu_kernel": "library.so",
+    "cuda_kernel": "kernel.cubin",
+    "hip_kernel": "kernel.hsaco",
+    "launcher": "library.so",
+}
 DEPFILE = "source.d"
 # What stands for the compiler in a rule.
-_COMMANDS = {"cpu_kernel": "cxx", "cuda_kernel": "nvcc", "launcher": "cxx"}
+_COMMANDS = {"cpu_kernel": "cxx", "cuda_kernel": "nvcc", "hip_kernel": "hipcc", "launcher": "cxx"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,8 @@ def rule(artifact: Artifact) -> str:
         f"${_COMMANDS[artifact.kind]}",
         *toolchain.compile_flags(artifact),
         includes,
-        "-MD -MF $depfile $in -o $out",
+        *toolchain.dependency_flags(artifact, "$depfile", "$out"),
+        "$in -o $out",
     ]
     words += toolchain.libraries(artifact)
     return f"rule {artifact.kind}_{_identifier(artifact.arch)}\n  command = {' '.join(words)}\n"
@@ -192,6 +203,16 @@ _HINTS: tuple[tuple[str, str], ...] = (
         r"Unsupported gpu architecture|is not defined for option 'gpu-architecture'",
         "this CUDA toolkit does not know the device's architecture: install a newer one (or an "
         "older one, for an old device), and set CUDA_HOME to it",
+    ),
+    (
+        r"invalid target ID|unsupported HIP gpu architecture|unsupported code object version",
+        "this HIP compiler does not know the device's architecture: install a newer clang and its "
+        "lld, or ROCm, and set ROCM_PATH to it",
+    ),
+    (
+        r"Executable \"(?:ld\.)?lld\" doesn't exist",
+        "the HIP compiler finds no lld, its linker: install the lld of the same version (Debian "
+        "and Ubuntu: apt install lld-19 for clang-19)",
     ),
     (
         r"unsupported GNU version|unsupported clang version",

@@ -11,7 +11,18 @@ from pathlib import Path
 
 from .errors import BuildError
 
-__all__ = ["cache_dir", "cpu_arch", "cuda_home", "cxx", "gpu_archs", "max_jobs", "verbose"]
+__all__ = [
+    "cache_dir",
+    "ck_dir",
+    "cpu_arch",
+    "cuda_home",
+    "cxx",
+    "gpu_archs",
+    "hip_clang_path",
+    "max_jobs",
+    "rocm_path",
+    "verbose",
+]
 
 _FALSE = {"", "0", "false", "no", "off"}
 
@@ -48,7 +59,26 @@ def cxx() -> str | None:
 
 def cuda_home() -> Path | None:
     """Return ``CUDA_HOME``, the CUDA toolkit that the user asks for, or None."""
-    chosen = os.environ.get("CUDA_HOME", "").strip()
+    return _folder("CUDA_HOME")
+
+
+def rocm_path() -> Path | None:
+    """Return ``ROCM_PATH``, the ROCm installation that the user asks for, or None."""
+    return _folder("ROCM_PATH")
+
+
+def hip_clang_path() -> Path | None:
+    """Return ``HIP_CLANG_PATH``, the folder of the clang that hipcc is to run, or None."""
+    return _folder("HIP_CLANG_PATH")
+
+
+def ck_dir() -> Path | None:
+    """Return ``CK_DIR``, a folder of headers beside our own for HIP kernels, or None."""
+    return _folder("CK_DIR")
+
+
+def _folder(variable: str) -> Path | None:
+    chosen = os.environ.get(variable, "").strip()
     return Path(chosen).expanduser().absolute() if chosen else None
 
 

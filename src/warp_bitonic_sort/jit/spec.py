@@ -7,9 +7,19 @@ equal specifications share one cache entry.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
-__all__ = ["LAUNCHER", "Access", "Artifact", "CpuKernel", "CudaKernel", "Kernel", "Launcher"]
+__all__ = [
+    "LAUNCHER",
+    "Access",
+    "Artifact",
+    "CpuKernel",
+    "CudaKernel",
+    "GpuKernel",
+    "HipKernel",
+    "Kernel",
+    "Launcher",
+]
 
 Access = Literal["rows", "columns", "any"]
 
@@ -22,7 +32,7 @@ class Artifact(Protocol):
         """The name of its folder in the cache; letters, digits and underscores."""
 
     @property
-    def kind(self) -> Literal["cpu_kernel", "cuda_kernel", "launcher"]:
+    def kind(self) -> Literal["cpu_kernel", "cuda_kernel", "hip_kernel", "launcher"]:
         """Which of the toolchain's recipes builds it."""
 
     @property
@@ -87,8 +97,8 @@ class CpuKernel:
 
 
 @dataclass(frozen=True)
-class CudaKernel:
-    """A sorting kernel for CUDA devices of one architecture.
+class GpuKernel:
+    """What sorting kernels for devices have in common, whoever makes the devices.
 
     Parameters
     ----------
@@ -99,13 +109,15 @@ class CudaKernel:
     registers : int
         Positions of a row that each lane holds.
     lane_bits, wave_bits : int
-        A row is held by 2^lane_bits lanes of each of 2^wave_bits warps.
+        A row is held by 2^lane_bits lanes of each of 2^wave_bits waves (warps).
     access : str
         What it is quick at, for it takes any strides: ``rows`` whose elements are neighbours, or
         ``columns``, rows that are neighbours.
     arch : str
-        The target, as in ``sm_90``.
+        The target, as in ``sm_90`` or ``gfx942``.
     """
+
+    backend: ClassVar[Literal["cuda", "hip"]]
 
     codec: Literal["bits", "floating", "fnuz"]
     bits: int
@@ -114,11 +126,6 @@ class CudaKernel:
     wave_bits: int
     access: Literal["rows", "columns"]
     arch: str
-
-    @property
-    def kind(self) -> Literal["cuda_kernel"]:
-        """Which of the toolchain's recipes builds it."""
-        return "cuda_kernel"
 
     @property
     def capacity(self) -> int:
@@ -131,11 +138,6 @@ class CudaKernel:
         waves = f"waves{1 << self.wave_bits}_" if self.wave_bits else ""
         return f"{waves}lanes{1 << self.lane_bits}_registers{self.registers}"
 
-    @property
-    def name(self) -> str:
-        """The name of its folder in the cache."""
-        return f"sort_cuda_{self.codec}{self.bits}_{self.layout}_{self.access}_{self.arch}"
-
     def source(self) -> str:
         """Return the translation unit: one macro of ``gpu_kernel.hpp``."""
         return (
@@ -144,8 +146,40 @@ class CudaKernel:
             f"{self.bits}, {self.registers}, {self.lane_bits}, {self.wave_bits})\n"
         )
 
+    @property
+    def name(self) -> str:
+        """The name of its folder in the cache."""
+        # Generic targets have hyphens, as in gfx11-generic.
+        arch = self.arch.replace("-", "_")
+        return f"sort_{self.backend}_{self.codec}{self.bits}_{self.layout}_{self.access}_{arch}"
 
-Kernel = CpuKernel | CudaKernel
+
+class CudaKernel(GpuKernel):
+    """A sorting kernel for CUDA devices of one architecture, as in ``sm_90``."""
+
+    backend = "cuda"
+
+    @property
+    def kind(self) -> Literal["cuda_kernel"]:
+        """Which of the toolchain's recipes builds it."""
+        return "cuda_kernel"
+
+
+class HipKernel(GpuKernel):
+    """A sorting kernel for AMD GPUs of one architecture, as in ``gfx942``, or of a family of them.
+
+    Its lanes are 64 to a wave on gfx9, 32 on later ones (`plan.wave_lanes`).
+    """
+
+    backend = "hip"
+
+    @property
+    def kind(self) -> Literal["hip_kernel"]:
+        """Which of the toolchain's recipes builds it."""
+        return "hip_kernel"
+
+
+Kernel = CpuKernel | CudaKernel | HipKernel
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The tools: where the compiler and ninja are, what they call themselves, and what they are told.
 
-Invariant: looking for a tool runs nothing; only `Compiler.version` runs the compiler, once for each
-binary, and its answer is remembered in the cache (`cache.Cache.remember`).
+Invariant: looking for a tool runs nothing; only `Compiler.version` and `hip_compiler.refusal` run
+a compiler, once for each binary (and target), and the answers are remembered in the cache
+(`cache.Cache.remember`).
 """
 
 from __future__ import annotations
@@ -13,25 +14,30 @@ import platform
 import re
 import shlex
 import shutil
-import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
-from . import settings
+from . import hip_compiler, settings
+from .compiler import Compiler
 from .errors import ToolError
+from .gpu_targets import cuda_arch, gpu_archs, hip_arch
+from .hip_compiler import find_hip_compiler
 from .spec import Artifact
 
 __all__ = [
     "CPU_ARCHS",
     "INCLUDE_DIR",
     "Compiler",
+    "ck_dir",
     "compile_flags",
     "cpu_arch",
     "cuda_arch",
+    "dependency_flags",
     "find_compiler",
+    "find_hip_compiler",
     "find_ninja",
     "find_nvcc",
     "gpu_archs",
+    "hip_arch",
     "include_dirs",
     "libraries",
     "source_files",
@@ -53,7 +59,6 @@ CPU_ARCHS: dict[str, tuple[str, ...]] = {
 _AVX2 = {"avx2", "bmi2"}
 _AVX512 = {"avx512f", "avx512bw", "avx512vl", "avx512dq"}
 
-_WRAPPERS = {"ccache", "sccache", "distcc", "icecc"}
 _COMMON = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-shared")
 _KERNEL = ("-O2", "-fno-exceptions", "-fno-rtti")
 # The launcher is glue: what it costs a call is in the FFI, and -O1 compiles faster than -O2.
@@ -61,80 +66,6 @@ _LAUNCHER = ("-O1", "-pthread")
 # Device code alone, and no host pass: a whole nvcc run takes three times as long. Nor the header
 # that nvcc puts before every file: base.hpp defines the few names of it that kernels use.
 _CUDA = ("-std=c++17", "-O3", "-cubin", "-D__CUDA_RUNTIME_H__", "-DWBS_WITHOUT_CUDA_RUNTIME")
-
-
-@dataclass(frozen=True)
-class Compiler:
-    """A compiler.
-
-    Parameters
-    ----------
-    command : tuple of str
-        The command that runs it; more than one word where ``CXX`` has, as in ``ccache g++``.
-    path : Path
-        The program behind the command's last word that names one, links resolved.
-    why : str
-        How it was found.
-    kind : str
-        What it is, for messages.
-    remedy : str
-        What to do about one that does not work.
-    """
-
-    command: tuple[str, ...]
-    path: Path
-    why: str
-    kind: str = "C++ compiler"
-    remedy: str = "Set CXX to a C++ compiler (g++ 11 or clang++ 14, or newer)."
-
-    def options(self) -> tuple[str, ...]:
-        """Return what ``CXX`` gives beside programs: options, which change what is compiled."""
-        return tuple(word for word in self.command if shutil.which(word) is None)
-
-    def identity(self) -> str | None:
-        """Return what tells this binary from another without running it.
-
-        None for a wrapper (ccache, a script): the compiler behind it may change while it does not.
-        """
-        if self.path.name in _WRAPPERS or self._is_script():
-            return None
-        stat = self.path.stat()
-        stamp = f"{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ino}"
-        return f"{shlex.join(self.command)}|{self.path}|{stamp}"
-
-    def _is_script(self) -> bool:
-        with self.path.open("rb") as file:
-            return file.read(2) == b"#!"
-
-    def version(self) -> str:
-        """Run the compiler and return the whole text of ``--version``."""
-        try:
-            done = subprocess.run(
-                [*self.command, "--version"],
-                capture_output=True,
-                text=True,
-                timeout=60,
-                env=_plain_environment(),
-                check=False,
-            )
-        except (OSError, subprocess.SubprocessError) as error:
-            raise ToolError(
-                f"the {self.kind} {shlex.join(self.command)!r} ({self.why}) does not run: "
-                f"{error}. {self.remedy}"
-            ) from error
-        if done.returncode != 0 or not done.stdout.strip():
-            raise ToolError(
-                f"the {self.kind} {shlex.join(self.command)!r} ({self.why}) does not answer "
-                f"--version (exit status {done.returncode}): "
-                f"{(done.stderr or done.stdout).strip()[:300] or 'it printed nothing'}. "
-                f"{self.remedy}"
-            )
-        return done.stdout.strip()
-
-
-def _plain_environment() -> dict[str, str]:
-    # Messages are parsed and versions are hashed, so they must not depend on the user's language.
-    return {**os.environ, "LC_ALL": "C"}
 
 
 def find_compiler() -> Compiler:
@@ -206,38 +137,6 @@ def _toolkit_folders() -> list[Path]:
     return [Path("/usr/local/cuda"), Path("/opt/cuda"), *numbered]
 
 
-def gpu_archs() -> list[str]:
-    """Return the targets that ``GPU_ARCH`` lists, each checked; empty for a device's own."""
-    archs = settings.gpu_archs()
-    for arch in archs:
-        if re.fullmatch(r"sm_[0-9]{2,}|gfx[0-9a-f]{3,}", arch) is None:
-            raise ToolError(
-                f"GPU_ARCH: expected native or a list such as sm_80,sm_90, got {arch!r} in it."
-            )
-    return archs
-
-
-def cuda_arch(native: str) -> str:
-    """Return the target to build for a device: its own, or what ``GPU_ARCH`` lists for it.
-
-    Parameters
-    ----------
-    native : str
-        The device's own target, as in ``sm_90``.
-    """
-    asked = gpu_archs()
-    if not asked or native in asked:
-        return native
-    # A code object runs on devices of its major version whose minor version is no less.
-    fitting = [arch for arch in asked if arch[:-1] == native[:-1] and arch <= native]
-    if not fitting:
-        raise ToolError(
-            f"GPU_ARCH: none of {', '.join(asked)} runs on this device, which is "
-            f"{native}; add that, or set GPU_ARCH=native."
-        )
-    return max(fitting)
-
-
 def find_ninja() -> Path:
     """Find ninja: the ``ninja`` package's own program, else one on the PATH."""
     try:
@@ -299,7 +198,24 @@ def include_dirs(artifact: Artifact) -> dict[str, Path]:
     if artifact.kind == "launcher":
         folders["csrc"] = _CSRC
         folders["tvm_ffi_include"] = _tvm_ffi_include()
+    elif artifact.kind == "hip_kernel":
+        extra = ck_dir()
+        if extra is not None:
+            folders["ck_dir"] = extra
+            if (extra / "include").is_dir():
+                folders["ck_include"] = extra / "include"
     return folders
+
+
+def ck_dir() -> Path | None:
+    """Return ``CK_DIR``, a folder of headers for HIP kernels beside our own, or None."""
+    folder = settings.ck_dir()
+    if folder is not None and not folder.is_dir():
+        raise ToolError(
+            f"CK_DIR: {str(folder)!r} is not a folder. Set CK_DIR to a folder of headers, or unset "
+            f"it: the package needs none."
+        )
+    return folder
 
 
 @functools.cache
@@ -318,7 +234,16 @@ def compile_flags(artifact: Artifact) -> tuple[str, ...]:
         return (*_COMMON, *_LAUNCHER)
     if artifact.kind == "cuda_kernel":
         return (*_CUDA, f"-arch={artifact.arch}")
+    if artifact.kind == "hip_kernel":
+        return hip_compiler.flags(artifact.arch)
     return (*_COMMON, *_KERNEL, *CPU_ARCHS[artifact.arch])
+
+
+def dependency_flags(artifact: Artifact, depfile: str, product: str) -> tuple[str, ...]:
+    """Return the flags that make the compiler list what it read in a file, as make reads it."""
+    if artifact.kind == "hip_kernel":
+        return hip_compiler.dependency_flags(depfile, product)
+    return ("-MD", "-MF", depfile)
 
 
 def source_files() -> list[Path]:

@@ -1,0 +1,104 @@
+"""A compiler that was found: how to run it, and what tells it from another.
+
+Invariant: only `Compiler.version` runs anything.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import ToolError
+
+__all__ = ["Compiler", "plain_environment"]
+
+_WRAPPERS = {"ccache", "sccache", "distcc", "icecc", "hipcc", "hipcc.bin"}
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """A compiler.
+
+    Parameters
+    ----------
+    command : tuple of str
+        The command that runs it; more than one word where ``CXX`` has, as in ``ccache g++``.
+    path : Path
+        The program behind the command's last word that names one, links resolved.
+    why : str
+        How it was found.
+    kind : str
+        What it is, for messages.
+    remedy : str
+        What to do about one that does not work.
+    behind : Path, optional
+        The program that a wrapper is known to run.
+    """
+
+    command: tuple[str, ...]
+    path: Path
+    why: str
+    kind: str = "C++ compiler"
+    remedy: str = "Set CXX to a C++ compiler (g++ 11 or clang++ 14, or newer)."
+    behind: Path | None = None
+
+    def options(self) -> tuple[str, ...]:
+        """Return what ``CXX`` gives beside programs: options, which change what is compiled."""
+        return tuple(word for word in self.command if shutil.which(word) is None)
+
+    def identity(self) -> str | None:
+        """Return what tells this binary from another without running it.
+
+        None for a wrapper (ccache, a script) around nobody knows what: the compiler behind it may
+        change while it does not.
+        """
+        parts = [shlex.join(self.command), _stamp(self.path)]
+        if self.behind is not None:
+            parts.append(_stamp(self.behind))
+        elif self.path.name in _WRAPPERS or self._is_script():
+            return None
+        return "|".join(parts)
+
+    def _is_script(self) -> bool:
+        with self.path.open("rb") as file:
+            return file.read(2) == b"#!"
+
+    def version(self) -> str:
+        """Run the compiler and return the whole text of ``--version``."""
+        try:
+            done = subprocess.run(
+                [*self.command, "--version"],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                env=plain_environment(),
+                check=False,
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise ToolError(
+                f"the {self.kind} {shlex.join(self.command)!r} ({self.why}) does not run: "
+                f"{error}. {self.remedy}"
+            ) from error
+        if done.returncode != 0 or not done.stdout.strip():
+            raise ToolError(
+                f"the {self.kind} {shlex.join(self.command)!r} ({self.why}) does not answer "
+                f"--version (exit status {done.returncode}): "
+                f"{(done.stderr or done.stdout).strip()[:300] or 'it printed nothing'}. "
+                f"{self.remedy}"
+            )
+        return done.stdout.strip()
+
+
+def _stamp(path: Path) -> str:
+    stat = path.stat()
+    return f"{path}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ino}"
+
+
+def plain_environment() -> dict[str, str]:
+    """Return this process's environment, but in English."""
+    # Messages are parsed and versions are hashed, so they must not depend on the user's language.
+    return {**os.environ, "LC_ALL": "C"}

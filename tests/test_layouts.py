@@ -1,0 +1,118 @@
+"""The layouts of every target: that they fit, and that every length finds one."""
+
+import itertools
+
+import pytest
+
+from warp_bitonic_sort import arrays, dtypes, plan
+from warp_bitonic_sort.jit.spec import HipKernel
+from warp_bitonic_sort.layouts import capacity
+
+WAVES_OF_64 = ["gfx900", "gfx908", "gfx90a", "gfx90c", "gfx942", "gfx950", "gfx9-generic",
+               "gfx9-4-generic"]  # fmt: skip
+WAVES_OF_32 = ["gfx1030", "gfx1100", "gfx1151", "gfx1201", "gfx10-3-generic", "gfx12-generic"]
+TARGETS = ["sm_90", "gfx942", "gfx1100"]
+WIDTHS = [8, 16, 32, 64]
+
+
+def columns_block(layout, bits, arch):
+    """The threads of a block of gpu_columns.hpp and the bytes of its shared memory."""
+    registers, lane_bits, _ = layout
+    wave, key = plan.wave_lanes(arch), max(bits // 8, 4)
+    lanes, shared_rows = 1 << lane_bits, 2 if bits < 32 else 1
+    wave_rows = wave // lanes * shared_rows
+    waves = max(4, min(8, 64 // (bits // 8) // wave_rows))
+    if lanes == 1:
+        return waves * wave, 0
+    padding = 16 // key
+    stage = max((wave + padding) * registers, (registers + padding) * wave) * waves * key
+    pitch = registers * lanes + (4 // (bits // 8) if bits < 32 else 1)
+    return waves * wave, max(stage, waves * wave_rows * pitch * (bits // 8))
+
+
+def test_the_lanes_of_a_wave():
+    assert {plan.wave_lanes(arch) for arch in WAVES_OF_64} == {64}
+    assert {plan.wave_lanes(arch) for arch in [*WAVES_OF_32, "sm_75", "sm_120"]} == {32}
+
+
+@pytest.mark.parametrize("bits", WIDTHS)
+@pytest.mark.parametrize("arch", WAVES_OF_64 + WAVES_OF_32)
+def test_every_layout_fits_an_amd_gpu(arch, bits):
+    lane_bits_of_a_wave = {32: 5, 64: 6}[plan.wave_lanes(arch)]
+    for registers, lane_bits, wave_bits, access in plan.hip_layouts(bits, arch):
+        layout = (registers, lane_bits, wave_bits)
+        assert registers <= (16 if bits == 64 else 32)
+        assert lane_bits <= lane_bits_of_a_wave
+        assert wave_bits == 0 or lane_bits == lane_bits_of_a_wave, "waves are made of whole rows"
+        assert registers % (1 << wave_bits) == 0, "waves share the register numbers evenly"
+        if access == "rows":
+            threads = max(4, 1 << wave_bits) * plan.wave_lanes(arch)
+            shared = plan.shared_bytes(layout, bits, arch)
+        else:
+            assert wave_bits == 0
+            threads, shared = columns_block(layout, bits, arch)
+        assert threads <= 1024
+        assert shared <= 64 * 1024, layout
+
+
+@pytest.mark.parametrize("bits", WIDTHS)
+@pytest.mark.parametrize("arch", TARGETS)
+def test_capacities_rise(arch, bits):
+    layouts = plan.hip_layouts(bits, arch) if arch != "sm_90" else plan.cuda_layouts(bits)
+    assert len(set(layouts)) == len(layouts)
+    for access in ("rows", "columns"):
+        table = plan.row_layouts(bits, arch) if access == "rows" else [
+            layout[:3] for layout in layouts if layout[3] == access
+        ]  # fmt: skip
+        sizes = list(map(capacity, table))
+        assert all(small < large for small, large in itertools.pairwise(sizes))
+
+
+@pytest.mark.parametrize("bits", WIDTHS)
+@pytest.mark.parametrize("arch", ["gfx942", "gfx1100"])
+def test_amd_gpus_have_every_capacity_of_cuda_that_fits(arch, bits):
+    sizes = set(map(capacity, plan.row_layouts(bits, arch)))
+    longest = 8192 if bits == 64 else 16384
+    assert max(sizes) == longest
+    assert {size for size in map(capacity, plan.row_layouts(bits, "sm_90")) if size <= longest} <= (
+        sizes
+    )
+
+
+def test_rows_of_up_to_512_stay_within_16_lanes():
+    for bits, layout in itertools.product((8, 16, 32), plan.row_layouts(32, "gfx942")):
+        assert (layout[1] <= 4) == (capacity(layout) <= 512), (bits, layout)
+
+
+def hip_plan(shape, arch, axis=-1, dtype="float32", **options):
+    strides = arrays.dense_strides(shape)
+    return plan.plan_gpu_sort(
+        "hip", dtypes.DTYPES[dtype], shape, strides, strides, axis % len(shape), arch, **options
+    )
+
+
+@pytest.mark.parametrize("name", ["int8", "float16", "float32", "float64"])
+@pytest.mark.parametrize("arch", ["gfx942", "gfx1201"])
+def test_every_length_finds_a_layout(arch, name):
+    most = 512 if name == "float64" else 1024
+    longest = 8192 if name == "float64" else 16384
+    for length in (*range(2, 1600), *range(1600, longest, 97), longest):
+        for shape, axis in (((100, length), 1), ((length, 100), 0), ((3, length, 7), 1)):
+            made = hip_plan(shape, arch, axis, name)
+            kernel, by_columns = made.kernel, axis != len(shape) - 1 and length <= most
+            assert isinstance(kernel, HipKernel)
+            assert kernel.arch == arch
+            assert kernel.capacity >= length
+            assert kernel.access == ("columns" if by_columns else "rows")
+            assert made.turned == (axis != len(shape) - 1 and not by_columns)
+            layout = (kernel.registers, kernel.lane_bits, kernel.wave_bits, kernel.access)
+            assert layout in plan.hip_layouts(kernel.bits, arch)
+    assert hip_plan((3, longest + 1), arch, dtype=name).route == "framework"
+    with pytest.raises(NotImplementedError, match="on a HIP device, longer rows"):
+        hip_plan((3, longest + 1), arch, dtype=name, library="none")
+
+
+def test_short_rows_that_are_odd_get_a_thread_each_on_amd_gpus():
+    assert hip_plan((100, 25), "gfx942").kernel.layout == "lanes1_registers32"
+    assert hip_plan((100, 24), "gfx942").kernel.layout == "lanes2_registers16"
+    assert hip_plan((100, 25), "gfx942", dtype="int64").kernel.layout == "lanes4_registers8"
