@@ -7,6 +7,8 @@ import re
 import struct
 from pathlib import Path
 
+import elf
+
 from warp_bitonic_sort.jit import toolchain
 
 _ABI = (toolchain.INCLUDE_DIR / "warp_bitonic_sort" / "gpu_abi.h").read_text()
@@ -14,11 +16,6 @@ ABI_VERSION = int(re.search(r"define WBS_GPU_ABI_VERSION (\d+)", _ABI)[1])
 MAX_BATCH_DIMS = int(re.search(r"define WBS_GPU_MAX_BATCH_DIMS (\d+)", _ABI)[1])
 
 CODECS = ("bits", "floating", "fnuz")
-_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
-_SECTION = struct.Struct("<IIQQQQIIQQ")
-_SYMBOL = struct.Struct("<IBBHQQ")
-_STRTAB, _SYMTAB, _PROGBITS = 3, 2, 1
-_OBJECT, _FUNCTION = 1, 0x12
 
 
 def constant(
@@ -47,39 +44,22 @@ def cubin(
     abi: int = 8,
 ) -> bytes:
     """A code object for an architecture; older toolkits write ABI version 7."""
-    names = b"\0.shstrtab\0.strtab\0.symtab\0.nv.constant3\0.text\0"
-    strings = b"\0warp_bitonic_sort_gpu_kernel\0" + function.encode() + b"\0"
-    symbols = (
-        bytes(_SYMBOL.size)
-        + _SYMBOL.pack(strings.index(b"warp_bitonic_sort_gpu"), _OBJECT, 0, 4, 0, len(said))
-        + _SYMBOL.pack(strings.index(function.encode()), _FUNCTION, 0, 5, 0, 8)
+    table, strings = elf.symbols(
+        [
+            elf.Symbol(b"warp_bitonic_sort_gpu_kernel", elf.OBJECT, 4, 0, len(said)),
+            elf.Symbol(function.encode(), elf.FUNCTION, 5, 0, 8),
+        ]
     )
-    bodies = [
-        (b".shstrtab", _STRTAB, 0, names),
-        (b".strtab", _STRTAB, 0, strings),
-        (b".symtab", _SYMTAB, 2, symbols),
-        (b".nv.constant3", _PROGBITS, 0, said),
-        (b".text", _PROGBITS, 0, bytes(8)),
+    sections = [
+        elf.Section(b".strtab", elf.STRTAB, strings),
+        elf.Section(b".symtab", elf.SYMTAB, table, link=2),
+        elf.Section(b".nv.constant3", elf.PROGBITS, said),
+        elf.Section(b".text", elf.PROGBITS, bytes(8)),
     ]
-    sections = bytes(_SECTION.size)
-    content = b""
-    for name, kind, link, body in bodies:
-        content += bytes(-len(content) % 8)
-        at = _HEADER.size + len(content)
-        entry = _SYMBOL.size if kind == _SYMTAB else 0
-        sections += _SECTION.pack(
-            names.index(name + b"\0"), kind, 0, 0, at, len(body), link, 0, 8, entry
-        )
-        content += body
-    content += bytes(-len(content) % 8)
-    machine, executable = 190, 2
-    identity = b"\x7fELF\x02\x01\x01" + (b"\x41\x08" if abi == 8 else b"\x33\x07")
+    executable, machine = 2, 190
     flags = arch << 8 if abi == 8 else arch << 16 | arch
-    header = _HEADER.pack(
-        identity, executable, machine, 1, 0, 0, _HEADER.size + len(content), flags,
-        _HEADER.size, 0, 0, _SECTION.size, len(bodies) + 1, 1,
-    )  # fmt: skip
-    return header + content + sections
+    identity = b"\x41\x08" if abi == 8 else b"\x33\x07"
+    return elf.elf(identity, executable, machine, flags, sections)
 
 
 def write(path: Path, arch: int = 80, **said: object) -> str:

@@ -1,7 +1,7 @@
-"""Arrays that say they are on a CUDA device while the host has their memory.
+"""Arrays that say they are on a device while the host has their memory.
 
-For the double of the driver alone (cpp/fake_cuda.cc), to which both are one. `OnDevice` speaks
-DLPack; `install` makes as much of CuPy of it as `sort` asks for.
+For the doubles of drivers alone (cpp/fake_cuda.cc, cpp/fake_hip.cc), to which both are one.
+`OnDevice` speaks DLPack; `install` makes as much of CuPy of it as `sort` asks for.
 """
 
 import ctypes
@@ -10,15 +10,16 @@ import types
 
 import numpy as np
 
-CUDA, CUDA_MANAGED = 2, 13
-ARCHS = ("80", "90")  # of the double's devices, if nothing else is asked of it
+CUDA, ROCM, CUDA_MANAGED = 2, 10, 13
+ARCHS = ("80", "90")  # of the double's CUDA devices, if nothing else is asked of it
 
-# The handle of the stream that is current.
+# The handle of the stream that is current, and what CuPy is built for.
 stream = 0
+kind = CUDA
 
 
 class OnDevice:
-    """An array that says it is on a CUDA device, and of another shape where one is claimed."""
+    """An array that says it is on a device, and of another shape where one is claimed."""
 
     def __init__(self, array, number=0, shape=None, kind=CUDA):
         self.array, self.number, self.shape, self.kind = array, number, shape, kind
@@ -42,11 +43,12 @@ class OnDevice:
 
 
 class Device:
-    """A CUDA device."""
+    """A device of CuPy's."""
 
     def __init__(self, number):
         self.id = number
-        self.compute_capability = ARCHS[number]
+        if kind == CUDA:
+            self.compute_capability = ARCHS[number]
 
     def __enter__(self):
         return self
@@ -68,24 +70,30 @@ class ndarray:  # noqa: N801
         self.dtype, self.shape, self.strides = array.dtype, array.shape, array.strides
         self.data = types.SimpleNamespace(ptr=array.ctypes.data)
 
+    def __setitem__(self, at, values):
+        self.array[at] = values.array
+
     def view(self, dtype):
         return ndarray(self.array.view(dtype), self.device.id)
 
     def __dlpack__(self, **options):
-        return OnDevice(self.array, self.device.id).__dlpack__(**options)
+        return OnDevice(self.array, self.device.id, kind=kind).__dlpack__(**options)
 
     def __dlpack_device__(self):
-        return (CUDA, self.device.id)
+        return (kind, self.device.id)
 
 
-def install():
+def install(built_for=CUDA):
     """Be CuPy in this process."""
+    global kind
+    kind = built_for
     cupy = types.ModuleType("cupy")
     cupy.ndarray = ndarray
     cupy.empty_like = lambda x: ndarray(np.empty_like(x.array), x.device.id)
     cupy.shares_memory = lambda x, y: np.shares_memory(x.array, y.array)
     cupy.cuda = types.SimpleNamespace(
-        get_current_stream=lambda _: types.SimpleNamespace(ptr=stream)
+        get_current_stream=lambda _: types.SimpleNamespace(ptr=stream),
+        runtime=types.SimpleNamespace(is_hip=kind == ROCM),
     )
     sys.modules["cupy"] = cupy
     return cupy

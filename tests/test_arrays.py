@@ -18,7 +18,7 @@ import tvm_ffi
 from torch.autograd import forward_ad
 
 from warp_bitonic_sort import arrays, dtypes, explain, plan, sort, warp_bitonic_sort
-from warp_bitonic_sort.arrays import _base, _dlpack, _jax, _jax_cuda, _own_stream
+from warp_bitonic_sort.arrays import _base, _dlpack, _jax, _jax_gpu, _own_stream, _torch
 
 TORCH = {name: getattr(torch, name) for name in oracle.ALL}
 WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -237,7 +237,7 @@ def test_jax_tracers_and_out_are_refused():
         sort(jnp.ones((3, 4)), out=jnp.ones((3, 4)))
 
 
-class JaxOnADevice(_jax_cuda.JaxCudaAdapter):
+class JaxOnADevice(_jax_gpu.JaxGpuAdapter):
     """The adapter for devices, with the CPU's arrays and kernels instead of a device's."""
 
     kind = "jax as on a device"
@@ -256,7 +256,9 @@ class JaxOnADevice(_jax_cuda.JaxCudaAdapter):
 def jax_as_on_a_device(monkeypatch):
     monkeypatch.setattr(arrays, "_choosers", {})
     monkeypatch.setattr(
-        _jax.JaxChooser, "__call__", lambda _self, x, _argument: JaxOnADevice(*x.devices(), 0)
+        _jax.JaxChooser,
+        "__call__",
+        lambda _self, x, _argument: JaxOnADevice(*x.devices(), arrays.Device("cuda", 0, None)),
     )
 
 
@@ -313,17 +315,21 @@ def test_jax_arrays_on_other_devices_are_refused():
     choose = _jax.JaxChooser(jnp.ones(3), "x")
     for platform, device, message in (
         ("tpu", None, "x: it is on a tpu device, whose back end is not built yet"),
-        ("gpu", (10, 0), "x: it is on a ROCm device, whose back end is not built yet"),
+        ("gpu", (14, 0), "x: it is on a oneAPI device, whose back end is not built yet"),
         ("gpu", (3, 0), r"x: it is in pinned host memory \(CUDA's\)"),
     ):
         with pytest.raises(NotImplementedError, match=message):
             choose(ElsewhereInJax(platform, device), "x")
     with pytest.raises(ValueError, match="x: expected an array on one device, got one sharded"):
         choose(ElsewhereInJax("gpu", (2, 0), 2), "x")
-    there = ElsewhereInJax("gpu", (2, 3))
-    adapter = choose(there, "x")
-    assert isinstance(adapter, _jax_cuda.JaxCudaAdapter)
-    assert choose(there, "x") is adapter
+    for device_type in (2, 10):
+        there = ElsewhereInJax("gpu", (device_type, 3))
+        chooser = _jax.JaxChooser(jnp.ones(3), "x")
+        adapter = chooser(there, "x")
+        assert isinstance(adapter, _jax_gpu.JaxGpuAdapter)
+        assert chooser(there, "x") is adapter
+        device = adapter.describe(jnp.ones(3), "x").device
+        assert device == ("cuda" if device_type == 2 else "hip", 3, None)
 
 
 # -- any other that speaks DLPack ---------------------------------------------------------------
@@ -416,7 +422,7 @@ def test_dlpack_out_is_refused():
         sort(x, out=x)
 
 
-@pytest.mark.parametrize(("device", "name"), [(10, "ROCm"), (8, "Metal"), (99, "99")])
+@pytest.mark.parametrize(("device", "name"), [(14, "oneAPI"), (8, "Metal"), (99, "99")])
 def test_arrays_on_other_devices_are_refused(device, name):
     class Elsewhere(Foreign):
         def __dlpack_device__(self):
@@ -447,15 +453,19 @@ def test_dlpack_devices_have_an_adapter_each():
             return self.array
 
     first, second = (_dlpack.choose(OnDevice((2, i)), "x") for i in (0, 1))
-    assert type(first) is type(second) is _dlpack.CudaDlpackAdapter
+    assert type(first) is type(second) is _dlpack.GpuDlpackAdapter
     assert first is not second
     assert _dlpack.choose(OnDevice((13, 1)), "x") is second
+    on_hip = _dlpack.choose(OnDevice((10, 1)), "x")
+    assert type(on_hip) is _dlpack.GpuDlpackAdapter
+    assert on_hip is not second
     # Those of TVM FFI have another stream, so no prepared call may serve both.
-    assert _dlpack.CudaTensorAdapter(0).kind != first.kind
+    assert _dlpack.GpuTensorAdapter(arrays.Device("cuda", 0, None)).kind != first.kind
 
 
 def test_dlpack_producers_on_a_device_are_told_the_stream(monkeypatch):
-    monkeypatch.setattr(_own_stream, "_own_stream", {0: 70, 1: 71}.__getitem__)
+    streams = {("cuda", 0): 70, ("hip", 1): 71}
+    monkeypatch.setattr(_own_stream, "_own_stream", lambda *device: streams[device])
     asked = []
 
     class Producer:
@@ -467,9 +477,9 @@ def test_dlpack_producers_on_a_device_are_told_the_stream(monkeypatch):
                 raise BufferError
             return np.ones(3, np.float32).__dlpack__()
 
-    _own_stream.exported(Producer(), 0)
+    _own_stream.exported(Producer(), arrays.Device("cuda", 0, None))
     Producer.read_only = True
-    _own_stream.exported(Producer(), 1)
+    _own_stream.exported(Producer(), arrays.Device("hip", 1, None))
     assert asked == [{"stream": 70}, {"stream": 71}, {"stream": 71, "max_version": (1, 0)}]
 
 
@@ -477,8 +487,15 @@ def cuda_plan(shape, axis=-1, strides=None, out_strides=None, dtype="float32", *
     dense = arrays.dense_strides(shape)
     strides = strides or dense
     axis %= len(shape)
-    return plan.plan_cuda_sort(
-        dtypes.DTYPES[dtype], shape, strides, out_strides or strides, axis, "sm_90", **options
+    return plan.plan_gpu_sort(
+        "cuda",
+        dtypes.DTYPES[dtype],
+        shape,
+        strides,
+        out_strides or strides,
+        axis,
+        "sm_90",
+        **options,
     )
 
 
@@ -518,8 +535,8 @@ def test_rows_that_an_architecture_lacks_the_memory_for():
         ("sm_999", "float16", 16384),
     ):
         for length, route in ((longest, "kernel"), (longest + 1, "framework")):
-            made = plan.plan_cuda_sort(
-                dtypes.DTYPES[dtype], (3, length), (length, 1), (length, 1), 1, arch
+            made = plan.plan_gpu_sort(
+                "cuda", dtypes.DTYPES[dtype], (3, length), (length, 1), (length, 1), 1, arch
             )
             assert made.route == route, (arch, dtype, length)
 
@@ -545,11 +562,31 @@ def test_spans_are_numpys():
 def test_short_rows_that_are_odd_get_a_thread_each():
     assert cuda_plan((100, 25)).kernel.layout == "lanes1_registers32"
     assert cuda_plan((4, 25, 25)).kernel.layout == "lanes1_registers32"
-    assert cuda_plan((100, 24)).kernel.layout == "lanes4_registers8"
+    assert cuda_plan((100, 24)).kernel.layout == "lanes2_registers16"
     assert cuda_plan((100, 24), dtype="float16").kernel.layout == "lanes2_registers16"
-    assert cuda_plan((100, 25), strides=(26, 1)).kernel.layout == "lanes4_registers8"
-    assert cuda_plan((100, 25), out_strides=(26, 1)).kernel.layout == "lanes4_registers8"
+    assert cuda_plan((100, 25), strides=(26, 1)).kernel.layout == "lanes2_registers16"
+    assert cuda_plan((100, 25), out_strides=(26, 1)).kernel.layout == "lanes2_registers16"
     assert cuda_plan((100, 33)).kernel.layout == "lanes4_registers16"
+
+
+# -- PyTorch on ROCm, as far as it can be told without a device ---------------------------------
+
+
+def test_torch_on_rocm_is_on_a_hip_device(monkeypatch):
+    """What torch calls cuda is HIP there; its target has features behind colons."""
+    targets = ["gfx90a:sramecc+:xnack-", "gfx1100", ""]
+    monkeypatch.setattr(torch.version, "hip", "6.2.41133")
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda i: SimpleNamespace(gcnArchName=targets[i])
+    )
+    found = [_torch._gpu(i) for i in range(3)]
+    assert found == [("hip", 0, "gfx90a"), ("hip", 1, "gfx1100"), ("hip", 2, None)]
+    # Versions that do not tell it.
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace())
+    assert _torch._gpu(1) == ("hip", 1, None)
+    monkeypatch.setattr(torch.version, "hip", None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
+    assert _torch._gpu(1) == ("cuda", 1, "sm_90")
 
 
 # -- CuPy, as far as it can be told without a device --------------------------------------------
@@ -566,6 +603,9 @@ def test_cupy_is_asked_for_the_stream_of_the_arrays_device(monkeypatch):
     spec = importlib.util.spec_from_file_location("warp_bitonic_sort.arrays._stubbed", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    for is_hip, expected in ((False, ("cuda", 3, "sm_90")), (True, ("hip", 3, None))):
+        cupy.cuda.runtime = SimpleNamespace(is_hip=is_hip)
+        assert module._device(SimpleNamespace(id=3, compute_capability="90")) == expected
     adapter = module.CupyAdapter()
     streams = [adapter.stream(SimpleNamespace(device=SimpleNamespace(id=i))) for i in (0, 1)]
     assert [stream() for stream in streams] == [100, 101]

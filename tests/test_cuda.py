@@ -559,7 +559,7 @@ def test_dlpack_arrays(name):
             result = sort(given, axis=axis, descending=descending, nan=nan)
             assert isinstance(result, Foreign)
             assert result.tensor.device == given.tensor.device
-            assert given.asked == {loader.launcher().own_stream(0)}
+            assert given.asked == {loader.launcher().own_stream(loader.device_of("cuda", 0))}
             check(x, result.tensor, axis, descending, nan)
     strided = to_device(oracle.random(name, (30, 8, 50), rng))
     for view in (strided[::2, :, 3:40], strided.transpose(0, 2), strided[..., 5:6]):
@@ -619,7 +619,7 @@ def test_dlpack_memory_is_given_back():
     torch.cuda.synchronize()
     free, total = torch.cuda.mem_get_info()
     size = 1 << 28
-    made = launcher.empty_cuda((size,), torch.int8, 0)
+    made = launcher.empty_gpu((size,), torch.int8, loader.device_of("cuda", 0))
     assert made.data_ptr() % 16 == 0
     assert torch.cuda.mem_get_info()[0] <= free - size
     del made
@@ -627,8 +627,8 @@ def test_dlpack_memory_is_given_back():
     with pytest.raises(
         MemoryError, match=f"cannot allocate {2 * total} bytes on CUDA device 0: CUDA_ERROR_OUT"
     ):
-        launcher.empty_cuda((2 * total,), torch.int8, 0)
+        launcher.empty_gpu((2 * total,), torch.int8, loader.device_of("cuda", 0))
     with pytest.raises(RuntimeError, match="no such CUDA device|CUDA_ERROR_INVALID_DEVICE"):
-        launcher.empty_cuda((3,), torch.int8, 63)
+        launcher.empty_gpu((3,), torch.int8, loader.device_of("cuda", 63))
     with pytest.raises(ValueError, match="shape: expected sizes of at least 0"):
-        launcher.empty_cuda((-1,), torch.int8, 0)
+        launcher.empty_gpu((-1,), torch.int8, loader.device_of("cuda", 0))

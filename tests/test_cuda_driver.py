@@ -1,33 +1,29 @@
 """Opening and launching CUDA kernels, against a double of the driver: no device is needed.
 
-cpp/fake_cuda.cc is the double. A process loads its driver once, so every test here runs in a
-process of its own, in which libcuda.so.1 is the double: pytest's process only starts it.
+cpp/fake_cuda.cc is the double (driver_double.py says how tests run with it).
 """
 
 import contextlib
 import ctypes
-import json
 import os
 import re
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import cubin
+import driver_double
 import host_cupy
 import numpy as np
 import oracle
 import pytest
 import tvm_ffi
+from driver_double import DRIVERS, driven
 from host_cupy import CUDA, CUDA_MANAGED, OnDevice
 
 from warp_bitonic_sort import dtypes, explain, plan, sort
-from warp_bitonic_sort.jit import loader, toolchain
+from warp_bitonic_sort.jit import loader
 from warp_bitonic_sort.jit.spec import CudaKernel
-
-SOURCE = Path(__file__).resolve().parent / "cpp" / "fake_cuda.cc"
-HEADERS = Path(loader.__file__).resolve().parent.parent / "csrc" / "driver"
 
 
 @pytest.fixture(scope="module")
@@ -35,98 +31,33 @@ def double(tmp_path_factory) -> Path:
     """The folder with the double; the launcher is in the cache when it is there."""
     loader.launcher()
     folder = tmp_path_factory.mktemp("driver")
-    compiler = os.environ.get("CXX", "c++")
-    flags = ["-std=c++17", "-O1", "-fPIC", "-shared", "-fvisibility=hidden"]
-    flags += ["-Wall", "-Wextra", "-Werror", f"-I{toolchain.INCLUDE_DIR}"]
-    built = subprocess.run(
-        [compiler, *flags, str(SOURCE), "-o", str(folder / "libcuda.so.1")],
-        capture_output=True,
-        text=True,
-    )
-    assert built.returncode == 0, built.stderr
+    driver_double.build("fake_cuda.cc", folder / "libcuda.so.1")
     return folder
 
 
-def the_double(double, folder):
-    del folder
-    return double
+def cuda(number):
+    return loader.device_of("cuda", number)
 
 
-def driven(driver=the_double, **environment):
-    """Make a test of a body that is to run in a process of its own.
-
-    `driver` returns the folder of the driver that it runs with, the double if nothing is said.
-    """
-
-    def decorate(body):
-        # Not functools.wraps: pytest would look for the body's own arguments.
-        def test(double, tmp_path):
-            path = [str(driver(double, tmp_path)), os.environ.get("LD_LIBRARY_PATH")]
-            library_path = os.pathsep.join(filter(None, path))
-            ran = subprocess.run(
-                [sys.executable, __file__, body.__name__, str(tmp_path)],
-                capture_output=True,
-                text=True,
-                timeout=300,
-                env={
-                    **os.environ,
-                    "LD_LIBRARY_PATH": library_path,
-                    "GPU_ARCH": "native",
-                    **environment,
-                },
-            )
-            assert ran.returncode == 0, ran.stdout + ran.stderr
-
-        test.__name__, test.__doc__, test.body = body.__name__, body.__doc__, body
-        return test
-
-    return decorate
-
-
-class Driver:
-    """The double, as its tests see it."""
-
-    def __init__(self):
-        self._library = ctypes.CDLL("libcuda.so.1")
-        self._library.fake_cuda_report.restype = ctypes.c_char_p
-
-    def report(self):
-        return json.loads(self._library.fake_cuda_report())
+class Driver(driver_double.Driver):
+    LIBRARY, PREFIX = "libcuda.so.1", "fake_cuda"
 
     def stack(self):
         """The devices of the contexts on this thread's stack, the current one last."""
         return self.report()["stack"]
 
-    def launches(self):
-        return self.report()["launches"]
-
-    def capture(self, stream):
-        self._library.fake_cuda_capture(ctypes.c_void_p(stream))
-
-    def record_only(self):
-        self._library.fake_cuda_record_only(1)
-
-    @contextlib.contextmanager
-    def failing(self, **codes):
-        listed = ",".join(f"{name}={code}" for name, code in codes.items())
-        self._library.fake_cuda_fail(listed.encode())
-        try:
-            yield
-        finally:
-            self._library.fake_cuda_fail(b"")
-
     @contextlib.contextmanager
     def current(self, devices):
         """Have devices' primary contexts on this thread's stack, as any library may."""
-        assert self._library.cuInit(0) == 0
+        assert self.library.cuInit(0) == 0
         for device in devices:
             context = ctypes.c_void_p()
-            assert self._library.cuDevicePrimaryCtxRetain(ctypes.byref(context), device) == 0
-            assert self._library.cuCtxPushCurrent_v2(context) == 0
+            assert self.library.cuDevicePrimaryCtxRetain(ctypes.byref(context), device) == 0
+            assert self.library.cuCtxPushCurrent_v2(context) == 0
         yield
         assert self.stack() == list(devices)
         for _ in devices:
-            assert self._library.cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p())) == 0
+            assert self.library.cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p())) == 0
 
 
 def array(*shape, dtype=np.float32):
@@ -150,17 +81,17 @@ def test_a_launch_lands_on_the_arrays_own_device(folder):
     for current in ([], [0], [1], [1, 0]):
         with driver.current(current):
             for number, path in enumerate(paths):
-                kernel = launcher.open_cuda_kernel(path, "float32", number)
+                kernel = launcher.open_gpu_kernel(path, "float32", cuda(number))
                 assert driver.stack() == current
                 check_sorts(kernel, number)
                 assert driver.stack() == current
                 launch = driver.launches()[-1]
-                assert launch["context_device"] == launch["module_device"] == number
+                assert launch["current_device"] == launch["module_device"] == number
                 with driver.failing(cuLaunchKernel=1), pytest.raises(RuntimeError):
                     check_sorts(kernel, number)
                 assert driver.stack() == current
-                assert launcher.is_capturing(number, 0) is False
-                assert launcher.cuda_arch(number) == ("sm_80", "sm_90")[number]
+                assert launcher.is_capturing(cuda(number), 0) is False
+                assert launcher.gpu_arch(cuda(number)) == ("sm_80", "sm_90")[number]
     # Retained once a device, however many kernels and calls there are; ours are the other four.
     assert driver.report()["calls"]["cuDevicePrimaryCtxRetain"] == 2 + 4
 
@@ -171,7 +102,9 @@ def test_sorts_are_remembered(folder):
     driver, launcher = Driver(), loader.launcher()
     again = launcher.sort_remembered
     kernels = [
-        launcher.open_cuda_kernel(cubin.write(folder / f"{arch}.cubin", arch), "float32", number)
+        launcher.open_gpu_kernel(
+            cubin.write(folder / f"{arch}.cubin", arch), "float32", cuda(number)
+        )
         for number, arch in enumerate((80, 90))
     ]
     x = array(10, 8)
@@ -202,7 +135,7 @@ def test_sorts_are_remembered(folder):
     assert driver.launches()[-1]["stream"] == 0x777
     kernels[1](OnDevice(x, 1), OnDevice(out, 1), -1, False, False, 0, True)
     assert again(OnDevice(x, 1), OnDevice(out, 1), 1, False, False)
-    assert driver.launches()[-1]["context_device"] == 1
+    assert driver.launches()[-1]["current_device"] == 1
     raw = OnDevice(x.view(np.uint32)), OnDevice(out.view(np.uint32))
     kernels[0](*raw, -1, False, False, 0, True)
     assert not again(*raw, -1, False, False)
@@ -215,7 +148,7 @@ def test_sorts_are_remembered(folder):
 def test_threads_launch_on_their_own(folder):
     driver, launcher = Driver(), loader.launcher()
     paths = [cubin.write(folder / f"{arch}.cubin", arch) for arch in (80, 90)]
-    sorts = [launcher.open_cuda_kernel(path, "float32", i) for i, path in enumerate(paths)]
+    sorts = [launcher.open_gpu_kernel(path, "float32", cuda(i)) for i, path in enumerate(paths)]
     stacks = []
 
     def work(number):
@@ -231,7 +164,7 @@ def test_threads_launch_on_their_own(folder):
     assert stacks == [[]] * 4
     launches = driver.launches()
     assert len(launches) == 200
-    assert all(launch["context_device"] == launch["module_device"] for launch in launches)
+    assert all(launch["current_device"] == launch["module_device"] for launch in launches)
 
 
 @driven()
@@ -239,7 +172,7 @@ def test_what_a_launch_is_told(folder):
     """Streams, blocks, shared memory, tensors in managed memory."""
     driver, launcher = Driver(), loader.launcher()
     path = cubin.write(folder / "kernel.cubin", threads=256, rows=64, shared_bytes=4096)
-    kernel = launcher.open_cuda_kernel(path, "float32", 0)
+    kernel = launcher.open_gpu_kernel(path, "float32", cuda(0))
     for stream in (0, 1, 2, 0x7F12_3456_7890):
         check_sorts(kernel, stream=stream)
         launch = driver.launches()[-1]
@@ -249,7 +182,7 @@ def test_what_a_launch_is_told(folder):
         assert launch["one"] == 1
     assert "cuFuncSetAttribute" not in driver.report()["calls"]
     large = cubin.write(folder / "large.cubin", shared_bytes=48 * 1024 + 16)
-    check_sorts(launcher.open_cuda_kernel(large, "float32", 0))
+    check_sorts(launcher.open_gpu_kernel(large, "float32", cuda(0)))
     assert driver.launches()[-1]["shared_bytes"] == 48 * 1024 + 16
     assert driver.report()["calls"]["cuFuncSetAttribute"] == 1
     managed = OnDevice(array(10, 8), kind=CUDA_MANAGED)
@@ -267,7 +200,7 @@ def test_the_grid(folder):
     driver, launcher = Driver(), loader.launcher()
     driver.record_only()
     path = cubin.write(folder / "kernel.cubin", rows=64)
-    kernel = launcher.open_cuda_kernel(path, "float32", 0)
+    kernel = launcher.open_gpu_kernel(path, "float32", cuda(0))
     most = 2**31 - 1
     for rows, blocks in (
         (1, 1),
@@ -291,7 +224,7 @@ def test_the_grid(folder):
 def test_more_batch_dimensions_than_a_launch_takes(folder):
     driver, launcher = Driver(), loader.launcher()
     path = cubin.write(folder / "kernel.cubin")
-    kernel = launcher.open_cuda_kernel(path, "float32", 0)
+    kernel = launcher.open_gpu_kernel(path, "float32", cuda(0))
     rank = cubin.MAX_BATCH_DIMS + 2
     whole = array(*(3,) * rank, 8)
     # Every other element, so that no two dimensions are one run; reversed in out.
@@ -338,13 +271,13 @@ def test_nothing_leaks_from_an_open_that_fails(folder):
                     driver.failing(**{step: 2}),
                     pytest.raises(RuntimeError, match="CUDA_ERROR_OUT_OF_MEMORY"),
                 ):
-                    launcher.open_cuda_kernel(path, "float32", 0)
+                    launcher.open_gpu_kernel(path, "float32", cuda(0))
                 assert driver.report()["modules"] == 0, step
                 assert driver.stack() == current, step
     with driver.current([1]):
         for dtype in ("int32", "float64"):
             with pytest.raises(ValueError, match=f"dtype: .*{dtype}"):
-                launcher.open_cuda_kernel(path, dtype, 0)
+                launcher.open_gpu_kernel(path, dtype, cuda(0))
             assert driver.report()["modules"] == 0
             assert driver.stack() == [1]
     # The error that came first is the one that is told.
@@ -352,8 +285,8 @@ def test_nothing_leaks_from_an_open_that_fails(folder):
         driver.failing(cuModuleGetFunction=2, cuModuleUnload=999),
         pytest.raises(RuntimeError, match="CUDA_ERROR_OUT_OF_MEMORY"),
     ):
-        launcher.open_cuda_kernel(path, "float32", 0)
-    check_sorts(launcher.open_cuda_kernel(path, "float32", 0))
+        launcher.open_gpu_kernel(path, "float32", cuda(0))
+    check_sorts(launcher.open_gpu_kernel(path, "float32", cuda(0)))
 
 
 @driven()
@@ -364,7 +297,7 @@ def test_code_objects_that_are_none_of_ours(folder):
     def check_refused(content, message):
         kernel.write_bytes(content)
         with pytest.raises(RuntimeError, match=message):
-            launcher.open_cuda_kernel(str(kernel), "float32", 0)
+            launcher.open_gpu_kernel(str(kernel), "float32", cuda(0))
         assert driver.report()["modules"] == 0
         assert driver.stack() == []
 
@@ -380,11 +313,11 @@ def test_code_objects_that_are_none_of_ours(folder):
     check_refused(b"not a code object", invalid)
     check_refused(cubin.cubin(said)[:18] + b"\x3e" + cubin.cubin(said)[19:], invalid)
     with pytest.raises(RuntimeError, match="cannot open the kernel .*missing.cubin"):
-        launcher.open_cuda_kernel(str(folder / "missing.cubin"), "float32", 0)
+        launcher.open_gpu_kernel(str(folder / "missing.cubin"), "float32", cuda(0))
     # Older toolkits write the architecture elsewhere.
     for abi in (7, 8):
         kernel.write_bytes(cubin.cubin(said, 80, abi=abi))
-        check_sorts(launcher.open_cuda_kernel(str(kernel), "float32", 0))
+        check_sorts(launcher.open_gpu_kernel(str(kernel), "float32", cuda(0)))
 
 
 # glibc then fills memory that it hands out with bytes that are not zero.
@@ -395,7 +328,7 @@ def test_an_image_that_is_text_ends(folder):
     for size in (1, 20, 100, 16384, 16384 * 3):
         (folder / "text").write_bytes(b"x" * size)
         with pytest.raises(RuntimeError, match="CUDA_ERROR_INVALID_IMAGE"):
-            launcher.open_cuda_kernel(str(folder / "text"), "float32", 0)
+            launcher.open_gpu_kernel(str(folder / "text"), "float32", cuda(0))
         assert driver.report()["text_bytes"] == size
 
 
@@ -408,8 +341,8 @@ def test_a_kernel_for_another_architecture(folder):
         match="the kernel .*kernel.cubin does not run on CUDA device 0, an sm_80: "
         "CUDA_ERROR_NO_BINARY_FOR_GPU .no kernel image is available .*; build it for sm_80",
     ):
-        launcher.open_cuda_kernel(path, "float32", 0)
-    check_sorts(launcher.open_cuda_kernel(path, "float32", 1), 1)
+        launcher.open_gpu_kernel(path, "float32", cuda(0))
+    check_sorts(launcher.open_gpu_kernel(path, "float32", cuda(1)), 1)
 
 
 @driven()
@@ -425,10 +358,10 @@ def test_running_out_of_memory(folder):
         )
 
     with driver.failing(cuDevicePrimaryCtxRetain=2), says("making CUDA's context"):
-        launcher.open_cuda_kernel(path, "float32", 0)
+        launcher.open_gpu_kernel(path, "float32", cuda(0))
     with driver.failing(cuModuleLoadData=2), says("loading the kernel .*kernel.cubin"):
-        launcher.open_cuda_kernel(path, "float32", 0)
-    kernel = launcher.open_cuda_kernel(path, "float32", 0)
+        launcher.open_gpu_kernel(path, "float32", cuda(0))
+    kernel = launcher.open_gpu_kernel(path, "float32", cuda(0))
     # Where modules are loaded lazily, their code is only when they are launched.
     with driver.failing(cuLaunchKernel=2), says("launching sort_cuda_of_a_test"):
         check_sorts(kernel)
@@ -440,7 +373,7 @@ def test_errors_that_somebody_elses_kernel_left(folder):
     """The driver reports a kernel's error at whatever call comes next, and at all after it."""
     driver, launcher = Driver(), loader.launcher()
     path = cubin.write(folder / "kernel.cubin", 90)
-    opened = launcher.open_cuda_kernel(path, "float32", 1)
+    opened = launcher.open_gpu_kernel(path, "float32", cuda(1))
     for code, name, text in (
         (700, "ILLEGAL_ADDRESS", "an illegal memory access was encountered"),
         (702, "LAUNCH_TIMEOUT", "the launch timed out and was terminated"),
@@ -457,7 +390,7 @@ def test_errors_that_somebody_elses_kernel_left(folder):
         for current in ([], [0], [1]):
             with driver.current(current), driver.failing(**sticky):
                 with pytest.raises(RuntimeError, match=rf"loading the kernel .*cubin {words}"):
-                    launcher.open_cuda_kernel(path, "float32", 1)
+                    launcher.open_gpu_kernel(path, "float32", cuda(1))
                 with pytest.raises(RuntimeError, match=f"launching sort_cuda_of_a_test {words}"):
                     check_sorts(opened, 1)
                 assert driver.stack() == current
@@ -484,23 +417,22 @@ def test_errors_that_somebody_elses_kernel_left(folder):
 def test_devices(folder):
     launcher = loader.launcher()
     path = cubin.write(folder / "kernel.cubin", 100)
-    assert [launcher.cuda_arch(number) for number in range(3)] == ["sm_75", "sm_100", "sm_121"]
-    check_sorts(launcher.open_cuda_kernel(path, "float32", 1), 1)
+    assert [launcher.gpu_arch(cuda(number)) for number in range(3)] == ["sm_75", "sm_100", "sm_121"]
+    check_sorts(launcher.open_gpu_kernel(path, "float32", cuda(1)), 1)
     calls = [
-        launcher.cuda_arch,
-        lambda number: launcher.is_capturing(number, 0),
-        lambda number: launcher.open_cuda_kernel(path, "float32", number),
+        launcher.gpu_arch,
+        lambda device: launcher.is_capturing(device, 0),
+        lambda device: launcher.open_gpu_kernel(path, "float32", device),
     ]
     for call in calls:
-        for number in (3, 63, 64, 2**31 - 1):
+        for number in (3, 63, 64, 127, 128, 2**31 - 1):
             with pytest.raises(
                 RuntimeError, match=rf"CUDA device {number}\b.*(no such|invalid) dev"
             ):
-                call(number)
-        # 2^32 is 0 in 32 bits.
-        for number in (-1, 2**31, 2**32, 2**32 + 1, -(2**63)):
-            with pytest.raises(ValueError, match=rf"device: expected .* got {number}$"):
-                call(number)
+                call(cuda(number))
+        for device in (cuda(-1), *map(tvm_ffi.device, ("cpu", "vulkan"))):
+            with pytest.raises(ValueError, match="device: expected a CUDA or ROCm device, got"):
+                call(device)
 
 
 @driven()
@@ -510,18 +442,18 @@ def test_capturing(folder):
     driver.capture(0x1234)
     for current in ([], [0], [1]):
         with driver.current(current):
-            assert launcher.is_capturing(1, 0x1234) is True
-            assert launcher.is_capturing(1, 0x1235) is False
+            assert launcher.is_capturing(cuda(1), 0x1234) is True
+            assert launcher.is_capturing(cuda(1), 0x1235) is False
             with (
                 driver.failing(cuStreamIsCapturing=400),
                 pytest.raises(
                     RuntimeError, match="CUDA device 1 failed: CUDA_ERROR_INVALID_HANDLE"
                 ),
             ):
-                launcher.is_capturing(1, 0x1235)
+                launcher.is_capturing(cuda(1), 0x1235)
             # What the legacy stream answers while another stream is captured: it must stay out.
             with driver.failing(cuStreamIsCapturing=906):
-                assert launcher.is_capturing(1, 0) is True
+                assert launcher.is_capturing(cuda(1), 0) is True
 
 
 @driven()
@@ -529,7 +461,7 @@ def test_own_streams(folder):
     """A launch in the own stream is waited for, whatever comes of it."""
     driver, launcher = Driver(), loader.launcher()
     paths = [cubin.write(folder / f"{arch}.cubin", arch) for arch in (80, 90)]
-    kernels = [launcher.open_cuda_kernel(path, "float32", i) for i, path in enumerate(paths)]
+    kernels = [launcher.open_gpu_kernel(path, "float32", cuda(i)) for i, path in enumerate(paths)]
 
     def streams():
         return {stream["device"]: stream for stream in driver.report()["streams"]}
@@ -545,10 +477,10 @@ def test_own_streams(folder):
                 own = streams()[number]
                 assert own["flags"] == 1
                 assert own["waits"] == before + 1
-                assert own["handle"] == launcher.own_stream(number)
+                assert own["handle"] == launcher.own_stream(cuda(number))
                 launch = driver.launches()[-1]
                 assert launch["stream"] == own["handle"]
-                assert launch["context_device"] == number
+                assert launch["current_device"] == number
                 # A launch of several may have begun before one fails.
                 with driver.failing(cuLaunchKernel=719), pytest.raises(RuntimeError):
                     check_sorts(kernel, number, -1)
@@ -559,10 +491,10 @@ def test_own_streams(folder):
                 ):
                     check_sorts(kernel, number, -1)
     assert len(driver.report()["streams"]) == 2
-    assert launcher.is_capturing(0, -1) is False
+    assert launcher.is_capturing(cuda(0), -1) is False
     for number in (2, 64):
         with pytest.raises(RuntimeError, match=f"CUDA device {number}"):
-            launcher.own_stream(number)
+            launcher.own_stream(cuda(number))
 
 
 @driven()
@@ -575,7 +507,7 @@ def test_device_memory(folder):
     for current in ([], [0], [1]):
         with driver.current(current):
             for number in (0, 1):
-                made = launcher.empty_cuda((3, 5), float32, number)
+                made = launcher.empty_gpu((3, 5), float32, cuda(number))
                 (memory,) = driver.report()["memory"]
                 assert memory == {"address": made.data_ptr(), "device": number, "bytes": 60}
                 assert driver.stack() == current
@@ -586,19 +518,19 @@ def test_device_memory(folder):
                     driver.failing(cuMemAlloc_v2=2),
                     pytest.raises(MemoryError, match="60 bytes .*CUDA device .*OUT_OF_MEMORY"),
                 ):
-                    launcher.empty_cuda((3, 5), float32, number)
+                    launcher.empty_gpu((3, 5), float32, cuda(number))
     # What is no want of memory is no MemoryError.
     with (
         driver.failing(cuMemAlloc_v2=700),
         pytest.raises(RuntimeError, match="60 bytes on CUDA device 0 .*earlier kernel"),
     ):
-        launcher.empty_cuda((3, 5), float32, 0)
+        launcher.empty_gpu((3, 5), float32, cuda(0))
     with pytest.raises(RuntimeError, match="CUDA device 2"):
-        launcher.empty_cuda((3, 5), float32, 2)
+        launcher.empty_gpu((3, 5), float32, cuda(2))
     with pytest.raises(ValueError, match="device: expected"):
-        launcher.empty_cuda((3, 5), float32, 2**32)
+        launcher.empty_gpu((3, 5), float32, tvm_ffi.device("cpu"))
     # Freeing must not raise, even where a device does nothing any more.
-    made = launcher.empty_cuda((3, 5), float32, 1)
+    made = launcher.empty_gpu((3, 5), float32, cuda(1))
     with driver.failing(cuMemFree_v2=719, cuCtxPushCurrent_v2=719):
         del made
     assert driver.stack() == []
@@ -618,9 +550,9 @@ def test_no_driver(folder):
     path = cubin.write(folder / "kernel.cubin")
     for _ in range(2):
         for call in (
-            lambda: loader.launcher().cuda_arch(0),
-            lambda: loader.launcher().is_capturing(0, 0),
-            lambda: loader.launcher().open_cuda_kernel(path, "float32", 0),
+            lambda: loader.launcher().gpu_arch(cuda(0)),
+            lambda: loader.launcher().is_capturing(cuda(0), 0),
+            lambda: loader.launcher().open_gpu_kernel(path, "float32", cuda(0)),
         ):
             with pytest.raises(
                 RuntimeError,
@@ -632,7 +564,7 @@ def test_no_driver(folder):
 def older(double, folder):
     """A driver of the time when streams were not captured yet."""
     del double
-    names = sorted(set(re.findall(r'"(cu[A-Z]\w+)"', (HEADERS / "cuda_driver.hpp").read_text())))
+    names = sorted(set(re.findall(r'"(cu[A-Z]\w+)"', (DRIVERS / "cuda_driver.hpp").read_text())))
     names.remove("cuStreamIsCapturing")
     source = folder / "older.cc"
     source.write_text("\n".join(f'extern "C" int {name}() {{ return 0; }}' for name in names))
@@ -648,7 +580,7 @@ def test_a_driver_that_is_too_old(folder):
     with pytest.raises(
         RuntimeError, match="the CUDA driver has no cuStreamIsCapturing; it is too old, update it"
     ):
-        loader.launcher().cuda_arch(0)
+        loader.launcher().gpu_arch(cuda(0))
 
 
 @driven(FAKE_CUDA_FAIL="cuInit=100")
@@ -659,21 +591,21 @@ def test_a_driver_that_does_not_start(folder):
         match=r"starting the CUDA driver failed: CUDA_ERROR_NO_DEVICE \(no CUDA-capable device is "
         r"detected\); nvidia-smi .*CUDA_VISIBLE_DEVICES",
     ):
-        launcher.cuda_arch(0)
+        launcher.gpu_arch(cuda(0))
     with (
         driver.failing(cuInit=999),
         pytest.raises(RuntimeError, match=r"CUDA_ERROR_UNKNOWN \(unknown error\); .*nvidia-smi"),
     ):
-        launcher.cuda_arch(0)
+        launcher.gpu_arch(cuda(0))
     # Nothing of a failed start is kept.
-    check_sorts(launcher.open_cuda_kernel(cubin.write(folder / "kernel.cubin"), "float32", 0))
+    check_sorts(launcher.open_gpu_kernel(cubin.write(folder / "kernel.cubin"), "float32", cuda(0)))
     assert driver.report()["calls"]["cuInit"] == 3
 
 
 @driven()
 def test_a_forked_process_is_told_what_it_is(folder):
     driver, launcher = Driver(), loader.launcher()
-    kernel = launcher.open_cuda_kernel(cubin.write(folder / "kernel.cubin"), "float32", 0)
+    kernel = launcher.open_gpu_kernel(cubin.write(folder / "kernel.cubin"), "float32", cuda(0))
     with driver.failing(cuLaunchKernel=3), pytest.raises(RuntimeError, match="; .*fork.*spawn"):
         check_sorts(kernel)
 
@@ -710,7 +642,7 @@ def test_what_nvcc_makes(folder):
                 oracle.check(x, claims[1].array.view(x.dtype), 0, descending, nan)
                 launch = driver.launches()[-1]
                 assert launch["kernel"] == kernel.name
-                assert launch["context_device"] == launch["module_device"] == number
+                assert launch["current_device"] == launch["module_device"] == number
     kernel, names = kernels[1]
     with pytest.raises(RuntimeError, match=f"{kernel.name}.*CUDA_ERROR_NO_BINARY_FOR_GPU"):
         loader.open_kernel(kernel, names[0], 0)
@@ -734,7 +666,7 @@ def test_sort_from_end_to_end(folder):
                 assert result.device.id == number
                 oracle.check(x, result.array, axis, descending, nan)
                 launch = driver.launches()[-1]
-                assert launch["context_device"] == launch["module_device"] == number
+                assert launch["current_device"] == launch["module_device"] == number
                 assert launch["stream"] == host_cupy.stream
                 assert launch["kernel"] == explain(array, axis=axis).kernel
                 assert launch["kernel"].endswith(("sm_80", "sm_90")[number])
@@ -795,6 +727,4 @@ def test_sort_of_arrays_that_tell_no_stream(folder):
 
 
 if __name__ == "__main__":
-    # tvm_ffi imports torch where there is one, which takes seconds and may look for a driver.
-    sys.modules["torch"] = None
-    globals()[sys.argv[1]].body(Path(sys.argv[2]))
+    driver_double.run_body(globals())

@@ -189,7 +189,7 @@ def test_opening_what_is_no_kernel_is_a_typed_error(launcher, tmp_path):
 
 def test_every_export_is_documented_and_typed(launcher):
     names = ["open_cpu_kernel", "describe_cpu_kernel", "empty", "abi_version", "thread_count"]
-    names += ["open_cuda_kernel", "cuda_arch", "is_capturing", "own_stream", "empty_cuda"]
+    names += ["open_gpu_kernel", "gpu_arch", "is_capturing", "own_stream", "empty_gpu"]
     for name in names:
         assert launcher.get_function_doc(name)
         assert "type_schema" in json.dumps(launcher.get_function_metadata(name))
@@ -212,10 +212,14 @@ def test_empty_allocates(launcher):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a driver")
 def test_without_a_driver_the_error_says_so(launcher):
-    for call in (launcher.own_stream, lambda i: launcher.empty_cuda((3,), torch.int8, i)):
+    device = tvm_ffi.device("cuda", 0)
+    for call in (
+        lambda: launcher.own_stream(device),
+        lambda: launcher.empty_gpu((3,), torch.int8, device),
+    ):
         with pytest.raises(RuntimeError, match="no CUDA driver: .*; install NVIDIA's driver"):
-            call(0)
-    assert not launcher.is_capturing(0, -1)
+            call()
+    assert not launcher.is_capturing(device, -1)
 
 
 def test_a_tensor_without_memory_is_a_typed_error(rows9):

@@ -17,7 +17,7 @@ from .arrays import Adapter, Description, Device
 from .dtypes import DType, lookup
 from .jit import loader, toolchain
 from .jit.spec import Kernel
-from .plan import Plan, plan_cuda_sort, plan_sort
+from .plan import Plan, plan_gpu_sort, plan_sort
 
 __all__ = ["Explanation", "explain", "sort", "warp_bitonic_sort"]
 
@@ -68,7 +68,7 @@ class _Prepared:
         self._kernel = None
         if plan.kernel is not None:
             if self._stream is not None:
-                _refuse_capture(plan.kernel, dtype.name, device.number, self._stream())
+                _refuse_capture(plan.kernel, dtype.name, device, self._stream())
             self._kernel = loader.open_kernel(plan.kernel, dtype.name, device.number)
         self._remember = self._kernel is not None and may_remember and adapter.remembers(x)
 
@@ -111,18 +111,19 @@ class _Prepared:
             )
 
 
-def _refuse_capture(kernel: Kernel, dtype: str, device: int, stream: int) -> None:
-    """Raise if a kernel would have to be built or loaded while a CUDA graph is recorded."""
-    if loader.is_open(kernel, dtype, device):
+def _refuse_capture(kernel: Kernel, dtype: str, device: Device, stream: int) -> None:
+    """Raise if a kernel would have to be built or loaded while a graph is recorded."""
+    if loader.is_open(kernel, dtype, device.number):
         return
     if not loader.has_launcher():
         # It is what tells; where it has to be built, the kernel is built beside it.
         loader.build([kernel])
-    if loader.launcher().is_capturing(device, stream):
+    there = loader.device_of(device.backend, device.number)
+    if loader.launcher().is_capturing(there, stream):
         raise RuntimeError(
             f"x: its kernel {kernel.name} is not loaded in this process yet, and the stream is "
-            f"being captured into a CUDA graph, where nothing can be loaded. Sort an array of this "
-            f"dtype and length once before the capture begins."
+            f"being captured into a {device.backend.upper()} graph, where nothing can be loaded. "
+            f"Sort an array of this dtype and length once before the capture begins."
         )
 
 
@@ -147,9 +148,9 @@ def sort(
     ----------
     x : array
         A NumPy, PyTorch, CuPy or JAX array, or any other with ``__dlpack__``, in CPU memory or on a
-        CUDA device, of bool, int8 to int64, uint8 to uint64, float16, bfloat16, float32, float64 or
-        float8 (e4m3fn, e5m2, e4m3fnuz, e5m2fnuz). Any shape, strides and alignment; it may be
-        read-only and is never written.
+        CUDA or ROCm device, of bool, int8 to int64, uint8 to uint64, float16, bfloat16, float32,
+        float64 or float8 (e4m3fn, e5m2, e4m3fnuz, e5m2fnuz). Any shape, strides and alignment; it
+        may be read-only and is never written.
     axis : int, default -1
         The axis to sort along. A 0-d array counts as one row of one element.
     descending : bool, default False
@@ -317,15 +318,21 @@ def _planned(seen: Description, out_strides: Sequence[int], axis: int) -> tuple[
         shape, x_strides, out_strides = (1,), (1,), (1,)
     axis %= rank
     dtype = lookup(seen.dtype, "x")
-    if seen.device.backend == "cuda":
-        arch = toolchain.cuda_arch(_native_arch(seen.device))
-        plan = plan_cuda_sort(dtype, shape, x_strides, out_strides, axis, arch, seen.library)
+    backend = seen.device.backend
+    if backend != "cpu":
+        target = toolchain.cuda_arch if backend == "cuda" else toolchain.hip_arch
+        arch = target(_native_arch(seen.device))
+        plan = plan_gpu_sort(
+            backend, dtype, shape, x_strides, out_strides, axis, arch, seen.library
+        )
         return plan, axis
     return plan_sort(dtype, shape, x_strides, out_strides, axis, toolchain.cpu_arch()), axis
 
 
 def _native_arch(device: Device) -> str:
-    return device.arch or str(loader.launcher().cuda_arch(device.number))
+    if device.arch is not None:
+        return device.arch
+    return str(loader.launcher().gpu_arch(loader.device_of(device.backend, device.number)))
 
 
 def _expected_bool(name: str, value: object) -> str:

@@ -8,46 +8,13 @@
 //
 // FAKE_CUDA_DEVICES lists the devices' compute capabilities, as in 80,90. FAKE_CUDA_FAIL, and later
 // fake_cuda_fail(), list calls that are to fail, as in cuLaunchKernel=700,cuModuleLoadData=2.
-#include <elf.h>
-#include <warp_bitonic_sort/gpu_abi.h>
-
-#include <algorithm>
-#include <cstdint>
-#include <cstdlib>
-#include <cstring>
-#include <map>
 #include <memory>
-#include <mutex>
-#include <set>
-#include <sstream>
-#include <string>
-#include <vector>
-#include <warp_bitonic_sort/key.hpp>
 
-#define EXPORT extern "C" __attribute__((visibility("default")))
+#include "fake_gpu.hpp"
 
 namespace {
 
-namespace wbs = warp_bitonic_sort;
-
-enum : int {
-  success = 0,
-  invalid_value = 1,
-  out_of_memory = 2,
-  not_initialized = 3,
-  invalid_device = 101,
-  invalid_image = 200,
-  invalid_context = 201,
-  no_binary_for_gpu = 209,
-  invalid_handle = 400,
-  not_found = 500,
-};
-
-struct Error {
-  int code;
-  const char* name;
-  const char* text;
-};
+using namespace fake;
 
 constexpr Error errors[] = {
     {0, "CUDA_SUCCESS", "no error"},
@@ -80,17 +47,6 @@ struct Context {
 
 struct Module;
 
-struct Stream {
-  Context* context;
-  unsigned flags;
-  int waits;
-};
-
-struct Memory {
-  Context* context;
-  size_t bytes;
-};
-
 struct Function {
   Module* module;
   int dynamic_shared_bytes;
@@ -102,52 +58,23 @@ struct Module {
   std::map<std::string, std::string> globals;
 };
 
-struct Launch {
-  int module_device;
-  int context_device;
-  unsigned grid[3];
-  unsigned block[3];
-  unsigned shared_bytes;
-  void* stream;
-  wbs_gpu_kernel kernel;
-  wbs_gpu_sort_args args;
-};
-
-// All that there is, behind one lock; never destroyed, for threads may outlive main().
-struct Driver {
-  std::mutex guard;
+// All that there is; never destroyed, for threads may outlive main().
+struct Driver : Record {
   bool initialized = false;
-  bool records_only = false;
   std::vector<int> capabilities;
   std::vector<Context> contexts;
   std::map<Module*, std::unique_ptr<Module>> modules;
-  std::map<void*, std::unique_ptr<Stream>> streams;
-  std::map<uint64_t, Memory> memory;
-  std::map<std::string, int> failures;
-  std::map<std::string, int> calls;
-  std::set<void*> capturing;
-  std::vector<Launch> launches;
   // Of the last image that was no ELF file; a driver reads such as text, up to its first zero.
   size_t text_bytes = 0;
 
   Driver() {
     const char* listed = std::getenv("FAKE_CUDA_DEVICES");
-    std::istringstream words(listed != nullptr ? listed : "80,90");
-    for (std::string word; std::getline(words, word, ',');) {
+    for (const std::string& word : words_of(listed != nullptr ? listed : "80,90")) {
       contexts.push_back({static_cast<int>(capabilities.size()), 0});
       capabilities.push_back(std::atoi(word.c_str()));
     }
     const char* failing = std::getenv("FAKE_CUDA_FAIL");
     fail(failing != nullptr ? failing : "");
-  }
-
-  void fail(const std::string& listed) {
-    failures.clear();
-    std::istringstream words(listed);
-    for (std::string word; std::getline(words, word, ',');) {
-      const size_t equals = word.find('=');
-      failures[word.substr(0, equals)] = std::atoi(word.c_str() + equals + 1);
-    }
   }
 
   Context* find(void* handle) {
@@ -180,11 +107,9 @@ Context* current() { return stack.empty() ? nullptr : stack.back(); }
 class Call {
  public:
   explicit Call(const char* name, bool needs_context = false) : lock_(driver().guard) {
-    ++driver().calls[name];
-    const auto failing = driver().failures.find(name);
-    if (failing != driver().failures.end()) {
-      status = failing->second;
-    } else if (!driver().initialized) {
+    status = driver().begin(name);
+    if (status != success) return;
+    if (!driver().initialized) {
       status = not_initialized;
     } else if (needs_context && current() == nullptr) {
       status = invalid_context;
@@ -196,11 +121,6 @@ class Call {
   std::lock_guard<std::mutex> lock_;
 };
 
-template <class Header>
-const Header* table(const char* image, uint64_t offset, uint64_t index) {
-  return reinterpret_cast<const Header*>(image + offset) + index;
-}
-
 // Major versions run only their own; a minor version runs those of lesser ones.
 bool runs_on(int capability, const Elf64_Ehdr& header) {
   // From ABI version 8 on the architecture is the second byte, before that the first.
@@ -209,105 +129,16 @@ bool runs_on(int capability, const Elf64_Ehdr& header) {
   return built_for / 10 == capability / 10 && built_for % 10 <= capability % 10;
 }
 
-// The functions and constants of a code object, through its symbol table.
+// The functions and constants of a code object.
 void read_symbols(const char* image, const Elf64_Ehdr& header, Module& module) {
-  for (int i = 0; i < header.e_shnum; ++i) {
-    const auto* symbols = table<Elf64_Shdr>(image, header.e_shoff, i);
-    if (symbols->sh_type != SHT_SYMTAB) continue;
-    const char* names =
-        image + table<Elf64_Shdr>(image, header.e_shoff, symbols->sh_link)->sh_offset;
-    for (uint64_t s = 0; s < symbols->sh_size / sizeof(Elf64_Sym); ++s) {
-      const auto* symbol = table<Elf64_Sym>(image, symbols->sh_offset, s);
-      if (symbol->st_shndx == SHN_UNDEF || symbol->st_shndx >= header.e_shnum) continue;
-      const char* name = names + symbol->st_name;
-      if (ELF64_ST_TYPE(symbol->st_info) == STT_FUNC) {
-        module.functions[name] = {&module, 48 * 1024};
-      } else if (ELF64_ST_TYPE(symbol->st_info) == STT_OBJECT) {
-        const auto* section = table<Elf64_Shdr>(image, header.e_shoff, symbol->st_shndx);
-        module.globals[name].assign(image + section->sh_offset + symbol->st_value, symbol->st_size);
-      }
-    }
-  }
-}
-
-// Calls f(src, dst) for every row, as gpu_abi.h says where they are.
-template <class RowFunction>
-void for_rows(const wbs_gpu_sort_args& args, const RowFunction& f) {
-  for (long long r = 0; r < args.rows; ++r) {
-    const char* src = static_cast<const char*>(args.src);
-    char* dst = static_cast<char*>(args.dst);
-    long long rest = r;
-    for (int i = args.batch_dims - 1; i >= 0; --i) {
-      const long long at = rest % args.batch_shape[i];
-      rest /= args.batch_shape[i];
-      src += at * args.src_batch_stride[i];
-      dst += at * args.dst_batch_stride[i];
-    }
-    f(src, dst);
-  }
-}
-
-template <wbs::key_class Class, int KeyBits>
-void sort_rows(const wbs_gpu_sort_args& args) {
-  using element = typename wbs::unsigned_of<KeyBits>::type;
-  using signed_element = typename wbs::unsigned_of<KeyBits>::signed_type;
-  const wbs::codec<Class, element, signed_element, element> codec({args.key_xor, args.key_add}, 0);
-  std::vector<element> keys(static_cast<size_t>(args.length));
-  for_rows(args, [&](const char* src, char* dst) {
-    for (int i = 0; i < args.length; ++i) {
-      element raw;
-      std::memcpy(&raw, src + i * args.src_stride, sizeof(raw));
-      keys[i] = codec.encode(raw);
-    }
-    std::sort(keys.begin(), keys.end());
-    for (int i = 0; i < args.length; ++i) {
-      const element raw = codec.decode(keys[i]);
-      std::memcpy(dst + i * args.dst_stride, &raw, sizeof(raw));
-    }
-  });
-}
-
-int carry_out(const wbs_gpu_kernel& kernel, const wbs_gpu_sort_args& args) {
-  const auto is = [&](wbs::key_class key, unsigned bits) {
-    return kernel.key_class == static_cast<unsigned>(key) && kernel.key_bytes * 8 == bits;
-  };
-  using wbs::key_class;
-  if (is(key_class::bits, 8)) return sort_rows<key_class::bits, 8>(args), success;
-  if (is(key_class::bits, 16)) return sort_rows<key_class::bits, 16>(args), success;
-  if (is(key_class::bits, 32)) return sort_rows<key_class::bits, 32>(args), success;
-  if (is(key_class::bits, 64)) return sort_rows<key_class::bits, 64>(args), success;
-  if (is(key_class::floating, 8)) return sort_rows<key_class::floating, 8>(args), success;
-  if (is(key_class::floating, 16)) return sort_rows<key_class::floating, 16>(args), success;
-  if (is(key_class::floating, 32)) return sort_rows<key_class::floating, 32>(args), success;
-  if (is(key_class::floating, 64)) return sort_rows<key_class::floating, 64>(args), success;
-  if (is(key_class::fnuz, 8)) return sort_rows<key_class::fnuz, 8>(args), success;
-  return invalid_image;
-}
-
-// As JSON.
-void write(std::ostream& out, const Launch& launch) {
-  const wbs_gpu_sort_args& args = launch.args;
-  const auto list = [&](const char* name, const long long* values) {
-    out << ", \"" << name << "\": [";
-    for (int i = 0; i < args.batch_dims; ++i) out << (i == 0 ? "" : ", ") << values[i];
-    out << "]";
-  };
-  const auto dims = [&](const char* name, const unsigned (&size)[3]) {
-    out << ", \"" << name << "\": [" << size[0] << ", " << size[1] << ", " << size[2] << "]";
-  };
-  out << "{\"kernel\": \"" << launch.kernel.name
-      << "\", \"module_device\": " << launch.module_device
-      << ", \"context_device\": " << launch.context_device
-      << ", \"shared_bytes\": " << launch.shared_bytes
-      << ", \"stream\": " << reinterpret_cast<intptr_t>(launch.stream);
-  dims("grid", launch.grid);
-  dims("block", launch.block);
-  out << ", \"rows\": " << args.rows << ", \"length\": " << args.length << ", \"one\": " << args.one
-      << ", \"src_stride\": " << args.src_stride << ", \"dst_stride\": " << args.dst_stride;
-  list("batch_shape", args.batch_shape);
-  list("src_batch_stride", args.src_batch_stride);
-  list("dst_batch_stride", args.dst_batch_stride);
-  out << "}";
+  for_symbols(image, header, SHT_SYMTAB,
+              [&](const std::string& name, const Elf64_Sym& symbol, const char* bytes) {
+                if (ELF64_ST_TYPE(symbol.st_info) == STT_FUNC) {
+                  module.functions[name] = {&module, 48 * 1024};
+                } else if (ELF64_ST_TYPE(symbol.st_info) == STT_OBJECT) {
+                  module.globals[name].assign(bytes, symbol.st_size);
+                }
+              });
 }
 
 }  // namespace
@@ -466,7 +297,9 @@ EXPORT int cuLaunchKernel(void* function, unsigned grid_x, unsigned grid_y, unsi
   const Function* const found = driver().find_function(function);
   if (found == nullptr || found->module->context != current()) return invalid_handle;
   const auto own = driver().streams.find(stream);
-  if (own != driver().streams.end() && own->second->context != current()) return invalid_handle;
+  if (own != driver().streams.end() && own->second.device != current()->device) {
+    return invalid_handle;
+  }
   const auto fits = [](unsigned value, unsigned most) { return value >= 1 && value <= most; };
   if (!fits(grid_x, INT32_MAX) || !fits(grid_y, 65535) || !fits(grid_z, 65535) ||
       !fits(block_x, 1024) || !fits(block_y, 1024) || !fits(block_z, 64) ||
@@ -499,30 +332,20 @@ EXPORT int cuStreamIsCapturing(void* stream, int* status) {
 EXPORT int cuStreamCreate(void** stream, unsigned flags) {
   Call call("cuStreamCreate", true);
   if (call.status != success) return call.status;
-  auto made = std::make_unique<Stream>(Stream{current(), flags, 0});
-  *stream = made.get();
-  driver().streams[*stream] = std::move(made);
+  *stream = driver().make_stream(current()->device, flags);
   return success;
 }
 
 EXPORT int cuStreamSynchronize(void* stream) {
   Call call("cuStreamSynchronize", true);
-  const auto found = driver().streams.find(stream);
-  if (found != driver().streams.end()) ++found->second->waits;
-  if (call.status != success) return call.status;
-  return found != driver().streams.end() ? success : invalid_handle;
+  const int waited = driver().wait_for(stream);
+  return call.status != success ? call.status : waited;
 }
 
 EXPORT int cuMemAlloc_v2(uint64_t* address, size_t bytes) {
   Call call("cuMemAlloc_v2", true);
   if (call.status != success) return call.status;
-  if (bytes == 0) return invalid_value;
-  void* const memory =
-      bytes < size_t{1} << 40 ? std::aligned_alloc(256, (bytes + 255) / 256 * 256) : nullptr;
-  if (memory == nullptr) return out_of_memory;
-  *address = reinterpret_cast<uint64_t>(memory);
-  driver().memory[*address] = {current(), bytes};
-  return success;
+  return driver().allocate(current()->device, bytes, address);
 }
 
 EXPORT int cuCtxSynchronize() {
@@ -532,11 +355,7 @@ EXPORT int cuCtxSynchronize() {
 EXPORT int cuMemFree_v2(uint64_t address) {
   Call call("cuMemFree_v2", true);
   if (call.status != success) return call.status;
-  const auto found = driver().memory.find(address);
-  if (found == driver().memory.end()) return invalid_value;
-  driver().memory.erase(found);
-  std::free(reinterpret_cast<void*>(address));
-  return success;
+  return driver().free(address);
 }
 
 // From here on: what tests see of it.
@@ -566,33 +385,9 @@ EXPORT const char* fake_cuda_report() {
   out << "{\"modules\": " << driver().modules.size() << ", \"text_bytes\": " << driver().text_bytes
       << ", \"stack\": [";
   for (size_t i = 0; i < stack.size(); ++i) out << (i == 0 ? "" : ", ") << stack[i]->device;
-  const char* comma = "";
-  out << "], \"streams\": [";
-  for (const auto& [handle, stream] : driver().streams) {
-    out << comma << "{\"handle\": " << reinterpret_cast<intptr_t>(handle)
-        << ", \"device\": " << stream->context->device << ", \"flags\": " << stream->flags
-        << ", \"waits\": " << stream->waits << "}";
-    comma = ", ";
-  }
-  comma = "";
-  out << "], \"memory\": [";
-  for (const auto& [address, memory] : driver().memory) {
-    out << comma << "{\"address\": " << address << ", \"device\": " << memory.context->device
-        << ", \"bytes\": " << memory.bytes << "}";
-    comma = ", ";
-  }
-  comma = "";
-  out << "], \"calls\": {";
-  for (const auto& [name, count] : driver().calls) {
-    out << comma << '"' << name << "\": " << count;
-    comma = ", ";
-  }
-  out << "}, \"launches\": [";
-  for (size_t i = 0; i < driver().launches.size(); ++i) {
-    out << (i == 0 ? "" : ", ");
-    write(out, driver().launches[i]);
-  }
-  out << "]}";
+  out << "], ";
+  write(out, driver());
+  out << "}";
   report = out.str();
   return report.c_str();
 }

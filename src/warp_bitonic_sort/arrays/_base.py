@@ -16,6 +16,7 @@ __all__ = [
     "CPU_DEVICE",
     "CUDA",
     "CUDA_MANAGED",
+    "ROCM",
     "Adapter",
     "Description",
     "Device",
@@ -29,9 +30,9 @@ __all__ = [
     "unsupported_type",
 ]
 
-CPU, CUDA, CUDA_MANAGED = 1, 2, 13
+CPU, CUDA, ROCM, CUDA_MANAGED = 1, 2, 10, 13
 _PINNED = {3: "CUDA", 11: "ROCm"}
-_DEVICES = {2: "CUDA", 7: "Vulkan", 8: "Metal", 10: "ROCm", 13: "CUDA", 14: "oneAPI"}
+_DEVICES = {7: "Vulkan", 8: "Metal", 14: "oneAPI"}
 
 
 class Device(NamedTuple):
@@ -40,14 +41,14 @@ class Device(NamedTuple):
     Parameters
     ----------
     backend : str
-        Which kernels reach it: cpu or cuda.
+        Which kernels reach it: cpu, cuda or hip.
     number : int
         The number of the device; 0 for the CPU.
     arch : str or None
         The compiler's target for the device, where the array's library tells it.
     """
 
-    backend: Literal["cpu", "cuda"]
+    backend: Literal["cpu", "cuda", "hip"]
     number: int
     arch: str | None
 
@@ -208,16 +209,17 @@ def unsupported_device(name: str, argument: str) -> NotImplementedError:
     """Return the error for an array that no back end reaches."""
     return NotImplementedError(
         f"{argument}: it is on a {name} device, whose back end is not built yet; arrays in CPU "
-        f"memory and on CUDA devices can be sorted. Move it to the CPU first."
+        f"memory and on CUDA and ROCm devices can be sorted. Move it to the CPU first."
     )
 
 
 def unsupported_type(device_type: int, argument: str) -> NotImplementedError:
     """Return the error for an array on a DLPack device type that no back end reaches."""
     if device_type in _PINNED:
+        name = _PINNED[device_type]
         return NotImplementedError(
-            f"{argument}: it is in pinned host memory ({_PINNED[device_type]}'s), which no back "
-            f"end takes; move it to ordinary CPU memory or to a CUDA device first."
+            f"{argument}: it is in pinned host memory ({name}'s), which no back end takes; move it "
+            f"to ordinary CPU memory or to a {name} device first."
         )
     name = _DEVICES.get(device_type, f"DLPack type {device_type}")
     return unsupported_device(name, argument)

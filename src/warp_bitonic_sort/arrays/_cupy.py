@@ -49,8 +49,7 @@ class CupyAdapter(Plain):
         """Describe an array."""
         dtype = lookup(x.dtype.name, argument)
         strides = tuple(stride // x.dtype.itemsize for stride in x.strides)
-        device = Device("cuda", x.device.id, f"sm_{x.device.compute_capability}")
-        return Description(self.kind, dtype.name, x.shape, strides, device, "turns")
+        return Description(self.kind, dtype.name, x.shape, strides, _device(x.device), "turns")
 
     def allocate(self, x: Any) -> Any:
         """Allocate a buffer."""
@@ -126,6 +125,13 @@ class CupyAdapter(Plain):
 
     def written(self, out: Any) -> None:
         """Nothing to tell: CuPy does not count writes."""
+
+
+def _device(device: Any) -> Device:
+    # On ROCm, versions of CuPy differ in how they tell a device's target, if they do.
+    if cupy.cuda.runtime.is_hip:
+        return Device("hip", device.id, None)
+    return Device("cuda", device.id, f"sm_{device.compute_capability}")
 
 
 def _span(x: Any) -> tuple[int, int]:

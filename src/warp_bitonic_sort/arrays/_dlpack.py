@@ -1,7 +1,7 @@
 """Arrays of any other library that speaks DLPack, read and made without knowing it.
 
 Invariant: only the protocol is used: `__dlpack__`, `__dlpack_device__`, and to make a result of the
-caller's kind the `from_dlpack` of its array namespace (Array API) or of its library. On a CUDA
+caller's kind the `from_dlpack` of its array namespace (Array API) or of its library. On a
 device the sort is done when it returns (`_own_stream`), so results are ready in whatever stream.
 """
 
@@ -19,6 +19,7 @@ from ._base import (
     CPU_DEVICE,
     CUDA,
     CUDA_MANAGED,
+    ROCM,
     Adapter,
     Description,
     Device,
@@ -30,7 +31,10 @@ from ._base import (
 )
 from ._own_stream import IN_OWN_STREAM, exported
 
-__all__ = ["CudaDlpackAdapter", "CudaTensorAdapter", "DlpackAdapter", "choose"]
+__all__ = ["DlpackAdapter", "GpuDlpackAdapter", "GpuTensorAdapter", "choose"]
+
+
+_BACKENDS: dict[int, Literal["cuda", "hip"]] = {CUDA: "cuda", CUDA_MANAGED: "cuda", ROCM: "hip"}
 
 
 def choose(x: Any, argument: str) -> Adapter:
@@ -38,9 +42,9 @@ def choose(x: Any, argument: str) -> Adapter:
     device_type, number = (int(each) for each in x.__dlpack_device__())
     if device_type == CPU:
         return _cpu
-    if device_type not in (CUDA, CUDA_MANAGED):
+    if device_type not in _BACKENDS:
         raise unsupported_type(device_type, argument)
-    return _on_cuda(_is_tensor(x), number)
+    return _on_gpu(_is_tensor(x), _BACKENDS[device_type], number)
 
 
 def _is_tensor(x: Any) -> bool:
@@ -164,21 +168,22 @@ class DlpackAdapter(Plain):
         """Never called: there is no out."""
 
 
-class CudaDlpackAdapter(DlpackAdapter):
-    """Handles the arrays of one CUDA device; results are there, in memory of the launcher's."""
+class GpuDlpackAdapter(DlpackAdapter):
+    """Handles the arrays of one device; results are there, in memory of the launcher's."""
 
-    def __init__(self, number: int) -> None:
-        self._device = Device("cuda", number, None)
+    def __init__(self, device: Device) -> None:
+        self._device = device
 
     def _export(self, x: Any) -> Any:
-        return x if _is_tensor(x) else exported(x, self._device.number)
+        return x if _is_tensor(x) else exported(x, self._device)
 
     def allocate(self, x: Any) -> Any:
         """Allocate a buffer, in row-major order."""
         from ..jit import loader
 
         seen = self._export(x)
-        return loader.launcher().empty_cuda(tuple(seen.shape), seen.dtype, self._device.number)
+        there = loader.device_of(self._device.backend, self._device.number)
+        return loader.launcher().empty_gpu(tuple(seen.shape), seen.dtype, there)
 
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return what tells the launcher's own stream."""
@@ -194,7 +199,7 @@ class CudaDlpackAdapter(DlpackAdapter):
         """Never called: kernels copy, too."""
 
 
-class CudaTensorAdapter(CudaDlpackAdapter):
+class GpuTensorAdapter(GpuDlpackAdapter):
     """Handles `tvm_ffi.Tensor` in TVM FFI's current stream, as its own functions do: no wait."""
 
     kind = "tvm_ffi"
@@ -203,8 +208,10 @@ class CudaTensorAdapter(CudaDlpackAdapter):
         """Return what tells the stream that is current in TVM FFI."""
         import tvm_ffi
 
+        from ..jit import loader
+
         del x
-        device = tvm_ffi.device("cuda", self._device.number)
+        device = loader.device_of(self._device.backend, self._device.number)
         return lambda: int(tvm_ffi.get_raw_stream(device))
 
 
@@ -212,5 +219,6 @@ _cpu = DlpackAdapter()
 
 
 @cache
-def _on_cuda(is_tensor: bool, number: int) -> Adapter:
-    return CudaTensorAdapter(number) if is_tensor else CudaDlpackAdapter(number)
+def _on_gpu(is_tensor: bool, backend: Literal["cuda", "hip"], number: int) -> Adapter:
+    device = Device(backend, number, None)
+    return GpuTensorAdapter(device) if is_tensor else GpuDlpackAdapter(device)

@@ -16,15 +16,17 @@ from .. import framework
 from ..dtypes import DType
 from ._base import (
     CUDA,
+    ROCM,
     Adapter,
     Description,
+    Device,
     Plain,
     dense_strides,
     type_name,
     unsupported_device,
     unsupported_type,
 )
-from ._jax_cuda import JaxCudaAdapter, check_dtype, refuse_out, x64
+from ._jax_gpu import JaxGpuAdapter, check_dtype, refuse_out, x64
 from ._numpy import NumpyAdapter, raw_bits, read_only_tensor
 
 __all__ = ["JaxAdapter", "JaxChooser"]
@@ -41,7 +43,7 @@ class JaxChooser:
                 f"jax.numpy.sort there."
             )
         self._cpu = JaxAdapter()
-        self._cuda: dict[Any, JaxCudaAdapter] = {}
+        self._gpus: dict[Any, JaxGpuAdapter] = {}
 
     def __call__(self, x: Any, argument: str) -> Adapter:
         """Return the adapter for x."""
@@ -57,11 +59,12 @@ class JaxChooser:
         if device.platform != "gpu":
             raise unsupported_device(device.platform, argument)
         device_type, number = (int(each) for each in x.__dlpack_device__())
-        if device_type != CUDA:
+        if device_type not in (CUDA, ROCM):
             raise unsupported_type(device_type, argument)
-        if device not in self._cuda:
-            self._cuda[device] = JaxCudaAdapter(device, number)
-        return self._cuda[device]
+        if device not in self._gpus:
+            there = Device("cuda" if device_type == CUDA else "hip", number, None)
+            self._gpus[device] = JaxGpuAdapter(device, there)
+        return self._gpus[device]
 
 
 class JaxAdapter(Plain):

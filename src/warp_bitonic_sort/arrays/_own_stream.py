@@ -1,4 +1,4 @@
-"""How arrays of a library whose streams are not known here cross to a CUDA device's kernels.
+"""How arrays of a library whose streams are not known here cross to a device's kernels.
 
 Invariant: the kernel runs in the launcher's own stream. Before it, the library makes that stream
 wait until x is ready, as DLPack has it; after it, the host waits, and only then are x's export and
@@ -13,6 +13,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from ._base import Device
+
 __all__ = ["IN_OWN_STREAM", "exported"]
 
 # What a kernel takes for a stream to run in the launcher's own and wait for its end.
@@ -20,17 +22,17 @@ IN_OWN_STREAM = -1
 
 
 @cache
-def _own_stream(device: int) -> int:
+def _own_stream(backend: str, number: int) -> int:
     from ..jit import loader
 
-    return int(loader.launcher().own_stream(device))
+    return int(loader.launcher().own_stream(loader.device_of(backend, number)))
 
 
-def exported(x: Any, device: int) -> Any:
+def exported(x: Any, device: Device) -> Any:
     """Return x as a tensor that is ready in the launcher's stream."""
     import tvm_ffi
 
-    stream = _own_stream(device)
+    stream = _own_stream(device.backend, device.number)
     try:
         return tvm_ffi.from_dlpack(x.__dlpack__(stream=stream))
     except (BufferError, TypeError):

@@ -36,7 +36,7 @@ _WORDS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class TorchAdapter:
-    """Handles tensors in CPU memory and on CUDA devices; results are where x is."""
+    """Handles tensors in CPU memory and on CUDA and ROCm devices; results are where x is."""
 
     kind = "torch"
 
@@ -84,9 +84,9 @@ class TorchAdapter:
             raise TypeError(
                 f"{argument}: expected a dense tensor, got a nested one; sort each of x.unbind()."
             )
-        if x.device.type != "cpu" and (x.device.type != "cuda" or torch.version.hip):
-            name = "ROCm" if x.device.type == "cuda" else x.device.type
-            raise unsupported_device(name, argument)
+        # What torch calls cuda is HIP where it was built for ROCm.
+        if x.device.type not in ("cpu", "cuda"):
+            raise unsupported_device(x.device.type, argument)
         strides: tuple[int, ...] = x.stride()
         return strides
 
@@ -97,7 +97,7 @@ class TorchAdapter:
     def describe(self, x: Any, argument: str) -> Description:
         """Describe a tensor."""
         dtype = lookup(str(x.dtype).removeprefix("torch."), argument)
-        device = CPU_DEVICE if x.device.index is None else _cuda_device(x.device.index)
+        device = CPU_DEVICE if x.device.index is None else _gpu(x.device.index)
         return Description(
             self.kind, dtype.name, tuple(x.shape), tuple(x.stride()), device, "turns"
         )
@@ -224,7 +224,11 @@ def _sort(keys: Any, axis: int) -> Any:
     return torch.sort(keys, axis).values
 
 
-def _cuda_device(index: int) -> Device:
+def _gpu(index: int) -> Device:
+    if torch.version.hip:
+        # As in gfx90a:sramecc+:xnack-.
+        arch = getattr(torch.cuda.get_device_properties(index), "gcnArchName", "")
+        return Device("hip", index, arch.partition(":")[0] or None)
     major, minor = torch.cuda.get_device_capability(index)
     return Device("cuda", index, f"sm_{major}{minor}")
 

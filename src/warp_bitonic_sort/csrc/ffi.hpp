@@ -129,6 +129,10 @@ class Arguments {
     if (!is_text(values_[i])) mismatch(i, "str");
     return text_of(values_[i]);
   }
+  DLDevice device(int32_t i) const {
+    if (values_[i].type_index != kTVMFFIDevice) mismatch(i, "Device");
+    return values_[i].v_device;
+  }
   DLDataType dtype(int32_t i) const {
     if (is_text(values_[i])) {
       const std::string name = text_of(values_[i]);

@@ -11,7 +11,7 @@
 #include <mutex>
 #include <vector>
 
-#include "driver/cuda_driver.hpp"
+#include "driver/gpu_driver.hpp"
 #include "rows_of_tensors.hpp"
 
 namespace warp_bitonic_sort {
@@ -57,7 +57,7 @@ class RememberedSorts {
 
   // The kernel must live for as long as the process.
   void remember(const DLTensor& x, const DLTensor& out, SortOptions options,
-                const driver::CudaKernel& kernel, const wbs_gpu_sort_args& args) {
+                const driver::GpuKernel& kernel, const wbs_gpu_sort_args& args) {
     if (x.strides == nullptr || out.strides == nullptr) return;
     if (options.axis < 0) options.axis += x.ndim;
     const std::lock_guard<std::mutex> lock(guard_);
@@ -97,7 +97,7 @@ class RememberedSorts {
     std::vector<int64_t> shape, x_strides, out_strides;
     Span x, out;
     bool in_place;
-    const driver::CudaKernel* kernel;
+    const driver::GpuKernel* kernel;
     wbs_gpu_sort_args args;
     const Entry* next;
 

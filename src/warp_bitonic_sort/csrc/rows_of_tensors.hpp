@@ -94,6 +94,8 @@ inline std::string device_text(DLDevice device) {
     case kDLCUDA:
     case kDLCUDAManaged:
       return "CUDA device " + std::to_string(device.device_id);
+    case kDLROCM:
+      return "HIP device " + std::to_string(device.device_id);
     default:
       return "device " + std::to_string(device.device_id) + " of DLPack type " +
              std::to_string(static_cast<int>(device.device_type));

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "driver/cpu_kernel.hpp"
-#include "driver/cuda_driver.hpp"
+#include "driver/gpu_driver.hpp"
 #include "driver/thread_pool.hpp"
 #include "ffi.hpp"
 #include "remembered_sorts.hpp"
@@ -27,7 +27,8 @@ using wbs::Limits;
 using wbs::Rows;
 using wbs::SortOptions;
 using wbs::driver::CpuKernel;
-using wbs::driver::CudaKernel;
+using wbs::driver::GpuApi;
+using wbs::driver::GpuKernel;
 
 const wbs::dtype_info& find_dtype(const std::string& name) {
   std::string known;
@@ -95,13 +96,33 @@ class OpenCpuKernel {
   wbs::dtype_info info_;
 };
 
+// The driver of a device; DLPack's type of the device alone says whose it is.
+const GpuApi& gpu_of(DLDevice device) {
+  if ((device.device_type != kDLCUDA && device.device_type != kDLROCM) || device.device_id < 0) {
+    ffi::fail("ValueError",
+              {"device: expected a CUDA or ROCm device, got ", wbs::device_text(device)});
+  }
+  return wbs::driver::gpu_of(device.device_type == kDLCUDA ? wbs::driver::Platform::cuda
+                                                           : wbs::driver::Platform::hip);
+}
+
+// TVM FFI's current stream on a tensor's device.
+void* current_stream_of(const DLTensor& x) {
+  return TVMFFIEnvGetStream(x.device.device_type == kDLROCM ? kDLROCM : kDLCUDA,
+                            x.device.device_id);
+}
+
+int64_t number_of(void* handle) { return static_cast<int64_t>(reinterpret_cast<intptr_t>(handle)); }
+
 // What callers say instead of a stream for one of ours, whose work is waited for.
 constexpr int64_t in_own_stream = -1;
 
-class OpenCudaKernel {
+class OpenGpuKernel {
  public:
-  OpenCudaKernel(const std::string& path, const wbs::dtype_info& info, int device)
-      : kernel_(new CudaKernel(path, device)), info_(info) {
+  OpenGpuKernel(const std::string& path, const wbs::dtype_info& info, DLDevice device)
+      : kernel_(new GpuKernel(gpu_of(device), path, device.device_id)),
+        info_(info),
+        device_(device) {
     try {
       check_dtype(limits(), info);
     } catch (...) {
@@ -124,7 +145,7 @@ class OpenCudaKernel {
       sort(x, out, options, arguments.handle(5), remember);
       return;
     }
-    wbs::driver::in_own_stream(kernel_->device(),
+    wbs::driver::in_own_stream(kernel_->gpu(), kernel_->device(),
                                [&](void* stream) { sort(x, out, options, stream, remember); });
   }
 
@@ -154,21 +175,14 @@ class OpenCudaKernel {
   Limits limits() const {
     const wbs_gpu_kernel& kernel = kernel_->info();
     return {kernel.name,       kernel.key_class,  kernel.key_bytes,
-            kernel.min_length, kernel.max_length, DLDevice{kDLCUDA, kernel_->device()}};
+            kernel.min_length, kernel.max_length, device_};
   }
 
   // Never freed, as its module is not: remembered sorts launch it.
-  CudaKernel* kernel_;
+  GpuKernel* kernel_;
   wbs::dtype_info info_;
+  DLDevice device_;
 };
-
-// The driver's numbers are narrower than those that cross.
-int device_number(int64_t device) {
-  if (device < 0 || device > INT32_MAX) {
-    ffi::fail("ValueError", {"device: expected the number of a CUDA device, got ", device});
-  }
-  return static_cast<int>(device);
-}
 
 // The bytes of a tensor; raises where there can be no such.
 int64_t byte_count(const std::vector<int64_t>& shape, DLDataType dtype) {
@@ -221,31 +235,31 @@ path : str
   ffi::set(result, std::string(CpuKernel(arguments.text(0)).info().name));
 }
 
-WBS_FFI_FUNCTION(open_cuda_kernel,
-                 "open_cuda_kernel(path: str, dtype: str, device: int) -> Function",
-                 R"(Load a CUDA code object for one dtype onto one device.
+WBS_FFI_FUNCTION(open_gpu_kernel,
+                 "open_gpu_kernel(path: str, dtype: str, device: Device) -> Function",
+                 R"(Load a code object for one dtype onto one device.
 
 Parameters
 ----------
 path : str
-    The code object (cubin).
+    The code object: a cubin, or an ELF file for AMD's GPUs.
 dtype : str
     As for open_cpu_kernel.
-device : int
-    The CUDA device's number.
+device : Device
+    The CUDA or ROCm device; its type says whose driver loads the code object.
 
 Returns
 -------
 Function(x: Tensor, out: Tensor, axis: int, descending: bool, nan_last: bool, stream: int,
          remember: bool = False) -> None
-    As open_cpu_kernel's, for tensors on that device, in that stream (a CUstream; 0 is the legacy
-    default stream). It returns when the sort is in the stream; for the stream -1, which stands for
-    own_stream's, when it is done. A scalar counts as a row of one element. With remember,
-    sort_remembered finds the kernel for tensors of this layout.)",
-                 "ffi.Function", "ffi.String", "ffi.String", "int") {
+    As open_cpu_kernel's, for tensors on that device, in that stream (a CUstream or hipStream_t; 0
+    is the legacy default stream). It returns when the sort is in the stream; for the stream -1,
+    which stands for own_stream's, when it is done. A scalar counts as a row of one element. With
+    remember, sort_remembered finds the kernel for tensors of this layout.)",
+                 "ffi.Function", "ffi.String", "ffi.String", "Device") {
   ffi::set_function(
-      result, std::make_unique<OpenCudaKernel>(arguments.text(0), find_dtype(arguments.text(1)),
-                                               device_number(arguments.integer(2))));
+      result, std::make_unique<OpenGpuKernel>(arguments.text(0), find_dtype(arguments.text(1)),
+                                              arguments.device(2)));
 }
 
 WBS_FFI_FUNCTION(
@@ -259,7 +273,7 @@ whose tensors were passed, where it has one.
 Parameters
 ----------
 x, out : Tensor
-    On one CUDA device. Of the dtype, shape and strides of the ones remembered.
+    On one CUDA or ROCm device. Of the dtype, shape and strides of the ones remembered.
 axis : int
     The axis to sort along.
 descending, nan_last : bool
@@ -272,61 +286,61 @@ bool
     "bool", "Tensor", "Tensor", "int", "bool", "bool") {
   const DLTensor& x = arguments.tensor(0);
   const SortOptions options{arguments.integer(2), arguments.boolean(3), arguments.boolean(4)};
-  ffi::set(result,
-           wbs::RememberedSorts::instance().launch(
-               x, arguments.tensor(1), options, TVMFFIEnvGetStream(kDLCUDA, x.device.device_id)));
+  ffi::set(result, wbs::RememberedSorts::instance().launch(x, arguments.tensor(1), options,
+                                                           current_stream_of(x)));
 }
 
 WBS_FFI_FUNCTION(current_stream, "current_stream(x: Tensor) -> int",
-                 R"(Return the stream that is TVM FFI's current one on x's CUDA device, a CUstream.
+                 R"(Return the stream that is TVM FFI's current one on x's CUDA or ROCm device.
 
 Parameters
 ----------
 x : Tensor
     A tensor; its library may have told TVM FFI its own current stream with it.)",
                  "int", "Tensor") {
-  ffi::set(result, static_cast<int64_t>(reinterpret_cast<intptr_t>(
-                       TVMFFIEnvGetStream(kDLCUDA, arguments.tensor(0).device.device_id))));
+  ffi::set(result, number_of(current_stream_of(arguments.tensor(0))));
 }
 
-WBS_FFI_FUNCTION(cuda_arch, "cuda_arch(device: int) -> str",
-                 R"(Return a CUDA device's target, as in sm_90.
+WBS_FFI_FUNCTION(gpu_arch, "gpu_arch(device: Device) -> str",
+                 R"(Return a device's target, as in sm_90 or gfx942.
 
 Parameters
 ----------
-device : int
-    Its number.)",
-                 "ffi.String", "int") {
-  ffi::set(result, wbs::driver::cuda_arch(device_number(arguments.integer(0))));
+device : Device
+    The CUDA or ROCm device.)",
+                 "ffi.String", "Device") {
+  const DLDevice device = arguments.device(0);
+  ffi::set(result, gpu_of(device).arch(device.device_id));
 }
 
-WBS_FFI_FUNCTION(is_capturing, "is_capturing(device: int, stream: int) -> bool",
-                 R"(Tell whether a stream is being captured into a CUDA graph.
+WBS_FFI_FUNCTION(is_capturing, "is_capturing(device: Device, stream: int) -> bool",
+                 R"(Tell whether a stream is being captured into a graph.
 
 Parameters
 ----------
-device : int
-    The CUDA device's number.
+device : Device
+    The CUDA or ROCm device.
 stream : int
-    The stream, a CUstream; -1, which stands for own_stream's, is never captured.)",
-                 "bool", "int", "int") {
+    The stream, a CUstream or hipStream_t; -1, which stands for own_stream's, is never captured.)",
+                 "bool", "Device", "int") {
+  const DLDevice device = arguments.device(0);
   ffi::set(result,
            arguments.integer(1) != in_own_stream &&
-               wbs::driver::is_capturing(device_number(arguments.integer(0)), arguments.handle(1)));
+               wbs::driver::is_capturing(gpu_of(device), device.device_id, arguments.handle(1)));
 }
 
-WBS_FFI_FUNCTION(own_stream, "own_stream(device: int) -> int",
-                 R"(Return this process's own stream on a CUDA device, a CUstream.
+WBS_FFI_FUNCTION(own_stream, "own_stream(device: Device) -> int",
+                 R"(Return this process's own stream on a device, a CUstream or hipStream_t.
 
 It waits for no other stream, and no other waits for it.
 
 Parameters
 ----------
-device : int
-    The device's number.)",
-                 "int", "int") {
-  ffi::set(result, static_cast<int64_t>(reinterpret_cast<intptr_t>(
-                       wbs::driver::own_stream(device_number(arguments.integer(0))))));
+device : Device
+    The CUDA or ROCm device.)",
+                 "int", "Device") {
+  const DLDevice device = arguments.device(0);
+  ffi::set(result, number_of(wbs::driver::own_stream(gpu_of(device), device.device_id)));
 }
 
 WBS_FFI_FUNCTION(empty, "empty(shape: Shape, dtype: dtype) -> Tensor",
@@ -349,11 +363,11 @@ dtype : dtype
                   std::move(shape), arguments.dtype(1));
 }
 
-WBS_FFI_FUNCTION(empty_cuda, "empty_cuda(shape: Shape, dtype: dtype, device: int) -> Tensor",
-                 R"(Allocate a row-major tensor on a CUDA device.
+WBS_FFI_FUNCTION(empty_gpu, "empty_gpu(shape: Shape, dtype: dtype, device: Device) -> Tensor",
+                 R"(Allocate a row-major tensor on a GPU.
 
-Its memory is the driver's own (cuMemAlloc). Freeing it waits for all work on the device. Raises
-MemoryError with the bytes asked for and the driver's words.
+Its memory is the driver's own (cuMemAlloc, hipMalloc). Freeing it waits for all work on the device.
+Raises MemoryError with the bytes asked for and the driver's words.
 
 Parameters
 ----------
@@ -361,25 +375,25 @@ shape : Shape
     Its shape.
 dtype : dtype
     Its dtype.
-device : int
-    The CUDA device's number.)",
-                 "ffi.Tensor", "ffi.Shape", "DataType", "int") {
+device : Device
+    The CUDA or ROCm device.)",
+                 "ffi.Tensor", "ffi.Shape", "DataType", "Device") {
   std::vector<int64_t> shape = arguments.shape(0);
   // A tensor of no elements has an address, too: some libraries take none for no memory.
   const int64_t bytes = std::max<int64_t>(byte_count(shape, arguments.dtype(1)), 1);
-  const int device = device_number(arguments.integer(2));
+  const DLDevice device = arguments.device(2);
   void* memory = nullptr;
   try {
-    memory = wbs::driver::allocate(device, static_cast<size_t>(bytes));
+    memory = wbs::driver::allocate(gpu_of(device), device.device_id, static_cast<size_t>(bytes));
   } catch (const wbs::driver::OutOfMemory& error) {
     ffi::fail("MemoryError", {error.what(), "; other libraries may hold the rest of its memory"});
   }
-  ffi::set_tensor(
-      result,
-      {memory,
-       {kDLCUDA, device},
-       [](const ffi::Memory& mine) { wbs::driver::release(mine.device.device_id, mine.data); }},
-      std::move(shape), arguments.dtype(1));
+  ffi::set_tensor(result,
+                  {memory, device,
+                   [](const ffi::Memory& mine) {
+                     wbs::driver::release(gpu_of(mine.device), mine.device.device_id, mine.data);
+                   }},
+                  std::move(shape), arguments.dtype(1));
 }
 
 WBS_FFI_FUNCTION(abi_version, "abi_version() -> int",

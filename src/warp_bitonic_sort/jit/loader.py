@@ -8,6 +8,7 @@ another machine's device.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import threading
 import time
@@ -15,12 +16,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import ninja, settings, toolchain
+from . import hip_compiler, ninja, settings, toolchain
 from .cache import Cache, build_text, source_digests
 from .errors import BuildError, CacheError, ToolError
-from .spec import LAUNCHER, Artifact, CudaKernel, Kernel
+from .spec import LAUNCHER, Artifact, Kernel
 
-__all__ = ["build", "has_launcher", "is_open", "launcher", "open_kernel", "open_kernels"]
+__all__ = [
+    "build",
+    "device_of",
+    "has_launcher",
+    "is_open",
+    "launcher",
+    "open_kernel",
+    "open_kernels",
+]
+
+# What TVM FFI calls the platform of a back end, as DLPack does.
+_PLATFORMS = {"cuda": "cuda", "hip": "rocm"}
 
 _opened: dict[tuple[Kernel, str, int], Callable[..., None]] = {}
 _launcher: Any = None
@@ -42,22 +54,29 @@ def has_launcher() -> bool:
     return _launcher is not None
 
 
+def device_of(backend: str, number: int) -> Any:
+    """Return what the launcher takes for a device of a back end, ``cuda`` or ``hip``."""
+    import tvm_ffi
+
+    return tvm_ffi.device(_PLATFORMS[backend], number)
+
+
 def open_kernel(kernel: Kernel, dtype: str, device: int = 0) -> Callable[..., None]:
     """Open a kernel for a dtype, building it first if the cache does not have it.
 
     Parameters
     ----------
-    kernel : CpuKernel or CudaKernel
+    kernel : CpuKernel, CudaKernel or HipKernel
         The specialization.
     dtype : str
         The dtype whose order it is to sort by, as ``dtype.hpp`` names it.
     device : int, default 0
-        The number of the CUDA device.
+        The number of the CUDA or HIP device.
 
     Returns
     -------
     callable
-        ``call(x, out, axis, descending, nan_last)``: sorts x along axis into out; a CUDA kernel's
+        ``call(x, out, axis, descending, nan_last)``: sorts x along axis into out; a device's
         takes a stream as a sixth argument, and may take a seventh that tells whether to remember
         the sort for the launcher's ``sort_remembered``.
 
@@ -70,16 +89,17 @@ def open_kernel(kernel: Kernel, dtype: str, device: int = 0) -> Callable[..., No
     CacheError
         The cache folder cannot be written.
     RuntimeError
-        The CUDA driver refused the kernel, in its own words.
+        The device's driver refused the kernel, in its own words.
     """
     function = _opened.get((kernel, dtype, device))
     if function is None:
         path = str(_ensure([kernel])[kernel.name])
         module = _load_launcher(None)
-        if isinstance(kernel, CudaKernel):
-            function = module.open_cuda_kernel(path, dtype, device)
-        else:
+        if kernel.kind == "cpu_kernel":
             function = module.open_cpu_kernel(path, dtype)
+        else:
+            there = device_of(kernel.kind.removesuffix("_kernel"), device)
+            function = module.open_gpu_kernel(path, dtype, there)
         _opened[kernel, dtype, device] = function
     return function
 
@@ -120,16 +140,33 @@ class _Tool:
         return build_text(artifact, options)
 
 
-def _tools(cache: Cache, artifacts: Iterable[Artifact]) -> dict[str, _Tool]:
+def _tools(cache: Cache, artifacts: Sequence[Artifact]) -> dict[str, _Tool]:
     """Return the tool of each kind of artifact."""
     kinds = {artifact.kind for artifact in artifacts}
     tools: dict[str, _Tool] = {}
     if "cuda_kernel" in kinds:
         tools["cuda_kernel"] = _Tool(cache, toolchain.find_nvcc)
-    if kinds - {"cuda_kernel"}:
+    if "hip_kernel" in kinds:
+        archs = sorted({artifact.arch for artifact in artifacts if artifact.kind == "hip_kernel"})
+        refusal = functools.partial(_refusal, cache)
+        tools["hip_kernel"] = _Tool(cache, lambda: toolchain.find_hip_compiler(archs, refusal))
+    of_host = kinds - {"cuda_kernel", "hip_kernel"}
+    if of_host:
         host = _Tool(cache, toolchain.find_compiler)
-        tools.update(dict.fromkeys(kinds - {"cuda_kernel"}, host))
+        tools.update(dict.fromkeys(of_host, host))
     return tools
+
+
+def _refusal(cache: Cache, compiler: toolchain.Compiler, arch: str) -> str:
+    """Return why a compiler does not build for an AMD GPU, asking it once for each binary."""
+    identity = compiler.identity()
+    question = None if identity is None else f"{identity}|{' '.join(hip_compiler.flags(arch))}"
+    answer = None if question is None else cache.recall(question)
+    if answer is None:
+        answer = hip_compiler.refusal(compiler, arch)
+        if question is not None and hip_compiler.lasts(answer):
+            cache.remember(question, answer)
+    return answer
 
 
 def _ensure(kernels: Sequence[Kernel]) -> dict[str, Path]:

@@ -1,75 +1,50 @@
-// The CUDA driver, loaded at run time, and kernels opened with it.
+// The CUDA driver, loaded at run time.
 //
-// Invariant: no CUDA header and no link to CUDA: the launcher builds, loads and runs on machines
-// without it. Every call that fails throws with what it was for and the driver's own words. A
-// launch leaves the current context as it was.
+// Invariant: a device is made current by its primary context, which every framework shares, pushed
+// onto the thread's stack and popped again.
 #ifndef WARP_BITONIC_SORT_DRIVER_CUDA_DRIVER_HPP_
 #define WARP_BITONIC_SORT_DRIVER_CUDA_DRIVER_HPP_
 
-#include <dlfcn.h>
-#include <warp_bitonic_sort/gpu_abi.h>
-
-#include <cstdint>
-#include <cstdio>
-#include <mutex>
-#include <stdexcept>
 #include <string>
 #include <vector>
+
+#include "gpu_api.hpp"
 
 namespace warp_bitonic_sort {
 namespace driver {
 
-// The few entry points that are used, with the driver's types written as what they are.
-struct CudaApi {
-  int (*init)(unsigned);
-  int (*error_name)(int, const char**);
-  int (*error_text)(int, const char**);
-  int (*device)(int*, int);
-  int (*attribute)(int*, int, int);
-  int (*retain_context)(void**, int);
-  int (*current_context)(void**);
-  int (*push_context)(void*);
-  int (*pop_context)(void**);
-  int (*load_module)(void**, const void*);
-  int (*unload_module)(void*);
-  int (*function)(void**, void*, const char*);
-  int (*global)(uint64_t*, size_t*, void*, const char*);
-  int (*read)(void*, uint64_t, size_t);
-  int (*set_function)(void*, int, int);
-  int (*launch)(void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void*,
-                void**, void**);
-  int (*is_capturing)(void*, int*);
-  int (*create_stream)(void**, unsigned);
-  int (*synchronize)(void*);
-  int (*synchronize_all)();
-  int (*allocate)(uint64_t*, size_t);
-  int (*free)(uint64_t);
-
+class CudaApi final : public GpuApi {
+ public:
   static const CudaApi& instance() {
-    static const CudaApi api = load();
+    static const CudaApi api;
     return api;
   }
 
-  void check(int status, const char* doing, const char* what = "", int device = -1) const {
-    if (status == 0) return;
-    std::string failed = std::string(doing) + what;
-    if (device >= 0) failed += " on CUDA device " + std::to_string(device);
-    throw std::runtime_error(failed + " failed: " + words(status) + advice(status));
+  // Makes a device current; returns whether it was not.
+  bool enter(int device) const {
+    void* const wanted = primary_context(device);
+    void* current = nullptr;
+    check(current_context_(&current), "cuCtxGetCurrent", "", device);
+    if (current == wanted) return false;
+    check(push_context_(wanted), "cuCtxPushCurrent", "", device);
+    return true;
+  }
+  void leave() const {
+    void* popped;
+    pop_context_(&popped);
   }
 
-  std::string words(int status) const {
+  std::string words(int status) const override {
     const char *name = nullptr, *text = nullptr;
-    error_name(status, &name);
-    error_text(status, &text);
+    error_name_(status, &name);
+    error_text_(status, &text);
     return std::string(name ? name : "CUDA error") + " (" + (text ? text : std::to_string(status)) +
            ")";
   }
 
- private:
-  // What the driver's words leave unsaid.
-  static const char* advice(int status) {
+  std::string advice(int status) const override {
     switch (status) {
-      case 2:  // OUT_OF_MEMORY
+      case out_of_memory:
         return "; free some of the device's memory: CUDA's context and kernels' code live there";
       case 3:  // NOT_INITIALIZED
         return "; a process forked from one that uses CUDA cannot use it: start it by spawn";
@@ -100,260 +75,89 @@ struct CudaApi {
     }
   }
 
-  static CudaApi load() {
+  // The target of nvcc's -arch.
+  std::string arch(int device) const override {
+    constexpr int major_version = 75, minor_version = 76;
+    int handle = 0, major = 0, minor = 0;
+    check(device_(&handle, device), "finding the device", "", device);
+    check(attribute_(&major, major_version, handle), "cuDeviceGetAttribute", "", device);
+    check(attribute_(&minor, minor_version, handle), "cuDeviceGetAttribute", "", device);
+    return "sm_" + std::to_string(major) + std::to_string(minor);
+  }
+
+  void check_image(const std::string&, const std::vector<char>&) const override {}
+  bool keeps_images() const override { return false; }
+  unsigned most_blocks(unsigned) const override { return INT32_MAX; }
+
+  void request_shared_memory(void* function, unsigned bytes, const char* kernel,
+                             int device) const override {
+    constexpr int most_dynamic_shared_bytes = 8;
+    constexpr unsigned without_asking = 48 * 1024;
+    if (bytes <= without_asking) return;
+    check(set_function_(function, most_dynamic_shared_bytes, static_cast<int>(bytes)),
+          "asking for the shared memory of ", kernel, device);
+  }
+
+ private:
+  CudaApi() : GpuApi(Platform::cuda) {
     void* library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
     if (library == nullptr) {
       throw std::runtime_error(std::string("no CUDA driver: ") + dlerror() +
                                "; install NVIDIA's driver");
     }
-    CudaApi api;
-    find(library, "cuInit", api.init);
-    find(library, "cuGetErrorName", api.error_name);
-    find(library, "cuGetErrorString", api.error_text);
-    find(library, "cuDeviceGet", api.device);
-    find(library, "cuDeviceGetAttribute", api.attribute);
-    find(library, "cuDevicePrimaryCtxRetain", api.retain_context);
-    find(library, "cuCtxGetCurrent", api.current_context);
-    find(library, "cuCtxPushCurrent_v2", api.push_context);
-    find(library, "cuCtxPopCurrent_v2", api.pop_context);
-    find(library, "cuModuleLoadData", api.load_module);
-    find(library, "cuModuleUnload", api.unload_module);
-    find(library, "cuModuleGetFunction", api.function);
-    find(library, "cuModuleGetGlobal_v2", api.global);
-    find(library, "cuMemcpyDtoH_v2", api.read);
-    find(library, "cuFuncSetAttribute", api.set_function);
-    find(library, "cuLaunchKernel", api.launch);
-    find(library, "cuStreamIsCapturing", api.is_capturing);
-    find(library, "cuStreamCreate", api.create_stream);
-    find(library, "cuStreamSynchronize", api.synchronize);
-    find(library, "cuCtxSynchronize", api.synchronize_all);
-    find(library, "cuMemAlloc_v2", api.allocate);
-    find(library, "cuMemFree_v2", api.free);
-    api.check(api.init(0), "starting the CUDA driver");
-    return api;
+    int (*init)(unsigned);
+    find_all(library,
+             {
+                 {"cuInit", &init},
+                 {"cuGetErrorName", &error_name_},
+                 {"cuGetErrorString", &error_text_},
+                 {"cuDeviceGet", &device_},
+                 {"cuDeviceGetAttribute", &attribute_},
+                 {"cuDevicePrimaryCtxRetain", &retain_context_},
+                 {"cuCtxGetCurrent", &current_context_},
+                 {"cuCtxPushCurrent_v2", &push_context_},
+                 {"cuCtxPopCurrent_v2", &pop_context_},
+                 {"cuModuleLoadData", &load_module},
+                 {"cuModuleUnload", &unload_module},
+                 {"cuModuleGetFunction", &function},
+                 {"cuModuleGetGlobal_v2", &global},
+                 {"cuMemcpyDtoH_v2", &read},
+                 {"cuFuncSetAttribute", &set_function_},
+                 {"cuLaunchKernel", &launch},
+                 {"cuStreamIsCapturing", &is_capturing},
+                 {"cuStreamCreate", &create_stream},
+                 {"cuStreamSynchronize", &synchronize},
+                 {"cuCtxSynchronize", &synchronize_all},
+                 {"cuMemAlloc_v2", &allocate},
+                 {"cuMemFree_v2", &free},
+             },
+             "the CUDA driver", "update it");
+    check(init(0), "starting the CUDA driver");
   }
-  template <class Function>
-  static void find(void* library, const char* name, Function& function) {
-    function = reinterpret_cast<Function>(dlsym(library, name));
-    if (function == nullptr) {
-      throw std::runtime_error(std::string("the CUDA driver has no ") + name +
-                               "; it is too old, update it");
-    }
-  }
-};
 
-// A device's primary context, which every framework shares, current for a while.
-class CudaContext {
- public:
-  static constexpr int most_devices = 64;
-
-  explicit CudaContext(int device) : api_(CudaApi::instance()) {
-    void* const wanted = primary(api_, device);
-    void* current = nullptr;
-    api_.check(api_.current_context(&current), "cuCtxGetCurrent", "", device);
-    if (current == wanted) return;
-    api_.check(api_.push_context(wanted), "cuCtxPushCurrent", "", device);
-    pushed_ = true;
-  }
-  ~CudaContext() {
-    void* popped;
-    if (pushed_) api_.pop_context(&popped);
-  }
-  CudaContext(const CudaContext&) = delete;
-  CudaContext& operator=(const CudaContext&) = delete;
-
- private:
-  static void* primary(const CudaApi& api, int device) {
+  void* primary_context(int device) const {
     // Retained once and for good: frameworks keep it for as long as the process, too.
     static void* contexts[most_devices];
-    if (device < 0 || device >= most_devices) {
-      throw std::runtime_error("CUDA device " + std::to_string(device) + ": no such device");
-    }
+    if (device < 0 || device >= most_devices) fail_for_no_such_device(*this, device);
     if (void* known = __atomic_load_n(&contexts[device], __ATOMIC_ACQUIRE)) return known;
     int handle = 0;
     void* context = nullptr;
-    api.check(api.device(&handle, device), "finding the device", "", device);
-    api.check(api.retain_context(&context, handle), "making CUDA's context", "", device);
+    check(device_(&handle, device), "finding the device", "", device);
+    check(retain_context_(&context, handle), "making CUDA's context", "", device);
     __atomic_store_n(&contexts[device], context, __ATOMIC_RELEASE);
     return context;
   }
 
-  const CudaApi& api_;
-  bool pushed_ = false;
+  int (*error_name_)(int, const char**);
+  int (*error_text_)(int, const char**);
+  int (*device_)(int*, int);
+  int (*attribute_)(int*, int, int);
+  int (*retain_context_)(void**, int);
+  int (*current_context_)(void**);
+  int (*push_context_)(void*);
+  int (*pop_context_)(void**);
+  int (*set_function_)(void*, int, int);
 };
-
-// The target of nvcc's -arch that a device is.
-inline std::string cuda_arch(int device) {
-  const CudaApi& api = CudaApi::instance();
-  constexpr int major_version = 75, minor_version = 76;
-  int handle = 0, major = 0, minor = 0;
-  api.check(api.device(&handle, device), "finding the device", "", device);
-  api.check(api.attribute(&major, major_version, handle), "cuDeviceGetAttribute", "", device);
-  api.check(api.attribute(&minor, minor_version, handle), "cuDeviceGetAttribute", "", device);
-  return "sm_" + std::to_string(major) + std::to_string(minor);
-}
-
-// A code object on one device.
-class CudaKernel {
- public:
-  CudaKernel(const std::string& path, int device) : device_(device) {
-    const std::vector<char> image = read_file(path);
-    const CudaApi& api = CudaApi::instance();
-    const CudaContext context(device);
-    const auto check = [&](int status) {
-      api.check(status, "loading the kernel ", path.c_str(), device);
-    };
-    const int loaded = api.load_module(&module_, image.data());
-    constexpr int no_binary_for_gpu = 209;
-    if (loaded == no_binary_for_gpu) {
-      const std::string arch = cuda_arch(device);
-      throw std::runtime_error("the kernel " + path + " does not run on CUDA device " +
-                               std::to_string(device) + ", an " + arch + ": " + api.words(loaded) +
-                               "; build it for " + arch);
-    }
-    check(loaded);
-    try {
-      uint64_t address = 0;
-      size_t bytes = 0;
-      check(api.function(&function_, module_, "warp_bitonic_sort_rows"));
-      check(api.global(&address, &bytes, module_, "warp_bitonic_sort_gpu_kernel"));
-      if (bytes != sizeof(info_)) {
-        throw std::runtime_error(path + " was built for another version of warp_bitonic_sort");
-      }
-      check(api.read(&info_, address, bytes));
-      if (info_.abi_version != WBS_GPU_ABI_VERSION) {
-        throw std::runtime_error(path + " was built for another version of warp_bitonic_sort");
-      }
-      constexpr int most_dynamic_shared_bytes = 8;
-      constexpr unsigned without_asking = 48 * 1024;
-      if (info_.shared_bytes > without_asking) {
-        api.check(api.set_function(function_, most_dynamic_shared_bytes,
-                                   static_cast<int>(info_.shared_bytes)),
-                  "asking for the shared memory of ", info_.name, device);
-      }
-    } catch (...) {
-      api.unload_module(module_);
-      throw;
-    }
-  }
-  // Modules are never unloaded: kernels are kept for the life of the process, and at its end the
-  // driver may be gone before they are. This is for one that turned out to be of no use.
-  void unload() {
-    const CudaContext context(device_);
-    CudaApi::instance().unload_module(module_);
-  }
-
-  const wbs_gpu_kernel& info() const { return info_; }
-  int device() const { return device_; }
-
-  void launch(wbs_gpu_sort_args& args, void* stream) const {
-    const CudaApi& api = CudaApi::instance();
-    const CudaContext context(device_);
-    args.one = 1;
-    const int64_t tiles = (args.rows + info_.rows - 1) / info_.rows;
-    const unsigned blocks = tiles < INT32_MAX ? static_cast<unsigned>(tiles) : INT32_MAX;
-    void* parameters[] = {&args};
-    api.check(api.launch(function_, blocks, 1, 1, info_.threads, 1, 1, info_.shared_bytes, stream,
-                         parameters, nullptr),
-              "launching ", info_.name, device_);
-  }
-
- private:
-  static std::vector<char> read_file(const std::string& path) {
-    std::FILE* file = std::fopen(path.c_str(), "rb");
-    if (file == nullptr) throw std::runtime_error("cannot open the kernel " + path);
-    std::vector<char> bytes;
-    char buffer[16384];
-    for (size_t got; (got = std::fread(buffer, 1, sizeof(buffer), file)) > 0;) {
-      bytes.insert(bytes.end(), buffer, buffer + got);
-    }
-    std::fclose(file);
-    if (bytes.empty()) throw std::runtime_error("the kernel " + path + " is empty");
-    bytes.push_back('\0');  // the driver takes what is no code object for text
-    return bytes;
-  }
-
-  int device_;
-  void* module_ = nullptr;
-  void* function_ = nullptr;
-  wbs_gpu_kernel info_{};
-};
-
-// Whether work put into a stream is being recorded into a graph.
-inline bool is_capturing(int device, void* stream) {
-  const CudaApi& api = CudaApi::instance();
-  const CudaContext context(device);
-  int capturing = 0;
-  const int status = api.is_capturing(stream, &capturing);
-  // The legacy stream's answer while another is captured: nothing may be put into it, either.
-  constexpr int stream_capture_implicit = 906;
-  if (status == stream_capture_implicit) return true;
-  api.check(status, "cuStreamIsCapturing", "", device);
-  return capturing != 0;
-}
-
-// This process's own stream on a device, for arrays whose library says in which stream they must be
-// ready but not which stream reads the result. Never destroyed, like contexts and modules.
-inline void* own_stream(int device) {
-  static std::mutex guard;
-  static void* streams[CudaContext::most_devices];
-  const CudaApi& api = CudaApi::instance();
-  const CudaContext context(device);
-  constexpr unsigned non_blocking = 1;
-  const std::lock_guard<std::mutex> lock(guard);
-  if (streams[device] == nullptr) {
-    api.check(api.create_stream(&streams[device], non_blocking), "cuStreamCreate", "", device);
-  }
-  return streams[device];
-}
-
-// Runs what puts work into the own stream, and waits for the work, also for that of a launch that
-// failed half-way: nothing that it reads or writes may be given back before.
-template <class Launch>
-void in_own_stream(int device, const Launch& launch) {
-  void* const stream = own_stream(device);
-  const CudaApi& api = CudaApi::instance();
-  const CudaContext context(device);
-  try {
-    launch(stream);
-  } catch (...) {
-    api.synchronize(stream);
-    throw;
-  }
-  api.check(api.synchronize(stream), "waiting for a sort", "", device);
-}
-
-struct OutOfMemory : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
-// Device memory, of at least one byte.
-inline void* allocate(int device, size_t bytes) {
-  const CudaApi& api = CudaApi::instance();
-  const CudaContext context(device);
-  uint64_t address = 0;
-  const int status = api.allocate(&address, bytes);
-  constexpr int out_of_memory = 2;
-  if (status == out_of_memory) {
-    throw OutOfMemory("cannot allocate " + std::to_string(bytes) + " bytes on CUDA device " +
-                      std::to_string(device) + ": " + api.words(status));
-  }
-  api.check(status, "allocating ", (std::to_string(bytes) + " bytes").c_str(), device);
-  return reinterpret_cast<void*>(address);
-}
-
-// Waits for all work on the device first, so that it is safe whatever streams use the memory.
-// (cuMemFree does, but does not promise to.) Never throws: when a process ends, the driver may be
-// gone before its memory is freed.
-inline void release(int device, void* memory) noexcept {
-  try {
-    const CudaContext context(device);
-    const CudaApi& api = CudaApi::instance();
-    api.synchronize_all();
-    api.free(reinterpret_cast<uint64_t>(memory));
-  } catch (...) {
-  }
-}
 
 }  // namespace driver
 }  // namespace warp_bitonic_sort

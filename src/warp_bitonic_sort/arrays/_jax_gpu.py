@@ -1,4 +1,4 @@
-"""JAX arrays on a CUDA device.
+"""JAX arrays on a GPU.
 
 Invariant: JAX owns all memory. A kernel writes to an array that JAX has just made, by a computation
 of its own, and that nobody else has seen: for JAX it is immutable from the moment that it is
@@ -21,7 +21,7 @@ from ..dtypes import DType, lookup
 from ._base import Description, Device, Plain, dense_strides
 from ._own_stream import IN_OWN_STREAM, exported
 
-__all__ = ["JaxCudaAdapter", "check_dtype", "refuse_out", "x64"]
+__all__ = ["JaxGpuAdapter", "check_dtype", "refuse_out", "x64"]
 
 
 def x64() -> Any:
@@ -81,14 +81,14 @@ class _Buffer:
         self.array: Any = None
 
 
-class JaxCudaAdapter(Plain):
+class JaxGpuAdapter(Plain):
     """Handles the arrays of one device; results are JAX arrays there."""
 
     kind = "jax"
 
-    def __init__(self, place: Any, number: int) -> None:
+    def __init__(self, place: Any, device: Device) -> None:
         self._place = place
-        self._number = number
+        self._device = device
 
     @contextmanager
     def _here(self) -> Iterator[None]:
@@ -99,7 +99,7 @@ class JaxCudaAdapter(Plain):
     def key(self, x: Any, argument: str = "x") -> Hashable:
         """Return all that a prepared call depends on."""
         del argument
-        return x.dtype, x.shape, self._number
+        return x.dtype, x.shape, self._device
 
     def regular(self, x: Any) -> Any:
         """Return x."""
@@ -110,10 +110,9 @@ class JaxCudaAdapter(Plain):
         array = x.like if isinstance(x, _Buffer) else x
         check_dtype(array, argument)
         name = lookup(array.dtype.name, argument).name
-        device = Device("cuda", self._number, None)
         # Planned as the row-major array that nearly all are; a kernel is right for whatever strides
         # the export has.
-        return Description(self.kind, name, array.shape, dense_strides(array.shape), device)
+        return Description(self.kind, name, array.shape, dense_strides(array.shape), self._device)
 
     def allocate(self, x: Any) -> Any:
         """Return a buffer without memory yet."""
@@ -137,7 +136,7 @@ class JaxCudaAdapter(Plain):
             return self._exported(crossing)
 
     def _exported(self, array: Any) -> Any:
-        return exported(array, self._number)
+        return exported(array, self._device)
 
     def lower_read_only(self, x: Any) -> Any:
         """Return the export."""

@@ -1,0 +1,277 @@
+// What the test doubles of GPUs' drivers share: a record of all that happened, calls that are to
+// fail, and kernels carried out over memory of the host.
+//
+// Invariant: a launch is carried out the slow and obvious way, from its arguments and what the code
+// object says of itself alone.
+#ifndef WARP_BITONIC_SORT_TESTS_FAKE_GPU_HPP_
+#define WARP_BITONIC_SORT_TESTS_FAKE_GPU_HPP_
+
+#include <elf.h>
+#include <warp_bitonic_sort/gpu_abi.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+#include <warp_bitonic_sort/key.hpp>
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
+
+namespace fake {
+
+namespace wbs = warp_bitonic_sort;
+
+// Codes that the drivers share.
+enum : int {
+  success = 0,
+  invalid_value = 1,
+  out_of_memory = 2,
+  not_initialized = 3,
+  invalid_device = 101,
+  invalid_image = 200,
+  invalid_context = 201,
+  no_binary_for_gpu = 209,
+  invalid_handle = 400,
+  not_found = 500,
+};
+
+struct Error {
+  int code;
+  const char* name;
+  const char* text;
+};
+
+inline std::vector<std::string> words_of(const char* listed) {
+  std::vector<std::string> words;
+  std::istringstream stream(listed);
+  for (std::string word; std::getline(stream, word, ',');) words.push_back(word);
+  return words;
+}
+
+struct Stream {
+  int device;
+  unsigned flags;
+  int waits;
+};
+
+struct Memory {
+  int device;
+  size_t bytes;
+};
+
+struct Launch {
+  int module_device;
+  int current_device;
+  unsigned grid[3];
+  unsigned block[3];
+  unsigned shared_bytes;
+  void* stream;
+  wbs_gpu_kernel kernel;
+  wbs_gpu_sort_args args;
+};
+
+// What happened, and what is to happen; all behind one lock.
+struct Record {
+  std::mutex guard;
+  bool records_only = false;
+  std::map<std::string, int> failures;
+  std::map<std::string, int> calls;
+  std::set<void*> capturing;
+  std::map<void*, Stream> streams;
+  std::map<uint64_t, Memory> memory;
+  std::vector<Launch> launches;
+
+  // As in cuLaunchKernel=700,cuModuleLoadData=2.
+  void fail(const char* listed) {
+    failures.clear();
+    for (const std::string& word : words_of(listed)) {
+      const size_t equals = word.find('=');
+      failures[word.substr(0, equals)] = std::atoi(word.c_str() + equals + 1);
+    }
+  }
+
+  // Counts a call; returns the code that it is to fail with, or 0.
+  int begin(const char* name) {
+    ++calls[name];
+    const auto failing = failures.find(name);
+    return failing == failures.end() ? success : failing->second;
+  }
+
+  // Streams are no memory of anybody's: their addresses must only be unique.
+  void* make_stream(int device, unsigned flags) {
+    void* const stream = new char;
+    streams[stream] = {device, flags, 0};
+    return stream;
+  }
+  int wait_for(void* stream) {
+    const auto found = streams.find(stream);
+    if (found == streams.end()) return invalid_handle;
+    ++found->second.waits;
+    return success;
+  }
+
+  int allocate(int device, size_t bytes, uint64_t* address) {
+    if (bytes == 0) return invalid_value;
+    void* const made =
+        bytes < size_t{1} << 40 ? std::aligned_alloc(256, (bytes + 255) / 256 * 256) : nullptr;
+    if (made == nullptr) return out_of_memory;
+    *address = reinterpret_cast<uint64_t>(made);
+    memory[*address] = {device, bytes};
+    return success;
+  }
+  int free(uint64_t address) {
+    const auto found = memory.find(address);
+    if (found == memory.end()) return invalid_value;
+    memory.erase(found);
+    std::free(reinterpret_cast<void*>(address));
+    return success;
+  }
+};
+
+template <class Header>
+const Header* table(const char* image, uint64_t offset, uint64_t index) {
+  return reinterpret_cast<const Header*>(image + offset) + index;
+}
+
+// Calls f(name, symbol, its section, its bytes) for the symbols that a code object defines in its
+// tables of a type.
+template <class Function>
+void for_symbols(const char* image, const Elf64_Ehdr& header, uint32_t type, const Function& f) {
+  for (int i = 0; i < header.e_shnum; ++i) {
+    const auto* symbols = table<Elf64_Shdr>(image, header.e_shoff, i);
+    if (symbols->sh_type != type) continue;
+    const char* names =
+        image + table<Elf64_Shdr>(image, header.e_shoff, symbols->sh_link)->sh_offset;
+    for (uint64_t s = 0; s < symbols->sh_size / sizeof(Elf64_Sym); ++s) {
+      const auto* symbol = table<Elf64_Sym>(image, symbols->sh_offset, s);
+      if (symbol->st_shndx == SHN_UNDEF || symbol->st_shndx >= header.e_shnum) continue;
+      const auto* section = table<Elf64_Shdr>(image, header.e_shoff, symbol->st_shndx);
+      f(std::string(names + symbol->st_name), *symbol,
+        image + section->sh_offset + (symbol->st_value - section->sh_addr));
+    }
+  }
+}
+
+// Calls f(src, dst) for every row, as gpu_abi.h says where they are.
+template <class RowFunction>
+void for_rows(const wbs_gpu_sort_args& args, const RowFunction& f) {
+  for (long long r = 0; r < args.rows; ++r) {
+    const char* src = static_cast<const char*>(args.src);
+    char* dst = static_cast<char*>(args.dst);
+    long long rest = r;
+    for (int i = args.batch_dims - 1; i >= 0; --i) {
+      const long long at = rest % args.batch_shape[i];
+      rest /= args.batch_shape[i];
+      src += at * args.src_batch_stride[i];
+      dst += at * args.dst_batch_stride[i];
+    }
+    f(src, dst);
+  }
+}
+
+template <wbs::key_class Class, int KeyBits>
+void sort_rows(const wbs_gpu_sort_args& args) {
+  using element = typename wbs::unsigned_of<KeyBits>::type;
+  using signed_element = typename wbs::unsigned_of<KeyBits>::signed_type;
+  const wbs::codec<Class, element, signed_element, element> codec({args.key_xor, args.key_add}, 0);
+  std::vector<element> keys(static_cast<size_t>(args.length));
+  for_rows(args, [&](const char* src, char* dst) {
+    for (int i = 0; i < args.length; ++i) {
+      element raw;
+      std::memcpy(&raw, src + i * args.src_stride, sizeof(raw));
+      keys[i] = codec.encode(raw);
+    }
+    std::sort(keys.begin(), keys.end());
+    for (int i = 0; i < args.length; ++i) {
+      const element raw = codec.decode(keys[i]);
+      std::memcpy(dst + i * args.dst_stride, &raw, sizeof(raw));
+    }
+  });
+}
+
+inline int carry_out(const wbs_gpu_kernel& kernel, const wbs_gpu_sort_args& args) {
+  const auto is = [&](wbs::key_class key, unsigned bits) {
+    return kernel.key_class == static_cast<unsigned>(key) && kernel.key_bytes * 8 == bits;
+  };
+  using wbs::key_class;
+  if (is(key_class::bits, 8)) return sort_rows<key_class::bits, 8>(args), success;
+  if (is(key_class::bits, 16)) return sort_rows<key_class::bits, 16>(args), success;
+  if (is(key_class::bits, 32)) return sort_rows<key_class::bits, 32>(args), success;
+  if (is(key_class::bits, 64)) return sort_rows<key_class::bits, 64>(args), success;
+  if (is(key_class::floating, 8)) return sort_rows<key_class::floating, 8>(args), success;
+  if (is(key_class::floating, 16)) return sort_rows<key_class::floating, 16>(args), success;
+  if (is(key_class::floating, 32)) return sort_rows<key_class::floating, 32>(args), success;
+  if (is(key_class::floating, 64)) return sort_rows<key_class::floating, 64>(args), success;
+  if (is(key_class::fnuz, 8)) return sort_rows<key_class::fnuz, 8>(args), success;
+  return invalid_image;
+}
+
+// From here on: as JSON.
+
+inline void write(std::ostream& out, const Launch& launch) {
+  const wbs_gpu_sort_args& args = launch.args;
+  const auto list = [&](const char* name, const long long* values) {
+    out << ", \"" << name << "\": [";
+    for (int i = 0; i < args.batch_dims; ++i) out << (i == 0 ? "" : ", ") << values[i];
+    out << "]";
+  };
+  const auto dims = [&](const char* name, const unsigned (&size)[3]) {
+    out << ", \"" << name << "\": [" << size[0] << ", " << size[1] << ", " << size[2] << "]";
+  };
+  out << "{\"kernel\": \"" << launch.kernel.name
+      << "\", \"module_device\": " << launch.module_device
+      << ", \"current_device\": " << launch.current_device
+      << ", \"shared_bytes\": " << launch.shared_bytes
+      << ", \"stream\": " << reinterpret_cast<intptr_t>(launch.stream);
+  dims("grid", launch.grid);
+  dims("block", launch.block);
+  out << ", \"rows\": " << args.rows << ", \"length\": " << args.length << ", \"one\": " << args.one
+      << ", \"src_stride\": " << args.src_stride << ", \"dst_stride\": " << args.dst_stride;
+  list("batch_shape", args.batch_shape);
+  list("src_batch_stride", args.src_batch_stride);
+  list("dst_batch_stride", args.dst_batch_stride);
+  out << "}";
+}
+
+// The members of an object that has others, too.
+inline void write(std::ostream& out, const Record& record) {
+  const char* comma = "";
+  out << "\"streams\": [";
+  for (const auto& [handle, stream] : record.streams) {
+    out << comma << "{\"handle\": " << reinterpret_cast<intptr_t>(handle)
+        << ", \"device\": " << stream.device << ", \"flags\": " << stream.flags
+        << ", \"waits\": " << stream.waits << "}";
+    comma = ", ";
+  }
+  comma = "";
+  out << "], \"memory\": [";
+  for (const auto& [address, memory] : record.memory) {
+    out << comma << "{\"address\": " << address << ", \"device\": " << memory.device
+        << ", \"bytes\": " << memory.bytes << "}";
+    comma = ", ";
+  }
+  comma = "";
+  out << "], \"calls\": {";
+  for (const auto& [name, count] : record.calls) {
+    out << comma << '"' << name << "\": " << count;
+    comma = ", ";
+  }
+  comma = "";
+  out << "}, \"launches\": [";
+  for (const Launch& launch : record.launches) {
+    out << comma;
+    write(out, launch);
+    comma = ", ";
+  }
+  out << "]";
+}
+
+}  // namespace fake
+
+#endif  // WARP_BITONIC_SORT_TESTS_FAKE_GPU_HPP_
