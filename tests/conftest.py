@@ -25,6 +25,25 @@ def pytest_configure(config):
 
 
 _CACHE = pytest.StashKey()
+_NOT_EMULATED = []
+
+
+def pytest_runtest_logreport(report):
+    if report.skipped and "test_hip_emulated.py" in report.nodeid:
+        _, _, reason = report.longrepr
+        _NOT_EMULATED.append(reason.removeprefix("Skipped: "))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config):
+    """Say last what nobody may take for passed."""
+    if _NOT_EMULATED and not hasattr(config, "workerinput"):
+        reasons = "; ".join(sorted(set(_NOT_EMULATED)))
+        terminal = config.pluginmanager.get_plugin("terminalreporter")
+        terminal.write_line(
+            f"NOT RUN: {len(_NOT_EMULATED)} tests of tests/test_hip_emulated.py, which execute AMD "
+            f"kernels on an emulator: {reasons}"
+        )
 
 
 @pytest.fixture(scope="session")
@@ -94,3 +113,30 @@ def nvcc() -> str:
         if there:
             pytest.fail(f"this machine has {there}, and the package finds no nvcc: {error}")
         pytest.skip("no nvcc")
+
+
+@pytest.fixture(scope="session")
+def hip_compiler():
+    """A function that returns the compiler for an AMD GPU's target; without one the test skips.
+
+    CI looks for one by means of its own and names what it finds, which the package must not miss.
+    It may know some targets and be too old for others.
+    """
+    from warp_bitonic_sort.jit import toolchain
+    from warp_bitonic_sort.jit.errors import ToolError
+
+    there = os.environ.get("WARP_SORT_TESTS_HIP")
+    try:
+        toolchain.find_hip_compiler(["gfx942"])
+    except ToolError as error:
+        if there:
+            pytest.fail(f"this machine has {there}, and the package finds no HIP compiler: {error}")
+        pytest.skip("no HIP compiler")
+
+    def of(arch):
+        try:
+            return toolchain.find_hip_compiler([arch])
+        except ToolError as error:
+            pytest.skip(f"no HIP compiler here builds for {arch}: {error}")
+
+    return of

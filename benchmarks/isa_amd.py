@@ -1,0 +1,238 @@
+"""What AMD's compilers make of sorting float32 rows: instructions an element; no GPU is needed.
+
+    python benchmarks/isa_amd.py
+    python benchmarks/isa_amd.py --arch gfx942 gfx1100 --json isa.json
+
+Counted in the assembly of rows that are all there, fill the capacity and are aligned, where
+nothing branches: vector (VALU), shared-memory (DS) and global-memory instructions, over the
+elements that a lane has. `plain` is the way of rows without NaN and -0.0, on targets that have one.
+Beside them one element a lane, as this package's ancestor sorts one row of as many elements as a
+wave has lanes. And what one step across lanes takes, by the mask of the lane numbers.
+
+Counts say nothing of time; no GPU of AMD's has run this yet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+from typing import Any
+
+import _common
+
+from warp_bitonic_sort.jit import toolchain
+from warp_bitonic_sort.jit.errors import ToolError
+from warp_bitonic_sort.jit.spec import HipKernel
+from warp_bitonic_sort.layouts import first_fit, row_layouts, wave_lanes
+
+ARCHS = ("gfx90a", "gfx942", "gfx950", "gfx1030", "gfx1100", "gfx1201")
+LENGTHS = (64, 256, 1024)
+MASKS = (1, 2, 3, 4, 7, 8, 15, 16, 31, 32, 63)
+_KINDS = {"VALU": ("v_",), "DS": ("ds_",), "memory": ("global_", "flat_", "buffer_", "scratch_")}
+
+_FULL_ROWS = """#include <warp_bitonic_sort/gpu_kernel.hpp>
+using namespace warp_bitonic_sort;
+using exact_rows = gpu_rows<amdgcn_target, gpu_key<key_class::floating, 32>, {layout}>;
+
+template <class Rows>
+__device__ inline void full_rows(const wbs_gpu_sort_args& given) {{
+  extern __shared__ __align__(16) unsigned char shared[];
+  const wbs_gpu_sort_args& args = amdgcn_target<int>::in_turn(given);
+  __builtin_assume(args.length == exact_rows::capacity);
+  __builtin_assume(args.batch_dims == 1);
+  __builtin_assume(args.rows == 1ll << 60);
+  __builtin_assume(args.src_stride == 4);
+  __builtin_assume(args.dst_stride == 4);
+  __builtin_assume(args.src_batch_stride[0] == 4 * exact_rows::capacity);
+  __builtin_assume(args.dst_batch_stride[0] == 4 * exact_rows::capacity);
+  __builtin_assume(reinterpret_cast<unsigned long long>(args.src) % 16 == 0);
+  __builtin_assume(reinterpret_cast<unsigned long long>(args.dst) % 16 == 0);
+  Rows::sort(args, amdgcn_target<int>::block(), shared);
+}}
+#define WBS_FULL(name, Rows)                                                       \\
+  extern "C" __global__                                                            \\
+      __attribute__((amdgpu_flat_work_group_size(Rows::threads, Rows::threads)))   \\
+      void name(const wbs_gpu_sort_args args) {{ full_rows<Rows>(args); }}
+WBS_FULL(exact, exact_rows)
+using plain_rows = exact_rows::plain;
+#if defined(__GFX9__) || defined(__GFX10__)
+WBS_FULL(plain, plain_rows)
+#endif
+"""
+
+_STEPS = """#include <warp_bitonic_sort/gpu_kernel.hpp>
+using namespace warp_bitonic_sort;
+template <class Key, int Mask, int Count>
+WBS_INLINE void steps(Key* keys) {{
+  const amdgcn_target<Key> target{{1}};
+  Key k = keys[amdgcn_detail::thread()];
+  WBS_UNROLL
+  for (int i = 0; i < Count; ++i) k = target.template keep<Mask>(k, k);
+  keys[amdgcn_detail::thread()] = k;
+}}
+"""
+_STEP = """extern "C" __global__ void steps_{mask}_{count}({key}* keys) {{
+  steps<{key}, {mask}, {count}>(keys);
+}}
+"""
+
+# One element a lane: a shuffle and a median for every step. Beyond sixteen lanes the shuffle is
+# what __shfl_xor compiles to.
+_ANCESTOR = """#include <warp_bitonic_sort/gpu_kernel.hpp>
+namespace {{
+using warp_bitonic_sort::amdgcn_detail::control_of;
+template <int Mask>
+WBS_INLINE float shuffled(float x, int lane) {{
+  const int raw = __builtin_bit_cast(int, x);
+  if constexpr (Mask < 16 && control_of(Mask) >= 0) {{
+    return __builtin_bit_cast(float,
+                              __builtin_amdgcn_mov_dpp(raw, control_of(Mask), 0xF, 0xF, true));
+  }} else if constexpr (Mask == 4) {{
+    const int low = __builtin_amdgcn_update_dpp(raw, raw, 0x104, 0xF, 0x5, false);
+    return __builtin_bit_cast(
+        float, __builtin_amdgcn_update_dpp(low, raw, 0x114, 0xF, 0xA, false));
+  }} else {{
+    return __builtin_bit_cast(float, __builtin_amdgcn_ds_bpermute((lane ^ Mask) << 2, raw));
+  }}
+}}
+template <int Size, int Mask>
+WBS_INLINE float merged(float x, int lane) {{
+  if constexpr (Mask == 0) {{
+    return x;
+  }} else {{
+    const bool least = ((lane & Size) == 0) == ((lane & Mask) == 0);
+    const float limit = least ? -__builtin_inff() : __builtin_inff();
+    return merged<Size, Mask / 2>(
+        __builtin_amdgcn_fmed3f(shuffled<Mask>(x, lane), x, limit), lane);
+  }}
+}}
+template <int Size, int Lanes>
+WBS_INLINE float sorted(float x, int lane) {{
+  if constexpr (Size > Lanes) {{
+    return x;
+  }} else {{
+    return sorted<2 * Size, Lanes>(merged<Size, Size / 2>(x, lane), lane);
+  }}
+}}
+}}  // namespace
+extern "C" __global__ void ancestor(const float* src, float* dst) {{
+  const int lane = warp_bitonic_sort::amdgcn_detail::lane();
+  constexpr int lanes = 1 << warp_bitonic_sort::amdgcn_detail::lane_bits;
+  dst[lane] = sorted<2, lanes>(src[lane], lane);
+}}
+"""
+
+
+def assembly(arch: str, source: str) -> dict[str, list[str]]:
+    """Compile a translation unit with the package's flags; return each function's mnemonics."""
+    compiler = toolchain.find_hip_compiler([arch])
+    kernel = HipKernel("floating", 32, 4, 0, 0, "rows", arch)
+    command = [*compiler.command, *toolchain.compile_flags(kernel), "-S"]
+    command += [f"-I{toolchain.INCLUDE_DIR}", "-", "-o", "-"]
+    done = subprocess.run(command, input=source, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr)
+    functions: dict[str, list[str]] = {}
+    inside: list[str] | None = None
+    for line in done.stdout.splitlines():
+        begins = re.match(r"(\w+):\s+; @", line)
+        if begins:
+            inside = functions.setdefault(begins[1], [])
+        elif line.startswith(".Lfunc_end"):
+            inside = None
+        elif inside is not None and re.match(r"\t[a-z]", line):
+            inside.append(line.split()[0])
+    return functions
+
+
+def counts(mnemonics: list[str]) -> dict[str, int]:
+    """Return how many instructions of each kind there are."""
+    return {kind: sum(each.startswith(prefixes) for each in mnemonics)
+            for kind, prefixes in _KINDS.items()}  # fmt: skip
+
+
+def full_rows(arch: str, length: int) -> tuple[tuple[int, int, int], dict[str, dict[str, float]]]:
+    """Return the layout of rows of a length, and by way the instructions an element."""
+    layout = first_fit(row_layouts(32, arch), length)
+    if layout is None:
+        raise ValueError(f"length: {arch} has no layout for {length}")
+    found = assembly(arch, _FULL_ROWS.format(layout=", ".join(map(str, layout))))
+    # Of plain rows there is one: out, where a row is not plain.
+    branches = [
+        name
+        for name, code in found.items()
+        if sum(each.startswith("s_cbranch") for each in code) > (name == "plain")
+    ]
+    if branches:
+        raise RuntimeError(f"{arch}, {length}: {branches} branch, so that counts say nothing")
+    return layout, {
+        name: {kind: count / layout[0] for kind, count in counts(code).items()}
+        for name, code in found.items()
+    }
+
+
+def step(arch: str, key: str) -> dict[int, dict[str, float]]:
+    """Return by mask the instructions of one step across lanes of keys of a C++ type."""
+    masks = [mask for mask in MASKS if mask < wave_lanes(arch)]
+    source = _STEPS.format() + "".join(
+        _STEP.format(key=key, mask=mask, count=count) for mask in masks for count in (1, 3)
+    )
+    found = {name: counts(code) for name, code in assembly(arch, source).items()}
+    return {
+        mask: {kind: (found[f"steps_{mask}_3"][kind] - found[f"steps_{mask}_1"][kind]) / 2
+               for kind in _KINDS}
+        for mask in masks
+    }  # fmt: skip
+
+
+def _cells(each: dict[str, float]) -> list[str]:
+    return [f"{each[kind]:.2g}" if each[kind] < 1 else f"{each[kind]:.1f}" for kind in _KINDS]
+
+
+def main() -> None:
+    """Count, print tables, and write JSON if asked."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--arch", nargs="+", default=list(ARCHS))
+    parser.add_argument("--json", metavar="FILE")
+    options = parser.parse_args()
+    result: dict[str, Any] = {"machine": _common.machine(), "rows": [], "steps": []}
+    for key, value in result["machine"].items():
+        print(f"{key}: {value}")
+    rows, steps = [], []
+    for arch in options.arch:
+        try:
+            compiler = toolchain.find_hip_compiler([arch])
+        except ToolError as error:
+            print(f"{arch} is left out: {error}")
+            continue
+        print(f"{arch}: {compiler.version().splitlines()[0]}")
+        for length in LENGTHS:
+            layout, ways = full_rows(arch, length)
+            for way, each in ways.items():
+                result["rows"].append({"arch": arch, "length": length, "way": way, **each})
+                rows.append([arch, str(length), way, str(layout), *_cells(each)])
+        lanes = wave_lanes(arch)
+        (code,) = assembly(arch, _ANCESTOR.format()).values()
+        each = {kind: float(count) for kind, count in counts(code).items()}
+        result["rows"].append({"arch": arch, "length": lanes, "way": "ancestor", **each})
+        rows.append([arch, str(lanes), "ancestor", "one element a lane", *_cells(each)])
+        for name, key in (("plain float32", "float"), ("32 bits", "int"),
+                          ("two of 16 bits", "warp_bitonic_sort::key_pair"),
+                          ("64 bits", "long long")):  # fmt: skip
+            of = step(arch, key)
+            result["steps"].append({"arch": arch, "key": name, "masks": of})
+            cells = [f"{of[mask]['VALU']:g}" + (f"+{of[mask]['DS']:g} DS" if of[mask]["DS"] else "")
+                     if mask in of else "" for mask in MASKS]  # fmt: skip
+            steps.append([arch, name, *cells])
+    print("\ninstructions an element\n")
+    print(_common.table(["target", "row length", "way", "layout", *_KINDS], rows))
+    print("\nVALU and DS instructions of a step across lanes, by mask\n")
+    print(_common.table(["target", "key", *map(str, MASKS)], steps))
+    _common.report(result, options.json)
+
+
+if __name__ == "__main__":
+    main()

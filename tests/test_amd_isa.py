@@ -1,0 +1,54 @@
+"""What AMD's compilers make of the exchanges between lanes, read from their assembly.
+
+Budgets of instructions, for the exchanges are what this package exists for there.
+"""
+
+import isa_amd
+import pytest
+
+from warp_bitonic_sort import layouts
+
+# What float32 keys are while a kernel of a target sorts them: floats, negated in the lanes that
+# keep the greater of two, or integers, where a median takes a shuffled operand.
+_KEYS_OF_FLOAT32 = {
+    "gfx90a": "float",
+    "gfx942": "float",
+    "gfx950": "float",
+    "gfx1030": "float",
+    "gfx1100": "int",
+    "gfx1201": "int",
+}
+
+
+@pytest.mark.parametrize("arch", isa_amd.ARCHS)
+def test_float32_steps_across_lanes(hip_compiler, arch):
+    hip_compiler(arch)
+    steps = isa_amd.step(arch, _KEYS_OF_FLOAT32[arch])
+    assert {mask: steps[mask]["VALU"] for mask in (1, 2, 8)} == {1: 1, 2: 1, 8: 1}
+    assert steps[4]["VALU"] <= 2
+    assert {mask: steps[mask]["VALU"] for mask in (3, 7, 15)} == {3: 1, 7: 1, 15: 1}
+
+
+@pytest.mark.parametrize("key", ["float", "int", "warp_bitonic_sort::key_pair", "long long"])
+@pytest.mark.parametrize("arch", isa_amd.ARCHS)
+def test_lanes_within_sixteen_exchange_without_shared_memory(hip_compiler, arch, key):
+    hip_compiler(arch)
+    for mask, each in isa_amd.step(arch, key).items():
+        assert each["memory"] == 0
+        assert (each["DS"] == 0) or (mask >= 16 and layouts.wave_lanes(arch) == 64)
+        assert each["VALU"] > 0
+
+
+@pytest.mark.parametrize("arch", isa_amd.ARCHS)
+def test_full_rows(hip_compiler, arch):
+    """Memory is read and written 16 bytes a lane at once, through shared memory once."""
+    hip_compiler(arch)
+    for length in isa_amd.LENGTHS:
+        (_, lane_bits, _), ways = isa_amd.full_rows(arch, length)
+        assert ("plain" in ways) == (_KEYS_OF_FLOAT32[arch] == "float")
+        for each in ways.values():
+            assert each["memory"] == 2 / 4
+            # More than the result's way through it only where lanes of two rows of sixteen differ.
+            beyond = lane_bits == 5 and layouts.wave_lanes(arch) == 64
+            assert (each["DS"] == 2 / 4) != beyond
+            assert each["VALU"] < 80
