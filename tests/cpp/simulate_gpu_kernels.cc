@@ -241,6 +241,12 @@ struct software_target {
     if constexpr (negates) return least(mine, -other);
     return (lane() >> floor_log2(Mask) & 1) == 0 ? least(mine, other) : greatest(mine, other);
   }
+  template <int Mask>
+  void keep_each(Key& a, Key& b) const {
+    const Key first = a, second = b;
+    a = keep<Mask>(first, second);
+    b = keep<Mask>(second, first);
+  }
   template <int From, int To, int Registers>
   void move_signs(Key (&keys)[Registers]) const {
     const int bits = (From < 0 ? 0 : lane() >> From) ^ (To < 0 ? 0 : lane() >> To);

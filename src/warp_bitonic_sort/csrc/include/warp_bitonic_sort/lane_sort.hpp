@@ -134,9 +134,11 @@ class lane_network {
     WBS_UNROLL
     for (int j = 0; j < (Registers + 1) / 2; ++j) {
       const int m = Registers - 1 - j;
-      const key first = keys[j], last = keys[m];
-      keys[j] = target.template keep<mask>(first, last);
-      if (m != j) keys[m] = target.template keep<mask>(last, first);
+      if (m == j) {
+        keys[j] = target.template keep<mask>(keys[j], keys[j]);
+      } else {
+        target.template keep_each<mask>(keys[j], keys[m]);
+      }
     }
   }
 

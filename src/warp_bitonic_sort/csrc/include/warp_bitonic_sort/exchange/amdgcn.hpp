@@ -261,6 +261,14 @@ struct amdgcn_target {
     }
   }
 
+  // keep<Mask>() of each of two with the other.
+  template <int Mask>
+  WBS_INLINE void keep_each(Key& a, Key& b) const {
+    const Key first = a, second = b;
+    a = keep<Mask>(first, second);
+    b = keep<Mask>(second, first);
+  }
+
   // Where lanes of two registers can change places: as keep<Mask>() of each with itself, for both.
   template <int Mask>
   static constexpr bool keeps_two = amdgcn_detail::swaps(Mask);

@@ -139,8 +139,19 @@ struct cuda_target {
   // is the lower one, else the greater.
   template <int Mask>
   __device__ __forceinline__ Key keep(Key mine, Key from) const {
+    return keep_if(mine, shuffle_xor(from, Mask), (lane() >> floor_log2(Mask) & 1) == 0);
+  }
+  // keep<Mask>() of each of two with the other.
+  template <int Mask>
+  __device__ __forceinline__ void keep_each(Key& a, Key& b) const {
     const bool low = (lane() >> floor_log2(Mask) & 1) == 0;
-    const Key other = shuffle_xor(from, Mask);
+    const Key from_b = shuffle_xor(b, Mask), from_a = shuffle_xor(a, Mask);
+    a = keep_if(a, from_b, low);
+    b = keep_if(b, from_a, low);
+  }
+
+ private:
+  __device__ __forceinline__ Key keep_if(Key mine, Key other, bool low) const {
     if constexpr (sizeof(Key) == 8) {
       return (mine < other) == low ? mine : other;
     } else {
@@ -153,7 +164,6 @@ struct cuda_target {
     }
   }
 
- private:
   // The key of the lane whose number differs by `mask`.
   static __device__ __forceinline__ Key shuffle_xor(Key value, int mask) {
     Key result;
