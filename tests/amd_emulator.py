@@ -3,7 +3,8 @@
 Invariant: what runs is the machine code that the compiler emitted, instruction by instruction; host
 memory is device memory. `available` says why it cannot run where it cannot.
 
-The emulator (test/mockgpu/amd/emu.py of github:tinygrad/tinygrad; the wheel does not carry it)
+The emulator (test/mockgpu/amd/emu.py of github:tinygrad/tinygrad, commit a9069c177a9d, or another
+that has the private names used here; the wheel does not carry it)
 knows CDNA with 64 lanes, RDNA3 and RDNA4 with 32. It lacks some of what kernels that exchange keys
 between lanes use, or does it otherwise than the hardware's documents say. This module does these
 itself:

@@ -137,6 +137,8 @@ def hip_compiler():
         try:
             return toolchain.find_hip_compiler([arch])
         except ToolError as error:
+            if there and "invalid target" not in str(error):
+                pytest.fail(f"{there} should build for {arch}: {error}")
             pytest.skip(f"no HIP compiler here builds for {arch}: {error}")
 
     return of

@@ -192,11 +192,6 @@ Key greatest(Key a, Key b) {
                    std::max(half_of(a, 16), half_of(b, 16)));
 }
 
-unsigned bits_of(float k) {
-  unsigned raw;
-  std::memcpy(&raw, &k, sizeof(raw));
-  return raw;
-}
 float float_of(uint64_t raw) {
   const unsigned low = static_cast<unsigned>(raw);
   float k;
@@ -252,8 +247,19 @@ struct software_target {
     const int bits = (From < 0 ? 0 : lane() >> From) ^ (To < 0 ? 0 : lane() >> To);
     for (Key& k : keys) k = bits & 1 ? -k : k;
   }
-  static bool is_special(float k, unsigned negative_zero) {
-    return k != k || bits_of(k) == negative_zero;
+  static bool is_special(unsigned bits, unsigned negative_zero) {
+    const float k = float_of(bits);
+    return k != k || bits == negative_zero;
+  }
+  template <int Registers>
+  static bool any_special(const Key (&keys)[Registers], unsigned negative_zero) {
+    bool any = false;
+    for (const Key& k : keys) {
+      unsigned bits;
+      std::memcpy(&bits, &k, sizeof(bits));
+      any |= is_special(bits, negative_zero);
+    }
+    return any;
   }
   static bool any_of_wave(bool of_lane) {
     unsigned any = of_lane;
@@ -444,7 +450,7 @@ std::string run_case(dtype type, const test_case& c) {
     const bool plain = mostly_plain && next_random() % 64 != 0;
     for (int i = 0; i < src.length(); ++i) {
       uint64_t key = random_key(info);
-      while (plain && software_target<float>::is_special(float_of(key), 0x80000000u)) {
+      while (plain && software_target<float>::is_special(static_cast<unsigned>(key), 0x80000000u)) {
         key = random_key(info);
       }
       std::memcpy(src.at(r, i), &key, key_bytes);

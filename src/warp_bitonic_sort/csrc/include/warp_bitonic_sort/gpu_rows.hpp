@@ -118,12 +118,7 @@ class gpu_rows : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
   // Whether there is a key that is not plain among those of a wave; where waves share rows and so
   // have to agree, of a block.
   static WBS_INLINE bool any_special(const Keys& codec, const key (&keys)[Registers], key* shared) {
-    bool special = false;
-    WBS_UNROLL
-    for (int j = 0; j < Registers; ++j) {
-      special |= target::is_special(keys[j], codec.negative_zero());
-    }
-    bool any = target::any_of_wave(special);
+    bool any = target::any_of_wave(target::any_special(keys, codec.negative_zero()));
     if constexpr (WaveBits > 0) {
       shared[target::wave() * network_type::stage_keys] = any ? 1 : 0;
       target::sync_block();

@@ -299,10 +299,26 @@ struct amdgcn_target {
     }
   }
 
-  // Whether a plain float's key is a NaN or that of -0.0.
-  static WBS_INLINE bool is_special(float k, unsigned negative_zero) {
-    constexpr int nan = 0x3, minus_zero = 0x20, plus_zero = 0x40;
-    return __builtin_amdgcn_classf(k, nan | (negative_zero != 0 ? minus_zero : plus_zero));
+  // Whether one of a lane's plain floats' keys is a NaN or that of -0.0. By their bits, of which
+  // the compiler may not know what they are, for it is told that floats are no NaNs: NaNs are
+  // beyond the infinities, as signed numbers or as unsigned ones, and the -0.0 is the least of
+  // either, too. (Least and greatest of three are one instruction, so that this is two a key.)
+  template <int Registers>
+  static WBS_INLINE bool any_special(const Key (&keys)[Registers], unsigned negative_zero) {
+    int low = 0, high = 0;
+    unsigned low_bits = ~0u, high_bits = 0;
+    WBS_UNROLL
+    for (int j = 0; j < Registers; ++j) {
+      unsigned bits = __builtin_bit_cast(unsigned, keys[j]);
+      asm("" : "+v"(bits));
+      const int number = static_cast<int>(bits);
+      low = number < low ? number : low;
+      high = number > high ? number : high;
+      low_bits = bits < low_bits ? bits : low_bits;
+      high_bits = bits > high_bits ? bits : high_bits;
+    }
+    return high > 0x7F800000 || high_bits > 0xFF800000u ||
+           (negative_zero == 0 ? low_bits == 0 : low == static_cast<int>(0x80000000u));
   }
   static WBS_INLINE bool any_of_wave(bool of_lane) {
 #if defined(__GFX9__)
