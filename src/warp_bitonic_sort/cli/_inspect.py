@@ -212,18 +212,29 @@ def _hip(problems: list[Problem]) -> Facts:
     driver = _loadable(*_hip_libraries())
     devices = _amd_targets()
     missing = [] if driver else ["no HIP driver (libamdhip64.so, of ROCm)"]
+    here = bool(driver and devices)
+    targets = set()
+    for device in devices:
+        try:
+            targets.add(toolchain.hip_arch(device))
+        except ToolError as error:
+            # Others may do.
+            if here:
+                what = f"arrays on this machine's {device} can't be sorted: {error}"
+                problems.append(Problem(what, "see what it says of GPU_ARCH", False))
     compiler: str | None = None
     try:
         toolchain.ck_dir()
-        targets = sorted({toolchain.hip_arch(device) for device in devices}) or [_USUAL_TARGET]
-        found = toolchain.find_hip_compiler(targets)
-        compiler = f"{found.path} ({found.why})"
+        if targets or not devices:
+            found = toolchain.find_hip_compiler(sorted(targets) or [_USUAL_TARGET])
+            compiler = f"{found.path} ({found.why})"
+        else:
+            missing.append("no device that kernels can be built for")
     except ToolError as error:
         missing.append(str(error).rstrip("."))
-        if driver and devices:
+        if here:
             what = f"arrays on this machine's AMD GPUs can't be sorted: {error}"
-            fix = "install clang and its lld, or ROCm, and set ROCM_PATH to it"
-            problems.append(Problem(what, fix, False))
+            problems.append(Problem(what, "do what it says", False))
     return {
         "available": not missing,
         "why": "; ".join(missing) or "the driver and a compiler are there",
