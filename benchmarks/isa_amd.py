@@ -195,7 +195,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--arch", nargs="+", default=list(ARCHS))
+    parser.add_argument(
+        "--arch", nargs="+", default=list(ARCHS), choices=ARCHS, help="the targets (default: all)"
+    )
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
     result: dict[str, Any] = {"machine": _common.machine(), "rows": [], "steps": []}
@@ -227,6 +229,8 @@ def main() -> None:
             cells = [f"{of[mask]['VALU']:g}" + (f"+{of[mask]['DS']:g} DS" if of[mask]["DS"] else "")
                      if mask in of else "" for mask in MASKS]  # fmt: skip
             steps.append([arch, name, *cells])
+    if not rows:
+        raise SystemExit("nothing was counted: no compiler here builds for what was asked for")
     print("\ninstructions an element\n")
     print(_common.table(["target", "row length", "way", "layout", *_KINDS], rows))
     print("\nVALU and DS instructions of a step across lanes, by mask\n")
