@@ -46,7 +46,10 @@ class gpu_rows : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
       threads / wave_lanes * network_type::stage_keys * static_cast<int>(sizeof(key));
 
   // Where a target has more for floats than for their keys: sorts rows that hold nothing special.
-  static constexpr bool may_be_plain = target::has_plain_floats && has_plain<Keys>;
+  // Only short ones, for it is another kernel beside the other, which compilers take as long for.
+  static constexpr int longest_plain = 128;
+  static constexpr bool may_be_plain =
+      target::has_plain_floats && has_plain<Keys> && capacity <= longest_plain;
   using plain = gpu_rows<Target, plain_float, Registers, LaneBits, WaveBits>;
 
   // Sorts the rows of a block: the tile-th block_rows of them. False, and nothing is written, where
@@ -86,7 +89,7 @@ class gpu_rows : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
       target::sync_wave();
     }
     if constexpr (is_plain<Keys>) {
-      if (any_special(codec, keys, static_cast<key*>(shared))) return false;
+      if (target::any_of_wave(target::any_special(keys, codec.negative_zero()))) return false;
     }
     network_type::sort(target{args.one}, keys, stage);
     lay_out(keys, own);
@@ -115,22 +118,6 @@ class gpu_rows : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
   }
 
  private:
-  // Whether there is a key that is not plain among those of a wave; where waves share rows and so
-  // have to agree, of a block.
-  static WBS_INLINE bool any_special(const Keys& codec, const key (&keys)[Registers], key* shared) {
-    bool any = target::any_of_wave(target::any_special(keys, codec.negative_zero()));
-    if constexpr (WaveBits > 0) {
-      shared[target::wave() * network_type::stage_keys] = any ? 1 : 0;
-      target::sync_block();
-      WBS_UNROLL
-      for (int w = 0; w < threads / wave_lanes; ++w) {
-        any |= shared[w * network_type::stage_keys] != 0;
-      }
-      target::sync_block();
-    }
-    return any;
-  }
-
   // Elements that a lane moves at once.
   static constexpr int even_part = Registers % 3 == 0 ? Registers / 3 : Registers;
   static constexpr int vector_size = even_part < 16 / key_bytes ? even_part : 16 / key_bytes;
