@@ -9,6 +9,7 @@
 #include <warp_bitonic_sort/base.hpp>
 #include <warp_bitonic_sort/halves.hpp>
 #include <warp_bitonic_sort/key.hpp>
+#include <warp_bitonic_sort/single_order.hpp>
 
 namespace warp_bitonic_sort {
 
@@ -37,7 +38,7 @@ class gpu_key {
 };
 
 // Floats of 32 bits: a negative number's magnitude bits flipped are in signed order; then come the
-// order's xor and add of key.hpp.
+// order's xor and add of key.hpp, in the instructions that are cheapest on the target.
 template <>
 class gpu_key<key_class::floating, 32> {
  public:
@@ -45,53 +46,14 @@ class gpu_key<key_class::floating, 32> {
   static constexpr int rows = 1;
   using element = unsigned;
   using key = int;
+
+  WBS_INLINE explicit gpu_key(order_constants order) : order_(order) {}
+  WBS_INLINE key encode(element raw) const { return static_cast<key>(order_.encode(raw)); }
+  WBS_INLINE element decode(key k) const { return order_.decode(static_cast<unsigned>(k)); }
   static WBS_INLINE key pad() { return 0x7FFFFFFF; }
 
-#if defined(__AMDGCN__)
-  // Multiplications are slow; an xor and an addition are one instruction, and so is a selection by
-  // bits.
-  WBS_INLINE explicit gpu_key(order_constants order)
-      : xor_(static_cast<unsigned>(order.key_xor)),
-        add_(static_cast<unsigned>(order.key_add)),
-        back_(order.key_xor != 0 ? add_ : 0u - add_) {}
-  WBS_INLINE key encode(element raw) const {
-    const unsigned negative = sign_of(raw);
-    const unsigned mask = (negative & (xor_ ^ 0x7FFFFFFFu)) | (~negative & xor_);
-    return static_cast<key>((raw ^ mask) + add_);
-  }
-  WBS_INLINE element decode(key k) const {
-    // ~(k - add) is ~k + add.
-    const unsigned folded = (static_cast<unsigned>(k) ^ xor_) + back_;
-    return folded ^ (sign_of(folded) & 0x7FFFFFFFu);
-  }
-
  private:
-  static WBS_INLINE unsigned sign_of(unsigned raw) {
-    return static_cast<unsigned>(static_cast<int>(raw) >> 31);
-  }
-  unsigned xor_, add_, back_;
-#else
-  // A multiplication by 1 or -1 and an addition, for multipliers are idle else.
-  WBS_INLINE explicit gpu_key(order_constants order) {
-    const unsigned add = static_cast<unsigned>(order.key_add);
-    factor_ = order.key_xor != 0 ? ~0u : 1u;
-    term_ = order.key_xor != 0 ? add - 1 : add;
-    back_ = 0u - term_ * factor_;
-  }
-  WBS_INLINE key encode(element raw) const {
-    return static_cast<key>(folded(raw) * factor_ + term_);
-  }
-  WBS_INLINE element decode(key k) const {
-    return folded(static_cast<unsigned>(k) * factor_ + back_);
-  }
-
- private:
-  // Its own inverse.
-  static WBS_INLINE unsigned folded(unsigned raw) {
-    return raw ^ (static_cast<unsigned>(static_cast<int>(raw) >> 31) & 0x7FFFFFFFu);
-  }
-  unsigned factor_, term_, back_;
-#endif
+  single_order order_;
 };
 
 // Floats of 32 bits as they are: one instruction to make a key, and targets may have more for
