@@ -12,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from warp_bitonic_sort.jit import loader, toolchain
 
 SOURCES = Path(__file__).resolve().parent / "cpp"
@@ -27,6 +29,20 @@ def build(source: str, library: Path, *flags: str) -> None:
         [*command, str(SOURCES / source), "-o", str(library)], capture_output=True, text=True
     )
     assert built.returncode == 0, built.stderr
+
+
+def fixture(source: str, library: str):
+    """Return a module's `double` fixture: the folder with a double of a driver's library."""
+
+    @pytest.fixture(scope="module")
+    def double(tmp_path_factory) -> Path:
+        # The launcher is in the cache when the double is there.
+        loader.launcher()
+        folder = tmp_path_factory.mktemp("driver")
+        build(source, folder / library)
+        return folder
+
+    return double
 
 
 def the_double(double, folder):

@@ -3,10 +3,13 @@
 Budgets of instructions, for the exchanges are what this package exists for there.
 """
 
+import re
+
 import isa_amd
 import pytest
 
 from warp_bitonic_sort import layouts
+from warp_bitonic_sort.jit.spec import HipKernel
 
 # What float32 keys are while a kernel of a target sorts them: floats, negated in the lanes that
 # keep the greater of two, or integers, where a median takes a shuffled operand.
@@ -52,3 +55,17 @@ def test_full_rows(hip_compiler, arch):
             beyond = lane_bits == 5 and layouts.wave_lanes(arch) == 64
             assert (each["DS"] == 2 / 4) != beyond
             assert each["VALU"] < 85
+
+
+@pytest.mark.parametrize("arch", isa_amd.ARCHS)
+def test_rows_are_plain_floats_up_to_128_only(hip_compiler, arch):
+    """Two ways make two kernels of one, which takes twice as long to compile."""
+    hip_compiler(arch)
+    plain = {}
+    for length in (64, 128, 256):
+        layout = layouts.first_fit(layouts.row_layouts(32, arch), length)
+        source = HipKernel("floating", 32, *layout, "rows", arch).source()
+        code = isa_amd.assembly(arch, source)["warp_bitonic_sort_rows"]
+        plain[length] = any(re.match("v_(pk_)?m(in|ax)[a-z0-9]*_f32", each) for each in code)
+    floats = _KEYS_OF_FLOAT32[arch] == "float"
+    assert plain == {64: floats, 128: floats, 256: False}

@@ -9,7 +9,6 @@ import os
 import re
 import subprocess
 import threading
-from pathlib import Path
 
 import cubin
 import driver_double
@@ -25,14 +24,7 @@ from warp_bitonic_sort import dtypes, explain, plan, sort
 from warp_bitonic_sort.jit import loader
 from warp_bitonic_sort.jit.spec import CudaKernel
 
-
-@pytest.fixture(scope="module")
-def double(tmp_path_factory) -> Path:
-    """The folder with the double; the launcher is in the cache when it is there."""
-    loader.launcher()
-    folder = tmp_path_factory.mktemp("driver")
-    driver_double.build("fake_cuda.cc", folder / "libcuda.so.1")
-    return folder
+double = driver_double.fixture("fake_cuda.cc", "libcuda.so.1")
 
 
 def cuda(number):

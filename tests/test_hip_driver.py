@@ -30,13 +30,7 @@ LIBRARY = "libamdhip64.so"
 TARGETS = ("gfx90a", "gfx1100")  # of the double's devices, if nothing else is asked of it
 
 
-@pytest.fixture(scope="module")
-def double(tmp_path_factory) -> Path:
-    """The folder with the double; the launcher is in the cache when it is there."""
-    loader.launcher()
-    folder = tmp_path_factory.mktemp("driver")
-    driver_double.build("fake_hip.cc", folder / LIBRARY)
-    return folder
+double = driver_double.fixture("fake_hip.cc", LIBRARY)
 
 
 def hip(number):

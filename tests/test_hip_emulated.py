@@ -10,7 +10,6 @@ import functools
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import amd_emulator
 import driver_double
@@ -22,7 +21,6 @@ import tvm_ffi
 from host_cupy import ROCM, OnDevice
 
 from warp_bitonic_sort import explain, sort
-from warp_bitonic_sort.jit import loader
 
 LIBRARY = "libamdhip64.so"
 # Waves of 64 lanes, with what each generation of them exchanges lanes by, and waves of 32.
@@ -30,13 +28,7 @@ ARCHS = ["gfx90a", "gfx942", "gfx950", "gfx1100", "gfx1201"]
 ORDERS = [(False, "largest"), (True, "largest"), (True, "last")]
 
 
-@pytest.fixture(scope="module")
-def double(tmp_path_factory) -> Path:
-    """The folder with the double."""
-    loader.launcher()
-    folder = tmp_path_factory.mktemp("driver")
-    driver_double.build("fake_hip.cc", folder / LIBRARY)
-    return folder
+double = driver_double.fixture("fake_hip.cc", LIBRARY)
 
 
 @pytest.fixture

@@ -201,7 +201,7 @@ def numpy_missing() -> RuntimeError:
     """Return the error for a call that takes NumPy where it is not installed."""
     return RuntimeError(
         "x: sorting it takes NumPy, which is not installed (for rows longer than any kernel sorts, "
-        "and some of one element); pip install 'warp-bitonic-sort[numpy]'."
+        "and some of one element); pip install numpy ml_dtypes."
     )
 
 

@@ -24,15 +24,13 @@ DTYPE = click.Choice(list(DTYPES))
 NAN = click.Choice(["largest", "last"])
 
 
-def need(*modules: str, extra: str) -> None:
+def need(*modules: str) -> None:
     """Import modules, or raise the click error that says what installs them.
 
     Parameters
     ----------
     *modules : str
-        Their names.
-    extra : str
-        The extra of this package that brings them.
+        Their names, which are those of their packages, too.
     """
     for module in modules:
         try:
@@ -40,7 +38,7 @@ def need(*modules: str, extra: str) -> None:
         except ImportError as error:
             raise click.ClickException(
                 f"this command needs {module}, which cannot be imported ({error}). "
-                f"Install it with: pip install 'warp-bitonic-sort[{extra}]'"
+                f"Install it with: pip install {' '.join(modules)}"
             ) from error
 
 

@@ -77,22 +77,24 @@ class Problem:
     blocking: bool = True
 
 
-def _problem(error: Exception, fix: str) -> Problem:
+def _problem(error: Exception, fix: str, blocking: bool = True) -> Problem:
     """Split a message of the library, which ends with what would help, into what and fix."""
     text = str(error) or type(error).__name__
     for mark in ("\nHint: ", ". "):
         what, found, advice = text.rpartition(mark)
         if found:
-            return Problem(what, advice)
-    return Problem(text, fix)
+            return Problem(what, advice, blocking)
+    return Problem(text, fix, blocking)
 
 
-def _found(find: Callable[[], T], problems: list[Problem], fix: str) -> T | None:
+def _found(
+    find: Callable[[], T], problems: list[Problem], fix: str, blocking: bool = True
+) -> T | None:
     """Call what looks for something; what it raises is a problem."""
     try:
         return find()
     except Exception as error:  # the doctor survives whatever is broken
-        problems.append(_problem(error, fix))
+        problems.append(_problem(error, fix, blocking))
         return None
 
 
@@ -115,7 +117,7 @@ def facts(problems: list[Problem]) -> Facts:
         "compiler": compiler,
         "ninja": _ninja(problems),
         "cache": _cache(problems),
-        "threads": _threads(),
+        "threads": _threads(problems),
         "environment": _environment(problems),
     }
 
@@ -132,7 +134,7 @@ def _dependencies(problems: list[Problem]) -> dict[str, str | None]:
         problems.append(
             Problem(
                 "no array library is installed, so there is nothing to sort",
-                "pip install 'warp-bitonic-sort[numpy]'",
+                "pip install numpy ml_dtypes",
             )
         )
     return versions
@@ -147,7 +149,12 @@ def _version(name: str) -> str | None:
 
 def _environment(problems: list[Problem]) -> dict[str, str | None]:
     _found(settings.max_jobs, problems, "set MAX_JOBS to a whole number of at least 1, or unset it")
-    _found(toolchain.gpu_archs, problems, "set GPU_ARCH to native or to such a list, or unset it")
+    _found(
+        toolchain.gpu_archs,
+        problems,
+        "set GPU_ARCH to native or to such a list, or unset it",
+        blocking=False,  # arrays in CPU memory do not ask for it
+    )
     return {name: os.environ.get(name) for name in _VARIABLES}
 
 
@@ -161,8 +168,18 @@ def thread_count() -> tuple[int, str]:
     return os.cpu_count() or 1, "the cores of this machine"
 
 
-def _threads() -> Facts:
+def _threads(problems: list[Problem]) -> Facts:
     count, why = thread_count()
+    asked = os.environ.get("OMP_NUM_THREADS")
+    if asked and why != "OMP_NUM_THREADS":
+        problems.append(
+            Problem(
+                f"OMP_NUM_THREADS: {asked!r} does not begin with a whole number of at least 1, so "
+                "it is ignored",
+                "set it to such a number, or unset it",
+                blocking=False,
+            )
+        )
     return {"count": count, "why": why}
 
 
@@ -191,17 +208,27 @@ def _cuda(problems: list[Problem]) -> Facts:
     try:
         nvcc = str(toolchain.find_nvcc().path)
     except ToolError as error:
-        missing.append(str(error).rstrip("."))
-        if driver:
-            what = f"arrays on this machine's CUDA devices can't be sorted: {error}"
-            problems.append(
-                Problem(what, "install the CUDA toolkit, or set CUDA_HOME to it", False)
-            )
+        missing.append("no CUDA compiler")
+        _note_gpu(problems, error, "CUDA devices", driver is not None, settings.cuda_home())
     return {
         "available": not missing,
         "why": "; ".join(missing) or "the driver and nvcc are there",
         "found": {"driver": driver, "nvcc": nvcc, "nvidia-smi": shutil.which("nvidia-smi")},
     }
+
+
+def _note_gpu(
+    problems: list[Problem], error: ToolError, devices: str, here: bool, asked: Path | None
+) -> None:
+    """Note why kernels for devices cannot be built, where somebody may want them.
+
+    That is where the devices are, or where the user set a variable that leads nowhere.
+    """
+    if here or asked is not None:
+        where = f"this machine's {devices}" if here else f"{devices}, if there were any,"
+        problem = _problem(error, "install the compiler")
+        what = f"arrays on {where} can't be sorted: {problem.what}"
+        problems.append(Problem(what, problem.fix, blocking=False))
 
 
 # What doctor asks a compiler for where there is no device to ask for.
@@ -231,10 +258,9 @@ def _hip(problems: list[Problem]) -> Facts:
         else:
             missing.append("no device that kernels can be built for")
     except ToolError as error:
-        missing.append(str(error).rstrip("."))
-        if here:
-            what = f"arrays on this machine's AMD GPUs can't be sorted: {error}"
-            problems.append(Problem(what, "do what it says", False))
+        missing.append("no HIP compiler")
+        asked = settings.rocm_path() or settings.ck_dir()
+        _note_gpu(problems, error, "AMD GPUs", here, asked)
     return {
         "available": not missing,
         "why": "; ".join(missing) or "the driver and a compiler are there",
@@ -242,7 +268,6 @@ def _hip(problems: list[Problem]) -> Facts:
             "driver": driver,
             "compiler": compiler,
             "devices": ", ".join(devices) or None,
-            "rocm": _folder("ROCM_PATH", "/opt/rocm"),
         },
     }
 
@@ -276,11 +301,6 @@ def _loadable(*libraries: str) -> str | None:
             ctypes.CDLL(library)
             return library
     return None
-
-
-def _folder(variable: str, usual: str) -> str | None:
-    path = Path(os.environ.get(variable) or usual)
-    return str(path) if path.is_dir() else None
 
 
 # -- tools ----------------------------------------------------------------------------------------

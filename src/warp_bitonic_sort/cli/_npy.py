@@ -166,7 +166,7 @@ def _element_type(stored: np.dtype[Any], asked: str | None, named: str) -> np.dt
             f"elements ({stored}) are {stored.itemsize}."
         )
     if asked.startswith(("bfloat", "float8")):
-        need("ml_dtypes", extra="numpy")
+        need("ml_dtypes")
         import ml_dtypes
 
         dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, asked))

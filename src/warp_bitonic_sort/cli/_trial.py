@@ -31,7 +31,7 @@ def _sorted_kernel() -> str:
     except ImportError as error:
         raise RuntimeError(
             f"NumPy, whose array would be sorted, cannot be imported ({error}). "
-            f"pip install 'warp-bitonic-sort[numpy]'"
+            f"pip install numpy ml_dtypes"
         ) from error
     from .. import ops
 

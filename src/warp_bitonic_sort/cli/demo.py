@@ -44,7 +44,7 @@ comparison.
 Writes one picture, which is replaced if it is there: original, noisy and cleaned side by side.
 Reads no file of yours. The kernel is compiled on first use, which takes some seconds.
 
-Needs: pip install 'warp-bitonic-sort[demo]'
+Needs: pip install numpy ml_dtypes matplotlib
 
 \b
 Examples:
@@ -96,7 +96,7 @@ def _odd(context: click.Context, parameter: click.Parameter, value: int) -> int:
 )
 def demo(size: int, noise: float, seed: int, dtype: str, output: Path) -> None:
     """Run the demo."""
-    need("numpy", "matplotlib", extra="demo")
+    need("numpy", "matplotlib")
     if not output.absolute().parent.is_dir():
         raise click.ClickException(
             f"{click.format_filename(output)}: its folder does not exist; make it first."

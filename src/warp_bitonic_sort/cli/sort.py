@@ -93,7 +93,7 @@ def sort(
     chunk_size: float,
 ) -> None:
     """Sort a file."""
-    need("numpy", extra="numpy")
+    need("numpy")
     if not math.isfinite(chunk_size):
         raise click.BadParameter("expected a finite number.", param_hint="--chunk-size")
     opened = open_npy(source, dtype)

@@ -74,8 +74,8 @@ def hip_arch(native: str) -> str:
     native = native.partition(":")[0]
     if re.fullmatch(r"gfx(?:9|1[0-9])[0-9a-f]{2}", native) is None:
         raise ToolError(
-            f"this device is {native}, and there are kernels for gfx9 and newer ones only. "
-            f"Sort on the CPU instead."
+            f"x: it is on a device of target {native}, and there are kernels for gfx9 and newer "
+            f"ones only. Move x to the CPU and sort it there."
         )
     asked = gpu_archs()
     if not asked or native in asked:
