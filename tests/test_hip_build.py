@@ -11,7 +11,7 @@ import amd_metadata
 import pytest
 
 from warp_bitonic_sort import plan
-from warp_bitonic_sort.jit import cache, loader, ninja, toolchain
+from warp_bitonic_sort.jit import builder, cache, loader, ninja, toolchain
 from warp_bitonic_sort.jit import hip_compiler as finder
 from warp_bitonic_sort.jit.errors import ToolError
 from warp_bitonic_sort.jit.spec import CudaKernel, HipKernel
@@ -290,7 +290,7 @@ def test_what_a_compiler_knows_is_asked_once(tmp_path, monkeypatch):
     def answers(arch, count):
         compiler = next(finder._candidates())
         assert compiler.path == program
-        answer = loader._refusal(store, compiler, arch)
+        answer = builder._refusal([store], compiler, arch)
         assert len(asked.read_text().splitlines()) == count
         return answer
 

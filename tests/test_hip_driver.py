@@ -686,13 +686,13 @@ def test_both_platforms_in_one_process(folder):
 
 def without_a_compiler(folder):
     """Have the loader find every HIP kernel in a folder."""
-    find = loader._ensure
+    find = loader._ready
 
     def ensure(kernels):
         find([])
         return {kernel.name: Path(written(folder, kernel)) for kernel in kernels}
 
-    loader._ensure = ensure
+    loader._ready = ensure
 
 
 def written(folder, kernel):

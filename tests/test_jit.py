@@ -10,7 +10,9 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -484,9 +486,20 @@ class TestFailures:
         (tmp_path / "file").write_text("in the way")
         monkeypatch.setenv("WARP_SORT_CACHE_DIR", str(tmp_path / "file" / "cache"))
         message = r"the cache folder .*file/cache cannot be written: .*Set WARP_SORT_CACHE_DIR"
-        with pytest.raises(CacheError, match=message):
-            self.sort()
+        with pytest.warns(RuntimeWarning, match=message):
+            np.testing.assert_array_equal(self.sort(), self.x)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # one warning a process
+            other = np.zeros((3, 8), np.float32)
+            np.testing.assert_array_equal(warp_bitonic_sort.sort(other), other)
         assert (tmp_path / "file").read_text() == "in the way"
+
+    def test_a_cache_that_cannot_be_written_nor_a_temporary_folder(self, monkeypatch, tmp_path):
+        (tmp_path / "file").write_text("in the way")
+        monkeypatch.setenv("WARP_SORT_CACHE_DIR", str(tmp_path / "file" / "cache"))
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+        with pytest.raises(CacheError, match=r"file/cache cannot be written: .*Set WARP_SORT_CACH"):
+            self.sort()
 
     def test_max_jobs_that_is_no_number(self, monkeypatch):
         monkeypatch.setenv("MAX_JOBS", "many")

@@ -22,7 +22,7 @@ def path_of(kernel):
     loader.build([kernel])
     compiler = toolchain.find_compiler()
     store = cache.Cache(settings.cache_dir())
-    text = cache.build_text(kernel, compiler.options())
+    text = cache.build_text(kernel, toolchain.cxx_options())
     entry = store.find(kernel, text, compiler.version())
     return str(entry.library)
 

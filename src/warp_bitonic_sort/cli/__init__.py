@@ -10,10 +10,12 @@ from __future__ import annotations
 import click
 
 from .._version import __version__
+from .cache import cache
 from .demo import demo
 from .doctor import doctor
 from .explain import explain
 from .network import network
+from .prewarm import prewarm
 from .sort import sort
 
 __all__ = ["main"]
@@ -26,6 +28,8 @@ _HELP = """Sorts many short rows fast, with bitonic networks compiled on first u
   warp-bitonic-sort network 8             draw the network that sorts 8 values
   warp-bitonic-sort explain 1000x9        which kernel an array would get
   warp-bitonic-sort doctor                does everything work here?
+  warp-bitonic-sort prewarm --length 2-32 compile kernels before they are asked for
+  warp-bitonic-sort cache list            what is compiled, and where it lies
 
 Every command has a --help of its own. In Python: from warp_bitonic_sort import sort.
 
@@ -43,5 +47,5 @@ def main() -> None:
     """Run the command line."""
 
 
-for _command in (demo, sort, network, explain, doctor):
+for _command in (demo, sort, network, explain, doctor, prewarm, cache):
     main.add_command(_command)

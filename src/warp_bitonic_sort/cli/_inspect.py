@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import importlib.metadata
 import json
 import os
@@ -25,8 +26,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .._version import __version__
-from ..jit import settings, toolchain
+from ..jit import housekeeping, layers, settings, toolchain
 from ..jit.errors import ToolError
+from ..jit.trust import refuse_foreign
 
 __all__ = ["Problem", "cache_entries", "facts", "thread_count", "trial"]
 
@@ -46,6 +48,9 @@ _DEPENDENCIES = {
 }
 _VARIABLES = (
     "WARP_SORT_CACHE_DIR",
+    "WARP_SORT_CACHE_LAYERS",
+    "WARP_SORT_TRUSTED_DIRS",
+    "WARP_SORT_LOCK_TIMEOUT",
     "WARP_SORT_JIT_VERBOSE",
     "WARP_SORT_CPU_ARCH",
     "MAX_JOBS",
@@ -154,6 +159,11 @@ def _environment(problems: list[Problem]) -> dict[str, str | None]:
         problems,
         "set GPU_ARCH to native or to such a list, or unset it",
         blocking=False,  # arrays in CPU memory do not ask for it
+    )
+    _found(
+        settings.lock_timeout,
+        problems,
+        "set WARP_SORT_LOCK_TIMEOUT to a number of seconds, or unset it",
     )
     return {name: os.environ.get(name) for name in _VARIABLES}
 
@@ -368,17 +378,20 @@ def _cache_facts(root: Path, problems: list[Problem]) -> Facts:
     if reason is not None:
         problems.append(
             Problem(
-                f"the cache folder {root} cannot be written: {reason}",
+                f"the cache folder {root} cannot be written ({reason}), so that kernels are "
+                "compiled anew in every process",
                 "set WARP_SORT_CACHE_DIR to a folder that this user can write",
+                blocking=False,
             )
         )
-    left = sorted(path for path in root.glob("v*/staging/*") if _is_left(path))
+    _found(lambda: refuse_foreign(root, "the cache"), problems, "chmod go-w it")
+    left = housekeeping.litter(root)
     if left:
         problems.append(
             Problem(
-                f"{len(left)} staging folders ({_bytes(left):,} bytes) are left in the cache of "
+                f"{len(left)} files and folders ({_bytes(left):,} bytes) are left in the cache of "
                 "builds that were killed",
-                f"rm -r {shlex.join(str(path) for path in left)}",
+                "warp-bitonic-sort cache prune",
                 blocking=False,
             )
         )
@@ -388,8 +401,30 @@ def _cache_facts(root: Path, problems: list[Problem]) -> Facts:
         "writable": reason is None,
         "entries": len(cache_entries(root)),
         "bytes": _bytes(root.glob("v*/entries")),
-        "staging_left": [str(path) for path in left],
+        "left": [str(path) for path in left],
+        "layers": _layers(problems),
     }
+
+
+def _layers(problems: list[Problem]) -> dict[str, int]:
+    """Return how many artifacts each layer holds."""
+    held: dict[str, int] = {}
+    for layer in layers.readers():
+        if layer.root == layers.PACKAGED and not layer.base.is_dir():
+            continue
+        held[str(layer.root)] = len(cache_entries(layer.root))
+        if not layer.base.is_dir():
+            problems.append(
+                Problem(
+                    f"WARP_SORT_CACHE_LAYERS: {layer.root} holds no kernels",
+                    "fill it (warp-bitonic-sort prewarm --into), or take it off the list",
+                    blocking=False,
+                )
+            )
+        elif layer.root != layers.PACKAGED:
+            check = functools.partial(refuse_foreign, layer.root, "the layer")
+            _found(check, problems, "chmod go-w it")
+    return held
 
 
 def _unwritable(root: Path) -> str | None:
@@ -404,18 +439,6 @@ def _unwritable(root: Path) -> str | None:
     except OSError as error:
         return f"{error.strerror or error} ({there})"
     return None
-
-
-def _is_left(folder: Path) -> bool:
-    """Tell whether the process that a staging folder is named after is gone."""
-    number = folder.name.partition("-")[0]
-    try:
-        os.kill(int(number), 0)
-    except (ProcessLookupError, OverflowError):
-        return True
-    except (ValueError, OSError):
-        return False
-    return False
 
 
 # -- the trial ------------------------------------------------------------------------------------

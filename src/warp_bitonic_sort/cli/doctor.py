@@ -121,6 +121,8 @@ def _cache_lines(cache: dict[str, Any] | None) -> Iterator[str]:
     state += ", writable" if cache["writable"] else ", NOT writable"
     yield _line("cache", f"{cache['path']} ({state})")
     yield _line("", f"{cache['entries']} kernels and launchers, {cache['bytes'] / 1e6:.1f} MB")
+    for root, held in cache["layers"].items():
+        yield _line("layer", f"{root} ({held} kernels and launchers)")
 
 
 def _trial_text(trial: dict[str, Any]) -> str:

@@ -1,15 +1,17 @@
-"""The cache of compiled artifacts: keys, locks, publication.
+"""The cache of compiled artifacts: keys, reading, publication.
 
 Invariant: an entry is a folder that was built in private, loaded once, and then renamed into place;
 from then on it is never modified. A reader trusts an entry only if everything that the compiler saw
-is what it would see now, and if the library's bytes are those that were published.
+is what it would see now, if the library's bytes are those that were published and for the target
+that was asked for, and if nobody else can write them.
 
 On disk, below the root::
 
     v1/entries/<artifact>/<key>/   library.so, kernel.cubin or kernel.hsaco; its source,
                                    manifest.json
-    v1/locks/<artifact>.lock       held by the process that builds that artifact
-    v1/staging/<unique>/           builds under way; litter only of processes that were killed
+    v1/locks/<artifact>.lock       held by the process that builds that artifact; .holder says which
+    v1/staging/<unique>/           builds under way, each with a lock that its process holds: where
+                                   nobody does, litter of a process that was killed
     v1/logs/                       the whole output of builds that failed
     v1/tools/                      what compilers answered to --version, and whether they build for
                                    an AMD GPU, by the binary's identity
@@ -19,6 +21,11 @@ tvm-ffi's version for the launcher, CK_DIR for HIP kernels), of the compiler's v
 file in the compiler's own list of dependencies. Folders that differ between machines stand in it as
 tokens, so a moved installation still hits. On a machine without a compiler, any compiler's entry
 will do: then its version is not asked for, nor are system headers that are not there.
+
+A *layer* is such a folder that is only read: one that the package brings, or that somebody shares.
+It was filled on another machine, so there neither the compiler's version nor any header but the
+package's own is asked for, nor which release of tvm-ffi's C interface, which is stable, the
+launcher was built with.
 
 Known gaps: a new header that would be found before one of the list, and environment variables that
 change what a compiler does (CPATH, HIPCC_COMPILE_FLAGS_APPEND), are not seen.
@@ -31,7 +38,7 @@ decides. A touched or copied header is therefore no reason to build again.
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import errno
 import json
 import os
 import shutil
@@ -42,14 +49,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import ninja, toolchain
+from . import code_object, locks, ninja, toolchain
 from .errors import BuildError, CacheError
+from .files import digest, file_digest, read_json, stamp, write_json
 from .spec import Artifact
+from .trust import refuse_foreign
 
-__all__ = ["Cache", "Entry", "build_text", "source_digests"]
+__all__ = ["OWNER_LOCK", "Cache", "Entry", "build_text", "key_of", "source_digests"]
 
-_LAYOUT = "v1"
-_SCHEMA = 3
+LAYOUT = "v1"
+_SCHEMA = 4
+# In a staging folder: held for as long as its build runs.
+OWNER_LOCK = "owner.lock"
 
 
 @dataclass(frozen=True)
@@ -63,10 +74,6 @@ class Entry:
     def library(self) -> Path:
         """The shared library, or the code object."""
         return self.folder / ninja.PRODUCTS[self.kind]
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=20).hexdigest()
 
 
 def build_text(artifact: Artifact, options: Sequence[str] = ()) -> str:
@@ -97,8 +104,28 @@ def build_text(artifact: Artifact, options: Sequence[str] = ()) -> str:
     return json.dumps(parts, sort_keys=True)
 
 
-def _stamp(stat: os.stat_result) -> str:
-    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
+def _portable(text: str) -> str:
+    """Return a build text without what may differ where an entry comes from another machine."""
+    parts = json.loads(text)
+    if "tvm_ffi" in parts:
+        # Its C interface is promised to be stable within such a series.
+        parts["tvm_ffi"] = ".".join(parts["tvm_ffi"].split(".")[:2])
+    return json.dumps(parts, sort_keys=True)
+
+
+def key_of(build: str, compiler: str, dependencies: Sequence[tuple[str, str]]) -> str:
+    """Return an entry's key.
+
+    Parameters
+    ----------
+    build : str
+        The digest of its build text.
+    compiler : str
+        The compiler's version.
+    dependencies : sequence of tuple
+        What the compiler read: paths, with tokens, and digests.
+    """
+    return digest(json.dumps([build, compiler, sorted(map(list, dependencies))]).encode())
 
 
 def _parse_depfile(text: str) -> list[str]:
@@ -144,11 +171,37 @@ class _Tokens:
 
 
 class Cache:
-    """One cache folder."""
+    """One cache folder.
 
-    def __init__(self, root: Path) -> None:
+    Parameters
+    ----------
+    root : Path
+        The folder; it is made when something is first written.
+    is_layer : bool, default False
+        Whether it is a layer, filled elsewhere and only read.
+    is_shared : bool, default False
+        Whether others are to read what is written: else the folder is made for its owner alone.
+    is_ours : bool, default False
+        Whether it is part of the package, which is trusted as far as the package is.
+    home : Path, optional
+        A folder that has to be there already for the root to be made.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        is_layer: bool = False,
+        is_shared: bool = False,
+        is_ours: bool = False,
+        home: Path | None = None,
+    ) -> None:
         self.root = root
-        self._base = root / _LAYOUT
+        self.base = root / LAYOUT
+        self._is_layer = is_layer
+        self._is_shared = is_shared
+        self._is_ours = is_ours
+        self._home = home
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -163,24 +216,75 @@ class Cache:
             Its build text.
         compiler : str or None
             The compiler's version; None where there is no compiler, which any entry then suits.
+            (A layer's entries suit any.)
+
+        Raises
+        ------
+        TrustError
+            Other users can write the entry.
         """
-        folder = self._base / "entries" / artifact.name
+        folder = self.base / "entries" / artifact.name
         try:
             names = sorted(os.listdir(folder))  # noqa: PTH208 - every millisecond of a start counts
         except OSError:
             return None
         tokens = _Tokens(toolchain.include_dirs(artifact))
-        wanted = _digest(text.encode())
+        named = ("build", text) if not self._is_layer else ("portable", _portable(text))
+        wanted = (named[0], digest(named[1].encode()))
         for name in names:
             entry = Entry(folder / name, artifact.kind)
-            manifest = _read_json(entry.folder / "manifest.json")
-            if manifest is not None and _holds(entry, manifest, wanted, compiler, tokens):
+            if not self._is_ours:
+                refuse_foreign(entry.library, "the cache entry")
+            manifest = read_json(entry.folder / "manifest.json")
+            if manifest is not None and self._holds(
+                entry, artifact, manifest, wanted, compiler, tokens
+            ):
                 return entry
         return None
 
+    def _holds(
+        self,
+        entry: Entry,
+        artifact: Artifact,
+        manifest: Mapping[str, Any],
+        wanted: tuple[str, str],
+        compiler: str | None,
+        tokens: _Tokens,
+    ) -> bool:
+        """Tell whether an entry is complete, undamaged, and made of what is there now."""
+        field, value = wanted
+        dependencies = manifest.get("dependencies")
+        if manifest.get(field) != value or not isinstance(dependencies, list):
+            return False
+        is_exact = compiler is not None and not self._is_layer
+        if is_exact and manifest.get("compiler") != compiler:
+            return False
+        try:
+            library = entry.library.read_bytes()
+            if digest(library) != manifest.get("library"):
+                return False
+            for line in dependencies:
+                if not self._is_current(line, is_exact, tokens):
+                    return False
+        except (OSError, AttributeError, TypeError, ValueError):
+            return False
+        return code_object.is_for(library, artifact.arch)
+
+    def _is_current(self, line: str, is_exact: bool, tokens: _Tokens) -> bool:
+        """Tell whether a dependency is what it was."""
+        was, rest = line.split(" ", 1)
+        size, mtime, ctime, inode, path = rest.split(" ", 4)
+        if self._is_layer and not path.startswith(("{package_include}", "{csrc}")):
+            return True
+        real = tokens.concrete(path)
+        if not is_exact and real == path and not os.path.exists(real):  # noqa: PTH110
+            return True
+        found = stamp(os.stat(real))  # noqa: PTH116
+        return found == f"{size} {mtime} {ctime} {inode}" or file_digest(real) == was
+
     def recall(self, identity: str) -> str | None:
         """Return what was remembered for an identity, or None."""
-        manifest = _read_json(self._tool_file(identity))
+        manifest = read_json(self._tool_file(identity))
         if manifest is None or manifest.get("identity") != identity:
             return None
         value = manifest.get("value")
@@ -193,41 +297,33 @@ class Cache:
 
         A cache that cannot be written may still hold the entry that is wanted, so that is no error.
         """
-        file = self._tool_file(identity)
-        with contextlib.suppress(OSError):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            _write_json(file, {"identity": identity, "value": value})
+        with contextlib.suppress(OSError, CacheError):
+            self._folder("tools")
+            write_json(self._tool_file(identity), {"identity": identity, "value": value})
 
     @contextlib.contextmanager
-    def locked(self, artifacts: list[Artifact]) -> Iterator[None]:
+    def locked(self, artifacts: Sequence[Artifact]) -> Iterator[None]:
         """Hold the locks of several artifacts; the kernel releases them when the holder dies."""
-        import filelock
-
-        folder = self._base / "locks"
         with contextlib.ExitStack() as stack:
             with self._writing():
-                folder.mkdir(parents=True, exist_ok=True)
-            # Always in the same order: two builds that share an artifact can't wait for each other.
-            for name in sorted({artifact.name for artifact in artifacts}):
-                with self._writing():
-                    stack.enter_context(filelock.FileLock(folder / f"{name}.lock"))
+                folder = self._folder("locks")
+                names = [artifact.name for artifact in artifacts]
+                stack.enter_context(locks.held(folder, names))
             yield
 
     @contextlib.contextmanager
     def staging(self, files: Mapping[str, str]) -> Iterator[Path]:
         """Make a private folder of these files on the cache's own file system, for a while."""
-        with self._writing():
-            parent = self._base / "staging"
-            parent.mkdir(parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
-        try:
+        with contextlib.ExitStack() as stack:
             with self._writing():
+                parent = self._folder("staging")
+                folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
+                stack.callback(shutil.rmtree, folder, ignore_errors=True)
+                stack.enter_context(locks.tried(folder / OWNER_LOCK))
                 for name, text in files.items():
                     (folder / name).parent.mkdir(exist_ok=True)
                     (folder / name).write_text(text, encoding="utf-8")
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def publish(
         self,
@@ -258,7 +354,8 @@ class Cache:
         Raises
         ------
         BuildError
-            A source was changed while it was being compiled.
+            A source was changed while it was being compiled, or what came out is for another
+            machine.
         CacheError
             The cache cannot be written.
         """
@@ -274,37 +371,43 @@ class Cache:
                 # Where the path is relative, it is relative to the folder that ninja ran in.
                 absolute = os.path.normpath(staged.parent / path)
                 stat = os.stat(absolute)  # noqa: PTH116 - hundreds of files: Path costs
-                digest = _file_digest(absolute)
-                if sources.get(absolute, digest) != digest:
+                found = file_digest(absolute)
+                if sources.get(absolute, found) != found:
                     raise BuildError(
                         f"compiling {artifact.name}: {absolute} was changed meanwhile, so nobody "
                         f"knows which of its contents the library is made of. Call again."
                     )
-                dependencies.append(f"{digest} {_stamp(stat)} {tokens.abstract(absolute)}")
-                digests.append((tokens.abstract(absolute), digest))
-        wanted = _digest(text.encode())
+                dependencies.append(f"{found} {stamp(stat)} {tokens.abstract(absolute)}")
+                digests.append((tokens.abstract(absolute), found))
+        wanted = digest(text.encode())
         library = (staged / ninja.PRODUCTS[artifact.kind]).read_bytes()
-        key = _digest(json.dumps([wanted, compiler, sorted(digests)]).encode())
+        if not code_object.is_for(library, artifact.arch):
+            raise BuildError(
+                f"compiling {artifact.name}: what the compiler made is for "
+                f"{code_object.arch_of(library) or 'an unknown machine'}, not for {artifact.arch}. "
+                f"Look at what it is: {compiler.splitlines()[0] if compiler else 'not known'}."
+            )
         with self._writing():
-            _write_json(
+            write_json(
                 staged / "manifest.json",
                 {
                     "schema": _SCHEMA,
                     "name": artifact.name,
+                    "kind": artifact.kind,
                     "arch": artifact.arch,
                     "build": wanted,
+                    "portable": digest(_portable(text).encode()),
                     "text": json.loads(text),
                     "compiler": compiler,
-                    "library": _digest(library),
+                    "library": digest(library),
                     "dependencies": dependencies,
                     "seconds": round(seconds, 3),
                     "created": int(time.time()),
                 },
             )
             (staged / ninja.DEPFILE).unlink()
-            folder = self._base / "entries" / artifact.name
-            folder.mkdir(parents=True, exist_ok=True)
-            entry = Entry(folder / key, artifact.kind)
+            folder = self._folder("entries", artifact.name)
+            entry = Entry(folder / key_of(wanted, compiler, digests), artifact.kind)
             try:
                 staged.rename(entry.folder)
             except OSError:
@@ -318,11 +421,10 @@ class Cache:
     def keep_log(self, name: str, log: str) -> Path:
         """Keep the whole output of a failed build and return the file."""
         with self._writing():
-            folder = self._base / "logs"
-            folder.mkdir(parents=True, exist_ok=True)
-            stamp = time.strftime("%Y%m%d-%H%M%S")
+            folder = self._folder("logs")
+            moment = time.strftime("%Y%m%d-%H%M%S")
             descriptor, file = tempfile.mkstemp(
-                dir=folder, prefix=f"{name}-{stamp}-", suffix=".log"
+                dir=folder, prefix=f"{name}-{moment}-", suffix=".log"
             )
             with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
                 stream.write(log)
@@ -331,7 +433,22 @@ class Cache:
     # -- inside -------------------------------------------------------------------------------
 
     def _tool_file(self, identity: str) -> Path:
-        return self._base / "tools" / f"{_digest(identity.encode())}.json"
+        return self.base / "tools" / f"{digest(identity.encode())}.json"
+
+    def _folder(self, *names: str) -> Path:
+        """Return a folder of the cache, making it and the root."""
+        folder = self.base.joinpath(*names)
+        if not folder.is_dir():
+            if not self.root.is_dir():
+                if self._home is not None and not self._home.is_dir():
+                    missing = "the home folder does not exist"
+                    raise FileNotFoundError(errno.ENOENT, missing, str(self._home))
+                self.root.parent.mkdir(parents=True, exist_ok=True)
+                self.root.mkdir(0o755 if self._is_shared else 0o700, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
+        # Before anything is built there that could not be loaded.
+        refuse_foreign(folder, "the cache folder")
+        return folder
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -346,58 +463,6 @@ class Cache:
             ) from None
 
 
-def _file_digest(path: str) -> str:
-    with open(path, "rb") as file:  # noqa: PTH123 - hundreds of files: Path costs
-        return _digest(file.read())
-
-
 def source_digests() -> dict[str, str]:
     """Return the digest of every file that the package compiles, by path."""
-    return {str(file): _file_digest(str(file)) for file in sorted(toolchain.source_files())}
-
-
-def _holds(
-    entry: Entry, manifest: Mapping[str, Any], wanted: str, compiler: str | None, tokens: _Tokens
-) -> bool:
-    """Tell whether an entry is complete, undamaged, and made of what is there now."""
-    dependencies = manifest.get("dependencies")
-    if manifest.get("build") != wanted or not isinstance(dependencies, list):
-        return False
-    if compiler is not None and manifest.get("compiler") != compiler:
-        return False
-    try:
-        if _file_digest(str(entry.library)) != manifest.get("library"):
-            return False
-        for line in dependencies:
-            digest, rest = line.split(" ", 1)
-            size, mtime, ctime, inode, path = rest.split(" ", 4)
-            stamp = f"{size} {mtime} {ctime} {inode}"
-            real = tokens.concrete(path)
-            if compiler is None and real == path and not os.path.exists(real):  # noqa: PTH110
-                continue
-            if _stamp(os.stat(real)) != stamp and _file_digest(real) != digest:  # noqa: PTH116
-                return False
-    except (OSError, AttributeError, TypeError, ValueError):
-        return False
-    return True
-
-
-def _read_json(file: Path) -> dict[str, Any] | None:
-    try:
-        value = json.loads(file.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _write_json(file: Path, value: Mapping[str, Any]) -> None:
-    """Write a file so that a reader sees all of it or none."""
-    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=".", suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            json.dump(value, stream)
-        os.replace(name, file)  # noqa: PTH105
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)  # noqa: PTH108
-        raise
+    return {str(file): file_digest(str(file)) for file in sorted(toolchain.source_files())}

@@ -9,12 +9,13 @@ import os
 import shlex
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import ToolError
 
-__all__ = ["Compiler", "plain_environment"]
+__all__ = ["Compiler", "options_in", "plain_environment"]
 
 _WRAPPERS = {"ccache", "sccache", "distcc", "icecc", "hipcc", "hipcc.bin"}
 
@@ -45,10 +46,6 @@ class Compiler:
     kind: str = "C++ compiler"
     remedy: str = "Set CXX to a C++ compiler (g++ 11 or clang++ 14, or newer)."
     behind: Path | None = None
-
-    def options(self) -> tuple[str, ...]:
-        """Return what ``CXX`` gives beside programs: options, which change what is compiled."""
-        return tuple(word for word in self.command if shutil.which(word) is None)
 
     def identity(self) -> str | None:
         """Return what tells this binary from another without running it.
@@ -91,6 +88,11 @@ class Compiler:
                 f"{self.remedy}"
             )
         return done.stdout.strip()
+
+
+def options_in(words: Sequence[str]) -> tuple[str, ...]:
+    """Return what a command has beside programs."""
+    return tuple(word for word in words if shutil.which(word) is None)
 
 
 def _stamp(path: Path) -> str:

@@ -5,7 +5,7 @@ Invariant: every message says what happened, to which artifact, and what would h
 
 from __future__ import annotations
 
-__all__ = ["BuildError", "CacheError", "ToolError"]
+__all__ = ["BuildError", "CacheError", "LockError", "ToolError", "TrustError"]
 
 
 class BuildError(RuntimeError):
@@ -18,3 +18,11 @@ class ToolError(BuildError):
 
 class CacheError(BuildError):
     """The cache folder cannot be used."""
+
+
+class LockError(BuildError):
+    """Another process builds the same, and took longer than was to be waited for."""
+
+
+class TrustError(BuildError):
+    """Others can write what would be loaded."""

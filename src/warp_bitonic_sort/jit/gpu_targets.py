@@ -7,11 +7,12 @@ what it holds for other makers' devices does no harm.
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from . import settings
 from .errors import ToolError
 
-__all__ = ["cuda_arch", "gpu_archs", "hip_arch", "is_generic"]
+__all__ = ["backend_of", "cuda_arch", "gpu_archs", "hip_arch", "is_generic", "runs_on"]
 
 # The devices that each of LLVM's generic targets runs on (LLVM, User Guide for AMDGPU Backend,
 # generic processors).
@@ -55,11 +56,35 @@ def cuda_arch(native: str) -> str:
     asked = gpu_archs()
     if not asked or native in asked:
         return native
-    # A code object runs on devices of its major version whose minor version is no less.
-    fitting = [arch for arch in asked if arch[:-1] == native[:-1] and arch <= native]
+    fitting = [arch for arch in asked if runs_on(arch, native)]
     if not fitting:
         raise _none_runs(asked, native)
     return max(fitting)
+
+
+def backend_of(arch: str) -> Literal["cuda", "hip"] | None:
+    """Return whose GPUs a target is of; None for none that there are kernels for."""
+    if re.fullmatch(r"sm_[0-9]{2,}", arch):
+        return "cuda"
+    is_hip = arch in _GENERIC or re.fullmatch(r"gfx(?:9|1[0-9])[0-9a-f]{2}", arch)
+    return "hip" if is_hip else None
+
+
+def runs_on(arch: str, native: str) -> bool:
+    """Tell whether a code object for a target runs on a device.
+
+    Parameters
+    ----------
+    arch : str
+        The target that it was built for, as in ``sm_80`` or ``gfx11-generic``.
+    native : str
+        The device's own target, as in ``sm_90`` or ``gfx942:sramecc+:xnack-``.
+    """
+    native = native.partition(":")[0]
+    if arch.startswith("sm_") and native.startswith("sm_"):
+        # On devices of its major version whose minor version is no less.
+        return arch[:-1] == native[:-1] and arch <= native
+    return arch == native or native in _GENERIC.get(arch, ())
 
 
 def hip_arch(native: str) -> str:
@@ -80,8 +105,7 @@ def hip_arch(native: str) -> str:
     asked = gpu_archs()
     if not asked or native in asked:
         return native
-    # A code object runs on no other device, but for those of a whole family.
-    fitting = [arch for arch in asked if native in _GENERIC.get(arch, ())]
+    fitting = [arch for arch in asked if runs_on(arch, native)]
     if not fitting:
         raise _none_runs(asked, native)
     return fitting[0]

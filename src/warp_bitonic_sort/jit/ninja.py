@@ -6,6 +6,7 @@ between machines (folders, the compiler's command) stands in variables above it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -21,7 +22,7 @@ from . import settings, toolchain
 from .errors import BuildError
 from .spec import Artifact
 
-__all__ = ["Failure", "build", "first_error", "rule", "text"]
+__all__ = ["Failure", "build", "failed", "first_error", "rule", "text"]
 
 SOURCES = {
     "cpu_kernel": "source.cc",
@@ -113,7 +114,9 @@ class _Progress:
     _DELAY, _PERIOD = 1.0, 0.2
 
     def __init__(self, names: Sequence[str]) -> None:
-        self._names = ", ".join(names)
+        self._names = ", ".join(names[:3])
+        if len(names) > 3:
+            self._names += f" and {len(names) - 3} others"
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -149,17 +152,37 @@ class _Progress:
             pass
 
 
-def build(folder: Path, artifacts: Sequence[Artifact], program: Path) -> Failure | None:
-    """Run ninja in a folder that holds build.ninja; return None when everything was made."""
+def build(
+    folder: Path,
+    artifacts: Sequence[Artifact],
+    program: Path,
+    jobs: int | None = None,
+    is_quiet: bool = False,
+) -> Failure | None:
+    """Run ninja in a folder that holds build.ninja; return None when everything was made.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    artifacts : sequence of Artifact
+        What it makes.
+    program : Path
+        The ninja to run.
+    jobs : int, optional
+        How many compilers may run at once; ninja finds out if not given.
+    is_quiet : bool, default False
+        Whether a person at a terminal is not to see what is being compiled.
+    """
     command = [str(program), "-C", str(folder), "-k", "1"]
-    jobs = settings.max_jobs()
     if jobs is not None:
         command += ["-j", str(jobs)]
     shown = settings.verbose()
     if shown:
         command.append("-v")
     environment = {**os.environ, "LC_ALL": "C", "NINJA_STATUS": "[%f/%t] ", "TERM": "dumb"}
-    with _Progress([artifact.name for artifact in artifacts]):
+    names = [artifact.name for artifact in artifacts]
+    with contextlib.nullcontext() if is_quiet else _Progress(names):
         try:
             done = subprocess.run(
                 command,
@@ -243,6 +266,12 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "linking failed; the compiler's binutils or runtime libraries are incomplete",
     ),
 )
+
+
+def failed(log: str, names: Sequence[str]) -> list[str]:
+    """Return the names of the artifacts whose compilation failed; all where none is named."""
+    made = re.findall(r"^FAILED: .*?(\w+)/(?:library|kernel)\.", log, re.MULTILINE)
+    return [name for name in names if name in made] or list(names)
 
 
 def first_error(log: str) -> tuple[str, str]:

@@ -13,14 +13,18 @@ from .errors import BuildError
 
 __all__ = [
     "cache_dir",
+    "cache_home",
+    "cache_layers",
     "ck_dir",
     "cpu_arch",
     "cuda_home",
     "cxx",
     "gpu_archs",
     "hip_clang_path",
+    "lock_timeout",
     "max_jobs",
     "rocm_path",
+    "trusted_dirs",
     "verbose",
 ]
 
@@ -35,6 +39,44 @@ def cache_dir() -> Path:
     base = os.environ.get("XDG_CACHE_HOME")
     root = Path(base) if base else Path(os.path.expanduser("~")) / ".cache"  # noqa: PTH111
     return root.absolute() / "warp_bitonic_sort" / "jit"
+
+
+def cache_home() -> Path | None:
+    """Return the home folder that the cache folder is in, or None where the user chose another."""
+    if os.environ.get("WARP_SORT_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME"):
+        return None
+    return Path(os.path.expanduser("~"))  # noqa: PTH111
+
+
+def cache_layers() -> list[Path]:
+    """Return the folders of ``WARP_SORT_CACHE_LAYERS``, caches that are only read, in order."""
+    return _folders("WARP_SORT_CACHE_LAYERS")
+
+
+def trusted_dirs() -> list[Path]:
+    """Return the folders of ``WARP_SORT_TRUSTED_DIRS``, loaded from though others can write."""
+    return _folders("WARP_SORT_TRUSTED_DIRS")
+
+
+def _folders(variable: str) -> list[Path]:
+    listed = os.environ.get(variable, "").split(os.pathsep)
+    return [Path(each).expanduser().absolute() for each in listed if each.strip()]
+
+
+def lock_timeout() -> float | None:
+    """Return ``WARP_SORT_LOCK_TIMEOUT``, seconds to wait for a lock; None: for ever."""
+    text = os.environ.get("WARP_SORT_LOCK_TIMEOUT", "").strip()
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds < float("inf"):
+        raise BuildError(
+            f"WARP_SORT_LOCK_TIMEOUT: expected a number of seconds of at least 0, got {text!r}."
+        )
+    return seconds
 
 
 def verbose() -> bool:

@@ -17,7 +17,7 @@ import shutil
 from pathlib import Path
 
 from . import hip_compiler, settings
-from .compiler import Compiler
+from .compiler import Compiler, options_in
 from .errors import ToolError
 from .gpu_targets import cuda_arch, gpu_archs, hip_arch
 from .hip_compiler import find_hip_compiler
@@ -27,10 +27,12 @@ __all__ = [
     "CPU_ARCHS",
     "INCLUDE_DIR",
     "Compiler",
+    "check_buildable",
     "ck_dir",
     "compile_flags",
     "cpu_arch",
     "cuda_arch",
+    "cxx_options",
     "dependency_flags",
     "find_compiler",
     "find_hip_compiler",
@@ -94,6 +96,14 @@ def find_compiler() -> Compiler:
         "on the PATH. Install one (Debian, Ubuntu: apt install g++; Fedora: dnf install gcc-c++; "
         "conda: conda install cxx-compiler), or set CXX to the one to use."
     )
+
+
+def cxx_options() -> tuple[str, ...]:
+    """Return the options that ``CXX`` gives beside programs, which change what is compiled."""
+    words = shlex.split(settings.cxx() or "")
+    if not words or shutil.which(words[0]) is None:
+        return ()
+    return options_in(words)
 
 
 _NVCC = "CUDA compiler"
@@ -190,6 +200,20 @@ def cpu_arch() -> str:
             f"it runs {', '.join(runs)}."
         )
     return asked
+
+
+def check_buildable(arch: str) -> None:
+    """Raise ToolError if this machine's compiler builds nothing for a CPU target."""
+    if arch not in CPU_ARCHS:
+        raise ToolError(f"arch: expected one of {', '.join(CPU_ARCHS)}, got {arch!r}.")
+    native = _native_cpu_arch()
+    family = [each for each in CPU_ARCHS if each.startswith("x86-64")]
+    builds = family if native in family else [native]
+    if arch not in [*builds, "generic"]:
+        raise ToolError(
+            f"arch: this machine ({native}) does not build for {arch!r}; it builds for "
+            f"{', '.join(builds)}."
+        )
 
 
 def include_dirs(artifact: Artifact) -> dict[str, Path]:

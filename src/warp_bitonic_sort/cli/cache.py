@@ -1,0 +1,167 @@
+"""The command ``cache``: what compiled kernels there are, whether they are sound, removing them.
+
+Invariant: only the user's own cache is ever changed; layers are listed and verified.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from ..jit import housekeeping, layers
+from ..jit.housekeeping import Item
+from ._common import reported
+
+__all__ = ["cache"]
+
+_HELP = """Show and tend the folder of compiled kernels.
+
+\b
+  warp-bitonic-sort cache path            where it is
+  warp-bitonic-sort cache list            what it holds, and what layers hold
+  warp-bitonic-sort cache verify          read every byte again
+  warp-bitonic-sort cache prune           remove what killed processes have left
+  warp-bitonic-sort cache prune --older 90d --max-size 200M
+  warp-bitonic-sort cache clear           remove everything
+
+Whatever is removed is compiled again when it is asked for; processes that have it loaded keep it.
+"""
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+
+
+def _roots() -> dict[Path, str]:
+    """Return the caches by their folders, and what each is."""
+    roots = {layer.root: "layer" for layer in layers.readers()}
+    roots[layers.PACKAGED] = "packaged"
+    roots[layers.user().root] = "user"
+    return roots
+
+
+@click.group(help=_HELP)
+def cache() -> None:
+    """Show and tend the folder of compiled kernels."""
+
+
+@cache.command("path")
+def _path() -> None:
+    """Print where the user's cache is."""
+    with reported():
+        click.echo(str(layers.user().root))
+
+
+def _age(seconds: float) -> str:
+    for unit in ("w", "d", "h", "m"):
+        if seconds >= 2 * _SECONDS[unit]:
+            return f"{seconds / _SECONDS[unit]:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+@cache.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def _list(as_json: bool) -> None:
+    """List the artifacts of the user's cache and of the layers: what, for which target, how big."""
+    with reported():
+        found = [
+            (item, what) for root, what in _roots().items() for item in housekeeping.items(root)
+        ]
+    if as_json:
+        documents = [
+            {**asdict(item), "root": str(item.root), "layer": what} for item, what in found
+        ]
+        click.echo(json.dumps(documents, indent=2))
+        return
+    now = time.time()
+    width = max([len(item.name) for item, _ in found], default=0)
+    for item, what in found:
+        click.echo(
+            f"{item.name:<{width}}  {item.arch:<14} {item.size / 1e3:>8.1f} kB  "
+            f"{_age(now - item.created):>6} old  {what}"
+        )
+    for root, what in _roots().items():
+        mine = [item for item, _ in found if item.root == root]
+        if mine or what == "user":
+            size = sum(item.size for item in mine) / 1e6
+            click.echo(f"{len(mine)} artifacts, {size:.1f} MB in {root} ({what})")
+
+
+@cache.command("verify")
+@click.pass_context
+def _verify(context: click.Context) -> None:
+    """Read every artifact again and say which are damaged; exit status 1 if any is.
+
+    A damaged one is never loaded: it is compiled again when it is asked for.
+    """
+    with reported():
+        found = [item for root in _roots() for item in housekeeping.items(root)]
+        wrong = {item: reason for item in found if (reason := housekeeping.verify(item))}
+    for item, reason in wrong.items():
+        click.echo(f"{item.folder}: {reason}")
+    click.echo(f"{len(found) - len(wrong)} of {len(found)} artifacts are sound")
+    context.exit(1 if wrong else 0)
+
+
+@cache.command("clear")
+def _clear() -> None:
+    """Remove everything in the user's cache but builds that are under way."""
+    with reported():
+        root = layers.user().root
+        freed = housekeeping.clear(root)
+    click.echo(f"{freed / 1e6:.1f} MB removed from {root}")
+
+
+def _older(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
+    if value is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,9})([smhdw])", value)
+    if found is None:
+        raise click.BadParameter(f"{value!r} is not an age, as 12h, 30d and 8w are.")
+    return float(int(found[1]) * _SECONDS[found[2]])
+
+
+def _max_size(
+    _context: click.Context, _parameter: click.Parameter, value: str | None
+) -> int | None:
+    if value is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,15})([kmg]?)b?", value.lower())
+    if found is None:
+        raise click.BadParameter(f"{value!r} is not a size, as 500M and 2G are.")
+    return int(found[1]) * _BYTES[found[2]]
+
+
+@cache.command("prune")
+@click.option(
+    "--keep", type=click.IntRange(min=0), help="Keep so many of each artifact, the newest."
+)
+@click.option("--older", callback=_older, metavar="AGE", help="Remove what was not used for AGE.")
+@click.option(
+    "--max-size",
+    callback=_max_size,
+    metavar="SIZE",
+    help="Remove what was not used for longest until SIZE is left.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+def _prune(keep: int | None, older: float | None, max_size: int | None, dry_run: bool) -> None:
+    """Remove what killed processes have left, and artifacts as the options say.
+
+    When an artifact was used is what the file system says of its last reading, which most note
+    once a day.
+    """
+    with reported():
+        root = layers.user().root
+        gone: list[Item] = housekeeping.prune(root, keep, older, max_size)
+        paths = [*housekeeping.litter(root), *(item.folder for item in gone)]
+        for path in paths:
+            click.echo(str(path))
+        if dry_run:
+            click.echo(f"{len(paths)} files and folders would be removed")
+            return
+        freed = housekeeping.remove(paths, root) if paths else 0
+        housekeeping.tidy(root)
+    click.echo(f"{len(paths)} files and folders removed ({freed / 1e6:.1f} MB)")

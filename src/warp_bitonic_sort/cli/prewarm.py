@@ -1,0 +1,188 @@
+"""The command ``prewarm``: kernels built before anybody asks.
+
+Invariant: exit status 0 means that every artifact is there and was loaded, or verified for its
+target; the manifest says so of each.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import click
+
+from .. import prewarm as _prewarm
+from ..dtypes import DTYPES
+from ..jit import gpu_targets, toolchain
+from ..jit.spec import Kernel
+from ._common import reported
+
+__all__ = ["prewarm"]
+
+_HELP = """Compile kernels now, for sorts of the dtypes and lengths given, and the launcher.
+
+No GPU is needed, only the compilers: of C++ for the CPU and the launcher; nvcc or NVRTC for cuda;
+hipcc, clang or hipRTC for hip.
+
+They go into the user's cache, or with --into into a folder that is whole by itself: a layer. Other
+machines and users read it if they name it in WARP_SORT_CACHE_LAYERS.
+
+\b
+Examples:
+  warp-bitonic-sort prewarm --length 2-32
+  warp-bitonic-sort prewarm --backend cuda --arch sm_90 --dtype float32,bfloat16 --length 8,64-128
+  warp-bitonic-sort prewarm --backend cuda,hip,cpu --arch sm_90,gfx942 --length 2-1024 --into layer
+
+In a Dockerfile, where no GPU is:
+
+\b
+  RUN warp-bitonic-sort prewarm --backend cuda --arch sm_90 --length 2-1024 --into /opt/kernels
+  ENV WARP_SORT_CACHE_LAYERS=/opt/kernels
+
+Exit status: 0 if every artifact is there and loads (of a GPU: is for its target), 1 if any is not,
+2 when the command line is wrong.
+"""
+_BACKENDS: tuple[_prewarm.Backend, ...] = ("cpu", "cuda", "hip")
+
+
+def _listed(text: str) -> list[str]:
+    return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+
+
+def _backends(_context: click.Context, _parameter: click.Parameter, value: str) -> list[str]:
+    return _known(value, _BACKENDS)
+
+
+def _dtypes(_context: click.Context, _parameter: click.Parameter, value: str) -> list[str]:
+    return list(DTYPES) if value.strip() == "all" else _known(value, tuple(DTYPES))
+
+
+def _known(value: str, known: tuple[str, ...]) -> list[str]:
+    words = _listed(value)
+    for word in words:
+        if word not in known:
+            raise click.BadParameter(f"{word!r} is not one of {', '.join(known)}.")
+    if not words:
+        raise click.BadParameter(f"expected a list of {', '.join(known)}.")
+    return words
+
+
+def _archs(_context: click.Context, _parameter: click.Parameter, value: str) -> list[str]:
+    words = _listed(value)
+    for word in words:
+        if word not in toolchain.CPU_ARCHS and gpu_targets.backend_of(word) is None:
+            raise click.BadParameter(
+                f"{word!r} is neither a CPU target ({', '.join(toolchain.CPU_ARCHS)}) nor a GPU's, "
+                f"as sm_90 and gfx942 are."
+            )
+    return words
+
+
+def _lengths(_context: click.Context, _parameter: click.Parameter, value: str) -> list[int]:
+    """Return the lengths of a list of numbers and ranges, as in 2-32,64."""
+    lengths: dict[int, None] = {}
+    for word in _listed(value):
+        found = re.fullmatch(r"([0-9]{1,6})(?:-([0-9]{1,6}))?", word)
+        first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+        if not 2 <= first <= last:
+            raise click.BadParameter(
+                f"{word!r} is neither a length of at least 2 nor a range of them, as 2-32 is."
+            )
+        lengths.update(dict.fromkeys(range(first, last + 1)))
+    if not lengths:
+        raise click.BadParameter("expected lengths, as in 2-32,64.")
+    return list(lengths)
+
+
+def _kernels(
+    backends: list[str], archs: list[str], dtypes: list[str], lengths: list[int]
+) -> list[Kernel]:
+    wanted: list[Kernel] = []
+    for backend in _BACKENDS:
+        mine = [arch for arch in archs if (gpu_targets.backend_of(arch) or "cpu") == backend]
+        if mine and backend not in backends:
+            raise click.UsageError(
+                f"--arch lists {', '.join(mine)}, and --backend does not list {backend}."
+            )
+        if backend not in backends:
+            continue
+        if not mine and backend != "cpu":
+            example = "sm_90" if backend == "cuda" else "gfx942"
+            raise click.UsageError(
+                f"--backend lists {backend}, and --arch lists no target of it, as {example} is: "
+                f"no GPU is asked here."
+            )
+        for arch in mine or [toolchain.cpu_arch()]:
+            wanted += _prewarm.kernels(backend, arch, dtypes, lengths)
+    return wanted
+
+
+@click.command(help=_HELP)
+@click.option(
+    "--backend",
+    "backends",
+    default="cpu",
+    show_default=True,
+    callback=_backends,
+    help="A list of cpu, cuda and hip.",
+)
+@click.option(
+    "--arch",
+    "archs",
+    default="",
+    callback=_archs,
+    help="A list of targets, as in sm_90,gfx942,x86-64-avx2 (default for cpu: this machine's).",
+)
+@click.option(
+    "--dtype",
+    "dtypes",
+    default="float32",
+    show_default=True,
+    callback=_dtypes,
+    help="A list of dtypes, or all.",
+)
+@click.option(
+    "--length", "lengths", required=True, callback=_lengths, help="Lengths of rows, as in 2-32,64."
+)
+@click.option(
+    "--into",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder to fill (default: the user's cache).",
+)
+@click.option("-j", "--jobs", type=click.IntRange(min=1), help="Compilers at once.")
+@click.option(
+    "--manifest",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where the list of artifacts goes, as JSON (default: prewarm.json in the folder).",
+)
+@click.pass_context
+def prewarm(
+    context: click.Context,
+    backends: list[str],
+    archs: list[str],
+    dtypes: list[str],
+    lengths: list[int],
+    into: Path | None,
+    jobs: int | None,
+    manifest: Path | None,
+) -> None:
+    """Compile kernels before they are asked for."""
+    with reported():
+        wanted = _kernels(backends, archs, dtypes, lengths)
+        into = None if into is None else into.absolute()
+        with click.progressbar(
+            length=len(wanted) + 1, label="Compiling", file=sys.stderr, show_pos=True
+        ) as bar:
+            outcomes = _prewarm.build(wanted, into, jobs, bar.update)
+        file = manifest or _prewarm.default_manifest(into)
+        _prewarm.write_manifest(outcomes, file)
+    failed = [outcome for outcome in outcomes if outcome.error is not None]
+    for error in dict.fromkeys(outcome.error for outcome in failed):
+        names = [outcome.name for outcome in failed if outcome.error == error]
+        more = f" and {len(names) - 1} others" if len(names) > 1 else ""
+        click.echo(f"Error: {names[0]}{more}: {error}", err=True)
+    there = len(outcomes) - len(failed)
+    size = sum(outcome.size for outcome in outcomes)
+    click.echo(f"{there} of {len(outcomes)} artifacts are there ({size / 1e6:.1f} MB): {file}")
+    context.exit(1 if failed else 0)

@@ -1,0 +1,275 @@
+"""From artifacts to entries: looked up in every layer, and built where none has them.
+
+Invariant: what is found needs no tool, and in a layer no tool's version either. What is built goes
+through one ninja run in a private folder, is checked there, and is then published; a failure
+publishes nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import shlex
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import hip_compiler, ninja, settings, toolchain
+from .cache import Cache, build_text, source_digests
+from .errors import BuildError, CacheError, ToolError
+from .spec import Artifact
+
+__all__ = ["Options", "ensure"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to build.
+
+    Parameters
+    ----------
+    started : callable
+        Called when ninja is about to run.
+    check : callable
+        Called with each artifact before it is published, and with the product of every artifact,
+        by name: raises if this one's is of no use.
+    jobs : int, optional
+        How many compilers may run at once (default: ``MAX_JOBS``, else as ninja finds best).
+    is_quiet : bool, default False
+        Whether a person at a terminal is not to see what is being compiled.
+    """
+
+    started: Callable[[], None]
+    check: Callable[[Artifact, Mapping[str, Path]], None]
+    jobs: int | None = None
+    is_quiet: bool = False
+
+
+class _Tool:
+    """The compiler of some artifacts, or why there is none."""
+
+    def __init__(self, caches: Sequence[Cache], find: Callable[[], toolchain.Compiler]) -> None:
+        self.version: str | None = None
+        self.compiler: toolchain.Compiler | None = None
+        self.error: ToolError | None = None
+        try:
+            self.compiler = find()
+        except ToolError as error:
+            # What is in the cache needs no compiler; only building does.
+            self.error = error
+            return
+        identity = self.compiler.identity()
+        if identity is not None:
+            self.version = _recall(caches, identity)
+        if self.version is None:
+            self.version = self.compiler.version()
+            if identity is not None:
+                caches[-1].remember(identity, self.version)
+
+
+def _recall(caches: Sequence[Cache], identity: str) -> str | None:
+    return next((said for each in caches if (said := each.recall(identity)) is not None), None)
+
+
+def _tools(caches: Sequence[Cache], artifacts: Sequence[Artifact]) -> dict[str, _Tool]:
+    """Return the tool of each kind of artifact."""
+    kinds = {artifact.kind for artifact in artifacts}
+    tools: dict[str, _Tool] = {}
+    if "cuda_kernel" in kinds:
+        tools["cuda_kernel"] = _Tool(caches, toolchain.find_nvcc)
+    if "hip_kernel" in kinds:
+        archs = sorted({artifact.arch for artifact in artifacts if artifact.kind == "hip_kernel"})
+        refusal = functools.partial(_refusal, caches)
+        tools["hip_kernel"] = _Tool(caches, lambda: toolchain.find_hip_compiler(archs, refusal))
+    of_host = kinds - {"cuda_kernel", "hip_kernel"}
+    if of_host:
+        host = _Tool(caches, toolchain.find_compiler)
+        tools.update(dict.fromkeys(of_host, host))
+    return tools
+
+
+def _refusal(caches: Sequence[Cache], compiler: toolchain.Compiler, arch: str) -> str:
+    """Return why a compiler does not build for an AMD GPU, asking it once for each binary."""
+    identity = compiler.identity()
+    question = None if identity is None else f"{identity}|{' '.join(hip_compiler.flags(arch))}"
+    answer = None if question is None else _recall(caches, question)
+    if answer is None:
+        answer = hip_compiler.refusal(compiler, arch)
+        if question is not None and hip_compiler.lasts(answer):
+            caches[-1].remember(question, answer)
+    return answer
+
+
+def ensure(
+    artifacts: Sequence[Artifact],
+    layers: Sequence[Cache],
+    stores: Sequence[Cache],
+    options: Options,
+) -> dict[str, Path]:
+    """Return each artifact's product by its name, building what no cache has.
+
+    Parameters
+    ----------
+    artifacts : sequence of Artifact
+        What is wanted.
+    layers : sequence of Cache
+        Caches that are only read; they are asked first.
+    stores : sequence of Cache
+        Caches that hold what is built here; what is missing goes into the last one.
+    options : Options
+        How to build.
+
+    Raises
+    ------
+    ToolError, BuildError, CacheError, LockError, TrustError
+        As `loader.open_kernel` does.
+    """
+    texts = {artifact.name: _text(artifact) for artifact in artifacts}
+    found: dict[str, Path] = {}
+    for layer in layers:
+        found.update(_find([layer], _missing(artifacts, found), texts, {}))
+    missing = _missing(artifacts, found)
+    if not missing:
+        return found
+    tools = _tools(stores, missing)
+    found.update(_find(stores, missing, texts, tools))
+    missing = _missing(artifacts, found)
+    _refuse_without_tools(missing, tools, layers, stores)
+    if missing:
+        store = stores[-1]
+        with store.locked(missing):
+            # Whoever held the locks before may have built what is missing here.
+            found.update(_find([store], missing, texts, tools))
+            missing = _missing(artifacts, found)
+            if missing:
+                found.update(_build(store, tools, missing, texts, found, options))
+    return found
+
+
+def _text(artifact: Artifact) -> str:
+    of_host = artifact.kind in ("cpu_kernel", "launcher")
+    return build_text(artifact, toolchain.cxx_options() if of_host else ())
+
+
+def _missing(artifacts: Sequence[Artifact], found: Mapping[str, Path]) -> list[Artifact]:
+    return [artifact for artifact in artifacts if artifact.name not in found]
+
+
+def _find(
+    caches: Sequence[Cache],
+    artifacts: Sequence[Artifact],
+    texts: Mapping[str, str],
+    tools: Mapping[str, _Tool],
+) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for artifact in artifacts:
+        tool = tools.get(artifact.kind)
+        version = None if tool is None else tool.version
+        for cache in caches:
+            entry = cache.find(artifact, texts[artifact.name], version)
+            if entry is not None:
+                found[artifact.name] = entry.library
+                break
+    return found
+
+
+def _refuse_without_tools(
+    missing: Sequence[Artifact],
+    tools: Mapping[str, _Tool],
+    layers: Sequence[Cache],
+    stores: Sequence[Cache],
+) -> None:
+    """Raise what says which artifacts cannot be built, why, and how to get them."""
+    for artifact in missing:
+        error = tools[artifact.kind].error
+        if error is not None:
+            asked = [*layers, *stores]
+            roots = ", ".join(str(cache.root) for cache in asked if cache.base.is_dir())
+            where = f"is in none of {roots}" if roots else "is in no cache"
+            raise ToolError(
+                f"{artifact.name} {where}, and cannot be compiled here: {error} Or have another "
+                f"machine compile it (warp-bitonic-sort prewarm --help) and name the folder in "
+                f"WARP_SORT_CACHE_LAYERS."
+            ) from error
+
+
+def _build(
+    cache: Cache,
+    tools: Mapping[str, _Tool],
+    missing: Sequence[Artifact],
+    texts: Mapping[str, str],
+    found: Mapping[str, Path],
+    options: Options,
+) -> dict[str, Path]:
+    """Build in a staging folder, check there, then publish; return the products."""
+    program = toolchain.find_ninja()
+    jobs = settings.max_jobs() if options.jobs is None else options.jobs
+    start = time.monotonic()
+    sources = source_digests()
+    files = {f"{a.name}/{ninja.SOURCES[a.kind]}": a.source() for a in missing}
+    compilers = {
+        kind: tool.compiler
+        for kind, tool in tools.items()
+        if tool.compiler is not None and any(a.kind == kind for a in missing)
+    }
+    files["build.ninja"] = ninja.text(missing, compilers)
+    options.started()
+    with cache.staging(files) as folder:
+        failure = ninja.build(folder, missing, program, jobs, options.is_quiet)
+        if failure is not None:
+            raise _told(cache, failure, missing, tools)
+        seconds = time.monotonic() - start
+        staged = {a.name: folder / a.name / ninja.PRODUCTS[a.kind] for a in missing}
+        for artifact in missing:
+            options.check(artifact, {**found, **staged})
+        return {
+            artifact.name: cache.publish(
+                artifact,
+                texts[artifact.name],
+                tools[artifact.kind].version or "",
+                folder / artifact.name,
+                sources,
+                seconds,
+            ).library
+            for artifact in missing
+        }
+
+
+_NO_SPACE = re.compile("No space left on device|Disk quota exceeded|Read-only file system")
+
+
+def _told(
+    cache: Cache,
+    failure: ninja.Failure,
+    missing: Sequence[Artifact],
+    tools: Mapping[str, _Tool],
+) -> BuildError:
+    """Return the error that says what of a failed build a person needs to know."""
+    full = _NO_SPACE.search(failure.log)
+    if full is not None:
+        return CacheError(
+            f"the cache folder {cache.root} cannot be written: {full[0]}. "
+            f"Make room, or set WARP_SORT_CACHE_DIR to a folder with more."
+        )
+    names = ninja.failed(failure.log, [artifact.name for artifact in missing])
+    try:
+        log = str(cache.keep_log(names[0], failure.log))
+    except CacheError as error:
+        log = f"not kept: {error}"
+    line, hint = ninja.first_error(failure.log)
+    used = dict.fromkeys(_described(tools[a.kind]) for a in missing if a.name in names)
+    return BuildError(
+        f"compiling {', '.join(names)} failed (exit status {failure.status}) with "
+        f"{' and '.join(used)}.\n"
+        f"Whole log: {log}\n"
+        f"First error: {line}\n"
+        f"Hint: {hint}."
+    )
+
+
+def _described(tool: _Tool) -> str:
+    if tool.compiler is None:
+        return "no compiler"
+    version = (tool.version or "").strip().partition("\n")[0]
+    return f"{shlex.join(tool.compiler.command)} ({tool.compiler.why}; {version})"

@@ -1,0 +1,58 @@
+"""Reading, digesting and writing the small files of a cache.
+
+Invariant: a reader sees all of a file that is written here or none of it, and what cannot be read
+or understood is None: nothing in a cache is ever evaluated, only parsed as JSON.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["digest", "file_digest", "read_json", "stamp", "write_json"]
+
+
+def digest(data: bytes) -> str:
+    """Return what stands for these bytes in keys and manifests."""
+    return hashlib.blake2b(data, digest_size=20).hexdigest()
+
+
+def file_digest(path: str) -> str:
+    """Return the digest of a file's bytes."""
+    with open(path, "rb") as file:  # noqa: PTH123 - hundreds of files: Path costs
+        return digest(file.read())
+
+
+def stamp(stat: os.stat_result) -> str:
+    """Return what changes whenever a file's bytes do: its size, times and inode."""
+    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
+
+
+def read_json(file: Path) -> dict[str, Any] | None:
+    """Return the JSON object in a file; None where there is no such."""
+    try:
+        value = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def write_json(file: Path, value: Mapping[str, Any]) -> None:
+    """Write a file so that a reader sees all of it or none."""
+    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=".", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            json.dump(value, stream)
+        # mkstemp makes files for their owner alone; a shared layer is for others to read.
+        os.chmod(name, 0o644)  # noqa: PTH101
+        os.replace(name, file)  # noqa: PTH105
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)  # noqa: PTH108
+        raise

@@ -1,0 +1,282 @@
+"""What lies in a cache, whether it is sound, and removing it.
+
+Invariant: an entry or a staging folder goes as a whole, renamed away before it is emptied, so that
+no reader sees half of it; a build under way is never disturbed, for its process holds a lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import code_object, locks, ninja
+from .cache import LAYOUT, OWNER_LOCK, key_of
+from .errors import CacheError
+from .files import digest, read_json
+
+__all__ = ["Item", "clear", "items", "litter", "prune", "remove", "tidy", "verify"]
+
+# A staging folder has no lock for the moment in which it is made; seconds.
+_NEWBORN = 60
+
+
+@dataclass(frozen=True)
+class Item:
+    """An entry, as its folder and its manifest describe it.
+
+    Parameters
+    ----------
+    root : Path
+        The cache or layer that holds it.
+    name, key : str
+        The artifact's name, and what tells its entry from others of that name.
+    kind, arch : str
+        What it is, and for which target; ``?`` where its manifest cannot be read.
+    size : int
+        Bytes of all its files.
+    created, used : float
+        When it was built, and when its library was last read as far as the file system keeps that
+        (most note it once a day); seconds since 1970.
+    """
+
+    root: Path
+    name: str
+    key: str
+    kind: str
+    arch: str
+    size: int
+    created: float
+    used: float
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return self.root / LAYOUT / "entries" / self.name / self.key
+
+
+def _folders(parent: Path) -> list[Path]:
+    try:
+        return sorted(path for path in parent.iterdir() if path.is_dir())
+    except OSError:
+        return []
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):  # it may go at any time
+            total += path.lstat().st_size
+    return total
+
+
+def items(root: Path) -> list[Item]:
+    """Return the entries of a cache or layer, by name and then by age."""
+    found = []
+    for artifact in _folders(root / LAYOUT / "entries"):
+        for folder in _folders(artifact):
+            with contextlib.suppress(OSError):
+                found.append(_item(root, folder))
+    return sorted(found, key=lambda item: (item.name, item.created))
+
+
+def _item(root: Path, folder: Path) -> Item:
+    manifest = read_json(folder / "manifest.json") or {}
+    kind, arch, created = (manifest.get(field) for field in ("kind", "arch", "created"))
+    stat = folder.stat()
+    product = folder / ninja.PRODUCTS.get(str(kind), "library.so")
+    with contextlib.suppress(OSError):
+        stat = product.stat()
+    made = float(created) if isinstance(created, int) else stat.st_mtime
+    return Item(
+        root=root,
+        name=folder.parent.name,
+        key=folder.name,
+        kind=kind if isinstance(kind, str) and kind in ninja.PRODUCTS else "?",
+        arch=arch if isinstance(arch, str) else "?",
+        size=_size(folder),
+        created=made,
+        used=max(made, stat.st_atime),
+    )
+
+
+def verify(item: Item) -> str | None:
+    """Return what is wrong with an entry, every byte of which is read, or None.
+
+    Headers are not looked at: an entry whose headers have changed is sound, and merely not used.
+    """
+    manifest = read_json(item.folder / "manifest.json")
+    if manifest is None:
+        return "its manifest cannot be read"
+    if manifest.get("name") != item.name or item.kind == "?":
+        return "its manifest is another artifact's"
+    try:
+        library = (item.folder / ninja.PRODUCTS[item.kind]).read_bytes()
+    except OSError as error:
+        return f"its product cannot be read ({error.strerror})"
+    if digest(library) != manifest.get("library"):
+        return "its product is not what was published: its bytes have changed"
+    if not code_object.is_for(library, item.arch) and item.arch not in ("host", "generic"):
+        return f"its product is for {code_object.arch_of(library)}, not for {item.arch}"
+    build, compiler, lines = (manifest.get(key) for key in ("build", "compiler", "dependencies"))
+    try:
+        dependencies = [(each.split(" ", 5)[5], each.split(" ", 1)[0]) for each in lines or []]
+        if key_of(str(build), str(compiler), dependencies) != item.key:
+            return "its manifest is not what was published"
+    except (AttributeError, IndexError, TypeError):
+        return "its manifest is not what was published"
+    return None
+
+
+def litter(root: Path) -> list[Path]:
+    """Return what processes that were killed have left: staging folders, files half written."""
+    base = root / LAYOUT
+    return [
+        *(folder for folder in _folders(base / "staging") if _is_abandoned(folder)),
+        *(path for path in base.glob("removed-*") if _is_old(path)),
+        *(
+            path
+            for part in ("entries", "tools", "locks")
+            for path in (base / part).rglob(".*.tmp")
+            if _is_old(path)
+        ),
+    ]
+
+
+def _is_old(path: Path) -> bool:
+    try:
+        return time.time() - path.lstat().st_mtime > _NEWBORN
+    except OSError:
+        return False
+
+
+def _is_abandoned(folder: Path) -> bool:
+    lock = folder / OWNER_LOCK
+    if not lock.exists():
+        return _is_old(folder)
+    try:
+        with locks.tried(lock) as free:
+            return free
+    except OSError:
+        return False
+
+
+def remove(paths: Iterable[Path], root: Path) -> int:
+    """Remove files and folders of a cache and return the bytes that they had.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+        What to remove.
+    root : Path
+        The cache.
+
+    Raises
+    ------
+    CacheError
+        The cache cannot be written.
+    """
+    freed, base = 0, root / LAYOUT
+    try:
+        for path in paths:
+            bytes_there = _size(path) if path.is_dir() else path.lstat().st_size
+            with (
+                tempfile.TemporaryDirectory(prefix="removed-", dir=base) as away,
+                contextlib.suppress(FileNotFoundError),  # somebody else removed it
+            ):
+                path.rename(Path(away) / path.name)
+                freed += bytes_there
+    except OSError as error:
+        raise CacheError(
+            f"{error.filename or base} cannot be removed: {error.strerror or error}. Nothing that "
+            f"is left is damaged."
+        ) from None
+    return freed
+
+
+def prune(
+    root: Path,
+    keep: int | None = None,
+    older: float | None = None,
+    max_size: int | None = None,
+    now: float | None = None,
+) -> list[Item]:
+    """Return the entries that pruning removes; nothing is removed yet.
+
+    Parameters
+    ----------
+    root : Path
+        The user's cache.
+    keep : int, optional
+        Keep so many entries of each artifact, the newest.
+    older : float, optional
+        Remove what was not used for so many seconds.
+    max_size : int, optional
+        Then remove what was not used for longest until the rest has so many bytes.
+    now : float, optional
+        Seconds since 1970; the clock's if not given.
+    """
+    now = time.time() if now is None else now
+    left = items(root)
+    gone: list[Item] = []
+    if keep is not None:
+        by_name: dict[str, list[Item]] = {}
+        for item in left:
+            by_name.setdefault(item.name, []).append(item)
+        gone += [item for group in by_name.values() for item in group[: max(len(group) - keep, 0)]]
+    if older is not None:
+        gone += [item for item in left if item not in gone and now - item.used > older]
+    left = sorted((item for item in left if item not in gone), key=lambda item: item.used)
+    if max_size is not None:
+        size = sum(item.size for item in left)
+        for item in left:
+            if size <= max_size:
+                break
+            gone.append(item)
+            size -= item.size
+    return gone
+
+
+def tidy(root: Path) -> None:
+    """Remove what only waits to be removed: locks that nobody holds, folders that are empty."""
+    base = root / LAYOUT
+    if not base.is_dir():
+        return
+    remove(_spent(root), root)
+    for folder in (base / "locks", base / "staging"):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def _spent(root: Path) -> Iterator[Path]:
+    base = root / LAYOUT
+    for folder in _folders(base / "entries"):
+        if not any(folder.iterdir()):
+            yield folder
+    for lock in sorted((base / "locks").glob("*.lock")):
+        with contextlib.suppress(OSError), locks.tried(lock) as free:
+            if free:
+                yield from (path for path in (lock, lock.with_suffix(".holder")) if path.exists())
+
+
+def clear(root: Path) -> int:
+    """Remove everything that a cache holds but builds under way; return the bytes that it had."""
+    base = root / LAYOUT
+    if not base.is_dir():
+        return 0
+    kept = {folder for folder in _folders(base / "staging") if not _is_abandoned(folder)}
+    goners = [
+        path
+        for part in ("entries", "staging", "logs", "tools", "locks")
+        for path in sorted((base / part).glob("*"))
+        if path not in kept and not (part == "locks" and kept)
+    ]
+    freed = remove(goners, root)
+    for folder in (*(base / part for part in os.listdir(base)), base):  # noqa: PTH208
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+    return freed

@@ -1,0 +1,85 @@
+"""Where entries are looked for, and where new ones go.
+
+Invariant: layers are only read, and come before the user's cache, which comes before this process's
+temporary folder. That one is made only when the user's cache cannot be written, with one warning,
+and goes with the process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+import threading
+import warnings
+from pathlib import Path
+
+from . import settings
+from .cache import Cache
+from .errors import CacheError
+
+__all__ = ["PACKAGED", "degrade", "readers", "stores", "user"]
+
+# What a wheel brings; a source tree has none.
+PACKAGED = Path(__file__).resolve().parent.parent / "layer"
+
+_guard = threading.Lock()
+# The temporary folder, by the cache folder that could not be written.
+_temporary: dict[Path, Cache] = {}
+
+
+def readers() -> list[Cache]:
+    """Return the layers: the package's own, then those of ``WARP_SORT_CACHE_LAYERS``."""
+    ours = Cache(PACKAGED, is_layer=True, is_ours=True)
+    return [ours, *(Cache(folder, is_layer=True) for folder in settings.cache_layers())]
+
+
+def user() -> Cache:
+    """Return the user's cache."""
+    return Cache(settings.cache_dir(), home=settings.cache_home())
+
+
+def stores() -> list[Cache]:
+    """Return the caches that hold what was built here; what is built goes into the last."""
+    cache = user()
+    instead = _temporary.get(cache.root)
+    return [cache] if instead is None else [cache, instead]
+
+
+def degrade(error: CacheError) -> bool:
+    """Have what is built go into a temporary folder from now on, and warn once.
+
+    Parameters
+    ----------
+    error : CacheError
+        Why the user's cache cannot be written.
+
+    Returns
+    -------
+    bool
+        False where that was done before, and the temporary folder cannot be written either.
+    """
+    root = settings.cache_dir()
+    with _guard:
+        if root in _temporary:
+            return False
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="warp-sort-"))
+        except OSError:
+            return False
+        _temporary[root] = Cache(folder)
+    atexit.register(_remove, folder, os.getpid())
+    warnings.warn(
+        f"{str(error).rstrip('.')}. Until then kernels are compiled anew in every process, into "
+        f"{folder}.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return True
+
+
+def _remove(folder: Path, owner: int) -> None:
+    # A process that this one forked ends, too, and the folder is not its own.
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,143 @@
+"""Locks between processes that build the same: the kernel releases them when their holder dies.
+
+Invariant: whoever waits longer than `PATIENCE` says so on standard error, again and again, naming
+the lock and who holds it; a file that is left of a lock hinders nobody. A lock only saves work:
+builds are private until they are renamed into place, so where a file system has no locks there are
+none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import settings
+from .errors import LockError
+from .files import read_json, write_json
+
+if TYPE_CHECKING:
+    import filelock
+
+__all__ = ["PATIENCE", "held", "tried"]
+
+# Seconds.
+PATIENCE = 30.0
+
+
+@contextlib.contextmanager
+def held(folder: Path, names: Iterable[str]) -> Iterator[None]:
+    """Hold the locks of several artifacts.
+
+    Parameters
+    ----------
+    folder : Path
+        Where locks are; it exists.
+    names : iterable of str
+        What is locked.
+
+    Raises
+    ------
+    LockError
+        ``WARP_SORT_LOCK_TIMEOUT`` has passed.
+    OSError
+        The folder cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        # Always in the same order: two builds that share an artifact can't wait for each other.
+        for name in sorted(set(names)):
+            stack.enter_context(_one(folder / f"{name}.lock", name))
+        yield
+
+
+@contextlib.contextmanager
+def _one(path: Path, name: str) -> Iterator[None]:
+    import filelock
+
+    lock = filelock.FileLock(path)
+    try:
+        _wait(lock, path, name)
+    except NotImplementedError:
+        yield
+        return
+    holder = path.with_suffix(".holder")
+    try:
+        # Beside the lock, for some versions of the library empty the file that they lock.
+        with contextlib.suppress(OSError):
+            write_json(
+                holder,
+                {
+                    "pid": os.getpid(),
+                    "host": socket.gethostname(),
+                    "since": int(time.time()),
+                    "command": " ".join(sys.argv)[:200],
+                },
+            )
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            holder.unlink()
+        lock.release()
+
+
+def _wait(lock: filelock.BaseFileLock, path: Path, name: str) -> None:
+    import filelock
+
+    limit = settings.lock_timeout()
+    start = time.monotonic()
+    while True:
+        left = float("inf") if limit is None else max(0.0, start + limit - time.monotonic())
+        try:
+            lock.acquire(timeout=min(PATIENCE, left))
+            return
+        except filelock.Timeout:
+            seconds = round(time.monotonic() - start)
+            waited = f"{seconds} s for {path}, the lock of {name}, held by {_holder(path)}"
+            if left <= PATIENCE:
+                raise LockError(
+                    f"waited {waited}; WARP_SORT_LOCK_TIMEOUT allows no more. If that process "
+                    f"hangs, end it: its lock goes with it."
+                ) from None
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                sys.stderr.write(f"warp_bitonic_sort: waiting {waited}\n")
+                sys.stderr.flush()
+
+
+def _holder(path: Path) -> str:
+    said = read_json(path.with_suffix(".holder")) or {}
+    pid, host, since = said.get("pid"), said.get("host"), said.get("since")
+    if not isinstance(pid, int) or not isinstance(host, str) or not isinstance(since, int):
+        return "a process that did not say who it is"
+    ago = max(0, int(time.time()) - since)
+    return f"process {pid} on {host} for {ago} s ({str(said.get('command'))[:200]!r})"
+
+
+@contextlib.contextmanager
+def tried(path: Path) -> Iterator[bool]:
+    """Hold a lock for a while if no other process has it, and tell whether that was so.
+
+    Parameters
+    ----------
+    path : Path
+        The lock's file, which is made if it is not there.
+    """
+    import filelock
+
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        yield False
+        return
+    except NotImplementedError:
+        yield True
+        return
+    try:
+        yield True
+    finally:
+        lock.release()

@@ -1,0 +1,88 @@
+"""Who may write what this process is about to load.
+
+Invariant: a file is loaded only if nobody but its reader and root can put another in its place,
+by its own permissions or those of any folder on the way to it, or if the user said that he trusts
+the folder (``WARP_SORT_TRUSTED_DIRS``). Permissions alone are looked at; what lists of access
+control entries add to them is not.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from . import settings
+from .errors import TrustError
+
+__all__ = ["refuse_foreign"]
+
+# Folders and files that were looked at in this process, which asks for each of them once.
+_sound: set[str] = set()
+
+
+def refuse_foreign(path: Path, what: str) -> None:
+    """Raise TrustError if another user can write a path or a folder on the way to it.
+
+    Parameters
+    ----------
+    path : Path
+        A file or folder that may be loaded from; it and its parents need not exist.
+    what : str
+        What it is, for the message.
+    """
+    # Where links lead to, and where they stand.
+    for goal in dict.fromkeys((os.path.realpath(path), str(path.absolute()))):
+        _refuse(goal, path, what)
+
+
+def _refuse(goal: str, path: Path, what: str) -> None:
+    trusted = {os.path.realpath(folder) for folder in settings.trusted_dirs()}
+    here = goal
+    while here not in _sound and here not in trusted:
+        reason = _reason(here, is_goal=here == goal)
+        if reason is not None:
+            raise TrustError(
+                f"{what} {path} is not loaded from: {here} {reason}, so what lies in it may be "
+                f"anybody's. Take that permission away (chmod go-w), choose another folder, or, if "
+                f"you trust everybody who can write there, add it to WARP_SORT_TRUSTED_DIRS."
+            )
+        parent = os.path.dirname(here)  # noqa: PTH120 - every microsecond of a start counts
+        if parent == here:
+            break
+        here = parent
+    if os.path.lexists(goal):
+        _sound.add(goal)
+
+
+def _reason(path: str, is_goal: bool) -> str | None:
+    """Return why others can write a path, or None."""
+    try:
+        found = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return None  # what is not there is nobody's yet; who makes it is in the folder above
+    if found.st_uid == 0:
+        return None  # root answers for it, and for who may write there
+    if found.st_uid != os.geteuid():
+        return f"belongs to another user (number {found.st_uid})"
+    if found.st_mode & stat.S_IWOTH and (is_goal or not found.st_mode & stat.S_ISVTX):
+        return "can be written by everybody"
+    if found.st_mode & stat.S_IWGRP and not _is_own_group(found.st_gid):
+        return f"can be written by a group (number {found.st_gid})"
+    return None
+
+
+def _is_own_group(number: int) -> bool:
+    """Tell whether a group is the user's private one, which many systems make for each user."""
+    import grp
+    import pwd
+
+    try:
+        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(number)
+    except KeyError:
+        return False
+    return (
+        user.pw_gid == number
+        and group.gr_name == user.pw_name
+        and not (set(group.gr_mem) - {user.pw_name})
+    )

@@ -1,0 +1,197 @@
+"""Kernels built before anybody asks: for a container's image, a cluster's layer, a wheel.
+
+Invariant: what is built is what `sort` would ask for, by the same plans and through the same build;
+no GPU is needed, and an artifact counts as there only if it was loaded here or, for a GPU, its code
+object is for the target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from .dtypes import lookup
+from .jit import gpu_targets, housekeeping, layers, loader, toolchain
+from .jit.cache import Cache
+from .jit.errors import BuildError, ToolError
+from .jit.files import digest, write_json
+from .jit.spec import LAUNCHER, Artifact, CpuKernel, Kernel
+from .plan import Plan, plan_gpu_sort, plan_sort
+
+__all__ = ["Backend", "Outcome", "build", "default_manifest", "kernels", "write_manifest"]
+
+Backend = Literal["cpu", "cuda", "hip"]
+
+# Any number of rows gets the same kernel.
+_ROWS = 1 << 12
+_MOST_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an artifact.
+
+    Parameters
+    ----------
+    name, kind, arch : str
+        The artifact.
+    path : str or None
+        Its product; None where there is none.
+    size : int
+        The product's bytes.
+    digest : str or None
+        The BLAKE2b digest (20 bytes) of the product.
+    error : str or None
+        Why there is none.
+    """
+
+    name: str
+    kind: str
+    arch: str
+    path: str | None = None
+    size: int = 0
+    digest: str | None = None
+    error: str | None = None
+
+
+def kernels(
+    backend: Backend, arch: str, dtypes: Iterable[str], lengths: Sequence[int]
+) -> list[Kernel]:
+    """Return every kernel that `sort` may ask for on a target.
+
+    Parameters
+    ----------
+    backend : str
+        ``cpu``, ``cuda`` or ``hip``.
+    arch : str
+        The target, as in ``x86-64-avx2``, ``sm_90`` or ``gfx942``.
+    dtypes : iterable of str
+        The dtypes, by name.
+    lengths : sequence of int
+        The lengths of rows; those that need no kernel are passed over.
+
+    Raises
+    ------
+    ToolError
+        There are no such targets.
+    """
+    _check_target(backend, arch)
+    found: dict[Kernel, None] = {}
+    for dtype in dtypes:
+        for length in lengths:
+            for plan in _plans(backend, arch, dtype, length):
+                if plan.kernel is not None:
+                    found[plan.kernel] = None
+    return list(found)
+
+
+def _check_target(backend: Backend, arch: str) -> None:
+    if backend == "cpu":
+        toolchain.check_buildable(arch)
+    elif gpu_targets.backend_of(arch) != backend:
+        raise ToolError(f"arch: {arch!r} is no target of the back end {backend}.")
+
+
+def _plans(backend: Backend, arch: str, dtype: str, length: int) -> Iterator[Plan]:
+    """Yield the plans of all layouts in memory that are planned differently."""
+    rows, columns = (_ROWS, length), (length, _ROWS)
+    layouts = (
+        (rows, (length, 1), 1),
+        # Rows that do not adjoin.
+        (rows, (length + 32, 1), 1),
+        (rows, (2 * length, 2), 1),
+        (columns, (_ROWS, 1), 0),
+    )
+    for shape, strides, axis in layouts:
+        # The result of a sort lies as x does where that is dense, else in rows.
+        dense = (shape[1], 1)
+        if backend == "cpu":
+            yield plan_sort(lookup(dtype, "dtype"), shape, strides, dense, axis, arch)
+        else:
+            yield plan_gpu_sort(backend, lookup(dtype, "dtype"), shape, strides, dense, axis, arch)
+
+
+def build(
+    wanted: Sequence[Kernel],
+    into: Path | None = None,
+    jobs: int | None = None,
+    done: Callable[[int], None] = lambda _: None,
+) -> list[Outcome]:
+    """Build kernels, and the launcher, and return what became of each.
+
+    Parameters
+    ----------
+    wanted : sequence of Kernel
+        The kernels.
+    into : Path, optional
+        The folder that is to hold all of them; if not given, the user's cache is to hold what no
+        layer has.
+    jobs : int, optional
+        How many compilers may run at once (default: ``MAX_JOBS``, else as ninja finds best).
+    done : callable, optional
+        Called with the number of artifacts that have been finished since the last call.
+    """
+    store = None if into is None else Cache(into, is_shared=True)
+    outcomes: list[Outcome] = []
+    # One kind and target at a time: what one compiler cannot build, another may.
+    groups: dict[tuple[str, str], list[Kernel]] = {}
+    for kernel in wanted:
+        groups.setdefault((kernel.kind, kernel.arch), []).append(kernel)
+    launcher: list[Sequence[Kernel]] = [[]]
+    chunks = [
+        group[start : start + _MOST_AT_ONCE]
+        for group in groups.values()
+        for start in range(0, len(group), _MOST_AT_ONCE)
+    ]
+    for chunk in launcher + chunks:
+        outcomes += _chunk(chunk, store, jobs)
+        done(len(chunk) or 1)
+    if into is not None:
+        housekeeping.tidy(into)
+    return outcomes
+
+
+def _chunk(chunk: Sequence[Kernel], store: Cache | None, jobs: int | None) -> list[Outcome]:
+    """Build some kernels at once; where that fails, one by one, to tell which ones fail."""
+    try:
+        if store is None:
+            found = loader.build(chunk, jobs, is_quiet=True)
+        else:
+            found = loader.build_into(chunk, store, jobs, is_quiet=True)
+    except BuildError as error:
+        if len(chunk) <= 1 or isinstance(error, ToolError):
+            failed: Sequence[Artifact] = chunk or [LAUNCHER]
+            return [Outcome(each.name, each.kind, each.arch, error=str(error)) for each in failed]
+        return [outcome for kernel in chunk for outcome in _chunk([kernel], store, jobs)]
+    if not chunk:
+        return [_outcome(LAUNCHER, found[LAUNCHER.name])]
+    return [_verified(kernel, found[kernel.name]) for kernel in chunk]
+
+
+def _verified(kernel: Kernel, path: Path) -> Outcome:
+    if isinstance(kernel, CpuKernel):
+        # What was found, and not built just now, is to be loaded, too. (A GPU's was verified to be
+        # for its target when it was found.)
+        try:
+            loader.launcher().describe_cpu_kernel(str(path))
+        except RuntimeError as error:
+            return Outcome(kernel.name, kernel.kind, kernel.arch, error=str(error))
+    return _outcome(kernel, path)
+
+
+def _outcome(artifact: Artifact, path: Path) -> Outcome:
+    data = path.read_bytes()
+    return Outcome(artifact.name, artifact.kind, artifact.arch, str(path), len(data), digest(data))
+
+
+def write_manifest(outcomes: Sequence[Outcome], file: Path) -> None:
+    """Write what became of each artifact as JSON; a reader sees all of it or none."""
+    complete = all(outcome.error is None for outcome in outcomes)
+    write_json(file, {"complete": complete, "artifacts": [asdict(each) for each in outcomes]})
+
+
+def default_manifest(into: Path | None) -> Path:
+    """Return where the manifest goes: beside the entries."""
+    return (layers.user().root if into is None else into) / "prewarm.json"
