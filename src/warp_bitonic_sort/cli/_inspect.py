@@ -133,7 +133,8 @@ def facts(problems: list[Problem]) -> Facts:
 def _dependencies(problems: list[Problem]) -> dict[str, str | None]:
     versions = {name: _version(name) for name in _DEPENDENCIES}
     for name, extra in _DEPENDENCIES.items():
-        if versions[name] is None and extra is None:
+        # (A ninja may be there without its package: the row of tools says.)
+        if versions[name] is None and extra is None and name != "ninja":
             problems.append(Problem(f"{name} is not installed", f"pip install {name}"))
     if all(versions[name] is None for name in ("numpy", "torch", "jax")):
         problems.append(
@@ -320,8 +321,15 @@ def _first_line(text: str) -> str:
     return text.strip().partition("\n")[0]
 
 
+def _has_layer() -> bool:
+    """Tell whether there are kernels that need nothing to be compiled."""
+    return any(cache_entries(layer.root) for layer in layers.readers())
+
+
 def _compiler(problems: list[Problem]) -> Facts | None:
-    compiler = _found(toolchain.find_compiler, problems, "set CXX to a C++ compiler")
+    compiler = _found(
+        toolchain.find_compiler, problems, "set CXX to a C++ compiler", blocking=not _has_layer()
+    )
     if compiler is None:
         return None
     version = _found(compiler.version, problems, "set CXX to a C++ compiler that runs")
@@ -334,7 +342,7 @@ def _compiler(problems: list[Problem]) -> Facts | None:
 
 
 def _ninja(problems: list[Problem]) -> Facts | None:
-    path = _found(toolchain.find_ninja, problems, "pip install ninja")
+    path = _found(toolchain.find_ninja, problems, "pip install ninja", blocking=not _has_layer())
     if path is None:
         return None
 

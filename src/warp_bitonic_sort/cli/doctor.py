@@ -86,6 +86,8 @@ def _text(report: dict[str, Any]) -> Iterator[str]:
 
 
 def _verdict(report: dict[str, Any]) -> str:
+    if report["works"] and (report["compiler"] is None or report["ninja"] is None):
+        return "A call to sort works where a layer has its kernel; others need what is noted above."
     if report["works"]:
         return "A call to sort works."
     if report["trial"]["status"] == "passed" and not report["trial"]["compiled"]:

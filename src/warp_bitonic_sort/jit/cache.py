@@ -23,8 +23,8 @@ tokens, so a moved installation still hits. On a machine without a compiler, any
 will do: then its version is not asked for, nor are system headers that are not there.
 
 A *layer* is such a folder that is only read: one that the package brings, or that somebody shares.
-It was filled on another machine, so there neither the compiler's version nor any header but the
-package's own is asked for, nor which release of tvm-ffi's C interface, which is stable, the
+It was filled on another machine, so nobody asks for its compiler's version and options, for any
+header but the package's own, nor for the release of tvm-ffi, whose C interface is stable, that the
 launcher was built with.
 
 Known gaps: a new header that would be found before one of the list, and environment variables that
@@ -107,6 +107,7 @@ def build_text(artifact: Artifact, options: Sequence[str] = ()) -> str:
 def _portable(text: str) -> str:
     """Return a build text without what may differ where an entry comes from another machine."""
     parts = json.loads(text)
+    del parts["options"]
     if "tvm_ffi" in parts:
         # Its C interface is promised to be stable within such a series.
         parts["tvm_ffi"] = ".".join(parts["tvm_ffi"].split(".")[:2])
@@ -229,8 +230,11 @@ class Cache:
         except OSError:
             return None
         tokens = _Tokens(toolchain.include_dirs(artifact))
-        named = ("build", text) if not self._is_layer else ("portable", _portable(text))
-        wanted = (named[0], digest(named[1].encode()))
+        wanted = ("build", digest(text.encode()))
+        if self._is_layer:
+            if json.loads(text)["options"]:
+                return None  # whoever gives options wants them applied
+            wanted = ("portable", digest(_portable(text).encode()))
         for name in names:
             entry = Entry(folder / name, artifact.kind)
             if not self._is_ours:
