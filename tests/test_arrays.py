@@ -1,6 +1,5 @@
 """The arrays of every library: results of the caller's own kind, and what is refused by name."""
 
-import dataclasses
 import importlib.util
 import sys
 from pathlib import Path
@@ -243,7 +242,7 @@ class JaxOnADevice(_jax_gpu.JaxGpuAdapter):
     kind = "jax as on a device"
 
     def describe(self, x, argument):
-        return dataclasses.replace(super().describe(x, argument), device=arrays.CPU_DEVICE)
+        return super().describe(x, argument)._replace(device=arrays.CPU_DEVICE)
 
     def stream(self, _):
         return None

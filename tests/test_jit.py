@@ -1,6 +1,5 @@
 """Building, caching and loading: what is compiled when, what a person sees, and every failure."""
 
-import dataclasses
 import json
 import os
 import pty
@@ -298,12 +297,12 @@ def test_the_build_text_holds_everything_but_the_compiler_and_file_contents():
     assert cache.build_text(kernel) == text
     others = [
         cache.build_text(kernel, ["-O0"]),
-        cache.build_text(dataclasses.replace(kernel, capacity=10)),
-        cache.build_text(dataclasses.replace(kernel, access="columns")),
-        cache.build_text(dataclasses.replace(kernel, codec="bits")),
-        cache.build_text(dataclasses.replace(kernel, bits=64)),
-        cache.build_text(dataclasses.replace(kernel, capacity=0, access="any")),
-        cache.build_text(dataclasses.replace(kernel, arch="x86-64-avx512")),
+        cache.build_text(kernel._replace(capacity=10)),
+        cache.build_text(kernel._replace(access="columns")),
+        cache.build_text(kernel._replace(codec="bits")),
+        cache.build_text(kernel._replace(bits=64)),
+        cache.build_text(kernel._replace(capacity=0, access="any")),
+        cache.build_text(kernel._replace(arch="x86-64-avx512")),
     ]
     assert len({text, *others}) == len(others) + 1
     assert str(toolchain.INCLUDE_DIR) not in text

@@ -6,14 +6,12 @@ in the package lists dtypes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 __all__ = ["DTYPES", "DType", "lookup"]
 
 
-@dataclass(frozen=True)
-class DType:
+class DType(NamedTuple):
     """One dtype.
 
     Parameters

@@ -7,8 +7,7 @@ its shared memory and 1024 threads; capacities rise, so that the first that fits
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 __all__ = [
     "WIDE_BYTES",
@@ -183,8 +182,7 @@ _LEAST_SHARED_KIB = 99
 _HIP_SHARED_KIB = 64
 
 
-@dataclass(frozen=True)
-class Tables:
+class Tables(NamedTuple):
     """The layouts for keys of one width: of rows, of short rows that adjoin, and of columns."""
 
     rows: _Layouts

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Hashable, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
 from . import arrays
@@ -366,8 +365,7 @@ def _validated(axis: Any, dim: Any, descending: Any, stable: Any, nan: Any) -> _
     return _Request(axis, bool(descending), nan == "last")
 
 
-@dataclass(frozen=True)
-class Explanation:
+class Explanation(NamedTuple):
     """Which kernel a call would get, and why.
 
     Parameters
@@ -425,7 +423,7 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the explanation as plain data."""
-        return asdict(self)
+        return self._asdict()
 
     def __str__(self) -> str:
         lines = [

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from .dtypes import DType
 from .jit.spec import Access, CpuKernel, CudaKernel, HipKernel, Kernel
@@ -47,8 +46,7 @@ MAX_NATIVE_LENGTH = 16384
 _MIN_COLUMNS = 4
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """What a call will do.
 
     Parameters

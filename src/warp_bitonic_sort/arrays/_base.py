@@ -6,7 +6,6 @@ Invariant: strides count elements, device types are DLPack's, dtypes have NumPy'
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 from ..dtypes import DType
@@ -56,8 +55,7 @@ class Device(NamedTuple):
 CPU_DEVICE = Device("cpu", 0, None)
 
 
-@dataclass(frozen=True)
-class Description:
+class Description(NamedTuple):
     """An array, as far as planning goes.
 
     Parameters

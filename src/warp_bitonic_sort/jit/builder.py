@@ -12,8 +12,8 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from . import hip_compiler, ninja, settings, toolchain
 from .cache import Cache, build_text, source_digests
@@ -23,8 +23,7 @@ from .spec import Artifact
 __all__ = ["Options", "ensure"]
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """How to build.
 
     Parameters
@@ -236,7 +235,7 @@ def _build(
         }
 
 
-_NO_SPACE = re.compile("No space left on device|Disk quota exceeded|Read-only file system")
+_NO_SPACE = "No space left on device|Disk quota exceeded|Read-only file system"
 
 
 def _told(
@@ -246,7 +245,7 @@ def _told(
     tools: Mapping[str, _Tool],
 ) -> BuildError:
     """Return the error that says what of a failed build a person needs to know."""
-    full = _NO_SPACE.search(failure.log)
+    full = re.search(_NO_SPACE, failure.log)
     if full is not None:
         return CacheError(
             f"the cache folder {cache.root} cannot be written: {full[0]}. "

@@ -45,9 +45,8 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import code_object, locks, ninja, toolchain
 from .errors import BuildError, CacheError
@@ -63,8 +62,7 @@ _SCHEMA = 4
 OWNER_LOCK = "owner.lock"
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A published artifact."""
 
     folder: Path

@@ -15,8 +15,8 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from . import settings, toolchain
 from .errors import BuildError
@@ -41,8 +41,7 @@ DEPFILE = "source.d"
 _COMMANDS = {"cpu_kernel": "cxx", "cuda_kernel": "nvcc", "hip_kernel": "hipcc", "launcher": "cxx"}
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(NamedTuple):
     """A build that failed: ninja's whole output and its exit status."""
 
     log: str
@@ -207,10 +206,10 @@ def build(
     return None
 
 
-_ERROR = re.compile(
+# Compiled when it is needed: most processes build nothing.
+_ERROR = (
     r"^(?P<line>.*(?:(?:\bfatal error|\berror|\bnvcc fatal)\s*:.*"
-    r"|: (?:not found|Permission denied)\s*))$",
-    re.MULTILINE,
+    r"|: (?:not found|Permission denied)\s*))$"
 )
 _HINTS: tuple[tuple[str, str], ...] = (
     (
@@ -276,7 +275,7 @@ def failed(log: str, names: Sequence[str]) -> list[str]:
 
 def first_error(log: str) -> tuple[str, str]:
     """Return the first error in a build's output, and a hint at its cause."""
-    found = _ERROR.search(log)
+    found = re.search(_ERROR, log, re.MULTILINE)
     if found is not None:
         line = found["line"].strip()
     else:

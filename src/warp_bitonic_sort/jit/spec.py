@@ -7,7 +7,7 @@ equal specifications share one cache entry.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 __all__ = [
     "LAUNCHER",
@@ -43,8 +43,7 @@ class Artifact(Protocol):
         """Return the translation unit."""
 
 
-@dataclass(frozen=True)
-class CpuKernel:
+class CpuKernel(NamedTuple):
     """A sorting kernel for the CPU.
 
     Parameters
@@ -182,11 +181,13 @@ class HipKernel(GpuKernel):
 Kernel = CpuKernel | CudaKernel | HipKernel
 
 
-@dataclass(frozen=True)
 class Launcher:
     """The library through which Python and C++ call the kernels; one for a machine."""
 
-    arch: str = "host"
+    @property
+    def arch(self) -> str:
+        """The target: this machine."""
+        return "host"
 
     @property
     def kind(self) -> Literal["launcher"]:
