@@ -36,7 +36,7 @@ class Compiler:
     remedy : str
         What to do about one that does not work.
     behind : Path, optional
-        The program that a wrapper is known to run.
+        The program that a wrapper is known to run, or that runs a library.
     """
 
     command: tuple[str, ...]
