@@ -148,8 +148,9 @@ class _Library:
         return f"{major.value}.{minor.value}"
 
     def _call(self, name: str, *arguments: object) -> int:
+        name = self._prefix + name
         try:
-            function = self._library[self._prefix + name]
+            function = self._library[name]
         except AttributeError:
             raise _FailureError(
                 f"error: {self._path} is no {self.title}: it lacks {name}"
