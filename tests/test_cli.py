@@ -320,7 +320,7 @@ def test_doctor_survives_everything_at_once(tmp_path, monkeypatch):
     assert len(document["problems"]) == 6
     assert [problem["what"] for problem in document["problems"] if "GPU" in problem["what"]] == [
         "arrays on AMD GPUs, if there were any, can't be sorted: ROCM_PATH: '/nonexistent' holds "
-        "neither bin/hipcc nor llvm/bin/clang++ nor lib/llvm/bin/clang++"
+        "neither bin/hipcc nor llvm/bin/clang++ nor lib/llvm/bin/clang++ nor lib/libhiprtc.so"
     ]
     assert "no such thing" in whats(document)
 

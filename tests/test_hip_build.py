@@ -169,6 +169,7 @@ def nothing_there(tmp_path, monkeypatch):
     for variable in ("ROCM_PATH", "HIP_CLANG_PATH", "CK_DIR", "GPU_ARCH"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(finder, "_rocm_folders", lambda: [])
+    monkeypatch.setattr(finder, "hiprtc_candidates", lambda *_: iter(()))
     path = tmp_path / "path"
     path.mkdir()
     monkeypatch.setenv("PATH", str(path))

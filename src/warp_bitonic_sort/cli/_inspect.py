@@ -53,6 +53,7 @@ _VARIABLES = (
     "WARP_SORT_LOCK_TIMEOUT",
     "WARP_SORT_JIT_VERBOSE",
     "WARP_SORT_CPU_ARCH",
+    "WARP_SORT_RTC",
     "MAX_JOBS",
     "CXX",
     "OMP_NUM_THREADS",
@@ -215,16 +216,21 @@ def _backends(problems: list[Problem]) -> dict[str, Facts]:
 def _cuda(problems: list[Problem]) -> Facts:
     driver = _loadable("libcuda.so.1")
     missing = [] if driver else ["no NVIDIA driver (libcuda.so.1)"]
-    nvcc: str | None = None
+    compiler: str | None = None
     try:
-        nvcc = str(toolchain.find_nvcc().path)
+        found = toolchain.find_cuda_compiler()
+        compiler = f"{found.path} ({found.why})"
     except ToolError as error:
         missing.append("no CUDA compiler")
         _note_gpu(problems, error, "CUDA devices", driver is not None, settings.cuda_home())
     return {
         "available": not missing,
-        "why": "; ".join(missing) or "the driver and nvcc are there",
-        "found": {"driver": driver, "nvcc": nvcc, "nvidia-smi": shutil.which("nvidia-smi")},
+        "why": "; ".join(missing) or "the driver and a compiler are there",
+        "found": {
+            "driver": driver,
+            "compiler": compiler,
+            "nvidia-smi": shutil.which("nvidia-smi"),
+        },
     }
 
 

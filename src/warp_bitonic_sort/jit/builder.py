@@ -76,7 +76,7 @@ def _tools(caches: Sequence[Cache], artifacts: Sequence[Artifact]) -> dict[str, 
     kinds = {artifact.kind for artifact in artifacts}
     tools: dict[str, _Tool] = {}
     if "cuda_kernel" in kinds:
-        tools["cuda_kernel"] = _Tool(caches, toolchain.find_nvcc)
+        tools["cuda_kernel"] = _Tool(caches, toolchain.find_cuda_compiler)
     if "hip_kernel" in kinds:
         archs = sorted({artifact.arch for artifact in artifacts if artifact.kind == "hip_kernel"})
         refusal = functools.partial(_refusal, caches)

@@ -10,8 +10,8 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from .errors import ToolError
 
@@ -20,8 +20,7 @@ __all__ = ["Compiler", "options_in", "plain_environment"]
 _WRAPPERS = {"ccache", "sccache", "distcc", "icecc", "hipcc", "hipcc.bin"}
 
 
-@dataclass(frozen=True)
-class Compiler:
+class Compiler(NamedTuple):
     """A compiler.
 
     Parameters
@@ -37,7 +36,7 @@ class Compiler:
     remedy : str
         What to do about one that does not work.
     behind : Path, optional
-        The program that a wrapper is known to run.
+        The program that a wrapper is known to run, or that runs a library.
     """
 
     command: tuple[str, ...]

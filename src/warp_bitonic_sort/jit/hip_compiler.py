@@ -1,4 +1,4 @@
-"""The compiler of kernels for AMD GPUs: hipcc or a clang, where it is, and what it is told.
+"""The compiler of kernels for AMD GPUs: hipcc, a clang or hipRTC, where it is, what it is told.
 
 Invariant: no header or library of ROCm's is read, so that any clang that knows the target and has
 its lld will do; what comes out is one code object, never a bundle of them.
@@ -6,7 +6,6 @@ its lld will do; what comes out is one code object, never a bundle of them.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import shlex
@@ -20,6 +19,7 @@ from . import settings
 from .compiler import Compiler, plain_environment
 from .errors import ToolError
 from .gpu_targets import is_generic
+from .rtc_compilers import hiprtc_candidates
 
 __all__ = ["dependency_flags", "find_hip_compiler", "flags", "lasts", "refusal"]
 
@@ -113,15 +113,29 @@ def _rocm_folders() -> list[Path]:
 
 
 def _candidates() -> Iterator[Compiler]:
-    """Yield the compilers there are, the most specific first; nothing is run."""
+    """Yield the compilers there are, the most specific first; nothing is run.
+
+    hipRTC is the last, for it needs all of ROCm, where a clang needs nothing; it is the first where
+    ``WARP_SORT_RTC`` asks for it.
+    """
+    kinds = [_programs, _libraries]
+    for kind in reversed(kinds) if settings.run_time_compilers() else kinds:
+        yield from kind()
+
+
+def _libraries() -> Iterator[Compiler]:
+    return hiprtc_candidates(settings.rocm_path(), _rocm_folders())
+
+
+def _programs() -> Iterator[Compiler]:
     home = settings.rocm_path()
     if home is not None:
         there = list(_of_rocm(home, f"ROCM_PATH={home}"))
-        if not there:
+        if not there and next(_libraries(), None) is None:
             raise ToolError(
                 f"ROCM_PATH: {str(home)!r} holds neither bin/hipcc nor "
-                f"{' nor '.join(_CLANG_OF_ROCM)}. Set ROCM_PATH to a ROCm installation, or "
-                f"unset it to use a clang on the PATH."
+                f"{' nor '.join(_CLANG_OF_ROCM)} nor lib/libhiprtc.so. Set ROCM_PATH to a "
+                f"ROCm installation, or unset it to use a clang on the PATH."
             )
         yield from there
     else:
@@ -211,7 +225,8 @@ def find_hip_compiler(
 ) -> Compiler:
     """Find a compiler that builds for AMD GPUs.
 
-    ROCm's in ``ROCM_PATH`` if set, else in /opt/rocm; hipcc or a clang on the PATH. The first that
+    ROCm's in ``ROCM_PATH`` if set, else in /opt/rocm; hipcc or a clang on the PATH; hipRTC, which
+    comes first where ``WARP_SORT_RTC`` asks for it. The first that
     knows every target is taken, and says so in its ``why`` where that is not the first there is.
 
     Parameters
@@ -243,12 +258,13 @@ def find_hip_compiler(
                 break
         else:
             why = "; ".join([compiler.why, *refused])
-            return dataclasses.replace(compiler, why=why)
+            return compiler._replace(why=why)
     if not asked:
         raise ToolError(
             "no HIP compiler: kernels for AMD GPUs are compiled on first use, and there is neither "
             "ROCm in ROCM_PATH or /opt/rocm, nor hipcc, clang++, clang or a clang with a version "
-            f"on the PATH. {_INSTALL}, or set ROCM_PATH to where ROCm is."
+            f"on the PATH, nor hipRTC (libhiprtc.so). {_INSTALL}, or set ROCM_PATH to where ROCm "
+            "is."
         )
     wanted = ", ".join(archs)
     newest = max((_FIRST_CLANG.get(arch, 0) for arch in archs), default=0)

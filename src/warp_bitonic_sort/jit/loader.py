@@ -132,13 +132,13 @@ def launcher() -> Any:
 
 
 def build(
-    kernels: Iterable[Kernel], jobs: int | None = None, is_quiet: bool = False
+    artifacts: Iterable[Artifact], jobs: int | None = None, is_quiet: bool = False
 ) -> dict[str, Path]:
-    """Put kernels and the launcher into the cache, compiling at once what no layer has.
+    """Put artifacts into the cache, compiling at once what no layer has, and load the launcher.
 
     Parameters
     ----------
-    kernels : iterable of Kernel
+    artifacts : iterable of Artifact
         What to build; a GPU need not be there.
     jobs : int, optional
         How many compilers may run at once.
@@ -150,8 +150,9 @@ def build(
     dict of str to Path
         The product of each by its name.
     """
-    wanted = [LAUNCHER, *dict.fromkeys(kernels)]
-    return _ensure(wanted, builder.Options(_import_tvm_ffi, _check, jobs, is_quiet))
+    needed = [] if _launcher is not None else [LAUNCHER]
+    wanted = dict.fromkeys([*needed, *artifacts])
+    return _ensure(list(wanted), builder.Options(_import_tvm_ffi, _check, jobs, is_quiet))
 
 
 def _ready(kernels: Sequence[Kernel]) -> dict[str, Path]:

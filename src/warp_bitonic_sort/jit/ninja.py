@@ -222,7 +222,8 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "WARP_SORT_CPU_ARCH to a lesser target",
     ),
     (
-        r"Unsupported gpu architecture|is not defined for option 'gpu-architecture'",
+        r"Unsupported gpu architecture|is not defined for option 'gpu-architecture'"
+        r"|invalid value for --gpu-architecture",
         "this CUDA toolkit does not know the device's architecture: install a newer one (or an "
         "older one, for an old device), and set CUDA_HOME to it",
     ),
@@ -240,6 +241,11 @@ _HINTS: tuple[tuple[str, str], ...] = (
         r"unsupported GNU version|unsupported clang version",
         "the host compiler is too new for this CUDA toolkit; set NVCC_CCBIN to an older one, or "
         "CUDA_HOME to a newer toolkit",
+    ),
+    (
+        r"failed to open libnvrtc-builtins",
+        "NVRTC misses its other library; reinstall it: "
+        "pip install --force-reinstall nvidia-cuda-nvrtc",
     ),
     (r"No space left on device", "the disk is full; free room or set WARP_SORT_CACHE_DIR"),
     (

@@ -24,6 +24,7 @@ __all__ = [
     "lock_timeout",
     "max_jobs",
     "rocm_path",
+    "run_time_compilers",
     "trusted_dirs",
     "verbose",
 ]
@@ -82,6 +83,11 @@ def lock_timeout() -> float | None:
 def verbose() -> bool:
     """Tell whether ``WARP_SORT_JIT_VERBOSE`` asks for the commands and the compiler's output."""
     return os.environ.get("WARP_SORT_JIT_VERBOSE", "").strip().lower() not in _FALSE
+
+
+def run_time_compilers() -> bool:
+    """Tell whether ``WARP_SORT_RTC`` asks for NVRTC and hipRTC though nvcc or hipcc is there."""
+    return os.environ.get("WARP_SORT_RTC", "").strip().lower() not in _FALSE
 
 
 def max_jobs() -> int | None:

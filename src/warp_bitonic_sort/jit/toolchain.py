@@ -1,4 +1,4 @@
-"""The tools: where the compiler and ninja are, what they call themselves, and what they are told.
+"""The tools: where the compilers and ninja are, what they call themselves, and what they are told.
 
 Invariant: looking for a tool runs nothing; only `Compiler.version` and `hip_compiler.refusal` run
 a compiler, once for each binary (and target), and the answers are remembered in the cache
@@ -21,6 +21,7 @@ from .compiler import Compiler, options_in
 from .errors import ToolError
 from .gpu_targets import cuda_arch, gpu_archs, hip_arch
 from .hip_compiler import find_hip_compiler
+from .rtc_compilers import find_nvrtc
 from .spec import Artifact
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "cxx_options",
     "dependency_flags",
     "find_compiler",
+    "find_cuda_compiler",
     "find_hip_compiler",
     "find_ninja",
     "find_nvcc",
@@ -134,6 +136,42 @@ def find_nvcc() -> Compiler:
         "no CUDA compiler: kernels for CUDA devices are compiled on first use, and nvcc is neither "
         "in CUDA_HOME, on the PATH, in /usr/local/cuda nor in /opt/cuda. Install the CUDA toolkit "
         "(12.0 or newer), or set CUDA_HOME to where it is."
+    )
+
+
+def find_cuda_compiler() -> Compiler:
+    """Find nvcc, or NVRTC where there is none; NVRTC first where ``WARP_SORT_RTC`` asks for it."""
+    home = settings.cuda_home()
+    asked = settings.run_time_compilers()
+    try:
+        nvcc: Compiler | None = find_nvcc()
+    except ToolError:
+        nvcc = None
+    if nvcc is not None and not asked:
+        return nvcc
+    # A CUDA_HOME that is wrong is not made up for; one without NVRTC need not be wrong.
+    nvrtc, passed = find_nvrtc(home, _toolkit_folders())
+    if nvrtc is None and nvcc is not None and home is not None:
+        nvrtc, passed = find_nvrtc(None, _toolkit_folders())
+    reasons = [passed] if passed else []
+    if nvrtc is not None:
+        reasons.append("there is no nvcc" if nvcc is None else "WARP_SORT_RTC asks for it")
+        return nvrtc._replace(why="; ".join([nvrtc.why, *reasons]))
+    if nvcc is not None:
+        reasons.append("WARP_SORT_RTC is set, but there is no NVRTC")
+        return nvcc._replace(why="; ".join([nvcc.why, *reasons]))
+    older = f" ({passed})" if passed else ""
+    if home is not None:
+        raise ToolError(
+            f"CUDA_HOME: {str(home)!r} holds no bin/nvcc, nor NVRTC (libnvrtc.so.12 or newer, in "
+            f"lib64 or lib){older}. {_NVCC_REMEDY} Or unset it."
+        )
+    raise ToolError(
+        "no CUDA compiler: kernels for CUDA devices are compiled on first use, and there is "
+        "neither nvcc (in CUDA_HOME, on the PATH, in /usr/local/cuda or in /opt/cuda) nor NVRTC "
+        f"(in the package nvidia-cuda-nvrtc, there, or where libraries are){older}. "
+        "Install the CUDA toolkit (12.0 or newer), or NVRTC alone (pip install nvidia-cuda-nvrtc; "
+        "for drivers of CUDA 12: nvidia-cuda-nvrtc-cu12), or set CUDA_HOME to where either is."
     )
 
 

@@ -20,6 +20,14 @@
 #define __forceinline__ __inline__ __attribute__((always_inline))
 #endif
 
+#if defined(__CUDACC_RTC__)
+// NVRTC knows it by this name only, which its own header declares where it is read.
+#if defined(WBS_WITHOUT_CUDA_RUNTIME)
+extern "C" __device__ void* memcpy(void*, const void*, decltype(sizeof(0)));
+#endif
+#define __builtin_memcpy memcpy
+#endif
+
 #if defined(__CUDACC__) || defined(__HIPCC__)
 #define WBS_HOST_DEVICE __host__ __device__
 #else
@@ -89,10 +97,42 @@ struct index_pack {
 };
 template <int N>
 using make_indices = typename __make_integer_seq<index_pack, int, N>::type;
+#elif defined(__CUDACC_RTC__)
+// NVRTC has neither builtin.
+template <class Low, class High>
+struct joined_indices;
+template <int... I, int... J>
+struct joined_indices<indices<I...>, indices<J...> > {
+  using type = indices<I..., (static_cast<int>(sizeof...(I)) + J)...>;
+};
+template <int N>
+struct indices_below {
+  using type = typename joined_indices<typename indices_below<N / 2>::type,
+                                       typename indices_below<N - N / 2>::type>::type;
+};
+template <>
+struct indices_below<0> {
+  using type = indices<>;
+};
+template <>
+struct indices_below<1> {
+  using type = indices<0>;
+};
+template <int N>
+using make_indices = typename indices_below<N>::type;
 #else
 template <int N>
 using make_indices = indices<__integer_pack(N)...>;
 #endif
+
+// The value of another type that has the same bits. (NVRTC 12.0 has no __builtin_bit_cast.)
+template <class To, class From>
+WBS_INLINE To bits_as(From from) {
+  static_assert(sizeof(To) == sizeof(From), "two types of one size");
+  To to;
+  __builtin_memcpy(&to, &from, sizeof(to));
+  return to;
+}
 
 constexpr WBS_HOST_DEVICE int floor_log2(unsigned value) {
   int bits = 0;

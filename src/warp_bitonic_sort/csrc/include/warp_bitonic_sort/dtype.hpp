@@ -74,7 +74,8 @@ struct order_constants {
 
 // NaN counts as the largest value unless `nan_last` asks for the end of the row in either direction
 // (it changes nothing ascending, nor for integers).
-constexpr order_constants order_constants_of(dtype type, bool descending, bool nan_last) {
+constexpr WBS_HOST_DEVICE order_constants order_constants_of(dtype type, bool descending,
+                                                             bool nan_last) {
   const dtype_info info = dtypes[static_cast<int>(type)];
   const unsigned long long all = ~0ull >> (64 - info.bits);
   const unsigned long long sign = 1ull << (info.bits - 1);

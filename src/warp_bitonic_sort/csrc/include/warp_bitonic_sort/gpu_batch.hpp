@@ -37,7 +37,7 @@ class gpu_batch {
 
   // Blocks that a multiprocessor must have registers for beside each other; 0 leaves it to the
   // compiler.
-  static constexpr int blocks_of(int threads) {
+  static constexpr WBS_HOST_DEVICE int blocks_of(int threads) {
     return threads > 128 ? 1 : target::blocks_for(Keys::codec_class, Registers);
   }
 

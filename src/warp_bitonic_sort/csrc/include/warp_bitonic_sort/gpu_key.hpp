@@ -68,9 +68,9 @@ class plain_float {
 
   WBS_INLINE explicit plain_float(order_constants order)
       : flip_(order.key_xor != 0 ? 0x80000000u : 0u) {}
-  WBS_INLINE key encode(element raw) const { return __builtin_bit_cast(float, raw ^ flip_); }
-  WBS_INLINE element decode(key k) const { return __builtin_bit_cast(unsigned, k) ^ flip_; }
-  static WBS_INLINE key pad() { return __builtin_bit_cast(float, 0x7F800000u); }
+  WBS_INLINE key encode(element raw) const { return bits_as<float>(raw ^ flip_); }
+  WBS_INLINE element decode(key k) const { return bits_as<unsigned>(k) ^ flip_; }
+  static WBS_INLINE key pad() { return bits_as<float>(0x7F800000u); }
   // The key of a -0.0.
   WBS_INLINE unsigned negative_zero() const { return 0x80000000u ^ flip_; }
 

@@ -321,7 +321,10 @@ struct amdgcn_target {
            (negative_zero == 0 ? low_bits == 0 : low == static_cast<int>(0x80000000u));
   }
   static WBS_INLINE bool any_of_wave(bool of_lane) {
-#if defined(__GFX9__)
+#if !__has_builtin(__builtin_amdgcn_ballot_w64)
+    // clang 15 and older; 33 is what LLVM calls "not equal".
+    return __builtin_amdgcn_uicmp(of_lane, 0u, 33) != 0;
+#elif defined(__GFX9__)
     return __builtin_amdgcn_ballot_w64(of_lane) != 0;
 #else
     return __builtin_amdgcn_ballot_w32(of_lane) != 0;
