@@ -19,7 +19,7 @@ from . import settings
 from .cache import Cache
 from .errors import CacheError
 
-__all__ = ["PACKAGED", "degrade", "readers", "stores", "user"]
+__all__ = ["PACKAGED", "degrade", "leave_out", "readers", "stores", "user"]
 
 # What a wheel brings; a source tree has none.
 PACKAGED = Path(__file__).resolve().parent.parent / "layer"
@@ -27,12 +27,43 @@ PACKAGED = Path(__file__).resolve().parent.parent / "layer"
 _guard = threading.Lock()
 # The temporary folder, by the cache folder that could not be written.
 _temporary: dict[Path, Cache] = {}
+# Layers that were built for another kind of system.
+_unusable: set[Path] = set()
 
 
 def readers() -> list[Cache]:
     """Return the layers: the package's own, then those of ``WARP_SORT_CACHE_LAYERS``."""
     ours = Cache(PACKAGED, is_layer=True, is_ours=True)
-    return [ours, *(Cache(folder, is_layer=True) for folder in settings.cache_layers())]
+    there = [ours, *(Cache(folder, is_layer=True) for folder in settings.cache_layers())]
+    return [layer for layer in there if layer.root not in _unusable]
+
+
+def leave_out(library: Path, reason: str) -> bool:
+    """Read a layer no more, for the launcher in it does not load on this machine; warn.
+
+    Parameters
+    ----------
+    library : Path
+        The launcher.
+    reason : str
+        Why it does not load.
+
+    Returns
+    -------
+    bool
+        False where no layer holds it.
+    """
+    for layer in readers():
+        if layer.base in library.parents:
+            _unusable.add(layer.root)
+            warnings.warn(
+                f"the launcher in the layer {layer.root} does not load on this machine ({reason}), "
+                f"so that layer is left out.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            return True
+    return False
 
 
 def user() -> Cache:

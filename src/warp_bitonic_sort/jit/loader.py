@@ -169,8 +169,15 @@ def _ensure(wanted: Sequence[Artifact], options: builder.Options) -> dict[str, P
         except CacheError as error:
             if not layers.degrade(error):
                 raise
+            continue
+        path = found.get(LAUNCHER.name)
+        try:
+            _load_launcher(path)
+        except BuildError as error:
+            # Another C library, say, than where a wheel was built.
+            if path is None or not layers.leave_out(path, str(error.__cause__)):
+                raise
         else:
-            _load_launcher(found.get(LAUNCHER.name))
             return found
 
 
