@@ -381,7 +381,7 @@ def test_names_are_folders():
     generic = HipKernel("bits", 8, 32, 6, 1, "rows", "gfx9-4-generic")
     assert generic.name == "sort_hip_bits8_waves2_lanes64_registers32_rows_gfx9_4_generic"
     assert generic.capacity == 4096
-    assert CudaKernel("floating", 32, 8, 1, 0, "rows", "gfx942") != KERNEL
+    assert (KERNEL.backend, KERNEL.kind) == ("hip", "hip_kernel")
 
 
 def test_ck_dir_is_in_the_key(tmp_path, monkeypatch):

@@ -93,9 +93,7 @@ def build_text(artifact: Artifact, options: Sequence[str] = ()) -> str:
         "options": list(options),
     }
     if artifact.kind == "launcher":
-        from importlib.metadata import version
-
-        parts["tvm_ffi"] = version("apache-tvm-ffi")
+        parts["tvm_ffi"] = toolchain.tvm_ffi_version()
     elif artifact.kind == "hip_kernel" and (extra := toolchain.ck_dir()) is not None:
         # Literally: headers there are nobody's we know, and may look at what lies beside them.
         parts["ck_dir"] = str(extra)

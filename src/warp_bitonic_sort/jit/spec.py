@@ -6,8 +6,7 @@ equal specifications share one cache entry.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 __all__ = [
     "LAUNCHER",
@@ -95,8 +94,7 @@ class CpuKernel(NamedTuple):
         return f"#include <warp_bitonic_sort/cpu_kernel.hpp>\n\n{call}\n"
 
 
-@dataclass(frozen=True)
-class GpuKernel:
+class GpuKernel(NamedTuple):
     """What sorting kernels for devices have in common, whoever makes the devices.
 
     Parameters
@@ -116,8 +114,6 @@ class GpuKernel:
         The target, as in ``sm_90`` or ``gfx942``.
     """
 
-    backend: ClassVar[Literal["cuda", "hip"]]
-
     codec: Literal["bits", "floating", "fnuz"]
     bits: int
     registers: int
@@ -125,6 +121,11 @@ class GpuKernel:
     wave_bits: int
     access: Literal["rows", "columns"]
     arch: str
+
+    @property
+    def backend(self) -> Literal["cuda", "hip"]:
+        """Whose devices it is for."""
+        return "hip" if self.arch.startswith("gfx") else "cuda"
 
     @property
     def capacity(self) -> int:
@@ -156,8 +157,6 @@ class GpuKernel:
 class CudaKernel(GpuKernel):
     """A sorting kernel for CUDA devices of one architecture, as in ``sm_90``."""
 
-    backend = "cuda"
-
     @property
     def kind(self) -> Literal["cuda_kernel"]:
         """Which of the toolchain's recipes builds it."""
@@ -169,8 +168,6 @@ class HipKernel(GpuKernel):
 
     Its lanes are 64 to a wave on gfx9, 32 on later ones (`plan.wave_lanes`).
     """
-
-    backend = "hip"
 
     @property
     def kind(self) -> Literal["hip_kernel"]:

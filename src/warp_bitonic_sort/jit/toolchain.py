@@ -14,6 +14,7 @@ import platform
 import re
 import shlex
 import shutil
+import sys
 from pathlib import Path
 
 from . import hip_compiler, settings
@@ -45,6 +46,7 @@ __all__ = [
     "include_dirs",
     "libraries",
     "source_files",
+    "tvm_ffi_version",
 ]
 
 _CSRC = Path(__file__).resolve().parent.parent / "csrc"
@@ -65,8 +67,8 @@ _AVX512 = {"avx512f", "avx512bw", "avx512vl", "avx512dq"}
 
 _COMMON = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-shared")
 _KERNEL = ("-O2", "-fno-exceptions", "-fno-rtti")
-# The launcher is glue: what it costs a call is in the FFI, and -Og compiles a quarter faster than -O1,
-# for some hundredth of a call.
+# The launcher is glue: what it costs a call is in the FFI, and -Og compiles a quarter faster than
+# -O1, for some hundredths of a call.
 _LAUNCHER = ("-Og", "-pthread")
 # Device code alone, and no host pass: a whole nvcc run takes three times as long. Nor the header
 # that nvcc puts before every file: base.hpp defines the few names of it that kernels use.
@@ -279,6 +281,18 @@ def ck_dir() -> Path | None:
             f"it: the package needs none."
         )
     return folder
+
+
+def tvm_ffi_version() -> str:
+    """Return the version of tvm-ffi that this process uses, or would."""
+    module = sys.modules.get("tvm_ffi")
+    version = getattr(module, "__version__", None)
+    if isinstance(version, str):
+        return version
+    # It parses a mail, so that this takes longer than all the rest of a look-up.
+    from importlib import metadata
+
+    return metadata.version("apache-tvm-ffi")
 
 
 @functools.cache
