@@ -414,7 +414,10 @@ class Cache:
                 # What lies there is damaged; or, under a lock that does not lock (some network
                 # file systems), somebody else published the same content first.
                 if self.find(artifact, text, compiler) is None:
-                    shutil.rmtree(entry.folder, ignore_errors=True)
+                    # It goes with the staging folder, whatever it is.
+                    with contextlib.suppress(FileNotFoundError):
+                        entry.folder.rename(staged.with_name(f"{artifact.name}.replaced"))
+                    self._folder("entries", artifact.name)  # which somebody may have cleared
                     staged.rename(entry.folder)
         return entry
 
