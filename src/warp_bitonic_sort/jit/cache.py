@@ -51,7 +51,7 @@ from typing import Any
 
 from . import code_object, locks, ninja, toolchain
 from .errors import BuildError, CacheError
-from .files import digest, file_digest, read_json, stamp, write_json
+from .files import digest, file_digest, make_folder, protect, read_json, stamp, write_json
 from .spec import Artifact
 from .trust import refuse_foreign
 
@@ -406,6 +406,8 @@ class Cache:
                 },
             )
             (staged / ninja.DEPFILE).unlink()
+            for each in (staged, *staged.iterdir()):
+                protect(each)  # whatever the umask is, a reader accepts it
             folder = self._folder("entries", artifact.name)
             entry = Entry(folder / key_of(wanted, compiler, digests), artifact.kind)
             try:
@@ -446,9 +448,9 @@ class Cache:
                 if self._home is not None and not self._home.is_dir():
                     missing = "the home folder does not exist"
                     raise FileNotFoundError(errno.ENOENT, missing, str(self._home))
-                self.root.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(self.root.parent)
                 self.root.mkdir(0o755 if self._is_shared else 0o700, exist_ok=True)
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         # Before anything is built there that could not be loaded.
         refuse_foreign(folder, "the cache folder")
         return folder
