@@ -48,9 +48,20 @@ def command(code, user=None):
 @functools.cache
 def _become(user):
     """The command before one that root runs as a user."""
-    plain = ["setpriv", "--reuid", str(user), "--regid", str(user), "--clear-groups"]
-    try_it = [*plain, sys.executable, "-c", "import numpy, tvm_ffi, warp_bitonic_sort.jit.loader"]
-    if subprocess.run(try_it, capture_output=True, check=False).returncode == 0:
+    plain = [
+        str(shutil.which("setpriv")),
+        "--reuid",
+        str(user),
+        "--regid",
+        str(user),
+        "--clear-groups",
+    ]
+    code = (
+        f"import sys; assert sys.base_prefix == {sys.base_prefix!r}; sys.modules['torch'] = None;"
+        "import numpy, tvm_ffi, warp_bitonic_sort.jit.loader"
+    )
+    probe = [*plain, sys.executable, "-c", code]
+    if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
         return plain
     # Python itself lies where root alone may look: let the user read everything, and write nothing.
     return [*plain, "--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]

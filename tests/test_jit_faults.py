@@ -278,21 +278,23 @@ _IMPATIENT = "from warp_bitonic_sort.jit import locks; locks.PATIENCE = 0.2\n"
 @pytest.mark.parametrize("end", ["release", "kill"])
 def test_a_long_wait_says_for_whom(half_cache, end):
     lock = half_cache / "v1" / "locks" / f"{KERNEL.name}.lock"
-    with children.holder_of(half_cache, KERNEL) as holder:
-        with children.start(_IMPATIENT + SORT) as waiting:
-            for _ in range(2):
-                said = waiting.stderr.readline()
-                assert "waiting" in said, said
-                assert f"s for {lock}, the lock of {KERNEL.name}" in said
-                assert f"process {holder.pid} on {os.uname().nodename} for" in said
-                assert "'the-holder --of=locks'" in said
-            assert waiting.poll() is None
-            if end == "kill":
-                holder.kill()
-            else:
-                holder.stdin.close()
-            out, _ = waiting.communicate(timeout=60)
-            assert out.strip() == ANSWER
+    with (
+        children.holder_of(half_cache, KERNEL) as holder,
+        children.start(_IMPATIENT + SORT) as waiting,
+    ):
+        for _ in range(2):
+            said = waiting.stderr.readline()
+            assert "waiting" in said, said
+            assert f"s for {lock}, the lock of {KERNEL.name}" in said
+            assert f"process {holder.pid} on {os.uname().nodename} for" in said
+            assert "'the-holder --of=locks'" in said
+        assert waiting.poll() is None
+        if end == "kill":
+            holder.kill()
+        else:
+            holder.stdin.close()
+        out, _ = waiting.communicate(timeout=60)
+        assert out.strip() == ANSWER
     assert not lock.with_suffix(".holder").exists()
 
 
