@@ -183,11 +183,11 @@ def remove(paths: Iterable[Path], root: Path) -> int:
     freed, base = 0, root / LAYOUT
     try:
         for path in paths:
-            bytes_there = _size(path) if path.is_dir() else path.lstat().st_size
             with (
                 tempfile.TemporaryDirectory(prefix="removed-", dir=base) as away,
                 contextlib.suppress(FileNotFoundError),  # somebody else removed it
             ):
+                bytes_there = path.lstat().st_size if not path.is_dir() else _size(path)
                 path.rename(Path(away) / path.name)
                 freed += bytes_there
     except OSError as error:
