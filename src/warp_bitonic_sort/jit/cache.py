@@ -55,7 +55,7 @@ from .files import digest, file_digest, make_folder, protect, read_json, stamp, 
 from .spec import Artifact
 from .trust import refuse_foreign
 
-__all__ = ["OWNER_LOCK", "Cache", "Entry", "build_text", "key_of", "source_digests"]
+__all__ = ["OWNER_LOCK", "Cache", "Entry", "build_text", "key_of", "portable", "source_digests"]
 
 LAYOUT = "v1"
 _SCHEMA = 4
@@ -104,7 +104,7 @@ def build_text(artifact: Artifact, options: Sequence[str] = ()) -> str:
     return json.dumps(parts, sort_keys=True)
 
 
-def _portable(text: str) -> str:
+def portable(text: str) -> str:
     """Return a build text without what may differ where an entry comes from another machine."""
     parts = json.loads(text)
     if "tvm_ffi" in parts:
@@ -229,7 +229,7 @@ class Cache:
         except OSError:
             return None
         tokens = _Tokens(toolchain.include_dirs(artifact))
-        named = ("build", text) if not self._is_layer else ("portable", _portable(text))
+        named = ("build", text) if not self._is_layer else ("portable", portable(text))
         wanted = (named[0], digest(named[1].encode()))
         for name in names:
             entry = Entry(folder / name, artifact.kind)
@@ -396,7 +396,7 @@ class Cache:
                     "kind": artifact.kind,
                     "arch": artifact.arch,
                     "build": wanted,
-                    "portable": digest(_portable(text).encode()),
+                    "portable": digest(portable(text).encode()),
                     "text": json.loads(text),
                     "compiler": compiler,
                     "library": digest(library),
