@@ -33,6 +33,11 @@ __all__ = [
 # What TVM FFI calls the platform of a back end, as DLPack does.
 _PLATFORMS = {"cuda": "cuda", "hip": "rocm"}
 
+
+class _GoneError(BuildError):
+    """Somebody pruned the cache between a look-up of the launcher and its loading."""
+
+
 _opened: dict[tuple[Kernel, str, int], Callable[..., None]] = {}
 _launcher: Any = None
 _guard = threading.Lock()
@@ -162,14 +167,19 @@ def _ready(kernels: Sequence[Kernel]) -> dict[str, Path]:
 
 
 def _ensure(wanted: Sequence[Artifact], options: builder.Options) -> dict[str, Path]:
+    was_gone = False
     while True:
         try:
             found = builder.ensure(wanted, layers.readers(), layers.stores(), options)
+            _load_launcher(found.get(LAUNCHER.name))
         except CacheError as error:
             if not layers.degrade(error):
                 raise
+        except _GoneError:
+            if was_gone:
+                raise
+            was_gone = True
         else:
-            _load_launcher(found.get(LAUNCHER.name))
             return found
 
 
@@ -223,7 +233,8 @@ def _load_launcher(path: Path | None) -> Any:
             try:
                 _launcher = tvm_ffi.load_module(str(path))
             except RuntimeError as error:
-                raise BuildError(
+                failure = BuildError if path is None or path.exists() else _GoneError
+                raise failure(
                     f"the launcher {path} was built but does not load: {error}. "
                     f"Remove the folder {settings.cache_dir()} and try again."
                 ) from error
