@@ -74,6 +74,7 @@ def run(code=SORT, *, user=None, before=(), **changes):
         env=environment(**changes),
         capture_output=True,
         text=True,
+        errors="surrogateescape",
         check=False,
         timeout=120,
     )
@@ -106,7 +107,8 @@ def leftovers(root):
     return sorted(
         str(path.relative_to(root))
         for path in Path(root).rglob("*")
-        if not path.match("v1/entries/*/*/[a-z]*.[a-z]*")
+        if not path.match("v1/entries")
+        and not path.match("v1/entries/*/*/[a-z]*.[a-z]*")
         and not path.match("v1/tools/[0-9a-f]*.json")
         and not (path.is_dir() and any(path.iterdir()))
     )
