@@ -137,7 +137,10 @@ def launcher() -> Any:
 
 
 def build(
-    kernels: Iterable[Kernel], jobs: int | None = None, is_quiet: bool = False
+    kernels: Iterable[Kernel],
+    jobs: int | None = None,
+    is_quiet: bool = False,
+    may_degrade: bool = True,
 ) -> dict[str, Path]:
     """Put kernels and the launcher into the cache, compiling at once what no layer has.
 
@@ -149,6 +152,8 @@ def build(
         How many compilers may run at once.
     is_quiet : bool, default False
         Whether a person at a terminal is not to see what is being compiled.
+    may_degrade : bool, default True
+        Whether a temporary folder will do where the cache cannot be written.
 
     Returns
     -------
@@ -156,7 +161,8 @@ def build(
         The product of each by its name.
     """
     wanted = [LAUNCHER, *dict.fromkeys(kernels)]
-    return _ensure(wanted, builder.Options(_import_tvm_ffi, _check, jobs, is_quiet))
+    options = builder.Options(_import_tvm_ffi, _check, jobs, is_quiet)
+    return _ensure(wanted, options, may_degrade)
 
 
 def _ready(kernels: Sequence[Kernel]) -> dict[str, Path]:
@@ -166,14 +172,16 @@ def _ready(kernels: Sequence[Kernel]) -> dict[str, Path]:
     return _ensure(wanted, _OPTIONS) if wanted else {}
 
 
-def _ensure(wanted: Sequence[Artifact], options: builder.Options) -> dict[str, Path]:
+def _ensure(
+    wanted: Sequence[Artifact], options: builder.Options, may_degrade: bool = True
+) -> dict[str, Path]:
     was_gone = False
     while True:
         try:
             found = builder.ensure(wanted, layers.readers(), layers.stores(), options)
             _load_launcher(found.get(LAUNCHER.name))
         except CacheError as error:
-            if not layers.degrade(error):
+            if not may_degrade or not layers.degrade(error):
                 raise
         except _GoneError:
             if was_gone:
