@@ -280,7 +280,7 @@ def test_a_long_wait_says_for_whom(half_cache, end):
     lock = half_cache / "v1" / "locks" / f"{KERNEL.name}.lock"
     with (
         children.holder_of(half_cache, KERNEL) as holder,
-        children.start(_IMPATIENT + SORT) as waiting,
+        children.start(_IMPATIENT + SORT, WARP_SORT_LOCK_TIMEOUT="30") as waiting,
     ):
         for _ in range(2):
             said = waiting.stderr.readline()
