@@ -150,8 +150,11 @@ def test_a_library_of_any_other_bytes_is_never_taken(store, manifest, data):
 def test_the_entry_itself_is_found(store, manifest):
     """Or the tests above would hold for a cache that finds nothing."""
     _with(store, manifest)
-    for is_layer in (False, True):
-        assert Cache(store.root, is_layer=is_layer).find(KERNEL, TEXT, COMPILER) is not None
+    layer = Cache(store.root, is_layer=True)
+    for compiler in (COMPILER, None):
+        assert store.find(KERNEL, TEXT, compiler) == layer.find(KERNEL, TEXT, compiler) is not None
+    assert store.find(KERNEL, TEXT, "another") is None
+    assert layer.find(KERNEL, TEXT, "another") is not None
     (item,) = housekeeping.items(store.root)
     assert housekeeping.verify(item) is None
     said = json.loads(manifest)
