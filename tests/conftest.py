@@ -142,3 +142,45 @@ def hip_compiler():
             pytest.skip(f"no HIP compiler here builds for {arch}: {error}")
 
     return of
+
+
+@pytest.fixture(scope="session")
+def warm_cache(tmp_path_factory) -> Path:
+    """A cache of the launcher and one kernel, for tests to copy; none changes it."""
+    import children
+
+    folder = tmp_path_factory.mktemp("warm") / "cache"
+    done = children.run(WARP_SORT_CACHE_DIR=folder)
+    assert done.stdout.strip() == children.ANSWER, done.stderr
+    return folder
+
+
+@pytest.fixture
+def cache_copy(warm_cache, tmp_path, monkeypatch) -> Path:
+    """A copy of it that is this process's cache and its children's."""
+    import children
+
+    monkeypatch.setenv("WARP_SORT_CACHE_DIR", str(tmp_path / "cache"))
+    return children.copy(warm_cache, tmp_path / "cache")
+
+
+@pytest.fixture
+def half_cache(cache_copy) -> Path:
+    """Likewise, but without the kernel: the launcher alone."""
+    import shutil
+
+    import children
+
+    shutil.rmtree(cache_copy / "v1" / "entries" / children.KERNEL.name)
+    return cache_copy
+
+
+@pytest.fixture(scope="session")
+def whole_layer(tmp_path_factory) -> Path:
+    """A layer of the launcher and the kernels for rows of three float32; none changes it."""
+    import children
+
+    folder = tmp_path_factory.mktemp("layer") / "layer"
+    done = children.program("prewarm", "--length", 3, "--into", folder)
+    assert done.returncode == 0, done.stderr
+    return folder

@@ -157,7 +157,8 @@ def _chunk(chunk: Sequence[Kernel], store: Cache | None, jobs: int | None) -> li
     """Build some kernels at once; where that fails, one by one, to tell which ones fail."""
     try:
         if store is None:
-            found = loader.build(chunk or [LAUNCHER], jobs, is_quiet=True)
+            # A temporary folder would be gone when it is asked for.
+            found = loader.build(chunk or [LAUNCHER], jobs, is_quiet=True, may_degrade=False)
         else:
             found = loader.build_into(chunk, store, jobs, is_quiet=True)
     except BuildError as error:

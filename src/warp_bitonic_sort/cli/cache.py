@@ -6,6 +6,7 @@ Invariant: only the user's own cache is ever changed; layers are listed and veri
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from dataclasses import asdict
@@ -35,6 +36,11 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
+def _say(line: str) -> None:
+    # As bytes: a path may hold what the terminal's encoding cannot.
+    click.echo(os.fsencode(line))
+
+
 def _roots() -> dict[Path, str]:
     """Return the caches by their folders, and what each is."""
     roots = {layer.root: "layer" for layer in layers.readers()}
@@ -52,7 +58,7 @@ def cache() -> None:
 def _path() -> None:
     """Print where the user's cache is."""
     with reported():
-        click.echo(str(layers.user().root))
+        _say(str(layers.user().root))
 
 
 def _age(seconds: float) -> str:
@@ -79,7 +85,7 @@ def _list(as_json: bool) -> None:
     now = time.time()
     width = max([len(item.name) for item, _ in found], default=0)
     for item, what in found:
-        click.echo(
+        _say(
             f"{item.name:<{width}}  {item.arch:<14} {item.size / 1e3:>8.1f} kB  "
             f"{_age(now - item.created):>6} old  {what}"
         )
@@ -87,7 +93,7 @@ def _list(as_json: bool) -> None:
         mine = [item for item, _ in found if item.root == root]
         if mine or what == "user":
             size = sum(item.size for item in mine) / 1e6
-            click.echo(f"{len(mine)} artifacts, {size:.1f} MB in {root} ({what})")
+            _say(f"{len(mine)} artifacts, {size:.1f} MB in {root} ({what})")
 
 
 @cache.command("verify")
@@ -101,7 +107,7 @@ def _verify(context: click.Context) -> None:
         found = [item for root in _roots() for item in housekeeping.items(root)]
         wrong = {item: reason for item in found if (reason := housekeeping.verify(item))}
     for item, reason in wrong.items():
-        click.echo(f"{item.folder}: {reason}")
+        _say(f"{item.folder}: {reason}")
     click.echo(f"{len(found) - len(wrong)} of {len(found)} artifacts are sound")
     context.exit(1 if wrong else 0)
 
@@ -112,7 +118,7 @@ def _clear() -> None:
     with reported():
         root = layers.user().root
         freed = housekeeping.clear(root)
-    click.echo(f"{freed / 1e6:.1f} MB removed from {root}")
+    _say(f"{freed / 1e6:.1f} MB removed from {root}")
 
 
 def _older(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
@@ -158,7 +164,7 @@ def _prune(keep: int | None, older: float | None, max_size: int | None, dry_run:
         gone: list[Item] = housekeeping.prune(root, keep, older, max_size)
         paths = [*housekeeping.litter(root), *(item.folder for item in gone)]
         for path in paths:
-            click.echo(str(path))
+            _say(str(path))
         if dry_run:
             click.echo(f"{len(paths)} files and folders would be removed")
             return

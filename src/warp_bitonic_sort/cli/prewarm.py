@@ -31,13 +31,15 @@ machines and users read it if they name it in WARP_SORT_CACHE_LAYERS.
 \b
 Examples:
   warp-bitonic-sort prewarm --length 2-32
-  warp-bitonic-sort prewarm --backend cuda --arch sm_90 --dtype float32,bfloat16 --length 8,64-128
-  warp-bitonic-sort prewarm --backend cuda,hip,cpu --arch sm_90,gfx942 --length 2-1024 --into layer
+  warp-bitonic-sort prewarm --dtype float32,bfloat16 --length 8,64-128
+  warp-bitonic-sort prewarm --backend cuda,hip,cpu --arch sm_90,gfx942 \\
+      --length 2-1024 --into layer
 
 In a Dockerfile, where no GPU is:
 
 \b
-  RUN warp-bitonic-sort prewarm --backend cuda --arch sm_90 --length 2-1024 --into /opt/kernels
+  RUN warp-bitonic-sort prewarm --backend cuda --arch sm_90 --length 2-1024 \\
+      --into /opt/kernels
   ENV WARP_SORT_CACHE_LAYERS=/opt/kernels
 
 Exit status: 0 if every artifact is there and loads (of a GPU: is for its target), 1 if any is not,
@@ -175,13 +177,14 @@ def prewarm(
             length=len(wanted) + 1, label="Compiling", file=sys.stderr, show_pos=True
         ) as bar:
             outcomes = _prewarm.build(wanted, into, jobs, bar.update)
-        file = manifest or _prewarm.default_manifest(into)
-        _prewarm.write_manifest(outcomes, file)
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     for error in dict.fromkeys(outcome.error for outcome in failed):
         names = [outcome.name for outcome in failed if outcome.error == error]
         more = f" and {len(names) - 1} others" if len(names) > 1 else ""
         click.echo(f"Error: {names[0]}{more}: {error}", err=True)
+    with reported():
+        file = manifest or _prewarm.default_manifest(into)
+        _prewarm.write_manifest(outcomes, file)
     there = len(outcomes) - len(failed)
     size = sum(outcome.size for outcome in outcomes)
     click.echo(f"{there} of {len(outcomes)} artifacts are there ({size / 1e6:.1f} MB): {file}")

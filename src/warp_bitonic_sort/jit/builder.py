@@ -8,6 +8,7 @@ publishes nothing.
 from __future__ import annotations
 
 import functools
+import os
 import re
 import shlex
 import time
@@ -184,7 +185,9 @@ def _refuse_without_tools(
         error = tools[artifact.kind].error
         if error is not None:
             asked = [*layers, *stores]
-            roots = ", ".join(str(cache.root) for cache in asked if cache.base.is_dir())
+            # Path.is_dir() raises where nobody may look.
+            there = [cache.root for cache in asked if os.path.isdir(cache.base)]  # noqa: PTH112
+            roots = ", ".join(map(str, there))
             where = f"is in none of {roots}" if roots else "is in no cache"
             raise ToolError(
                 f"{artifact.name} {where}, and cannot be compiled here: {error} Or have another "

@@ -50,11 +50,11 @@ from typing import Any, NamedTuple
 
 from . import code_object, locks, ninja, toolchain
 from .errors import BuildError, CacheError
-from .files import digest, file_digest, read_json, stamp, write_json
+from .files import digest, file_digest, make_folder, protect, read_json, stamp, write_json
 from .spec import Artifact
 from .trust import refuse_foreign
 
-__all__ = ["OWNER_LOCK", "Cache", "Entry", "build_text", "key_of", "source_digests"]
+__all__ = ["OWNER_LOCK", "Cache", "Entry", "build_text", "key_of", "portable", "source_digests"]
 
 LAYOUT = "v1"
 _SCHEMA = 4
@@ -100,7 +100,7 @@ def build_text(artifact: Artifact, options: Sequence[str] = ()) -> str:
     return json.dumps(parts, sort_keys=True)
 
 
-def _portable(text: str) -> str:
+def portable(text: str) -> str:
     """Return a build text without what may differ where an entry comes from another machine."""
     parts = json.loads(text)
     del parts["options"]
@@ -230,7 +230,7 @@ class Cache:
         if self._is_layer:
             if json.loads(text)["options"]:
                 return None  # whoever gives options wants them applied
-            wanted = ("portable", digest(_portable(text).encode()))
+            wanted = ("portable", digest(portable(text).encode()))
         for name in names:
             entry = Entry(folder / name, artifact.kind)
             if not self._is_ours:
@@ -396,7 +396,7 @@ class Cache:
                     "kind": artifact.kind,
                     "arch": artifact.arch,
                     "build": wanted,
-                    "portable": digest(_portable(text).encode()),
+                    "portable": digest(portable(text).encode()),
                     "text": json.loads(text),
                     "compiler": compiler,
                     "library": digest(library),
@@ -406,6 +406,8 @@ class Cache:
                 },
             )
             (staged / ninja.DEPFILE).unlink()
+            for each in (staged, *staged.iterdir()):
+                protect(each)  # whatever the umask is, a reader accepts it
             folder = self._folder("entries", artifact.name)
             entry = Entry(folder / key_of(wanted, compiler, digests), artifact.kind)
             try:
@@ -414,7 +416,10 @@ class Cache:
                 # What lies there is damaged; or, under a lock that does not lock (some network
                 # file systems), somebody else published the same content first.
                 if self.find(artifact, text, compiler) is None:
-                    shutil.rmtree(entry.folder, ignore_errors=True)
+                    # It goes with the staging folder, whatever it is.
+                    with contextlib.suppress(FileNotFoundError):
+                        entry.folder.rename(staged.with_name(f"{artifact.name}.replaced"))
+                    self._folder("entries", artifact.name)  # which somebody may have cleared
                     staged.rename(entry.folder)
         return entry
 
@@ -443,9 +448,9 @@ class Cache:
                 if self._home is not None and not self._home.is_dir():
                     missing = "the home folder does not exist"
                     raise FileNotFoundError(errno.ENOENT, missing, str(self._home))
-                self.root.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(self.root.parent)
                 self.root.mkdir(0o755 if self._is_shared else 0o700, exist_ok=True)
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         # Before anything is built there that could not be loaded.
         refuse_foreign(folder, "the cache folder")
         return folder

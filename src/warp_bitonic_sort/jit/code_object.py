@@ -39,10 +39,10 @@ def arch_of(data: bytes) -> str | None:
     data : bytes
         The file, or its first 64 bytes.
     """
-    if len(data) < 64 or data[:4] != b"\x7fELF" or data[4] != 2 or data[5] != 1:
-        return None  # not an ELF file of 64 bits, little-endian
+    machine = _machine_of(data)
+    if machine is None:
+        return None
     abi_version = data[8]
-    (machine,) = struct.unpack_from("<H", data, 18)
     (flags,) = struct.unpack_from("<I", data, 48)
     if machine == _X86_64:
         return "x86-64"
@@ -54,6 +54,13 @@ def arch_of(data: bytes) -> str | None:
     if machine == _AMDGPU:
         return _AMD.get(flags & 0xFF)
     return None
+
+
+def _machine_of(data: bytes) -> int | None:
+    if len(data) < 64 or data[:4] != b"\x7fELF" or data[4] != 2 or data[5] != 1:
+        return None  # not an ELF file of 64 bits, little-endian
+    (machine,) = struct.unpack_from("<H", data, 18)
+    return int(machine)
 
 
 def is_for(data: bytes, arch: str) -> bool:
@@ -70,7 +77,7 @@ def is_for(data: bytes, arch: str) -> bool:
     found = arch_of(data)
     if arch.startswith("gfx") and found is None:
         # A target that is newer than the table: whatever AMD's it is, the driver will say.
-        return len(data) >= 64 and struct.unpack_from("<H", data, 18)[0] == _AMDGPU
+        return _machine_of(data) == _AMDGPU
     if arch.startswith(("sm_", "gfx")):
         return found == arch
     if arch in ("host", "generic"):

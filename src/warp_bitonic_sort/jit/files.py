@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["digest", "file_digest", "read_json", "stamp", "write_json"]
+__all__ = ["digest", "file_digest", "make_folder", "protect", "read_json", "stamp", "write_json"]
 
 
 def digest(data: bytes) -> str:
@@ -41,6 +41,18 @@ def read_json(file: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents, which nobody else can write whatever the umask."""
+    if not os.path.isdir(folder):  # noqa: PTH112
+        make_folder(folder.parent)
+        folder.mkdir(0o755, exist_ok=True)
+
+
+def protect(path: Path) -> None:
+    """Take from everybody else the permission to write a file or folder."""
+    path.chmod(path.stat().st_mode & 0o755)
 
 
 def write_json(file: Path, value: Mapping[str, Any]) -> None:

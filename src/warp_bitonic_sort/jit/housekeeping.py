@@ -7,15 +7,18 @@ no reader sees half of it; a build under way is never disturbed, for its process
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from . import code_object, locks, ninja
-from .cache import LAYOUT, OWNER_LOCK, key_of
+from .cache import LAYOUT, OWNER_LOCK, key_of, portable
 from .errors import CacheError
 from .files import digest, read_json
 
@@ -91,13 +94,18 @@ def _item(root: Path, folder: Path) -> Item:
     product = folder / ninja.PRODUCTS.get(str(kind), "library.so")
     with contextlib.suppress(OSError):
         stat = product.stat()
-    made = float(created) if isinstance(created, int) else stat.st_mtime
+    # A time that no clock shows is not believed, nor a target that no terminal prints.
+    made = stat.st_mtime
+    if isinstance(created, int) and 0 <= created < 1 << 40:
+        made = float(created)
+    if not isinstance(arch, str) or not re.fullmatch(r"[\w.+-]{1,64}", arch, re.ASCII):
+        arch = "?"
     return Item(
         root=root,
         name=folder.parent.name,
         key=folder.name,
         kind=kind if isinstance(kind, str) and kind in ninja.PRODUCTS else "?",
-        arch=arch if isinstance(arch, str) else "?",
+        arch=arch,
         size=_size(folder),
         created=made,
         used=max(made, stat.st_atime),
@@ -122,14 +130,27 @@ def verify(item: Item) -> str | None:
         return "its product is not what was published: its bytes have changed"
     if not code_object.is_for(library, item.arch) and item.arch not in ("host", "generic"):
         return f"its product is for {code_object.arch_of(library)}, not for {item.arch}"
-    build, compiler, lines = (manifest.get(key) for key in ("build", "compiler", "dependencies"))
     try:
-        dependencies = [(each.split(" ", 5)[5], each.split(" ", 1)[0]) for each in lines or []]
-        if key_of(str(build), str(compiler), dependencies) != item.key:
+        if not _is_published(manifest, item):
             return "its manifest is not what was published"
-    except (AttributeError, IndexError, TypeError):
+    except (AttributeError, IndexError, KeyError, TypeError, RecursionError):
         return "its manifest is not what was published"
     return None
+
+
+def _is_published(manifest: Mapping[str, Any], item: Item) -> bool:
+    """Tell whether an entry's key, which is its folder's name, is that of its manifest."""
+    parts, build = manifest["text"], manifest["build"]
+    text = json.dumps(parts, sort_keys=True)
+    lines = manifest["dependencies"]
+    dependencies = [(line.split(" ", 5)[5], line.split(" ", 1)[0]) for line in lines]
+    return (
+        key_of(build, manifest["compiler"], dependencies) == item.key
+        and build == digest(text.encode())
+        and manifest["portable"] == digest(portable(text).encode())
+        and (parts["name"], parts["arch"]) == (item.name, item.arch)
+        and parts["rule"].startswith(f"rule {item.kind}_")
+    )
 
 
 def litter(root: Path) -> list[Path]:
@@ -183,11 +204,11 @@ def remove(paths: Iterable[Path], root: Path) -> int:
     freed, base = 0, root / LAYOUT
     try:
         for path in paths:
-            bytes_there = _size(path) if path.is_dir() else path.lstat().st_size
             with (
                 tempfile.TemporaryDirectory(prefix="removed-", dir=base) as away,
                 contextlib.suppress(FileNotFoundError),  # somebody else removed it
             ):
+                bytes_there = path.lstat().st_size if not path.is_dir() else _size(path)
                 path.rename(Path(away) / path.name)
                 freed += bytes_there
     except OSError as error:

@@ -33,6 +33,15 @@ __all__ = [
 # What TVM FFI calls the platform of a back end, as DLPack does.
 _PLATFORMS = {"cuda": "cuda", "hip": "rocm"}
 
+
+class _GoneError(BuildError):
+    """Somebody pruned the cache between a look-up of the launcher and its loading."""
+
+
+class _UnusableError(BuildError):
+    """The launcher of a layer does not load: another C library, say, than where it was built."""
+
+
 _opened: dict[tuple[Kernel, str, int], Callable[..., None]] = {}
 _launcher: Any = None
 _guard = threading.Lock()
@@ -132,7 +141,10 @@ def launcher() -> Any:
 
 
 def build(
-    artifacts: Iterable[Artifact], jobs: int | None = None, is_quiet: bool = False
+    artifacts: Iterable[Artifact],
+    jobs: int | None = None,
+    is_quiet: bool = False,
+    may_degrade: bool = True,
 ) -> dict[str, Path]:
     """Put artifacts into the cache, compiling at once what no layer has, and load the launcher.
 
@@ -144,6 +156,8 @@ def build(
         How many compilers may run at once.
     is_quiet : bool, default False
         Whether a person at a terminal is not to see what is being compiled.
+    may_degrade : bool, default True
+        Whether a temporary folder will do where the cache cannot be written.
 
     Returns
     -------
@@ -152,7 +166,8 @@ def build(
     """
     needed = [] if _launcher is not None else [LAUNCHER]
     wanted = dict.fromkeys([*needed, *artifacts])
-    return _ensure(list(wanted), builder.Options(_import_tvm_ffi, _check, jobs, is_quiet))
+    options = builder.Options(_import_tvm_ffi, _check, jobs, is_quiet)
+    return _ensure(list(wanted), options, may_degrade)
 
 
 def _ready(kernels: Sequence[Kernel]) -> dict[str, Path]:
@@ -162,21 +177,23 @@ def _ready(kernels: Sequence[Kernel]) -> dict[str, Path]:
     return _ensure(wanted, _OPTIONS) if wanted else {}
 
 
-def _ensure(wanted: Sequence[Artifact], options: builder.Options) -> dict[str, Path]:
+def _ensure(
+    wanted: Sequence[Artifact], options: builder.Options, may_degrade: bool = True
+) -> dict[str, Path]:
+    was_gone = False
     while True:
         try:
             found = builder.ensure(wanted, layers.readers(), layers.stores(), options)
+            _load_launcher(found.get(LAUNCHER.name))
         except CacheError as error:
-            if not layers.degrade(error):
+            if not may_degrade or not layers.degrade(error):
                 raise
-            continue
-        path = found.get(LAUNCHER.name)
-        try:
-            _load_launcher(path)
-        except BuildError as error:
-            # Another C library, say, than where a wheel was built.
-            if path is None or not layers.leave_out(path, str(error.__cause__)):
+        except _GoneError:
+            if was_gone:
                 raise
+            was_gone = True
+        except _UnusableError:
+            continue  # without the layer that has it
         else:
             return found
 
@@ -231,7 +248,12 @@ def _load_launcher(path: Path | None) -> Any:
             try:
                 _launcher = tvm_ffi.load_module(str(path))
             except RuntimeError as error:
-                raise BuildError(
+                failure: type[BuildError] = BuildError
+                if path is not None and not path.exists():
+                    failure = _GoneError
+                elif path is not None and layers.leave_out(path, str(error)):
+                    failure = _UnusableError
+                raise failure(
                     f"the launcher {path} was built but does not load: {error}. "
                     f"Remove the folder {settings.cache_dir()} and try again."
                 ) from error

@@ -111,7 +111,8 @@ def _wait(lock: filelock.BaseFileLock, path: Path, name: str) -> None:
 def _holder(path: Path) -> str:
     said = read_json(path.with_suffix(".holder")) or {}
     pid, host, since = said.get("pid"), said.get("host"), said.get("since")
-    if not isinstance(pid, int) or not isinstance(host, str) or not isinstance(since, int):
+    is_host = isinstance(host, str) and host.isprintable()
+    if not isinstance(pid, int) or not is_host or not isinstance(since, int):
         return "a process that did not say who it is"
     ago = max(0, int(time.time()) - since)
     return f"process {pid} on {host} for {ago} s ({str(said.get('command'))[:200]!r})"

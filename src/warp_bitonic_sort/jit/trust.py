@@ -37,9 +37,16 @@ def refuse_foreign(path: Path, what: str) -> None:
 
 
 def _refuse(goal: str, path: Path, what: str) -> None:
-    trusted = {os.path.realpath(folder) for folder in settings.trusted_dirs()}
+    trusted = {
+        name
+        for folder in settings.trusted_dirs()
+        for name in (os.path.realpath(folder), str(folder))
+    }
+    # With all that is in it, whosever that is.
+    if any(f"{goal}/".startswith(os.path.join(folder, "")) for folder in trusted):  # noqa: PTH118
+        return
     here = goal
-    while here not in _sound and here not in trusted:
+    while here not in _sound:
         reason = _reason(here, is_goal=here == goal)
         if reason is not None:
             raise TrustError(
@@ -64,8 +71,14 @@ def _reason(path: str, is_goal: bool) -> str | None:
     if found.st_uid == 0:
         return None  # root answers for it, and for who may write there
     if found.st_uid != os.geteuid():
+        if not is_goal and found.st_uid == os.stat("/").st_uid:  # noqa: PTH116
+            # Whoever has the root folder can replace all that is below. In a container whose users
+            # are not the system's that is root, who goes by another number there.
+            return None
         return f"belongs to another user (number {found.st_uid})"
-    if found.st_mode & stat.S_IWOTH and (is_goal or not found.st_mode & stat.S_ISVTX):
+    if found.st_mode & stat.S_ISVTX and not is_goal:
+        return None  # nobody can replace another one's files in it
+    if found.st_mode & stat.S_IWOTH:
         return "can be written by everybody"
     if found.st_mode & stat.S_IWGRP and not _is_own_group(found.st_gid):
         return f"can be written by a group (number {found.st_gid})"

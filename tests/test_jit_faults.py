@@ -1,0 +1,335 @@
+"""What can happen to a build and to its cache: crowds, kills, damage, disks, forks and locks."""
+
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import children
+import pytest
+from children import ANSWER, KERNEL, OTHER_ANSWER, OTHER_SORT, SORT
+from click.testing import CliRunner
+
+from warp_bitonic_sort.cli import main
+from warp_bitonic_sort.jit import spec
+
+# -- crowds ---------------------------------------------------------------------------------------
+
+
+def test_sixteen_cold_processes_compile_once(fresh_cache, tmp_path):
+    compiler, compiled = children.counting(tmp_path)
+    crowd = [children.start(CXX=compiler, WARP_SORT_CACHE_DIR=fresh_cache) for _ in range(16)]
+    for process in crowd:
+        out, err = process.communicate(timeout=120)
+        assert (out.strip(), err) == (ANSWER, "")
+    assert compiled() == sorted(["launcher", KERNEL.name])
+    children.assert_sound(fresh_cache, count=2)
+
+
+_THREADS = """
+    import threading, numpy as np, warp_bitonic_sort as w
+    rows = [np.float32([[3, 1, 2, 4, 0][:n]]) for n in {lengths}]
+    rows *= 32 // len(rows)
+    start, right = threading.Barrier(32), []
+    def work(x):
+        start.wait()
+        right.append(w.sort(x).tolist() == np.sort(x).tolist())
+    threads = [threading.Thread(target=work, args=(x,)) for x in rows]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    print(right.count(True))
+"""
+
+
+@pytest.mark.parametrize("lengths", [[3], [2, 3, 4, 5]])
+def test_thirty_two_threads_compile_each_kernel_once(half_cache, tmp_path, lengths):
+    compiler, compiled = children.counting(tmp_path)
+    done = children.run(_THREADS.format(lengths=lengths), CXX=compiler)
+    assert (done.stdout.strip(), done.stderr) == ("32", "")
+    assert len(compiled()) == len(set(compiled())) == len(lengths)
+    children.assert_sound(half_cache, count=1 + len(lengths))
+
+
+# -- kills ----------------------------------------------------------------------------------------
+
+_MORTAL = """
+import os, pathlib, signal
+from warp_bitonic_sort.jit import builder, cache, files, housekeeping, locks, ninja
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+_DIE_BY_NAME = """
+replace = os.replace
+os.replace = lambda a, b: die() if str(b).endswith({end!r}) else replace(a, b)
+"""
+_PHASES = {
+    "the lock is held, and its holder half written": _DIE_BY_NAME.format(end=".holder"),
+    "the lock is held": "cache.Cache.staging = die",
+    "the staging folder has no lock yet": "locks.tried = die",
+    "everything is staged": "ninja.build = die",
+    "the compiler is running": "os.environ['VICTIM'] = str(os.getpid())",
+    "everything is compiled": "cache.Cache.publish = die",
+    "the manifest is half written": _DIE_BY_NAME.format(end="manifest.json"),
+    "the entry is about to be renamed": "pathlib.Path.rename = die",
+    "the entry was renamed": (
+        "rename = pathlib.Path.rename\n"
+        "pathlib.Path.rename = lambda self, target: (rename(self, target), die())"
+    ),
+}
+
+
+def _wait_for_orphans(folder):
+    """Wait until no process works in a folder: ninja outlives whoever ran it for a moment."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        links = [link for link in Path("/proc").glob("[0-9]*/cwd") if _leads_into(link, folder)]
+        if not links:
+            return
+        time.sleep(0.02)
+    pytest.fail(f"processes still work in {folder}: {links}")
+
+
+def _leads_into(link, folder):
+    try:
+        return str(link.readlink()).startswith(str(folder))
+    except OSError:
+        return False
+
+
+def _prune(*arguments):
+    result = CliRunner().invoke(main, ["cache", "prune", *arguments])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.mark.parametrize("phase", _PHASES)
+def test_a_build_that_is_killed_hinders_nobody(half_cache, tmp_path, phase):
+    compiler = children.script(
+        tmp_path / "killing-c++",
+        'case "$*" in *source.cc*) [ -n "$VICTIM" ] && kill -9 $VICTIM && exit 1;; esac\n'
+        'exec $CXX "$@"',
+    )
+    killed = children.run(f"{_MORTAL}\n{_PHASES[phase]}\n{SORT}", CXX=compiler)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    _wait_for_orphans(half_cache)
+    assert children.leftovers(half_cache) != [], "a kill leaves something"
+    assert len(children.entries(half_cache)) == (2 if phase == "the entry was renamed" else 1)
+
+    done = children.run(CXX=compiler)
+    assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+    children.assert_sound(half_cache, count=2)
+
+    _prune()
+    children.grow_old(half_cache)  # what has no lock yet is left alone for a while
+    _prune()
+    assert children.leftovers(half_cache) == []
+    children.assert_sound(half_cache, count=2)
+    again = children.run(CXX="/nonexistent")
+    assert (again.stdout.strip(), again.stderr) == (ANSWER, "")
+
+
+def test_a_newborn_build_is_not_pruned(half_cache):
+    killed = children.run(f"{_MORTAL}\nlocks.tried = die\n{SORT}")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    (newborn,) = (half_cache / "v1" / "staging").iterdir()
+    _prune()
+    assert newborn.is_dir()
+
+
+# -- damage ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keep", [0, 63, 4096])
+def test_a_truncated_library_is_built_again_and_nothing_else(cache_copy, tmp_path, keep):
+    compiler, compiled = children.counting(tmp_path)
+    library = children.folder_of(cache_copy, KERNEL) / "library.so"
+    library.write_bytes(library.read_bytes()[:keep])
+    done = children.run(CXX=compiler)
+    assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+    assert compiled() == [KERNEL.name]
+    children.assert_sound(cache_copy, count=2)
+
+
+def test_an_entry_that_is_a_file_is_replaced(cache_copy):
+    folder = children.folder_of(cache_copy, KERNEL)
+    shutil.rmtree(folder)
+    folder.write_text("in the way")
+    done = children.run()
+    assert done.stdout.strip() == ANSWER, done.stderr
+    children.assert_sound(cache_copy, count=2)
+
+
+# -- disks ----------------------------------------------------------------------------------------
+
+_SORT_TWICE = f"""
+{SORT}
+{OTHER_SORT}
+from warp_bitonic_sort.jit import layers
+print(*[each.root for each in layers._temporary.values()])
+"""
+
+
+def _sorts_from_a_temporary_folder(folder, tmp_path, reason, **how):
+    """Two kernels are built, with one warning; then the folder that they were built in is gone."""
+    (tmp_path / "tmp").mkdir()
+    done = children.run(_SORT_TWICE, TMPDIR=tmp_path / "tmp", **how)
+    first, second, temporary = done.stdout.splitlines()
+    assert (first, second) == (ANSWER, OTHER_ANSWER), done.stderr
+    assert done.stderr.count("RuntimeWarning") == 1, done.stderr
+    assert f"the cache folder {folder} cannot be written: {reason}" in done.stderr
+    assert "WARP_SORT_CACHE_DIR" in done.stderr
+    assert temporary in done.stderr
+    assert Path(temporary).parent == tmp_path / "tmp"
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_home_that_does_not_exist(tmp_path):
+    home = tmp_path / "nowhere"
+    how = {"HOME": home, "XDG_CACHE_HOME": None, "WARP_SORT_CACHE_DIR": None}
+    folder = home / ".cache" / "warp_bitonic_sort" / "jit"
+    reason = f"the home folder does not exist ({home})"
+    _sorts_from_a_temporary_folder(folder, tmp_path, reason, **how)
+    assert not home.exists()
+
+
+def test_a_read_only_cache(half_cache, tmp_path):
+    """It is read, too: the launcher is in it."""
+    before = children.read_only(half_cache)
+    how = {"before": before, "WARP_SORT_TRUSTED_DIRS": tmp_path}
+    compiler, compiled = children.counting(tmp_path)
+    reason = "Read-only file system"
+    _sorts_from_a_temporary_folder(half_cache, tmp_path, reason, CXX=compiler, **how)
+    assert "launcher" not in compiled()
+    assert len(compiled()) == 2
+
+
+def test_a_hit_in_a_read_only_cache_gives_no_warning(cache_copy, tmp_path):
+    before = children.read_only(cache_copy)
+    for compiler in ({}, {"CXX": children.counting(tmp_path)[0]}, children.NO_COMPILER):
+        done = children.run(before=before, WARP_SORT_TRUSTED_DIRS=tmp_path, **compiler)
+        assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+
+
+# What does not fit: the first file, what is staged, and the library.
+@pytest.mark.parametrize("size", ["4k", "16k", "40k"])
+def test_a_full_disk(tmp_path, size):
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    how = {"before": children.full(folder, size), "WARP_SORT_TRUSTED_DIRS": tmp_path}
+    how["WARP_SORT_CACHE_DIR"] = folder
+    _sorts_from_a_temporary_folder(folder, tmp_path, "No space left on device", **how)
+
+
+def test_what_is_forked_leaves_the_temporary_folder_to_its_parent(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "tmp").mkdir()
+    code = f"""
+        import os, sys, warnings
+        warnings.simplefilter("ignore")
+        {SORT}
+        from pathlib import Path
+        from warp_bitonic_sort.jit import layers
+        (cache,) = layers._temporary.values()
+        child = os.fork()
+        if child == 0:
+            sys.exit()
+        os.waitpid(child, 0)
+        print(cache.root.is_dir())
+        {OTHER_SORT}
+    """
+    done = children.run(
+        code, TMPDIR=tmp_path / "tmp", WARP_SORT_CACHE_DIR=tmp_path / "file" / "cache"
+    )
+    assert done.stdout.splitlines() == [ANSWER, "True", OTHER_ANSWER], done.stderr
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+# -- forks ----------------------------------------------------------------------------------------
+
+_BOTH = f"""
+def both():
+    {SORT}
+    {OTHER_SORT}
+both.__module__ = "__main__"
+"""
+_FORKS = {
+    "os.fork": "sys.stdout.flush(); child = os.fork()\nif child == 0: both(); sys.exit()\n"
+    "assert os.waitpid(child, 0)[1] == 0",
+    "multiprocessing": "p = multiprocessing.get_context('fork').Process(target=both)\n"
+    "p.start(); p.join(); assert p.exitcode == 0",
+}
+
+
+@pytest.mark.parametrize("fork", _FORKS)
+@pytest.mark.usefixtures("cache_copy")
+def test_a_forked_child_sorts_what_its_parent_did_and_more(fork):
+    code = f"{SORT}\nimport multiprocessing, os, sys\n{_BOTH}\n{_FORKS[fork]}\n{OTHER_SORT}"
+    done = children.run(code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [ANSWER, ANSWER, OTHER_ANSWER, OTHER_ANSWER]
+
+
+# -- locks ----------------------------------------------------------------------------------------
+
+_IMPATIENT = "from warp_bitonic_sort.jit import locks; locks.PATIENCE = 0.2\n"
+
+
+@pytest.mark.parametrize("end", ["release", "kill"])
+def test_a_long_wait_says_for_whom(half_cache, end):
+    lock = half_cache / "v1" / "locks" / f"{KERNEL.name}.lock"
+    with (
+        children.holder_of(half_cache, KERNEL) as holder,
+        children.start(_IMPATIENT + SORT, WARP_SORT_LOCK_TIMEOUT="30") as waiting,
+    ):
+        for _ in range(2):
+            said = waiting.stderr.readline()
+            assert "waiting" in said, said
+            assert f"s for {lock}, the lock of {KERNEL.name}" in said
+            assert f"process {holder.pid} on {os.uname().nodename} for" in said
+            assert "'the-holder --of=locks'" in said
+        assert waiting.poll() is None
+        if end == "kill":
+            holder.kill()
+        else:
+            holder.stdin.close()
+        out, _ = waiting.communicate(timeout=60)
+        assert out.strip() == ANSWER
+    assert not lock.with_suffix(".holder").exists()
+
+
+@pytest.mark.usefixtures("half_cache")
+def test_a_wait_that_is_not_allowed_ends_in_an_error(half_cache):
+    with children.holder_of(half_cache, KERNEL) as holder:
+        done = children.run(WARP_SORT_LOCK_TIMEOUT="0.3")
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert "LockError: waited 0 s for" in last
+    assert str(half_cache / "v1" / "locks" / f"{KERNEL.name}.lock") in last
+    assert f"held by process {holder.pid} on {os.uname().nodename}" in last
+    assert "WARP_SORT_LOCK_TIMEOUT" in last
+
+
+@pytest.mark.usefixtures("half_cache")
+@pytest.mark.parametrize("value", ["soon", "-1", "inf", "nan"])
+def test_a_limit_that_is_none_is_refused(monkeypatch, value):
+    from warp_bitonic_sort.jit import builder, layers, loader
+    from warp_bitonic_sort.jit.errors import BuildError
+
+    monkeypatch.setenv("WARP_SORT_LOCK_TIMEOUT", value)
+    options = builder.Options(lambda: None, loader._check)
+    with pytest.raises(BuildError, match=f"WARP_SORT_LOCK_TIMEOUT: .*seconds.*got '{value}'"):
+        builder.ensure([KERNEL], [], layers.stores(), options)
+
+
+def test_a_lock_that_was_left_hours_ago_delays_nobody(half_cache):
+    locks = half_cache / "v1" / "locks"
+    for artifact in (spec.LAUNCHER, KERNEL):
+        (locks / f"{artifact.name}.lock").write_text("12345")
+        (locks / f"{artifact.name}.holder").write_text(
+            '{"pid": 1, "host": "elsewhere", "since": 0, "command": "gone"}'
+        )
+    children.grow_old(locks)
+    done = children.run(_IMPATIENT + SORT, WARP_SORT_LOCK_TIMEOUT="5")
+    assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+    children.assert_sound(half_cache, count=2)

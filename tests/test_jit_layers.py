@@ -1,0 +1,515 @@
+"""Layers, whose files are trusted, and code objects: what is loaded from where, and what is not."""
+
+import json
+import os
+import shutil
+import struct
+import tempfile
+from pathlib import Path
+
+import children
+import cubin
+import hsaco
+import pytest
+from children import ANSWER, KERNEL, NO_COMPILER, OTHER_ANSWER, OTHER_SORT, SORT
+
+import warp_bitonic_sort
+from warp_bitonic_sort.jit import cache, code_object, layers, loader, ninja, spec, toolchain, trust
+from warp_bitonic_sort.jit.cache import Cache
+from warp_bitonic_sort.jit.errors import ToolError, TrustError
+
+# -- layers ---------------------------------------------------------------------------------------
+
+_WATCHED = """
+    import sys, tvm_ffi, numpy as np
+    events = []
+    sys.addaudithook(lambda name, args: events.append((name, args)))
+    import warp_bitonic_sort as w
+    result = w.sort(np.float32([[3, 1, 2]])).tolist()
+    for name, args in events:
+        assert name not in ("subprocess.Popen", "os.posix_spawn", "os.fork", "os.exec"), args
+        if name == "open" and "warp_bitonic_sort" not in str(args[0]):
+            assert not (isinstance(args[2], int) and args[2] & 3), args
+        assert name not in ("os.mkdir", "os.rename", "os.remove", "fcntl.flock"), (name, args)
+    print(result)
+"""
+
+
+@pytest.mark.parametrize("compiler", ["this machine's", "none", "one that cannot compile"])
+def test_a_hit_in_a_layer_starts_no_tool_and_writes_nothing(
+    whole_layer, fresh_cache, tmp_path, compiler
+):
+    tools = {
+        "this machine's": {},
+        "none": NO_COMPILER,
+        "one that cannot compile": {"CXX": children.script(tmp_path / "c++", "exit 1")},
+    }
+    done = children.run(_WATCHED, WARP_SORT_CACHE_LAYERS=whole_layer, **tools[compiler])
+    assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+    assert not fresh_cache.exists()
+
+
+def test_a_layer_that_another_compiler_filled_is_hit(fresh_cache, tmp_path):
+    other = children.script(
+        tmp_path / "c++", 'if [ "$1" = --version ]; then echo "c++ 99.0"; exit; fi\nexec $CXX "$@"'
+    )
+    first = children.run(WARP_SORT_CACHE_DIR=tmp_path / "layer", CXX=other)
+    assert first.stdout.strip() == ANSWER, first.stderr
+    done = children.run(WARP_SORT_CACHE_LAYERS=tmp_path / "layer")
+    assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+    assert not fresh_cache.exists()
+    # As the user's own cache it is another compiler's, and so another one's work.
+    again = children.run(WARP_SORT_CACHE_DIR=tmp_path / "layer")
+    assert again.stdout.strip() == ANSWER, again.stderr
+    assert len(children.entries(tmp_path / "layer")) == 4
+
+
+def test_the_order_of_the_layers(cache_copy, whole_layer, tmp_path, monkeypatch):
+    """The package's own, those that are listed in their order, the user's."""
+    packaged, first, second = (
+        children.copy(whole_layer, tmp_path / name) for name in ("packaged", "first", "second")
+    )
+    monkeypatch.setattr(layers, "PACKAGED", packaged)
+    monkeypatch.setenv("WARP_SORT_CACHE_LAYERS", f"{first}{os.pathsep}{second}")
+    for root in (packaged, first, second, cache_copy):
+        found = loader.build([KERNEL])
+        assert found[KERNEL.name] == children.folder_of(root, KERNEL) / "library.so"
+        shutil.rmtree(children.folder_of(root, KERNEL))
+    monkeypatch.setenv("CXX", "/nonexistent")
+    with pytest.raises(ToolError):
+        loader.build([KERNEL])
+
+
+def test_layers_that_are_not_there_or_empty_do_no_harm(cache_copy, tmp_path):
+    (tmp_path / "empty").mkdir()
+    listed = os.pathsep.join(map(str, (tmp_path / "nowhere", "", tmp_path / "empty")))
+    done = children.run(WARP_SORT_CACHE_LAYERS=listed)
+    assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+    assert not (tmp_path / "nowhere").exists()
+    assert len(children.entries(cache_copy)) == 2
+
+
+def test_a_layer_is_missed_once_a_header_of_the_package_has_changed(
+    whole_layer, fresh_cache, tmp_path
+):
+    tree = tmp_path / "tree"
+    package = Path(warp_bitonic_sort.__file__).parent
+    shutil.copytree(package, tree / "warp_bitonic_sort")
+    how = {"PYTHONPATH": tree, "WARP_SORT_CACHE_LAYERS": whole_layer, **NO_COMPILER}
+    hit = children.run(f"{SORT}; print(w.__file__)", **how)
+    assert hit.stdout.splitlines() == [ANSWER, str(tree / "warp_bitonic_sort" / "__init__.py")]
+    with (tree / "warp_bitonic_sort/csrc/include/warp_bitonic_sort/network.hpp").open("a") as file:
+        file.write("// changed\n")
+    missed = children.run(**how)
+    assert f"ToolError: {KERNEL.name} is in none of {whole_layer}, and cannot" in missed.stderr
+    assert not fresh_cache.exists()
+
+
+def _with_tvm_ffi(version):
+    return (
+        "import importlib.metadata as metadata\n"
+        "real = metadata.version\n"
+        f"metadata.version = lambda name: {version!r} if name == 'apache-tvm-ffi' else real(name)\n"
+    )
+
+
+def test_another_tvm_ffi_of_the_same_series_hits_a_layer_and_no_other(whole_layer, fresh_cache):
+    for version, is_hit in (("0.1.99", True), ("0.1.99rc1", True), ("0.2.0", False)):
+        code = _with_tvm_ffi(version) + SORT
+        done = children.run(code, WARP_SORT_CACHE_LAYERS=whole_layer, **NO_COMPILER)
+        if is_hit:
+            assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+        else:
+            assert f"ToolError: launcher is in none of {whole_layer}, and cannot" in done.stderr
+    assert not fresh_cache.exists()
+
+
+def test_another_tvm_ffi_misses_the_users_own_cache(cache_copy, tmp_path):
+    compiler, compiled = children.counting(tmp_path)
+    done = children.run(_with_tvm_ffi("0.1.99") + SORT, CXX=compiler)
+    assert done.stdout.strip() == ANSWER, done.stderr
+    assert compiled() == ["launcher"]
+    assert len(children.entries(cache_copy)) == 3
+
+
+def test_what_no_layer_has_is_named_with_where_it_was_looked_for(whole_layer, cache_copy):
+    missing = "sort_cpu_floating32_registers4_rows_"
+    done = children.run(OTHER_SORT, WARP_SORT_CACHE_LAYERS=whole_layer, **NO_COMPILER)
+    last = done.stderr.splitlines()[-1]
+    assert f"ToolError: {missing}" in last
+    assert f" is in none of {whole_layer}, {cache_copy}, and cannot be compiled here: " in last
+    assert "no C++ compiler" in last
+    assert "Install one" in last
+    assert "warp-bitonic-sort prewarm" in last
+    assert "WARP_SORT_CACHE_LAYERS" in last
+    assert "launcher" not in last
+
+
+def test_what_no_layer_has_is_built_into_the_users_cache(whole_layer, fresh_cache):
+    before = sorted(whole_layer.rglob("*"))
+    done = children.run(OTHER_SORT, WARP_SORT_CACHE_LAYERS=whole_layer)
+    assert (done.stdout.strip(), done.stderr) == (OTHER_ANSWER, "")
+    assert [name.rpartition("_rows")[0] for name in children.entries(fresh_cache)] == [
+        "sort_cpu_floating32_registers4"
+    ]
+    assert sorted(whole_layer.rglob("*")) == before
+
+
+# -- code objects ---------------------------------------------------------------------------------
+
+
+def _for_another_machine(library):
+    """Say of a library that it is for another machine, and of its entry that it should be."""
+    data = bytearray(library.read_bytes())
+    other = 183 if code_object.arch_of(bytes(data)) == "x86-64" else 62
+    struct.pack_into("<H", data, 18, other)
+    _vouch_for(library, bytes(data))
+
+
+def _vouch_for(product, data):
+    product.unlink()
+    product.write_bytes(data)
+    manifest = product.with_name("manifest.json")
+    said = {**json.loads(manifest.read_text()), "library": cache.digest(data)}
+    manifest.write_text(json.dumps(said))
+
+
+@pytest.mark.parametrize("artifact", [spec.LAUNCHER, KERNEL], ids=["launcher", "kernel"])
+@pytest.mark.parametrize("as_layer", [False, True])
+def test_what_is_for_another_machine_is_not_loaded(cache_copy, tmp_path, artifact, as_layer):
+    root = children.copy(cache_copy, tmp_path / "layer") if as_layer else cache_copy
+    _for_another_machine(children.folder_of(root, artifact) / "library.so")
+    compiler, compiled = children.counting(tmp_path)
+    how = {"CXX": compiler}
+    if as_layer:
+        how |= {"WARP_SORT_CACHE_LAYERS": root, "WARP_SORT_CACHE_DIR": tmp_path / "empty"}
+    done = children.run(**how)
+    assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+    assert compiled() == [artifact.name]
+
+
+def _publish(store, artifact, product):
+    """Publish an artifact as if a compiler had made these bytes of it and the package's headers."""
+    with store.staging({f"{artifact.name}/{ninja.SOURCES[artifact.kind]}": "source"}) as folder:
+        staged = folder / artifact.name
+        (staged / ninja.PRODUCTS[artifact.kind]).write_bytes(product)
+        header = toolchain.INCLUDE_DIR / "warp_bitonic_sort" / "base.hpp"
+        (staged / ninja.DEPFILE).write_text(f"product: {header}\n")
+        return store.publish(artifact, cache.build_text(artifact), "c++ 1", staged, {}, 0.1)
+
+
+@pytest.mark.parametrize("is_layer", [False, True])
+@pytest.mark.parametrize(
+    ("artifact", "right", "wrong"),
+    [
+        (
+            spec.CudaKernel("floating", 32, 4, 0, 0, "rows", "sm_90"),
+            cubin.cubin(cubin.constant(), 90),
+            cubin.cubin(cubin.constant(), 80),
+        ),
+        (
+            spec.HipKernel("floating", 32, 4, 0, 0, "rows", "gfx942"),
+            hsaco.hsaco(cubin.constant(), "gfx942"),
+            hsaco.hsaco(cubin.constant(), "gfx90a"),
+        ),
+    ],
+    ids=["cuda", "hip"],
+)
+def test_a_code_object_for_another_gpu_is_not_taken(tmp_path, artifact, right, wrong, is_layer):
+    entry = _publish(Cache(tmp_path), artifact, right)
+    store = Cache(tmp_path, is_layer=is_layer)
+    text = cache.build_text(artifact)
+    assert store.find(artifact, text, "c++ 1") == entry
+    for data in (wrong, wrong[:64], right[:63], b"", b"not ELF" + right[7:]):
+        _vouch_for(entry.library, data)
+        assert store.find(artifact, text, "c++ 1") is None
+    _vouch_for(entry.library, right)
+    assert store.find(artifact, text, None) == entry
+
+
+def test_a_compiler_that_makes_code_for_another_machine_is_told_on(tmp_path):
+    artifact = spec.CudaKernel("floating", 32, 4, 0, 0, "rows", "sm_90")
+    wrong = cubin.cubin(cubin.constant(), 80)
+    with pytest.raises(warp_bitonic_sort.BuildError, match=r"is for sm_80, not for sm_90.*c\+\+ 1"):
+        _publish(Cache(tmp_path), artifact, wrong)
+    assert children.entries(tmp_path) == []
+
+
+# -- trust ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that every user can reach, and nobody but its owner write; below a sticky one."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="warp-sort-tests-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def theirs(warm_cache, open_folder):
+    """A folder of the first user's, in it his own cache, warm."""
+    home = open_folder / "home"
+    home.mkdir(mode=0o755)
+    children.copy(warm_cache, home / "cache")
+    (home / "cache").chmod(0o755)
+    children.own(home, children.ALICE)
+    return home
+
+
+def _refuses(folder, reason, root=None, **how):
+    """The sort ends in the error that names the folder and what mends it."""
+    done = children.run(user=children.ALICE, **how)
+    last = done.stderr.splitlines()[-1]
+    assert done.stdout == ""
+    assert f"TrustError: the cache entry {root or ''}" in last
+    assert f" is not loaded from: {folder} {reason}" in last
+    assert "chmod go-w" in last
+    assert "WARP_SORT_TRUSTED_DIRS" in last
+    return last
+
+
+_USERS, _LAYER = "WARP_SORT_CACHE_DIR", "WARP_SORT_CACHE_LAYERS"
+
+
+@pytest.mark.parametrize(
+    ("role", "place", "mode"),
+    [
+        (_LAYER, "", 0o777),
+        (_LAYER, "cache", 0o777),
+        (_LAYER, "cache/v1/entries", 0o777),
+        (_LAYER, "entry of the kernel", 0o777),
+        (_LAYER, "product of the kernel", 0o777),
+        (_LAYER, "", 0o775),
+        (_LAYER, "entry of the kernel", 0o775),
+        (_USERS, "", 0o777),
+        (_USERS, "cache", 0o775),
+        (_USERS, "product of the kernel", 0o777),
+    ],
+)
+def test_what_others_can_write_is_refused(theirs, role, place, mode):
+    root = theirs / "cache"
+    entry = children.folder_of(root, KERNEL)
+    known = {"entry of the kernel": entry, "product of the kernel": entry / "library.so"}
+    folder = known.get(place, theirs / place)
+    folder.chmod(mode)
+    if mode == 0o775:
+        os.chown(folder, -1, _foreign_group())
+    how = {"WARP_SORT_CACHE_DIR": theirs / "empty", **NO_COMPILER, role: root}
+    reason = "can be written by everybody" if mode == 0o777 else "can be written by a group"
+    _refuses(folder, reason, root, **how)
+    for trusted in (folder, theirs):
+        done = children.run(user=children.ALICE, WARP_SORT_TRUSTED_DIRS=trusted, **how)
+        assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+    folder.chmod(0o755)
+    done = children.run(user=children.ALICE, **how)
+    assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+
+
+def _foreign_group():
+    """A group that is not the user's private one, to which this process may give a file."""
+    if children.IS_ROOT:
+        return 12345
+    others = set(os.getgroups()) - {os.getegid()}
+    if not others:
+        pytest.skip("this user is in one group only")
+    return others.pop()
+
+
+def test_what_belongs_to_another_user_is_refused(theirs):
+    """It could change at any time; unless its reader trusts him, or it is root's."""
+    how = {"user": children.BOB, "WARP_SORT_CACHE_DIR": theirs / "none", **NO_COMPILER}
+    how["WARP_SORT_CACHE_LAYERS"] = theirs / "cache"
+    done = children.run(**how)
+    assert f"belongs to another user (number {children.ALICE})" in done.stderr
+    assert "TrustError" in done.stderr
+    done = children.run(**how, WARP_SORT_TRUSTED_DIRS=theirs)
+    assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+
+
+@pytest.mark.parametrize("place", ["cache", "v1", "entry"])
+def test_a_link_in_a_folder_that_others_can_write_is_refused(theirs, open_folder, place):
+    """What it leads to is sound; but who can write the folder can have it lead elsewhere."""
+    shared = open_folder / "shared"
+    shared.mkdir()
+    real = theirs / "cache"
+    if place == "cache":
+        (shared / "cache").symlink_to(real)
+    elif place == "v1":
+        (shared / "cache").mkdir()
+        (shared / "cache" / "v1").symlink_to(real / "v1")
+    else:
+        children.copy(real, shared / "cache")
+        entry = children.folder_of(shared / "cache", KERNEL)
+        shutil.rmtree(entry)
+        entry.symlink_to(children.folder_of(real, KERNEL))
+    children.own(shared, children.ALICE)
+    how = {"WARP_SORT_CACHE_DIR": theirs / "empty", **NO_COMPILER}
+    how["WARP_SORT_CACHE_LAYERS"] = shared / "cache"
+    sound = children.run(user=children.ALICE, **how)
+    assert (sound.stdout.strip(), sound.stderr) == (ANSWER, "")
+    shared.chmod(0o777)
+    _refuses(shared, "can be written by everybody", **how)
+
+
+def test_a_link_out_of_a_sound_folder_into_one_that_others_can_write_is_refused(theirs):
+    entry = children.folder_of(theirs / "cache", KERNEL)
+    (theirs / "open").mkdir()
+    entry.rename(theirs / "open" / "entry")
+    entry.symlink_to(theirs / "open" / "entry")
+    children.own(theirs, children.ALICE)
+    (theirs / "open").chmod(0o777)
+    how = {"WARP_SORT_CACHE_DIR": theirs / "cache", **NO_COMPILER}
+    _refuses(theirs / "open", "can be written by everybody", **how)
+
+
+def test_a_layer_that_cannot_be_read_is_as_good_as_none(theirs):
+    """As another user, and as root nobody can test it: the reader has root's eyes."""
+    layer = theirs / "cache"
+    layer.chmod(0)
+    code = f"""
+        import os
+        def denied(call):
+            def denying(path, *args, **how):
+                if str(path).startswith("{layer}/"):
+                    raise PermissionError(13, "Permission denied", str(path))
+                return call(path, *args, **how)
+            return denying
+        os.stat, os.listdir = denied(os.stat), denied(os.listdir)
+        {SORT}
+    """
+    how = {"user": children.ALICE, "WARP_SORT_CACHE_LAYERS": layer, **NO_COMPILER}
+    done = children.run(code, WARP_SORT_CACHE_DIR=theirs / "none", **how)
+    assert "ToolError: launcher is in no" in done.stderr.splitlines()[-1]
+
+
+def test_nothing_is_built_where_others_can_write(theirs):
+    shutil.rmtree(theirs / "cache")
+    theirs.chmod(0o777)
+    how = {"user": children.ALICE, "WARP_SORT_CACHE_DIR": theirs / "cache"}
+    done = children.run(**how)
+    assert f"{theirs} can be written by everybody" in done.stderr.splitlines()[-1]
+    assert children.entries(theirs / "cache") == []
+
+
+@pytest.mark.parametrize("umask", [0, 0o002, 0o022, 0o077])
+def test_the_users_cache_is_his_alone(theirs, umask):
+    """Whatever the umask gives to others: what is built is what its reader accepts."""
+    shutil.rmtree(theirs / "cache")
+    code = f"import os; os.umask({umask})\n{SORT}"
+    done = children.run(code, user=children.ALICE, WARP_SORT_CACHE_DIR=theirs / "cache")
+    assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+    assert (theirs / "cache").stat().st_mode & 0o777 == 0o700
+    assert [
+        path for path in theirs.rglob("*") if path.stat().st_mode & 0o022 and path.suffix != ".lock"
+    ] == []
+    again = children.run(user=children.ALICE, WARP_SORT_CACHE_DIR=theirs / "cache", **NO_COMPILER)
+    assert (again.stdout.strip(), again.stderr) == (ANSWER, "")
+
+
+@pytest.mark.parametrize("filler", ["a user", "root"])
+def test_two_users_share_a_layer(open_folder, filler):
+    alice = children.ALICE if filler == "a user" else 0
+    if alice == 0 and not children.IS_ROOT:
+        # A layer that root filled differs by its owner alone, and / is a folder of his.
+        trust.refuse_foreign(Path("/usr/bin/env"), "what root made")
+        return
+    home, away = open_folder / "alice", open_folder / "bob"
+    for folder, user in ((home, alice), (away, children.BOB)):
+        folder.mkdir(mode=0o755)
+        children.own(folder, user)
+    layer = home / "layer"
+    filled = children.program("prewarm", "--length", 3, "--into", layer, user=alice, HOME=home)
+    assert filled.returncode == 0, filled.stderr
+    assert layer.stat().st_mode & 0o022 == 0
+    how = {"user": children.BOB, "WARP_SORT_CACHE_LAYERS": layer, "HOME": away, **NO_COMPILER}
+    how["WARP_SORT_CACHE_DIR"] = away / "cache"
+    done = children.run(**how)
+    if filler == "a user":
+        assert "TrustError: the cache entry" in done.stderr
+        assert f"{layer}" in done.stderr
+        done = children.run(**how, WARP_SORT_TRUSTED_DIRS=layer)
+    assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+    assert not (away / "cache").exists()
+
+
+@pytest.fixture
+def nothing_seen(monkeypatch):
+    monkeypatch.setattr(trust, "_sound", set())
+
+
+@pytest.mark.usefixtures("nothing_seen")
+def test_the_rules_of_trust(open_folder, monkeypatch):
+    """A sticky folder protects what is in it, and not what is to be put there."""
+    number = 4321 if children.IS_ROOT else os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: number)
+    sticky = open_folder / "sticky"
+    (sticky / "mine").mkdir(parents=True)
+    children.own(sticky, number)
+    for mode in (0o1777, 0o1775):
+        sticky.chmod(mode)
+        trust._sound.clear()
+        trust.refuse_foreign(sticky / "mine", "the cache")
+        trust.refuse_foreign(sticky / "mine" / "not" / "there", "the cache")
+    sticky.chmod(0o1777)
+    with pytest.raises(TrustError, match=f"{sticky} can be written by everybody"):
+        trust.refuse_foreign(sticky, "the cache")
+    monkeypatch.setattr(os, "geteuid", lambda: number + 1)
+    trust._sound.clear()
+    for beside in ("", f"/nonexistent{os.pathsep}", sticky / "min", sticky / "mine" / "not"):
+        monkeypatch.setenv("WARP_SORT_TRUSTED_DIRS", str(beside))
+        with pytest.raises(TrustError, match=f"belongs to another user .number {number}"):
+            trust.refuse_foreign(sticky / "mine", "the cache")
+    for around in (sticky / "mine", sticky, open_folder, "/"):
+        monkeypatch.setenv("WARP_SORT_TRUSTED_DIRS", f"/nonexistent{os.pathsep}{around}")
+        trust.refuse_foreign(sticky / "mine" / "not", "the cache")
+
+
+@pytest.mark.usefixtures("nothing_seen")
+def test_what_is_roots_is_accepted():
+    trust.refuse_foreign(Path("/usr/bin/env"), "what root made")
+    trust.refuse_foreign(Path("/dev/null"), "what root made for all")
+
+
+def test_a_container_in_which_root_is_nobody(open_folder, monkeypatch):
+    """Folders on the way may be of whoever has the root folder; what is loaded may not."""
+    nobody, somebody, stat = 65534, 4711, os.stat
+    owners = {"/": nobody, str(open_folder): nobody, str(open_folder / "mine"): somebody}
+
+    def owned(path, *arguments, **named):
+        found = list(stat(path, *arguments, **named))
+        found[4] = owners.get(str(path), somebody)
+        return os.stat_result(found)
+
+    (open_folder / "mine").mkdir(mode=0o700)
+    for parent in open_folder.parents:
+        owners[str(parent)] = nobody
+    monkeypatch.setattr(os, "geteuid", lambda: somebody)
+    monkeypatch.setattr(os, "stat", owned)
+    monkeypatch.setattr(trust, "_sound", set())
+    trust.refuse_foreign(open_folder / "mine", "the cache")
+    with pytest.raises(TrustError, match=f"belongs to another user \\(number {nobody}\\)"):
+        trust.refuse_foreign(open_folder, "the cache")
+    owners["/"] = 0
+    trust._sound.clear()
+    with pytest.raises(TrustError, match=f"{open_folder} belongs to another user"):
+        trust.refuse_foreign(open_folder / "mine", "the cache")
+
+
+@pytest.mark.parametrize("code", [SORT, OTHER_SORT])
+def test_a_layer_whose_launcher_does_not_load_is_left_out(whole_layer, fresh_cache, tmp_path, code):
+    """It may have been built where the C++ library has another name."""
+    layer = children.copy(whole_layer, tmp_path / "layer")
+    folder = children.folder_of(layer, spec.LAUNCHER)
+    product, manifest = folder / "library.so", folder / "manifest.json"
+    changed = product.read_bytes().replace(b"libstdc++.so.6\0", b"libstdc++.so.9\0")
+    product.write_bytes(changed)
+    said = json.loads(manifest.read_text())
+    said["library"] = cache.digest(changed)
+    manifest.write_text(json.dumps(said))
+    done = children.run(code, WARP_SORT_CACHE_LAYERS=layer)
+    assert done.stdout.strip() == (ANSWER if code == SORT else OTHER_ANSWER), done.stderr
+    assert done.stderr.count("RuntimeWarning") == 1
+    assert f"the launcher in the layer {layer} does not load on this machine" in done.stderr
+    assert "libstdc++.so.9" in done.stderr
+    assert len(children.entries(fresh_cache)) == 2

@@ -1,0 +1,358 @@
+"""The command ``prewarm``: what it builds is what sorts ask for, and it says what became of it."""
+
+import json
+from pathlib import Path
+
+import children
+import numpy as np
+import pytest
+from children import ANSWER, KERNEL, NO_COMPILER
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import warp_bitonic_sort
+from warp_bitonic_sort import plan, prewarm
+from warp_bitonic_sort.cli import main
+from warp_bitonic_sort.dtypes import DTYPES
+from warp_bitonic_sort.jit import cache, code_object, ninja, toolchain
+from warp_bitonic_sort.jit.errors import ToolError
+from warp_bitonic_sort.jit.spec import LAUNCHER
+
+_CPU = toolchain.cpu_arch()
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(main, ["prewarm", *map(str, arguments)])
+
+
+def checked(file, *, complete=True):
+    """The artifacts of a manifest, each of which is as it says."""
+    said = json.loads(Path(file).read_text())
+    assert said["complete"] is complete
+    for each in said["artifacts"]:
+        assert set(each) == {"name", "kind", "arch", "path", "size", "digest", "error"}
+        if each["error"] is None:
+            data = Path(each["path"]).read_bytes()
+            assert (len(data), cache.digest(data)) == (each["size"], each["digest"])
+            assert Path(each["path"]).name == ninja.PRODUCTS[each["kind"]]
+            assert code_object.is_for(data, each["arch"])
+        else:
+            assert (each["path"], each["size"], each["digest"]) == (None, 0, None)
+    assert complete is all(each["error"] is None for each in said["artifacts"])
+    return {each["name"]: each for each in said["artifacts"]}
+
+
+# -- what is built --------------------------------------------------------------------------------
+
+
+def test_the_users_cache_is_filled(half_cache):
+    done = children.program("prewarm", "--length", "3")
+    assert done.returncode == 0, done.stderr
+    file = half_cache / "prewarm.json"
+    assert done.stdout.startswith("4 of 4 artifacts are there (")
+    assert done.stdout.endswith(f"): {file}\n")
+    assert "Compiling" in done.stderr
+    there = checked(file)
+    assert sorted(there) == children.entries(half_cache)
+    assert there[KERNEL.name]["arch"] == KERNEL.arch
+    assert there["launcher"]["kind"] == "launcher"
+    sorted_ = children.run(**NO_COMPILER)
+    assert (sorted_.stdout.strip(), sorted_.stderr) == (ANSWER, "")
+    # Again, which compiles nothing; and what a layer has is not copied.
+    again = children.program("prewarm", "--length", "3", **NO_COMPILER)
+    assert again.returncode == 0, again.stderr
+    assert checked(file) == there
+
+
+def test_what_a_layer_has_is_not_built_again(whole_layer, fresh_cache, tmp_path):
+    file = tmp_path / "list.json"
+    done = children.program(
+        "prewarm", "--length", 3, "--manifest", file, WARP_SORT_CACHE_LAYERS=whole_layer
+    )
+    assert done.returncode == 0, done.stderr
+    assert all(str(whole_layer) in each["path"] for each in checked(file).values())
+    assert children.entries(fresh_cache) == []
+
+
+def test_a_folder_is_filled_whole_by_itself(whole_layer, fresh_cache):
+    """Whatever the user's cache and other layers hold; and nothing is left but what is read."""
+    there = checked(whole_layer / "prewarm.json")
+    assert sorted(there) == children.entries(whole_layer)
+    assert sorted(path.name for path in (whole_layer / "v1").iterdir()) == ["entries", "tools"]
+    assert children.leftovers(whole_layer) == ["prewarm.json"]
+    code = """
+        import numpy as np, warp_bitonic_sort as w
+        rows = np.float32([[3, 1, 2]] * 9)
+        spread = np.zeros((9, 6), np.float32)[:, ::2]
+        spread[:] = rows
+        for x in (rows, np.asfortranarray(rows), spread):
+            print(w.sort(x).tolist() == np.sort(rows).tolist())
+        print(w.sort(rows.T, axis=0).T.tolist() == np.sort(rows).tolist())
+    """
+    done = children.run(code, WARP_SORT_CACHE_LAYERS=whole_layer, **NO_COMPILER)
+    assert (done.stdout.split(), done.stderr) == (["True"] * 4, "")
+    assert not fresh_cache.exists()
+
+
+def test_a_folder_is_filled_though_a_layer_has_the_same(whole_layer, tmp_path):
+    done = children.program(
+        "prewarm", "--length", 3, "--into", tmp_path / "more", WARP_SORT_CACHE_LAYERS=whole_layer
+    )
+    assert done.returncode == 0, done.stderr
+    assert children.entries(tmp_path / "more") == children.entries(whole_layer)
+
+
+def test_the_command_takes_relative_folders(whole_layer, tmp_path, monkeypatch):
+    children.copy(whole_layer, tmp_path / "layer")
+    monkeypatch.chdir(tmp_path)
+    done = children.program("prewarm", "--length", 3, "--into", "layer", "--manifest", "list.json")
+    assert done.returncode == 0, done.stderr
+    there = checked(tmp_path / "list.json")
+    assert all(each["path"].startswith(f"{tmp_path}/layer/") for each in there.values())
+
+
+def _gpu_layer(folder, backend, arch):
+    file = folder / "list.json"
+    done = children.program(
+        "prewarm", "--backend", f"{backend},cpu", "--arch", arch, "--length", "2", "--into",
+        folder / "layer", "--manifest", file
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    there = checked(file)
+    wanted = prewarm.kernels(backend, arch, ["float32"], [2])
+    wanted += prewarm.kernels("cpu", _CPU, ["float32"], [2])
+    assert set(there) == {"launcher", *(kernel.name for kernel in wanted)}
+    assert {arch, _CPU, "host"} == {each["arch"] for each in there.values()}
+    assert children.leftovers(folder / "layer") == []
+
+
+def test_cuda_kernels_are_built_without_a_gpu(nvcc, tmp_path):
+    assert nvcc
+    _gpu_layer(tmp_path, "cuda", "sm_90")
+
+
+def test_hip_kernels_are_built_without_a_gpu(hip_compiler, tmp_path):
+    hip_compiler("gfx942")
+    _gpu_layer(tmp_path, "hip", "gfx942")
+
+
+# -- what fails -----------------------------------------------------------------------------------
+
+
+def test_what_fails_is_named_and_the_rest_is_built(half_cache, tmp_path):
+    compiler = children.script(
+        tmp_path / "failing-c++",
+        'case "$*" in *registers3_columns*/source.cc*) echo "x.cc:1: error: no"; exit 1;; esac\n'
+        'exec $CXX "$@"',
+    )
+    done = children.program("prewarm", "--length", 3, CXX=compiler)
+    assert done.returncode == 1
+    assert done.stdout.startswith("3 of 4 artifacts are there")
+    there = checked(half_cache / "prewarm.json", complete=False)
+    (failed,) = [name for name, each in there.items() if each["error"] is not None]
+    assert "registers3_columns" in failed
+    assert f"Error: {failed}: compiling {failed} failed" in done.stderr
+    assert "x.cc:1: error: no" in there[failed]["error"]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_target_that_the_compiler_does_not_know(half_cache, tmp_path):
+    """It is named with every kernel; what other compilers build is there."""
+    folder = tmp_path / "toolkit"
+    (folder / "bin").mkdir(parents=True)
+    children.script(
+        folder / "bin" / "nvcc",
+        'if [ "$1" = --version ]; then echo "nvcc 99.0"; exit; fi\n'
+        "echo \"nvcc fatal : Value 'sm_999' is not defined for option 'gpu-architecture'\"\n"
+        "exit 1",
+    )
+    done = children.program(
+        "prewarm", "--backend", "cuda,cpu", "--arch", "sm_999", "--length", "3", CUDA_HOME=folder
+    )
+    assert done.returncode == 1
+    assert "Value 'sm_999' is not defined" in done.stderr
+    assert "CUDA_HOME" in done.stderr
+    there = checked(half_cache / "prewarm.json", complete=False)
+    assert {each["arch"] for each in there.values() if each["error"]} == {"sm_999"}
+    assert {each["arch"] for each in there.values() if not each["error"]} == {"host", _CPU}
+
+
+def test_no_compiler_at_all(fresh_cache, tmp_path):
+    file = tmp_path / "list.json"
+    done = children.program("prewarm", "--length", 3, "--manifest", file, **NO_COMPILER)
+    assert done.returncode == 1
+    assert "no C++ compiler" in done.stderr
+    assert "0 of 4 artifacts are there" in done.stdout
+    assert len(checked(file, complete=False)) == 4
+    assert children.entries(fresh_cache) == []
+
+
+@pytest.mark.parametrize("into", [False, True])
+def test_a_folder_that_cannot_be_written_is_no_success(tmp_path, into):
+    """A temporary folder would do for a sort; here it would be gone when it is asked for."""
+    (tmp_path / "file").touch()
+    folder, file = tmp_path / "file" / "cache", tmp_path / "list.json"
+    option = ["--into", folder] if into else []
+    done = children.program(
+        "prewarm", "--length", 3, "--manifest", file, *option, WARP_SORT_CACHE_DIR=folder
+    )
+    assert done.returncode == 1, done.stdout
+    assert f"the cache folder {folder} cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(checked(file, complete=False)) == 4
+    # Nor is where the list would go by itself, which does not hide the cause.
+    done = children.program("prewarm", "--length", 3, *option, WARP_SORT_CACHE_DIR=folder)
+    assert done.returncode == 1, done.stdout
+    assert f"the cache folder {folder} cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_manifest_that_cannot_be_written_is_no_success(cache_copy, tmp_path):
+    done = children.program("prewarm", "--length", 3, "--manifest", tmp_path / "none" / "list.json")
+    assert done.returncode == 1
+    assert str(tmp_path / "none") in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(children.entries(cache_copy)) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "--length"),
+        (["--length", ""], "2-32,64"),
+        (["--length", "1"], "'1' is neither a length of at least 2 nor a range"),
+        (["--length", "9-3"], "'9-3'"),
+        (["--length", "0-3"], "'0-3'"),
+        (["--length", "3-"], "'3-'"),
+        (["--length", "three"], "'three'"),
+        (["--length", "12345678"], "'12345678'"),
+        (["--length", "3", "--backend", "vulkan"], "'vulkan' is not one of cpu, cuda, hip"),
+        (["--length", "3", "--backend", ","], "expected a list of cpu, cuda, hip"),
+        (["--length", "3", "--dtype", "float33"], "'float33' is not one of"),
+        (["--length", "3", "--dtype", ""], "expected a list of"),
+        (["--length", "3", "--arch", "z80"], "'z80' is neither a CPU target"),
+        (["--length", "3", "--arch", "gfx803"], "'gfx803'"),
+        (["--length", "3", "--arch", "sm_90"], "--backend does not list cuda"),
+        (["--length", "3", "--backend", "cuda"], "--arch lists no target of it, as sm_90 is"),
+        (["--length", "3", "--backend", "hip", "--arch", "sm_90"], "does not list cuda"),
+        (["--length", "3", "--jobs", "0"], "0"),
+        (["--length", "3", "--into", __file__], "is a file"),
+        (["--length", "3", "--manifest", "/"], "/"),
+        (["--length", "3", "more"], "more"),
+    ],
+)
+def test_wrong_command_lines(arguments, said, fresh_cache):
+    result = invoke(*arguments)
+    assert result.exit_code == 2, result.output
+    assert said in " ".join(result.output.split())
+    assert not fresh_cache.exists()
+
+
+def test_a_target_of_the_cpu_that_is_not_built_here(fresh_cache):
+    other = "x86-64" if _CPU == "aarch64" else "aarch64"
+    result = invoke("--length", 3, "--arch", other)
+    assert result.exit_code == 1
+    assert f"does not build for '{other}'" in result.output
+    assert not fresh_cache.exists()
+
+
+def test_help_teaches():
+    result = invoke("--help")
+    assert result.exit_code == 0
+    for part in ("Examples", "Exit status", "warp-bitonic-sort prewarm", "WARP_SORT_CACHE_LAYERS"):
+        assert part in result.output
+    assert max(map(len, result.output.splitlines())) <= 80
+
+
+# -- what sorts ask for ---------------------------------------------------------------------------
+
+_MAX_ROWS = 300
+
+
+@st.composite
+def arrays(draw, longest):
+    """An array of rows in some layout, its axis, and the strides of what it is sorted into."""
+    dtype = draw(st.sampled_from(list(DTYPES)))
+    length = draw(st.integers(2, 40) | st.integers(2, longest))
+    rows = draw(st.integers(1, 8) | st.integers(1, _MAX_ROWS))
+    more = draw(st.integers(1, 3))
+    layout = draw(st.sampled_from(["rows", "padded", "strided", "columns", "batches", "middle"]))
+    word = np.empty(1, np.int8)
+
+    def like(shape, *strides):
+        return np.lib.stride_tricks.as_strided(word, shape, strides)
+
+    x, axis = {
+        "rows": (like((rows, length), length, 1), 1),
+        "padded": (like((rows, length), length + more, 1), 1),
+        "strided": (like((rows, length), length * (1 + more), 1 + more), 1),
+        "columns": (like((length, rows), rows, 1), 0),
+        "batches": (like((more, rows, length), rows * length, length, 1), 2),
+        "middle": (like((more, length, rows), length * rows, rows, 1), 1),
+    }[layout]
+    out = draw(st.sampled_from(["as x", "dense"]))
+    dense = np.empty(x.shape, np.int8).strides
+    return dtype, x.shape, x.strides, x.strides if out == "as x" else dense, axis
+
+
+@settings(max_examples=300)
+@given(arrays(20_000))
+def test_every_kernel_that_a_cpu_sort_asks_for_is_built(array):
+    dtype, shape, x_strides, out_strides, axis = array
+    asked = plan.plan_sort(DTYPES[dtype], shape, x_strides, out_strides, axis, _CPU)
+    built = prewarm.kernels("cpu", _CPU, [dtype], [shape[axis]])
+    assert asked.kernel is None or asked.kernel in built
+
+
+@settings(max_examples=300)
+@given(
+    arrays(70_000),
+    st.sampled_from(["sm_80", "sm_90", "sm_120", "gfx90a", "gfx942", "gfx1100", "gfx11-generic"]),
+    st.sampled_from(["none", "sorts", "turns"]),
+)
+def test_every_kernel_that_a_gpu_sort_asks_for_is_built(array, arch, library):
+    dtype, shape, x_strides, out_strides, axis = array
+    backend = "cuda" if arch.startswith("sm") else "hip"
+    try:
+        asked = plan.plan_gpu_sort(
+            backend, DTYPES[dtype], shape, x_strides, out_strides, axis, arch, library
+        )
+    except NotImplementedError:
+        return
+    if asked.turned:
+        # The library copies the array first, and it is sorted in that layout.
+        turned = (*shape[:axis], *shape[axis + 1 :], shape[axis])
+        dense = np.empty(turned, np.int8).strides
+        asked = plan.plan_gpu_sort(
+            backend, DTYPES[dtype], turned, dense, dense, len(turned) - 1, arch, library
+        )
+    built = prewarm.kernels(backend, arch, [dtype], [shape[axis]])
+    assert asked.kernel is None or asked.kernel in built
+
+
+@settings(max_examples=60)
+@given(
+    st.sampled_from([name for name in DTYPES if hasattr(np, name)]),
+    st.integers(2, 100),
+    st.integers(1, 9),
+    st.sampled_from(["C", "F", "every other"]),
+    st.sampled_from([0, 1]),
+)
+def test_what_explain_names_is_built(dtype, length, rows, layout, axis):
+    shape = (length, rows) if axis == 0 else (rows, length)
+    x = np.zeros(tuple(2 * size for size in shape), dtype)[::2, ::2]
+    if layout != "every other":
+        x = np.zeros(shape, dtype, order=layout)
+    said = warp_bitonic_sort.explain(x, axis=axis)
+    names = [kernel.name for kernel in prewarm.kernels("cpu", _CPU, [dtype], [length])]
+    assert said.kernel in names
+
+
+def test_kernels_of_no_target_are_refused():
+    with pytest.raises(ToolError, match="'sm_90' is no target of the back end hip"):
+        prewarm.kernels("hip", "sm_90", ["float32"], [3])
+    with pytest.raises(ToolError, match="expected one of .*got 'z80'"):
+        prewarm.kernels("cpu", "z80", ["float32"], [3])
+    assert prewarm.kernels("cpu", _CPU, ["float32"], [1, 10**6]) == []
+    assert LAUNCHER not in prewarm.kernels("cpu", _CPU, ["float32"], [3])
