@@ -181,19 +181,20 @@ def _refuse_without_tools(
     stores: Sequence[Cache],
 ) -> None:
     """Raise what says which artifacts cannot be built, why, and how to get them."""
-    for artifact in missing:
-        error = tools[artifact.kind].error
-        if error is not None:
-            asked = [*layers, *stores]
-            # Path.is_dir() raises where nobody may look.
-            there = [cache.root for cache in asked if os.path.isdir(cache.base)]  # noqa: PTH112
-            roots = ", ".join(map(str, there))
-            where = f"is in none of {roots}" if roots else "is in no cache"
-            raise ToolError(
-                f"{artifact.name} {where}, and cannot be compiled here: {error} Or have another "
-                f"machine compile it (warp-bitonic-sort prewarm --help) and name the folder in "
-                f"WARP_SORT_CACHE_LAYERS."
-            ) from error
+    error = next((each for a in missing if (each := tools[a.kind].error) is not None), None)
+    if error is None:
+        return
+    names = [artifact.name for artifact in missing if tools[artifact.kind].error is error]
+    asked = [*layers, *stores]
+    # Path.is_dir() raises where nobody may look.
+    there = [cache.root for cache in asked if os.path.isdir(cache.base)]  # noqa: PTH112
+    roots = ", ".join(map(str, there))
+    raise ToolError(
+        f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} in "
+        f"{f'none of {roots}' if roots else 'no cache'}, and cannot be compiled here: {error} Or "
+        f"have another machine compile it (warp-bitonic-sort prewarm --help) and name the folder "
+        f"in WARP_SORT_CACHE_LAYERS."
+    ) from error
 
 
 def _build(
