@@ -7,6 +7,7 @@ key then serves every shape.
 import itertools
 import os
 import pty
+import re
 import resource
 import signal
 import subprocess

@@ -380,7 +380,8 @@ def test_a_layer_that_cannot_be_read_is_as_good_as_none(theirs):
     """
     how = {"user": children.ALICE, "WARP_SORT_CACHE_LAYERS": layer, **NO_COMPILER}
     done = children.run(code, WARP_SORT_CACHE_DIR=theirs / "none", **how)
-    assert "ToolError: launcher is in no" in done.stderr.splitlines()[-1]
+    assert "ToolError: launcher and sort_cpu_" in done.stderr.splitlines()[-1]
+    assert "are in no cache, and cannot be compiled" in done.stderr.splitlines()[-1]
 
 
 def test_nothing_is_built_where_others_can_write(theirs):
