@@ -49,12 +49,19 @@ class CustomBuildHook(BuildHookInterface[Any]):
         arguments = shlex.split(asked)
         if asked == "common":
             arguments = [*_COMMON]
-            if machine in _LEVELS:
-                arguments += ["--arch", _LEVELS[machine]]
+        if "--arch" not in arguments and machine in _LEVELS:
+            # Not this machine's alone: the wheel is for others.
+            arguments += ["--arch", _LEVELS[machine]]
         self._layer = Path(tempfile.mkdtemp(prefix="warp-sort-wheel-"))
         environment = {**os.environ, "PYTHONPATH": str(Path(self.root) / "src")}
         command = [sys.executable, "-m", "warp_bitonic_sort", "prewarm", "--into", str(self._layer)]
-        subprocess.run([*command, *arguments], env=environment, check=True)
+        done = subprocess.run([*command, *arguments], env=environment, check=False)
+        if done.returncode != 0:
+            shutil.rmtree(self._layer, ignore_errors=True)
+            raise RuntimeError(
+                f"{_VARIABLE}: expected common or options of warp-bitonic-sort prewarm, got "
+                f"{asked!r}, with which it ended with status {done.returncode}; it says above why."
+            )
         entries = self._layer / "v1" / "entries"
         build_data["force_include"][str(entries)] = "warp_bitonic_sort/layer/v1/entries"
         build_data["pure_python"] = False

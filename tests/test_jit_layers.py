@@ -262,9 +262,9 @@ def _refuses(folder, reason, root=None, **how):
     done = children.run(user=children.ALICE, **how)
     last = done.stderr.splitlines()[-1]
     assert done.stdout == ""
-    assert f"TrustError: the cache entry {root or ''}" in last
-    assert f" is not loaded from: {folder} {reason}" in last
-    assert "chmod go-w" in last
+    assert f"TrustError: nothing is loaded from {root or ''}" in last
+    assert f": {folder} {reason}" in last
+    assert ("chmod go-w" in last) == ("can be written" in reason)
     assert "WARP_SORT_TRUSTED_DIRS" in last
     return last
 
@@ -413,7 +413,7 @@ def test_two_users_share_a_layer(open_folder, filler):
     alice = children.ALICE if filler == "a user" else 0
     if alice == 0 and not children.IS_ROOT:
         # A layer that root filled differs by its owner alone, and / is a folder of his.
-        trust.refuse_foreign(Path("/usr/bin/env"), "what root made")
+        trust.refuse_foreign(Path("/usr/bin/env"), Path("root"))
         return
     home, away = open_folder / "alice", open_folder / "bob"
     for folder, user in ((home, alice), (away, children.BOB)):
@@ -427,7 +427,7 @@ def test_two_users_share_a_layer(open_folder, filler):
     how["WARP_SORT_CACHE_DIR"] = away / "cache"
     done = children.run(**how)
     if filler == "a user":
-        assert "TrustError: the cache entry" in done.stderr
+        assert "TrustError: nothing is loaded from" in done.stderr
         assert f"{layer}" in done.stderr
         done = children.run(**how, WARP_SORT_TRUSTED_DIRS=layer)
     assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
@@ -450,26 +450,40 @@ def test_the_rules_of_trust(open_folder, monkeypatch):
     for mode in (0o1777, 0o1775):
         sticky.chmod(mode)
         trust._sound.clear()
-        trust.refuse_foreign(sticky / "mine", "the cache")
-        trust.refuse_foreign(sticky / "mine" / "not" / "there", "the cache")
+        trust.refuse_foreign(sticky / "mine", Path("root"))
+        trust.refuse_foreign(sticky / "mine" / "not" / "there", Path("root"))
     sticky.chmod(0o1777)
     with pytest.raises(TrustError, match=f"{sticky} can be written by everybody"):
-        trust.refuse_foreign(sticky, "the cache")
+        trust.refuse_foreign(sticky, Path("root"))
     monkeypatch.setattr(os, "geteuid", lambda: number + 1)
     trust._sound.clear()
     for beside in ("", f"/nonexistent{os.pathsep}", sticky / "min", sticky / "mine" / "not"):
         monkeypatch.setenv("WARP_SORT_TRUSTED_DIRS", str(beside))
         with pytest.raises(TrustError, match=f"belongs to another user .number {number}"):
-            trust.refuse_foreign(sticky / "mine", "the cache")
+            trust.refuse_foreign(sticky / "mine", Path("root"))
     for around in (sticky / "mine", sticky, open_folder, "/"):
         monkeypatch.setenv("WARP_SORT_TRUSTED_DIRS", f"/nonexistent{os.pathsep}{around}")
-        trust.refuse_foreign(sticky / "mine" / "not", "the cache")
+        trust.refuse_foreign(sticky / "mine" / "not", Path("root"))
 
 
 @pytest.mark.usefixtures("nothing_seen")
 def test_what_is_roots_is_accepted():
-    trust.refuse_foreign(Path("/usr/bin/env"), "what root made")
-    trust.refuse_foreign(Path("/dev/null"), "what root made for all")
+    trust.refuse_foreign(Path("/usr/bin/env"), Path("root"))
+    trust.refuse_foreign(Path("/dev/null"), Path("root"))
+
+
+@pytest.mark.skipif(not children.IS_ROOT, reason="root alone has files of root's to make")
+@pytest.mark.usefixtures("nothing_seen")
+def test_a_file_of_roots_that_everybody_can_write_is_refused(open_folder):
+    """Root answers for who may put files into his folders, but such a file is anybody's."""
+    file = open_folder / "library.so"
+    file.touch()
+    open_folder.chmod(0o777)
+    trust.refuse_foreign(file, open_folder)
+    file.chmod(0o666)
+    trust._sound.clear()
+    with pytest.raises(TrustError, match=f"{file} can be written by everybody"):
+        trust.refuse_foreign(file, open_folder)
 
 
 def test_a_container_in_which_root_is_nobody(open_folder, monkeypatch):
@@ -488,13 +502,13 @@ def test_a_container_in_which_root_is_nobody(open_folder, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: somebody)
     monkeypatch.setattr(os, "stat", owned)
     monkeypatch.setattr(trust, "_sound", set())
-    trust.refuse_foreign(open_folder / "mine", "the cache")
+    trust.refuse_foreign(open_folder / "mine", Path("root"))
     with pytest.raises(TrustError, match=f"belongs to another user \\(number {nobody}\\)"):
-        trust.refuse_foreign(open_folder, "the cache")
+        trust.refuse_foreign(open_folder, Path("root"))
     owners["/"] = 0
     trust._sound.clear()
     with pytest.raises(TrustError, match=f"{open_folder} belongs to another user"):
-        trust.refuse_foreign(open_folder / "mine", "the cache")
+        trust.refuse_foreign(open_folder / "mine", Path("root"))
 
 
 @pytest.mark.parametrize("code", [SORT, OTHER_SORT])

@@ -1,6 +1,7 @@
 """The command ``prewarm``: what it builds is what sorts ask for, and it says what became of it."""
 
 import json
+import re
 from pathlib import Path
 
 import children
@@ -210,10 +211,37 @@ def test_a_folder_that_cannot_be_written_is_no_success(tmp_path, into):
 
 def test_a_manifest_that_cannot_be_written_is_no_success(cache_copy, tmp_path):
     done = children.program("prewarm", "--length", 3, "--manifest", tmp_path / "none" / "list.json")
+    assert done.returncode == 2
+    assert f"{tmp_path / 'none'} is no folder" in done.stderr
+    assert len(children.entries(cache_copy)) == 2, "before anything is built"
+
+
+def test_nothing_to_build_and_no_folder_to_list_it_in(whole_layer, fresh_cache):
+    """What is all in layers needs no cache, which is not made for a list's sake."""
+    done = children.program("prewarm", "--length", 3, WARP_SORT_CACHE_LAYERS=whole_layer)
+    assert done.returncode == 0, done.stderr
+    assert re.search("^4 of 4 artifacts are there .*MB\\)$", done.stdout)
+    assert not fresh_cache.exists()
+
+
+def test_rows_that_no_kernel_sorts(fresh_cache):
+    done = children.program("prewarm", "--length", 20000)
+    assert done.returncode == 2
+    assert "no kernel of this package sorts rows of these lengths" in done.stderr
+    assert not fresh_cache.exists()
+
+
+def test_without_a_launcher_nothing_else_is_tried(fresh_cache, tmp_path):
+    """And what fails alike is told once."""
+    compiler = children.script(
+        tmp_path / "c++",
+        'if [ "$1" = --version ]; then exec $CXX "$@"; fi\necho "x.cc:1: error: no" >&2; exit 1',
+    )
+    done = children.program("prewarm", "--length", "2-5", CXX=compiler)
     assert done.returncode == 1
-    assert str(tmp_path / "none") in done.stderr
-    assert "Traceback" not in done.stderr
-    assert len(children.entries(cache_copy)) == 4
+    assert done.stderr.count("First error: x.cc:1: error: no") == 1
+    assert "(and 8 others likewise): it was not tried" in done.stderr
+    assert len(list((fresh_cache / "v1" / "logs").iterdir())) == 1
 
 
 @pytest.mark.parametrize(
@@ -234,7 +262,10 @@ def test_a_manifest_that_cannot_be_written_is_no_success(cache_copy, tmp_path):
         (["--length", "3", "--arch", "z80"], "'z80' is neither a CPU target"),
         (["--length", "3", "--arch", "gfx803"], "'gfx803'"),
         (["--length", "3", "--arch", "sm_90"], "--backend does not list cuda"),
-        (["--length", "3", "--backend", "cuda"], "--arch lists no target of it, as sm_90 is"),
+        (
+            ["--length", "3", "--backend", "cuda"],
+            "--backend cuda needs a target in --arch, such as sm_90",
+        ),
         (["--length", "3", "--backend", "hip", "--arch", "sm_90"], "does not list cuda"),
         (["--length", "3", "--jobs", "0"], "0"),
         (["--length", "3", "--into", __file__], "is a file"),

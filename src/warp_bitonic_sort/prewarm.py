@@ -17,6 +17,7 @@ from .jit import gpu_targets, housekeeping, layers, loader, toolchain
 from .jit.cache import Cache
 from .jit.errors import BuildError, ToolError
 from .jit.files import digest, write_json
+from .jit.housekeeping import MANIFEST
 from .jit.spec import LAUNCHER, Artifact, CpuKernel, Kernel
 from .plan import Plan, plan_gpu_sort, plan_sort
 
@@ -146,7 +147,12 @@ def build(
         for start in range(0, len(group), _MOST_AT_ONCE)
     ]
     for chunk in launcher + chunks:
-        outcomes += _chunk(chunk, store, jobs)
+        if outcomes and outcomes[0].error is not None:
+            # Without the launcher none can be used, and each try would build it again.
+            reason = "it was not tried, for the launcher could not be built"
+            outcomes += [Outcome(each.name, each.kind, each.arch, error=reason) for each in chunk]
+        else:
+            outcomes += _chunk(chunk, store, jobs)
         done(len(chunk) or 1)
     if into is not None:
         housekeeping.tidy(into)
@@ -188,11 +194,18 @@ def _outcome(artifact: Artifact, path: Path) -> Outcome:
 
 
 def write_manifest(outcomes: Sequence[Outcome], file: Path) -> None:
-    """Write what became of each artifact as JSON; a reader sees all of it or none."""
+    """Write what became of each artifact as JSON; a reader sees all of it or none.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written.
+    """
     complete = all(outcome.error is None for outcome in outcomes)
     write_json(file, {"complete": complete, "artifacts": [asdict(each) for each in outcomes]})
 
 
-def default_manifest(into: Path | None) -> Path:
-    """Return where the manifest goes: beside the entries."""
-    return (layers.user().root if into is None else into) / "prewarm.json"
+def default_manifest(into: Path | None) -> Path | None:
+    """Return where the manifest goes: beside the entries, if any had to be made."""
+    root = layers.user().root if into is None else into
+    return root / MANIFEST if root.is_dir() else None

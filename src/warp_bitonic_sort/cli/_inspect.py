@@ -398,7 +398,7 @@ def _cache_facts(root: Path, problems: list[Problem]) -> Facts:
                 blocking=False,
             )
         )
-    _found(lambda: refuse_foreign(root, "the cache"), problems, "chmod go-w it")
+    _found(lambda: refuse_foreign(root, root), problems, "chmod go-w it")
     left = housekeeping.litter(root)
     if left:
         problems.append(
@@ -436,13 +436,16 @@ def _layers(problems: list[Problem]) -> dict[str, int]:
                 )
             )
         elif layer.root != layers.PACKAGED:
-            check = functools.partial(refuse_foreign, layer.root, "the layer")
+            check = functools.partial(refuse_foreign, layer.root, layer.root)
             _found(check, problems, "chmod go-w it")
     return held
 
 
 def _unwritable(root: Path) -> str | None:
     """Return why nothing can be written below a folder that may not exist yet, or None."""
+    home = settings.cache_home()
+    if home is not None and not home.is_dir():
+        return f"the home folder does not exist ({home})"
     there = root
     while not os.path.lexists(there) and there != there.parent:
         there = there.parent
@@ -473,7 +476,9 @@ def trial(problems: list[Problem]) -> Facts:
         problem = _problem(RuntimeError(error), "mend the problems above first, if there are any")
         # One that was found already is not told twice.
         if problem.what not in {known.what for known in problems}:
-            problems.append(Problem(f"a small sort failed: {problem.what}", problem.fix))
+            # Kernels that a layer has may work all the same.
+            blocking = not _has_layer()
+            problems.append(Problem(f"a small sort failed: {problem.what}", problem.fix, blocking))
     built = (cache_entries(root) if root else set()) - before
     return {
         "status": "failed" if error else "passed",

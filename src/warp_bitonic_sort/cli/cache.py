@@ -163,11 +163,13 @@ def _prune(keep: int | None, older: float | None, max_size: int | None, dry_run:
         root = layers.user().root
         gone: list[Item] = housekeeping.prune(root, keep, older, max_size)
         paths = [*housekeeping.litter(root), *(item.folder for item in gone)]
-        for path in paths:
-            _say(str(path))
         if dry_run:
+            for path in paths:
+                _say(str(path))
             click.echo(f"{len(paths)} files and folders would be removed")
             return
         freed = housekeeping.remove(paths, root) if paths else 0
         housekeeping.tidy(root)
+    for path in paths:
+        _say(str(path))
     click.echo(f"{len(paths)} files and folders removed ({freed / 1e6:.1f} MB)")

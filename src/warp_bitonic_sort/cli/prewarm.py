@@ -112,12 +112,24 @@ def _kernels(
         if not mine and backend != "cpu":
             example = "sm_90" if backend == "cuda" else "gfx942"
             raise click.UsageError(
-                f"--backend lists {backend}, and --arch lists no target of it, as {example} is: "
-                f"no GPU is asked here."
+                f"--backend {backend} needs a target in --arch, such as {example}: prewarm does "
+                f"not look for a GPU."
             )
         for arch in mine or [toolchain.cpu_arch()]:
             wanted += _prewarm.kernels(backend, arch, dtypes, lengths)
     return wanted
+
+
+def _tell(failed: list[_prewarm.Outcome]) -> None:
+    """Print why artifacts are not there, once for all that fail alike."""
+    groups: dict[str, list[_prewarm.Outcome]] = {}
+    for outcome in failed:
+        # Of a compiler's failure, what it says first; the rest names the kernel and its log.
+        found = re.search("^First error: .*$", str(outcome.error), re.MULTILINE)
+        groups.setdefault(found[0] if found else str(outcome.error), []).append(outcome)
+    for group in groups.values():
+        more = f" (and {len(group) - 1} others likewise)" if len(group) > 1 else ""
+        click.echo(f"Error: {group[0].name}{more}: {group[0].error}", err=True)
 
 
 @click.command(help=_HELP)
@@ -171,21 +183,31 @@ def prewarm(
 ) -> None:
     """Compile kernels before they are asked for."""
     with reported():
+        if manifest is not None and not manifest.absolute().parent.is_dir():
+            raise click.BadParameter(f"{manifest.parent} is no folder.", param_hint="--manifest")
         wanted = _kernels(backends, archs, dtypes, lengths)
+        if not wanted:
+            raise click.UsageError(
+                "no kernel of this package sorts rows of these lengths: longer ones than 16384 go "
+                "to the array's own library."
+            )
         into = None if into is None else into.absolute()
         with click.progressbar(
             length=len(wanted) + 1, label="Compiling", file=sys.stderr, show_pos=True
         ) as bar:
             outcomes = _prewarm.build(wanted, into, jobs, bar.update)
     failed = [outcome for outcome in outcomes if outcome.error is not None]
-    for error in dict.fromkeys(outcome.error for outcome in failed):
-        names = [outcome.name for outcome in failed if outcome.error == error]
-        more = f" and {len(names) - 1} others" if len(names) > 1 else ""
-        click.echo(f"Error: {names[0]}{more}: {error}", err=True)
-    with reported():
-        file = manifest or _prewarm.default_manifest(into)
-        _prewarm.write_manifest(outcomes, file)
+    _tell(failed)
+    file = manifest or _prewarm.default_manifest(into)
+    if file is not None:
+        with reported():
+            try:
+                _prewarm.write_manifest(outcomes, file)
+            except OSError:
+                if not failed:
+                    raise
     there = len(outcomes) - len(failed)
     size = sum(outcome.size for outcome in outcomes)
-    click.echo(f"{there} of {len(outcomes)} artifacts are there ({size / 1e6:.1f} MB): {file}")
+    listed = "" if file is None else f": {file}"
+    click.echo(f"{there} of {len(outcomes)} artifacts are there ({size / 1e6:.1f} MB){listed}")
     context.exit(1 if failed else 0)

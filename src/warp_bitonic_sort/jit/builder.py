@@ -194,7 +194,7 @@ def _refuse_without_tools(
         f"{f'none of {roots}' if roots else 'no cache'}, and cannot be compiled here: {error} Or "
         f"have another machine compile it (warp-bitonic-sort prewarm --help) and name the folder "
         f"in WARP_SORT_CACHE_LAYERS."
-    ) from error
+    ) from None
 
 
 def _build(
@@ -224,6 +224,12 @@ def _build(
             raise _told(cache, failure, missing, tools)
         seconds = time.monotonic() - start
         staged = {a.name: folder / a.name / ninja.PRODUCTS[a.kind] for a in missing}
+        for artifact in missing:
+            if not staged[artifact.name].exists():
+                raise BuildError(
+                    f"compiling {artifact.name}: {_described(tools[artifact.kind])} ended with "
+                    f"status 0 and made nothing. Is that a compiler?"
+                )
         for artifact in missing:
             options.check(artifact, {**found, **staged})
         return {

@@ -234,7 +234,7 @@ class Cache:
         for name in names:
             entry = Entry(folder / name, artifact.kind)
             if not self._is_ours:
-                refuse_foreign(entry.library, "the cache entry")
+                refuse_foreign(entry.library, self.root)
             manifest = read_json(entry.folder / "manifest.json")
             if manifest is not None and self._holds(
                 entry, artifact, manifest, wanted, compiler, tokens
@@ -452,7 +452,7 @@ class Cache:
                 self.root.mkdir(0o755 if self._is_shared else 0o700, exist_ok=True)
             make_folder(folder)
         # Before anything is built there that could not be loaded.
-        refuse_foreign(folder, "the cache folder")
+        refuse_foreign(folder, self.root)
         return folder
 
     @contextlib.contextmanager

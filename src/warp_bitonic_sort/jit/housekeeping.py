@@ -22,8 +22,10 @@ from .cache import LAYOUT, OWNER_LOCK, key_of, portable
 from .errors import CacheError
 from .files import digest, read_json
 
-__all__ = ["Item", "clear", "items", "litter", "prune", "remove", "tidy", "verify"]
+__all__ = ["MANIFEST", "Item", "clear", "items", "litter", "prune", "remove", "tidy", "verify"]
 
+# What prewarm leaves beside the entries.
+MANIFEST = "prewarm.json"
 # A staging folder has no lock for the moment in which it is made; seconds.
 _NEWBORN = 60
 

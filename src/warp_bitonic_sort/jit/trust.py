@@ -20,23 +20,32 @@ __all__ = ["refuse_foreign"]
 # Folders and files that were looked at in this process, which asks for each of them once.
 _sound: set[str] = set()
 
+_ANOTHER = (
+    ", who may have put anything there. Choose another folder, or, if you trust that user, add "
+    "{root} to WARP_SORT_TRUSTED_DIRS."
+)
+_CLOSE = (
+    ", so what lies there may be anybody's. Take that permission away (chmod go-w), or, if you "
+    "trust everybody who has it, add {root} to WARP_SORT_TRUSTED_DIRS."
+)
 
-def refuse_foreign(path: Path, what: str) -> None:
+
+def refuse_foreign(path: Path, root: Path) -> None:
     """Raise TrustError if another user can write a path or a folder on the way to it.
 
     Parameters
     ----------
     path : Path
         A file or folder that may be loaded from; it and its parents need not exist.
-    what : str
-        What it is, for the message.
+    root : Path
+        The cache or layer that it belongs to, for the message.
     """
     # Where links lead to, and where they stand.
     for goal in dict.fromkeys((os.path.realpath(path), str(path.absolute()))):
-        _refuse(goal, path, what)
+        _refuse(goal, root)
 
 
-def _refuse(goal: str, path: Path, what: str) -> None:
+def _refuse(goal: str, root: Path) -> None:
     trusted = {
         name
         for folder in settings.trusted_dirs()
@@ -49,11 +58,7 @@ def _refuse(goal: str, path: Path, what: str) -> None:
     while here not in _sound:
         reason = _reason(here, is_goal=here == goal)
         if reason is not None:
-            raise TrustError(
-                f"{what} {path} is not loaded from: {here} {reason}, so what lies in it may be "
-                f"anybody's. Take that permission away (chmod go-w), choose another folder, or, if "
-                f"you trust everybody who can write there, add it to WARP_SORT_TRUSTED_DIRS."
-            )
+            raise TrustError(f"nothing is loaded from {root}: {here} {reason.format(root=root)}")
         parent = os.path.dirname(here)  # noqa: PTH120 - every microsecond of a start counts
         if parent == here:
             break
@@ -63,25 +68,27 @@ def _refuse(goal: str, path: Path, what: str) -> None:
 
 
 def _reason(path: str, is_goal: bool) -> str | None:
-    """Return why others can write a path, or None."""
+    """Return why others can write a path, and what to do about it; or None."""
     try:
         found = os.stat(path)  # noqa: PTH116
     except OSError:
         return None  # what is not there is nobody's yet; who makes it is in the folder above
     if found.st_uid == 0:
-        return None  # root answers for it, and for who may write there
+        # Root answers for his folders, and for who may write there.
+        open_file = stat.S_ISREG(found.st_mode) and found.st_mode & stat.S_IWOTH
+        return f"can be written by everybody{_CLOSE}" if open_file else None
     if found.st_uid != os.geteuid():
         if not is_goal and found.st_uid == os.stat("/").st_uid:  # noqa: PTH116
             # Whoever has the root folder can replace all that is below. In a container whose users
             # are not the system's that is root, who goes by another number there.
             return None
-        return f"belongs to another user (number {found.st_uid})"
+        return f"belongs to another user (number {found.st_uid}){_ANOTHER}"
     if found.st_mode & stat.S_ISVTX and not is_goal:
         return None  # nobody can replace another one's files in it
     if found.st_mode & stat.S_IWOTH:
-        return "can be written by everybody"
+        return f"can be written by everybody{_CLOSE}"
     if found.st_mode & stat.S_IWGRP and not _is_own_group(found.st_gid):
-        return f"can be written by a group (number {found.st_gid})"
+        return f"can be written by a group (number {found.st_gid}){_CLOSE}"
     return None
 
 
