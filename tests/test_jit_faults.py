@@ -333,3 +333,29 @@ def test_a_lock_that_was_left_hours_ago_delays_nobody(half_cache):
     done = children.run(_IMPATIENT + SORT, WARP_SORT_LOCK_TIMEOUT="5")
     assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
     children.assert_sound(half_cache, count=2)
+
+
+def test_threads_that_find_the_cache_unwritable_at_once(tmp_path):
+    """All of them go on in the same temporary folder, and one warns."""
+    (tmp_path / "file").touch()
+    code = """
+        import threading, warnings, numpy as np, warp_bitonic_sort as w
+        from concurrent.futures import ThreadPoolExecutor
+        from warp_bitonic_sort.jit import builder, layers
+        ensure, barrier = builder.ensure, threading.Barrier(4)
+        def at_once(wanted, layers, stores, options):
+            try:
+                return ensure(wanted, layers, stores, options)
+            except w.CacheError:
+                barrier.wait()  # nobody has made the temporary folder yet
+                raise
+        builder.ensure = at_once
+        with warnings.catch_warnings(record=True) as caught, ThreadPoolExecutor(4) as pool:
+            warnings.simplefilter("always")
+            rows = [np.float32([[3, 1, 2, 0][:n]]) for n in (2, 3, 2, 3)]
+            assert all((y == np.sort(x)).all() for x, y in zip(rows, pool.map(w.sort, rows)))
+        assert len(caught) == 1, caught
+        print("done")
+    """
+    done = children.run(code, WARP_SORT_CACHE_DIR=tmp_path / "file" / "cache")
+    assert done.stdout.strip() == "done", done.stderr

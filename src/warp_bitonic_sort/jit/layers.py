@@ -89,12 +89,12 @@ def degrade(error: CacheError) -> bool:
     Returns
     -------
     bool
-        False where that was done before, and the temporary folder cannot be written either.
+        False where there can be no such folder. (Another thread may have made it just now.)
     """
     root = settings.cache_dir()
     with _guard:
         if root in _temporary:
-            return False
+            return True
         try:
             folder = Path(tempfile.mkdtemp(prefix="warp-sort-"))
         except OSError:

@@ -182,11 +182,13 @@ def _ensure(
 ) -> dict[str, Path]:
     was_gone = False
     while True:
+        stores = layers.stores()
         try:
-            found = builder.ensure(wanted, layers.readers(), layers.stores(), options)
+            found = builder.ensure(wanted, layers.readers(), stores, options)
             _load_launcher(found.get(LAUNCHER.name))
         except CacheError as error:
-            if not may_degrade or not layers.degrade(error):
+            # Where there was a temporary folder already, that is the one that failed.
+            if not may_degrade or len(stores) > 1 or not layers.degrade(error):
                 raise
         except _GoneError:
             if was_gone:
