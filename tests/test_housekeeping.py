@@ -141,6 +141,7 @@ def test_verify_names_what_is_damaged(cache_copy, tmp_path, monkeypatch, damage,
 def test_clear_leaves_nothing(cache_copy):
     (cache_copy / "v1" / "logs").mkdir()
     (cache_copy / "v1" / "logs" / "a.log").touch()
+    (cache_copy / "prewarm.json").touch()
     assert f"MB removed from {cache_copy}" in invoke("clear")
     assert list(cache_copy.iterdir()) == []
     done = children.run()

@@ -298,6 +298,8 @@ def clear(root: Path) -> int:
         for path in sorted((base / part).glob("*"))
         if path not in kept and not (part == "locks" and kept)
     ]
+    # A list of what is gone.
+    goners += [path for path in (root / MANIFEST,) if path.exists()]
     freed = remove(goners, root)
     for folder in (*(base / part for part in os.listdir(base)), base):  # noqa: PTH208
         with contextlib.suppress(OSError):
