@@ -49,11 +49,13 @@ class CustomBuildHook(BuildHookInterface[Any]):
         arguments = shlex.split(asked)
         if asked == "common":
             arguments = [*_COMMON]
-        if "--arch" not in arguments and machine in _LEVELS:
+        if not any(word.split("=")[0] == "--arch" for word in arguments) and machine in _LEVELS:
             # Not this machine's alone: the wheel is for others.
             arguments += ["--arch", _LEVELS[machine]]
         self._layer = Path(tempfile.mkdtemp(prefix="warp-sort-wheel-"))
-        environment = {**os.environ, "PYTHONPATH": str(Path(self.root) / "src")}
+        # pip puts what the build needs there, too.
+        path = [str(Path(self.root) / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
         command = [sys.executable, "-m", "warp_bitonic_sort", "prewarm", "--into", str(self._layer)]
         done = subprocess.run([*command, *arguments], env=environment, check=False)
         if done.returncode != 0:

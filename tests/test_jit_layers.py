@@ -528,3 +528,42 @@ def test_a_layer_whose_launcher_does_not_load_is_left_out(whole_layer, fresh_cac
     assert f"the launcher in the layer {layer} does not load on this machine" in done.stderr
     assert "libstdc++.so.9" in done.stderr
     assert len(children.entries(fresh_cache)) == 2
+
+
+def test_threads_that_meet_a_launcher_that_does_not_load(whole_layer, fresh_cache, tmp_path):
+    """One is told, and all of them go on without the layer."""
+    layer = children.copy(whole_layer, tmp_path / "layer")
+    folder = children.folder_of(layer, spec.LAUNCHER)
+    product, manifest = folder / "library.so", folder / "manifest.json"
+    product.write_bytes(product.read_bytes().replace(b"libstdc++.so.6\0", b"libstdc++.so.9\0"))
+    said = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**said, "library": cache.digest(product.read_bytes())}))
+    code = """
+        import threading, numpy as np, warp_bitonic_sort as w
+        from concurrent.futures import ThreadPoolExecutor
+        from warp_bitonic_sort.jit import loader
+        load, barrier = loader._load_launcher, threading.Barrier(4)
+        def at_once(path):
+            if path is not None and "layer" in str(path.parents[4].name):
+                barrier.wait()  # all have found it, and nobody has tried it
+            return load(path)
+        loader._load_launcher = at_once
+        with ThreadPoolExecutor(4) as pool:
+            rows = [np.float32([[3, 1, 2]])] * 4
+            assert all((y == [[1, 2, 3]]).all() for y in pool.map(w.sort, rows))
+        print("done")
+    """
+    done = children.run(code, WARP_SORT_CACHE_LAYERS=layer)
+    assert done.stdout.strip() == "done", done.stderr
+    assert done.stderr.count("RuntimeWarning") == 1
+    assert len(children.entries(fresh_cache)) == 2
+
+
+def test_a_layer_that_was_filled_with_options_is_nobody_elses(fresh_cache, tmp_path):
+    """They change what is compiled: -march=native, say."""
+    compiler = " ".join(toolchain.find_compiler().command)
+    first = children.run(WARP_SORT_CACHE_DIR=tmp_path / "layer", CXX=f"{compiler} -DSOMETHING")
+    assert first.stdout.strip() == ANSWER, first.stderr
+    done = children.run(WARP_SORT_CACHE_LAYERS=tmp_path / "layer")
+    assert done.stdout.strip() == ANSWER, done.stderr
+    assert len(children.entries(fresh_cache)) == 2

@@ -23,7 +23,7 @@ tokens, so a moved installation still hits. On a machine without a compiler, any
 will do: then its version is not asked for, nor are system headers that are not there.
 
 A *layer* is such a folder that is only read: one that the package brings, or that somebody shares.
-It was filled on another machine, so nobody asks for its compiler's version and options, for any
+It was filled on another machine, so nobody asks for its compiler's version, for any
 header but the package's own, nor for the release of tvm-ffi, whose C interface is stable, that the
 launcher was built with.
 
@@ -103,7 +103,6 @@ def build_text(artifact: Artifact, options: Sequence[str] = ()) -> str:
 def portable(text: str) -> str:
     """Return a build text without what may differ where an entry comes from another machine."""
     parts = json.loads(text)
-    del parts["options"]
     if "tvm_ffi" in parts:
         # Its C interface is promised to be stable within such a series.
         parts["tvm_ffi"] = ".".join(parts["tvm_ffi"].split(".")[:2])
@@ -229,7 +228,7 @@ class Cache:
         wanted = ("build", digest(text.encode()))
         if self._is_layer:
             if json.loads(text)["options"]:
-                return None  # whoever gives options wants them applied
+                return None  # whoever gives options wants them applied here
             wanted = ("portable", digest(portable(text).encode()))
         for name in names:
             entry = Entry(folder / name, artifact.kind)

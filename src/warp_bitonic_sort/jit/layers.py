@@ -33,9 +33,12 @@ _unusable: set[Path] = set()
 
 def readers() -> list[Cache]:
     """Return the layers: the package's own, then those of ``WARP_SORT_CACHE_LAYERS``."""
+    return [layer for layer in _all() if layer.root not in _unusable]
+
+
+def _all() -> list[Cache]:
     ours = Cache(PACKAGED, is_layer=True, is_ours=True)
-    there = [ours, *(Cache(folder, is_layer=True) for folder in settings.cache_layers())]
-    return [layer for layer in there if layer.root not in _unusable]
+    return [ours, *(Cache(folder, is_layer=True) for folder in settings.cache_layers())]
 
 
 def leave_out(library: Path, reason: str) -> bool:
@@ -53,8 +56,10 @@ def leave_out(library: Path, reason: str) -> bool:
     bool
         False where no layer holds it.
     """
-    for layer in readers():
+    for layer in _all():
         if layer.base in library.parents:
+            if layer.root in _unusable:
+                return True  # another thread was told
             _unusable.add(layer.root)
             warnings.warn(
                 f"the launcher in the layer {layer.root} does not load on this machine ({reason}), "
