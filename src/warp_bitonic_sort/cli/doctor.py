@@ -90,6 +90,8 @@ def _verdict(report: dict[str, Any]) -> str:
         return "A call to sort works where a layer has its kernel; others need what is noted above."
     if report["works"]:
         return "A call to sort works."
+    if report["trial"]["status"] == "failed" and report["cache"] and report["cache"]["layers"]:
+        return "A call to sort would not work, unless a layer has its kernel and the launcher."
     if report["trial"]["status"] == "passed" and not report["trial"]["compiled"]:
         return "Sorts whose kernels are in the cache work; others would not."
     return "A call to sort would not work."

@@ -298,6 +298,7 @@ def clear(root: Path) -> int:
         for path in sorted((base / part).glob("*"))
         if path not in kept and not (part == "locks" and kept)
     ]
+    goners += [path for path in base.glob("removed-*") if _is_old(path)]
     # A list of what is gone.
     goners += [path for path in (root / MANIFEST,) if path.exists()]
     freed = remove(goners, root)

@@ -36,7 +36,7 @@ def cache_dir() -> Path:
     """Return the user's cache folder: ``WARP_SORT_CACHE_DIR``, else one below ``~/.cache``."""
     chosen = os.environ.get("WARP_SORT_CACHE_DIR")
     if chosen:
-        return Path(chosen).expanduser().absolute()
+        return _expanded("WARP_SORT_CACHE_DIR", chosen)
     base = os.environ.get("XDG_CACHE_HOME")
     root = Path(base) if base else Path(os.path.expanduser("~")) / ".cache"  # noqa: PTH111
     return root.absolute() / "warp_bitonic_sort" / "jit"
@@ -61,7 +61,14 @@ def trusted_dirs() -> list[Path]:
 
 def _folders(variable: str) -> list[Path]:
     listed = os.environ.get(variable, "").split(os.pathsep)
-    return [Path(each).expanduser().absolute() for each in listed if each.strip()]
+    return [_expanded(variable, each) for each in listed if each.strip()]
+
+
+def _expanded(variable: str, value: str) -> Path:
+    try:
+        return Path(value).expanduser().absolute()
+    except RuntimeError as error:
+        raise BuildError(f"{variable}: {value!r} names no folder: {error}") from None
 
 
 def lock_timeout() -> float | None:
@@ -127,7 +134,7 @@ def ck_dir() -> Path | None:
 
 def _folder(variable: str) -> Path | None:
     chosen = os.environ.get(variable, "").strip()
-    return Path(chosen).expanduser().absolute() if chosen else None
+    return _expanded(variable, chosen) if chosen else None
 
 
 def gpu_archs() -> list[str]:
