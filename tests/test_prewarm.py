@@ -387,3 +387,11 @@ def test_kernels_of_no_target_are_refused():
         prewarm.kernels("cpu", "z80", ["float32"], [3])
     assert prewarm.kernels("cpu", _CPU, ["float32"], [1, 10**6]) == []
     assert LAUNCHER not in prewarm.kernels("cpu", _CPU, ["float32"], [3])
+
+
+def test_a_folder_that_is_full_needs_no_other_launcher(whole_layer, fresh_cache, tmp_path):
+    """What it holds is loaded by its own, and nothing is built in the user's cache."""
+    folder = children.copy(whole_layer, tmp_path / "layer")
+    done = children.program("prewarm", "--length", 3, "--into", folder)
+    assert done.returncode == 0, done.stderr
+    assert not fresh_cache.exists()

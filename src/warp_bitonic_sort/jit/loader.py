@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import builder, gpu_targets, layers, settings
+from . import builder, gpu_targets, layers
 from .cache import Cache
 from .errors import BuildError, CacheError
 from .spec import LAUNCHER, Artifact, CpuKernel, Kernel
@@ -217,7 +217,9 @@ def build_into(
         Whether a person at a terminal is not to see what is being compiled.
     """
     options = builder.Options(_import_tvm_ffi, _check, jobs, is_quiet)
-    return builder.ensure([LAUNCHER, *kernels], [], [store], options)
+    found = builder.ensure([LAUNCHER, *kernels], [], [store], options)
+    _load_launcher(found[LAUNCHER.name])
+    return found
 
 
 def _import_tvm_ffi() -> None:
@@ -257,6 +259,6 @@ def _load_launcher(path: Path | None) -> Any:
                     failure = _UnusableError
                 raise failure(
                     f"the launcher {path} was built but does not load: {error}. "
-                    f"Remove the folder {settings.cache_dir()} and try again."
+                    f"Remove the folder {Path(str(path)).parent} and try again."
                 ) from error
         return _launcher
