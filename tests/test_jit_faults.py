@@ -1,8 +1,11 @@
 """What can happen to a build and to its cache: crowds, kills, damage, disks, forks and locks."""
 
+import errno
+import fcntl
 import os
 import shutil
 import signal
+import textwrap
 import time
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from children import ANSWER, KERNEL, OTHER_ANSWER, OTHER_SORT, SORT
 from click.testing import CliRunner
 
 from warp_bitonic_sort.cli import main
-from warp_bitonic_sort.jit import spec
+from warp_bitonic_sort.jit import cache, housekeeping, spec
 
 # -- crowds ---------------------------------------------------------------------------------------
 
@@ -359,3 +362,42 @@ def test_threads_that_find_the_cache_unwritable_at_once(tmp_path):
     """
     done = children.run(code, WARP_SORT_CACHE_DIR=tmp_path / "file" / "cache")
     assert done.stdout.strip() == "done", done.stderr
+
+
+def test_a_file_system_without_locks(fresh_cache):
+    """Builds are private until they are published: a lock only saves work."""
+    code = """
+        import errno, fcntl
+        def refused(*arguments):
+            raise OSError(errno.ENOLCK, "No locks available")
+        fcntl.flock = refused
+    """
+    done = children.run(textwrap.dedent(code) + SORT)
+    assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+    assert len(children.entries(fresh_cache)) == 2
+
+
+def test_a_build_that_nobody_can_lock_is_no_litter(fresh_cache, monkeypatch):
+    staging = fresh_cache / "v1" / "staging" / "1-ours"
+    staging.mkdir(parents=True)
+    (staging / cache.OWNER_LOCK).touch()
+
+    def refused(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    assert housekeeping.litter(fresh_cache) == []
+    children.grow_old(fresh_cache, hours=25)
+    assert housekeeping.litter(fresh_cache) == [staging]
+
+
+def test_a_compiler_that_lists_nothing(fresh_cache, tmp_path):
+    forgetful = """case "$*" in
+        *source.cc*) $CXX "$@" && rm -f */source.d;;
+        *) exec $CXX "$@";;
+        esac"""
+    compiler = children.script(tmp_path / "c++", forgetful)
+    done = children.run(CXX=compiler)
+    assert "BuildError: compiling launcher: " in done.stderr
+    assert "and made no list of what it read. Is that a compiler?" in done.stderr
+    assert children.entries(fresh_cache) == []

@@ -225,11 +225,15 @@ def _build(
         seconds = time.monotonic() - start
         staged = {a.name: folder / a.name / ninja.PRODUCTS[a.kind] for a in missing}
         for artifact in missing:
-            if not staged[artifact.name].exists():
-                raise BuildError(
-                    f"compiling {artifact.name}: {_described(tools[artifact.kind])} ended with "
-                    f"status 0 and made nothing. Is that a compiler?"
-                )
+            for file, what in (
+                (ninja.PRODUCTS[artifact.kind], "nothing"),
+                (ninja.DEPFILE, "no list of what it read"),
+            ):
+                if not (folder / artifact.name / file).exists():
+                    raise BuildError(
+                        f"compiling {artifact.name}: {_described(tools[artifact.kind])} ended "
+                        f"with status 0 and made {what}. Is that a compiler?"
+                    )
         for artifact in missing:
             options.check(artifact, {**found, **staged})
         return {

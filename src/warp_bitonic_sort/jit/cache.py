@@ -316,9 +316,11 @@ class Cache:
         with contextlib.ExitStack() as stack:
             with self._writing():
                 parent = self._folder("staging")
-                folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
-                stack.callback(shutil.rmtree, folder, ignore_errors=True)
-                stack.enter_context(locks.tried(folder / OWNER_LOCK))
+                is_ours: bool | None = False
+                while is_ours is False:  # where somebody prunes in the very moment
+                    folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
+                    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+                    is_ours = stack.enter_context(locks.tried(folder / OWNER_LOCK))
                 for name, text in files.items():
                     (folder / name).parent.mkdir(exist_ok=True)
                     (folder / name).write_text(text, encoding="utf-8")

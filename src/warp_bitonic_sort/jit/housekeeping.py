@@ -28,6 +28,8 @@ __all__ = ["MANIFEST", "Item", "clear", "items", "litter", "prune", "remove", "t
 MANIFEST = "prewarm.json"
 # A staging folder has no lock for the moment in which it is made; seconds.
 _NEWBORN = 60
+# Where there are no locks, no build takes as long.
+_DAY = 86400
 
 
 @dataclass(frozen=True)
@@ -170,9 +172,9 @@ def litter(root: Path) -> list[Path]:
     ]
 
 
-def _is_old(path: Path) -> bool:
+def _is_old(path: Path, seconds: float = _NEWBORN) -> bool:
     try:
-        return time.time() - path.lstat().st_mtime > _NEWBORN
+        return time.time() - path.lstat().st_mtime > seconds
     except OSError:
         return False
 
@@ -183,7 +185,7 @@ def _is_abandoned(folder: Path) -> bool:
         return _is_old(folder)
     try:
         with locks.tried(lock) as free:
-            return free
+            return _is_old(folder, _DAY) if free is None else free
     except OSError:
         return False
 

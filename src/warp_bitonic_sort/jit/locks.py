@@ -9,6 +9,7 @@ none.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import sys
@@ -60,9 +61,7 @@ def _one(path: Path, name: str) -> Iterator[None]:
     import filelock
 
     lock = filelock.FileLock(path)
-    try:
-        _wait(lock, path, name)
-    except NotImplementedError:
+    if not _wait(lock, path, name):
         yield
         return
     holder = path.with_suffix(".holder")
@@ -85,7 +84,21 @@ def _one(path: Path, name: str) -> Iterator[None]:
         lock.release()
 
 
-def _wait(lock: filelock.BaseFileLock, path: Path, name: str) -> None:
+def _acquired(lock: filelock.BaseFileLock, timeout: float) -> bool:
+    """Acquire a lock; False where the file system has none. Raises filelock.Timeout."""
+    try:
+        lock.acquire(timeout=timeout)
+    except NotImplementedError:
+        return False
+    except OSError as error:  # of which filelock.Timeout is one
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+        return False
+    return True
+
+
+def _wait(lock: filelock.BaseFileLock, path: Path, name: str) -> bool:
+    """Acquire a lock, however long that takes; False where the file system has none."""
     import filelock
 
     limit = settings.lock_timeout()
@@ -93,8 +106,7 @@ def _wait(lock: filelock.BaseFileLock, path: Path, name: str) -> None:
     while True:
         left = float("inf") if limit is None else max(0.0, start + limit - time.monotonic())
         try:
-            lock.acquire(timeout=min(PATIENCE, left))
-            return
+            return _acquired(lock, min(PATIENCE, left))
         except filelock.Timeout:
             seconds = round(time.monotonic() - start)
             waited = f"{seconds} s for {path}, the lock of {name}, held by {_holder(path)}"
@@ -119,8 +131,10 @@ def _holder(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def tried(path: Path) -> Iterator[bool]:
+def tried(path: Path) -> Iterator[bool | None]:
     """Hold a lock for a while if no other process has it, and tell whether that was so.
+
+    None is for file systems without locks, where nobody can tell.
 
     Parameters
     ----------
@@ -131,14 +145,11 @@ def tried(path: Path) -> Iterator[bool]:
 
     lock = filelock.FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        is_held = _acquired(lock, 0)
     except filelock.Timeout:
         yield False
         return
-    except NotImplementedError:
-        yield True
-        return
     try:
-        yield True
+        yield True if is_held else None
     finally:
         lock.release()
