@@ -2,7 +2,8 @@
 
 Invariant: a file is loaded only if nobody but its reader and root can put another in its place,
 by its own permissions or those of any folder on the way to it, or if the user said that he trusts
-the folder (``WARP_SORT_TRUSTED_DIRS``). Permissions alone are looked at; what lists of access
+the folder (``WARP_SORT_TRUSTED_DIRS``). For folders of root, root answers, whoever can write them.
+Permissions alone are looked at; what lists of access
 control entries add to them is not.
 """
 
