@@ -132,3 +132,14 @@ def test_a_cache_serves_without_nvcc(warm, tmp_path):
     assert another.returncode != 0
     assert "CUDA_HOME" in another.stderr
     assert "holds no bin/nvcc" in another.stderr
+
+
+def test_nvrtc_leaves_the_drivers_cache_alone(tmp_path):
+    """For which it would start the driver, and write to the user's home."""
+    variables = {"WARP_SORT_RTC": "1", "WARP_SORT_CACHE_DIR": str(tmp_path / "cache")}
+    drivers = tmp_path / "driver"
+    done = run(SORT, **variables, CUDA_CACHE_PATH=str(drivers), CXX=_compiler())
+    assert done.stdout.strip() == ANSWER, done.stderr
+    (manifest,) = tmp_path.glob("cache/v1/entries/sort_*/*/manifest.json")
+    assert "NVRTC" in manifest.read_text()
+    assert not list(drivers.rglob("*"))

@@ -20,7 +20,15 @@ import test_hip_build
 
 from warp_bitonic_sort import plan
 from warp_bitonic_sort.cli import _inspect
-from warp_bitonic_sort.jit import cache, hip_compiler, loader, ninja, rtc_compilers, toolchain
+from warp_bitonic_sort.jit import (
+    cache,
+    hip_compiler,
+    loader,
+    ninja,
+    rtc,
+    rtc_compilers,
+    toolchain,
+)
 from warp_bitonic_sort.jit.errors import BuildError, ToolError
 from warp_bitonic_sort.jit.spec import CudaKernel, HipKernel
 
@@ -194,6 +202,22 @@ def test_version(nvrtc):
     assert nvrtc.path.name in text
     assert "rtc.py" in text
     assert text == nvrtc.version()
+
+
+@pytest.mark.parametrize(
+    ("kind", "version", "told"),
+    [
+        ("nvrtc", (12, 8), []),
+        ("nvrtc", (12, 9), ["--no-cache"]),
+        ("nvrtc", (13, 0), ["--no-cache"]),
+        ("hiprtc", (13, 0), []),
+    ],
+)
+def test_the_librarys_own_cache_is_not_used(kind, version, told):
+    """What NVRTC before 12.9 would call an unknown option."""
+    library = rtc._Library.__new__(rtc._Library)
+    library._prefix, library._numbers = kind, version
+    assert library.own_options() == told
 
 
 def test_an_error_leaves_nothing(nvrtc, tmp_path):

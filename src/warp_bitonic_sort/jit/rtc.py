@@ -145,7 +145,17 @@ class _Library:
     def _version(self) -> str:
         major, minor = ctypes.c_int(), ctypes.c_int()
         self._check("Version", ctypes.byref(major), ctypes.byref(minor))
+        self._numbers = (major.value, minor.value)
         return f"{major.value}.{minor.value}"
+
+    def own_options(self) -> list[str]:
+        """Return what this library is told whatever it compiles.
+
+        NVRTC has a cache in the user's home from 12.9 on, for which it starts the driver: that
+        takes longer than many a kernel, whose product is cached anyway.
+        """
+        has_cache = self._prefix == "nvrtc" and self._numbers >= (12, 9)
+        return ["--no-cache"] if has_cache else []
 
     def _call(self, name: str, *arguments: object) -> int:
         name = self._prefix + name
@@ -317,7 +327,8 @@ def _run(arguments: list[str]) -> None:
     if not request.source or not request.product:
         raise _FailureError("error: expected a source and -o with a product")
     text = _bytes_of(request.source)
-    image = _Library(kind, path).compile(text, request.source, request.options)
+    library = _Library(kind, path)
+    image = library.compile(text, request.source, request.options + library.own_options())
     if request.depfile:
         listed = [request.source, *_headers(request.source, text, request.folders)]
         lines = " \\\n  ".join(map(_escaped, listed))
