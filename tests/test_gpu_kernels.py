@@ -35,7 +35,6 @@ FLAGS = [
 # behind them only what it wrote, or read, itself.
 SPARE = {
     ("gpu_columns.hpp", 5, "sync_block"),
-    ("gpu_rows.hpp", 5, "sync_wave"),
     ("lane_sort.hpp", 8, "sync_wave"),
 }
 

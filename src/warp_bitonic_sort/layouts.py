@@ -194,9 +194,12 @@ def _by_width(pair: Tables, single: Tables, double: Tables) -> dict[int, Tables]
     return {8: pair, 16: pair, 32: single, 64: double}
 
 
+# Two lanes a row of 32 bytes, each with one access to it, are quicker than one lane with two; but
+# where such rows come through shared memory, one is.
+_CUDA_SINGLE_ROWS = tuple((4, 1, 0) if row == (8, 0, 0) else row for row in _SINGLE_ROWS)
 _CUDA = _by_width(
     Tables(_SINGLE_ROWS, _PAIR_ODD, _PAIR_COLUMNS),
-    Tables(_SINGLE_ROWS, _SINGLE_ODD, _SINGLE_COLUMNS),
+    Tables(_CUDA_SINGLE_ROWS, ((8, 0, 0), *_SINGLE_ODD), _SINGLE_COLUMNS),
     Tables(_DOUBLE_ROWS, _DOUBLE_ODD, _DOUBLE_COLUMNS),
 )
 # By the lanes of a wave. Waves of 32 lanes take what CUDA's warps do, as far as memory allows.

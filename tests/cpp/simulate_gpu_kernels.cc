@@ -202,7 +202,7 @@ float float_of(uint64_t raw) {
 // As exchange/cuda.hpp's cuda_target.
 template <class Key>
 struct software_target {
-  static constexpr int blocks_for(key_class, int) { return 0; }
+  static constexpr int blocks_for(int) { return 0; }
   using key = Key;
   static constexpr int lane_bits = 5;
   static constexpr int most_shared_bytes = 227 * 1024;

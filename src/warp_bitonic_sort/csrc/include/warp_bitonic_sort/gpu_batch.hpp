@@ -15,6 +15,16 @@
 
 namespace warp_bitonic_sort {
 
+// What a register holds of memory: an element, or those of two rows.
+template <class Element, int Rows>
+struct register_of {
+  using type = unsigned;
+};
+template <class Element>
+struct register_of<Element, 1> {
+  using type = Element;
+};
+
 // Keys is what registers hold, as gpu_key.hpp has it.
 template <template <class> class Target, class Keys, int Registers, int LaneBits, int WaveBits>
 class gpu_batch {
@@ -31,6 +41,8 @@ class gpu_batch {
   static constexpr int wave_lanes = network_type::wave_lanes;
   static constexpr int lanes = network_type::lanes;
   static constexpr int waves = network_type::waves;
+  using raw = typename register_of<element, keys_type::rows>::type;
+  static_assert(sizeof(raw) == sizeof(key), "a stage holds either");
   // Rows that share a register, and rows side by side in a wave.
   static constexpr int shared_rows = keys_type::rows;
   static constexpr int wave_rows = wave_lanes / lanes * shared_rows;
@@ -38,7 +50,7 @@ class gpu_batch {
   // Blocks that a multiprocessor must have registers for beside each other; 0 leaves it to the
   // compiler.
   static constexpr WBS_HOST_DEVICE int blocks_of(int threads) {
-    return threads > 128 ? 1 : target::blocks_for(Keys::codec_class, Registers);
+    return threads > 128 ? 1 : target::blocks_for(Registers);
   }
 
   template <int Size>
@@ -54,6 +66,8 @@ class gpu_batch {
 
   static WBS_INLINE row find_row(const wbs_gpu_sort_args& args, long long index) {
     row r{static_cast<const char*>(args.src), static_cast<char*>(args.dst), index < args.rows};
+    // A division of 64 bits is a hundred instructions, and few batches have many dimensions.
+    WBS_ROLLED
     for (int i = args.batch_dims - 1; i > 0; --i) {
       const long long outer = index / args.batch_shape[i];
       const long long at = index - outer * args.batch_shape[i];
@@ -76,33 +90,45 @@ class gpu_batch {
     return WaveBits == 0 ? 0 : (target::wave() & (waves - 1)) * (lanes * Registers);
   }
 
-  // Keys of rows in shared memory, `pitch` elements apart. (Of two rows that share registers the
-  // second may be absent; then what is there does no harm.)
+  // Elements as memory has them: one, or those of the two rows that share a register. They become
+  // keys in one place, however they were loaded, for that is much of a kernel.
+  static WBS_INLINE void encode(const keys_type& codec, const raw (&raws)[Registers],
+                                key (&keys)[Registers]) {
+    WBS_UNROLL
+    for (int j = 0; j < Registers; ++j) keys[j] = codec.encode(raws[j]);
+  }
+  static WBS_INLINE void decode(const keys_type& codec, const key (&keys)[Registers],
+                                raw (&raws)[Registers]) {
+    WBS_UNROLL
+    for (int j = 0; j < Registers; ++j) raws[j] = codec.decode(keys[j]);
+  }
+  // What becomes the greatest key, or one that is its equal.
+  static WBS_INLINE raw pad(const keys_type& codec) { return codec.decode(keys_type::pad()); }
+
+  // Rows in shared memory, `pitch` elements apart. (Of two rows that share registers the second may
+  // be absent; then what is there does no harm.)
   static WBS_INLINE void take(const keys_type& codec, const wbs_gpu_sort_args& args,
                               const element* from, int pitch, bool present,
-                              key (&keys)[Registers]) {
+                              raw (&raws)[Registers]) {
     const int lane = target::lane() & (lanes - 1);
     const int left = present ? args.length - first_position() : 0;
     WBS_UNROLL
     for (int c = 0; c < Registers; ++c) {
       const int at = c * lanes + lane;
-      keys[c] = keys_type::pad();
+      raws[c] = pad(codec);
       if (at < left) {
-        if constexpr (shared_rows == 1) {
-          keys[c] = codec.encode(from[at]);
-        } else {
-          keys[c] = codec.encode(from[at] | static_cast<unsigned>(from[pitch + at]) << 16);
-        }
+        raws[c] = from[at];
+        if constexpr (shared_rows == 2) raws[c] |= static_cast<unsigned>(from[pitch + at]) << 16;
       }
     }
   }
   // Sorted rows out of the stage, in the order in which take() reads them.
   template <bool OfBlock>
-  static WBS_INLINE void give(const keys_type& codec, const wbs_gpu_sort_args& args, const key* own,
-                              element* to, int pitch) {
+  static WBS_INLINE void give(const wbs_gpu_sort_args& args, const raw* own, element* to,
+                              int pitch) {
     const int lane = target::lane() & (lanes - 1);
-    const key* const row_lanes = own + (target::lane() - lane) * network_type::straight_pitch;
-    key sorted[Registers];
+    const raw* const row_lanes = own + (target::lane() - lane) * network_type::straight_pitch;
+    raw sorted[Registers];
     WBS_UNROLL
     for (int c = 0; c < Registers; ++c) {
       const int at = c * lanes + lane;
@@ -113,28 +139,27 @@ class gpu_batch {
     for (int c = 0; c < Registers; ++c) {
       const int at = c * lanes + lane;
       if (at < args.length - first_position()) {
-        const auto raw = codec.decode(sorted[c]);
-        to[at] = static_cast<element>(raw);
-        if constexpr (shared_rows == 2) to[pitch + at] = static_cast<element>(raw >> 16);
+        to[at] = static_cast<element>(sorted[c]);
+        if constexpr (shared_rows == 2) to[pitch + at] = static_cast<element>(sorted[c] >> 16);
       }
     }
   }
 
-  // Sorted keys, each lane's own, into the stage.
-  static WBS_INLINE void lay_out(const key (&keys)[Registers], key* own) {
-    using vector = key_vector<key>;
-    key* const to = own + target::lane() * network_type::straight_pitch;
+  // Sorted elements, each lane's own, into the stage.
+  static WBS_INLINE void lay_out(const raw (&raws)[Registers], raw* own) {
+    using vector = key_vector<raw>;
+    raw* const to = own + target::lane() * network_type::straight_pitch;
     if constexpr (Registers % vector::size == 0) {
       WBS_UNROLL
       for (int j = 0; j < Registers; j += vector::size) {
         vector v;
         WBS_UNROLL
-        for (int e = 0; e < vector::size; ++e) v.keys[e] = keys[j + e];
+        for (int e = 0; e < vector::size; ++e) v.keys[e] = raws[j + e];
         *reinterpret_cast<vector*>(to + j) = v;
       }
     } else {
       WBS_UNROLL
-      for (int j = 0; j < Registers; ++j) to[j] = keys[j];
+      for (int j = 0; j < Registers; ++j) to[j] = raws[j];
     }
   }
 };

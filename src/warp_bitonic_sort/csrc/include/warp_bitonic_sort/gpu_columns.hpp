@@ -31,6 +31,7 @@ class gpu_columns : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
   using typename base::key;
   using typename base::keys_type;
   using typename base::network_type;
+  using typename base::raw;
   using typename base::row;
   using typename base::target;
 
@@ -46,7 +47,8 @@ class gpu_columns : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
   static constexpr bool may_be_plain = false;
   static constexpr int threads = (fitting_waves > 4 ? fitting_waves : 4) * wave_lanes;
   static constexpr int block_rows = threads / wave_lanes * wave_rows;
-  static constexpr int resident_blocks = blocks_of(threads);
+  // (Of larger ones the compiler finds room for two, if it is not told that one will do.)
+  static constexpr int resident_blocks = threads > 128 && lanes > 1 ? 0 : blocks_of(threads);
 
  private:
   // Elements between the rows of a tile: of a width that spreads them over the banks.
@@ -170,13 +172,17 @@ class gpu_columns : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
     const long long first_of_wave = tile * block_rows + target::wave() * wave_rows;
     element* const own_rows =
         elements_of_block + (target::wave() * wave_rows + row_in_wave()) * tile_pitch;
-    key keys[Registers];
-    take(codec, args, own_rows, tile_pitch, first_of_wave + row_in_wave() < args.rows, keys);
+    raw raws[Registers];
+    take(codec, args, own_rows, tile_pitch, first_of_wave + row_in_wave() < args.rows, raws);
     target::sync_block();
+    key keys[Registers];
+    base::encode(codec, raws, keys);
     network_type::sort(target{args.one}, keys, stage);
-    lay_out(keys, stage);
+    base::decode(codec, keys, raws);
+    raw* const sorted = reinterpret_cast<raw*>(stage);
+    lay_out(raws, sorted);
     target::sync_wave();
-    base::template give<true>(codec, args, stage, own_rows, tile_pitch);
+    base::template give<true>(args, sorted, own_rows, tile_pitch);
     target::sync_block();
     WBS_ROLLED
     for (int c = 0; c < count; ++c) {

@@ -22,7 +22,6 @@ struct key_pair {
 template <key_class Class, int KeyBits>
 class gpu_key {
  public:
-  static constexpr key_class codec_class = Class;
   static constexpr int rows = 1;
   using element = typename unsigned_of<KeyBits>::type;
   using key = typename unsigned_of<KeyBits>::signed_type;
@@ -42,7 +41,6 @@ class gpu_key {
 template <>
 class gpu_key<key_class::floating, 32> {
  public:
-  static constexpr key_class codec_class = key_class::floating;
   static constexpr int rows = 1;
   using element = unsigned;
   using key = int;
@@ -61,7 +59,6 @@ class gpu_key<key_class::floating, 32> {
 // -0.0, whose order they need not know.
 class plain_float {
  public:
-  static constexpr key_class codec_class = key_class::floating;
   static constexpr int rows = 1;
   using element = unsigned;
   using key = float;
@@ -91,7 +88,6 @@ inline constexpr bool has_plain<gpu_key<key_class::floating, 32> > = true;
 template <>
 class gpu_key<key_class::floating, 64> {
  public:
-  static constexpr key_class codec_class = key_class::floating;
   static constexpr int rows = 1;
   using element = unsigned long long;
   using key = long long;
@@ -115,7 +111,6 @@ class gpu_key<key_class::floating, 64> {
 template <>
 class gpu_key<key_class::bits, 16> {
  public:
-  static constexpr key_class codec_class = key_class::bits;
   static constexpr int rows = 2;
   using element = unsigned short;
   using key = key_pair;
@@ -135,7 +130,6 @@ class gpu_key<key_class::bits, 16> {
 template <>
 class gpu_key<key_class::floating, 16> {
  public:
-  static constexpr key_class codec_class = key_class::floating;
   static constexpr int rows = 2;
   using element = unsigned short;
   using key = key_pair;
@@ -158,11 +152,54 @@ class gpu_key<key_class::floating, 16> {
   unsigned xor_, add_, sub_;
 };
 
-// Eight bits, widened: codes from 0 to 255 are positive as 16-bit numbers.
+// Eight bits, integers: codes from 0 to 255 are positive as 16-bit numbers.
+template <>
+class gpu_key<key_class::bits, 8> {
+ public:
+  static constexpr int rows = 2;
+  using element = unsigned char;
+  using key = key_pair;
+
+  WBS_INLINE explicit gpu_key(order_constants order)
+      : xor_(halves::twice(static_cast<unsigned>(order.key_xor) & 0xFFu)) {}
+  WBS_INLINE key encode(unsigned both) const { return {both ^ xor_}; }
+  WBS_INLINE unsigned decode(key k) const { return k.both ^ xor_; }
+  static WBS_INLINE key pad() { return {0x7FFF7FFFu}; }
+
+ private:
+  unsigned xor_;
+};
+
+// Eight bits, floats: in the upper bytes of the halves they are floats of sixteen bits.
+template <>
+class gpu_key<key_class::floating, 8> {
+ public:
+  static constexpr int rows = 2;
+  using element = unsigned char;
+  using key = key_pair;
+
+  WBS_INLINE explicit gpu_key(order_constants order)
+      : xor_(halves::twice((static_cast<unsigned>(order.key_xor) ^ 0x80u) << 8)),
+        add_(halves::twice((static_cast<unsigned>(order.key_add) + 0x80u) << 8)),
+        sub_(halves::twice((0x80u - static_cast<unsigned>(order.key_add)) << 8)) {}
+  WBS_INLINE key encode(unsigned both) const {
+    const unsigned wide = both << 8;
+    return {halves::add(wide ^ (halves::signs(wide) & 0x7F007F00u) ^ xor_, add_)};
+  }
+  WBS_INLINE unsigned decode(key k) const {
+    const unsigned folded = halves::add(k.both, sub_) ^ xor_;
+    return (folded ^ (halves::signs(folded) & 0x7F007F00u)) >> 8 & 0x00FF00FFu;
+  }
+  static WBS_INLINE key pad() { return {0x7FFF7FFFu}; }
+
+ private:
+  unsigned xor_, add_, sub_;
+};
+
+// Eight bits, of any other class: likewise, one row after the other.
 template <key_class Class>
 class gpu_key<Class, 8> {
  public:
-  static constexpr key_class codec_class = Class;
   static constexpr int rows = 2;
   using element = unsigned char;
   using key = key_pair;

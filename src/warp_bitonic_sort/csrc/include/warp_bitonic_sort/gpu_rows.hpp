@@ -33,6 +33,7 @@ class gpu_rows : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
   using typename base::key;
   using typename base::keys_type;
   using typename base::network_type;
+  using typename base::raw;
   using typename base::row;
   using typename base::target;
 
@@ -65,52 +66,54 @@ class gpu_rows : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
     for (int r = 0; r < shared_rows; ++r) {
       rows[r] = find_row(args, first_of_wave + target::lane() / lanes * shared_rows + r);
     }
-    key keys[Registers];
+    raw raws[Registers];
     if (is_wide(args, reinterpret_cast<unsigned long long>(args.src), args.src_stride,
                 args.src_batch_stride)) {
       if (args.length == capacity && (tile + 1) * block_rows <= args.rows) {
-        load<true>(codec, args, rows, keys);
+        load<true>(codec, args, rows, raws);
       } else {
-        load<false>(codec, args, rows, keys);
+        load<false>(codec, args, rows, raws);
       }
     } else {
-      element* raw = reinterpret_cast<element*>(own);
+      element* in_stage = reinterpret_cast<element*>(own);
       int pitch = strided_pitch;
       if (is_run(args, args.src_stride, args.src_batch_stride)) {
         char* const from = const_cast<char*>(first_row(args, first_of_wave, rows[0]).src);
-        raw += lead_of(from);
+        in_stage += lead_of(from);
         pitch = args.length;
-        move_run<true>(from, raw, run_length(args, first_of_wave));
+        move_run<true>(from, in_stage, run_length(args, first_of_wave));
       } else {
-        move_strided<true>(args, rows, raw);
+        move_strided<true>(args, rows, in_stage);
       }
       target::sync_wave();
-      take(codec, args, raw + row_in_wave() * pitch, pitch, rows[0].present, keys);
+      take(codec, args, in_stage + row_in_wave() * pitch, pitch, rows[0].present, raws);
       target::sync_wave();
     }
+    key keys[Registers];
+    base::encode(codec, raws, keys);
     if constexpr (is_plain<Keys>) {
       if (target::any_of_wave(target::any_special(keys, codec.negative_zero()))) return false;
     }
     network_type::sort(target{args.one}, keys, stage);
-    lay_out(keys, own);
+    base::decode(codec, keys, raws);
+    raw* const sorted = reinterpret_cast<raw*>(own);
+    lay_out(raws, sorted);
     target::sync_wave();
     if (is_wide(args, reinterpret_cast<unsigned long long>(args.dst), args.dst_stride,
                 args.dst_batch_stride)) {
-      store(codec, args, rows, own);
+      store(args, rows, sorted);
     } else {
-      element* raw = reinterpret_cast<element*>(own);
-      if (is_run(args, args.dst_stride, args.dst_batch_stride)) {
-        char* const to = first_row(args, first_of_wave, rows[0]).dst;
-        raw += lead_of(to);
-        base::template give<false>(codec, args, own, raw + row_in_wave() * args.length,
-                                   args.length);
-        target::sync_wave();
-        move_run<false>(to, raw, run_length(args, first_of_wave));
+      element* in_stage = reinterpret_cast<element*>(own);
+      const bool leaves_as_run = is_run(args, args.dst_stride, args.dst_batch_stride);
+      char* const to = leaves_as_run ? first_row(args, first_of_wave, rows[0]).dst : nullptr;
+      const int pitch = leaves_as_run ? args.length : strided_pitch;
+      if (leaves_as_run) in_stage += lead_of(to);
+      base::template give<false>(args, sorted, in_stage + row_in_wave() * pitch, pitch);
+      target::sync_wave();
+      if (leaves_as_run) {
+        move_run<false>(to, in_stage, run_length(args, first_of_wave));
       } else {
-        base::template give<false>(codec, args, own, raw + row_in_wave() * strided_pitch,
-                                   strided_pitch);
-        target::sync_wave();
-        move_strided<false>(args, rows, raw);
+        move_strided<false>(args, rows, in_stage);
       }
     }
     target::sync_wave();
@@ -127,6 +130,7 @@ class gpu_rows : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
   static WBS_INLINE bool is_wide(const wbs_gpu_sort_args& args, unsigned long long address,
                                  long long stride, const long long* batch_stride) {
     if (stride != key_bytes || args.length % vector_size != 0) return false;
+    WBS_ROLLED
     for (int i = 0; i < args.batch_dims; ++i) {
       address |= static_cast<unsigned long long>(batch_stride[i]);
     }
@@ -160,41 +164,43 @@ class gpu_rows : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
 
   // Moves a run between memory and the stage, 16 bytes at a time but for its ends.
   template <bool Load>
-  static WBS_INLINE void move_run(char* memory, element* raw, int count) {
+  static WBS_INLINE void move_run(char* memory, element* in_stage, int count) {
     constexpr int size = 16 / key_bytes;
-    const int lead = lead_of(memory);
-    // The last turn is for the elements that the lead pushes out of the others.
-    constexpr int turns = Registers * shared_rows / size + 1;
+    constexpr int turns = (Registers * shared_rows + size - 1) / size;
+    constexpr int step = wave_lanes * size;
+    const int head = (size - lead_of(memory)) % size;
+    const int first = head + target::lane() * size;
+    char* const from_first = memory + first * key_bytes;
     WBS_UNROLL
     for (int c = 0; c < turns; ++c) {
-      const int at = (c * wave_lanes + target::lane()) * size - lead;
-      if (at >= 0 && at + size <= count) move<Load, size>(memory, raw, at);
+      if (c * step + size <= count - first) {
+        move<Load, size>(from_first, in_stage + first, c * step);
+      }
     }
-    const int head = lead == 0 ? 0 : size - lead;
-    const int tail = (lead + count) / size * size - lead;
-    if (target::lane() < head && target::lane() < count) move<Load, 1>(memory, raw, target::lane());
-    if (tail >= 0 && tail + target::lane() < count) {
-      move<Load, 1>(memory, raw, tail + target::lane());
+    if (target::lane() < head && target::lane() < count) {
+      move<Load, 1>(memory, in_stage, target::lane());
     }
+    const int behind = count - (count - head) % size + target::lane();
+    if (head <= count && behind < count) move<Load, 1>(memory, in_stage, behind);
   }
   template <bool Load, int Size>
-  static WBS_INLINE void move(char* memory, element* raw, int at) {
-    elements<Size>& in_memory = *reinterpret_cast<elements<Size>*>(memory + at * key_bytes);
-    elements<Size>& in_stage = *reinterpret_cast<elements<Size>*>(raw + at);
-    Load ? in_stage = in_memory : in_memory = in_stage;
+  static WBS_INLINE void move(char* memory, element* in_stage, int at) {
+    elements<Size>& outside = *reinterpret_cast<elements<Size>*>(memory + at * key_bytes);
+    elements<Size>& inside = *reinterpret_cast<elements<Size>*>(in_stage + at);
+    Load ? inside = outside : outside = inside;
   }
 
   // Moves the elements of a wave's rows one by one; in the stage each lane finds its own again.
   template <bool Load>
   static WBS_INLINE void move_strided(const wbs_gpu_sort_args& args, const row (&rows)[shared_rows],
-                                      element* raw) {
+                                      element* in_stage) {
     const int lane = target::lane() & (lanes - 1);
     constexpr int burst = Registers % 4 == 0 ? 4 : 3;
     const long long stride = Load ? args.src_stride : args.dst_stride;
     WBS_UNROLL
     for (int r = 0; r < shared_rows; ++r) {
       if (!rows[r].present) continue;
-      element* const in_stage = raw + (row_in_wave() + r) * strided_pitch;
+      element* const own_row = in_stage + (row_in_wave() + r) * strided_pitch;
       char* const in_memory =
           (Load ? const_cast<char*>(rows[r].src) : rows[r].dst) + first_position() * stride;
       const int left = args.length - first_position();
@@ -206,14 +212,14 @@ class gpu_rows : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
           const int at = (c + i) * lanes + lane;
           if (at < left) {
             some[i] =
-                Load ? *reinterpret_cast<const element*>(in_memory + at * stride) : in_stage[at];
+                Load ? *reinterpret_cast<const element*>(in_memory + at * stride) : own_row[at];
           }
         }
         WBS_UNROLL
         for (int i = 0; i < burst; ++i) {
           const int at = (c + i) * lanes + lane;
           if (at < left) {
-            *(Load ? in_stage + at : reinterpret_cast<element*>(in_memory + at * stride)) = some[i];
+            *(Load ? own_row + at : reinterpret_cast<element*>(in_memory + at * stride)) = some[i];
           }
         }
       }
@@ -230,80 +236,79 @@ class gpu_rows : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
   // Wide loads; with Full, of rows that are all there and fill the capacity.
   template <bool Full>
   static WBS_INLINE void load(const keys_type& codec, const wbs_gpu_sort_args& args,
-                              const row (&rows)[shared_rows], key (&keys)[Registers]) {
+                              const row (&rows)[shared_rows], raw (&raws)[Registers]) {
     constexpr int size = vector_size;
     const int lane = lane_of_row();
     WBS_UNROLL
     for (int c = 0; c < Registers / size; ++c) {
       const int at = (c * lanes * waves + lane) * size;
-      const bool present = Full || at < args.length;
-      elements<size> raw[shared_rows];
+      elements<size> loaded[shared_rows];
       WBS_UNROLL
       for (int r = 0; r < shared_rows; ++r) {
-        if constexpr (!Full) raw[r] = {};
-        if (Full || (present && rows[r].present)) {
-          raw[r] = *reinterpret_cast<const elements<size>*>(rows[r].src + at * key_bytes);
+        if constexpr (!Full) {
+          WBS_UNROLL
+          for (int e = 0; e < size; ++e) {
+            loaded[r].values[e] = static_cast<element>(base::pad(codec));
+          }
+        }
+        if (Full || (at < args.length && rows[r].present)) {
+          loaded[r] = *reinterpret_cast<const elements<size>*>(rows[r].src + at * key_bytes);
         }
       }
       WBS_UNROLL
-      for (int e = 0; e < size; ++e) {
-        const key k = codec.encode(element_of(raw, e));
-        keys[c * size + e] = present ? k : keys_type::pad();
-      }
+      for (int e = 0; e < size; ++e) raws[c * size + e] = element_of(loaded, e);
     }
   }
 
   // Element e of every row that shares a register.
-  static WBS_INLINE auto element_of(const elements<vector_size> (&raw)[shared_rows], int e) {
+  static WBS_INLINE raw element_of(const elements<vector_size> (&loaded)[shared_rows], int e) {
     if constexpr (shared_rows == 1) {
-      return raw[0].values[e];
+      return loaded[0].values[e];
     } else if constexpr (key_bytes == 2) {
       // Of two words, the low halves or the high ones: one instruction.
       unsigned first, second;
-      __builtin_memcpy(&first, &raw[0].values[e & ~1], sizeof(first));
-      __builtin_memcpy(&second, &raw[1].values[e & ~1], sizeof(second));
+      __builtin_memcpy(&first, &loaded[0].values[e & ~1], sizeof(first));
+      __builtin_memcpy(&second, &loaded[1].values[e & ~1], sizeof(second));
       return e % 2 == 0 ? halves::low_halves(first, second) : halves::high_halves(first, second);
     } else {
-      return raw[0].values[e] | static_cast<unsigned>(raw[1].values[e]) << 16;
+      return loaded[0].values[e] | static_cast<unsigned>(loaded[1].values[e]) << 16;
     }
   }
 
-  static WBS_INLINE void store(const keys_type& codec, const wbs_gpu_sort_args& args,
-                               const row (&rows)[shared_rows], const key* own) {
+  static WBS_INLINE void store(const wbs_gpu_sort_args& args, const row (&rows)[shared_rows],
+                               const raw* own) {
     constexpr int size = vector_size;
     const int lane = target::lane() & (lanes - 1);
-    const key* const row_lanes = own + (target::lane() - lane) * network_type::straight_pitch;
+    const raw* const row_lanes = own + (target::lane() - lane) * network_type::straight_pitch;
     const int first = first_position();
     WBS_UNROLL
     for (int c = 0; c < Registers / size; ++c) {
       const int at = (c * lanes + lane) * size;
-      const key* const from =
+      const raw* const from =
           row_lanes + at / Registers * network_type::straight_pitch + at % Registers;
-      elements<size> raw[shared_rows];
+      elements<size> stored[shared_rows];
       if constexpr (shared_rows == 1) {
         WBS_UNROLL
-        for (int e = 0; e < size; ++e) raw[0].values[e] = codec.decode(from[e]);
+        for (int e = 0; e < size; ++e) stored[0].values[e] = from[e];
       } else if constexpr (key_bytes == 2) {
         WBS_UNROLL
         for (int e = 0; e < size; e += 2) {
-          const unsigned one = codec.decode(from[e]), two = codec.decode(from[e + 1]);
-          const unsigned first_row = halves::low_halves(one, two);
-          const unsigned second_row = halves::high_halves(one, two);
-          __builtin_memcpy(&raw[0].values[e], &first_row, sizeof(first_row));
-          __builtin_memcpy(&raw[1].values[e], &second_row, sizeof(second_row));
+          const unsigned first_row = halves::low_halves(from[e], from[e + 1]);
+          const unsigned second_row = halves::high_halves(from[e], from[e + 1]);
+          __builtin_memcpy(&stored[0].values[e], &first_row, sizeof(first_row));
+          __builtin_memcpy(&stored[1].values[e], &second_row, sizeof(second_row));
         }
       } else {
         WBS_UNROLL
         for (int e = 0; e < size; ++e) {
-          const unsigned both = codec.decode(from[e]);
-          raw[0].values[e] = static_cast<element>(both);
-          raw[1].values[e] = static_cast<element>(both >> 16);
+          stored[0].values[e] = static_cast<element>(from[e]);
+          stored[1].values[e] = static_cast<element>(from[e] >> 16);
         }
       }
       WBS_UNROLL
       for (int r = 0; r < shared_rows; ++r) {
         if (first + at < args.length && rows[r].present) {
-          *reinterpret_cast<elements<size>*>(rows[r].dst + (first + at) * key_bytes) = raw[r];
+          *reinterpret_cast<elements<size>*>(rows[r].dst + (first + at) * key_bytes) = stored[r];
         }
       }
     }

@@ -116,10 +116,7 @@ class lane_network {
         clean_lanes<Steps - 1>(target, keys, stage);
       } else {
         move_signs<Signed, Steps - 1>(target, keys);
-        WBS_UNROLL
-        for (int j = 0; j < Registers; ++j) {
-          keys[j] = target.template keep<1 << (Steps - 1)>(keys[j], keys[j]);
-        }
+        keep_registers<1 << (Steps - 1)>(target, keys, make_indices<Registers>{});
         clean_lanes<Steps - 1, Steps - 1>(target, keys, stage);
       }
     } else {
@@ -127,19 +124,27 @@ class lane_network {
     }
   }
 
+  template <int Mask, int... J>
+  static WBS_INLINE void keep_registers(const Target& target, key (&keys)[Registers],
+                                        indices<J...>) {
+    ((keys[J] = target.template keep<Mask>(keys[J], keys[J])), ...);
+  }
+
   template <int K>
   static WBS_INLINE void flip_lanes(const Target& target, key (&keys)[Registers]) {
     constexpr int mask = (1 << K) - 1;
     move_signs<-1, K - 1>(target, keys);
-    WBS_UNROLL
-    for (int j = 0; j < (Registers + 1) / 2; ++j) {
-      const int m = Registers - 1 - j;
-      if (m == j) {
-        keys[j] = target.template keep<mask>(keys[j], keys[j]);
-      } else {
-        target.template keep_each<mask>(keys[j], keys[m]);
-      }
+    flip_registers<mask>(target, keys, make_indices<Registers / 2>{});
+    if constexpr (Registers % 2 == 1) {
+      key& middle = keys[Registers / 2];
+      middle = target.template keep<mask>(middle, middle);
     }
+  }
+  // (A pack of indices where a loop would do: it is unrolled from the start, and quicker compiled.)
+  template <int Mask, int... J>
+  static WBS_INLINE void flip_registers(const Target& target, key (&keys)[Registers],
+                                        indices<J...>) {
+    (target.template keep_each<Mask>(keys[J], keys[Registers - 1 - J]), ...);
   }
 
   // All steps of a merge of 2^K lanes, or its half-cleaners alone, with lanes in registers.
@@ -290,13 +295,14 @@ class lane_network {
       target.compare_exchange(keys[First], keys[First + 1]);
       target.compare_exchange(keys[First + 1], keys[First + 2]);
     } else if constexpr (Size > 1) {
-      WBS_UNROLL
-      for (int r = First; r < First + Size / 2; ++r) {
-        balanced(target, keys[r], keys[r + Size / 2], r);
-      }
+      clean_once<First, Size / 2>(target, keys, make_indices<Size / 2>{});
       clean<Size / 2, First>(target, keys);
       clean<Size / 2, First + Size / 2>(target, keys);
     }
+  }
+  template <int First, int Half, int... J>
+  static WBS_INLINE void clean_once(const Target& target, key (&keys)[Registers], indices<J...>) {
+    (balanced(target, keys[First + J], keys[First + J + Half], First + J), ...);
   }
 };
 
