@@ -5,6 +5,7 @@ import os
 import shutil
 import struct
 import tempfile
+import textwrap
 from pathlib import Path
 
 import children
@@ -363,25 +364,47 @@ def test_a_link_out_of_a_sound_folder_into_one_that_others_can_write_is_refused(
     _refuses(theirs / "open", "can be written by everybody", **how)
 
 
+_DENIED = """
+import os
+def denied(call):
+    def denying(path, *args, **how):
+        if str(path).startswith("{layer}/"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return call(path, *args, **how)
+    return denying
+os.stat, os.listdir = denied(os.stat), denied(os.listdir)
+"""
+
+
 def test_a_layer_that_cannot_be_read_is_as_good_as_none(theirs):
     """As another user, and as root nobody can test it: the reader has root's eyes."""
     layer = theirs / "cache"
     layer.chmod(0)
-    code = f"""
-        import os
-        def denied(call):
-            def denying(path, *args, **how):
-                if str(path).startswith("{layer}/"):
-                    raise PermissionError(13, "Permission denied", str(path))
-                return call(path, *args, **how)
-            return denying
-        os.stat, os.listdir = denied(os.stat), denied(os.listdir)
-        {SORT}
-    """
+    code = _DENIED.format(layer=layer) + SORT
     how = {"user": children.ALICE, "WARP_SORT_CACHE_LAYERS": layer, **NO_COMPILER}
     done = children.run(code, WARP_SORT_CACHE_DIR=theirs / "none", **how)
-    assert "ToolError: launcher and sort_cpu_" in done.stderr.splitlines()[-1]
-    assert "are in no cache, and cannot be compiled" in done.stderr.splitlines()[-1]
+    last = done.stderr.splitlines()[-1]
+    assert "ToolError: launcher and sort_cpu_" in last
+    entries = layer / "v1" / "entries" / "launcher"
+    assert f"are in no cache ({entries} cannot be read: Permission denied), and cannot be" in last
+    sorted_ = children.run(code, user=children.ALICE, WARP_SORT_CACHE_LAYERS=layer,
+                           WARP_SORT_CACHE_DIR=theirs / "mine")  # fmt: skip
+    assert (sorted_.stdout.strip(), sorted_.stderr) == (ANSWER, "")
+
+
+def test_doctor_says_that_a_layer_cannot_be_read(theirs):
+    layer = theirs / "cache"
+    code = """
+        from warp_bitonic_sort.cli import main
+        main(["doctor", "--no-build"])
+    """
+    denied = _DENIED.format(layer=layer) + textwrap.dedent(code)
+    how = {"WARP_SORT_CACHE_LAYERS": layer, "WARP_SORT_CACHE_DIR": theirs / "none"}
+    done = children.run(denied, user=children.ALICE, **how)
+    said = f"WARP_SORT_CACHE_LAYERS: {layer}/v1/entries cannot be read: Permission denied"
+    assert said in done.stdout, done.stderr
+    assert "holds no kernels" not in done.stdout
+    assert "cannot be read" not in children.run(code, user=children.ALICE, **how).stdout
 
 
 def test_nothing_is_built_where_others_can_write(theirs):

@@ -395,3 +395,21 @@ def test_a_folder_that_is_full_needs_no_other_launcher(whole_layer, fresh_cache,
     done = children.program("prewarm", "--length", 3, "--into", folder)
     assert done.returncode == 0, done.stderr
     assert not fresh_cache.exists()
+
+
+@pytest.mark.parametrize("umask", [0, 0o027, 0o077])
+@pytest.mark.usefixtures("half_cache")
+def test_what_is_filled_for_others_can_be_read_by_them(tmp_path, umask):
+    """Whatever the umask is; and nobody but its owner can write it."""
+    layer = tmp_path / "a new folder" / "layer"
+    code = f"""
+        import os
+        os.umask({umask})
+        from warp_bitonic_sort.cli import main
+        main(["prewarm", "--length", "33", "--into", {str(layer)!r}])
+    """
+    done = children.run(code)
+    assert done.returncode == 0, done.stderr
+    for path in [layer.parent, layer, *layer.rglob("*")]:
+        wanted = 0o755 if path.is_dir() else 0o644
+        assert path.stat().st_mode & 0o7777 == wanted, path

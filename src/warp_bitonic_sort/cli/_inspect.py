@@ -426,8 +426,18 @@ def _layers(problems: list[Problem]) -> dict[str, int]:
     for layer in layers.readers():
         if layer.root == layers.PACKAGED and not layer.base.is_dir():
             continue
-        held[str(layer.root)] = len(cache_entries(layer.root))
-        if not layer.base.is_dir():
+        closed = _unreadable(layer.base / "entries")
+        held[str(layer.root)] = 0 if closed else len(cache_entries(layer.root))
+        if closed:
+            problems.append(
+                Problem(
+                    f"WARP_SORT_CACHE_LAYERS: {closed}",
+                    "have whoever owns it let everybody read it (chmod -R go+rX), or take it off "
+                    "the list",
+                    blocking=False,
+                )
+            )
+        elif not layer.base.is_dir():
             problems.append(
                 Problem(
                     f"WARP_SORT_CACHE_LAYERS: {layer.root} holds no kernels",
@@ -439,6 +449,17 @@ def _layers(problems: list[Problem]) -> dict[str, int]:
             check = functools.partial(refuse_foreign, layer.root, layer.root)
             _found(check, problems, "chmod go-w it")
     return held
+
+
+def _unreadable(folder: Path) -> str | None:
+    """Return why a folder cannot be read, or None where it can, or where there is none."""
+    try:
+        os.listdir(folder)  # noqa: PTH208
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return f"{folder} cannot be read: {error.strerror}"
+    return None
 
 
 def _unwritable(root: Path) -> str | None:

@@ -189,9 +189,11 @@ def _refuse_without_tools(
     # Path.is_dir() raises where nobody may look.
     there = [cache.root for cache in asked if os.path.isdir(cache.base)]  # noqa: PTH112
     roots = ", ".join(map(str, there))
+    closed = [said for cache in asked for name in names if (said := cache.unreadable(name))]
     raise ToolError(
         f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} in "
-        f"{f'none of {roots}' if roots else 'no cache'}, and cannot be compiled here: {error} Or "
+        f"{f'none of {roots}' if roots else 'no cache'}{f' ({closed[0]})' if closed else ''}, "
+        f"and cannot be compiled here: {error} Or "
         f"have another machine compile it (warp-bitonic-sort prewarm --help) and name the folder "
         f"in WARP_SORT_CACHE_LAYERS."
     ) from None

@@ -281,6 +281,23 @@ class Cache:
         found = stamp(os.stat(real))  # noqa: PTH116
         return found == f"{size} {mtime} {ctime} {inode}" or file_digest(real) == was
 
+    def unreadable(self, name: str) -> str | None:
+        """Return what of an artifact's entries cannot be read, and why; None where nothing is so.
+
+        Only for messages: a look-up takes what it cannot read for what is not there.
+        """
+        folder = self.base / "entries" / name
+        try:
+            for key in os.listdir(folder):  # noqa: PTH208 - as a look-up does
+                for file in (folder / key).iterdir():
+                    with file.open("rb"):
+                        pass
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            return f"{error.filename} cannot be read: {error.strerror}"
+        return None
+
     def recall(self, identity: str) -> str | None:
         """Return what was remembered for an identity, or None."""
         manifest = read_json(self._tool_file(identity))
@@ -408,7 +425,8 @@ class Cache:
             )
             (staged / ninja.DEPFILE).unlink()
             for each in (staged, *staged.iterdir()):
-                protect(each)  # whatever the umask is, a reader accepts it
+                # Whatever the umask is, a reader accepts it, and others read what is shared.
+                protect(each, self._is_shared)
             folder = self._folder("entries", artifact.name)
             entry = Entry(folder / key_of(wanted, compiler, digests), artifact.kind)
             try:
@@ -449,9 +467,10 @@ class Cache:
                 if self._home is not None and not self._home.is_dir():
                     missing = "the home folder does not exist"
                     raise FileNotFoundError(errno.ENOENT, missing, str(self._home))
-                make_folder(self.root.parent)
-                self.root.mkdir(0o755 if self._is_shared else 0o700, exist_ok=True)
-            make_folder(folder)
+                make_folder(self.root.parent, self._is_shared)
+                if not self._is_shared:
+                    self.root.mkdir(0o700, exist_ok=True)
+            make_folder(folder, self._is_shared)
         # Before anything is built there that could not be loaded.
         refuse_foreign(folder, self.root)
         return folder
