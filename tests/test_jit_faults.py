@@ -401,3 +401,45 @@ def test_a_compiler_that_lists_nothing(fresh_cache, tmp_path):
     assert "BuildError: compiling launcher: " in done.stderr
     assert "and made no list of what it read. Is that a compiler?" in done.stderr
     assert children.entries(fresh_cache) == []
+
+
+@pytest.mark.parametrize("word", ["No space left on device", "Disk quota exceeded"])
+def test_a_full_folder_for_temporary_files_is_not_taken_for_the_cache(half_cache, tmp_path, word):
+    """The cache has room, and another folder for what is built would help nobody."""
+    compiler = children.script(
+        tmp_path / "c++",
+        f"""case "$*" in
+        *source.cc*)
+            echo "{KERNEL.name}/source.cc:1:1: fatal error: error closing /tmp/ccA.s: {word}" >&2
+            exit 1;;
+        *) exec $CXX "$@";;
+        esac""",
+    )
+    done = children.run(CXX=compiler)
+    assert f"BuildError: compiling {KERNEL.name} failed" in done.stderr
+    assert "RuntimeWarning" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("Hint: ")
+    assert "TMPDIR" in last
+    assert "WARP_SORT_CACHE_DIR" not in last
+    assert len(children.entries(half_cache)) == 1
+
+
+@pytest.mark.parametrize(
+    "named", ["$PWD/" + KERNEL.name + "/library.so", KERNEL.name + "/source.d"]
+)
+def test_a_full_cache_is_told_by_the_file_that_the_compiler_names(half_cache, tmp_path, named):
+    """Though there is room again by the time that anybody looks."""
+    compiler = children.script(
+        tmp_path / "c++",
+        f"""case "$PWD $*" in
+        *staging*source.cc*)
+            case "$PWD" in {half_cache}/*)
+                echo "ld: cannot write {named}: No space left on device" >&2; exit 1;;
+            esac;;
+        esac
+        exec $CXX "$@\"""",
+    )
+    done = children.run(CXX=compiler)
+    assert done.stdout.strip() == ANSWER, done.stderr
+    assert f"the cache folder {half_cache} cannot be written: No space left" in done.stderr

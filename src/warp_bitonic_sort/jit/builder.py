@@ -11,6 +11,7 @@ import functools
 import os
 import re
 import shlex
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -223,7 +224,7 @@ def _build(
     with cache.staging(files) as folder:
         failure = ninja.build(folder, missing, program, jobs, options.is_quiet)
         if failure is not None:
-            raise _told(cache, failure, missing, tools)
+            raise _told(cache, folder, failure, missing, tools)
         seconds = time.monotonic() - start
         staged = {a.name: folder / a.name / ninja.PRODUCTS[a.kind] for a in missing}
         for artifact in missing:
@@ -252,17 +253,40 @@ def _build(
 
 
 _NO_SPACE = "No space left on device|Disk quota exceeded|Read-only file system"
+# Bytes: more than a kernel and what a compiler makes on the way to it.
+_ROOM = 1 << 22
+
+
+def _is_cache_full(folder: Path, log: str, missing: Sequence[Artifact]) -> bool:
+    """Tell whether what could not be written was in the staging folder.
+
+    Compilers write temporary files elsewhere, too, and a linker may name no file at all: then the
+    folder is tried.
+    """
+    lines = [line for line in log.splitlines() if re.search(_NO_SPACE, line)]
+    # (The source is named in front of any error.)
+    named = [str(folder), *(f"{a.name}/{ninja.PRODUCTS[a.kind]}" for a in missing)]
+    named += [f"{artifact.name}/{ninja.DEPFILE}" for artifact in missing]
+    if any(name in line for line in lines for name in named):
+        return True
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(_ROOM))
+    except OSError:
+        return True
+    return False
 
 
 def _told(
     cache: Cache,
+    folder: Path,
     failure: ninja.Failure,
     missing: Sequence[Artifact],
     tools: Mapping[str, _Tool],
 ) -> BuildError:
     """Return the error that says what of a failed build a person needs to know."""
     full = re.search(_NO_SPACE, failure.log)
-    if full is not None:
+    if full is not None and _is_cache_full(folder, failure.log, missing):
         return CacheError(
             f"the cache folder {cache.root} cannot be written: {full[0]}. "
             f"Make room, or set WARP_SORT_CACHE_DIR to a folder with more."
