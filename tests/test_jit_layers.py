@@ -489,6 +489,64 @@ def test_the_rules_of_trust(open_folder, monkeypatch):
         trust.refuse_foreign(sticky / "mine" / "not", Path("root"))
 
 
+def _chain(folder):
+    """A path that leads to a sound file by two links; the second lies in a folder in between."""
+    (folder / "sound").mkdir()
+    (folder / "sound" / "file").touch()
+    (folder / "between").mkdir()
+    (folder / "between" / "second").symlink_to("../sound")
+    (folder / "first").symlink_to(folder / "between")
+    return folder / "first" / "second" / "file"
+
+
+@pytest.mark.usefixtures("nothing_seen")
+def test_a_folder_in_the_middle_of_a_chain_of_links(open_folder, monkeypatch):
+    """Neither the path's own parents nor those of where it ends."""
+    number = 4321 if children.IS_ROOT else os.geteuid()
+    path, between = _chain(open_folder), open_folder / "between"
+    children.own(open_folder, number)
+    monkeypatch.setattr(os, "geteuid", lambda: number)
+    trust.refuse_foreign(path, Path("root"))
+    trust.refuse_foreign(path, Path("root"))
+    trust._sound.clear()
+    between.chmod(0o777)
+    for _ in range(2):
+        with pytest.raises(TrustError, match=f"{between} can be written by everybody"):
+            trust.refuse_foreign(path, Path("root"))
+    monkeypatch.setenv("WARP_SORT_TRUSTED_DIRS", str(between))
+    trust.refuse_foreign(path, Path("root"))
+
+
+@pytest.mark.skipif(not children.IS_ROOT, reason="root alone gives links to others")
+@pytest.mark.parametrize("link", ["first", "between/second"])
+@pytest.mark.usefixtures("nothing_seen")
+def test_a_link_of_another_users_is_refused(open_folder, monkeypatch, link):
+    """In a folder where nobody can replace another's files he can replace his own."""
+    path = _chain(open_folder)
+    children.own(open_folder, 4321)
+    open_folder.chmod(0o1777)
+    (open_folder / "between").chmod(0o1777)
+    monkeypatch.setattr(os, "geteuid", lambda: 4321)
+    trust.refuse_foreign(path, Path("root"))
+    trust._sound.clear()
+    os.chown(open_folder / link, 4322, 4322, follow_symlinks=False)
+    with pytest.raises(TrustError, match=f"{open_folder / link} belongs to another user"):
+        trust.refuse_foreign(path, Path("root"))
+    # Whose layer is named by way of a link trusts whoever has that, too.
+    monkeypatch.setenv("WARP_SORT_TRUSTED_DIRS", str(path.parent))
+    trust.refuse_foreign(path, Path("root"))
+
+
+@pytest.mark.usefixtures("nothing_seen")
+def test_links_that_lead_nowhere_or_in_circles(open_folder):
+    (open_folder / "nowhere").symlink_to("gone/away")
+    (open_folder / "circle").symlink_to("circle/on")
+    (open_folder / "up").symlink_to("../" * 40)
+    trust.refuse_foreign(open_folder / "nowhere" / "file", Path("root"))
+    trust.refuse_foreign(open_folder / "circle" / "file", Path("root"))
+    trust.refuse_foreign(open_folder / "up" / "usr" / "bin" / "env", Path("root"))
+
+
 @pytest.mark.usefixtures("nothing_seen")
 def test_what_is_roots_is_accepted():
     trust.refuse_foreign(Path("/usr/bin/env"), Path("root"))
@@ -511,11 +569,11 @@ def test_a_file_of_roots_that_everybody_can_write_is_refused(open_folder):
 
 def test_a_container_in_which_root_is_nobody(open_folder, monkeypatch):
     """Folders on the way may be of whoever has the root folder; what is loaded may not."""
-    nobody, somebody, stat = 65534, 4711, os.stat
+    nobody, somebody, lstat = 65534, 4711, os.lstat
     owners = {"/": nobody, str(open_folder): nobody, str(open_folder / "mine"): somebody}
 
     def owned(path, *arguments, **named):
-        found = list(stat(path, *arguments, **named))
+        found = list(lstat(path, *arguments, **named))
         found[4] = owners.get(str(path), somebody)
         return os.stat_result(found)
 
@@ -523,7 +581,7 @@ def test_a_container_in_which_root_is_nobody(open_folder, monkeypatch):
     for parent in open_folder.parents:
         owners[str(parent)] = nobody
     monkeypatch.setattr(os, "geteuid", lambda: somebody)
-    monkeypatch.setattr(os, "stat", owned)
+    monkeypatch.setattr(os, "lstat", owned)
     monkeypatch.setattr(trust, "_sound", set())
     trust.refuse_foreign(open_folder / "mine", Path("root"))
     with pytest.raises(TrustError, match=f"belongs to another user \\(number {nobody}\\)"):
