@@ -14,6 +14,7 @@ import pytest
 from children import ANSWER, KERNEL, OTHER_ANSWER, OTHER_SORT, SORT
 from click.testing import CliRunner
 
+import warp_bitonic_sort
 from warp_bitonic_sort.cli import main
 from warp_bitonic_sort.jit import cache, housekeeping, spec
 
@@ -443,3 +444,57 @@ def test_a_full_cache_is_told_by_the_file_that_the_compiler_names(half_cache, tm
     done = children.run(CXX=compiler)
     assert done.stdout.strip() == ANSWER, done.stderr
     assert f"the cache folder {half_cache} cannot be written: No space left" in done.stderr
+
+
+def test_a_package_in_a_folder_whose_name_is_not_utf_8(fresh_cache, tmp_path):
+    """What is built there is found there again, and in another folder."""
+    tree = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff $"))
+    package = Path(warp_bitonic_sort.__file__).parent
+    shutil.copytree(package, tree / "warp_bitonic_sort")
+    code = f"{SORT}\nimport os; print(os.fsencode(w.__file__).count(b'\\xff'))"
+    for how in ({}, children.NO_COMPILER):
+        done = children.run(code, PYTHONPATH=tree, **how)
+        assert (done.stdout.split("\n")[:2], done.stderr) == ([ANSWER, "1"], "")
+    children.assert_sound(fresh_cache, count=2)
+    done = children.run(**children.NO_COMPILER)
+    assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+
+
+def test_a_cache_in_a_folder_whose_name_is_not_utf_8(warm_cache, tmp_path):
+    """tvm_ffi loads nothing from there: it is like one that cannot be written, or read."""
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    done = children.run(WARP_SORT_CACHE_DIR=folder)
+    assert done.stdout.strip() == ANSWER, done.stderr
+    assert done.stderr.count("RuntimeWarning") == 1
+    assert "cannot be written: its name is not UTF-8" in done.stderr
+    assert not folder.exists()
+    children.copy(warm_cache, folder)
+    how = {"WARP_SORT_CACHE_LAYERS": folder, "WARP_SORT_CACHE_DIR": tmp_path / "none"}
+    done = children.run(**how, **children.NO_COMPILER)
+    assert "ToolError: launcher and sort_cpu_" in done.stderr
+    assert "cannot be read: its name is not UTF-8" in done.stderr
+
+
+@pytest.mark.parametrize("moment", ["while it is compiled", "before"])
+def test_a_header_that_vanishes(half_cache, tmp_path, moment):
+    tree = tmp_path / "tree"
+    shutil.copytree(Path(warp_bitonic_sort.__file__).parent, tree / "warp_bitonic_sort")
+    header = tree / "warp_bitonic_sort" / "csrc/include/warp_bitonic_sort/network.hpp"
+    if moment == "before":
+        code = f"""
+            import os
+            from warp_bitonic_sort.jit import toolchain
+            files = toolchain.source_files
+            toolchain.source_files = lambda: [*files(), os.unlink({str(header)!r})][:-1]
+        """
+        done = children.run(textwrap.dedent(code) + SORT, PYTHONPATH=tree)
+        assert "network.hpp: No such file or directory" in done.stderr
+        assert "the package's own sources are missing" in done.stderr.splitlines()[-1]
+    else:
+        vanishing = f'$CXX "$@" || exit 1\ncase "$*" in *source.cc*) rm -f {header};; esac'
+        compiler = children.script(tmp_path / "c++", vanishing)
+        done = children.run(PYTHONPATH=tree, CXX=compiler)
+        last = done.stderr.splitlines()[-1]
+        assert f"BuildError: compiling {KERNEL.name}: {header} cannot be read" in last
+        assert "No such file or directory" in last
+    assert len(children.entries(half_cache)) == 1

@@ -224,6 +224,8 @@ class Cache:
             names = sorted(os.listdir(folder))  # noqa: PTH208 - every millisecond of a start counts
         except OSError:
             return None
+        if not _is_utf8(self.root):
+            return None
         tokens = _Tokens(toolchain.include_dirs(artifact))
         wanted = ("build", digest(text.encode()))
         if self._is_layer:
@@ -287,6 +289,8 @@ class Cache:
         Only for messages: a look-up takes what it cannot read for what is not there.
         """
         folder = self.base / "entries" / name
+        if not _is_utf8(self.root):
+            return f"{self.root} cannot be read: its name is not UTF-8"
         try:
             for key in os.listdir(folder):  # noqa: PTH208 - as a look-up does
                 for file in (folder / key).iterdir():
@@ -340,7 +344,7 @@ class Cache:
                     is_ours = stack.enter_context(locks.tried(folder / OWNER_LOCK))
                 for name, text in files.items():
                     (folder / name).parent.mkdir(exist_ok=True)
-                    (folder / name).write_text(text, encoding="utf-8")
+                    (folder / name).write_text(text, encoding="utf-8", errors="surrogateescape")
             yield folder
 
     def publish(
@@ -378,7 +382,8 @@ class Cache:
             The cache cannot be written.
         """
         tokens = _Tokens(toolchain.include_dirs(artifact))
-        listed = _parse_depfile((staged / ninja.DEPFILE).read_text(encoding="utf-8"))
+        depfile = staged / ninja.DEPFILE
+        listed = _parse_depfile(depfile.read_text(encoding="utf-8", errors="surrogateescape"))
         # A line each, "digest size mtime ctime inode path", not a list each: hundreds of new
         # containers would set off the garbage collector in a process that merely starts.
         dependencies: list[str] = []
@@ -388,8 +393,14 @@ class Cache:
             if not path.endswith(f"{artifact.name}/{ninja.SOURCES[artifact.kind]}"):
                 # Where the path is relative, it is relative to the folder that ninja ran in.
                 absolute = os.path.normpath(staged.parent / path)
-                stat = os.stat(absolute)  # noqa: PTH116 - hundreds of files: Path costs
-                found = file_digest(absolute)
+                try:
+                    stat = os.stat(absolute)  # noqa: PTH116 - hundreds of files: Path costs
+                    found = file_digest(absolute)
+                except OSError as error:
+                    raise BuildError(
+                        f"compiling {artifact.name}: {absolute} cannot be read, which the compiler "
+                        f"says it has read: {error.strerror}. Call again."
+                    ) from error
                 if sources.get(absolute, found) != found:
                     raise BuildError(
                         f"compiling {artifact.name}: {absolute} was changed meanwhile, so nobody "
@@ -423,7 +434,7 @@ class Cache:
                     "created": int(time.time()),
                 },
             )
-            (staged / ninja.DEPFILE).unlink()
+            depfile.unlink()
             for each in (staged, *staged.iterdir()):
                 # Whatever the umask is, a reader accepts it, and others read what is shared.
                 protect(each, self._is_shared)
@@ -462,6 +473,8 @@ class Cache:
     def _folder(self, *names: str) -> Path:
         """Return a folder of the cache, making it and the root."""
         folder = self.base.joinpath(*names)
+        if not _is_utf8(self.root):
+            raise OSError(errno.EILSEQ, "its name is not UTF-8, and nothing loads from there")
         if not folder.is_dir():
             if not self.root.is_dir():
                 if self._home is not None and not self._home.is_dir():
@@ -488,6 +501,19 @@ class Cache:
             ) from None
 
 
+def _is_utf8(path: Path) -> bool:
+    """Tell whether libraries can be loaded from a folder: tvm_ffi takes names as UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def source_digests() -> dict[str, str]:
     """Return the digest of every file that the package compiles, by path."""
-    return {str(file): file_digest(str(file)) for file in sorted(toolchain.source_files())}
+    digests: dict[str, str] = {}
+    for file in map(str, sorted(toolchain.source_files())):
+        with contextlib.suppress(OSError):  # what has gone, the compiler will miss and say so
+            digests[file] = file_digest(file)
+    return digests
