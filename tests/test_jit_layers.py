@@ -648,3 +648,17 @@ def test_a_layer_that_was_filled_with_options_is_nobody_elses(fresh_cache, tmp_p
     done = children.run(WARP_SORT_CACHE_LAYERS=tmp_path / "layer")
     assert done.stdout.strip() == ANSWER, done.stderr
     assert len(children.entries(fresh_cache)) == 2
+
+
+def test_gpu_kernels_of_a_layer_whose_launcher_does_not_load(tmp_path, monkeypatch):
+    """Another launcher loads them: they are no libraries of this machine's."""
+    kernel = spec.CudaKernel("floating", 32, 4, 0, 0, "rows", "sm_90")
+    entry = _publish(Cache(tmp_path), kernel, cubin.cubin(cubin.constant(), 90))
+    monkeypatch.setenv("WARP_SORT_CACHE_LAYERS", str(tmp_path))
+    monkeypatch.setattr(layers, "_unusable", set())
+    library = tmp_path / "v1" / "entries" / "launcher" / "0" / "library.so"
+    with pytest.warns(RuntimeWarning, match="only its kernels for GPUs are used"):
+        assert layers.leave_out(library, "no such library")
+    for artifact, found in ((kernel, entry), (KERNEL, None), (spec.LAUNCHER, None)):
+        text = cache.build_text(artifact)
+        assert [layer.find(artifact, text, None) for layer in layers.readers()][-1] == found

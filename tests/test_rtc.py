@@ -557,3 +557,32 @@ def test_the_order_in_which_hiprtc_is_looked_for(empty, monkeypatch):
     found(clang, "clang on the PATH", of_home)
     monkeypatch.setenv("WARP_SORT_RTC", "1")
     found(of_home, f"hipRTC in ROCM_PATH={home}", clang)
+
+
+@pytest.mark.parametrize("backend", ["cuda", "hip"])
+def test_doctor_counts_the_kernels_that_layers_hold(empty, monkeypatch, backend):
+    """Without a compiler, arrays on a device are sorted by these."""
+    kernel = KERNEL if backend == "cuda" else HIP_KERNEL
+    look = _inspect._cuda if backend == "cuda" else _inspect._hip
+    monkeypatch.setattr(_inspect, "_loadable", lambda *_: "the driver")
+    monkeypatch.setattr(_inspect, "_amd_targets", lambda: ["gfx942"])
+    monkeypatch.setenv("WARP_SORT_CACHE_DIR", str(empty / "cache"))
+    monkeypatch.setenv("WARP_SORT_CACHE_LAYERS", str(empty / "layer"))
+    problems = []
+    facts = look(problems)
+    assert not facts["available"]
+    assert "can't be sorted" in problems[0].what
+    for arch in (kernel.arch, "sm_80" if backend == "cuda" else "gfx90a"):
+        other = kernel._replace(arch=arch)
+        entry = empty / "layer" / "v1" / "entries" / other.name / "0"
+        entry.mkdir(parents=True)
+        (entry / "manifest.json").write_text(json.dumps({"kind": kernel.kind, "arch": arch}))
+    problems = []
+    facts = look(problems)
+    assert facts["available"]
+    # Of an NVIDIA GPU doctor does not know the target.
+    held = 2 if backend == "cuda" else 1
+    assert f"and {held} kernels in layers and the cache; no compiler" in facts["why"]
+    (problem,) = problems
+    assert f"can be sorted by the {held} kernels for them that layers" in problem.what
+    assert "can't be sorted" not in problem.what

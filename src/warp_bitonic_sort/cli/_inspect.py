@@ -20,14 +20,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from .._version import __version__
-from ..jit import housekeeping, layers, settings, toolchain
-from ..jit.errors import ToolError
+from ..jit import gpu_targets, housekeeping, layers, settings, toolchain
+from ..jit.errors import BuildError, ToolError
 from ..jit.trust import refuse_foreign
 
 __all__ = ["Problem", "cache_entries", "facts", "thread_count", "trial"]
@@ -217,15 +217,18 @@ def _cuda(problems: list[Problem]) -> Facts:
     driver = _loadable("libcuda.so.1")
     missing = [] if driver else ["no NVIDIA driver (libcuda.so.1)"]
     compiler: str | None = None
+    held = 0
     try:
         found = toolchain.find_cuda_compiler()
         compiler = f"{found.path} ({found.why})"
     except ToolError as error:
-        missing.append("no CUDA compiler")
-        _note_gpu(problems, error, "CUDA devices", driver is not None, settings.cuda_home())
+        held = _held("cuda")
+        if not held:
+            missing.append("no CUDA compiler")
+        _note_gpu(problems, error, "CUDA devices", driver is not None, settings.cuda_home(), held)
     return {
         "available": not missing,
-        "why": "; ".join(missing) or "the driver and a compiler are there",
+        "why": _why(missing, compiler, held),
         "found": {
             "driver": driver,
             "compiler": compiler,
@@ -235,17 +238,53 @@ def _cuda(problems: list[Problem]) -> Facts:
 
 
 def _note_gpu(
-    problems: list[Problem], error: ToolError, devices: str, here: bool, asked: Path | None
+    problems: list[Problem],
+    error: ToolError,
+    devices: str,
+    here: bool,
+    asked: Path | None,
+    held: int = 0,
 ) -> None:
     """Note why kernels for devices cannot be built, where somebody may want them.
 
-    That is where the devices are, or where the user set a variable that leads nowhere.
+    That is where the devices are, or where the user set a variable that leads nowhere. Some may be
+    in layers or in the cache.
     """
     if here or asked is not None:
         where = f"this machine's {devices}" if here else f"{devices}, if there were any,"
         problem = _problem(error, "install the compiler")
         what = f"arrays on {where} can't be sorted: {problem.what}"
+        if held:
+            what = (
+                f"arrays on {where} can be sorted by the {held} kernels for them that layers and "
+                f"the cache hold, and by no others: {problem.what}"
+            )
         problems.append(Problem(what, problem.fix, blocking=False))
+
+
+def _held(backend: str, devices: Sequence[str] = ()) -> int:
+    """Return how many kernels for a back end's devices there are that need not be compiled."""
+    try:
+        roots = [*(layer.root for layer in layers.readers()), settings.cache_dir()]
+    except BuildError:  # reported with the cache
+        return 0
+    kernels = {
+        (item.name, item.arch)
+        for root in roots
+        for item in housekeeping.items(root)
+        if item.kind == f"{backend}_kernel"
+    }
+    if not devices:
+        return len(kernels)
+    return sum(any(gpu_targets.runs_on(arch, each) for each in devices) for _, arch in kernels)
+
+
+def _why(missing: list[str], compiler: str | None, held: int) -> str:
+    if missing:
+        return "; ".join(missing)
+    if compiler is None:
+        return f"the driver is there, and {held} kernels in layers and the cache; no compiler"
+    return "the driver and a compiler are there"
 
 
 # What doctor asks a compiler for where there is no device to ask for.
@@ -267,6 +306,7 @@ def _hip(problems: list[Problem]) -> Facts:
                 what = f"arrays on this machine's {device} can't be sorted: {error}"
                 problems.append(Problem(what, "see what it says of GPU_ARCH", False))
     compiler: str | None = None
+    held = 0
     try:
         toolchain.ck_dir()
         if targets or not devices:
@@ -275,12 +315,14 @@ def _hip(problems: list[Problem]) -> Facts:
         else:
             missing.append("no device that kernels can be built for")
     except ToolError as error:
-        missing.append("no HIP compiler")
+        held = _held("hip", devices)
+        if not held:
+            missing.append("no HIP compiler")
         asked = settings.rocm_path() or settings.ck_dir()
-        _note_gpu(problems, error, "AMD GPUs", here, asked)
+        _note_gpu(problems, error, "AMD GPUs", here, asked, held)
     return {
         "available": not missing,
-        "why": "; ".join(missing) or "the driver and a compiler are there",
+        "why": _why(missing, compiler, held),
         "found": {
             "driver": driver,
             "compiler": compiler,

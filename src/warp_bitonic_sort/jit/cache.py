@@ -179,6 +179,8 @@ class Cache:
         Whether others are to read what is written: else the folder is made for its owner alone.
     is_ours : bool, default False
         Whether it is part of the package, which is trusted as far as the package is.
+    is_for_gpus : bool, default False
+        Whether nothing is found in it but kernels for GPUs: its libraries do not load here.
     home : Path, optional
         A folder that has to be there already for the root to be made.
     """
@@ -190,6 +192,7 @@ class Cache:
         is_layer: bool = False,
         is_shared: bool = False,
         is_ours: bool = False,
+        is_for_gpus: bool = False,
         home: Path | None = None,
     ) -> None:
         self.root = root
@@ -197,6 +200,7 @@ class Cache:
         self._is_layer = is_layer
         self._is_shared = is_shared
         self._is_ours = is_ours
+        self._is_for_gpus = is_for_gpus
         self._home = home
 
     # -- reading ------------------------------------------------------------------------------
@@ -219,6 +223,8 @@ class Cache:
         TrustError
             Other users can write the entry.
         """
+        if self._is_for_gpus and artifact.kind in ("cpu_kernel", "launcher"):
+            return None
         folder = self.base / "entries" / artifact.name
         try:
             names = sorted(os.listdir(folder))  # noqa: PTH208 - every millisecond of a start counts

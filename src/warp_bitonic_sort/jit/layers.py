@@ -27,22 +27,22 @@ PACKAGED = Path(__file__).resolve().parent.parent / "layer"
 _guard = threading.Lock()
 # The temporary folder, by the cache folder that could not be written.
 _temporary: dict[Path, Cache] = {}
-# Layers that were built for another kind of system.
+# Layers whose libraries were built for another kind of system.
 _unusable: set[Path] = set()
 
 
 def readers() -> list[Cache]:
     """Return the layers: the package's own, then those of ``WARP_SORT_CACHE_LAYERS``."""
-    return [layer for layer in _all() if layer.root not in _unusable]
-
-
-def _all() -> list[Cache]:
-    ours = Cache(PACKAGED, is_layer=True, is_ours=True)
-    return [ours, *(Cache(folder, is_layer=True) for folder in settings.cache_layers())]
+    found = [Cache(PACKAGED, is_layer=True, is_ours=True, is_for_gpus=PACKAGED in _unusable)]
+    for folder in settings.cache_layers():
+        found.append(Cache(folder, is_layer=True, is_for_gpus=folder in _unusable))
+    return found
 
 
 def leave_out(library: Path, reason: str) -> bool:
-    """Read a layer no more, for the launcher in it does not load on this machine; warn.
+    """Load no library of a layer, for the launcher in it does not load on this machine; warn.
+
+    What it has for GPUs is as good as ever.
 
     Parameters
     ----------
@@ -56,14 +56,14 @@ def leave_out(library: Path, reason: str) -> bool:
     bool
         False where no layer holds it.
     """
-    for layer in _all():
+    for layer in readers():
         if layer.base in library.parents:
             if layer.root in _unusable:
                 return True  # another thread was told
             _unusable.add(layer.root)
             warnings.warn(
                 f"the launcher in the layer {layer.root} does not load on this machine ({reason}), "
-                f"so that layer is left out.",
+                f"so that layer is left out: only its kernels for GPUs are used.",
                 RuntimeWarning,
                 stacklevel=2,
             )
