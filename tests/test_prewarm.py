@@ -1,6 +1,7 @@
 """The command ``prewarm``: what it builds is what sorts ask for, and it says what became of it."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -413,3 +414,56 @@ def test_what_is_filled_for_others_can_be_read_by_them(tmp_path, umask):
     for path in [layer.parent, layer, *layer.rglob("*")]:
         wanted = 0o755 if path.is_dir() else 0o644
         assert path.stat().st_mode & 0o7777 == wanted, path
+
+
+def test_a_manifest_through_a_link(whole_layer, tmp_path):
+    """What it leads to is written, and it still leads there."""
+    layer = children.copy(whole_layer, tmp_path / "layer")
+    home = tmp_path / "home"
+    (home / "there").mkdir(parents=True)
+    link, target = home / "list.json", home / "there" / "list.json"
+    link.symlink_to("there/list.json")
+    for _ in range(2):
+        done = children.program("prewarm", "--length", 3, "--into", layer, "--manifest", link)
+        assert done.returncode == 0, done.stderr
+        assert link.is_symlink()
+        assert len(checked(target)) == 4
+        assert sorted(path.name for path in home.rglob("*")) == [
+            "list.json", "list.json", "there",
+        ]  # fmt: skip
+
+
+def test_a_manifest_into_what_is_no_file(whole_layer, tmp_path):
+    """A device or a pipe is written through, and stays what it is."""
+    # As /dev/stdout is, which a test does not put at risk.
+    layer = children.copy(whole_layer, tmp_path / "layer")
+    out = tmp_path / "stdout"
+    out.symlink_to("/proc/self/fd/1")
+    done = children.program("prewarm", "--length", 3, "--into", layer, "--manifest", out)
+    assert done.returncode == 0, done.stderr
+    assert out.is_symlink()
+    first, second = done.stdout.splitlines()
+    assert len(json.loads(first)["artifacts"]) == 4
+    assert second.startswith("4 of 4 artifacts are there (")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        prewarm.write_manifest([], pipe)
+        assert json.loads(os.read(reader, 1000)) == {"complete": True, "artifacts": []}
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+
+
+def test_a_manifest_that_was_not_written_is_not_named(tmp_path):
+    (tmp_path / "file").touch()
+    folder = tmp_path / "cache"
+    (folder / "prewarm.json").mkdir(parents=True)
+    compiler = children.script(
+        tmp_path / "c++", 'if [ "$1" = --version ]; then exec $CXX "$@"; fi\nexit 1'
+    )
+    done = children.program("prewarm", "--length", 3, CXX=compiler, WARP_SORT_CACHE_DIR=folder)
+    assert done.returncode == 1
+    assert done.stdout == "0 of 4 artifacts are there (0.0 MB)\n"
+    assert "prewarm.json" not in done.stderr

@@ -206,6 +206,7 @@ def prewarm(
             except OSError:
                 if not failed:
                     raise
+                file = None  # what hindered the rest has been told
     there = len(outcomes) - len(failed)
     size = sum(outcome.size for outcome in outcomes)
     listed = "" if file is None else f": {file}"
