@@ -249,6 +249,44 @@ def test_what_is_forked_leaves_the_temporary_folder_to_its_parent(tmp_path):
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+@pytest.mark.parametrize("fork", ["os.fork", "multiprocessing"])
+def test_a_forked_child_has_a_temporary_folder_of_its_own(tmp_path, fork):
+    """It may outlive its parent, whose folder it neither fills nor makes again; both go."""
+    (tmp_path / "file").touch()
+    (tmp_path / "tmp").mkdir()
+    code = f"""
+        import multiprocessing, os, sys, warnings
+        warnings.simplefilter("ignore")
+        {SORT}
+        from warp_bitonic_sort.jit import layers
+        (ours,) = (each.root for each in layers._temporary.values())
+        def child():
+            import shutil
+            shutil.rmtree(ours)  # as the parent does when it ends
+            {OTHER_SORT}
+            (theirs,) = {{each.root for each in layers._temporary.values()}} - {{ours}}
+            print(theirs.is_dir(), ours.exists(), flush=True)
+        child.__module__ = "__main__"
+        sys.stdout.flush()
+        if {fork == "os.fork"}:
+            number = os.fork()
+            if number == 0:
+                child()
+                sys.exit()
+            assert os.waitpid(number, 0)[1] == 0
+        else:
+            process = multiprocessing.get_context("fork").Process(target=child)
+            process.start()
+            process.join()
+            assert process.exitcode == 0
+        print(os.listdir({str(tmp_path / "tmp")!r}))
+    """
+    done = children.run(
+        code, TMPDIR=tmp_path / "tmp", WARP_SORT_CACHE_DIR=tmp_path / "file" / "cache"
+    )
+    assert done.stdout.splitlines() == [ANSWER, OTHER_ANSWER, "True False", "[]"], done.stderr
+
+
 # -- forks ----------------------------------------------------------------------------------------
 
 _BOTH = f"""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 import threading
 import warnings
@@ -25,8 +26,9 @@ __all__ = ["PACKAGED", "degrade", "leave_out", "readers", "stores", "user"]
 PACKAGED = Path(__file__).resolve().parent.parent / "layer"
 
 _guard = threading.Lock()
-# The temporary folder, by the cache folder that could not be written.
-_temporary: dict[Path, Cache] = {}
+# The temporary folder, by the cache folder that could not be written and by the process: what is
+# forked has its own, for its parent's goes with that.
+_temporary: dict[tuple[Path, int], Cache] = {}
 # Layers whose libraries were built for another kind of system.
 _unusable: set[Path] = set()
 
@@ -79,7 +81,7 @@ def user() -> Cache:
 def stores() -> list[Cache]:
     """Return the caches that hold what was built here; what is built goes into the last."""
     cache = user()
-    instead = _temporary.get(cache.root)
+    instead = _temporary.get((cache.root, os.getpid())) if _temporary else None
     return [cache] if instead is None else [cache, instead]
 
 
@@ -96,16 +98,16 @@ def degrade(error: CacheError) -> bool:
     bool
         False where there can be no such folder. (Another thread may have made it just now.)
     """
-    root = settings.cache_dir()
+    owner = settings.cache_dir(), os.getpid()
     with _guard:
-        if root in _temporary:
+        if owner in _temporary:
             return True
         try:
             folder = Path(tempfile.mkdtemp(prefix="warp-sort-"))
         except OSError:
             return False
-        _temporary[root] = Cache(folder)
-    atexit.register(_remove, folder, os.getpid())
+        _temporary[owner] = Cache(folder)
+    _at_exit(folder, os.getpid())
     warnings.warn(
         f"{str(error).rstrip('.')}. Until then kernels are compiled anew in every process, into "
         f"{folder}.",
@@ -113,6 +115,15 @@ def degrade(error: CacheError) -> bool:
         stacklevel=2,
     )
     return True
+
+
+def _at_exit(folder: Path, owner: int) -> None:
+    """Have a folder removed when this process ends."""
+    atexit.register(_remove, folder, owner)
+    processes = sys.modules.get("multiprocessing.util")
+    if processes is not None:
+        # Its children end without what atexit knows.
+        processes.Finalize(None, _remove, args=(folder, owner), exitpriority=0)
 
 
 def _remove(folder: Path, owner: int) -> None:
