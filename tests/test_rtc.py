@@ -586,3 +586,37 @@ def test_doctor_counts_the_kernels_that_layers_hold(empty, monkeypatch, backend)
     (problem,) = problems
     assert f"can be sorted by the {held} kernels for them that layers" in problem.what
     assert "can't be sorted" not in problem.what
+
+
+def test_a_frozen_application_is_not_run(empty, monkeypatch):
+    """It is no Python: what is there is passed over, and said to be."""
+    nvrtc, hiprtc = library(empty / "usr"), library(empty / "usr", "libhiprtc.so")
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: pytest.fail(f"started {command}"))
+    said = rf"is not run, .*sys\.executable \({sys.executable}\) is a frozen application"
+    with pytest.raises(ToolError, match=f"no CUDA compiler: .*{nvrtc} {said}"):
+        toolchain.find_cuda_compiler()
+    with pytest.raises(ToolError, match=f"{hiprtc} .*{said}"):
+        toolchain.find_hip_compiler(["gfx942"])
+    home = empty / "home"
+    monkeypatch.setenv("CUDA_HOME", str(home))
+    monkeypatch.setenv("WARP_SORT_RTC", "1")
+    program = nvcc_at(home)
+    compiler = toolchain.find_cuda_compiler()
+    assert compiler.command == (str(program),)
+    assert "is a frozen application" in compiler.why
+
+
+def test_a_program_that_is_no_python(empty, monkeypatch):
+    """An application that Python is a part of answers with what it is, and compiles nothing."""
+    library(empty / "usr")
+    library(empty / "usr", "libhiprtc.so")
+    application = empty / "application"
+    application.write_text("#!/bin/sh\necho The Application 1.0\n")
+    application.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(application))
+    said = "answers --version with 'The Application 1.0', not with"
+    with pytest.raises(ToolError, match=f"{said} NVRTC: {application} is no Python"):
+        toolchain.find_cuda_compiler().version()
+    with pytest.raises(ToolError, match=f"{said} hipRTC: {application} is no Python"):
+        toolchain.find_hip_compiler(["gfx942"])
