@@ -20,7 +20,7 @@ import test_hip_build
 
 from warp_bitonic_sort import plan
 from warp_bitonic_sort.cli import _inspect
-from warp_bitonic_sort.jit import cache, hip_compiler, loader, ninja, rtc_compilers, toolchain
+from warp_bitonic_sort.jit import cache, hip_compiler, loader, ninja, rtc, rtc_compilers, toolchain
 from warp_bitonic_sort.jit.errors import BuildError, ToolError
 from warp_bitonic_sort.jit.spec import CudaKernel, HipKernel
 
@@ -620,3 +620,27 @@ def test_a_program_that_is_no_python(empty, monkeypatch):
         toolchain.find_cuda_compiler().version()
     with pytest.raises(ToolError, match=f"{said} hipRTC: {application} is no Python"):
         toolchain.find_hip_compiler(["gfx942"])
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["#include MACRO", "# include_next <key.hpp>", " #\tinclude STRING(key.hpp)", "#import <a>"],
+)
+def test_an_include_line_that_is_not_understood(tmp_path, line):
+    """What it reads would be missing from the list, and its change compile nothing anew."""
+    (tmp_path / "a.hpp").write_text(f"// one\n\n{line}\n")
+    text = b'#include "a.hpp"\n'
+    with pytest.raises(rtc._FailureError) as caught:
+        rtc._headers(str(tmp_path / "source.cu"), text, [])
+    said = str(caught.value)
+    assert said.startswith(f"{tmp_path / 'a.hpp'}:3: error: {line.strip()!r}")
+    assert "#include <file> or #include" in said
+    found, _ = ninja.first_error(f"rtc.py: {said}\n")
+    assert f"{tmp_path / 'a.hpp'}:3: error: " in found
+
+
+def test_our_headers_include_plainly():
+    files = [*toolchain.INCLUDE_DIR.rglob("*.h*"), *toolchain._CSRC.rglob("*.h*")]
+    assert len(files) > 20
+    for file in files:
+        rtc._included(str(file), file.read_bytes())
