@@ -2,10 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import children
 import pytest
@@ -380,3 +383,46 @@ def test_to_be_verified_is_not_to_be_used(cache_copy):
     library.read_bytes()
     if library.stat().st_atime == then:
         pytest.skip("this file system does not note when a file is read")
+
+
+@pytest.mark.parametrize("gone", ["the entry", "its artifact's folder", "the cache"])
+@pytest.mark.parametrize("call", ["iterdir", "rename", "lstat", "scandir", "listdir", "mkdtemp"])
+def test_what_another_one_removes_meanwhile(cache_copy, monkeypatch, call, gone):
+    """At whatever moment: it was to be removed."""
+    entry = children.folder_of(cache_copy, KERNEL)
+    (cache_copy / "v1" / "entries" / "nothing").mkdir()
+    folder = {"the entry": entry, "its artifact's folder": entry.parent}.get(gone, cache_copy)
+    where = {"iterdir": Path, "rename": Path, "lstat": Path, "mkdtemp": tempfile}.get(call, os)
+    real = getattr(where, call)
+
+    def removing(*arguments, **named):
+        monkeypatch.setattr(where, call, real)
+        shutil.rmtree(folder)
+        return real(*arguments, **named)
+
+    for work in (
+        lambda: housekeeping.remove([entry], cache_copy),
+        lambda: housekeeping.tidy(cache_copy),
+        lambda: housekeeping.litter(cache_copy),
+        lambda: housekeeping.prune(cache_copy, keep=0),
+        lambda: housekeeping.clear(cache_copy),
+    ):
+        saved = children.copy(cache_copy, cache_copy.with_name("saved"))
+        monkeypatch.setattr(where, call, removing)
+        work()
+        monkeypatch.setattr(where, call, real)
+        shutil.rmtree(cache_copy, ignore_errors=True)
+        saved.rename(cache_copy)
+
+
+def test_tidying_while_another_one_tidies(cache_copy, monkeypatch):
+    folder = cache_copy / "v1" / "entries" / "nothing"
+    folder.mkdir()
+    found = housekeeping._folders(folder.parent)
+    folder.rmdir()
+    folders = housekeeping._folders
+    monkeypatch.setattr(
+        housekeeping, "_folders", lambda p: found if p == folder.parent else folders(p)
+    )
+    housekeeping.tidy(cache_copy)
+    children.assert_sound(cache_copy, count=2)

@@ -66,17 +66,30 @@ class Item:
         return self.root / LAYOUT / "entries" / self.name / self.key
 
 
-def _folders(parent: Path) -> list[Path]:
+# All of it may go at any time: what is gone is passed over, as what nobody may read is.
+
+
+def _paths(folder: Path) -> list[Path]:
     try:
-        return sorted(path for path in parent.iterdir() if path.is_dir())
+        return sorted(folder / name for name in os.listdir(folder))  # noqa: PTH208
     except OSError:
         return []
 
 
+def _folders(parent: Path) -> list[Path]:
+    return [path for path in _paths(parent) if os.path.isdir(path)]  # noqa: PTH112
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Yield all folders and files in a folder and in those."""
+    for parent, folders, files in os.walk(folder):
+        yield from (Path(parent, name) for name in folders + files)
+
+
 def _size(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):  # it may go at any time
+    for path in _below(folder):
+        with contextlib.suppress(OSError):
             total += path.lstat().st_size
     return total
 
@@ -173,14 +186,19 @@ def litter(root: Path) -> list[Path]:
     base = root / LAYOUT
     return [
         *(folder for folder in _folders(base / "staging") if _is_abandoned(folder)),
-        *(path for path in base.glob("removed-*") if _is_old(path)),
+        *_removed(base),
         *(
             path
             for part in ("entries", "tools", "locks")
-            for path in (base / part).rglob(".*.tmp")
-            if _is_old(path)
+            for path in _below(base / part)
+            if path.match(".*.tmp") and _is_old(path)
         ),
     ]
+
+
+def _removed(base: Path) -> list[Path]:
+    """Return what removals that were killed have left."""
+    return [path for path in _paths(base) if path.match("removed-*") and _is_old(path)]
 
 
 def _is_old(path: Path, seconds: float = _NEWBORN) -> bool:
@@ -220,8 +238,8 @@ def remove(paths: Iterable[Path], root: Path) -> int:
     try:
         for path in paths:
             with (
+                contextlib.suppress(FileNotFoundError),  # somebody else removed it, or everything
                 tempfile.TemporaryDirectory(prefix="removed-", dir=base) as away,
-                contextlib.suppress(FileNotFoundError),  # somebody else removed it
             ):
                 bytes_there = path.lstat().st_size if not path.is_dir() else _size(path)
                 path.rename(Path(away) / path.name)
@@ -291,9 +309,11 @@ def tidy(root: Path) -> None:
 def _spent(root: Path) -> Iterator[Path]:
     base = root / LAYOUT
     for folder in _folders(base / "entries"):
-        if not any(folder.iterdir()):
+        if not _paths(folder) and os.access(folder, os.R_OK):
             yield folder
-    for lock in sorted((base / "locks").glob("*.lock")):
+    for lock in _paths(base / "locks"):
+        if lock.suffix != ".lock":
+            continue
         with contextlib.suppress(OSError), locks.tried(lock) as free:
             if free:
                 yield from (path for path in (lock, lock.with_suffix(".holder")) if path.exists())
@@ -308,14 +328,14 @@ def clear(root: Path) -> int:
     goners = [
         path
         for part in ("entries", "staging", "logs", "tools", "locks")
-        for path in sorted((base / part).glob("*"))
+        for path in _paths(base / part)
         if path not in kept and not (part == "locks" and kept)
     ]
-    goners += [path for path in base.glob("removed-*") if _is_old(path)]
+    goners += _removed(base)
     # A list of what is gone.
     goners += [path for path in (root / MANIFEST,) if path.exists()]
     freed = remove(goners, root)
-    for folder in (*(base / part for part in os.listdir(base)), base):  # noqa: PTH208
+    for folder in (*_paths(base), base):
         with contextlib.suppress(OSError):
             folder.rmdir()
     return freed
