@@ -426,3 +426,39 @@ def test_tidying_while_another_one_tidies(cache_copy, monkeypatch):
     )
     housekeeping.tidy(cache_copy)
     children.assert_sound(cache_copy, count=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "left"),
+    [
+        ([], ["a1", "a2", "a9", "b9"]),
+        (["--max-size", "1G"], ["a1", "a2", "a9", "b9"]),
+        (["--older", "7d"], ["a1", "a2"]),
+        (["--keep", "2"], ["a1", "a2", "b9"]),
+        (["--keep", "1"], ["a1", "b9"]),
+        (["--keep", "1", "--older", "3d"], ["a1"]),
+        (["--keep", "0"], []),
+    ],
+)
+def test_prune_removes_old_logs(cache_copy, options, left):
+    logs = cache_copy / "v1" / "logs"
+    logs.mkdir()
+    for artifact, days in (("a", 1), ("a", 2), ("a", 9), ("b", 9)):
+        then = time.time() - days * 86400 - 3600
+        moment = time.strftime("%Y%m%d-%H%M%S", time.localtime(then))
+        log = logs / f"sort_cpu_{artifact}-{moment}-x_{artifact}{days}.log"
+        log.touch()
+        os.utime(log, (then, then))
+
+    def there():
+        return sorted(log.stem.rpartition("_")[2] for log in logs.glob("*"))
+
+    assert invoke("prune", "--dry-run", *options).count(".log\n") == 4 - len(left)
+    assert len(there()) == 4
+    assert invoke("prune", *options).count(".log\n") == 4 - len(left)
+    assert there() == left
+    assert logs.is_dir() == bool(left)
+
+
+def test_help_says_which_logs_go():
+    assert "Logs of failed builds" in invoke("prune", "--help")

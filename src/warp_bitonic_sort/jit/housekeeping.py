@@ -22,7 +22,18 @@ from .cache import LAYOUT, OWNER_LOCK, key_of, portable
 from .errors import CacheError
 from .files import digest, read_json
 
-__all__ = ["MANIFEST", "Item", "clear", "items", "litter", "prune", "remove", "tidy", "verify"]
+__all__ = [
+    "MANIFEST",
+    "Item",
+    "clear",
+    "items",
+    "litter",
+    "old_logs",
+    "prune",
+    "remove",
+    "tidy",
+    "verify",
+]
 
 # What prewarm leaves beside the entries.
 MANIFEST = "prewarm.json"
@@ -295,13 +306,43 @@ def prune(
     return gone
 
 
+def old_logs(
+    root: Path, keep: int | None = None, older: float | None = None, now: float | None = None
+) -> list[Path]:
+    """Return the logs of failed builds that pruning removes; nothing is removed yet.
+
+    Parameters
+    ----------
+    root : Path
+        The user's cache.
+    keep : int, optional
+        Keep so many logs of each artifact, the newest.
+    older : float, optional
+        Remove what was written more than so many seconds ago.
+    now : float, optional
+        Seconds since 1970; the clock's if not given.
+    """
+    now = time.time() if now is None else now
+    by_name: dict[str, list[tuple[float, Path]]] = {}
+    for log in _paths(root / LAYOUT / "logs"):
+        # The name of the artifact, the day, the time of the day, and what tells it from others.
+        with contextlib.suppress(OSError):
+            by_name.setdefault(log.name.split("-")[0], []).append((log.lstat().st_mtime, log))
+    gone = []
+    for logs in by_name.values():
+        for rank, (written, log) in enumerate(sorted(logs, reverse=True)):
+            if (keep is not None and rank >= keep) or (older is not None and now - written > older):
+                gone.append(log)
+    return sorted(gone)
+
+
 def tidy(root: Path) -> None:
     """Remove what only waits to be removed: locks that nobody holds, folders that are empty."""
     base = root / LAYOUT
     if not base.is_dir():
         return
     remove(_spent(root), root)
-    for folder in (base / "locks", base / "staging"):
+    for folder in (base / "locks", base / "staging", base / "logs"):
         with contextlib.suppress(OSError):
             folder.rmdir()
 
