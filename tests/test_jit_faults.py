@@ -536,3 +536,19 @@ def test_a_header_that_vanishes(half_cache, tmp_path, moment):
         assert f"BuildError: compiling {KERNEL.name}: {header} cannot be read" in last
         assert "No such file or directory" in last
     assert len(children.entries(half_cache)) == 1
+
+
+@pytest.mark.parametrize("what", ["an unwritable cache", "a launcher that does not load"])
+def test_warnings_point_to_the_callers_line(whole_layer, tmp_path, what):
+    (tmp_path / "file").touch()
+    how = {"WARP_SORT_CACHE_DIR": tmp_path / "file" / "cache"}
+    if what != "an unwritable cache":
+        layer = children.copy(whole_layer, tmp_path / "layer")
+        children.break_launcher(layer)
+        how = {"WARP_SORT_CACHE_DIR": tmp_path / "cache", "WARP_SORT_CACHE_LAYERS": layer}
+    script = tmp_path / "script.py"
+    script.write_text(SORT.replace("; print", "\n\ndef work():\n    print") + "\n\nwork()\n")
+    code = f"import runpy; runpy.run_path({str(script)!r}, run_name='__main__')"
+    done = children.run(code, **how)
+    assert done.stdout.strip() == ANSWER
+    assert done.stderr.startswith(f"{script}:4: RuntimeWarning: ")

@@ -596,13 +596,7 @@ def test_a_container_in_which_root_is_nobody(open_folder, monkeypatch):
 def test_a_layer_whose_launcher_does_not_load_is_left_out(whole_layer, fresh_cache, tmp_path, code):
     """It may have been built where the C++ library has another name."""
     layer = children.copy(whole_layer, tmp_path / "layer")
-    folder = children.folder_of(layer, spec.LAUNCHER)
-    product, manifest = folder / "library.so", folder / "manifest.json"
-    changed = product.read_bytes().replace(b"libstdc++.so.6\0", b"libstdc++.so.9\0")
-    product.write_bytes(changed)
-    said = json.loads(manifest.read_text())
-    said["library"] = cache.digest(changed)
-    manifest.write_text(json.dumps(said))
+    children.break_launcher(layer)
     done = children.run(code, WARP_SORT_CACHE_LAYERS=layer)
     assert done.stdout.strip() == (ANSWER if code == SORT else OTHER_ANSWER), done.stderr
     assert done.stderr.count("RuntimeWarning") == 1
@@ -614,11 +608,7 @@ def test_a_layer_whose_launcher_does_not_load_is_left_out(whole_layer, fresh_cac
 def test_threads_that_meet_a_launcher_that_does_not_load(whole_layer, fresh_cache, tmp_path):
     """One is told, and all of them go on without the layer."""
     layer = children.copy(whole_layer, tmp_path / "layer")
-    folder = children.folder_of(layer, spec.LAUNCHER)
-    product, manifest = folder / "library.so", folder / "manifest.json"
-    product.write_bytes(product.read_bytes().replace(b"libstdc++.so.6\0", b"libstdc++.so.9\0"))
-    said = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps({**said, "library": cache.digest(product.read_bytes())}))
+    children.break_launcher(layer)
     code = """
         import threading, numpy as np, warp_bitonic_sort as w
         from concurrent.futures import ThreadPoolExecutor

@@ -67,7 +67,7 @@ def leave_out(library: Path, reason: str) -> bool:
                 f"the launcher in the layer {layer.root} does not load on this machine ({reason}), "
                 f"so that layer is left out: only its kernels for GPUs are used.",
                 RuntimeWarning,
-                stacklevel=2,
+                stacklevel=_callers(),
             )
             return True
     return False
@@ -112,9 +112,18 @@ def degrade(error: CacheError) -> bool:
         f"{str(error).rstrip('.')}. Until then kernels are compiled anew in every process, into "
         f"{folder}.",
         RuntimeWarning,
-        stacklevel=2,
+        stacklevel=_callers(),
     )
     return True
+
+
+def _callers() -> int:
+    """Return the stacklevel, for whoever calls this, of the line that called the package."""
+    level, frame = 1, sys._getframe(1)
+    package = __name__.partition(".")[0]
+    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] == package:
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _at_exit(folder: Path, owner: int) -> None:
