@@ -652,3 +652,38 @@ def test_gpu_kernels_of_a_layer_whose_launcher_does_not_load(tmp_path, monkeypat
     for artifact, found in ((kernel, entry), (KERNEL, None), (spec.LAUNCHER, None)):
         text = cache.build_text(artifact)
         assert [layer.find(artifact, text, None) for layer in layers.readers()][-1] == found
+
+
+@pytest.mark.parametrize(
+    ("array", "dtype", "length"),
+    [
+        ("np.zeros((2, 4), np.int16)", "int16", 4),
+        ("np.zeros((2, 2000))[:, ::2]", "float64", 1000),
+        ("np.zeros((5, 9), np.uint8).T", "uint8", 5),
+    ],
+)
+def test_the_error_says_what_makes_the_kernel_elsewhere(
+    whole_layer, tmp_path, array, dtype, length
+):
+    """By the letter: what it says is what is done, and then the sort works."""
+    code = f"import numpy as np, warp_bitonic_sort as w; print(w.sort({array}).shape)"
+    how = {"WARP_SORT_CACHE_DIR": tmp_path / "cache", **NO_COMPILER}
+    done = children.run(code, WARP_SORT_CACHE_LAYERS=whole_layer, **how)
+    last = done.stderr.splitlines()[-1]
+    order = f"--backend cpu --arch {KERNEL.arch} --dtype {dtype} --length {length} --into FOLDER"
+    assert f"(warp-bitonic-sort prewarm {order})" in last
+    arguments = [word.replace("FOLDER", str(tmp_path / "made")) for word in order.split()]
+    assert children.program("prewarm", *arguments).returncode == 0
+    done = children.run(code, WARP_SORT_CACHE_LAYERS=tmp_path / "made", **how)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_error_of_a_gpu_kernel_says_what_makes_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("WARP_SORT_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
+    monkeypatch.setattr(loader, "_launcher", object())
+    kernel = spec.CudaKernel("floating", 32, 4, 0, 0, "rows", "sm_90")
+    order = "--backend cuda --arch sm_90 --dtype float32 --length 3 --into FOLDER"
+    with pytest.raises(ToolError, match=rf"\(warp-bitonic-sort prewarm {order}\)"):
+        loader.open_kernel(kernel, "float32", 0, 3)

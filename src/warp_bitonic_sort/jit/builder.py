@@ -39,12 +39,15 @@ class Options(NamedTuple):
         How many compilers may run at once (default: ``MAX_JOBS``, else as ninja finds best).
     is_quiet : bool, default False
         Whether a person at a terminal is not to see what is being compiled.
+    order : str, default "--help"
+        What tells ``prewarm`` to make what is wanted, for the error where nothing can be compiled.
     """
 
     started: Callable[[], None]
     check: Callable[[Artifact, Mapping[str, Path]], None]
     jobs: int | None = None
     is_quiet: bool = False
+    order: str = "--help"
 
 
 class _Tool:
@@ -136,7 +139,7 @@ def ensure(
     tools = _tools(stores, missing)
     found.update(_find(stores, missing, texts, tools))
     missing = _missing(artifacts, found)
-    _refuse_without_tools(missing, tools, layers, stores)
+    _refuse_without_tools(missing, tools, layers, stores, options.order)
     if missing:
         store = stores[-1]
         with store.locked(missing):
@@ -180,6 +183,7 @@ def _refuse_without_tools(
     tools: Mapping[str, _Tool],
     layers: Sequence[Cache],
     stores: Sequence[Cache],
+    order: str,
 ) -> None:
     """Raise what says which artifacts cannot be built, why, and how to get them."""
     error = next((each for a in missing if (each := tools[a.kind].error) is not None), None)
@@ -195,7 +199,7 @@ def _refuse_without_tools(
         f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} in "
         f"{f'none of {roots}' if roots else 'no cache'}{f' ({closed[0]})' if closed else ''}, "
         f"and cannot be compiled here: {error} Or "
-        f"have another machine compile it (warp-bitonic-sort prewarm --help) and name the folder "
+        f"have another machine compile it (warp-bitonic-sort prewarm {order}) and name the folder "
         f"in WARP_SORT_CACHE_LAYERS."
     ) from None
 

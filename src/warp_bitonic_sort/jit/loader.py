@@ -69,7 +69,9 @@ def device_of(backend: str, number: int) -> Any:
     return tvm_ffi.device(_PLATFORMS[backend], number)
 
 
-def open_kernel(kernel: Kernel, dtype: str, device: int = 0) -> Callable[..., None]:
+def open_kernel(
+    kernel: Kernel, dtype: str, device: int = 0, length: int | None = None
+) -> Callable[..., None]:
     """Open a kernel for a dtype, building it first if the cache does not have it.
 
     Parameters
@@ -80,6 +82,8 @@ def open_kernel(kernel: Kernel, dtype: str, device: int = 0) -> Callable[..., No
         The dtype whose order it is to sort by, as ``dtype.hpp`` names it.
     device : int, default 0
         The number of the CUDA or HIP device.
+    length : int, optional
+        The length of the rows, for the error that says how to have the kernel made elsewhere.
 
     Returns
     -------
@@ -105,16 +109,25 @@ def open_kernel(kernel: Kernel, dtype: str, device: int = 0) -> Callable[..., No
     """
     function = _opened.get((kernel, dtype, device))
     if function is None:
-        path = _ready([kernel])[kernel.name]
+        order = "--help" if length is None else _order(kernel, dtype, length)
+        path = _ready([kernel], order)[kernel.name]
         try:
             function = _open(path, kernel, dtype, device)
         except RuntimeError:
             if path.exists():
                 raise
             # Somebody pruned the cache just now.
-            function = _open(_ready([kernel])[kernel.name], kernel, dtype, device)
+            function = _open(_ready([kernel], order)[kernel.name], kernel, dtype, device)
         _opened[kernel, dtype, device] = function
     return function
+
+
+def _order(kernel: Kernel, dtype: str, length: int) -> str:
+    """Return the options that have ``prewarm`` make a kernel in a folder."""
+    backend = kernel.kind.removesuffix("_kernel")
+    return (
+        f"--backend {backend} --arch {kernel.arch} --dtype {dtype} --length {length} --into FOLDER"
+    )
 
 
 def _open(path: Path, kernel: Kernel, dtype: str, device: int) -> Callable[..., None]:
@@ -170,11 +183,11 @@ def build(
     return _ensure(list(wanted), options, may_degrade)
 
 
-def _ready(kernels: Sequence[Kernel]) -> dict[str, Path]:
+def _ready(kernels: Sequence[Kernel], order: str = "--help") -> dict[str, Path]:
     """Load the launcher and return each kernel's product, building what is missing."""
     wanted: list[Artifact] = [] if _launcher is not None else [LAUNCHER]
     wanted += kernels
-    return _ensure(wanted, _OPTIONS) if wanted else {}
+    return _ensure(wanted, _OPTIONS._replace(order=order)) if wanted else {}
 
 
 def _ensure(
