@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import sys
 from pathlib import Path
 
 import children
+import driver_double
 import numpy as np
 import pytest
 from children import ANSWER, KERNEL, NO_COMPILER
@@ -467,3 +469,46 @@ def test_a_manifest_that_was_not_written_is_not_named(tmp_path):
     assert done.returncode == 1
     assert done.stdout == "0 of 4 artifacts are there (0.0 MB)\n"
     assert "prewarm.json" not in done.stderr
+
+
+def test_help_lists_the_targets():
+    text = invoke("--help").output
+    for target in (*toolchain.CPU_ARCHS, "sm_90", "gfx942", "gfx9-4-generic", "native"):
+        assert target in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_this_machines_targets(half_cache, monkeypatch):
+    """Of each back end that is listed, and beside others that are named."""
+    devices = {"cuda": ["sm_80", "sm_90"], "hip": ["gfx942"], "cpu": [toolchain.native_cpu_arch()]}
+    asked = []
+    module = sys.modules["warp_bitonic_sort.cli.prewarm"]  # the name is the command's
+    monkeypatch.setattr(module, "native_targets", devices.__getitem__)
+    monkeypatch.setattr(prewarm, "build", lambda wanted, *_: asked.extend(wanted) or [])
+    for backends, archs, wanted in (
+        ("cpu", "native", devices["cpu"]),
+        ("cuda,cpu", "native", ["sm_80", "sm_90", *devices["cpu"]]),
+        ("cuda,hip", "native,sm_90,sm_120", ["sm_80", "sm_90", "sm_120", "gfx942"]),
+    ):
+        asked.clear()
+        result = invoke("--backend", backends, "--arch", archs, "--length", 3)
+        assert result.exit_code == 0, result.output
+        assert {kernel.arch for kernel in asked} == set(wanted)
+    devices["hip"] = []
+    result = invoke("--backend", "hip", "--arch", "native", "--length", 3)
+    assert result.exit_code == 2
+    said = " ".join(result.output.split())
+    assert "--arch native: no device of the back end hip is found here. Name a target" in said
+    assert "gfx942" in said
+    assert half_cache
+
+
+def test_the_targets_of_cuda_devices(tmp_path):
+    driver_double.build("fake_cuda.cc", tmp_path / "libcuda.so.1")
+    code = "from warp_bitonic_sort.cli import _inspect; print(_inspect.native_targets('cuda'))"
+    done = children.run(code, LD_LIBRARY_PATH=tmp_path)
+    assert re.fullmatch(r"\['sm_\d+'(, 'sm_\d+')*\]\n", done.stdout), done.stderr
+    (tmp_path / "libcuda.so.1").unlink()
+    driver_double.build("fake_hiprtc.cc", tmp_path / "libcuda.so.1")
+    done = children.run(code, LD_LIBRARY_PATH=tmp_path)
+    assert done.stdout == "[]\n", done.stderr

@@ -30,7 +30,7 @@ from ..jit import gpu_targets, housekeeping, layers, settings, toolchain
 from ..jit.errors import BuildError, ToolError
 from ..jit.trust import refuse_foreign
 
-__all__ = ["Problem", "cache_entries", "facts", "thread_count", "trial"]
+__all__ = ["Problem", "cache_entries", "facts", "native_targets", "thread_count", "trial"]
 
 Facts = dict[str, Any]
 T = TypeVar("T")
@@ -287,6 +287,8 @@ def _why(missing: list[str], compiler: str | None, held: int) -> str:
     return "the driver and a compiler are there"
 
 
+# CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR.
+_CUDA_VERSION = (75, 76)
 # What doctor asks a compiler for where there is no device to ask for.
 _USUAL_TARGET = "gfx942"
 
@@ -351,6 +353,31 @@ def _amd_targets(nodes: str = "/sys/class/kfd/kfd/topology/nodes") -> list[str]:
                 minor, stepping = divmod(rest, 100)
                 targets.add(f"gfx{major}{minor:x}{stepping:x}")
     return sorted(targets)
+
+
+def _cuda_targets() -> list[str]:
+    """Return the targets of the CUDA devices that the driver knows, as in ``sm_90``."""
+    targets = set()
+    with contextlib.suppress(OSError, AttributeError):  # no driver, or one that is none
+        driver = ctypes.CDLL("libcuda.so.1")
+        device, number = ctypes.c_int(), 0
+        is_there = driver.cuInit(0) == 0
+        while is_there and driver.cuDeviceGet(ctypes.byref(device), number) == 0:
+            version = (ctypes.c_int * 2)()
+            for place, attribute in enumerate(_CUDA_VERSION):
+                here = ctypes.byref(version, place * ctypes.sizeof(ctypes.c_int))
+                driver.cuDeviceGetAttribute(here, attribute, device)
+            targets.add(f"sm_{version[0]}{version[1]}")
+            number += 1
+    return sorted(targets)
+
+
+def native_targets(backend: str) -> list[str]:
+    """Return the targets of this machine's processor or devices that there are kernels for."""
+    if backend == "cpu":
+        return [toolchain.native_cpu_arch()]
+    devices = _cuda_targets() if backend == "cuda" else _amd_targets()
+    return [device for device in devices if gpu_targets.backend_of(device) == backend]
 
 
 def _loadable(*libraries: str) -> str | None:

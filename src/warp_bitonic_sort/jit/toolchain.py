@@ -45,6 +45,7 @@ __all__ = [
     "hip_arch",
     "include_dirs",
     "libraries",
+    "native_cpu_arch",
     "source_files",
     "tvm_ffi_version",
 ]
@@ -222,6 +223,11 @@ def _native_cpu_arch() -> str:
     if flags >= _AVX512 | _AVX2:
         return "x86-64-avx512"
     return "x86-64-avx2" if flags >= _AVX2 else "x86-64"
+
+
+def native_cpu_arch() -> str:
+    """Return the CPU target that uses most of this machine's instructions."""
+    return _native_cpu_arch()
 
 
 def cpu_arch() -> str:
