@@ -687,3 +687,40 @@ def test_the_error_of_a_gpu_kernel_says_what_makes_it(tmp_path, monkeypatch):
     order = "--backend cuda --arch sm_90 --dtype float32 --length 3 --into FOLDER"
     with pytest.raises(ToolError, match=rf"\(warp-bitonic-sort prewarm {order}\)"):
         loader.open_kernel(kernel, "float32", 0, 3)
+
+
+@pytest.mark.skipif(not toolchain.lesser_cpu_archs(KERNEL.arch), reason="there is no lesser target")
+def test_a_lesser_target_where_nothing_can_be_compiled(fresh_cache, tmp_path):
+    """The best that a layer has; but where this machine's own can be compiled, it is."""
+    lesser = toolchain.lesser_cpu_archs(KERNEL.arch)
+    code = f"""
+        {SORT}
+        from pathlib import Path
+        layer = str(Path({str(tmp_path)!r}, "layer"))
+        print(*sorted({{line.split("/")[-3] for line in Path("/proc/self/maps").read_text().split()
+                       if line.startswith(layer) and "sort_cpu_" in line}}))
+        print(w.sort(np.float32([[6, 5, 4]])).tolist())
+    """
+    layer = tmp_path / "layer"
+    how = {"WARP_SORT_CACHE_LAYERS": layer, **NO_COMPILER}
+    for arch in reversed(lesser):
+        filled = children.program("prewarm", "--length", 3, "--arch", arch, "--into", layer)
+        assert filled.returncode == 0, filled.stderr
+        done = children.run(code, **how)
+        expected = [ANSWER, KERNEL._replace(arch=arch).name, "[[4.0, 5.0, 6.0]]"]
+        assert done.stdout.splitlines() == expected, done.stderr
+        assert done.stderr == ""
+    assert not fresh_cache.exists()
+    missed = children.run(OTHER_SORT, **how)
+    assert f"registers4_rows_{KERNEL.arch.replace('-', '_')} is in none of" in missed.stderr
+    done = children.run(WARP_SORT_CACHE_LAYERS=layer)
+    assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+    assert children.entries(fresh_cache) == [KERNEL.name]
+
+
+def test_lesser_targets():
+    assert toolchain.lesser_cpu_archs("x86-64-avx512") == ("x86-64-avx2", "x86-64")
+    assert toolchain.lesser_cpu_archs("x86-64-avx2") == ("x86-64",)
+    assert [toolchain.lesser_cpu_archs(arch) for arch in ("x86-64", "aarch64", "generic")] == [
+        ()
+    ] * 3

@@ -8,6 +8,7 @@ another machine's device.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import Any
 
 from . import builder, gpu_targets, layers
 from .cache import Cache
-from .errors import BuildError, CacheError
+from .errors import BuildError, CacheError, ToolError
 from .spec import LAUNCHER, Artifact, CpuKernel, Kernel
 
 __all__ = [
@@ -95,7 +96,8 @@ def open_kernel(
     Raises
     ------
     ToolError
-        No compiler or no ninja, and the cache does not have the kernel.
+        No compiler or no ninja, and the cache does not have the kernel. (Of a CPU's kernels, those
+        for lesser processors will then do, the best first.)
     BuildError
         The compiler failed, or what it made does not load.
     CacheError
@@ -110,16 +112,31 @@ def open_kernel(
     function = _opened.get((kernel, dtype, device))
     if function is None:
         order = "--help" if length is None else _order(kernel, dtype, length)
-        path = _ready([kernel], order)[kernel.name]
+        path = _found(kernel, order)
         try:
             function = _open(path, kernel, dtype, device)
         except RuntimeError:
             if path.exists():
                 raise
             # Somebody pruned the cache just now.
-            function = _open(_ready([kernel], order)[kernel.name], kernel, dtype, device)
+            function = _open(_found(kernel, order), kernel, dtype, device)
         _opened[kernel, dtype, device] = function
     return function
+
+
+def _found(kernel: Kernel, order: str) -> Path:
+    """Return a kernel's product, or that of a lesser CPU target where nothing can be compiled."""
+    try:
+        return _ready([kernel], order)[kernel.name]
+    except ToolError:
+        if isinstance(kernel, CpuKernel):
+            from . import toolchain
+
+            for arch in toolchain.lesser_cpu_archs(kernel.arch):
+                lesser = kernel._replace(arch=arch)
+                with contextlib.suppress(ToolError):
+                    return _ready([lesser])[lesser.name]
+        raise
 
 
 def _order(kernel: Kernel, dtype: str, length: int) -> str:
