@@ -79,11 +79,13 @@ def _walk(path: str, seen: dict[str, os.stat_result]) -> list[str]:
                 continue  # a folder
             try:
                 found = seen[here] = os.lstat(here)
+                is_link = stat.S_ISLNK(found.st_mode) and len(links) < _MOST_LINKS
+                target = os.readlink(here) if is_link else ""  # noqa: PTH115
             except OSError:
                 continue
-            if stat.S_ISLNK(found.st_mode) and len(links) < _MOST_LINKS:
+            if target:
                 links.append(here)
-                left += os.readlink(here).split("/")[::-1]  # noqa: PTH115
+                left += target.split("/")[::-1]
                 here = os.path.dirname(here) if left[-1] else "/"  # noqa: PTH120
     return [*links, here]
 
