@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import json
 import os
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from warp_bitonic_sort.jit import housekeeping, spec, toolchain
+from warp_bitonic_sort.jit import cache, housekeeping, spec, toolchain
 
 SORT = "import numpy as np, warp_bitonic_sort as w; print(w.sort(np.float32([[3, 1, 2]])).tolist())"
 ANSWER = "[[1.0, 2.0, 3.0]]"
@@ -129,6 +130,15 @@ def script(path, text):
     path.write_text(f"#!/bin/sh\n{text.replace('$CXX', real)}\n")
     path.chmod(0o755)
     return str(path)
+
+
+def break_launcher(root):
+    """Have the launcher in a folder need a library that no machine has."""
+    folder = folder_of(root, spec.LAUNCHER)
+    product, manifest = folder / "library.so", folder / "manifest.json"
+    product.write_bytes(product.read_bytes().replace(b"libstdc++.so.6\0", b"libstdc++.so.9\0"))
+    said = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**said, "library": cache.digest(product.read_bytes())}))
 
 
 def counting(folder):

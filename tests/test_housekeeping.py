@@ -2,10 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import children
 import pytest
@@ -368,3 +371,94 @@ def test_an_entry_of_another_kind_is_listed_by_its_own_name(cache_copy):
     (first, second) = housekeeping.items(cache_copy)
     assert (first.kind, second.kind) == ("?", "cpu_kernel")
     assert "another artifact's" in housekeeping.verify(first)
+
+
+def test_to_be_verified_is_not_to_be_used(cache_copy):
+    """When it was used last is what pruning goes by."""
+    library = children.folder_of(cache_copy, KERNEL) / "library.so"
+    then = int(time.time()) - 9 * 86400
+    os.utime(library, (then, then))
+    invoke("verify")
+    assert library.stat().st_atime == then
+    library.read_bytes()
+    if library.stat().st_atime == then:
+        pytest.skip("this file system does not note when a file is read")
+
+
+@pytest.mark.parametrize("gone", ["the entry", "its artifact's folder", "the cache"])
+@pytest.mark.parametrize("call", ["iterdir", "rename", "lstat", "scandir", "listdir", "mkdtemp"])
+def test_what_another_one_removes_meanwhile(cache_copy, monkeypatch, call, gone):
+    """At whatever moment: it was to be removed."""
+    entry = children.folder_of(cache_copy, KERNEL)
+    (cache_copy / "v1" / "entries" / "nothing").mkdir()
+    folder = {"the entry": entry, "its artifact's folder": entry.parent}.get(gone, cache_copy)
+    where = {"iterdir": Path, "rename": Path, "lstat": Path, "mkdtemp": tempfile}.get(call, os)
+    real = getattr(where, call)
+
+    def removing(*arguments, **named):
+        monkeypatch.setattr(where, call, real)
+        shutil.rmtree(folder)
+        return real(*arguments, **named)
+
+    for work in (
+        lambda: housekeeping.remove([entry], cache_copy),
+        lambda: housekeeping.tidy(cache_copy),
+        lambda: housekeeping.litter(cache_copy),
+        lambda: housekeeping.prune(cache_copy, keep=0),
+        lambda: housekeeping.clear(cache_copy),
+    ):
+        saved = children.copy(cache_copy, cache_copy.with_name("saved"))
+        monkeypatch.setattr(where, call, removing)
+        work()
+        monkeypatch.setattr(where, call, real)
+        shutil.rmtree(cache_copy, ignore_errors=True)
+        saved.rename(cache_copy)
+
+
+def test_tidying_while_another_one_tidies(cache_copy, monkeypatch):
+    folder = cache_copy / "v1" / "entries" / "nothing"
+    folder.mkdir()
+    found = housekeeping._folders(folder.parent)
+    folder.rmdir()
+    folders = housekeeping._folders
+    monkeypatch.setattr(
+        housekeeping, "_folders", lambda p: found if p == folder.parent else folders(p)
+    )
+    housekeeping.tidy(cache_copy)
+    children.assert_sound(cache_copy, count=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "left"),
+    [
+        ([], ["a1", "a2", "a9", "b9"]),
+        (["--max-size", "1G"], ["a1", "a2", "a9", "b9"]),
+        (["--older", "7d"], ["a1", "a2"]),
+        (["--keep", "2"], ["a1", "a2", "b9"]),
+        (["--keep", "1"], ["a1", "b9"]),
+        (["--keep", "1", "--older", "3d"], ["a1"]),
+        (["--keep", "0"], []),
+    ],
+)
+def test_prune_removes_old_logs(cache_copy, options, left):
+    logs = cache_copy / "v1" / "logs"
+    logs.mkdir()
+    for artifact, days in (("a", 1), ("a", 2), ("a", 9), ("b", 9)):
+        then = time.time() - days * 86400 - 3600
+        moment = time.strftime("%Y%m%d-%H%M%S", time.localtime(then))
+        log = logs / f"sort_cpu_{artifact}-{moment}-x_{artifact}{days}.log"
+        log.touch()
+        os.utime(log, (then, then))
+
+    def there():
+        return sorted(log.stem.rpartition("_")[2] for log in logs.glob("*"))
+
+    assert invoke("prune", "--dry-run", *options).count(".log\n") == 4 - len(left)
+    assert len(there()) == 4
+    assert invoke("prune", *options).count(".log\n") == 4 - len(left)
+    assert there() == left
+    assert logs.is_dir() == bool(left)
+
+
+def test_help_says_which_logs_go():
+    assert "Logs of failed builds" in invoke("prune", "--help")

@@ -470,7 +470,7 @@ class TestFailures:
                 "MAX_JOBS=1",
             ),
             ("cc1plus: error: No space left on device", "cc1plus: error: No space left on device",
-             "disk is full"),
+             "TMPDIR"),
             ("/usr/bin/ld: cannot find -ldl", "/usr/bin/ld: cannot find -ldl", "linking failed"),
             ("/bin/sh: 1: ./cc: not found", "/bin/sh: 1: ./cc: not found", "see the log"),
             ("", "the build printed nothing", "see the log"),

@@ -14,6 +14,7 @@ import pytest
 from children import ANSWER, KERNEL, OTHER_ANSWER, OTHER_SORT, SORT
 from click.testing import CliRunner
 
+import warp_bitonic_sort
 from warp_bitonic_sort.cli import main
 from warp_bitonic_sort.jit import cache, housekeeping, spec
 
@@ -248,6 +249,44 @@ def test_what_is_forked_leaves_the_temporary_folder_to_its_parent(tmp_path):
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+@pytest.mark.parametrize("fork", ["os.fork", "multiprocessing"])
+def test_a_forked_child_has_a_temporary_folder_of_its_own(tmp_path, fork):
+    """It may outlive its parent, whose folder it neither fills nor makes again; both go."""
+    (tmp_path / "file").touch()
+    (tmp_path / "tmp").mkdir()
+    code = f"""
+        import multiprocessing, os, sys, warnings
+        warnings.simplefilter("ignore")
+        {SORT}
+        from warp_bitonic_sort.jit import layers
+        (ours,) = (each.root for each in layers._temporary.values())
+        def child():
+            import shutil
+            shutil.rmtree(ours)  # as the parent does when it ends
+            {OTHER_SORT}
+            (theirs,) = {{each.root for each in layers._temporary.values()}} - {{ours}}
+            print(theirs.is_dir(), ours.exists(), flush=True)
+        child.__module__ = "__main__"
+        sys.stdout.flush()
+        if {fork == "os.fork"}:
+            number = os.fork()
+            if number == 0:
+                child()
+                sys.exit()
+            assert os.waitpid(number, 0)[1] == 0
+        else:
+            process = multiprocessing.get_context("fork").Process(target=child)
+            process.start()
+            process.join()
+            assert process.exitcode == 0
+        print(os.listdir({str(tmp_path / "tmp")!r}))
+    """
+    done = children.run(
+        code, TMPDIR=tmp_path / "tmp", WARP_SORT_CACHE_DIR=tmp_path / "file" / "cache"
+    )
+    assert done.stdout.splitlines() == [ANSWER, OTHER_ANSWER, "True False", "[]"], done.stderr
+
+
 # -- forks ----------------------------------------------------------------------------------------
 
 _BOTH = f"""
@@ -401,3 +440,115 @@ def test_a_compiler_that_lists_nothing(fresh_cache, tmp_path):
     assert "BuildError: compiling launcher: " in done.stderr
     assert "and made no list of what it read. Is that a compiler?" in done.stderr
     assert children.entries(fresh_cache) == []
+
+
+@pytest.mark.parametrize("word", ["No space left on device", "Disk quota exceeded"])
+def test_a_full_folder_for_temporary_files_is_not_taken_for_the_cache(half_cache, tmp_path, word):
+    """The cache has room, and another folder for what is built would help nobody."""
+    compiler = children.script(
+        tmp_path / "c++",
+        f"""case "$*" in
+        *source.cc*)
+            echo "{KERNEL.name}/source.cc:1:1: fatal error: error closing /tmp/ccA.s: {word}" >&2
+            exit 1;;
+        *) exec $CXX "$@";;
+        esac""",
+    )
+    done = children.run(CXX=compiler)
+    assert f"BuildError: compiling {KERNEL.name} failed" in done.stderr
+    assert "RuntimeWarning" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("Hint: ")
+    assert "TMPDIR" in last
+    assert "WARP_SORT_CACHE_DIR" not in last
+    assert len(children.entries(half_cache)) == 1
+
+
+@pytest.mark.parametrize(
+    "named", ["$PWD/" + KERNEL.name + "/library.so", KERNEL.name + "/source.d"]
+)
+def test_a_full_cache_is_told_by_the_file_that_the_compiler_names(half_cache, tmp_path, named):
+    """Though there is room again by the time that anybody looks."""
+    compiler = children.script(
+        tmp_path / "c++",
+        f"""case "$PWD $*" in
+        *staging*source.cc*)
+            case "$PWD" in {half_cache}/*)
+                echo "ld: cannot write {named}: No space left on device" >&2; exit 1;;
+            esac;;
+        esac
+        exec $CXX "$@\"""",
+    )
+    done = children.run(CXX=compiler)
+    assert done.stdout.strip() == ANSWER, done.stderr
+    assert f"the cache folder {half_cache} cannot be written: No space left" in done.stderr
+
+
+def test_a_package_in_a_folder_whose_name_is_not_utf_8(fresh_cache, tmp_path):
+    """What is built there is found there again, and in another folder."""
+    tree = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff $"))
+    package = Path(warp_bitonic_sort.__file__).parent
+    shutil.copytree(package, tree / "warp_bitonic_sort")
+    code = f"{SORT}\nimport os; print(os.fsencode(w.__file__).count(b'\\xff'))"
+    for how in ({}, children.NO_COMPILER):
+        done = children.run(code, PYTHONPATH=tree, **how)
+        assert (done.stdout.split("\n")[:2], done.stderr) == ([ANSWER, "1"], "")
+    children.assert_sound(fresh_cache, count=2)
+    done = children.run(**children.NO_COMPILER)
+    assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+
+
+def test_a_cache_in_a_folder_whose_name_is_not_utf_8(warm_cache, tmp_path):
+    """tvm_ffi loads nothing from there: it is like one that cannot be written, or read."""
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    done = children.run(WARP_SORT_CACHE_DIR=folder)
+    assert done.stdout.strip() == ANSWER, done.stderr
+    assert done.stderr.count("RuntimeWarning") == 1
+    assert "cannot be written: its name is not UTF-8" in done.stderr
+    assert not folder.exists()
+    children.copy(warm_cache, folder)
+    how = {"WARP_SORT_CACHE_LAYERS": folder, "WARP_SORT_CACHE_DIR": tmp_path / "none"}
+    done = children.run(**how, **children.NO_COMPILER)
+    assert "ToolError: launcher and sort_cpu_" in done.stderr
+    assert "cannot be read: its name is not UTF-8" in done.stderr
+
+
+@pytest.mark.parametrize("moment", ["while it is compiled", "before"])
+def test_a_header_that_vanishes(half_cache, tmp_path, moment):
+    tree = tmp_path / "tree"
+    shutil.copytree(Path(warp_bitonic_sort.__file__).parent, tree / "warp_bitonic_sort")
+    header = tree / "warp_bitonic_sort" / "csrc/include/warp_bitonic_sort/network.hpp"
+    if moment == "before":
+        code = f"""
+            import os
+            from warp_bitonic_sort.jit import toolchain
+            files = toolchain.source_files
+            toolchain.source_files = lambda: [*files(), os.unlink({str(header)!r})][:-1]
+        """
+        done = children.run(textwrap.dedent(code) + SORT, PYTHONPATH=tree)
+        assert "network.hpp: No such file or directory" in done.stderr
+        assert "the package's own sources are missing" in done.stderr.splitlines()[-1]
+    else:
+        vanishing = f'$CXX "$@" || exit 1\ncase "$*" in *source.cc*) rm -f {header};; esac'
+        compiler = children.script(tmp_path / "c++", vanishing)
+        done = children.run(PYTHONPATH=tree, CXX=compiler)
+        last = done.stderr.splitlines()[-1]
+        assert f"BuildError: compiling {KERNEL.name}: {header} cannot be read" in last
+        assert "No such file or directory" in last
+    assert len(children.entries(half_cache)) == 1
+
+
+@pytest.mark.parametrize("what", ["an unwritable cache", "a launcher that does not load"])
+def test_warnings_point_to_the_callers_line(whole_layer, tmp_path, what):
+    (tmp_path / "file").touch()
+    how = {"WARP_SORT_CACHE_DIR": tmp_path / "file" / "cache"}
+    if what != "an unwritable cache":
+        layer = children.copy(whole_layer, tmp_path / "layer")
+        children.break_launcher(layer)
+        how = {"WARP_SORT_CACHE_DIR": tmp_path / "cache", "WARP_SORT_CACHE_LAYERS": layer}
+    script = tmp_path / "script.py"
+    script.write_text(SORT.replace("; print", "\n\ndef work():\n    print") + "\n\nwork()\n")
+    code = f"import runpy; runpy.run_path({str(script)!r}, run_name='__main__')"
+    done = children.run(code, **how)
+    assert done.stdout.strip() == ANSWER
+    assert done.stderr.startswith(f"{script}:4: RuntimeWarning: ")

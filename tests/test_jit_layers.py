@@ -5,6 +5,7 @@ import os
 import shutil
 import struct
 import tempfile
+import textwrap
 from pathlib import Path
 
 import children
@@ -363,25 +364,47 @@ def test_a_link_out_of_a_sound_folder_into_one_that_others_can_write_is_refused(
     _refuses(theirs / "open", "can be written by everybody", **how)
 
 
+_DENIED = """
+import os
+def denied(call):
+    def denying(path, *args, **how):
+        if str(path).startswith("{layer}/"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return call(path, *args, **how)
+    return denying
+os.stat, os.listdir = denied(os.stat), denied(os.listdir)
+"""
+
+
 def test_a_layer_that_cannot_be_read_is_as_good_as_none(theirs):
     """As another user, and as root nobody can test it: the reader has root's eyes."""
     layer = theirs / "cache"
     layer.chmod(0)
-    code = f"""
-        import os
-        def denied(call):
-            def denying(path, *args, **how):
-                if str(path).startswith("{layer}/"):
-                    raise PermissionError(13, "Permission denied", str(path))
-                return call(path, *args, **how)
-            return denying
-        os.stat, os.listdir = denied(os.stat), denied(os.listdir)
-        {SORT}
-    """
+    code = _DENIED.format(layer=layer) + SORT
     how = {"user": children.ALICE, "WARP_SORT_CACHE_LAYERS": layer, **NO_COMPILER}
     done = children.run(code, WARP_SORT_CACHE_DIR=theirs / "none", **how)
-    assert "ToolError: launcher and sort_cpu_" in done.stderr.splitlines()[-1]
-    assert "are in no cache, and cannot be compiled" in done.stderr.splitlines()[-1]
+    last = done.stderr.splitlines()[-1]
+    assert "ToolError: launcher and sort_cpu_" in last
+    entries = layer / "v1" / "entries" / "launcher"
+    assert f"are in no cache ({entries} cannot be read: Permission denied), and cannot be" in last
+    sorted_ = children.run(code, user=children.ALICE, WARP_SORT_CACHE_LAYERS=layer,
+                           WARP_SORT_CACHE_DIR=theirs / "mine")  # fmt: skip
+    assert (sorted_.stdout.strip(), sorted_.stderr) == (ANSWER, "")
+
+
+def test_doctor_says_that_a_layer_cannot_be_read(theirs):
+    layer = theirs / "cache"
+    code = """
+        from warp_bitonic_sort.cli import main
+        main(["doctor", "--no-build"])
+    """
+    denied = _DENIED.format(layer=layer) + textwrap.dedent(code)
+    how = {"WARP_SORT_CACHE_LAYERS": layer, "WARP_SORT_CACHE_DIR": theirs / "none"}
+    done = children.run(denied, user=children.ALICE, **how)
+    said = f"WARP_SORT_CACHE_LAYERS: {layer}/v1/entries cannot be read: Permission denied"
+    assert said in done.stdout, done.stderr
+    assert "holds no kernels" not in done.stdout
+    assert "cannot be read" not in children.run(code, user=children.ALICE, **how).stdout
 
 
 def test_nothing_is_built_where_others_can_write(theirs):
@@ -466,6 +489,64 @@ def test_the_rules_of_trust(open_folder, monkeypatch):
         trust.refuse_foreign(sticky / "mine" / "not", Path("root"))
 
 
+def _chain(folder):
+    """A path that leads to a sound file by two links; the second lies in a folder in between."""
+    (folder / "sound").mkdir()
+    (folder / "sound" / "file").touch()
+    (folder / "between").mkdir()
+    (folder / "between" / "second").symlink_to("../sound")
+    (folder / "first").symlink_to(folder / "between")
+    return folder / "first" / "second" / "file"
+
+
+@pytest.mark.usefixtures("nothing_seen")
+def test_a_folder_in_the_middle_of_a_chain_of_links(open_folder, monkeypatch):
+    """Neither the path's own parents nor those of where it ends."""
+    number = 4321 if children.IS_ROOT else os.geteuid()
+    path, between = _chain(open_folder), open_folder / "between"
+    children.own(open_folder, number)
+    monkeypatch.setattr(os, "geteuid", lambda: number)
+    trust.refuse_foreign(path, Path("root"))
+    trust.refuse_foreign(path, Path("root"))
+    trust._sound.clear()
+    between.chmod(0o777)
+    for _ in range(2):
+        with pytest.raises(TrustError, match=f"{between} can be written by everybody"):
+            trust.refuse_foreign(path, Path("root"))
+    monkeypatch.setenv("WARP_SORT_TRUSTED_DIRS", str(between))
+    trust.refuse_foreign(path, Path("root"))
+
+
+@pytest.mark.skipif(not children.IS_ROOT, reason="root alone gives links to others")
+@pytest.mark.parametrize("link", ["first", "between/second"])
+@pytest.mark.usefixtures("nothing_seen")
+def test_a_link_of_another_users_is_refused(open_folder, monkeypatch, link):
+    """In a folder where nobody can replace another's files he can replace his own."""
+    path = _chain(open_folder)
+    children.own(open_folder, 4321)
+    open_folder.chmod(0o1777)
+    (open_folder / "between").chmod(0o1777)
+    monkeypatch.setattr(os, "geteuid", lambda: 4321)
+    trust.refuse_foreign(path, Path("root"))
+    trust._sound.clear()
+    os.chown(open_folder / link, 4322, 4322, follow_symlinks=False)
+    with pytest.raises(TrustError, match=f"{open_folder / link} belongs to another user"):
+        trust.refuse_foreign(path, Path("root"))
+    # Whose layer is named by way of a link trusts whoever has that, too.
+    monkeypatch.setenv("WARP_SORT_TRUSTED_DIRS", str(path.parent))
+    trust.refuse_foreign(path, Path("root"))
+
+
+@pytest.mark.usefixtures("nothing_seen")
+def test_links_that_lead_nowhere_or_in_circles(open_folder):
+    (open_folder / "nowhere").symlink_to("gone/away")
+    (open_folder / "circle").symlink_to("circle/on")
+    (open_folder / "up").symlink_to("../" * 40)
+    trust.refuse_foreign(open_folder / "nowhere" / "file", Path("root"))
+    trust.refuse_foreign(open_folder / "circle" / "file", Path("root"))
+    trust.refuse_foreign(open_folder / "up" / "usr" / "bin" / "env", Path("root"))
+
+
 @pytest.mark.usefixtures("nothing_seen")
 def test_what_is_roots_is_accepted():
     trust.refuse_foreign(Path("/usr/bin/env"), Path("root"))
@@ -488,11 +569,11 @@ def test_a_file_of_roots_that_everybody_can_write_is_refused(open_folder):
 
 def test_a_container_in_which_root_is_nobody(open_folder, monkeypatch):
     """Folders on the way may be of whoever has the root folder; what is loaded may not."""
-    nobody, somebody, stat = 65534, 4711, os.stat
+    nobody, somebody, lstat = 65534, 4711, os.lstat
     owners = {"/": nobody, str(open_folder): nobody, str(open_folder / "mine"): somebody}
 
     def owned(path, *arguments, **named):
-        found = list(stat(path, *arguments, **named))
+        found = list(lstat(path, *arguments, **named))
         found[4] = owners.get(str(path), somebody)
         return os.stat_result(found)
 
@@ -500,7 +581,7 @@ def test_a_container_in_which_root_is_nobody(open_folder, monkeypatch):
     for parent in open_folder.parents:
         owners[str(parent)] = nobody
     monkeypatch.setattr(os, "geteuid", lambda: somebody)
-    monkeypatch.setattr(os, "stat", owned)
+    monkeypatch.setattr(os, "lstat", owned)
     monkeypatch.setattr(trust, "_sound", set())
     trust.refuse_foreign(open_folder / "mine", Path("root"))
     with pytest.raises(TrustError, match=f"belongs to another user \\(number {nobody}\\)"):
@@ -515,13 +596,7 @@ def test_a_container_in_which_root_is_nobody(open_folder, monkeypatch):
 def test_a_layer_whose_launcher_does_not_load_is_left_out(whole_layer, fresh_cache, tmp_path, code):
     """It may have been built where the C++ library has another name."""
     layer = children.copy(whole_layer, tmp_path / "layer")
-    folder = children.folder_of(layer, spec.LAUNCHER)
-    product, manifest = folder / "library.so", folder / "manifest.json"
-    changed = product.read_bytes().replace(b"libstdc++.so.6\0", b"libstdc++.so.9\0")
-    product.write_bytes(changed)
-    said = json.loads(manifest.read_text())
-    said["library"] = cache.digest(changed)
-    manifest.write_text(json.dumps(said))
+    children.break_launcher(layer)
     done = children.run(code, WARP_SORT_CACHE_LAYERS=layer)
     assert done.stdout.strip() == (ANSWER if code == SORT else OTHER_ANSWER), done.stderr
     assert done.stderr.count("RuntimeWarning") == 1
@@ -533,11 +608,7 @@ def test_a_layer_whose_launcher_does_not_load_is_left_out(whole_layer, fresh_cac
 def test_threads_that_meet_a_launcher_that_does_not_load(whole_layer, fresh_cache, tmp_path):
     """One is told, and all of them go on without the layer."""
     layer = children.copy(whole_layer, tmp_path / "layer")
-    folder = children.folder_of(layer, spec.LAUNCHER)
-    product, manifest = folder / "library.so", folder / "manifest.json"
-    product.write_bytes(product.read_bytes().replace(b"libstdc++.so.6\0", b"libstdc++.so.9\0"))
-    said = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps({**said, "library": cache.digest(product.read_bytes())}))
+    children.break_launcher(layer)
     code = """
         import threading, numpy as np, warp_bitonic_sort as w
         from concurrent.futures import ThreadPoolExecutor
@@ -567,3 +638,89 @@ def test_a_layer_that_was_filled_with_options_is_nobody_elses(fresh_cache, tmp_p
     done = children.run(WARP_SORT_CACHE_LAYERS=tmp_path / "layer")
     assert done.stdout.strip() == ANSWER, done.stderr
     assert len(children.entries(fresh_cache)) == 2
+
+
+def test_gpu_kernels_of_a_layer_whose_launcher_does_not_load(tmp_path, monkeypatch):
+    """Another launcher loads them: they are no libraries of this machine's."""
+    kernel = spec.CudaKernel("floating", 32, 4, 0, 0, "rows", "sm_90")
+    entry = _publish(Cache(tmp_path), kernel, cubin.cubin(cubin.constant(), 90))
+    monkeypatch.setenv("WARP_SORT_CACHE_LAYERS", str(tmp_path))
+    monkeypatch.setattr(layers, "_unusable", set())
+    library = tmp_path / "v1" / "entries" / "launcher" / "0" / "library.so"
+    with pytest.warns(RuntimeWarning, match="only its kernels for GPUs are used"):
+        assert layers.leave_out(library, "no such library")
+    for artifact, found in ((kernel, entry), (KERNEL, None), (spec.LAUNCHER, None)):
+        text = cache.build_text(artifact)
+        assert [layer.find(artifact, text, None) for layer in layers.readers()][-1] == found
+
+
+@pytest.mark.parametrize(
+    ("array", "dtype", "length"),
+    [
+        ("np.zeros((2, 4), np.int16)", "int16", 4),
+        ("np.zeros((2, 2000))[:, ::2]", "float64", 1000),
+        ("np.zeros((5, 9), np.uint8).T", "uint8", 5),
+    ],
+)
+def test_the_error_says_what_makes_the_kernel_elsewhere(
+    whole_layer, tmp_path, array, dtype, length
+):
+    """By the letter: what it says is what is done, and then the sort works."""
+    code = f"import numpy as np, warp_bitonic_sort as w; print(w.sort({array}).shape)"
+    how = {"WARP_SORT_CACHE_DIR": tmp_path / "cache", **NO_COMPILER}
+    done = children.run(code, WARP_SORT_CACHE_LAYERS=whole_layer, **how)
+    last = done.stderr.splitlines()[-1]
+    order = f"--backend cpu --arch {KERNEL.arch} --dtype {dtype} --length {length} --into FOLDER"
+    assert f"(warp-bitonic-sort prewarm {order})" in last
+    arguments = [word.replace("FOLDER", str(tmp_path / "made")) for word in order.split()]
+    assert children.program("prewarm", *arguments).returncode == 0
+    done = children.run(code, WARP_SORT_CACHE_LAYERS=tmp_path / "made", **how)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_error_of_a_gpu_kernel_says_what_makes_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("WARP_SORT_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
+    monkeypatch.setattr(loader, "_launcher", object())
+    kernel = spec.CudaKernel("floating", 32, 4, 0, 0, "rows", "sm_90")
+    order = "--backend cuda --arch sm_90 --dtype float32 --length 3 --into FOLDER"
+    with pytest.raises(ToolError, match=rf"\(warp-bitonic-sort prewarm {order}\)"):
+        loader.open_kernel(kernel, "float32", 0, 3)
+
+
+@pytest.mark.skipif(not toolchain.lesser_cpu_archs(KERNEL.arch), reason="there is no lesser target")
+def test_a_lesser_target_where_nothing_can_be_compiled(fresh_cache, tmp_path):
+    """The best that a layer has; but where this machine's own can be compiled, it is."""
+    lesser = toolchain.lesser_cpu_archs(KERNEL.arch)
+    code = f"""
+        {SORT}
+        from pathlib import Path
+        layer = str(Path({str(tmp_path)!r}, "layer"))
+        print(*sorted({{line.split("/")[-3] for line in Path("/proc/self/maps").read_text().split()
+                       if line.startswith(layer) and "sort_cpu_" in line}}))
+        print(w.sort(np.float32([[6, 5, 4]])).tolist())
+    """
+    layer = tmp_path / "layer"
+    how = {"WARP_SORT_CACHE_LAYERS": layer, **NO_COMPILER}
+    for arch in reversed(lesser):
+        filled = children.program("prewarm", "--length", 3, "--arch", arch, "--into", layer)
+        assert filled.returncode == 0, filled.stderr
+        done = children.run(code, **how)
+        expected = [ANSWER, KERNEL._replace(arch=arch).name, "[[4.0, 5.0, 6.0]]"]
+        assert done.stdout.splitlines() == expected, done.stderr
+        assert done.stderr == ""
+    assert not fresh_cache.exists()
+    missed = children.run(OTHER_SORT, **how)
+    assert f"registers4_rows_{KERNEL.arch.replace('-', '_')} is in none of" in missed.stderr
+    done = children.run(WARP_SORT_CACHE_LAYERS=layer)
+    assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+    assert children.entries(fresh_cache) == [KERNEL.name]
+
+
+def test_lesser_targets():
+    assert toolchain.lesser_cpu_archs("x86-64-avx512") == ("x86-64-avx2", "x86-64")
+    assert toolchain.lesser_cpu_archs("x86-64-avx2") == ("x86-64",)
+    assert [toolchain.lesser_cpu_archs(arch) for arch in ("x86-64", "aarch64", "generic")] == [
+        ()
+    ] * 3

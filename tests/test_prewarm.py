@@ -1,10 +1,13 @@
 """The command ``prewarm``: what it builds is what sorts ask for, and it says what became of it."""
 
 import json
+import os
 import re
+import sys
 from pathlib import Path
 
 import children
+import driver_double
 import numpy as np
 import pytest
 from children import ANSWER, KERNEL, NO_COMPILER
@@ -395,3 +398,117 @@ def test_a_folder_that_is_full_needs_no_other_launcher(whole_layer, fresh_cache,
     done = children.program("prewarm", "--length", 3, "--into", folder)
     assert done.returncode == 0, done.stderr
     assert not fresh_cache.exists()
+
+
+@pytest.mark.parametrize("umask", [0, 0o027, 0o077])
+@pytest.mark.usefixtures("half_cache")
+def test_what_is_filled_for_others_can_be_read_by_them(tmp_path, umask):
+    """Whatever the umask is; and nobody but its owner can write it."""
+    layer = tmp_path / "a new folder" / "layer"
+    code = f"""
+        import os
+        os.umask({umask})
+        from warp_bitonic_sort.cli import main
+        main(["prewarm", "--length", "33", "--into", {str(layer)!r}])
+    """
+    done = children.run(code)
+    assert done.returncode == 0, done.stderr
+    for path in [layer.parent, layer, *layer.rglob("*")]:
+        wanted = 0o755 if path.is_dir() else 0o644
+        assert path.stat().st_mode & 0o7777 == wanted, path
+
+
+def test_a_manifest_through_a_link(whole_layer, tmp_path):
+    """What it leads to is written, and it still leads there."""
+    layer = children.copy(whole_layer, tmp_path / "layer")
+    home = tmp_path / "home"
+    (home / "there").mkdir(parents=True)
+    link, target = home / "list.json", home / "there" / "list.json"
+    link.symlink_to("there/list.json")
+    for _ in range(2):
+        done = children.program("prewarm", "--length", 3, "--into", layer, "--manifest", link)
+        assert done.returncode == 0, done.stderr
+        assert link.is_symlink()
+        assert len(checked(target)) == 4
+        assert sorted(path.name for path in home.rglob("*")) == [
+            "list.json", "list.json", "there",
+        ]  # fmt: skip
+
+
+def test_a_manifest_into_what_is_no_file(whole_layer, tmp_path):
+    """A device or a pipe is written through, and stays what it is."""
+    # As /dev/stdout is, which a test does not put at risk.
+    layer = children.copy(whole_layer, tmp_path / "layer")
+    out = tmp_path / "stdout"
+    out.symlink_to("/proc/self/fd/1")
+    done = children.program("prewarm", "--length", 3, "--into", layer, "--manifest", out)
+    assert done.returncode == 0, done.stderr
+    assert out.is_symlink()
+    first, second = done.stdout.splitlines()
+    assert len(json.loads(first)["artifacts"]) == 4
+    assert second.startswith("4 of 4 artifacts are there (")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        prewarm.write_manifest([], pipe)
+        assert json.loads(os.read(reader, 1000)) == {"complete": True, "artifacts": []}
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+
+
+def test_a_manifest_that_was_not_written_is_not_named(tmp_path):
+    (tmp_path / "file").touch()
+    folder = tmp_path / "cache"
+    (folder / "prewarm.json").mkdir(parents=True)
+    compiler = children.script(
+        tmp_path / "c++", 'if [ "$1" = --version ]; then exec $CXX "$@"; fi\nexit 1'
+    )
+    done = children.program("prewarm", "--length", 3, CXX=compiler, WARP_SORT_CACHE_DIR=folder)
+    assert done.returncode == 1
+    assert done.stdout == "0 of 4 artifacts are there (0.0 MB)\n"
+    assert "prewarm.json" not in done.stderr
+
+
+def test_help_lists_the_targets():
+    text = invoke("--help").output
+    for target in (*toolchain.CPU_ARCHS, "sm_90", "gfx942", "gfx9-4-generic", "native"):
+        assert target in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_this_machines_targets(half_cache, monkeypatch):
+    """Of each back end that is listed, and beside others that are named."""
+    devices = {"cuda": ["sm_80", "sm_90"], "hip": ["gfx942"], "cpu": [toolchain.native_cpu_arch()]}
+    asked = []
+    module = sys.modules["warp_bitonic_sort.cli.prewarm"]  # the name is the command's
+    monkeypatch.setattr(module, "native_targets", devices.__getitem__)
+    monkeypatch.setattr(prewarm, "build", lambda wanted, *_: asked.extend(wanted) or [])
+    for backends, archs, wanted in (
+        ("cpu", "native", devices["cpu"]),
+        ("cuda,cpu", "native", ["sm_80", "sm_90", *devices["cpu"]]),
+        ("cuda,hip", "native,sm_90,sm_120", ["sm_80", "sm_90", "sm_120", "gfx942"]),
+    ):
+        asked.clear()
+        result = invoke("--backend", backends, "--arch", archs, "--length", 3)
+        assert result.exit_code == 0, result.output
+        assert {kernel.arch for kernel in asked} == set(wanted)
+    devices["hip"] = []
+    result = invoke("--backend", "hip", "--arch", "native", "--length", 3)
+    assert result.exit_code == 2
+    said = " ".join(result.output.split())
+    assert "--arch native: no device of the back end hip is found here. Name a target" in said
+    assert "gfx942" in said
+    assert half_cache
+
+
+def test_the_targets_of_cuda_devices(tmp_path):
+    driver_double.build("fake_cuda.cc", tmp_path / "libcuda.so.1")
+    code = "from warp_bitonic_sort.cli import _inspect; print(_inspect.native_targets('cuda'))"
+    done = children.run(code, LD_LIBRARY_PATH=tmp_path)
+    assert re.fullmatch(r"\['sm_\d+'(, 'sm_\d+')*\]\n", done.stdout), done.stderr
+    (tmp_path / "libcuda.so.1").unlink()
+    driver_double.build("fake_hiprtc.cc", tmp_path / "libcuda.so.1")
+    done = children.run(code, LD_LIBRARY_PATH=tmp_path)
+    assert done.stdout == "[]\n", done.stderr

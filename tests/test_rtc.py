@@ -20,15 +20,7 @@ import test_hip_build
 
 from warp_bitonic_sort import plan
 from warp_bitonic_sort.cli import _inspect
-from warp_bitonic_sort.jit import (
-    cache,
-    hip_compiler,
-    loader,
-    ninja,
-    rtc,
-    rtc_compilers,
-    toolchain,
-)
+from warp_bitonic_sort.jit import cache, hip_compiler, loader, ninja, rtc, rtc_compilers, toolchain
 from warp_bitonic_sort.jit.errors import BuildError, ToolError
 from warp_bitonic_sort.jit.spec import CudaKernel, HipKernel
 
@@ -581,3 +573,90 @@ def test_the_order_in_which_hiprtc_is_looked_for(empty, monkeypatch):
     found(clang, "clang on the PATH", of_home)
     monkeypatch.setenv("WARP_SORT_RTC", "1")
     found(of_home, f"hipRTC in ROCM_PATH={home}", clang)
+
+
+@pytest.mark.parametrize("backend", ["cuda", "hip"])
+def test_doctor_counts_the_kernels_that_layers_hold(empty, monkeypatch, backend):
+    """Without a compiler, arrays on a device are sorted by these."""
+    kernel = KERNEL if backend == "cuda" else HIP_KERNEL
+    look = _inspect._cuda if backend == "cuda" else _inspect._hip
+    monkeypatch.setattr(_inspect, "_loadable", lambda *_: "the driver")
+    monkeypatch.setattr(_inspect, "_amd_targets", lambda: ["gfx942"])
+    monkeypatch.setenv("WARP_SORT_CACHE_DIR", str(empty / "cache"))
+    monkeypatch.setenv("WARP_SORT_CACHE_LAYERS", str(empty / "layer"))
+    problems = []
+    facts = look(problems)
+    assert not facts["available"]
+    assert "can't be sorted" in problems[0].what
+    for arch in (kernel.arch, "sm_80" if backend == "cuda" else "gfx90a"):
+        other = kernel._replace(arch=arch)
+        entry = empty / "layer" / "v1" / "entries" / other.name / "0"
+        entry.mkdir(parents=True)
+        (entry / "manifest.json").write_text(json.dumps({"kind": kernel.kind, "arch": arch}))
+    problems = []
+    facts = look(problems)
+    assert facts["available"]
+    # Of an NVIDIA GPU doctor does not know the target.
+    held = 2 if backend == "cuda" else 1
+    assert f"and {held} kernels in layers and the cache; no compiler" in facts["why"]
+    (problem,) = problems
+    assert f"can be sorted by the {held} kernels for them that layers" in problem.what
+    assert "can't be sorted" not in problem.what
+
+
+def test_a_frozen_application_is_not_run(empty, monkeypatch):
+    """It is no Python: what is there is passed over, and said to be."""
+    nvrtc, hiprtc = library(empty / "usr"), library(empty / "usr", "libhiprtc.so")
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: pytest.fail(f"started {command}"))
+    said = rf"is not run, .*sys\.executable \({sys.executable}\) is a frozen application"
+    with pytest.raises(ToolError, match=f"no CUDA compiler: .*{nvrtc} {said}"):
+        toolchain.find_cuda_compiler()
+    with pytest.raises(ToolError, match=f"{hiprtc} .*{said}"):
+        toolchain.find_hip_compiler(["gfx942"])
+    home = empty / "home"
+    monkeypatch.setenv("CUDA_HOME", str(home))
+    monkeypatch.setenv("WARP_SORT_RTC", "1")
+    program = nvcc_at(home)
+    compiler = toolchain.find_cuda_compiler()
+    assert compiler.command == (str(program),)
+    assert "is a frozen application" in compiler.why
+
+
+def test_a_program_that_is_no_python(empty, monkeypatch):
+    """An application that Python is a part of answers with what it is, and compiles nothing."""
+    library(empty / "usr")
+    library(empty / "usr", "libhiprtc.so")
+    application = empty / "application"
+    application.write_text("#!/bin/sh\necho The Application 1.0\n")
+    application.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(application))
+    said = "answers --version with 'The Application 1.0', not with"
+    with pytest.raises(ToolError, match=f"{said} NVRTC: {application} is no Python"):
+        toolchain.find_cuda_compiler().version()
+    with pytest.raises(ToolError, match=f"{said} hipRTC: {application} is no Python"):
+        toolchain.find_hip_compiler(["gfx942"])
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["#include MACRO", "# include_next <key.hpp>", " #\tinclude STRING(key.hpp)", "#import <a>"],
+)
+def test_an_include_line_that_is_not_understood(tmp_path, line):
+    """What it reads would be missing from the list, and its change compile nothing anew."""
+    (tmp_path / "a.hpp").write_text(f"// one\n\n{line}\n")
+    text = b'#include "a.hpp"\n'
+    with pytest.raises(rtc._FailureError) as caught:
+        rtc._headers(str(tmp_path / "source.cu"), text, [])
+    said = str(caught.value)
+    assert said.startswith(f"{tmp_path / 'a.hpp'}:3: error: {line.strip()!r}")
+    assert "#include <file> or #include" in said
+    found, _ = ninja.first_error(f"rtc.py: {said}\n")
+    assert f"{tmp_path / 'a.hpp'}:3: error: " in found
+
+
+def test_our_headers_include_plainly():
+    files = [*toolchain.INCLUDE_DIR.rglob("*.h*"), *toolchain._CSRC.rglob("*.h*")]
+    assert len(files) > 20
+    for file in files:
+        rtc._included(str(file), file.read_bytes())

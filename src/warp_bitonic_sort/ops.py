@@ -68,7 +68,7 @@ class _Prepared:
         if plan.kernel is not None:
             if self._stream is not None:
                 _refuse_capture(plan.kernel, dtype.name, device, self._stream())
-            self._kernel = loader.open_kernel(plan.kernel, dtype.name, device.number)
+            self._kernel = loader.open_kernel(plan.kernel, dtype.name, device.number, plan.length)
         self._remember = self._kernel is not None and may_remember and adapter.remembers(x)
 
     def __call__(self, x: Any, buffer: Any) -> Any:

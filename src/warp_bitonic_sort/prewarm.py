@@ -7,6 +7,8 @@ object is for the target.
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -196,13 +198,20 @@ def _outcome(artifact: Artifact, path: Path) -> Outcome:
 def write_manifest(outcomes: Sequence[Outcome], file: Path) -> None:
     """Write what became of each artifact as JSON; a reader sees all of it or none.
 
+    A link stays, and what it leads to is written. A device or a pipe is written as it is.
+
     Raises
     ------
     OSError
         The file cannot be written.
     """
     complete = all(outcome.error is None for outcome in outcomes)
-    write_json(file, {"complete": complete, "artifacts": [asdict(each) for each in outcomes]})
+    said = {"complete": complete, "artifacts": [asdict(each) for each in outcomes]}
+    if file.exists() and not (file.is_file() or file.is_dir()):
+        with file.open("w", encoding="utf-8") as stream:
+            stream.write(f"{json.dumps(said)}\n")
+    else:
+        write_json(Path(os.path.realpath(file)), said)
 
 
 def default_manifest(into: Path | None) -> Path | None:

@@ -20,17 +20,17 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from .._version import __version__
-from ..jit import housekeeping, layers, settings, toolchain
-from ..jit.errors import ToolError
+from ..jit import gpu_targets, housekeeping, layers, settings, toolchain
+from ..jit.errors import BuildError, ToolError
 from ..jit.trust import refuse_foreign
 
-__all__ = ["Problem", "cache_entries", "facts", "thread_count", "trial"]
+__all__ = ["Problem", "cache_entries", "facts", "native_targets", "thread_count", "trial"]
 
 Facts = dict[str, Any]
 T = TypeVar("T")
@@ -217,15 +217,18 @@ def _cuda(problems: list[Problem]) -> Facts:
     driver = _loadable("libcuda.so.1")
     missing = [] if driver else ["no NVIDIA driver (libcuda.so.1)"]
     compiler: str | None = None
+    held = 0
     try:
         found = toolchain.find_cuda_compiler()
         compiler = f"{found.path} ({found.why})"
     except ToolError as error:
-        missing.append("no CUDA compiler")
-        _note_gpu(problems, error, "CUDA devices", driver is not None, settings.cuda_home())
+        held = _held("cuda")
+        if not held:
+            missing.append("no CUDA compiler")
+        _note_gpu(problems, error, "CUDA devices", driver is not None, settings.cuda_home(), held)
     return {
         "available": not missing,
-        "why": "; ".join(missing) or "the driver and a compiler are there",
+        "why": _why(missing, compiler, held),
         "found": {
             "driver": driver,
             "compiler": compiler,
@@ -235,19 +238,57 @@ def _cuda(problems: list[Problem]) -> Facts:
 
 
 def _note_gpu(
-    problems: list[Problem], error: ToolError, devices: str, here: bool, asked: Path | None
+    problems: list[Problem],
+    error: ToolError,
+    devices: str,
+    here: bool,
+    asked: Path | None,
+    held: int = 0,
 ) -> None:
     """Note why kernels for devices cannot be built, where somebody may want them.
 
-    That is where the devices are, or where the user set a variable that leads nowhere.
+    That is where the devices are, or where the user set a variable that leads nowhere. Some may be
+    in layers or in the cache.
     """
     if here or asked is not None:
         where = f"this machine's {devices}" if here else f"{devices}, if there were any,"
         problem = _problem(error, "install the compiler")
         what = f"arrays on {where} can't be sorted: {problem.what}"
+        if held:
+            what = (
+                f"arrays on {where} can be sorted by the {held} kernels for them that layers and "
+                f"the cache hold, and by no others: {problem.what}"
+            )
         problems.append(Problem(what, problem.fix, blocking=False))
 
 
+def _held(backend: str, devices: Sequence[str] = ()) -> int:
+    """Return how many kernels for a back end's devices there are that need not be compiled."""
+    try:
+        roots = [*(layer.root for layer in layers.readers()), settings.cache_dir()]
+    except BuildError:  # reported with the cache
+        return 0
+    kernels = {
+        (item.name, item.arch)
+        for root in roots
+        for item in housekeeping.items(root)
+        if item.kind == f"{backend}_kernel"
+    }
+    if not devices:
+        return len(kernels)
+    return sum(any(gpu_targets.runs_on(arch, each) for each in devices) for _, arch in kernels)
+
+
+def _why(missing: list[str], compiler: str | None, held: int) -> str:
+    if missing:
+        return "; ".join(missing)
+    if compiler is None:
+        return f"the driver is there, and {held} kernels in layers and the cache; no compiler"
+    return "the driver and a compiler are there"
+
+
+# CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR.
+_CUDA_VERSION = (75, 76)
 # What doctor asks a compiler for where there is no device to ask for.
 _USUAL_TARGET = "gfx942"
 
@@ -267,6 +308,7 @@ def _hip(problems: list[Problem]) -> Facts:
                 what = f"arrays on this machine's {device} can't be sorted: {error}"
                 problems.append(Problem(what, "see what it says of GPU_ARCH", False))
     compiler: str | None = None
+    held = 0
     try:
         toolchain.ck_dir()
         if targets or not devices:
@@ -275,12 +317,14 @@ def _hip(problems: list[Problem]) -> Facts:
         else:
             missing.append("no device that kernels can be built for")
     except ToolError as error:
-        missing.append("no HIP compiler")
+        held = _held("hip", devices)
+        if not held:
+            missing.append("no HIP compiler")
         asked = settings.rocm_path() or settings.ck_dir()
-        _note_gpu(problems, error, "AMD GPUs", here, asked)
+        _note_gpu(problems, error, "AMD GPUs", here, asked, held)
     return {
         "available": not missing,
-        "why": "; ".join(missing) or "the driver and a compiler are there",
+        "why": _why(missing, compiler, held),
         "found": {
             "driver": driver,
             "compiler": compiler,
@@ -309,6 +353,31 @@ def _amd_targets(nodes: str = "/sys/class/kfd/kfd/topology/nodes") -> list[str]:
                 minor, stepping = divmod(rest, 100)
                 targets.add(f"gfx{major}{minor:x}{stepping:x}")
     return sorted(targets)
+
+
+def _cuda_targets() -> list[str]:
+    """Return the targets of the CUDA devices that the driver knows, as in ``sm_90``."""
+    targets = set()
+    with contextlib.suppress(OSError, AttributeError):  # no driver, or one that is none
+        driver = ctypes.CDLL("libcuda.so.1")
+        device, number = ctypes.c_int(), 0
+        is_there = driver.cuInit(0) == 0
+        while is_there and driver.cuDeviceGet(ctypes.byref(device), number) == 0:
+            version = (ctypes.c_int * 2)()
+            for place, attribute in enumerate(_CUDA_VERSION):
+                here = ctypes.byref(version, place * ctypes.sizeof(ctypes.c_int))
+                driver.cuDeviceGetAttribute(here, attribute, device)
+            targets.add(f"sm_{version[0]}{version[1]}")
+            number += 1
+    return sorted(targets)
+
+
+def native_targets(backend: str) -> list[str]:
+    """Return the targets of this machine's processor or devices that there are kernels for."""
+    if backend == "cpu":
+        return [toolchain.native_cpu_arch()]
+    devices = _cuda_targets() if backend == "cuda" else _amd_targets()
+    return [device for device in devices if gpu_targets.backend_of(device) == backend]
 
 
 def _loadable(*libraries: str) -> str | None:
@@ -426,8 +495,18 @@ def _layers(problems: list[Problem]) -> dict[str, int]:
     for layer in layers.readers():
         if layer.root == layers.PACKAGED and not layer.base.is_dir():
             continue
-        held[str(layer.root)] = len(cache_entries(layer.root))
-        if not layer.base.is_dir():
+        closed = _unreadable(layer.base / "entries")
+        held[str(layer.root)] = 0 if closed else len(cache_entries(layer.root))
+        if closed:
+            problems.append(
+                Problem(
+                    f"WARP_SORT_CACHE_LAYERS: {closed}",
+                    "have whoever owns it let everybody read it (chmod -R go+rX), or take it off "
+                    "the list",
+                    blocking=False,
+                )
+            )
+        elif not layer.base.is_dir():
             problems.append(
                 Problem(
                     f"WARP_SORT_CACHE_LAYERS: {layer.root} holds no kernels",
@@ -439,6 +518,17 @@ def _layers(problems: list[Problem]) -> dict[str, int]:
             check = functools.partial(refuse_foreign, layer.root, layer.root)
             _found(check, problems, "chmod go-w it")
     return held
+
+
+def _unreadable(folder: Path) -> str | None:
+    """Return why a folder cannot be read, or None where it can, or where there is none."""
+    try:
+        os.listdir(folder)  # noqa: PTH208
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return f"{folder} cannot be read: {error.strerror}"
+    return None
 
 
 def _unwritable(root: Path) -> str | None:

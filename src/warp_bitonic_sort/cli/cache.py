@@ -156,13 +156,17 @@ def _max_size(
 def _prune(keep: int | None, older: float | None, max_size: int | None, dry_run: bool) -> None:
     """Remove what killed processes have left, and artifacts as the options say.
 
+    Logs of failed builds go as artifacts do: --keep keeps so many of each artifact, --older
+    removes what was written before; --max-size does not count them.
+
     When an artifact was used is what the file system says of its last reading, which most note
     once a day.
     """
     with reported():
         root = layers.user().root
         gone: list[Item] = housekeeping.prune(root, keep, older, max_size)
-        paths = [*housekeeping.litter(root), *(item.folder for item in gone)]
+        logs = housekeeping.old_logs(root, keep, older)
+        paths = [*housekeeping.litter(root), *(item.folder for item in gone), *logs]
         if dry_run:
             for path in paths:
                 _say(str(path))

@@ -17,6 +17,7 @@ from ..dtypes import DTYPES
 from ..jit import gpu_targets, toolchain
 from ..jit.spec import Kernel
 from ._common import reported
+from ._inspect import native_targets
 
 __all__ = ["prewarm"]
 
@@ -27,6 +28,17 @@ hipcc, clang or hipRTC for hip.
 
 They go into the user's cache, or with --into into a folder that is whole by itself: a layer. Other
 machines and users read it if they name it in WARP_SORT_CACHE_LAYERS.
+
+Targets of --arch:
+
+\b
+  cpu   {cpu}
+  cuda  sm_ and the compute capability: sm_80, sm_90, sm_100, sm_120
+  hip   gfx9 and newer: gfx90a, gfx942, gfx1100, and families of them:
+{hip}
+  native stands for this machine's, of each back end that is listed.
+
+What the compiler does not know is said when it is asked.
 
 \b
 Examples:
@@ -45,6 +57,13 @@ In a Dockerfile, where no GPU is:
 Exit status: 0 if every artifact is there and loads (of a GPU: is for its target), 1 if any is not,
 2 when the command line is wrong.
 """
+_HELP = _HELP.replace("{cpu}", ", ".join(toolchain.CPU_ARCHS)).replace(
+    "{hip}",
+    "\n".join(
+        f"          {', '.join(gpu_targets.FAMILIES[start : start + 3])}"
+        for start in range(0, len(gpu_targets.FAMILIES), 3)
+    ),
+)
 _BACKENDS: tuple[_prewarm.Backend, ...] = ("cpu", "cuda", "hip")
 
 
@@ -73,10 +92,11 @@ def _known(value: str, known: tuple[str, ...]) -> list[str]:
 def _archs(_context: click.Context, _parameter: click.Parameter, value: str) -> list[str]:
     words = _listed(value)
     for word in words:
-        if word not in toolchain.CPU_ARCHS and gpu_targets.backend_of(word) is None:
+        is_known = word in toolchain.CPU_ARCHS or word == "native"
+        if not is_known and gpu_targets.backend_of(word) is None:
             raise click.BadParameter(
                 f"{word!r} is neither a CPU target ({', '.join(toolchain.CPU_ARCHS)}) nor a GPU's, "
-                f"as sm_90 and gfx942 are."
+                f"as sm_90 and gfx942 are, nor native."
             )
     return words
 
@@ -102,18 +122,27 @@ def _kernels(
 ) -> list[Kernel]:
     wanted: list[Kernel] = []
     for backend in _BACKENDS:
-        mine = [arch for arch in archs if (gpu_targets.backend_of(arch) or "cpu") == backend]
+        named = [arch for arch in archs if arch != "native"]
+        mine = [arch for arch in named if (gpu_targets.backend_of(arch) or "cpu") == backend]
         if mine and backend not in backends:
             raise click.UsageError(
                 f"--arch lists {', '.join(mine)}, and --backend does not list {backend}."
             )
         if backend not in backends:
             continue
+        example = "sm_90" if backend == "cuda" else "gfx942"
+        if "native" in archs:
+            here = native_targets(backend)
+            if not here and not mine:
+                raise click.UsageError(
+                    f"--arch native: no device of the back end {backend} is found here. Name a "
+                    f"target, such as {example}."
+                )
+            mine = list(dict.fromkeys([*mine, *here]))
         if not mine and backend != "cpu":
-            example = "sm_90" if backend == "cuda" else "gfx942"
             raise click.UsageError(
-                f"--backend {backend} needs a target in --arch, such as {example}: prewarm does "
-                f"not look for a GPU."
+                f"--backend {backend} needs a target in --arch, such as {example}, or native for "
+                f"those of this machine."
             )
         for arch in mine or [toolchain.cpu_arch()]:
             wanted += _prewarm.kernels(backend, arch, dtypes, lengths)
@@ -146,7 +175,8 @@ def _tell(failed: list[_prewarm.Outcome]) -> None:
     "archs",
     default="",
     callback=_archs,
-    help="A list of targets, as in sm_90,gfx942,x86-64-avx2 (default for cpu: this machine's).",
+    help="A list of targets, as in sm_90,gfx942,x86-64-avx2 or native (default for cpu: this "
+    "machine's).",
 )
 @click.option(
     "--dtype",
@@ -206,6 +236,7 @@ def prewarm(
             except OSError:
                 if not failed:
                     raise
+                file = None  # what hindered the rest has been told
     there = len(outcomes) - len(failed)
     size = sum(outcome.size for outcome in outcomes)
     listed = "" if file is None else f": {file}"

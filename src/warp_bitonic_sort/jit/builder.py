@@ -11,6 +11,7 @@ import functools
 import os
 import re
 import shlex
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -38,12 +39,15 @@ class Options(NamedTuple):
         How many compilers may run at once (default: ``MAX_JOBS``, else as ninja finds best).
     is_quiet : bool, default False
         Whether a person at a terminal is not to see what is being compiled.
+    order : str, default "--help"
+        What tells ``prewarm`` to make what is wanted, for the error where nothing can be compiled.
     """
 
     started: Callable[[], None]
     check: Callable[[Artifact, Mapping[str, Path]], None]
     jobs: int | None = None
     is_quiet: bool = False
+    order: str = "--help"
 
 
 class _Tool:
@@ -135,7 +139,7 @@ def ensure(
     tools = _tools(stores, missing)
     found.update(_find(stores, missing, texts, tools))
     missing = _missing(artifacts, found)
-    _refuse_without_tools(missing, tools, layers, stores)
+    _refuse_without_tools(missing, tools, layers, stores, options.order)
     if missing:
         store = stores[-1]
         with store.locked(missing):
@@ -179,6 +183,7 @@ def _refuse_without_tools(
     tools: Mapping[str, _Tool],
     layers: Sequence[Cache],
     stores: Sequence[Cache],
+    order: str,
 ) -> None:
     """Raise what says which artifacts cannot be built, why, and how to get them."""
     error = next((each for a in missing if (each := tools[a.kind].error) is not None), None)
@@ -189,10 +194,12 @@ def _refuse_without_tools(
     # Path.is_dir() raises where nobody may look.
     there = [cache.root for cache in asked if os.path.isdir(cache.base)]  # noqa: PTH112
     roots = ", ".join(map(str, there))
+    closed = [said for cache in asked for name in names if (said := cache.unreadable(name))]
     raise ToolError(
         f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} in "
-        f"{f'none of {roots}' if roots else 'no cache'}, and cannot be compiled here: {error} Or "
-        f"have another machine compile it (warp-bitonic-sort prewarm --help) and name the folder "
+        f"{f'none of {roots}' if roots else 'no cache'}{f' ({closed[0]})' if closed else ''}, "
+        f"and cannot be compiled here: {error} Or "
+        f"have another machine compile it (warp-bitonic-sort prewarm {order}) and name the folder "
         f"in WARP_SORT_CACHE_LAYERS."
     ) from None
 
@@ -221,7 +228,7 @@ def _build(
     with cache.staging(files) as folder:
         failure = ninja.build(folder, missing, program, jobs, options.is_quiet)
         if failure is not None:
-            raise _told(cache, failure, missing, tools)
+            raise _told(cache, folder, failure, missing, tools)
         seconds = time.monotonic() - start
         staged = {a.name: folder / a.name / ninja.PRODUCTS[a.kind] for a in missing}
         for artifact in missing:
@@ -250,17 +257,40 @@ def _build(
 
 
 _NO_SPACE = "No space left on device|Disk quota exceeded|Read-only file system"
+# Bytes: more than a kernel and what a compiler makes on the way to it.
+_ROOM = 1 << 22
+
+
+def _is_cache_full(folder: Path, log: str, missing: Sequence[Artifact]) -> bool:
+    """Tell whether what could not be written was in the staging folder.
+
+    Compilers write temporary files elsewhere, too, and a linker may name no file at all: then the
+    folder is tried.
+    """
+    lines = [line for line in log.splitlines() if re.search(_NO_SPACE, line)]
+    # (The source is named in front of any error.)
+    named = [str(folder), *(f"{a.name}/{ninja.PRODUCTS[a.kind]}" for a in missing)]
+    named += [f"{artifact.name}/{ninja.DEPFILE}" for artifact in missing]
+    if any(name in line for line in lines for name in named):
+        return True
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(_ROOM))
+    except OSError:
+        return True
+    return False
 
 
 def _told(
     cache: Cache,
+    folder: Path,
     failure: ninja.Failure,
     missing: Sequence[Artifact],
     tools: Mapping[str, _Tool],
 ) -> BuildError:
     """Return the error that says what of a failed build a person needs to know."""
     full = re.search(_NO_SPACE, failure.log)
-    if full is not None:
+    if full is not None and _is_cache_full(folder, failure.log, missing):
         return CacheError(
             f"the cache folder {cache.root} cannot be written: {full[0]}. "
             f"Make room, or set WARP_SORT_CACHE_DIR to a folder with more."

@@ -179,6 +179,8 @@ class Cache:
         Whether others are to read what is written: else the folder is made for its owner alone.
     is_ours : bool, default False
         Whether it is part of the package, which is trusted as far as the package is.
+    is_for_gpus : bool, default False
+        Whether nothing is found in it but kernels for GPUs: its libraries do not load here.
     home : Path, optional
         A folder that has to be there already for the root to be made.
     """
@@ -190,6 +192,7 @@ class Cache:
         is_layer: bool = False,
         is_shared: bool = False,
         is_ours: bool = False,
+        is_for_gpus: bool = False,
         home: Path | None = None,
     ) -> None:
         self.root = root
@@ -197,6 +200,7 @@ class Cache:
         self._is_layer = is_layer
         self._is_shared = is_shared
         self._is_ours = is_ours
+        self._is_for_gpus = is_for_gpus
         self._home = home
 
     # -- reading ------------------------------------------------------------------------------
@@ -219,10 +223,14 @@ class Cache:
         TrustError
             Other users can write the entry.
         """
+        if self._is_for_gpus and artifact.kind in ("cpu_kernel", "launcher"):
+            return None
         folder = self.base / "entries" / artifact.name
         try:
             names = sorted(os.listdir(folder))  # noqa: PTH208 - every millisecond of a start counts
         except OSError:
+            return None
+        if not _is_utf8(self.root):
             return None
         tokens = _Tokens(toolchain.include_dirs(artifact))
         wanted = ("build", digest(text.encode()))
@@ -281,6 +289,25 @@ class Cache:
         found = stamp(os.stat(real))  # noqa: PTH116
         return found == f"{size} {mtime} {ctime} {inode}" or file_digest(real) == was
 
+    def unreadable(self, name: str) -> str | None:
+        """Return what of an artifact's entries cannot be read, and why; None where nothing is so.
+
+        Only for messages: a look-up takes what it cannot read for what is not there.
+        """
+        folder = self.base / "entries" / name
+        if not _is_utf8(self.root):
+            return f"{self.root} cannot be read: its name is not UTF-8"
+        try:
+            for key in os.listdir(folder):  # noqa: PTH208 - as a look-up does
+                for file in (folder / key).iterdir():
+                    with file.open("rb"):
+                        pass
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            return f"{error.filename} cannot be read: {error.strerror}"
+        return None
+
     def recall(self, identity: str) -> str | None:
         """Return what was remembered for an identity, or None."""
         manifest = read_json(self._tool_file(identity))
@@ -323,7 +350,7 @@ class Cache:
                     is_ours = stack.enter_context(locks.tried(folder / OWNER_LOCK))
                 for name, text in files.items():
                     (folder / name).parent.mkdir(exist_ok=True)
-                    (folder / name).write_text(text, encoding="utf-8")
+                    (folder / name).write_text(text, encoding="utf-8", errors="surrogateescape")
             yield folder
 
     def publish(
@@ -361,7 +388,8 @@ class Cache:
             The cache cannot be written.
         """
         tokens = _Tokens(toolchain.include_dirs(artifact))
-        listed = _parse_depfile((staged / ninja.DEPFILE).read_text(encoding="utf-8"))
+        depfile = staged / ninja.DEPFILE
+        listed = _parse_depfile(depfile.read_text(encoding="utf-8", errors="surrogateescape"))
         # A line each, "digest size mtime ctime inode path", not a list each: hundreds of new
         # containers would set off the garbage collector in a process that merely starts.
         dependencies: list[str] = []
@@ -371,8 +399,14 @@ class Cache:
             if not path.endswith(f"{artifact.name}/{ninja.SOURCES[artifact.kind]}"):
                 # Where the path is relative, it is relative to the folder that ninja ran in.
                 absolute = os.path.normpath(staged.parent / path)
-                stat = os.stat(absolute)  # noqa: PTH116 - hundreds of files: Path costs
-                found = file_digest(absolute)
+                try:
+                    stat = os.stat(absolute)  # noqa: PTH116 - hundreds of files: Path costs
+                    found = file_digest(absolute)
+                except OSError as error:
+                    raise BuildError(
+                        f"compiling {artifact.name}: {absolute} cannot be read, which the compiler "
+                        f"says it has read: {error.strerror}. Call again."
+                    ) from error
                 if sources.get(absolute, found) != found:
                     raise BuildError(
                         f"compiling {artifact.name}: {absolute} was changed meanwhile, so nobody "
@@ -406,9 +440,10 @@ class Cache:
                     "created": int(time.time()),
                 },
             )
-            (staged / ninja.DEPFILE).unlink()
+            depfile.unlink()
             for each in (staged, *staged.iterdir()):
-                protect(each)  # whatever the umask is, a reader accepts it
+                # Whatever the umask is, a reader accepts it, and others read what is shared.
+                protect(each, self._is_shared)
             folder = self._folder("entries", artifact.name)
             entry = Entry(folder / key_of(wanted, compiler, digests), artifact.kind)
             try:
@@ -444,14 +479,17 @@ class Cache:
     def _folder(self, *names: str) -> Path:
         """Return a folder of the cache, making it and the root."""
         folder = self.base.joinpath(*names)
+        if not _is_utf8(self.root):
+            raise OSError(errno.EILSEQ, "its name is not UTF-8, and nothing loads from there")
         if not folder.is_dir():
             if not self.root.is_dir():
                 if self._home is not None and not self._home.is_dir():
                     missing = "the home folder does not exist"
                     raise FileNotFoundError(errno.ENOENT, missing, str(self._home))
-                make_folder(self.root.parent)
-                self.root.mkdir(0o755 if self._is_shared else 0o700, exist_ok=True)
-            make_folder(folder)
+                make_folder(self.root.parent, self._is_shared)
+                if not self._is_shared:
+                    self.root.mkdir(0o700, exist_ok=True)
+            make_folder(folder, self._is_shared)
         # Before anything is built there that could not be loaded.
         refuse_foreign(folder, self.root)
         return folder
@@ -469,6 +507,19 @@ class Cache:
             ) from None
 
 
+def _is_utf8(path: Path) -> bool:
+    """Tell whether libraries can be loaded from a folder: tvm_ffi takes names as UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def source_digests() -> dict[str, str]:
     """Return the digest of every file that the package compiles, by path."""
-    return {str(file): file_digest(str(file)) for file in sorted(toolchain.source_files())}
+    digests: dict[str, str] = {}
+    for file in map(str, sorted(toolchain.source_files())):
+        with contextlib.suppress(OSError):  # what has gone, the compiler will miss and say so
+            digests[file] = file_digest(file)
+    return digests

@@ -37,6 +37,10 @@ class Compiler(NamedTuple):
         What to do about one that does not work.
     behind : Path, optional
         The program that a wrapper is known to run, or that runs a library.
+    answers : str, default ""
+        What its answer to ``--version`` begins with, where anything else may have been run.
+    unfit : str, default ""
+        Why it cannot be run at all, though it is there.
     """
 
     command: tuple[str, ...]
@@ -45,6 +49,8 @@ class Compiler(NamedTuple):
     kind: str = "C++ compiler"
     remedy: str = "Set CXX to a C++ compiler (g++ 11 or clang++ 14, or newer)."
     behind: Path | None = None
+    answers: str = ""
+    unfit: str = ""
 
     def identity(self) -> str | None:
         """Return what tells this binary from another without running it.
@@ -65,6 +71,8 @@ class Compiler(NamedTuple):
 
     def version(self) -> str:
         """Run the compiler and return the whole text of ``--version``."""
+        if self.unfit:
+            raise ToolError(f"the {self.kind} {self.path} ({self.why}) {self.unfit}")
         try:
             done = subprocess.run(
                 [*self.command, "--version"],
@@ -86,7 +94,15 @@ class Compiler(NamedTuple):
                 f"{(done.stderr or done.stdout).strip()[:300] or 'it printed nothing'}. "
                 f"{self.remedy}"
             )
-        return done.stdout.strip()
+        said = done.stdout.strip()
+        if not said.startswith(self.answers):
+            raise ToolError(
+                f"the {self.kind} {shlex.join(self.command)!r} ({self.why}) answers --version with "
+                f"{said.partition(chr(10))[0][:100]!r}, not with {self.answers}: "
+                f"{self.command[0]} is no Python that runs it. Set sys.executable to one of 3.10 "
+                f"or newer before the first call, or install nvcc or hipcc."
+            )
+        return said
 
 
 def options_in(words: Sequence[str]) -> tuple[str, ...]:

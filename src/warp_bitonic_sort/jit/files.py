@@ -43,16 +43,33 @@ def read_json(file: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder and its parents, which nobody else can write whatever the umask."""
+def make_folder(folder: Path, is_shared: bool = False) -> None:
+    """Make a folder and its parents, which nobody else can write whatever the umask.
+
+    Where it is shared, everybody can read it whatever the umask.
+    """
     if not os.path.isdir(folder):  # noqa: PTH112
-        make_folder(folder.parent)
-        folder.mkdir(0o755, exist_ok=True)
+        make_folder(folder.parent, is_shared)
+        try:
+            folder.mkdir(0o755)
+        except FileExistsError:
+            if not folder.is_dir():
+                raise
+        else:
+            if is_shared:
+                folder.chmod(0o755)
 
 
-def protect(path: Path) -> None:
-    """Take from everybody else the permission to write a file or folder."""
-    path.chmod(path.stat().st_mode & 0o755)
+def protect(path: Path, is_shared: bool = False) -> None:
+    """Take from everybody else the permission to write a file or folder.
+
+    Where it is shared, give everybody that to read it.
+    """
+    mode = path.stat().st_mode
+    if is_shared:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    else:
+        path.chmod(mode & 0o755)
 
 
 def write_json(file: Path, value: Mapping[str, Any]) -> None:

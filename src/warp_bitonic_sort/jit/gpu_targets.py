@@ -12,7 +12,7 @@ from typing import Literal
 from . import settings
 from .errors import ToolError
 
-__all__ = ["backend_of", "cuda_arch", "gpu_archs", "hip_arch", "is_generic", "runs_on"]
+__all__ = ["FAMILIES", "backend_of", "cuda_arch", "gpu_archs", "hip_arch", "is_generic", "runs_on"]
 
 # The devices that each of LLVM's generic targets runs on (LLVM, User Guide for AMDGPU Backend,
 # generic processors).
@@ -26,6 +26,8 @@ _GENERIC = {
     ),
     "gfx12-generic": ("gfx1200", "gfx1201"),
 }
+# Families of AMD GPUs, each of which is a target.
+FAMILIES = tuple(_GENERIC)
 
 
 def is_generic(arch: str) -> bool:

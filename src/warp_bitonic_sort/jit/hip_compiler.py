@@ -173,6 +173,13 @@ def refusal(compiler: Compiler, arch: str) -> str:
     str
         In the compiler's own words, one line; empty if it builds what it should.
     """
+    if compiler.unfit:
+        return compiler.unfit
+    if compiler.answers:
+        try:
+            compiler.version()  # before it is given a file to write
+        except ToolError as error:
+            return str(error)
     try:
         with tempfile.TemporaryDirectory(prefix="warp-sort-") as folder:
             return _refusal_in(Path(folder), compiler, arch)

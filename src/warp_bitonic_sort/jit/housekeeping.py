@@ -22,7 +22,18 @@ from .cache import LAYOUT, OWNER_LOCK, key_of, portable
 from .errors import CacheError
 from .files import digest, read_json
 
-__all__ = ["MANIFEST", "Item", "clear", "items", "litter", "prune", "remove", "tidy", "verify"]
+__all__ = [
+    "MANIFEST",
+    "Item",
+    "clear",
+    "items",
+    "litter",
+    "old_logs",
+    "prune",
+    "remove",
+    "tidy",
+    "verify",
+]
 
 # What prewarm leaves beside the entries.
 MANIFEST = "prewarm.json"
@@ -66,17 +77,30 @@ class Item:
         return self.root / LAYOUT / "entries" / self.name / self.key
 
 
-def _folders(parent: Path) -> list[Path]:
+# All of it may go at any time: what is gone is passed over, as what nobody may read is.
+
+
+def _paths(folder: Path) -> list[Path]:
     try:
-        return sorted(path for path in parent.iterdir() if path.is_dir())
+        return sorted(folder / name for name in os.listdir(folder))  # noqa: PTH208
     except OSError:
         return []
 
 
+def _folders(parent: Path) -> list[Path]:
+    return [path for path in _paths(parent) if os.path.isdir(path)]  # noqa: PTH112
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Yield all folders and files in a folder and in those."""
+    for parent, folders, files in os.walk(folder):
+        yield from (Path(parent, name) for name in folders + files)
+
+
 def _size(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):  # it may go at any time
+    for path in _below(folder):
+        with contextlib.suppress(OSError):
             total += path.lstat().st_size
     return total
 
@@ -127,7 +151,7 @@ def verify(item: Item) -> str | None:
     if manifest.get("name") != item.name or item.kind == "?":
         return "its manifest is another artifact's"
     try:
-        library = (item.folder / ninja.PRODUCTS[item.kind]).read_bytes()
+        library = _looked_at(item.folder / ninja.PRODUCTS[item.kind])
     except OSError as error:
         return f"its product cannot be read ({error.strerror})"
     if digest(library) != manifest.get("library"):
@@ -140,6 +164,17 @@ def verify(item: Item) -> str | None:
     except (AttributeError, IndexError, KeyError, TypeError, RecursionError):
         return "its manifest is not what was published"
     return None
+
+
+def _looked_at(file: Path) -> bytes:
+    """Return a file's bytes, with which it has not been used: prune goes by when it was read."""
+    try:
+        # Of one's own files alone.
+        descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NOATIME", 0))
+    except PermissionError:
+        return file.read_bytes()
+    with os.fdopen(descriptor, "rb") as stream:
+        return stream.read()
 
 
 def _is_published(manifest: Mapping[str, Any], item: Item) -> bool:
@@ -162,14 +197,19 @@ def litter(root: Path) -> list[Path]:
     base = root / LAYOUT
     return [
         *(folder for folder in _folders(base / "staging") if _is_abandoned(folder)),
-        *(path for path in base.glob("removed-*") if _is_old(path)),
+        *_removed(base),
         *(
             path
             for part in ("entries", "tools", "locks")
-            for path in (base / part).rglob(".*.tmp")
-            if _is_old(path)
+            for path in _below(base / part)
+            if path.match(".*.tmp") and _is_old(path)
         ),
     ]
+
+
+def _removed(base: Path) -> list[Path]:
+    """Return what removals that were killed have left."""
+    return [path for path in _paths(base) if path.match("removed-*") and _is_old(path)]
 
 
 def _is_old(path: Path, seconds: float = _NEWBORN) -> bool:
@@ -209,8 +249,8 @@ def remove(paths: Iterable[Path], root: Path) -> int:
     try:
         for path in paths:
             with (
+                contextlib.suppress(FileNotFoundError),  # somebody else removed it, or everything
                 tempfile.TemporaryDirectory(prefix="removed-", dir=base) as away,
-                contextlib.suppress(FileNotFoundError),  # somebody else removed it
             ):
                 bytes_there = path.lstat().st_size if not path.is_dir() else _size(path)
                 path.rename(Path(away) / path.name)
@@ -266,13 +306,43 @@ def prune(
     return gone
 
 
+def old_logs(
+    root: Path, keep: int | None = None, older: float | None = None, now: float | None = None
+) -> list[Path]:
+    """Return the logs of failed builds that pruning removes; nothing is removed yet.
+
+    Parameters
+    ----------
+    root : Path
+        The user's cache.
+    keep : int, optional
+        Keep so many logs of each artifact, the newest.
+    older : float, optional
+        Remove what was written more than so many seconds ago.
+    now : float, optional
+        Seconds since 1970; the clock's if not given.
+    """
+    now = time.time() if now is None else now
+    by_name: dict[str, list[tuple[float, Path]]] = {}
+    for log in _paths(root / LAYOUT / "logs"):
+        # The name of the artifact, the day, the time of the day, and what tells it from others.
+        with contextlib.suppress(OSError):
+            by_name.setdefault(log.name.split("-")[0], []).append((log.lstat().st_mtime, log))
+    gone = []
+    for logs in by_name.values():
+        for rank, (written, log) in enumerate(sorted(logs, reverse=True)):
+            if (keep is not None and rank >= keep) or (older is not None and now - written > older):
+                gone.append(log)
+    return sorted(gone)
+
+
 def tidy(root: Path) -> None:
     """Remove what only waits to be removed: locks that nobody holds, folders that are empty."""
     base = root / LAYOUT
     if not base.is_dir():
         return
     remove(_spent(root), root)
-    for folder in (base / "locks", base / "staging"):
+    for folder in (base / "locks", base / "staging", base / "logs"):
         with contextlib.suppress(OSError):
             folder.rmdir()
 
@@ -280,9 +350,11 @@ def tidy(root: Path) -> None:
 def _spent(root: Path) -> Iterator[Path]:
     base = root / LAYOUT
     for folder in _folders(base / "entries"):
-        if not any(folder.iterdir()):
+        if not _paths(folder) and os.access(folder, os.R_OK):
             yield folder
-    for lock in sorted((base / "locks").glob("*.lock")):
+    for lock in _paths(base / "locks"):
+        if lock.suffix != ".lock":
+            continue
         with contextlib.suppress(OSError), locks.tried(lock) as free:
             if free:
                 yield from (path for path in (lock, lock.with_suffix(".holder")) if path.exists())
@@ -297,14 +369,14 @@ def clear(root: Path) -> int:
     goners = [
         path
         for part in ("entries", "staging", "logs", "tools", "locks")
-        for path in sorted((base / part).glob("*"))
+        for path in _paths(base / part)
         if path not in kept and not (part == "locks" and kept)
     ]
-    goners += [path for path in base.glob("removed-*") if _is_old(path)]
+    goners += _removed(base)
     # A list of what is gone.
     goners += [path for path in (root / MANIFEST,) if path.exists()]
     freed = remove(goners, root)
-    for folder in (*(base / part for part in os.listdir(base)), base):  # noqa: PTH208
+    for folder in (*_paths(base), base):
         with contextlib.suppress(OSError):
             folder.rmdir()
     return freed

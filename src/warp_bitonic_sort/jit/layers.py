@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 import threading
 import warnings
@@ -25,24 +26,25 @@ __all__ = ["PACKAGED", "degrade", "leave_out", "readers", "stores", "user"]
 PACKAGED = Path(__file__).resolve().parent.parent / "layer"
 
 _guard = threading.Lock()
-# The temporary folder, by the cache folder that could not be written.
-_temporary: dict[Path, Cache] = {}
-# Layers that were built for another kind of system.
+# The temporary folder, by the cache folder that could not be written and by the process: what is
+# forked has its own, for its parent's goes with that.
+_temporary: dict[tuple[Path, int], Cache] = {}
+# Layers whose libraries were built for another kind of system.
 _unusable: set[Path] = set()
 
 
 def readers() -> list[Cache]:
     """Return the layers: the package's own, then those of ``WARP_SORT_CACHE_LAYERS``."""
-    return [layer for layer in _all() if layer.root not in _unusable]
-
-
-def _all() -> list[Cache]:
-    ours = Cache(PACKAGED, is_layer=True, is_ours=True)
-    return [ours, *(Cache(folder, is_layer=True) for folder in settings.cache_layers())]
+    found = [Cache(PACKAGED, is_layer=True, is_ours=True, is_for_gpus=PACKAGED in _unusable)]
+    for folder in settings.cache_layers():
+        found.append(Cache(folder, is_layer=True, is_for_gpus=folder in _unusable))
+    return found
 
 
 def leave_out(library: Path, reason: str) -> bool:
-    """Read a layer no more, for the launcher in it does not load on this machine; warn.
+    """Load no library of a layer, for the launcher in it does not load on this machine; warn.
+
+    What it has for GPUs is as good as ever.
 
     Parameters
     ----------
@@ -56,16 +58,16 @@ def leave_out(library: Path, reason: str) -> bool:
     bool
         False where no layer holds it.
     """
-    for layer in _all():
+    for layer in readers():
         if layer.base in library.parents:
             if layer.root in _unusable:
                 return True  # another thread was told
             _unusable.add(layer.root)
             warnings.warn(
                 f"the launcher in the layer {layer.root} does not load on this machine ({reason}), "
-                f"so that layer is left out.",
+                f"so that layer is left out: only its kernels for GPUs are used.",
                 RuntimeWarning,
-                stacklevel=2,
+                stacklevel=_callers(),
             )
             return True
     return False
@@ -79,7 +81,7 @@ def user() -> Cache:
 def stores() -> list[Cache]:
     """Return the caches that hold what was built here; what is built goes into the last."""
     cache = user()
-    instead = _temporary.get(cache.root)
+    instead = _temporary.get((cache.root, os.getpid())) if _temporary else None
     return [cache] if instead is None else [cache, instead]
 
 
@@ -96,23 +98,41 @@ def degrade(error: CacheError) -> bool:
     bool
         False where there can be no such folder. (Another thread may have made it just now.)
     """
-    root = settings.cache_dir()
+    owner = settings.cache_dir(), os.getpid()
     with _guard:
-        if root in _temporary:
+        if owner in _temporary:
             return True
         try:
             folder = Path(tempfile.mkdtemp(prefix="warp-sort-"))
         except OSError:
             return False
-        _temporary[root] = Cache(folder)
-    atexit.register(_remove, folder, os.getpid())
+        _temporary[owner] = Cache(folder)
+    _at_exit(folder, os.getpid())
     warnings.warn(
         f"{str(error).rstrip('.')}. Until then kernels are compiled anew in every process, into "
         f"{folder}.",
         RuntimeWarning,
-        stacklevel=2,
+        stacklevel=_callers(),
     )
     return True
+
+
+def _callers() -> int:
+    """Return the stacklevel, for whoever calls this, of the line that called the package."""
+    level, frame = 1, sys._getframe(1)
+    package = __name__.partition(".")[0]
+    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] == package:
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def _at_exit(folder: Path, owner: int) -> None:
+    """Have a folder removed when this process ends."""
+    atexit.register(_remove, folder, owner)
+    processes = sys.modules.get("multiprocessing.util")
+    if processes is not None:
+        # Its children end without what atexit knows.
+        processes.Finalize(None, _remove, args=(folder, owner), exitpriority=0)
 
 
 def _remove(folder: Path, owner: int) -> None:

@@ -8,6 +8,7 @@ another machine's device.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import Any
 
 from . import builder, gpu_targets, layers
 from .cache import Cache
-from .errors import BuildError, CacheError
+from .errors import BuildError, CacheError, ToolError
 from .spec import LAUNCHER, Artifact, CpuKernel, Kernel
 
 __all__ = [
@@ -69,7 +70,9 @@ def device_of(backend: str, number: int) -> Any:
     return tvm_ffi.device(_PLATFORMS[backend], number)
 
 
-def open_kernel(kernel: Kernel, dtype: str, device: int = 0) -> Callable[..., None]:
+def open_kernel(
+    kernel: Kernel, dtype: str, device: int = 0, length: int | None = None
+) -> Callable[..., None]:
     """Open a kernel for a dtype, building it first if the cache does not have it.
 
     Parameters
@@ -80,6 +83,8 @@ def open_kernel(kernel: Kernel, dtype: str, device: int = 0) -> Callable[..., No
         The dtype whose order it is to sort by, as ``dtype.hpp`` names it.
     device : int, default 0
         The number of the CUDA or HIP device.
+    length : int, optional
+        The length of the rows, for the error that says how to have the kernel made elsewhere.
 
     Returns
     -------
@@ -91,7 +96,8 @@ def open_kernel(kernel: Kernel, dtype: str, device: int = 0) -> Callable[..., No
     Raises
     ------
     ToolError
-        No compiler or no ninja, and the cache does not have the kernel.
+        No compiler or no ninja, and the cache does not have the kernel. (Of a CPU's kernels, those
+        for lesser processors will then do, the best first.)
     BuildError
         The compiler failed, or what it made does not load.
     CacheError
@@ -105,16 +111,40 @@ def open_kernel(kernel: Kernel, dtype: str, device: int = 0) -> Callable[..., No
     """
     function = _opened.get((kernel, dtype, device))
     if function is None:
-        path = _ready([kernel])[kernel.name]
+        order = "--help" if length is None else _order(kernel, dtype, length)
+        path = _found(kernel, order)
         try:
             function = _open(path, kernel, dtype, device)
         except RuntimeError:
             if path.exists():
                 raise
             # Somebody pruned the cache just now.
-            function = _open(_ready([kernel])[kernel.name], kernel, dtype, device)
+            function = _open(_found(kernel, order), kernel, dtype, device)
         _opened[kernel, dtype, device] = function
     return function
+
+
+def _found(kernel: Kernel, order: str) -> Path:
+    """Return a kernel's product, or that of a lesser CPU target where nothing can be compiled."""
+    try:
+        return _ready([kernel], order)[kernel.name]
+    except ToolError:
+        if isinstance(kernel, CpuKernel):
+            from . import toolchain
+
+            for arch in toolchain.lesser_cpu_archs(kernel.arch):
+                lesser = kernel._replace(arch=arch)
+                with contextlib.suppress(ToolError):
+                    return _ready([lesser])[lesser.name]
+        raise
+
+
+def _order(kernel: Kernel, dtype: str, length: int) -> str:
+    """Return the options that have ``prewarm`` make a kernel in a folder."""
+    backend = kernel.kind.removesuffix("_kernel")
+    return (
+        f"--backend {backend} --arch {kernel.arch} --dtype {dtype} --length {length} --into FOLDER"
+    )
 
 
 def _open(path: Path, kernel: Kernel, dtype: str, device: int) -> Callable[..., None]:
@@ -170,11 +200,11 @@ def build(
     return _ensure(list(wanted), options, may_degrade)
 
 
-def _ready(kernels: Sequence[Kernel]) -> dict[str, Path]:
+def _ready(kernels: Sequence[Kernel], order: str = "--help") -> dict[str, Path]:
     """Load the launcher and return each kernel's product, building what is missing."""
     wanted: list[Artifact] = [] if _launcher is not None else [LAUNCHER]
     wanted += kernels
-    return _ensure(wanted, _OPTIONS) if wanted else {}
+    return _ensure(wanted, _OPTIONS._replace(order=order)) if wanted else {}
 
 
 def _ensure(

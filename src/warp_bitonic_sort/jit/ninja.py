@@ -247,7 +247,11 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "NVRTC misses its other library; reinstall it: "
         "pip install --force-reinstall nvidia-cuda-nvrtc",
     ),
-    (r"No space left on device", "the disk is full; free room or set WARP_SORT_CACHE_DIR"),
+    (
+        r"No space left on device|Disk quota exceeded|Read-only file system",
+        "the compiler could not write its temporary files: make room in their folder (TMPDIR, else "
+        "/tmp), or set TMPDIR to one with more",
+    ),
     (
         r"Killed|out of memory|Cannot allocate memory|virtual memory exhausted",
         "the compiler ran out of memory; set MAX_JOBS=1",

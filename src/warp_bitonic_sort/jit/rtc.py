@@ -253,23 +253,29 @@ def _unbundled(image: bytes) -> bytes:
 # -- files -----------------------------------------------------------------------------------------
 
 
-def _included(text: bytes) -> list[tuple[str, bool]]:
+def _included(file: str, text: bytes) -> list[tuple[str, bool]]:
     """Return the names in a text's include lines, and whether they are quoted.
 
     Conditions are not looked at: a header that is listed and not read does no harm but that its
-    change compiles anew.
+    change compiles anew. A line whose header cannot be told from it is an error, for a header that
+    is not listed would do harm.
     """
     names = []
-    for line in text.split(b"\n"):
+    for number, line in enumerate(text.split(b"\n"), 1):
         line = line.strip()
-        if line.startswith(b"#"):
-            line = line[1:].lstrip()
-            if line.startswith(b"include"):
-                line = line[7:].lstrip()
-                quote = line[:1]
-                end = line.find(b">" if quote == b"<" else b'"', 1)
-                if quote in (b"<", b'"') and end > 0:
-                    names.append((os.fsdecode(line[1:end]), quote == b'"'))
+        if not line.startswith(b"#"):
+            continue
+        word = line[1:].lstrip()
+        if word.startswith((b"include", b"import", b"embed")):
+            rest = word[7:].lstrip()
+            quote = rest[:1]
+            end = rest.find(b">" if quote == b"<" else b'"', 1)
+            if not word.startswith(b"include") or quote not in (b"<", b'"') or end < 0:
+                raise _FailureError(
+                    f"{file}:{number}: error: {os.fsdecode(line)!r} is not understood, and what "
+                    'it reads would not be known: write #include <file> or #include "file"'
+                )
+            names.append((os.fsdecode(rest[1:end]), quote == b'"'))
     return names
 
 
@@ -279,7 +285,7 @@ def _headers(source: str, text: bytes, folders: list[str]) -> list[str]:
     waiting = [(source, text)]
     while waiting:
         reader, read = waiting.pop(0)
-        for name, quoted in _included(read):
+        for name, quoted in _included(reader, read):
             for folder in [os.path.dirname(reader)] * quoted + folders:
                 file = os.path.join(folder, name)
                 if file in found:

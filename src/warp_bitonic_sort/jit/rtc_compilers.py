@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .compiler import Compiler
-from .errors import ToolError
 
 __all__ = ["find_nvrtc", "hiprtc_candidates"]
 
@@ -30,25 +29,36 @@ _NVRTC = r"libnvrtc\.so(?:\.([0-9]+)[0-9.]*)?"
 _HIPRTC = r"(?:libhiprtc|libamdhip64)\.so(?:\.([0-9]+)[0-9.]*)?"
 
 
-def _compiler(kind: str, library: Path, why: str) -> Compiler:
+def _unfit() -> str:
+    """Return why this process cannot run a library as a compiler; empty if it can."""
     if not sys.executable:
-        raise ToolError(
-            f"{library} is there to compile kernels, but this interpreter does not know its own "
-            "program (sys.executable is empty), which is to run it. Set sys.executable to a Python "
-            "of 3.10 or newer before the first call, or install nvcc or hipcc."
-        )
+        why = "this interpreter does not know its own program (sys.executable is empty)"
+    elif getattr(sys, "frozen", False):
+        why = f"sys.executable ({sys.executable}) is a frozen application"
+    else:
+        return ""
+    return (
+        f"is not run, for a Python has to run it, and {why}. Set sys.executable to a Python of "
+        f"3.10 or newer (and unset sys.frozen) before the first call, or install nvcc or hipcc."
+    )
+
+
+def _compiler(kind: str, library: Path, why: str) -> Compiler:
     title, maker, remedy = (
-        ("nvrtc", "CUDA", _NVRTC_REMEDY) if kind == "nvrtc" else ("hiprtc", "HIP", _HIPRTC_REMEDY)
+        ("NVRTC", "CUDA", _NVRTC_REMEDY) if kind == "nvrtc" else ("hipRTC", "HIP", _HIPRTC_REMEDY)
     )
     return Compiler(
         # Nothing of the user's environment is imported, nor looked for: half of the start.
-        (sys.executable, "-I", "-S", str(_PROGRAM), title, str(library)),
+        (sys.executable or "python", "-I", "-S", str(_PROGRAM), kind, str(library)),
         library.resolve(),
         why,
         f"{maker} run-time compiler",
         remedy,
         # What is compiled depends on how the library is told.
         behind=_PROGRAM,
+        # sys.executable may be a program that Python is a part of.
+        answers=title,
+        unfit=_unfit(),
     )
 
 
@@ -166,7 +176,10 @@ def find_nvrtc(home: Path | None, toolkits: Iterable[Path]) -> tuple[Compiler | 
     for folder, why in _nvrtc_folders(home, toolkits):
         for version, library in _libraries(folder, _NVRTC):
             if version is None or version >= _OLDEST_NVRTC:
-                return _compiler("nvrtc", library, why), passed()
+                found = _compiler("nvrtc", library, why)
+                if found.unfit:
+                    return None, "; ".join(filter(None, [passed(), f"{library} {found.unfit}"]))
+                return found, passed()
             too_old.append(str(library))
     return None, passed()
 

@@ -44,7 +44,9 @@ __all__ = [
     "gpu_archs",
     "hip_arch",
     "include_dirs",
+    "lesser_cpu_archs",
     "libraries",
+    "native_cpu_arch",
     "source_files",
     "tvm_ffi_version",
 ]
@@ -62,6 +64,8 @@ CPU_ARCHS: dict[str, tuple[str, ...]] = {
     "aarch64": (),
     "generic": (),
 }
+# Each runs what is built for those before it.
+_LEVELS = ("x86-64", "x86-64-avx2", "x86-64-avx512")
 _AVX2 = {"avx2", "bmi2"}
 _AVX512 = {"avx512f", "avx512bw", "avx512vl", "avx512dq"}
 
@@ -224,6 +228,11 @@ def _native_cpu_arch() -> str:
     return "x86-64-avx2" if flags >= _AVX2 else "x86-64"
 
 
+def native_cpu_arch() -> str:
+    """Return the CPU target that uses most of this machine's instructions."""
+    return _native_cpu_arch()
+
+
 def cpu_arch() -> str:
     """Return the CPU target to build for: ``WARP_SORT_CPU_ARCH``, else this machine's."""
     asked = settings.cpu_arch()
@@ -235,14 +244,20 @@ def cpu_arch() -> str:
         raise ToolError(
             f"WARP_SORT_CPU_ARCH: expected one of {', '.join(known)} or native, got {asked!r}."
         )
-    levels = ["x86-64", "x86-64-avx2", "x86-64-avx512"]
-    runs = levels[: levels.index(native) + 1] if native in levels else [native, "generic"]
+    runs = [native, "generic"]
+    if native in _LEVELS:
+        runs = list(_LEVELS[: _LEVELS.index(native) + 1])
     if asked not in [*runs, "generic"]:
         raise ToolError(
             f"WARP_SORT_CPU_ARCH: this machine ({native}) cannot run kernels built for {asked!r}; "
             f"it runs {', '.join(runs)}."
         )
     return asked
+
+
+def lesser_cpu_archs(arch: str) -> tuple[str, ...]:
+    """Return the CPU targets whose kernels run wherever a target's do, the best first."""
+    return _LEVELS[: _LEVELS.index(arch)][::-1] if arch in _LEVELS else ()
 
 
 def check_buildable(arch: str) -> None:

@@ -1,7 +1,8 @@
 """Who may write what this process is about to load.
 
 Invariant: a file is loaded only if nobody but its reader and root can put another in its place,
-by its own permissions or those of any folder on the way to it, or if the user said that he trusts
+by its own permissions or those of any folder on the way to it, by way of symbolic links, too, none
+of which anybody else can have lead elsewhere; or if the user said that he trusts
 the folder (``WARP_SORT_TRUSTED_DIRS``). For folders of root, root answers, whoever can write them.
 Permissions alone are looked at; what lists of access
 control entries add to them is not.
@@ -18,8 +19,11 @@ from .errors import TrustError
 
 __all__ = ["refuse_foreign"]
 
-# Folders and files that were looked at in this process, which asks for each of them once.
+# What was found sound in this process, which looks at it once: paths that were asked for and links,
+# and, with a slash behind, folders on the way to them.
 _sound: set[str] = set()
+# More links than the system follows.
+_MOST_LINKS = 40
 
 _ANOTHER = (
     ", who may have put anything there. Choose another folder, or, if you trust that user, add "
@@ -41,49 +45,95 @@ def refuse_foreign(path: Path, root: Path) -> None:
     root : Path
         The cache or layer that it belongs to, for the message.
     """
-    # Where links lead to, and where they stand.
-    for goal in dict.fromkeys((os.path.realpath(path), str(path.absolute()))):
-        _refuse(goal, root)
+    seen: dict[str, os.stat_result] = {}
+    goals = _walk(str(path.absolute()), seen)
+    if not all(goal in _sound for goal in goals):
+        trusted = [name for folder in settings.trusted_dirs() for name in _walk(str(folder), {})]
+        for goal in goals:
+            # With all that is in it, whosever that is.
+            if not any(f"{goal}/".startswith(os.path.join(name, "")) for name in trusted):  # noqa: PTH118
+                _refuse(goal, seen, root)
 
 
-def _refuse(goal: str, root: Path) -> None:
-    trusted = {
-        name
-        for folder in settings.trusted_dirs()
-        for name in (os.path.realpath(folder), str(folder))
-    }
-    # With all that is in it, whosever that is.
-    if any(f"{goal}/".startswith(os.path.join(folder, "")) for folder in trusted):  # noqa: PTH118
+def _walk(path: str, seen: dict[str, os.stat_result]) -> list[str]:
+    """Return every link that leads to where a path does, in turn, and that place itself.
+
+    None of them has a link among its parents. What is not there leads nowhere else.
+
+    Parameters
+    ----------
+    path : str
+        An absolute path.
+    seen : dict
+        Gets what lstat says of everything on the way that is not known to be sound.
+    """
+    links: list[str] = []
+    here, left = "/", path.split("/")[::-1]
+    while left:
+        name = left.pop()
+        if name == "..":
+            here = os.path.dirname(here)  # noqa: PTH120 - every microsecond of a start counts
+        elif name not in ("", "."):
+            here = f"{here}/{name}" if here != "/" else f"/{name}"
+            if f"{here}/" in _sound:
+                continue  # a folder
+            try:
+                found = seen[here] = os.lstat(here)
+                is_link = stat.S_ISLNK(found.st_mode) and len(links) < _MOST_LINKS
+                target = os.readlink(here) if is_link else ""  # noqa: PTH115
+            except OSError:
+                continue
+            if target:
+                links.append(here)
+                left += target.split("/")[::-1]
+                here = os.path.dirname(here) if left[-1] else "/"  # noqa: PTH120
+    return [*links, here]
+
+
+def _refuse(goal: str, seen: dict[str, os.stat_result], root: Path) -> None:
+    """Raise TrustError if another user can write a path, without links in it, or its parents."""
+    if goal in _sound:
         return
-    here = goal
-    while here not in _sound:
-        reason = _reason(here, is_goal=here == goal)
-        if reason is not None:
-            raise TrustError(f"nothing is loaded from {root}: {here} {reason.format(root=root)}")
-        parent = os.path.dirname(here)  # noqa: PTH120 - every microsecond of a start counts
+    here, passed = goal, []
+    while f"{here}/" not in _sound or here == goal:
+        found = seen.get(here) or _lstat(here)
+        if found is not None:
+            reason = _reason(found, is_goal=here == goal)
+            if reason is not None:
+                raise TrustError(
+                    f"nothing is loaded from {root}: {here} {reason.format(root=root)}"
+                )
+            passed.append(here if here == goal else f"{here}/")
+        # What is not there is nobody's yet; who makes it is in the folder above.
+        parent = os.path.dirname(here)  # noqa: PTH120
         if parent == here:
             break
         here = parent
-    if os.path.lexists(goal):
-        _sound.add(goal)
+    _sound.update(passed)
 
 
-def _reason(path: str, is_goal: bool) -> str | None:
-    """Return why others can write a path, and what to do about it; or None."""
+def _lstat(path: str) -> os.stat_result | None:
     try:
-        found = os.stat(path)  # noqa: PTH116
+        return os.lstat(path)
     except OSError:
-        return None  # what is not there is nobody's yet; who makes it is in the folder above
+        return None
+
+
+def _reason(found: os.stat_result, is_goal: bool) -> str | None:
+    """Return why others can write what lstat says this of, and what to do about it; or None."""
+    is_link = stat.S_ISLNK(found.st_mode)
     if found.st_uid == 0:
         # Root answers for his folders, and for who may write there.
         open_file = stat.S_ISREG(found.st_mode) and found.st_mode & stat.S_IWOTH
         return f"can be written by everybody{_CLOSE}" if open_file else None
     if found.st_uid != os.geteuid():
-        if not is_goal and found.st_uid == os.stat("/").st_uid:  # noqa: PTH116
+        if (is_link or not is_goal) and found.st_uid == os.lstat("/").st_uid:
             # Whoever has the root folder can replace all that is below. In a container whose users
             # are not the system's that is root, who goes by another number there.
             return None
         return f"belongs to another user (number {found.st_uid}){_ANOTHER}"
+    if is_link:
+        return None  # nobody changes a link; who may replace it is in the folder above
     if found.st_mode & stat.S_ISVTX and not is_goal:
         return None  # nobody can replace another one's files in it
     if found.st_mode & stat.S_IWOTH:
