@@ -460,6 +460,7 @@ def test_a_library_that_does_not_load(empty):
         toolchain.find_cuda_compiler().version()
 
 
+@pytest.mark.usefixtures("fresh_cache")
 def test_doctor_says_which_compiler_is_used(empty, monkeypatch):
     file = library(empty / "usr")
     home = empty / "home"
