@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from .dtypes import DType
 from .jit.spec import Access, CpuKernel, CudaKernel, HipKernel, Kernel
@@ -23,6 +23,7 @@ from .layouts import (
     tables_of,
     wave_lanes,
 )
+from .records import Record
 
 __all__ = [
     "MAX_NATIVE_LENGTH",
@@ -46,7 +47,7 @@ MAX_NATIVE_LENGTH = 16384
 _MIN_COLUMNS = 4
 
 
-class Plan(NamedTuple):
+class Plan(Record):
     """What a call will do.
 
     Parameters

@@ -14,8 +14,8 @@ import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
+from ..records import Record
 from . import hip_compiler, ninja, settings, toolchain
 from .cache import Cache, build_text, source_digests
 from .errors import BuildError, CacheError, ToolError
@@ -24,7 +24,7 @@ from .spec import Artifact
 __all__ = ["Options", "ensure"]
 
 
-class Options(NamedTuple):
+class Options(Record):
     """How to build.
 
     Parameters

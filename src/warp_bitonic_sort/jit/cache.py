@@ -46,8 +46,9 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from ..records import Record
 from . import code_object, locks, ninja, toolchain
 from .errors import BuildError, CacheError
 from .files import digest, file_digest, make_folder, protect, read_json, stamp, write_json
@@ -62,7 +63,7 @@ _SCHEMA = 4
 OWNER_LOCK = "owner.lock"
 
 
-class Entry(NamedTuple):
+class Entry(Record):
     """A published artifact."""
 
     folder: Path

@@ -11,8 +11,8 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
+from ..records import Record
 from .errors import ToolError
 
 __all__ = ["Compiler", "options_in", "plain_environment"]
@@ -20,7 +20,7 @@ __all__ = ["Compiler", "options_in", "plain_environment"]
 _WRAPPERS = {"ccache", "sccache", "distcc", "icecc", "hipcc", "hipcc.bin"}
 
 
-class Compiler(NamedTuple):
+class Compiler(Record):
     """A compiler.
 
     Parameters
