@@ -49,7 +49,7 @@ from pathlib import Path
 from typing import Any
 
 from ..records import Record
-from . import code_object, locks, ninja, toolchain
+from . import code_object, toolchain
 from .errors import BuildError, CacheError
 from .files import digest, file_digest, make_folder, protect, read_json, stamp, write_json
 from .spec import Artifact
@@ -72,7 +72,7 @@ class Entry(Record):
     @property
     def library(self) -> Path:
         """The shared library, or the code object."""
-        return self.folder / ninja.PRODUCTS[self.kind]
+        return self.folder / toolchain.PRODUCTS[self.kind]
 
 
 def build_text(artifact: Artifact, options: Sequence[str] = ()) -> str:
@@ -89,7 +89,7 @@ def build_text(artifact: Artifact, options: Sequence[str] = ()) -> str:
         "schema": _SCHEMA,
         "name": artifact.name,
         "arch": artifact.arch,
-        "rule": ninja.rule(artifact),
+        "rule": toolchain.rule(artifact),
         "source": artifact.source(),
         "options": list(options),
     }
@@ -304,6 +304,8 @@ class Cache:
     @contextlib.contextmanager
     def locked(self, artifacts: Sequence[Artifact]) -> Iterator[None]:
         """Hold the locks of several artifacts; the kernel releases them when the holder dies."""
+        from . import locks
+
         with contextlib.ExitStack() as stack:
             with self._writing():
                 folder = self._folder("locks")
@@ -314,6 +316,8 @@ class Cache:
     @contextlib.contextmanager
     def staging(self, files: Mapping[str, str]) -> Iterator[Path]:
         """Make a private folder of these files on the cache's own file system, for a while."""
+        from . import locks
+
         with contextlib.ExitStack() as stack:
             with self._writing():
                 parent = self._folder("staging")
@@ -362,14 +366,14 @@ class Cache:
             The cache cannot be written.
         """
         tokens = _Tokens(toolchain.include_dirs(artifact))
-        listed = _parse_depfile((staged / ninja.DEPFILE).read_text(encoding="utf-8"))
+        listed = _parse_depfile((staged / toolchain.DEPFILE).read_text(encoding="utf-8"))
         # A line each, "digest size mtime ctime inode path", not a list each: hundreds of new
         # containers would set off the garbage collector in a process that merely starts.
         dependencies: list[str] = []
         digests: list[tuple[str, str]] = []
         for path in listed:
             # The translation unit is in the build text; its own folder is about to move.
-            if not path.endswith(f"{artifact.name}/{ninja.SOURCES[artifact.kind]}"):
+            if not path.endswith(f"{artifact.name}/{toolchain.SOURCES[artifact.kind]}"):
                 # Where the path is relative, it is relative to the folder that ninja ran in.
                 absolute = os.path.normpath(staged.parent / path)
                 stat = os.stat(absolute)  # noqa: PTH116 - hundreds of files: Path costs
@@ -382,7 +386,7 @@ class Cache:
                 dependencies.append(f"{found} {stamp(stat)} {tokens.abstract(absolute)}")
                 digests.append((tokens.abstract(absolute), found))
         wanted = digest(text.encode())
-        library = (staged / ninja.PRODUCTS[artifact.kind]).read_bytes()
+        library = (staged / toolchain.PRODUCTS[artifact.kind]).read_bytes()
         if not code_object.is_for(library, artifact.arch):
             raise BuildError(
                 f"compiling {artifact.name}: what the compiler made is for "
@@ -407,7 +411,7 @@ class Cache:
                     "created": int(time.time()),
                 },
             )
-            (staged / ninja.DEPFILE).unlink()
+            (staged / toolchain.DEPFILE).unlink()
             for each in (staged, *staged.iterdir()):
                 protect(each)  # whatever the umask is, a reader accepts it
             folder = self._folder("entries", artifact.name)

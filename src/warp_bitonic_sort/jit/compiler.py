@@ -6,7 +6,6 @@ Invariant: only `Compiler.version` runs anything.
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -18,6 +17,8 @@ from .errors import ToolError
 __all__ = ["Compiler", "options_in", "plain_environment"]
 
 _WRAPPERS = {"ccache", "sccache", "distcc", "icecc", "hipcc", "hipcc.bin"}
+# What a shell takes as it stands.
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-")
 
 
 class Compiler(Record):
@@ -52,7 +53,7 @@ class Compiler(Record):
         None for a wrapper (ccache, a script) around nobody knows what: the compiler behind it may
         change while it does not.
         """
-        parts = [shlex.join(self.command), _stamp(self.path)]
+        parts = [_line(self.command), _stamp(self.path)]
         if self.behind is not None:
             parts.append(_stamp(self.behind))
         elif self.path.name in _WRAPPERS or self._is_script():
@@ -76,12 +77,12 @@ class Compiler(Record):
             )
         except (OSError, subprocess.SubprocessError) as error:
             raise ToolError(
-                f"the {self.kind} {shlex.join(self.command)!r} ({self.why}) does not run: "
+                f"the {self.kind} {_line(self.command)!r} ({self.why}) does not run: "
                 f"{error}. {self.remedy}"
             ) from error
         if done.returncode != 0 or not done.stdout.strip():
             raise ToolError(
-                f"the {self.kind} {shlex.join(self.command)!r} ({self.why}) does not answer "
+                f"the {self.kind} {_line(self.command)!r} ({self.why}) does not answer "
                 f"--version (exit status {done.returncode}): "
                 f"{(done.stderr or done.stdout).strip()[:300] or 'it printed nothing'}. "
                 f"{self.remedy}"
@@ -92,6 +93,16 @@ class Compiler(Record):
 def options_in(words: Sequence[str]) -> tuple[str, ...]:
     """Return what a command has beside programs."""
     return tuple(word for word in words if shutil.which(word) is None)
+
+
+def _line(words: Sequence[str]) -> str:
+    """Return `shlex.join` of a command."""
+    # Every start comes by, and nearly never is there anything to quote.
+    if all(word and _PLAIN.issuperset(word) for word in words):
+        return " ".join(words)
+    import shlex
+
+    return shlex.join(words)
 
 
 def _stamp(path: Path) -> str:
