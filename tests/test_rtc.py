@@ -46,7 +46,7 @@ def no_nvcc(nvrtc, tmp_path, monkeypatch):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
     monkeypatch.setattr(toolchain, "_toolkit_folders", lambda: [])
-    monkeypatch.setattr(toolchain, "find_nvrtc", lambda *_: (nvrtc, ""))
+    monkeypatch.setattr(rtc_compilers, "find_nvrtc", lambda *_: (nvrtc, ""))
 
 
 @pytest.fixture

@@ -6,12 +6,14 @@ in the package lists dtypes.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
+
+from .records import Record
 
 __all__ = ["DTYPES", "DType", "lookup"]
 
 
-class DType(NamedTuple):
+class DType(Record):
     """One dtype.
 
     Parameters

@@ -7,7 +7,9 @@ its shared memory and 1024 threads; capacities rise, so that the first that fits
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
+
+from .records import Record
 
 __all__ = [
     "WIDE_BYTES",
@@ -182,7 +184,7 @@ _LEAST_SHARED_KIB = 99
 _HIP_SHARED_KIB = 64
 
 
-class Tables(NamedTuple):
+class Tables(Record):
     """The layouts for keys of one width: of rows, of short rows that adjoin, and of columns."""
 
     rows: _Layouts

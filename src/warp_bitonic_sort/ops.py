@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Hashable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from . import arrays
 from .arrays import Adapter, Description, Device
@@ -17,6 +17,7 @@ from .dtypes import DType, lookup
 from .jit import loader, toolchain
 from .jit.spec import Kernel
 from .plan import Plan, plan_gpu_sort, plan_sort
+from .records import Record
 
 __all__ = ["Explanation", "explain", "sort", "warp_bitonic_sort"]
 
@@ -26,12 +27,9 @@ Nan = Literal["largest", "last"]
 _MOST_PREPARED = 4096
 
 
-class _Request(NamedTuple):
-    """The validated arguments of a sort but for the arrays."""
-
-    axis: int
-    descending: bool
-    nan_last: bool
+# The validated arguments of a sort but for the arrays: the axis, whether descending, and whether
+# NaNs come last.
+_Request = tuple[int, bool, bool]
 
 
 class _Prepared:
@@ -77,37 +75,31 @@ class _Prepared:
             self._without_kernel(x, buffer)
             return buffer
         if self._plan.turned:
-            self._adapter.sort_turned(x, buffer, request.axis, self._sort_last_axis)
+            self._adapter.sort_turned(x, buffer, request[0], self._sort_last_axis)
             return buffer
         source, target = (x, buffer) if lower is None else (lower(x), lower(buffer))
-        order = (request.axis, request.descending, request.nan_last)
         if self._stream is not None:
-            kernel(source, target, *order, self._stream(), self._remember)
+            kernel(source, target, *request, self._stream(), self._remember)
             self._remember = False
             return buffer
         try:
-            kernel(source, target, *order)
+            kernel(source, target, *request)
         except BufferError:
-            kernel(self._adapter.lower_read_only(x), target, *order)
+            kernel(self._adapter.lower_read_only(x), target, *request)
         return buffer
 
     def _sort_last_axis(self, x: Any) -> None:
         # In place; only on a device.
         if self._kernel is not None and self._stream is not None:
             lowered = x if self._lower is None else self._lower(x)
-            request = self._request
-            order = (-1, request.descending, request.nan_last)
-            self._kernel(lowered, lowered, *order, self._stream())
+            self._kernel(lowered, lowered, -1, *self._request[1:], self._stream())
 
     def _without_kernel(self, x: Any, buffer: Any) -> None:
-        request = self._request
         if self._plan.route == "copy":
             if self._plan.rows * self._plan.length > 0:
                 self._adapter.copy(x, buffer)
         else:
-            self._adapter.sort_long(
-                x, buffer, self._dtype, request.axis, request.descending, request.nan_last
-            )
+            self._adapter.sort_long(x, buffer, self._dtype, *self._request)
 
 
 def _refuse_capture(kernel: Kernel, dtype: str, device: Device, stream: int) -> None:
@@ -226,7 +218,7 @@ def sort(
             result = again(x, axis, descending)
             if result is not None:
                 return result
-        request = _Request(axis, descending, False)
+        request = (axis, descending, False)
     else:
         request = _validated(axis, dim, descending, stable, nan)
     key = (adapter.kind, adapter.key(x), request)
@@ -298,11 +290,12 @@ def _prepare(
     adapter: Adapter, x: Any, buffer: Any, request: _Request, may_remember: bool
 ) -> _Prepared:
     seen = adapter.describe(x, "x")
-    plan, axis = _planned(seen, adapter.describe(buffer, "out").strides, request.axis)
+    axis, descending, nan_last = request
+    plan, axis = _planned(seen, adapter.describe(buffer, "out").strides, axis)
     dtype = lookup(seen.dtype, "x")
-    settled = _Request(axis, request.descending, request.nan_last)
+    settled = (axis, descending, nan_last)
     # What is sorted again is sorted with NaN as the largest value.
-    may_remember = may_remember and not request.nan_last
+    may_remember = may_remember and not nan_last
     return _Prepared(adapter, x, seen.device, plan, dtype, settled, may_remember)
 
 
@@ -362,10 +355,10 @@ def _validated(axis: Any, dim: Any, descending: Any, stable: Any, nan: Any) -> _
             raise TypeError(_expected_bool(name, value))
     if not isinstance(nan, str) or nan not in ("largest", "last"):
         raise ValueError(f'nan: expected "largest" or "last", got {nan!r}.')
-    return _Request(axis, bool(descending), nan == "last")
+    return axis, bool(descending), nan == "last"
 
 
-class Explanation(NamedTuple):
+class Explanation(Record):
     """Which kernel a call would get, and why.
 
     Parameters
@@ -479,7 +472,7 @@ def explain(
     >>> explain((1000, 9)).layout
     'registers9'
     """
-    request = _validated(axis, dim, descending, stable, nan)
+    asked, _, _ = _validated(axis, dim, descending, stable, nan)
     if isinstance(x_or_shape, (tuple, list)):
         seen = _described_shape(x_or_shape, dtype)
         out_strides: Sequence[int] = seen.strides
@@ -491,7 +484,7 @@ def explain(
         x = adapter.regular(x_or_shape)
         seen = adapter.describe(x, "x_or_shape")
         out_strides = adapter.result_strides(x)
-    plan, settled = _planned(seen, out_strides, request.axis)
+    plan, settled = _planned(seen, out_strides, asked)
     kernel = plan.kernel
     return Explanation(
         operation="sort",

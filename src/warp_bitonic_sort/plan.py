@@ -8,21 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from .dtypes import DType
 from .jit.spec import Access, CpuKernel, CudaKernel, HipKernel, Kernel
-from .layouts import (
-    WIDE_BYTES,
-    capacity,
-    cuda_layouts,
-    first_fit,
-    hip_layouts,
-    row_layouts,
-    shared_bytes,
-    tables_of,
-    wave_lanes,
-)
+from .records import Record
+
+if TYPE_CHECKING:
+    from .layouts import cuda_layouts, hip_layouts, row_layouts, shared_bytes, wave_lanes
 
 __all__ = [
     "MAX_NATIVE_LENGTH",
@@ -37,6 +30,17 @@ __all__ = [
     "wave_lanes",
 ]
 
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        # The tables of devices: a sort on the CPU starts without them.
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from . import layouts
+
+        return getattr(layouts, name)
+
+
 # Rows up to this length are unrolled whole and held in registers, one kernel a length.
 MAX_REGISTER_LENGTH = 32
 # Rows up to this length are sorted by the tile kernel; docs/performance.md shows where it stops to
@@ -46,7 +50,7 @@ MAX_NATIVE_LENGTH = 16384
 _MIN_COLUMNS = 4
 
 
-class Plan(NamedTuple):
+class Plan(Record):
     """What a call will do.
 
     Parameters
@@ -143,6 +147,8 @@ def _is_odd(
     dtype: DType, shape: Sequence[int], strides: Sequence[Sequence[int]], axis: int
 ) -> bool:
     """Tell whether rows adjoin in all arrays and are no whole number of wide accesses."""
+    from .layouts import WIDE_BYTES
+
     if axis != len(shape) - 1 or shape[axis] * dtype.bits // 8 % WIDE_BYTES == 0:
         return False
     dense = 1
@@ -188,6 +194,8 @@ def plan_gpu_sort(
     NotImplementedError
         No kernel takes such rows, and there are kernels only.
     """
+    from .layouts import capacity, first_fit, row_layouts, tables_of
+
     tables = tables_of(dtype.bits, arch)
     layouts = row_layouts(dtype.bits, arch)
     longest = capacity(layouts[-1])

@@ -6,9 +6,10 @@ Invariant: strides count elements, device types are DLPack's, dtypes have NumPy'
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, Protocol
 
 from ..dtypes import DType
+from ..records import Record
 
 __all__ = [
     "CPU",
@@ -34,7 +35,7 @@ _PINNED = {3: "CUDA", 11: "ROCm"}
 _DEVICES = {7: "Vulkan", 8: "Metal", 14: "oneAPI"}
 
 
-class Device(NamedTuple):
+class Device(Record):
     """Where an array lives.
 
     Parameters
@@ -55,7 +56,7 @@ class Device(NamedTuple):
 CPU_DEVICE = Device("cpu", 0, None)
 
 
-class Description(NamedTuple):
+class Description(Record):
     """An array, as far as planning goes.
 
     Parameters

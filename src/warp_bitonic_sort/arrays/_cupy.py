@@ -11,7 +11,6 @@ from typing import Any
 
 import cupy
 
-from .. import framework
 from ..dtypes import DType, lookup
 from ._base import Description, Device, Plain, check_distinct, span, type_name
 
@@ -73,6 +72,8 @@ class CupyAdapter(Plain):
         self, x: Any, buffer: Any, dtype: DType, axis: int, descending: bool, nan_last: bool
     ) -> None:
         """Sort rows that no kernel takes."""
+        from .. import framework
+
         word = f"i{x.dtype.itemsize}"
         order = (axis, descending, nan_last)
         with x.device:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import framework
 from ..dtypes import DType, lookup
 from ._base import Description, Plain, check_distinct, type_name
 
@@ -100,6 +99,8 @@ class NumpyAdapter(Plain):
         self, x: _Array, buffer: _Array, dtype: DType, axis: int, descending: bool, nan_last: bool
     ) -> None:
         """Sort rows that no kernel takes."""
+        from .. import framework
+
         framework.sort_into(raw_bits(x), raw_bits(buffer), dtype, axis, descending, nan_last)
 
     def stream(self, x: _Array) -> Callable[[], int] | None:

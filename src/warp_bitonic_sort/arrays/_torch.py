@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch.autograd import forward_ad
 
-from .. import framework
 from ..dtypes import DType, lookup
 from ._base import (
     CPU_DEVICE,
@@ -123,6 +122,8 @@ class TorchAdapter:
         self, x: Any, buffer: Any, dtype: DType, axis: int, descending: bool, nan_last: bool
     ) -> None:
         """Sort rows that no kernel takes."""
+        from .. import framework
+
         order = (axis, descending, nan_last)
         source, target = (t.detach().view(_WORDS[t.element_size()]) for t in (x, buffer))
         if x.device.type == "cuda":

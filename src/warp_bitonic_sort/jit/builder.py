@@ -2,30 +2,31 @@
 
 Invariant: what is found needs no tool, and in a layer no tool's version either. What is built goes
 through one ninja run in a private folder, is checked there, and is then published; a failure
-publishes nothing.
+publishes nothing. What only a build takes is imported when there is one: most processes find all.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-import re
-import shlex
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
-from . import hip_compiler, ninja, settings, toolchain
+from ..records import Record
+from . import settings, toolchain
 from .cache import Cache, build_text, source_digests
 from .errors import BuildError, CacheError, ToolError
 from .spec import Artifact
 
+if TYPE_CHECKING:
+    from . import ninja
+
 __all__ = ["Options", "ensure"]
 
 
-class Options(NamedTuple):
+class Options(Record):
     """How to build.
 
     Parameters
@@ -95,8 +96,10 @@ def _tools(caches: Sequence[Cache], artifacts: Sequence[Artifact]) -> dict[str, 
 
 def _refusal(caches: Sequence[Cache], compiler: toolchain.Compiler, arch: str) -> str:
     """Return why a compiler does not build for an AMD GPU, asking it once for each binary."""
+    from . import hip_compiler
+
     identity = compiler.identity()
-    question = None if identity is None else f"{identity}|{' '.join(hip_compiler.flags(arch))}"
+    question = None if identity is None else f"{identity}|{' '.join(toolchain.hip_flags(arch))}"
     answer = None if question is None else _recall(caches, question)
     if answer is None:
         answer = hip_compiler.refusal(compiler, arch)
@@ -213,6 +216,8 @@ def _build(
     options: Options,
 ) -> dict[str, Path]:
     """Build in a staging folder, check there, then publish; return the products."""
+    from . import ninja
+
     program = toolchain.find_ninja()
     jobs = settings.max_jobs() if options.jobs is None else options.jobs
     start = time.monotonic()
@@ -267,6 +272,11 @@ def _is_cache_full(folder: Path, log: str, missing: Sequence[Artifact]) -> bool:
     Compilers write temporary files elsewhere, too, and a linker may name no file at all: then the
     folder is tried.
     """
+    import re
+    import tempfile
+
+    from . import ninja
+
     lines = [line for line in log.splitlines() if re.search(_NO_SPACE, line)]
     # (The source is named in front of any error.)
     named = [str(folder), *(f"{a.name}/{ninja.PRODUCTS[a.kind]}" for a in missing)]
@@ -289,6 +299,10 @@ def _told(
     tools: Mapping[str, _Tool],
 ) -> BuildError:
     """Return the error that says what of a failed build a person needs to know."""
+    import re
+
+    from . import ninja
+
     full = re.search(_NO_SPACE, failure.log)
     if full is not None and _is_cache_full(folder, failure.log, missing):
         return CacheError(
@@ -314,5 +328,7 @@ def _told(
 def _described(tool: _Tool) -> str:
     if tool.compiler is None:
         return "no compiler"
+    import shlex
+
     version = (tool.version or "").strip().partition("\n")[0]
     return f"{shlex.join(tool.compiler.command)} ({tool.compiler.why}; {version})"

@@ -46,9 +46,10 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from . import code_object, locks, ninja, toolchain
+from ..records import Record
+from . import code_object, toolchain
 from .errors import BuildError, CacheError
 from .files import digest, file_digest, make_folder, protect, read_json, stamp, write_json
 from .spec import Artifact
@@ -62,7 +63,7 @@ _SCHEMA = 4
 OWNER_LOCK = "owner.lock"
 
 
-class Entry(NamedTuple):
+class Entry(Record):
     """A published artifact."""
 
     folder: Path
@@ -71,7 +72,7 @@ class Entry(NamedTuple):
     @property
     def library(self) -> Path:
         """The shared library, or the code object."""
-        return self.folder / ninja.PRODUCTS[self.kind]
+        return self.folder / toolchain.PRODUCTS[self.kind]
 
 
 def build_text(artifact: Artifact, options: Sequence[str] = ()) -> str:
@@ -88,7 +89,7 @@ def build_text(artifact: Artifact, options: Sequence[str] = ()) -> str:
         "schema": _SCHEMA,
         "name": artifact.name,
         "arch": artifact.arch,
-        "rule": ninja.rule(artifact),
+        "rule": toolchain.rule(artifact),
         "source": artifact.source(),
         "options": list(options),
     }
@@ -330,6 +331,8 @@ class Cache:
     @contextlib.contextmanager
     def locked(self, artifacts: Sequence[Artifact]) -> Iterator[None]:
         """Hold the locks of several artifacts; the kernel releases them when the holder dies."""
+        from . import locks
+
         with contextlib.ExitStack() as stack:
             with self._writing():
                 folder = self._folder("locks")
@@ -340,6 +343,8 @@ class Cache:
     @contextlib.contextmanager
     def staging(self, files: Mapping[str, str]) -> Iterator[Path]:
         """Make a private folder of these files on the cache's own file system, for a while."""
+        from . import locks
+
         with contextlib.ExitStack() as stack:
             with self._writing():
                 parent = self._folder("staging")
@@ -388,7 +393,7 @@ class Cache:
             The cache cannot be written.
         """
         tokens = _Tokens(toolchain.include_dirs(artifact))
-        depfile = staged / ninja.DEPFILE
+        depfile = staged / toolchain.DEPFILE
         listed = _parse_depfile(depfile.read_text(encoding="utf-8", errors="surrogateescape"))
         # A line each, "digest size mtime ctime inode path", not a list each: hundreds of new
         # containers would set off the garbage collector in a process that merely starts.
@@ -396,7 +401,7 @@ class Cache:
         digests: list[tuple[str, str]] = []
         for path in listed:
             # The translation unit is in the build text; its own folder is about to move.
-            if not path.endswith(f"{artifact.name}/{ninja.SOURCES[artifact.kind]}"):
+            if not path.endswith(f"{artifact.name}/{toolchain.SOURCES[artifact.kind]}"):
                 # Where the path is relative, it is relative to the folder that ninja ran in.
                 absolute = os.path.normpath(staged.parent / path)
                 try:
@@ -415,7 +420,7 @@ class Cache:
                 dependencies.append(f"{found} {stamp(stat)} {tokens.abstract(absolute)}")
                 digests.append((tokens.abstract(absolute), found))
         wanted = digest(text.encode())
-        library = (staged / ninja.PRODUCTS[artifact.kind]).read_bytes()
+        library = (staged / toolchain.PRODUCTS[artifact.kind]).read_bytes()
         if not code_object.is_for(library, artifact.arch):
             raise BuildError(
                 f"compiling {artifact.name}: what the compiler made is for "

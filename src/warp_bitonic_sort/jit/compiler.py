@@ -6,21 +6,22 @@ Invariant: only `Compiler.version` runs anything.
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
+from ..records import Record
 from .errors import ToolError
 
 __all__ = ["Compiler", "options_in", "plain_environment"]
 
 _WRAPPERS = {"ccache", "sccache", "distcc", "icecc", "hipcc", "hipcc.bin"}
+# What a shell takes as it stands.
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-")
 
 
-class Compiler(NamedTuple):
+class Compiler(Record):
     """A compiler.
 
     Parameters
@@ -58,7 +59,7 @@ class Compiler(NamedTuple):
         None for a wrapper (ccache, a script) around nobody knows what: the compiler behind it may
         change while it does not.
         """
-        parts = [shlex.join(self.command), _stamp(self.path)]
+        parts = [_line(self.command), _stamp(self.path)]
         if self.behind is not None:
             parts.append(_stamp(self.behind))
         elif self.path.name in _WRAPPERS or self._is_script():
@@ -84,18 +85,20 @@ class Compiler(NamedTuple):
             )
         except (OSError, subprocess.SubprocessError) as error:
             raise ToolError(
-                f"the {self.kind} {shlex.join(self.command)!r} ({self.why}) does not run: "
+                f"the {self.kind} {_line(self.command)!r} ({self.why}) does not run: "
                 f"{error}. {self.remedy}"
             ) from error
         if done.returncode != 0 or not done.stdout.strip():
             raise ToolError(
-                f"the {self.kind} {shlex.join(self.command)!r} ({self.why}) does not answer "
+                f"the {self.kind} {_line(self.command)!r} ({self.why}) does not answer "
                 f"--version (exit status {done.returncode}): "
                 f"{(done.stderr or done.stdout).strip()[:300] or 'it printed nothing'}. "
                 f"{self.remedy}"
             )
         said = done.stdout.strip()
         if not said.startswith(self.answers):
+            import shlex
+
             raise ToolError(
                 f"the {self.kind} {shlex.join(self.command)!r} ({self.why}) answers --version with "
                 f"{said.partition(chr(10))[0][:100]!r}, not with {self.answers}: "
@@ -108,6 +111,16 @@ class Compiler(NamedTuple):
 def options_in(words: Sequence[str]) -> tuple[str, ...]:
     """Return what a command has beside programs."""
     return tuple(word for word in words if shutil.which(word) is None)
+
+
+def _line(words: Sequence[str]) -> str:
+    """Return `shlex.join` of a command."""
+    # Every start comes by, and nearly never is there anything to quote.
+    if all(word and _PLAIN.issuperset(word) for word in words):
+        return " ".join(words)
+    import shlex
+
+    return shlex.join(words)
 
 
 def _stamp(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The compiler of kernels for AMD GPUs: hipcc, a clang or hipRTC, where it is, what it is told.
+"""The compiler of kernels for AMD GPUs: hipcc, a clang or hipRTC, and where it is.
 
 Invariant: no header or library of ROCm's is read, so that any clang that knows the target and has
 its lld will do; what comes out is one code object, never a bundle of them.
@@ -18,31 +18,10 @@ from pathlib import Path
 from . import settings
 from .compiler import Compiler, plain_environment
 from .errors import ToolError
-from .gpu_targets import is_generic
 from .rtc_compilers import hiprtc_candidates
+from .toolchain import hip_flags
 
-__all__ = ["dependency_flags", "find_hip_compiler", "flags", "lasts", "refusal"]
-
-_FLAGS = (
-    "-std=c++17",
-    "-O3",
-    # hipcc, too, is to make no program of it.
-    "-c",
-    "-x",
-    "hip",
-    "--offload-device-only",
-    "-nogpuinc",
-    "-nogpulib",
-    "--no-gpu-bundle-output",
-    # Kernels look for NaNs by their bits; told that there are none, minima take one instruction.
-    "-fno-honor-nans",
-    # Vectors made of neighbouring registers have clang 19 keep these in scratch memory.
-    "-fno-slp-vectorize",
-    # An identifier of the compilation, which would be another in every folder.
-    "-fuse-cuid=none",
-)
-# Drivers since ROCm 5 load version 5, whatever the compiler prefers; generic targets need 6.
-_OBJECT_VERSION, _GENERIC_OBJECT_VERSION = 5, 6
+__all__ = ["find_hip_compiler", "lasts", "refusal"]
 
 _INSTALL = "Install clang and its lld (Debian, Ubuntu: apt install clang-19 lld-19), or ROCm"
 _REMEDY = f"{_INSTALL}, and set ROCM_PATH to it."
@@ -51,22 +30,6 @@ _FIRST_CLANG = {"gfx942": 17, "gfx950": 20, "gfx9-4-generic": 20}
 # What compilers say that will never know a target.
 _LASTING = "invalid target ID|nknown argument|nsupported|No available targets"
 _CLANG_OF_ROCM = ("llvm/bin/clang++", "lib/llvm/bin/clang++")
-
-
-def flags(arch: str) -> tuple[str, ...]:
-    """Return the flags that compile a kernel for a target, as in ``gfx942``."""
-    version = _GENERIC_OBJECT_VERSION if is_generic(arch) else _OBJECT_VERSION
-    return (*_FLAGS, f"-mcode-object-version={version}", f"--offload-arch={arch}")
-
-
-def dependency_flags(depfile: str, product: str) -> tuple[str, ...]:
-    """Return the flags that make the compiler list what it read.
-
-    Those of the driver (-MD -MF) are for the host's part of a translation unit, which there is none
-    of: clang 20 and newer ignore them.
-    """
-    words = ("-dependency-file", depfile, "-MT", product, "-sys-header-deps")
-    return tuple(each for word in words for each in ("-Xclang", word))
 
 
 def _compiler(program: Path, why: str, behind: Path | None = None) -> Compiler:
@@ -191,7 +154,7 @@ def _refusal_in(folder: Path, compiler: Compiler, arch: str) -> str:
     source, product = folder / "source.hip", folder / "kernel.hsaco"
     source.write_text('extern "C" __attribute__((global)) void nothing() {}\n')
     done = subprocess.run(
-        [*compiler.command, *flags(arch), str(source), "-o", str(product)],
+        [*compiler.command, *hip_flags(arch), str(source), "-o", str(product)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

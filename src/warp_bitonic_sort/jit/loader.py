@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import builder, gpu_targets, layers
+from . import builder, layers
 from .cache import Cache
 from .errors import BuildError, CacheError, ToolError
 from .spec import LAUNCHER, Artifact, CpuKernel, Kernel
@@ -153,6 +153,8 @@ def _open(path: Path, kernel: Kernel, dtype: str, device: int) -> Callable[..., 
     if isinstance(kernel, CpuKernel):
         function = module.open_cpu_kernel(str(path), dtype)
         return function
+    from . import gpu_targets
+
     there = device_of(kernel.backend, device)
     native = str(module.gpu_arch(there))
     if not gpu_targets.runs_on(kernel.arch, native):

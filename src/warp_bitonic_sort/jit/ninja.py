@@ -21,24 +21,19 @@ from typing import NamedTuple
 from . import settings, toolchain
 from .errors import BuildError
 from .spec import Artifact
+from .toolchain import COMMANDS, DEPFILE, PRODUCTS, SOURCES, rule
 
-__all__ = ["Failure", "build", "failed", "first_error", "rule", "text"]
-
-SOURCES = {
-    "cpu_kernel": "source.cc",
-    "cuda_kernel": "source.cu",
-    "hip_kernel": "source.hip",
-    "launcher": "source.cc",
-}
-PRODUCTS = {
-    "cpu_kernel": "library.so",
-    "cuda_kernel": "kernel.cubin",
-    "hip_kernel": "kernel.hsaco",
-    "launcher": "library.so",
-}
-DEPFILE = "source.d"
-# What stands for the compiler in a rule.
-_COMMANDS = {"cpu_kernel": "cxx", "cuda_kernel": "nvcc", "hip_kernel": "hipcc", "launcher": "cxx"}
+__all__ = [
+    "DEPFILE",
+    "PRODUCTS",
+    "SOURCES",
+    "Failure",
+    "build",
+    "failed",
+    "first_error",
+    "rule",
+    "text",
+]
 
 
 class Failure(NamedTuple):
@@ -46,28 +41,6 @@ class Failure(NamedTuple):
 
     log: str
     status: int
-
-
-def rule(artifact: Artifact) -> str:
-    """Return the ninja rule that compiles an artifact; this text is part of its key."""
-    # Headers that are not ours come as system headers: nobody here can mend their warnings.
-    includes = " ".join(
-        f"{'-isystem ' if name == 'tvm_ffi_include' else '-I'}${name}"
-        for name in toolchain.include_dirs(artifact)
-    )
-    words = [
-        f"${_COMMANDS[artifact.kind]}",
-        *toolchain.compile_flags(artifact),
-        includes,
-        *toolchain.dependency_flags(artifact, "$depfile", "$out"),
-        "$in -o $out",
-    ]
-    words += toolchain.libraries(artifact)
-    return f"rule {artifact.kind}_{_identifier(artifact.arch)}\n  command = {' '.join(words)}\n"
-
-
-def _identifier(text: str) -> str:
-    return re.sub(r"\W", "_", text)
 
 
 def _escaped(path: Path | str) -> str:
@@ -92,7 +65,7 @@ def text(artifacts: Sequence[Artifact], compilers: Mapping[str, toolchain.Compil
     folders: dict[str, Path] = {}
     for artifact in artifacts:
         folders.update(toolchain.include_dirs(artifact))
-    commands = {_COMMANDS[kind]: compiler.command for kind, compiler in compilers.items()}
+    commands = {COMMANDS[kind]: compiler.command for kind, compiler in compilers.items()}
     lines = [f"{name} = {shlex.join(words).replace('$', '$$')}" for name, words in commands.items()]
     lines += [f"{token} = {_escaped(folder)}" for token, folder in folders.items()]
     rules = {rule(artifact) for artifact in artifacts}

@@ -6,7 +6,9 @@ equal specifications share one cache entry.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
+
+from ..records import Record
 
 __all__ = [
     "LAUNCHER",
@@ -42,7 +44,7 @@ class Artifact(Protocol):
         """Return the translation unit."""
 
 
-class CpuKernel(NamedTuple):
+class CpuKernel(Record):
     """A sorting kernel for the CPU.
 
     Parameters
@@ -94,7 +96,7 @@ class CpuKernel(NamedTuple):
         return f"#include <warp_bitonic_sort/cpu_kernel.hpp>\n\n{call}\n"
 
 
-class GpuKernel(NamedTuple):
+class GpuKernel(Record):
     """What sorting kernels for devices have in common, whoever makes the devices.
 
     Parameters

@@ -2,32 +2,37 @@
 
 Invariant: looking for a tool runs nothing; only `Compiler.version` and `hip_compiler.refusal` run
 a compiler, once for each binary (and target), and the answers are remembered in the cache
-(`cache.Cache.remember`).
+(`cache.Cache.remember`). A key needs what is told, so that is here, and every start imports it;
+modules that only a build or a device needs are imported when they are.
 """
 
 from __future__ import annotations
 
 import functools
-import importlib.util
 import os
 import platform
-import re
-import shlex
 import shutil
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from . import hip_compiler, settings
-from .compiler import Compiler, options_in
+from . import settings
 from .errors import ToolError
-from .gpu_targets import cuda_arch, gpu_archs, hip_arch
-from .hip_compiler import find_hip_compiler
-from .rtc_compilers import find_nvrtc
 from .spec import Artifact
 
+if TYPE_CHECKING:
+    from .compiler import Compiler
+    from .gpu_targets import cuda_arch, gpu_archs, hip_arch
+    from .hip_compiler import find_hip_compiler
+
 __all__ = [
+    "COMMANDS",
     "CPU_ARCHS",
+    "DEPFILE",
     "INCLUDE_DIR",
+    "PRODUCTS",
+    "SOURCES",
     "Compiler",
     "check_buildable",
     "ck_dir",
@@ -43,16 +48,50 @@ __all__ = [
     "find_nvcc",
     "gpu_archs",
     "hip_arch",
+    "hip_flags",
     "include_dirs",
     "lesser_cpu_archs",
     "libraries",
     "native_cpu_arch",
+    "rule",
     "source_files",
     "tvm_ffi_version",
 ]
 
+if not TYPE_CHECKING:
+    _ELSEWHERE = {
+        "Compiler": "compiler",
+        "cuda_arch": "gpu_targets",
+        "find_hip_compiler": "hip_compiler",
+        "gpu_archs": "gpu_targets",
+        "hip_arch": "gpu_targets",
+    }
+
+    def __getattr__(name: str) -> Any:
+        if name not in _ELSEWHERE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__package__}.{_ELSEWHERE[name]}"), name)
+
+
 _CSRC = Path(__file__).resolve().parent.parent / "csrc"
 INCLUDE_DIR = _CSRC / "include"
+
+# By the kind of an artifact.
+SOURCES = {
+    "cpu_kernel": "source.cc",
+    "cuda_kernel": "source.cu",
+    "hip_kernel": "source.hip",
+    "launcher": "source.cc",
+}
+PRODUCTS = {
+    "cpu_kernel": "library.so",
+    "cuda_kernel": "kernel.cubin",
+    "hip_kernel": "kernel.hsaco",
+    "launcher": "library.so",
+}
+DEPFILE = "source.d"
+# What stands for the compiler in a rule.
+COMMANDS = {"cpu_kernel": "cxx", "cuda_kernel": "nvcc", "hip_kernel": "hipcc", "launcher": "cxx"}
 
 # Explicit features, not -march=native: the same text means the same machine code on every machine
 # that shares a cache, and compilers older than the x86-64-v3 names understand it.
@@ -77,12 +116,37 @@ _LAUNCHER = ("-Og", "-pthread")
 # Device code alone, and no host pass: a whole nvcc run takes three times as long. Nor the header
 # that nvcc puts before every file: base.hpp defines the few names of it that kernels use.
 _CUDA = ("-std=c++17", "-O3", "-cubin", "-D__CUDA_RUNTIME_H__", "-DWBS_WITHOUT_CUDA_RUNTIME")
+# No header or library of ROCm's is read, so that any clang will do that knows the target.
+_HIP = (
+    "-std=c++17",
+    "-O3",
+    # hipcc, too, is to make no program of it.
+    "-c",
+    "-x",
+    "hip",
+    "--offload-device-only",
+    "-nogpuinc",
+    "-nogpulib",
+    "--no-gpu-bundle-output",
+    # Kernels look for NaNs by their bits; told that there are none, minima take one instruction.
+    "-fno-honor-nans",
+    # Vectors made of neighbouring registers have clang 19 keep these in scratch memory.
+    "-fno-slp-vectorize",
+    # An identifier of the compilation, which would be another in every folder.
+    "-fuse-cuid=none",
+)
+# Drivers since ROCm 5 load version 5, whatever the compiler prefers; generic targets need 6.
+_OBJECT_VERSION, _GENERIC_OBJECT_VERSION = 5, 6
 
 
 def find_compiler() -> Compiler:
     """Find the C++ compiler: ``CXX`` if set, else c++, g++ or clang++ on the PATH."""
+    from .compiler import Compiler
+
     asked = settings.cxx()
     if asked is not None:
+        import shlex
+
         words = shlex.split(asked)
         # ninja runs in another folder.
         words = [
@@ -109,7 +173,14 @@ def find_compiler() -> Compiler:
 
 def cxx_options() -> tuple[str, ...]:
     """Return the options that ``CXX`` gives beside programs, which change what is compiled."""
-    words = shlex.split(settings.cxx() or "")
+    asked = settings.cxx()
+    if asked is None:
+        return ()
+    import shlex
+
+    from .compiler import options_in
+
+    words = shlex.split(asked)
     if not words or shutil.which(words[0]) is None:
         return ()
     return options_in(words)
@@ -121,6 +192,8 @@ _NVCC_REMEDY = "Set CUDA_HOME to a CUDA toolkit (12.0 or newer)."
 
 def find_nvcc() -> Compiler:
     """Find nvcc: in ``CUDA_HOME`` if set, else on the PATH, else where installers put it."""
+    from .compiler import Compiler
+
     home = settings.cuda_home()
     if home is not None:
         program = home / "bin" / "nvcc"
@@ -156,6 +229,8 @@ def find_cuda_compiler() -> Compiler:
         nvcc = None
     if nvcc is not None and not asked:
         return nvcc
+    from .rtc_compilers import find_nvrtc
+
     # A CUDA_HOME that is wrong is not made up for; one without NVRTC need not be wrong.
     nvrtc, passed = find_nvrtc(home, _toolkit_folders())
     if nvrtc is None and nvcc is not None and home is not None:
@@ -184,6 +259,7 @@ def find_cuda_compiler() -> Compiler:
 
 def _toolkit_folders() -> list[Path]:
     """Return where installers put toolkits: the one that is linked to first, then newer ones."""
+    import re
 
     def version(folder: Path) -> list[int]:
         return [int(number) for number in re.findall("[0-9]+", folder.name)]
@@ -316,6 +392,8 @@ def tvm_ffi_version() -> str:
 def _tvm_ffi_include() -> Path:
     # Importing tvm_ffi takes a while (it imports torch where that is installed), and the compiler
     # need not wait for it.
+    import importlib.util
+
     spec = importlib.util.find_spec("tvm_ffi")
     if spec is None or spec.origin is None:
         raise ToolError("no apache-tvm-ffi: it calls the kernels. pip install apache-tvm-ffi")
@@ -329,14 +407,25 @@ def compile_flags(artifact: Artifact) -> tuple[str, ...]:
     if artifact.kind == "cuda_kernel":
         return (*_CUDA, f"-arch={artifact.arch}")
     if artifact.kind == "hip_kernel":
-        return hip_compiler.flags(artifact.arch)
+        return hip_flags(artifact.arch)
     return (*_COMMON, *_KERNEL, *CPU_ARCHS[artifact.arch])
+
+
+def hip_flags(arch: str) -> tuple[str, ...]:
+    """Return the flags that compile a kernel for an AMD GPU's target, as in ``gfx942``."""
+    from .gpu_targets import is_generic
+
+    version = _GENERIC_OBJECT_VERSION if is_generic(arch) else _OBJECT_VERSION
+    return (*_HIP, f"-mcode-object-version={version}", f"--offload-arch={arch}")
 
 
 def dependency_flags(artifact: Artifact, depfile: str, product: str) -> tuple[str, ...]:
     """Return the flags that make the compiler list what it read in a file, as make reads it."""
     if artifact.kind == "hip_kernel":
-        return hip_compiler.dependency_flags(depfile, product)
+        # Those of the driver (-MD -MF) are for the host's part of a translation unit, which there
+        # is none of: clang 20 and newer ignore them.
+        words = ("-dependency-file", depfile, "-MT", product, "-sys-header-deps")
+        return tuple(each for word in words for each in ("-Xclang", word))
     return ("-MD", "-MF", depfile)
 
 
@@ -349,3 +438,23 @@ def libraries(artifact: Artifact) -> tuple[str, ...]:
     """Return what an artifact is linked with."""
     # Symbols of libtvm_ffi are found in the process that loads the launcher: it is loaded by it.
     return ("-ldl",) if artifact.kind == "launcher" else ()
+
+
+def rule(artifact: Artifact) -> str:
+    """Return the ninja rule that compiles an artifact; this text is part of its key."""
+    # Headers that are not ours come as system headers: nobody here can mend their warnings.
+    includes = " ".join(
+        f"{'-isystem ' if name == 'tvm_ffi_include' else '-I'}${name}"
+        for name in include_dirs(artifact)
+    )
+    words = [
+        f"${COMMANDS[artifact.kind]}",
+        *compile_flags(artifact),
+        includes,
+        *dependency_flags(artifact, "$depfile", "$out"),
+        "$in -o $out",
+    ]
+    words += libraries(artifact)
+    # Every start comes by: no regular expression, which would have to be compiled.
+    target = "".join(each if each.isalnum() else "_" for each in artifact.arch)
+    return f"rule {artifact.kind}_{target}\n  command = {' '.join(words)}\n"
