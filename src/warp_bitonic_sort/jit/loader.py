@@ -69,7 +69,9 @@ def device_of(backend: str, number: int) -> Any:
     return tvm_ffi.device(_PLATFORMS[backend], number)
 
 
-def open_kernel(kernel: Kernel, dtype: str, device: int = 0) -> Callable[..., None]:
+def open_kernel(
+    kernel: Kernel, dtype: str, device: int = 0, refuse: Callable[[], None] | None = None
+) -> Callable[..., None]:
     """Open a kernel for a dtype, building it first if the cache does not have it.
 
     Parameters
@@ -80,6 +82,9 @@ def open_kernel(kernel: Kernel, dtype: str, device: int = 0) -> Callable[..., No
         The dtype whose order it is to sort by, as ``dtype.hpp`` names it.
     device : int, default 0
         The number of the CUDA or HIP device.
+    refuse : callable, optional
+        Called before a kernel is opened, with the launcher loaded, and before it is built if the
+        launcher was loaded already: raises if that may not be now.
 
     Returns
     -------
@@ -105,7 +110,13 @@ def open_kernel(kernel: Kernel, dtype: str, device: int = 0) -> Callable[..., No
     """
     function = _opened.get((kernel, dtype, device))
     if function is None:
+        # The launcher is what tells; where it has to be built, the kernel is built beside it.
+        had_launcher = has_launcher()
+        if refuse is not None and had_launcher:
+            refuse()
         path = _ready([kernel])[kernel.name]
+        if refuse is not None and not had_launcher:
+            refuse()
         try:
             function = _open(path, kernel, dtype, device)
         except RuntimeError:
