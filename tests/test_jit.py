@@ -123,6 +123,52 @@ def test_a_warm_process_starts_no_tool_and_writes_nothing(warm):
     assert done.stdout.strip() == ANSWER, done.stderr
 
 
+@pytest.mark.parametrize("variable", ["WARP_SORT_CACHE_DIR", "WARP_SORT_CACHE_LAYERS"])
+def test_a_start_imports_nothing_that_only_a_build_or_a_device_needs(warm, tmp_path, variable):
+    """Each module takes a tenth of a millisecond, and there were ten of them."""
+    code = """
+        import sys, numpy as np, tvm_ffi
+        import warp_bitonic_sort as w
+        w.sort(np.float32([[3, 1, 2]]))
+        ours = "warp_bitonic_sort."
+        print(*(name.removeprefix(ours) for name in sys.modules if name.startswith(ours)))
+    """
+    folders = {"WARP_SORT_CACHE_DIR": str(tmp_path / "empty"), variable: str(warm)}
+    done = run(code, **folders)
+    built = {"ninja", "locks", "hip_compiler", "rtc_compilers", "housekeeping"}
+    of_devices = {"jit.gpu_targets", "layouts"}
+    needless = {*(f"jit.{name}" for name in built), *of_devices, "framework"}
+    if variable == "WARP_SORT_CACHE_LAYERS":
+        needless.add("jit.compiler")
+    assert "arrays._numpy" in done.stdout.split(), done.stderr
+    assert not needless & set(done.stdout.split())
+
+
+def test_who_refuses_a_kernel_is_asked_before_it_is_opened(fresh_cache):
+    """With the launcher loaded, which tells; and then before anything is built, too."""
+    code = """
+        import os
+        from warp_bitonic_sort.jit import loader, toolchain
+        from warp_bitonic_sort.jit.spec import CpuKernel
+        entries, arch = os.environ["WARP_SORT_CACHE_DIR"] + "/v1/entries", toolchain.cpu_arch()
+        first, second = (CpuKernel("floating", 32, n, "rows", arch) for n in (3, 4))
+        def refuse():
+            loader.launcher()
+            raise ValueError(len(os.listdir(entries)))
+        for kernel in (first, second):
+            for _ in range(2):
+                try:
+                    loader.open_kernel(kernel, "float32", 0, refuse)
+                except ValueError as error:
+                    print(error, loader.open_kernels())
+        loader.open_kernel(first, "float32")
+        loader.open_kernel(first, "float32", 0, refuse)
+    """
+    done = run(code, WARP_SORT_CACHE_DIR=str(fresh_cache))
+    assert done.stdout.split("\n") == ["2 []"] * 4 + [""], done.stderr
+    assert done.stderr == ""
+
+
 def test_a_read_only_cache_is_hit(copy_of_warm):
     for path in [copy_of_warm, *copy_of_warm.rglob("*")]:
         path.chmod(stat.S_IRUSR | (stat.S_IXUSR if path.is_dir() else 0))

@@ -8,7 +8,8 @@ touches no file, lock or subprocess.
 from __future__ import annotations
 
 import operator
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from . import arrays
@@ -64,9 +65,12 @@ class _Prepared:
         self._stream = adapter.stream(x)
         self._kernel = None
         if plan.kernel is not None:
+            refuse = None
             if self._stream is not None:
-                _refuse_capture(plan.kernel, dtype.name, device, self._stream())
-            self._kernel = loader.open_kernel(plan.kernel, dtype.name, device.number, plan.length)
+                refuse = partial(_refuse_capture, plan.kernel, device, self._stream)
+            self._kernel = loader.open_kernel(
+                plan.kernel, dtype.name, device.number, plan.length, refuse
+            )
         self._remember = self._kernel is not None and may_remember and adapter.remembers(x)
 
     def __call__(self, x: Any, buffer: Any) -> Any:
@@ -102,15 +106,10 @@ class _Prepared:
             self._adapter.sort_long(x, buffer, self._dtype, *self._request)
 
 
-def _refuse_capture(kernel: Kernel, dtype: str, device: Device, stream: int) -> None:
+def _refuse_capture(kernel: Kernel, device: Device, stream: Callable[[], int]) -> None:
     """Raise if a kernel would have to be built or loaded while a graph is recorded."""
-    if loader.is_open(kernel, dtype, device.number):
-        return
-    if not loader.has_launcher():
-        # It is what tells; where it has to be built, the kernel is built beside it.
-        loader.build([kernel])
     there = loader.device_of(device.backend, device.number)
-    if loader.launcher().is_capturing(there, stream):
+    if loader.launcher().is_capturing(there, stream()):
         raise RuntimeError(
             f"x: its kernel {kernel.name} is not loaded in this process yet, and the stream is "
             f"being captured into a {device.backend.upper()} graph, where nothing can be loaded. "

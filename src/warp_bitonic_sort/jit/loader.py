@@ -71,7 +71,11 @@ def device_of(backend: str, number: int) -> Any:
 
 
 def open_kernel(
-    kernel: Kernel, dtype: str, device: int = 0, length: int | None = None
+    kernel: Kernel,
+    dtype: str,
+    device: int = 0,
+    length: int | None = None,
+    refuse: Callable[[], None] | None = None,
 ) -> Callable[..., None]:
     """Open a kernel for a dtype, building it first if the cache does not have it.
 
@@ -85,6 +89,9 @@ def open_kernel(
         The number of the CUDA or HIP device.
     length : int, optional
         The length of the rows, for the error that says how to have the kernel made elsewhere.
+    refuse : callable, optional
+        Called before a kernel is opened, with the launcher loaded, and before it is built if the
+        launcher was loaded already: raises if that may not be now.
 
     Returns
     -------
@@ -112,7 +119,13 @@ def open_kernel(
     function = _opened.get((kernel, dtype, device))
     if function is None:
         order = "--help" if length is None else _order(kernel, dtype, length)
+        # The launcher is what tells; where it has to be built, the kernel is built beside it.
+        had_launcher = has_launcher()
+        if refuse is not None and had_launcher:
+            refuse()
         path = _found(kernel, order)
+        if refuse is not None and not had_launcher:
+            refuse()
         try:
             function = _open(path, kernel, dtype, device)
         except RuntimeError:

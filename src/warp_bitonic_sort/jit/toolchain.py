@@ -292,9 +292,10 @@ def _native_cpu_arch() -> str:
     if machine not in ("x86_64", "amd64"):
         return "generic"
     try:
-        with open("/proc/cpuinfo", "rb") as file:  # noqa: PTH123
-            # Of the first processor: of a hundred of them this is a file of a quarter megabyte.
-            text = file.read(1 << 14).decode("latin-1")
+        with open("/proc/cpuinfo", "rb", buffering=0) as file:  # noqa: PTH123
+            # One read has the first processor, and of few others: the kernel asks each of them how
+            # it is, for a file of a quarter megabyte where there are a hundred.
+            text = file.read(1 << 13).decode("latin-1")
     except OSError:
         return "x86-64"
     line = next((line for line in text.splitlines() if line.startswith("flags")), "")
