@@ -158,11 +158,11 @@ def test_who_refuses_a_kernel_is_asked_before_it_is_opened(fresh_cache):
         for kernel in (first, second):
             for _ in range(2):
                 try:
-                    loader.open_kernel(kernel, "float32", 0, refuse)
+                    loader.open_kernel(kernel, "float32", refuse=refuse)
                 except ValueError as error:
                     print(error, loader.open_kernels())
         loader.open_kernel(first, "float32")
-        loader.open_kernel(first, "float32", 0, refuse)
+        loader.open_kernel(first, "float32", refuse=refuse)
     """
     done = run(code, WARP_SORT_CACHE_DIR=str(fresh_cache))
     assert done.stdout.split("\n") == ["2 []"] * 4 + [""], done.stderr
