@@ -86,10 +86,14 @@ class network {
     return bits >= 2 && bits <= 5 && Layout::in_registers((1u << bits) - 1);
   }
 
+  // (Whether to compare is asked in an expression, not by a function for each pair: compilers take
+  // a while for hundreds of functions.)
   template <int Bits, int First, int... I>
   static WBS_INLINE void leaf(const Target& target, key* keys, indices<I...>) {
-    (compare_exchange<First + leaf_network<Bits>::at[I].low,
-                      First + leaf_network<Bits>::at[I].high>(target, keys),
+    ((is_present(First + leaf_network<Bits>::at[I].high)
+          ? target.compare_exchange(keys[First + leaf_network<Bits>::at[I].low],
+                                    keys[First + leaf_network<Bits>::at[I].high])
+          : void()),
      ...);
   }
 
@@ -120,8 +124,10 @@ class network {
 
   template <int Mask, int First, int... Pair>
   static WBS_INLINE void step_in_registers(const Target& target, key* keys, indices<Pair...>) {
-    (compare_exchange<First + lower_of(Pair, Mask), (First + lower_of(Pair, Mask)) ^ Mask>(target,
-                                                                                           keys),
+    ((is_present((First + lower_of(Pair, Mask)) ^ Mask)
+          ? target.compare_exchange(keys[First + lower_of(Pair, Mask)],
+                                    keys[(First + lower_of(Pair, Mask)) ^ Mask])
+          : void()),
      ...);
   }
 
@@ -129,11 +135,6 @@ class network {
   static constexpr WBS_HOST_DEVICE int lower_of(int pair, int mask) {
     const int top = 1 << floor_log2(static_cast<unsigned>(mask));
     return (pair & (top - 1)) | ((pair & ~(top - 1)) << 1);
-  }
-
-  template <int Low, int High>
-  static WBS_INLINE void compare_exchange(const Target& target, key* keys) {
-    if constexpr (is_present(High)) target.compare_exchange(keys[Low], keys[High]);
   }
 };
 
