@@ -31,6 +31,8 @@ _ACCEPTED = (torch.Tensor, torch.nn.Parameter)
 # A private name that every torch since 2.0 has; what it guards against would raise anyway, in
 # words that help nobody.
 _is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
+# What CUDA and HIP both call a stream of the calling thread's own.
+_PER_THREAD_STREAM = 2
 _WORDS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -158,7 +160,9 @@ class TorchAdapter:
             from ..jit import loader
 
             launcher = loader.launcher()
-            side = torch.cuda.Stream(x.device)
+            # Some stream that is not the current one: the thread's own, for torch makes a pool of
+            # them where it makes one.
+            side = torch.cuda.ExternalStream(_PER_THREAD_STREAM, device=x.device)
             with torch.cuda.stream(side):
                 if launcher.current_stream(x.detach()) != side.cuda_stream:
                     return False
