@@ -32,7 +32,10 @@ change what a compiler does (CPATH, HIPCC_COMPILE_FLAGS_APPEND), are not seen.
 
 A manifest also keeps each dependency's size, inode and times. They only spare the reading: when
 they are what they were, so are the bytes; when they are not, the file is read and its digest
-decides. A touched or copied header is therefore no reason to build again.
+decides. A touched or copied header is therefore no reason to build again. Of the system's own
+headers, which are nine tenths of the launcher's, first the folder is looked at: packages replace
+files, which changes their folder's times, so where these are what they were, so are the headers.
+(Whoever edits one of these in place, as root, is not seen until something in its folder changes.)
 """
 
 from __future__ import annotations
@@ -58,7 +61,10 @@ from .trust import refuse_foreign
 __all__ = ["OWNER_LOCK", "Cache", "Entry", "build_text", "key_of", "portable", "source_digests"]
 
 LAYOUT = "v1"
-_SCHEMA = 4
+_SCHEMA = 5
+# Folders of headers that the system's packages bring, where root owns them.
+_SYSTEM = ("/usr/include/", "/usr/lib/", "/usr/lib64/")
+_ROOT = 0
 # In a staging folder: held for as long as its build runs.
 OWNER_LOCK = "owner.lock"
 
@@ -276,7 +282,12 @@ class Cache:
             for line in dependencies:
                 if not self._is_current(line, is_exact, tokens):
                     return False
-        except (OSError, AttributeError, TypeError, ValueError):
+            for folder, (was, *lines) in {} if self._is_layer else manifest["system"].items():
+                if not _is_as_it_was(folder, was):
+                    for line in lines:
+                        if not self._is_current(line, is_exact, tokens):
+                            return False
+        except (OSError, AttributeError, LookupError, TypeError, ValueError):
             return False
         return code_object.is_for(library, artifact.arch)
 
@@ -400,6 +411,7 @@ class Cache:
         # A line each, "digest size mtime ctime inode path", not a list each: hundreds of new
         # containers would set off the garbage collector in a process that merely starts.
         dependencies: list[str] = []
+        system: dict[str, list[str]] = {}
         digests: list[tuple[str, str]] = []
         for path in listed:
             # The translation unit is in the build text; its own folder is about to move.
@@ -419,8 +431,12 @@ class Cache:
                         f"compiling {artifact.name}: {absolute} was changed meanwhile, so nobody "
                         f"knows which of its contents the library is made of. Call again."
                     )
-                dependencies.append(f"{found} {stamp(stat)} {tokens.abstract(absolute)}")
-                digests.append((tokens.abstract(absolute), found))
+                path = tokens.abstract(absolute)
+                lines = dependencies
+                if path.startswith(_SYSTEM):
+                    lines = _lines_of(path.rpartition("/")[0], system) or dependencies
+                lines.append(f"{found} {stamp(stat)} {path}")
+                digests.append((path, found))
         wanted = digest(text.encode())
         library = (staged / toolchain.PRODUCTS[artifact.kind]).read_bytes()
         if not code_object.is_for(library, artifact.arch):
@@ -443,6 +459,7 @@ class Cache:
                     "compiler": compiler,
                     "library": digest(library),
                     "dependencies": dependencies,
+                    "system": system,
                     "seconds": round(seconds, 3),
                     "created": int(time.time()),
                 },
@@ -512,6 +529,27 @@ class Cache:
                 f"{error.strerror or error} ({error.filename or self.root}). "
                 f"Set WARP_SORT_CACHE_DIR to a folder that this user can write."
             ) from None
+
+
+def _lines_of(folder: str, system: dict[str, list[str]]) -> list[str] | None:
+    """Return where a manifest has the headers of a system's folder; None for anybody else's.
+
+    What the folder is comes first there.
+    """
+    if folder not in system:
+        found = os.stat(folder)  # noqa: PTH116
+        if found.st_uid != _ROOT:
+            return None
+        system[folder] = [stamp(found)]
+    return system[folder]
+
+
+def _is_as_it_was(folder: str, was: str) -> bool:
+    """Tell whether a system's folder has the stamp that it had; False where it is not there."""
+    try:
+        return stamp(os.stat(folder)) == was  # noqa: PTH116
+    except OSError:
+        return False
 
 
 def _is_utf8(path: Path) -> bool:

@@ -161,7 +161,7 @@ def verify(item: Item) -> str | None:
     try:
         if not _is_published(manifest, item):
             return "its manifest is not what was published"
-    except (AttributeError, IndexError, KeyError, TypeError, RecursionError):
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError):
         return "its manifest is not what was published"
     return None
 
@@ -181,7 +181,8 @@ def _is_published(manifest: Mapping[str, Any], item: Item) -> bool:
     """Tell whether an entry's key, which is its folder's name, is that of its manifest."""
     parts, build = manifest["text"], manifest["build"]
     text = json.dumps(parts, sort_keys=True)
-    lines = manifest["dependencies"]
+    of_system = [line for _, *lines in manifest["system"].values() for line in lines]
+    lines = [*manifest["dependencies"], *of_system]
     dependencies = [(line.split(" ", 5)[5], line.split(" ", 1)[0]) for line in lines]
     return (
         key_of(build, manifest["compiler"], dependencies) == item.key
