@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import click
 
-from .._version import __version__
+from .. import __version__
 from .cache import cache
 from .demo import demo
 from .doctor import doctor

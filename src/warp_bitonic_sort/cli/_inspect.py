@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .._version import __version__
+from .. import __version__
 from ..jit import gpu_targets, housekeeping, layers, settings, toolchain
 from ..jit.errors import BuildError, ToolError
 from ..jit.trust import refuse_foreign

@@ -16,14 +16,14 @@ import threading
 import warnings
 from pathlib import Path
 
-from . import settings
+from . import settings, toolchain
 from .cache import Cache
 from .errors import CacheError
 
 __all__ = ["PACKAGED", "degrade", "leave_out", "readers", "stores", "user"]
 
 # What a wheel brings; a source tree has none.
-PACKAGED = Path(__file__).resolve().parent.parent / "layer"
+PACKAGED = toolchain.PACKAGE / "layer"
 
 _guard = threading.Lock()
 # The temporary folder, by the cache folder that could not be written and by the process: what is

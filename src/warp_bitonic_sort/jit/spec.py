@@ -6,7 +6,7 @@ equal specifications share one cache entry.
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from ..records import Record
 
@@ -25,23 +25,29 @@ __all__ = [
 Access = Literal["rows", "columns", "any"]
 
 
-class Artifact(Protocol):
-    """One thing that the build makes: a translation unit and the library that comes of it."""
+# Making a protocol takes as long as importing a small module, which every start would pay.
+if TYPE_CHECKING:
 
-    @property
-    def name(self) -> str:
-        """The name of its folder in the cache; letters, digits and underscores."""
+    class Artifact(Protocol):
+        """One thing that the build makes: a translation unit and the library that comes of it."""
 
-    @property
-    def kind(self) -> Literal["cpu_kernel", "cuda_kernel", "hip_kernel", "launcher"]:
-        """Which of the toolchain's recipes builds it."""
+        @property
+        def name(self) -> str:
+            """The name of its folder in the cache; letters, digits and underscores."""
 
-    @property
-    def arch(self) -> str:
-        """The target it is built for."""
+        @property
+        def kind(self) -> Literal["cpu_kernel", "cuda_kernel", "hip_kernel", "launcher"]:
+            """Which of the toolchain's recipes builds it."""
 
-    def source(self) -> str:
-        """Return the translation unit."""
+        @property
+        def arch(self) -> str:
+            """The target it is built for."""
+
+        def source(self) -> str:
+            """Return the translation unit."""
+
+else:
+    Artifact = object
 
 
 class CpuKernel(Record):

@@ -31,6 +31,7 @@ __all__ = [
     "CPU_ARCHS",
     "DEPFILE",
     "INCLUDE_DIR",
+    "PACKAGE",
     "PRODUCTS",
     "SOURCES",
     "Compiler",
@@ -73,7 +74,8 @@ if not TYPE_CHECKING:
         return getattr(import_module(f"{__package__}.{_ELSEWHERE[name]}"), name)
 
 
-_CSRC = Path(__file__).resolve().parent.parent / "csrc"
+PACKAGE = Path(__file__).resolve().parent.parent
+_CSRC = PACKAGE / "csrc"
 INCLUDE_DIR = _CSRC / "include"
 
 # By the kind of an artifact.
