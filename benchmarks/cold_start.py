@@ -7,7 +7,9 @@ Each time is that of a new process, and starts when its imports (numpy, tvm_ffi,
 done and, on a CUDA device, its context exists: what is left is importing the library itself (`of
 that, import`), building, loading, calling, and waiting for the device. On the CPU our processes and
 tvm_ffi's import no torch, as where there is none. The kernel is the one for rows of 25 float32; the
-peers compile its translation unit inside a minimal binding of their own. `tools` is how many
+peers compile its translation unit inside a minimal binding of their own. `Launcher present` is the
+same sort again, with the cache's kernel removed; kernels for longer rows take longer to compile,
+as the one for rows of 64 shows (all of them: compile_cuda.py). `tools` is how many
 subprocesses that took; a process that finds its kernel in a layer, or in a warm cache, and starts
 any ends this script with status 1.
 """
@@ -17,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -317,14 +320,23 @@ def _layer(folder: Path, *arguments: str) -> dict[str, str]:
     }
 
 
+def _without_kernels(environment: dict[str, str]) -> dict[str, str]:
+    """Remove a cache's kernels, and return the environment of a process that has the rest."""
+    kernels = list(Path(environment["WARP_SORT_CACHE_DIR"]).glob("*/entries/sort_*"))
+    if not kernels:
+        raise _ChildFailed("the first process has left no kernel in its cache")
+    for kernel in kernels:
+        shutil.rmtree(kernel)
+    return environment
+
+
 def _cpu_turn(folder: Path, with_peers: bool) -> dict[str, _First]:
     cache = {"WARP_SORT_CACHE_DIR": str(folder / "cache")}
     ours = _OURS.format(watch=_WATCH_BUILD, shape=_SHAPE)
-    another = _OURS.format(watch=_WATCH_BUILD, shape=(1000, 24))
     found = _OURS.format(watch=_WATCH, shape=_SHAPE)
     turn = {
         "ours, from nothing": _first(ours, **cache),
-        "ours, launcher present": _first(another, **cache),
+        "ours, launcher present": _first(ours, **_without_kernels(cache)),
         "ours, in a layer": _first(found, **_layer(folder)),
         "ours, warm cache, new process": _first(found, **cache),
     }
@@ -357,7 +369,7 @@ def _cuda_turn(folder: Path, with_peers: bool) -> dict[str, _First]:
     import torch
 
     ours = _OURS_CUDA.format(watch=_WATCH_BUILD, shape=_SHAPE)
-    another = _OURS_CUDA.format(watch=_WATCH_BUILD, shape=(1000, 64))
+    longer = _OURS_CUDA.format(watch=_WATCH_BUILD, shape=(1000, 64))
     found = _OURS_CUDA.format(watch=_WATCH, shape=_SHAPE)
     turn = {}
     for compiler, variable in (("nvcc", ""), ("NVRTC", "1")):
@@ -366,7 +378,9 @@ def _cuda_turn(folder: Path, with_peers: bool) -> dict[str, _First]:
             "WARP_SORT_RTC": variable,
         }
         turn[f"CUDA: ours by {compiler}, from nothing"] = _first(ours, **chosen)
-        turn[f"CUDA: ours by {compiler}, launcher present"] = _first(another, **chosen)
+        chosen = _without_kernels(chosen)
+        turn[f"CUDA: ours by {compiler}, launcher present"] = _first(ours, **chosen)
+        turn[f"CUDA: ours by {compiler}, launcher present, rows of 64"] = _first(longer, **chosen)
     arch = "sm_{}{}".format(*torch.cuda.get_device_capability())
     layer = _layer(folder / "cuda", "--backend", "cuda", "--arch", arch)
     turn["CUDA: ours, in a layer"] = _first(found, **layer)
@@ -412,7 +426,9 @@ _ASKED = {
     "ours, in a layer": 0.010,
     "ours, warm cache, new process": 0.010,
     "CUDA: ours by nvcc, launcher present": 0.8,
+    "CUDA: ours by nvcc, launcher present, rows of 64": 0.8,
     "CUDA: ours by NVRTC, launcher present": 0.4,
+    "CUDA: ours by NVRTC, launcher present, rows of 64": 0.4,
     "CUDA: ours, in a layer": 0.010,
     "CUDA: ours, warm cache, new process": 0.010,
 }
