@@ -1,12 +1,15 @@
 """Layers, whose files are trusted, and code objects: what is loaded from where, and what is not."""
 
+import grp
 import json
 import os
+import pwd
 import shutil
 import struct
 import tempfile
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import children
 import cubin
@@ -545,6 +548,48 @@ def test_links_that_lead_nowhere_or_in_circles(open_folder):
     trust.refuse_foreign(open_folder / "nowhere" / "file", Path("root"))
     trust.refuse_foreign(open_folder / "circle" / "file", Path("root"))
     trust.refuse_foreign(open_folder / "up" / "usr" / "bin" / "env", Path("root"))
+
+
+def _user(name, number, group):
+    return SimpleNamespace(pw_name=name, pw_uid=number, pw_gid=group)
+
+
+_HER, _HIM = _user("alice", 4321, 4321), _user("bob", 4322, 4322)
+
+
+@pytest.mark.parametrize(
+    ("users", "group", "members", "is_hers"),
+    [
+        ([_HER, _HIM], "alice", [], True),
+        ([_HER, _HIM], "alice", ["alice"], True),
+        ([_HER, _user("alias", 4321, 4321)], "alice", [], True),
+        ([_HER, _HIM], "alice", ["bob"], False),
+        ([_HER, _user("bob", 4322, 4321)], "alice", [], False),
+        ([_HER, _HIM], "users", [], False),
+        ([_user("alice", 4321, 100)], "alice", [], False),
+        ([_HIM], "alice", [], False),
+        ([_HER], None, [], False),
+    ],
+    ids=[
+        "private",
+        "she is listed in it",
+        "she has another name",
+        "another user is listed in it",
+        "it is another user's first one",
+        "it has another name",
+        "it is not her first one",
+        "nobody knows her",
+        "nobody knows it",
+    ],
+)
+def test_whose_group_it_is(monkeypatch, users, group, members, is_hers):
+    """Only where nobody else is in it by either way, being listed or having it from the start."""
+    groups = {} if group is None else {4321: SimpleNamespace(gr_name=group, gr_mem=members)}
+    monkeypatch.setattr(os, "geteuid", lambda: 4321)
+    monkeypatch.setattr(pwd, "getpwuid", {each.pw_uid: each for each in users[::-1]}.__getitem__)
+    monkeypatch.setattr(pwd, "getpwall", lambda: users)
+    monkeypatch.setattr(grp, "getgrgid", groups.__getitem__)
+    assert trust._is_own_group(4321) is is_hers
 
 
 @pytest.mark.usefixtures("nothing_seen")

@@ -144,7 +144,10 @@ def _reason(found: os.stat_result, is_goal: bool) -> str | None:
 
 
 def _is_own_group(number: int) -> bool:
-    """Tell whether a group is the user's private one, which many systems make for each user."""
+    """Tell whether a group is the user's private one, which many systems make for each user.
+
+    Users whom the system does not list, as some directories of users do not, cannot be looked at.
+    """
     import grp
     import pwd
 
@@ -156,4 +159,6 @@ def _is_own_group(number: int) -> bool:
         user.pw_gid == number
         and group.gr_name == user.pw_name
         and not (set(group.gr_mem) - {user.pw_name})
+        # Whoever has it for his first group need not be listed in it.
+        and all(each.pw_uid == user.pw_uid for each in pwd.getpwall() if each.pw_gid == number)
     )
