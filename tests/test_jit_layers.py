@@ -419,6 +419,26 @@ def test_nothing_is_built_where_others_can_write(theirs):
     assert children.entries(theirs / "cache") == []
 
 
+@pytest.mark.skipif(not children.IS_ROOT, reason="root alone may write where others' links lead")
+@pytest.mark.parametrize("place", ["home", "home/.cache", "home/.cache/warp_bitonic_sort"])
+def test_no_folder_is_made_where_anothers_link_leads(open_folder, place):
+    """Root with another user's home: not even a folder is to be made in his name."""
+    secret = open_folder / "secret"
+    secret.mkdir(mode=0o700)
+    link = open_folder / place
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(secret)
+    for path in (link, *link.relative_to(open_folder).parents):
+        os.chown(open_folder / path, children.ALICE, children.ALICE, follow_symlinks=False)
+    os.chown(open_folder, 0, 0)
+    folder = open_folder / "home" / ".cache" / "warp_bitonic_sort" / "jit"
+    for how in ({"WARP_SORT_CACHE_DIR": folder}, {"XDG_CACHE_HOME": folder.parent.parent}):
+        done = children.run(user=0, **{"WARP_SORT_CACHE_DIR": None, **how})
+        assert "TrustError: nothing is loaded from" in done.stderr
+        assert f"belongs to another user (number {children.ALICE})" in done.stderr
+        assert list(secret.iterdir()) == []
+
+
 @pytest.mark.parametrize("umask", [0, 0o002, 0o022, 0o077])
 def test_the_users_cache_is_his_alone(theirs, umask):
     """Whatever the umask gives to others: what is built is what its reader accepts."""

@@ -505,6 +505,9 @@ class Cache:
         folder = self.base.joinpath(*names)
         if not _is_utf8(self.root):
             raise OSError(errno.EILSEQ, "its name is not UTF-8, and nothing loads from there")
+        # Before anything is made where another user's link may lead, or built that could not be
+        # loaded.
+        refuse_foreign(folder, self.root)
         if not folder.is_dir():
             if not self.root.is_dir():
                 if self._home is not None and not self._home.is_dir():
@@ -514,8 +517,7 @@ class Cache:
                 if not self._is_shared:
                     self.root.mkdir(0o700, exist_ok=True)
             make_folder(folder, self._is_shared)
-        # Before anything is built there that could not be loaded.
-        refuse_foreign(folder, self.root)
+            refuse_foreign(folder, self.root)  # as it is now that all of it is there
         return folder
 
     @contextlib.contextmanager
