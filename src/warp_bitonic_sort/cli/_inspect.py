@@ -467,7 +467,9 @@ def _cache_facts(root: Path, problems: list[Problem]) -> Facts:
                 blocking=False,
             )
         )
-    _found(lambda: refuse_foreign(root, root), problems, "chmod go-w it")
+    # In place of a folder that nobody named a temporary one will do.
+    is_named = settings.cache_home() is None
+    _found(lambda: refuse_foreign(root, root), problems, "chmod go-w it", is_named)
     left = housekeeping.litter(root)
     if left:
         problems.append(

@@ -323,8 +323,16 @@ class Cache:
         return None
 
     def recall(self, identity: str) -> str | None:
-        """Return what was remembered for an identity, or None."""
-        manifest = read_json(self._tool_file(identity))
+        """Return what was remembered for an identity, or None.
+
+        Raises
+        ------
+        TrustError
+            Other users can write what is remembered.
+        """
+        file = self._tool_file(identity)
+        refuse_foreign(file, self.root)
+        manifest = read_json(file)
         if manifest is None or manifest.get("identity") != identity:
             return None
         value = manifest.get("value")

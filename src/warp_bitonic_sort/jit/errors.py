@@ -5,6 +5,8 @@ Invariant: every message says what happened, to which artifact, and what would h
 
 from __future__ import annotations
 
+from pathlib import Path
+
 __all__ = ["BuildError", "CacheError", "LockError", "ToolError", "TrustError"]
 
 
@@ -25,4 +27,16 @@ class LockError(BuildError):
 
 
 class TrustError(BuildError):
-    """Others can write what would be loaded."""
+    """Others can write what would be loaded.
+
+    Parameters
+    ----------
+    message : str
+        What they can write, and what would help.
+    root : Path, optional
+        The cache or layer that it belongs to.
+    """
+
+    def __init__(self, message: str, root: Path | None = None) -> None:
+        super().__init__(message)
+        self.root = root

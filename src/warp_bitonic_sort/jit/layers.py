@@ -1,8 +1,8 @@
 """Where entries are looked for, and where new ones go.
 
 Invariant: layers are only read, and come before the user's cache, which comes before this process's
-temporary folder. That one is made only when the user's cache cannot be written, with one warning,
-and goes with the process.
+temporary folder. That one is made only when the user's cache cannot be written, or other users can
+write it though he did not name it, with one warning, and goes with the process.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from . import settings, toolchain
 from .cache import Cache
-from .errors import CacheError
+from .errors import CacheError, TrustError
 
 __all__ = ["PACKAGED", "degrade", "leave_out", "readers", "stores", "user"]
 
@@ -26,9 +26,11 @@ __all__ = ["PACKAGED", "degrade", "leave_out", "readers", "stores", "user"]
 PACKAGED = toolchain.PACKAGE / "layer"
 
 _guard = threading.Lock()
-# The temporary folder, by the cache folder that could not be written and by the process: what is
-# forked has its own, for its parent's goes with that.
+# The temporary folder, by the cache folder that it stands in for and by the process: what is forked
+# has its own, for its parent's goes with that.
 _temporary: dict[tuple[Path, int], Cache] = {}
+# Cache folders from which nothing is loaded, for other users can write them.
+_foreign: set[Path] = set()
 # Layers whose libraries were built for another kind of system.
 _unusable: set[Path] = set()
 
@@ -82,23 +84,36 @@ def stores() -> list[Cache]:
     """Return the caches that hold what was built here; what is built goes into the last."""
     cache = user()
     instead = _temporary.get((cache.root, os.getpid())) if _temporary else None
-    return [cache] if instead is None else [cache, instead]
+    if instead is None:
+        return [cache]
+    return [instead] if cache.root in _foreign else [cache, instead]
 
 
-def degrade(error: CacheError) -> bool:
+def degrade(error: CacheError | TrustError, tried: Cache) -> bool:
     """Have what is built go into a temporary folder from now on, and warn once.
 
     Parameters
     ----------
-    error : CacheError
-        Why the user's cache cannot be written.
+    error : CacheError or TrustError
+        Why the user's cache cannot be written, or nothing is loaded from it.
+    tried : Cache
+        Where what is built was to go.
 
     Returns
     -------
     bool
-        False where there can be no such folder. (Another thread may have made it just now.)
+        False where there can be no such folder, or it would not help. (Another thread may have made
+        it just now.)
     """
-    owner = settings.cache_dir(), os.getpid()
+    root = settings.cache_dir()
+    owner = root, os.getpid()
+    if isinstance(error, TrustError):
+        # Nobody asked for that folder. Whoever names one is told that it is not used.
+        if error.root != root or settings.cache_home() is None:
+            return False
+        _foreign.add(root)
+    elif tried.root != root:
+        return False  # that was the temporary folder
     with _guard:
         if owner in _temporary:
             return True

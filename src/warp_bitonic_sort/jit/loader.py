@@ -17,7 +17,7 @@ from typing import Any
 
 from . import builder, layers
 from .cache import Cache
-from .errors import BuildError, CacheError, ToolError
+from .errors import BuildError, CacheError, ToolError, TrustError
 from .spec import LAUNCHER, Artifact, CpuKernel, Kernel
 
 __all__ = [
@@ -112,7 +112,7 @@ def open_kernel(
     LockError
         Another process builds the same for longer than ``WARP_SORT_LOCK_TIMEOUT``.
     TrustError
-        Other users can write what would be loaded.
+        Other users can write what would be loaded, but for a cache folder that nobody named.
     RuntimeError
         The device's driver refused the kernel, in its own words.
     """
@@ -231,9 +231,8 @@ def _ensure(
         try:
             found = builder.ensure(wanted, layers.readers(), stores, options)
             _load_launcher(found.get(LAUNCHER.name))
-        except CacheError as error:
-            # Where there was a temporary folder already, that is the one that failed.
-            if not may_degrade or len(stores) > 1 or not layers.degrade(error):
+        except (CacheError, TrustError) as error:
+            if not may_degrade or not layers.degrade(error, stores[-1]):
                 raise
         except _GoneError:
             if was_gone:

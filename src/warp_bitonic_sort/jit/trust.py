@@ -101,7 +101,7 @@ def _refuse(goal: str, seen: dict[str, os.stat_result], root: Path) -> None:
             reason = _reason(found, is_goal=here == goal)
             if reason is not None:
                 raise TrustError(
-                    f"nothing is loaded from {root}: {here} {reason.format(root=root)}"
+                    f"nothing is loaded from {root}: {here} {reason.format(root=root)}", root
                 )
             passed.append(here if here == goal else f"{here}/")
         # What is not there is nobody's yet; who makes it is in the folder above.
