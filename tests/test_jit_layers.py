@@ -93,8 +93,17 @@ def test_layers_that_are_not_there_or_empty_do_no_harm(cache_copy, tmp_path):
     assert len(children.entries(cache_copy)) == 2
 
 
-def test_a_layer_is_missed_once_a_header_of_the_package_has_changed(
-    whole_layer, fresh_cache, tmp_path
+@pytest.mark.parametrize(
+    ("file", "artifact"),
+    [
+        ("include/warp_bitonic_sort/network.hpp", KERNEL),
+        ("tvm_api.cc", spec.LAUNCHER),
+        ("ffi.hpp", spec.LAUNCHER),
+        ("driver/cpu_kernel.hpp", spec.LAUNCHER),
+    ],
+)
+def test_a_layer_is_missed_once_a_source_of_the_package_has_changed(
+    whole_layer, fresh_cache, tmp_path, file, artifact
 ):
     tree = tmp_path / "tree"
     package = Path(warp_bitonic_sort.__file__).parent
@@ -102,10 +111,10 @@ def test_a_layer_is_missed_once_a_header_of_the_package_has_changed(
     how = {"PYTHONPATH": tree, "WARP_SORT_CACHE_LAYERS": whole_layer, **NO_COMPILER}
     hit = children.run(f"{SORT}; print(w.__file__)", **how)
     assert hit.stdout.splitlines() == [ANSWER, str(tree / "warp_bitonic_sort" / "__init__.py")]
-    with (tree / "warp_bitonic_sort/csrc/include/warp_bitonic_sort/network.hpp").open("a") as file:
-        file.write("// changed\n")
+    with (tree / "warp_bitonic_sort" / "csrc" / file).open("a") as source:
+        source.write("// changed\n")
     missed = children.run(**how)
-    assert f"ToolError: {KERNEL.name} is in none of {whole_layer}, and cannot" in missed.stderr
+    assert f"ToolError: {artifact.name} is in none of {whole_layer}, and cannot" in missed.stderr
     assert not fresh_cache.exists()
 
 
