@@ -26,6 +26,7 @@ def system(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     for name in ("a.h", "b.h"):
         (folder / name).write_text(f"#define {name[0]} 1\n")
+        (folder / name).chmod(0o644)
     monkeypatch.setattr(cache, "_SYSTEM", (f"{tmp_path / 'usr'}/",))
     monkeypatch.setattr(cache, "_ROOT", os.getuid())
     return folder
@@ -106,6 +107,38 @@ def test_headers_in_a_users_folder_are_looked_at_themselves(tmp_path, system, mo
     assert is_found(store)
     (system / "a.h").write_text("#define a 2\n")
     assert not is_found(store)
+
+
+def _link(header):
+    real = header.parents[2] / header.name
+    header.rename(real)
+    header.symlink_to(real)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _link,
+        lambda header: header.chmod(0o664),
+        lambda header: header.chmod(0o646),
+        pytest.param(
+            lambda header: os.chown(header, 65533, 65533),
+            marks=pytest.mark.skipif(os.getuid() != 0, reason="root alone gives files away"),
+        ),
+    ],
+    ids=["a link", "of a group's", "everybody's", "another user's"],
+)
+def test_what_changes_and_leaves_the_folder_as_it_is(tmp_path, system, change, monkeypatch):
+    """Another user writes it, or what it leads to is replaced elsewhere: it is looked at itself."""
+    change(system / "b.h")
+    store = publish(Cache(tmp_path / "cache"), system)
+    paths = looked_at(monkeypatch)
+    assert is_found(store)
+    assert str(system / "a.h") not in map(str, paths)
+    (system / "b.h").write_text("#define b 2\n")
+    assert not is_found(store)
+    (item,) = housekeeping.items(store.root)
+    assert housekeeping.verify(item) is None
 
 
 def test_verify_knows_them(store):

@@ -35,7 +35,9 @@ they are what they were, so are the bytes; when they are not, the file is read a
 decides. A touched or copied header is therefore no reason to build again. Of the system's own
 headers, which are nine tenths of the launcher's, first the folder is looked at: packages replace
 files, which changes their folder's times, so where these are what they were, so are the headers.
-(Whoever edits one of these in place, as root, is not seen until something in its folder changes.)
+That is so of root's own files, not of links, nor of what others can write: these are looked at
+themselves. (Whoever edits one of the others in place, as root, is not seen until something in its
+folder changes.)
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -427,7 +430,7 @@ class Cache:
                 # Where the path is relative, it is relative to the folder that ninja ran in.
                 absolute = os.path.normpath(staged.parent / path)
                 try:
-                    stat = os.stat(absolute)  # noqa: PTH116 - hundreds of files: Path costs
+                    state = os.stat(absolute)  # noqa: PTH116 - hundreds of files: Path costs
                     found = file_digest(absolute)
                 except OSError as error:
                     raise BuildError(
@@ -441,9 +444,9 @@ class Cache:
                     )
                 path = tokens.abstract(absolute)
                 lines = dependencies
-                if path.startswith(_SYSTEM):
+                if path.startswith(_SYSTEM) and _is_roots_alone(path):
                     lines = _lines_of(path.rpartition("/")[0], system) or dependencies
-                lines.append(f"{found} {stamp(stat)} {path}")
+                lines.append(f"{found} {stamp(state)} {path}")
                 digests.append((path, found))
         wanted = digest(text.encode())
         library = (staged / toolchain.PRODUCTS[artifact.kind]).read_bytes()
@@ -552,6 +555,13 @@ def _lines_of(folder: str, system: dict[str, list[str]]) -> list[str] | None:
             return None
         system[folder] = [stamp(found)]
     return system[folder]
+
+
+def _is_roots_alone(path: str) -> bool:
+    """Tell whether a file changes only with its folder, by root: no link, and no one else's."""
+    found = os.lstat(path)
+    is_open = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return stat.S_ISREG(found.st_mode) and found.st_uid == _ROOT and not is_open
 
 
 def _is_as_it_was(folder: str, was: str) -> bool:
