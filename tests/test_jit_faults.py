@@ -165,6 +165,24 @@ def test_an_entry_that_is_a_file_is_replaced(cache_copy):
     children.assert_sound(cache_copy, count=2)
 
 
+@pytest.mark.parametrize("file", ["library.so", "manifest.json"])
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(cache_copy, tmp_path, file):
+    """Nobody may ever write to it: it is as good as not there."""
+    path = children.folder_of(cache_copy, KERNEL) / file
+    (item,) = (each for each in housekeeping.items(cache_copy) if each.name == KERNEL.name)
+    path.unlink()
+    os.mkfifo(path)
+    done = children.run(**children.NO_COMPILER)
+    last = done.stderr.splitlines()[-1]
+    assert f"ToolError: {KERNEL.name} is in none of {cache_copy}" in last
+    assert "cannot be read" in housekeeping.verify(item)
+    compiler, compiled = children.counting(tmp_path)
+    done = children.run(CXX=compiler)
+    assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+    assert compiled() == [KERNEL.name]
+    children.assert_sound(cache_copy, count=2)
+
+
 # -- disks ----------------------------------------------------------------------------------------
 
 _SORT_TWICE = f"""

@@ -57,7 +57,16 @@ from typing import Any
 from ..records import Record
 from . import code_object, toolchain
 from .errors import BuildError, CacheError
-from .files import digest, file_digest, make_folder, protect, read_json, stamp, write_json
+from .files import (
+    digest,
+    file_digest,
+    make_folder,
+    protect,
+    read_file,
+    read_json,
+    stamp,
+    write_json,
+)
 from .spec import Artifact
 from .trust import refuse_foreign
 
@@ -279,7 +288,7 @@ class Cache:
         if is_exact and manifest.get("compiler") != compiler:
             return False
         try:
-            library = entry.library.read_bytes()
+            library = read_file(entry.library)
             if digest(library) != manifest.get("library"):
                 return False
             for line in dependencies:
@@ -317,8 +326,7 @@ class Cache:
         try:
             for key in os.listdir(folder):  # noqa: PTH208 - as a look-up does
                 for file in (folder / key).iterdir():
-                    with file.open("rb"):
-                        pass
+                    read_file(file)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:

@@ -1,21 +1,33 @@
 """Reading, digesting and writing the small files of a cache.
 
 Invariant: a reader sees all of a file that is written here or none of it, and what cannot be read
-or understood is None: nothing in a cache is ever evaluated, only parsed as JSON.
+or understood is None: nothing in a cache is ever evaluated, only parsed as JSON. Nothing that lies
+there is waited for, as a pipe would be.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["digest", "file_digest", "make_folder", "protect", "read_json", "stamp", "write_json"]
+__all__ = [
+    "digest",
+    "file_digest",
+    "make_folder",
+    "protect",
+    "read_file",
+    "read_json",
+    "stamp",
+    "write_json",
+]
 
 
 def digest(data: bytes) -> str:
@@ -29,15 +41,33 @@ def file_digest(path: str) -> str:
         return digest(file.read())
 
 
-def stamp(stat: os.stat_result) -> str:
+def stamp(found: os.stat_result) -> str:
     """Return what changes whenever a file's bytes do: its size, times and inode."""
-    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
+
+
+def read_file(file: Path, flags: int = 0) -> bytes:
+    """Return the bytes of a regular file, opened with these flags of the system's, too.
+
+    Raises
+    ------
+    OSError
+        It cannot be read, or is something else. (A pipe to read from opens when somebody writes.)
+    """
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | flags)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(file))
+        with open(descriptor, "rb", buffering=0, closefd=False) as stream:
+            return stream.readall()
+    finally:
+        os.close(descriptor)
 
 
 def read_json(file: Path) -> dict[str, Any] | None:
     """Return the JSON object in a file; None where there is no such."""
     try:
-        value = json.loads(file.read_bytes())
+        value = json.loads(read_file(file))
     except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

@@ -20,7 +20,7 @@ from typing import Any
 from . import code_object, locks, ninja
 from .cache import LAYOUT, OWNER_LOCK, key_of, portable
 from .errors import CacheError
-from .files import digest, read_json
+from .files import digest, read_file, read_json
 
 __all__ = [
     "MANIFEST",
@@ -170,11 +170,9 @@ def _looked_at(file: Path) -> bytes:
     """Return a file's bytes, with which it has not been used: prune goes by when it was read."""
     try:
         # Of one's own files alone.
-        descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NOATIME", 0))
+        return read_file(file, getattr(os, "O_NOATIME", 0))
     except PermissionError:
-        return file.read_bytes()
-    with os.fdopen(descriptor, "rb") as stream:
-        return stream.read()
+        return read_file(file)
 
 
 def _is_published(manifest: Mapping[str, Any], item: Item) -> bool:
