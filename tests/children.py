@@ -132,13 +132,15 @@ def script(path, text):
     return str(path)
 
 
-def break_launcher(root):
-    """Have the launcher in a folder need a library that no machine has."""
-    folder = folder_of(root, spec.LAUNCHER)
-    product, manifest = folder / "library.so", folder / "manifest.json"
-    product.write_bytes(product.read_bytes().replace(b"libstdc++.so.6\0", b"libstdc++.so.9\0"))
-    said = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps({**said, "library": cache.digest(product.read_bytes())}))
+def break_library(root, artifact):
+    """Have an artifact's library in a folder need another library, one that no machine has."""
+    launcher = (folder_of(root, spec.LAUNCHER) / "library.so").read_bytes()
+    broken = launcher.replace(b"libstdc++.so.6\0", b"libstdc++.so.9\0")
+    product = folder_of(root, artifact) / "library.so"
+    product.write_bytes(broken)
+    manifest = product.with_name("manifest.json")
+    said = {**json.loads(manifest.read_text()), "library": cache.digest(broken)}
+    manifest.write_text(json.dumps(said))
 
 
 def counting(folder):

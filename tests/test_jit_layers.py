@@ -670,7 +670,7 @@ def test_a_container_in_which_root_is_nobody(open_folder, monkeypatch):
 def test_a_layer_whose_launcher_does_not_load_is_left_out(whole_layer, fresh_cache, tmp_path, code):
     """It may have been built where the C++ library has another name."""
     layer = children.copy(whole_layer, tmp_path / "layer")
-    children.break_launcher(layer)
+    children.break_library(layer, spec.LAUNCHER)
     done = children.run(code, WARP_SORT_CACHE_LAYERS=layer)
     assert done.stdout.strip() == (ANSWER if code == SORT else OTHER_ANSWER), done.stderr
     assert done.stderr.count("RuntimeWarning") == 1
@@ -682,16 +682,16 @@ def test_a_layer_whose_launcher_does_not_load_is_left_out(whole_layer, fresh_cac
 def test_threads_that_meet_a_launcher_that_does_not_load(whole_layer, fresh_cache, tmp_path):
     """One is told, and all of them go on without the layer."""
     layer = children.copy(whole_layer, tmp_path / "layer")
-    children.break_launcher(layer)
+    children.break_library(layer, spec.LAUNCHER)
     code = """
         import threading, numpy as np, warp_bitonic_sort as w
         from concurrent.futures import ThreadPoolExecutor
         from warp_bitonic_sort.jit import loader
         load, barrier = loader._load_launcher, threading.Barrier(4)
-        def at_once(path):
+        def at_once(path, is_new=False):
             if path is not None and "layer" in str(path.parents[4].name):
                 barrier.wait()  # all have found it, and nobody has tried it
-            return load(path)
+            return load(path, is_new)
         loader._load_launcher = at_once
         with ThreadPoolExecutor(4) as pool:
             rows = [np.float32([[3, 1, 2]])] * 4

@@ -16,7 +16,7 @@ from typing import Literal
 
 from .dtypes import lookup
 from .jit import gpu_targets, housekeeping, layers, loader, toolchain
-from .jit.cache import Cache
+from .jit.cache import Cache, reject
 from .jit.errors import BuildError, ToolError
 from .jit.files import digest, write_json
 from .jit.housekeeping import MANIFEST
@@ -176,16 +176,18 @@ def _chunk(chunk: Sequence[Kernel], store: Cache | None, jobs: int | None) -> li
         return [outcome for kernel in chunk for outcome in _chunk([kernel], store, jobs)]
     if not chunk:
         return [_outcome(LAUNCHER, found[LAUNCHER.name])]
-    return [_verified(kernel, found[kernel.name]) for kernel in chunk]
+    return [_verified(kernel, found[kernel.name], store, jobs) for kernel in chunk]
 
 
-def _verified(kernel: Kernel, path: Path) -> Outcome:
+def _verified(kernel: Kernel, path: Path, store: Cache | None, jobs: int | None) -> Outcome:
     if isinstance(kernel, CpuKernel):
-        # What was found, and not built just now, is to be loaded, too. (A GPU's was verified to be
-        # for its target when it was found.)
+        # What was found, and not built just now, is to be loaded, too, or it is built now. (A GPU's
+        # was verified to be for its target when it was found.)
         try:
             loader.launcher().describe_cpu_kernel(str(path))
         except RuntimeError as error:
+            if reject(path, str(error)):
+                return _chunk([kernel], store, jobs)[0]
             return Outcome(kernel.name, kernel.kind, kernel.arch, error=str(error))
     return _outcome(kernel, path)
 

@@ -70,7 +70,16 @@ from .files import (
 from .spec import Artifact
 from .trust import refuse_foreign
 
-__all__ = ["OWNER_LOCK", "Cache", "Entry", "build_text", "key_of", "portable", "source_digests"]
+__all__ = [
+    "OWNER_LOCK",
+    "Cache",
+    "Entry",
+    "build_text",
+    "key_of",
+    "portable",
+    "reject",
+    "source_digests",
+]
 
 LAYOUT = "v1"
 _SCHEMA = 5
@@ -79,6 +88,8 @@ _SYSTEM = ("/usr/include/", "/usr/lib/", "/usr/lib64/")
 _ROOT = 0
 # In a staging folder: held for as long as its build runs.
 OWNER_LOCK = "owner.lock"
+# Libraries that did not load in this process: what they were then, and why they did not.
+_rejected: dict[str, tuple[str, str]] = {}
 
 
 class Entry(Record):
@@ -264,8 +275,10 @@ class Cache:
             if not self._is_ours:
                 refuse_foreign(entry.library, self.root)
             manifest = read_json(entry.folder / "manifest.json")
-            if manifest is not None and self._holds(
-                entry, artifact, manifest, wanted, compiler, tokens
+            if (
+                manifest is not None
+                and self._holds(entry, artifact, manifest, wanted, compiler, tokens)
+                and not _is_rejected(entry.library)
             ):
                 return entry
         return None
@@ -316,7 +329,7 @@ class Cache:
         return line.startswith(found, len(was) + 1) or file_digest(real) == was
 
     def unreadable(self, name: str) -> str | None:
-        """Return what of an artifact's entries cannot be read, and why; None where nothing is so.
+        """Return what of an artifact's entries cannot be read or loaded, and why, or None.
 
         Only for messages: a look-up takes what it cannot read for what is not there.
         """
@@ -331,6 +344,9 @@ class Cache:
             return None
         except OSError as error:
             return f"{error.filename} cannot be read: {error.strerror}"
+        for library, (_, reason) in list(_rejected.items()):
+            if folder in Path(library).parents:
+                return f"{library} does not load: {reason}"
         return None
 
     def recall(self, identity: str) -> str | None:
@@ -552,6 +568,37 @@ class Cache:
             ) from None
 
 
+def reject(library: Path, reason: str) -> bool:
+    """Have this process pass over an entry whose library does not load, until it is replaced.
+
+    It was found to be what was published, but may be for another system than this one.
+
+    Parameters
+    ----------
+    library : Path
+        The entry's library.
+    reason : str
+        Why it does not load.
+
+    Returns
+    -------
+    bool
+        False where it was replaced already, and what is there now does not load either.
+    """
+    try:
+        found = stamp(library.stat())
+    except OSError:
+        return True  # it has gone
+    was, _ = _rejected.setdefault(str(library), (found, reason))
+    return was == found  # if so, another thread may have been told
+
+
+def _is_rejected(library: Path) -> bool:
+    """Tell whether a library is what was rejected; most processes reject none, and ask nobody."""
+    was, _ = _rejected.get(str(library), ("", ""))
+    return was != "" and _is_as_it_was(str(library), was)
+
+
 def _lines_of(folder: str, system: dict[str, list[str]]) -> list[str] | None:
     """Return where a manifest has the headers of a system's folder; None for anybody else's.
 
@@ -572,10 +619,10 @@ def _is_roots_alone(path: str) -> bool:
     return stat.S_ISREG(found.st_mode) and found.st_uid == _ROOT and not is_open
 
 
-def _is_as_it_was(folder: str, was: str) -> bool:
-    """Tell whether a system's folder has the stamp that it had; False where it is not there."""
+def _is_as_it_was(path: str, was: str) -> bool:
+    """Tell whether a file or folder has the stamp that it had; False where it is not there."""
     try:
-        return stamp(os.stat(folder)) == was  # noqa: PTH116
+        return stamp(os.stat(path)) == was  # noqa: PTH116
     except OSError:
         return False
 

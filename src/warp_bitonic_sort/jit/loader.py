@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from . import builder, layers
-from .cache import Cache
+from .cache import Cache, reject
 from .errors import BuildError, CacheError, ToolError, TrustError
 from .spec import LAUNCHER, Artifact, CpuKernel, Kernel
 
@@ -40,7 +40,7 @@ class _GoneError(BuildError):
 
 
 class _UnusableError(BuildError):
-    """The launcher of a layer does not load: another C library, say, than where it was built."""
+    """A launcher that was found does not load: another C library, say, than where it was built."""
 
 
 _opened: dict[tuple[Kernel, str, int], Callable[..., None]] = {}
@@ -128,10 +128,11 @@ def open_kernel(
             refuse()
         try:
             function = _open(path, kernel, dtype, device)
-        except RuntimeError:
-            if path.exists():
+        except RuntimeError as error:
+            if path.exists() and not (isinstance(kernel, CpuKernel) and reject(path, str(error))):
                 raise
-            # Somebody pruned the cache just now.
+            # Somebody pruned the cache just now; or what it had is for another system than this,
+            # and is built again. (What a driver says of a GPU's is for the caller.)
             function = _open(_found(kernel, order), kernel, dtype, device)
         _opened[kernel, dtype, device] = function
     return function
@@ -223,13 +224,16 @@ def _ready(kernels: Sequence[Kernel], order: str = "--help") -> dict[str, Path]:
 
 
 def _ensure(
-    wanted: Sequence[Artifact], options: builder.Options, may_degrade: bool = True
+    wanted: Sequence[Artifact],
+    options: builder.Options,
+    may_degrade: bool = True,
+    into: Cache | None = None,
 ) -> dict[str, Path]:
     was_gone = False
     while True:
-        stores = layers.stores()
+        readers, stores = (layers.readers(), layers.stores()) if into is None else ([], [into])
         try:
-            found = builder.ensure(wanted, layers.readers(), stores, options)
+            found = builder.ensure(wanted, readers, stores, options)
             _load_launcher(found.get(LAUNCHER.name))
         except (CacheError, TrustError) as error:
             if not may_degrade or not layers.degrade(error, stores[-1]):
@@ -239,7 +243,7 @@ def _ensure(
                 raise
             was_gone = True
         except _UnusableError:
-            continue  # without the layer that has it
+            continue  # without the one that was found
         else:
             return found
 
@@ -261,9 +265,7 @@ def build_into(
         Whether a person at a terminal is not to see what is being compiled.
     """
     options = builder.Options(_import_tvm_ffi, _check, jobs, is_quiet)
-    found = builder.ensure([LAUNCHER, *kernels], [], [store], options)
-    _load_launcher(found[LAUNCHER.name])
-    return found
+    return _ensure([LAUNCHER, *kernels], options, may_degrade=False, into=store)
 
 
 def _import_tvm_ffi() -> None:
@@ -276,7 +278,7 @@ def _check(artifact: Artifact, products: Mapping[str, Path]) -> None:
     """Load what a build made, as far as this machine can."""
     launcher_path = products.get(LAUNCHER.name)
     if artifact is LAUNCHER:
-        _load_launcher(launcher_path)
+        _load_launcher(launcher_path, is_new=True)
     elif artifact.kind == "cpu_kernel":
         # Loads it and checks its ABI. The library stays loaded wherever its file goes, and
         # opening it from its final place later finds it by its inode.
@@ -286,8 +288,11 @@ def _check(artifact: Artifact, products: Mapping[str, Path]) -> None:
 _OPTIONS = builder.Options(_import_tvm_ffi, _check)
 
 
-def _load_launcher(path: Path | None) -> Any:
-    """Return this process's launcher, loaded from path by the first call."""
+def _load_launcher(path: Path | None, is_new: bool = False) -> Any:
+    """Return this process's launcher, loaded from path by the first call.
+
+    One that was found and does not load is not found again. A new one that does not is an error.
+    """
     global _launcher
     with _guard:
         if _launcher is None:
@@ -299,7 +304,8 @@ def _load_launcher(path: Path | None) -> Any:
                 failure: type[BuildError] = BuildError
                 if path is not None and not path.exists():
                     failure = _GoneError
-                elif path is not None and layers.leave_out(path, str(error)):
+                elif path is not None and not is_new and reject(path, str(error)):
+                    layers.leave_out(path, str(error))
                     failure = _UnusableError
                 raise failure(
                     f"the launcher {path} was built but does not load: {error}. "
