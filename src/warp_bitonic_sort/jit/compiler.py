@@ -14,7 +14,7 @@ from pathlib import Path
 from ..records import Record
 from .errors import ToolError
 
-__all__ = ["Compiler", "options_in", "plain_environment"]
+__all__ = ["Compiler", "options_in", "plain_environment", "programs_in"]
 
 _WRAPPERS = {"ccache", "sccache", "distcc", "icecc", "hipcc", "hipcc.bin"}
 # What a shell takes as it stands.
@@ -29,7 +29,7 @@ class Compiler(Record):
     command : tuple of str
         The command that runs it; more than one word where ``CXX`` has, as in ``ccache g++``.
     path : Path
-        The program behind the command's last word that names one, links resolved.
+        The last program that the command names before its options, links resolved.
     why : str
         How it was found.
     kind : str
@@ -62,9 +62,13 @@ class Compiler(Record):
         parts = [_line(self.command), _stamp(self.path)]
         if self.behind is not None:
             parts.append(_stamp(self.behind))
-        elif self.path.name in _WRAPPERS or self._is_script():
+        elif self.path.name in _WRAPPERS or self._is_script() or self._may_run_another():
             return None
         return "|".join(parts)
+
+    def _may_run_another(self) -> bool:
+        """Tell whether an option is followed by a program, as in ``env -u NAME g++``."""
+        return any(map(shutil.which, self.command[_options_at(self.command) :]))
 
     def _is_script(self) -> bool:
         with self.path.open("rb") as file:
@@ -108,9 +112,22 @@ class Compiler(Record):
         return said
 
 
+def programs_in(words: Sequence[str]) -> list[str]:
+    """Return the programs that a command names, as they are found: before its first option.
+
+    What follows one is no program, though there may be one of its name: ``-D test``.
+    """
+    return [found for word in words[: _options_at(words)] if (found := shutil.which(word))]
+
+
 def options_in(words: Sequence[str]) -> tuple[str, ...]:
     """Return what a command has beside programs."""
-    return tuple(word for word in words if shutil.which(word) is None)
+    start = _options_at(words)
+    return (*(word for word in words[:start] if shutil.which(word) is None), *words[start:])
+
+
+def _options_at(words: Sequence[str]) -> int:
+    return next((at for at, word in enumerate(words) if word.startswith("-")), len(words))
 
 
 def _line(words: Sequence[str]) -> str:
