@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 from .dtypes import lookup
-from .jit import gpu_targets, housekeeping, layers, loader, toolchain
+from .jit import gpu_targets, housekeeping, layers, loader, settings, toolchain
 from .jit.cache import Cache
 from .jit.errors import BuildError, ToolError
 from .jit.files import digest, write_json
@@ -135,7 +136,15 @@ def build(
         How many compilers may run at once (default: ``MAX_JOBS``, else as ninja finds best).
     done : callable, optional
         Called with the number of artifacts that have been finished since the last call.
+
+    Raises
+    ------
+    ToolError
+        Whoever reads the folder would take nothing of it, for ``CXX`` or ``CK_DIR`` changes what
+        is compiled; nothing was written.
     """
+    if into is not None:
+        _refuse_what_is_nobody_elses(wanted)
     store = None if into is None else Cache(into, is_shared=True)
     outcomes: list[Outcome] = []
     # One kind and target at a time: what one compiler cannot build, another may.
@@ -159,6 +168,23 @@ def build(
     if into is not None:
         housekeeping.tidy(into)
     return outcomes
+
+
+def _refuse_what_is_nobody_elses(wanted: Sequence[Kernel]) -> None:
+    """Raise ToolError where keys would hold what readers of a layer are not to have set."""
+    asked, options = settings.cxx(), toolchain.cxx_options()
+    if options:
+        raise ToolError(
+            f"CXX: {asked!r} has options ({shlex.join(options)}), and nobody takes from a folder "
+            f"of other people's what options were given for. Unset CXX, or set it to a compiler "
+            f"alone: a script that adds the options will do."
+        )
+    folder = settings.ck_dir()
+    if folder is not None and any(kernel.kind == "hip_kernel" for kernel in wanted):
+        raise ToolError(
+            f"CK_DIR: it is set to {str(folder)!r}, and nobody who has it otherwise takes HIP "
+            f"kernels that were compiled with it. Unset CK_DIR: the package needs nothing of it."
+        )
 
 
 def _chunk(chunk: Sequence[Kernel], store: Cache | None, jobs: int | None) -> list[Outcome]:
