@@ -689,8 +689,29 @@ def test_the_error_of_a_gpu_kernel_says_what_makes_it(tmp_path, monkeypatch):
         loader.open_kernel(kernel, "float32", 0, 3)
 
 
-@pytest.mark.skipif(not toolchain.lesser_cpu_archs(KERNEL.arch), reason="there is no lesser target")
-def test_a_lesser_target_where_nothing_can_be_compiled(fresh_cache, tmp_path):
+_has_lesser = pytest.mark.skipif(
+    not toolchain.lesser_cpu_archs(KERNEL.arch), reason="there is no lesser target"
+)
+
+
+@pytest.fixture(scope="module")
+def lesser_layer(tmp_path_factory):
+    """A layer of the least target's kernels; tests copy it, none changes it."""
+    folder = tmp_path_factory.mktemp("lesser") / "layer"
+    arch = toolchain.lesser_cpu_archs(KERNEL.arch)[-1]
+    filled = children.program("prewarm", "--length", "3-4", "--arch", arch, "--into", folder)
+    assert filled.returncode == 0, filled.stderr
+    return folder
+
+
+def _is_warned_of(arch, stderr):
+    """Whether all that is said is one warning that names this machine's target and a lesser one."""
+    said = f"RuntimeWarning: the kernel {KERNEL.name} is in no cache and cannot be compiled here, "
+    return stderr.count("Warning") == 1 and f"{said}so that for {arch} is taken" in stderr
+
+
+@_has_lesser
+def test_a_lesser_target_where_nothing_can_be_compiled(lesser_layer, fresh_cache, tmp_path):
     """The best that a layer has; but where this machine's own can be compiled, it is."""
     lesser = toolchain.lesser_cpu_archs(KERNEL.arch)
     code = f"""
@@ -699,23 +720,50 @@ def test_a_lesser_target_where_nothing_can_be_compiled(fresh_cache, tmp_path):
         layer = str(Path({str(tmp_path)!r}, "layer"))
         print(*sorted({{line.split("/")[-3] for line in Path("/proc/self/maps").read_text().split()
                        if line.startswith(layer) and "sort_cpu_" in line}}))
-        print(w.sort(np.float32([[6, 5, 4]])).tolist())
+        print(w.sort(np.float32([[6, 5, 4, 3]])).tolist())
     """
-    layer = tmp_path / "layer"
+    layer = children.copy(lesser_layer, tmp_path / "layer")
     how = {"WARP_SORT_CACHE_LAYERS": layer, **NO_COMPILER}
     for arch in reversed(lesser):
         filled = children.program("prewarm", "--length", 3, "--arch", arch, "--into", layer)
         assert filled.returncode == 0, filled.stderr
         done = children.run(code, **how)
-        expected = [ANSWER, KERNEL._replace(arch=arch).name, "[[4.0, 5.0, 6.0]]"]
+        expected = [ANSWER, KERNEL._replace(arch=arch).name, "[[3.0, 4.0, 5.0, 6.0]]"]
         assert done.stdout.splitlines() == expected, done.stderr
-        assert done.stderr == ""
+        # Of the first such kernel alone, though the second is no better.
+        assert _is_warned_of(arch, done.stderr), done.stderr
+        assert f"--arch {KERNEL.arch} --dtype float32 --length 3 --into FOLDER" in done.stderr
     assert not fresh_cache.exists()
-    missed = children.run(OTHER_SORT, **how)
-    assert f"registers4_rows_{KERNEL.arch.replace('-', '_')} is in none of" in missed.stderr
+    missed = children.run(OTHER_SORT.replace("0]", "0, 5]"), **how)
+    assert f"registers5_rows_{KERNEL.arch.replace('-', '_')} is in none of" in missed.stderr
     done = children.run(WARP_SORT_CACHE_LAYERS=layer)
     assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
     assert children.entries(fresh_cache) == [KERNEL.name]
+
+
+@_has_lesser
+@pytest.mark.parametrize("asked", [None, "g++"])
+def test_a_lesser_target_where_there_is_no_ninja(lesser_layer, tmp_path, asked, fresh_cache):
+    for name in ("c++", "g++"):
+        (tmp_path / name).symlink_to(toolchain.find_compiler().path)
+    code = f"import sys; sys.modules['ninja'] = None\n{SORT}"
+    how = {"WARP_SORT_CACHE_LAYERS": lesser_layer, "PATH": tmp_path, "CXX": asked}
+    done = children.run(code, **how)
+    assert done.stdout.strip() == ANSWER, done.stderr
+    assert _is_warned_of(toolchain.lesser_cpu_archs(KERNEL.arch)[-1], done.stderr), done.stderr
+    assert children.entries(fresh_cache) == []
+
+
+@_has_lesser
+@pytest.mark.parametrize("asked", ["/nonexistent/g++", "false", 'g++ "'])
+@pytest.mark.usefixtures("fresh_cache")
+def test_no_lesser_target_is_taken_for_a_compiler_that_is_wrong(lesser_layer, asked):
+    """Whoever asks for one would not know that his machine does not do what it could."""
+    done = children.run(WARP_SORT_CACHE_LAYERS=lesser_layer, CXX=asked)
+    assert done.stdout == ""
+    assert "ToolError: " in done.stderr
+    assert "CXX" in done.stderr.splitlines()[-1]
+    assert "Warning" not in done.stderr
 
 
 def test_lesser_targets():

@@ -188,7 +188,10 @@ def _refuse_without_tools(
     stores: Sequence[Cache],
     order: str,
 ) -> None:
-    """Raise what says which artifacts cannot be built, why, and how to get them."""
+    """Raise what says which artifacts cannot be built, why, and how to get them.
+
+    It is of the class of what hinders: whether a tool is wrong or is not there.
+    """
     error = next((each for a in missing if (each := tools[a.kind].error) is not None), None)
     if error is None:
         return
@@ -198,7 +201,7 @@ def _refuse_without_tools(
     there = [cache.root for cache in asked if os.path.isdir(cache.base)]  # noqa: PTH112
     roots = ", ".join(map(str, there))
     closed = [said for cache in asked for name in names if (said := cache.unreadable(name))]
-    raise ToolError(
+    raise type(error)(
         f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} in "
         f"{f'none of {roots}' if roots else 'no cache'}{f' ({closed[0]})' if closed else ''}, "
         f"and cannot be compiled here: {error} Or "

@@ -5,7 +5,7 @@ Invariant: every message says what happened, to which artifact, and what would h
 
 from __future__ import annotations
 
-__all__ = ["BuildError", "CacheError", "LockError", "ToolError", "TrustError"]
+__all__ = ["BuildError", "CacheError", "LockError", "MissingToolError", "ToolError", "TrustError"]
 
 
 class BuildError(RuntimeError):
@@ -14,6 +14,10 @@ class BuildError(RuntimeError):
 
 class ToolError(BuildError):
     """A tool that the build needs (compiler, ninja) is missing or does not run."""
+
+
+class MissingToolError(ToolError):
+    """A tool is not there, and nobody has said where it should be."""
 
 
 class CacheError(BuildError):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import settings
-from .errors import ToolError
+from .errors import MissingToolError, ToolError
 from .spec import Artifact
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def find_compiler() -> Compiler:
         found = shutil.which(name)
         if found is not None:
             return Compiler((found,), Path(found).resolve(), f"{name} on the PATH")
-    raise ToolError(
+    raise MissingToolError(
         "no C++ compiler: kernels are compiled on first use, and neither c++, g++ nor clang++ is "
         "on the PATH. Install one (Debian, Ubuntu: apt install g++; Fedora: dnf install gcc-c++; "
         "conda: conda install cxx-compiler), or set CXX to the one to use."
@@ -296,7 +296,7 @@ def find_ninja() -> Path:
     found = shutil.which("ninja")
     if found is not None:
         return Path(found)
-    raise ToolError("no ninja: it runs the compiler. Install it with: pip install ninja")
+    raise MissingToolError("no ninja: it runs the compiler. Install it with: pip install ninja")
 
 
 @functools.cache
