@@ -228,6 +228,24 @@ def test_a_code_object_for_another_gpu_is_not_taken(tmp_path, artifact, right, w
     assert store.find(artifact, text, None) == entry
 
 
+@pytest.mark.parametrize(
+    ("arch", "mach", "is_taken"),
+    [
+        ("gfx942", 0x4C, True),
+        ("gfx942", 0x60, False),
+        ("gfx942", 0x00, False),
+        ("gfx11-generic", 0x60, False),
+        # One that came after the table: the driver says whether it is.
+        ("gfx1999", 0x60, True),
+        ("gfx1999", 0x4C, False),
+    ],
+)
+def test_a_number_of_no_known_amd_gpu(arch, mach, is_taken):
+    image = bytearray(hsaco.hsaco(cubin.constant(), "gfx942"))
+    struct.pack_into("<I", image, 48, mach)
+    assert code_object.is_for(bytes(image), arch) is is_taken
+
+
 def test_a_compiler_that_makes_code_for_another_machine_is_told_on(tmp_path):
     artifact = spec.CudaKernel("floating", 32, 4, 0, 0, "rows", "sm_90")
     wrong = cubin.cubin(cubin.constant(), 80)
