@@ -1,5 +1,6 @@
 """Building, caching and loading: what is compiled when, what a person sees, and every failure."""
 
+import errno
 import json
 import os
 import pty
@@ -403,6 +404,26 @@ def test_which_words_of_cxx_are_programs(programs, monkeypatch, asked, name, opt
     assert (found.identity() is not None) is is_known
 
 
+def test_a_compiler_whose_version_is_not_utf_8(tmp_path, monkeypatch):
+    script = tmp_path / "c++"
+    script.write_bytes(b"#!/bin/sh\necho 'c++ \xff 1.0'\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("CXX", str(script))
+    assert toolchain.find_compiler().version() == "c++ \ufffd 1.0"
+
+
+def test_a_compiler_that_may_be_run_and_not_read(programs, monkeypatch):
+    """Nobody knows whether it is a script, which another compiler may be behind."""
+    monkeypatch.setenv("CXX", str(programs / "g++"))
+    assert toolchain.find_compiler().identity() is not None
+
+    def refused(self, *_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+    monkeypatch.setattr(Path, "open", refused)
+    assert toolchain.find_compiler().identity() is None
+
+
 def test_a_relative_cxx(fresh_cache, counting_compiler):
     script, compiled = counting_compiler
     code = f"import os; os.chdir({str(Path(script).parent)!r}); {SORT}"
@@ -585,9 +606,10 @@ class TestFailures:
         with pytest.raises(CacheError, match=r"file/cache cannot be written: .*Set WARP_SORT_CACH"):
             self.sort()
 
-    def test_max_jobs_that_is_no_number(self, monkeypatch):
-        monkeypatch.setenv("MAX_JOBS", "many")
-        with pytest.raises(BuildError, match="MAX_JOBS: expected a whole number .*got 'many'"):
+    @pytest.mark.parametrize("jobs", ["many", "0", "-1", "1.5", "²", "٣", "9" * 5000])
+    def test_max_jobs_that_is_no_number(self, monkeypatch, jobs):
+        monkeypatch.setenv("MAX_JOBS", jobs)
+        with pytest.raises(BuildError, match=f"MAX_JOBS: expected a whole number .*got '{jobs}'"):
             self.sort()
 
     def test_a_target_that_is_unknown(self, monkeypatch):

@@ -57,12 +57,12 @@ class Compiler(Record):
         """Return what tells this binary from another without running it.
 
         None for a wrapper (ccache, a script) around nobody knows what: the compiler behind it may
-        change while it does not.
+        change while it does not. What may be run and not read may be a script.
         """
         parts = [_line(self.command), _stamp(self.path)]
         if self.behind is not None:
             parts.append(_stamp(self.behind))
-        elif self.path.name in _WRAPPERS or self._is_script() or self._may_run_another():
+        elif self.path.name in _WRAPPERS or self._may_be_script() or self._may_run_another():
             return None
         return "|".join(parts)
 
@@ -70,9 +70,12 @@ class Compiler(Record):
         """Tell whether an option is followed by a program, as in ``env -u NAME g++``."""
         return any(map(shutil.which, self.command[_options_at(self.command) :]))
 
-    def _is_script(self) -> bool:
-        with self.path.open("rb") as file:
-            return file.read(2) == b"#!"
+    def _may_be_script(self) -> bool:
+        try:
+            with self.path.open("rb") as file:
+                return file.read(2) == b"#!"
+        except PermissionError:
+            return True
 
     def version(self) -> str:
         """Run the compiler and return the whole text of ``--version``."""
@@ -83,6 +86,7 @@ class Compiler(Record):
                 [*self.command, "--version"],
                 capture_output=True,
                 text=True,
+                errors="replace",
                 timeout=60,
                 env=plain_environment(),
                 check=False,
