@@ -189,14 +189,21 @@ def test_what_is_for_another_machine_is_not_loaded(cache_copy, tmp_path, artifac
     assert compiled() == [artifact.name]
 
 
-def _publish(store, artifact, product):
-    """Publish an artifact as if a compiler had made these bytes of it and the package's headers."""
+def _publish(store, artifact, product, *more):
+    """Publish an artifact as if a compiler had made these bytes of it and the package's headers.
+
+    And of more headers, whose names are written as they are.
+    """
     with store.staging({f"{artifact.name}/{ninja.SOURCES[artifact.kind]}": "source"}) as folder:
         staged = folder / artifact.name
         (staged / ninja.PRODUCTS[artifact.kind]).write_bytes(product)
         header = toolchain.INCLUDE_DIR / "warp_bitonic_sort" / "base.hpp"
-        (staged / ninja.DEPFILE).write_text(f"product: {header}\n")
+        (staged / ninja.DEPFILE).write_text(f"product: {' '.join(map(str, [header, *more]))}\n")
         return store.publish(artifact, cache.build_text(artifact), "c++ 1", staged, {}, 0.1)
+
+
+HIP = spec.HipKernel("floating", 32, 4, 0, 0, "rows", "gfx942")
+HSACO = hsaco.hsaco(cubin.constant(), "gfx942")
 
 
 @pytest.mark.parametrize("is_layer", [False, True])
@@ -208,11 +215,7 @@ def _publish(store, artifact, product):
             cubin.cubin(cubin.constant(), 90),
             cubin.cubin(cubin.constant(), 80),
         ),
-        (
-            spec.HipKernel("floating", 32, 4, 0, 0, "rows", "gfx942"),
-            hsaco.hsaco(cubin.constant(), "gfx942"),
-            hsaco.hsaco(cubin.constant(), "gfx90a"),
-        ),
+        (HIP, HSACO, hsaco.hsaco(cubin.constant(), "gfx90a")),
     ],
     ids=["cuda", "hip"],
 )
@@ -226,6 +229,34 @@ def test_a_code_object_for_another_gpu_is_not_taken(tmp_path, artifact, right, w
         assert store.find(artifact, text, "c++ 1") is None
     _vouch_for(entry.library, right)
     assert store.find(artifact, text, None) == entry
+
+
+@pytest.mark.parametrize("is_other_there", [False, True])
+def test_a_header_that_is_named_through_a_link(tmp_path, is_other_there):
+    """What ``link/..`` is depends on where the link leads: it is no other name of the folder."""
+    header, other = tmp_path / "b" / "inc" / "foo.h", tmp_path / "inc" / "foo.h"
+    for folder in (tmp_path / "b" / "c", header.parent, other.parent):
+        folder.mkdir(parents=True)
+    (tmp_path / "link").symlink_to("b/c")
+    header.write_text("#define A 1\n")
+    if is_other_there:
+        other.write_text("#define A 2\n")
+    store, text = Cache(tmp_path / "cache"), cache.build_text(HIP)
+    entry = _publish(store, HIP, HSACO, f"{tmp_path}/link/../inc/foo.h")
+    assert store.find(HIP, text, "c++ 1") == entry
+    other.write_text("#define A 3\n")
+    assert store.find(HIP, text, "c++ 1") == entry
+    header.write_text("#define A 4\n")
+    assert store.find(HIP, text, "c++ 1") is None
+
+
+def test_a_header_that_is_named_in_a_roundabout_way(tmp_path):
+    """A name without links is made plain, so that folders stand in it as tokens."""
+    folder = toolchain.INCLUDE_DIR / "warp_bitonic_sort"
+    odd = f"{folder}/../warp_bitonic_sort/./exchange/../key.hpp"
+    entry = _publish(Cache(tmp_path), HIP, HSACO, odd)
+    said = json.loads((entry.folder / "manifest.json").read_text())
+    assert said["dependencies"][-1].endswith(" {package_include}/warp_bitonic_sort/key.hpp")
 
 
 @pytest.mark.parametrize(

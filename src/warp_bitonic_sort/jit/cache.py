@@ -417,7 +417,7 @@ class Cache:
             # The translation unit is in the build text; its own folder is about to move.
             if not path.endswith(f"{artifact.name}/{toolchain.SOURCES[artifact.kind]}"):
                 # Where the path is relative, it is relative to the folder that ninja ran in.
-                absolute = os.path.normpath(staged.parent / path)
+                absolute = _plain(os.path.join(staged.parent, path))  # noqa: PTH118
                 try:
                     stat = os.stat(absolute)  # noqa: PTH116 - hundreds of files: Path costs
                     found = file_digest(absolute)
@@ -529,6 +529,18 @@ class Cache:
                 f"{error.strerror or error} ({error.filename or self.root}). "
                 f"Set WARP_SORT_CACHE_DIR to a folder that this user can write."
             ) from None
+
+
+def _plain(path: str) -> str:
+    """Return a path without ``..``, where that is another name of the same file."""
+    plain = os.path.normpath(path)
+    if ".." in path:
+        try:
+            # What comes after a link is below the folder that this leads to.
+            return plain if os.path.samefile(plain, path) else path  # noqa: PTH121
+        except OSError:
+            return path
+    return plain
 
 
 def _lines_of(folder: str, system: dict[str, list[str]]) -> list[str] | None:
