@@ -7,6 +7,7 @@ publishes nothing. What only a build takes is imported when there is one: most p
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import time
@@ -150,6 +151,7 @@ def ensure(
             found.update(_find([store], missing, texts, tools))
             missing = _missing(artifacts, found)
             if missing:
+                _sweep(store)
                 found.update(_build(store, tools, missing, texts, found, options))
     return found
 
@@ -208,6 +210,16 @@ def _refuse_without_tools(
         f"have another machine compile it (warp-bitonic-sort prewarm {order}) and name the folder "
         f"in WARP_SORT_CACHE_LAYERS."
     ) from None
+
+
+def _sweep(cache: Cache) -> None:
+    """Remove the staging folders that killed builds have left, so that they do not pile up."""
+    staging = cache.base / "staging"
+    with contextlib.suppress(OSError, CacheError):
+        if os.listdir(staging):  # noqa: PTH208 - most often there is nothing, and no look at it
+            from . import housekeeping
+
+            housekeeping.remove(housekeeping.abandoned(cache.root), cache.root)
 
 
 def _build(
