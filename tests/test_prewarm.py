@@ -19,8 +19,14 @@ import warp_bitonic_sort
 from warp_bitonic_sort import plan, prewarm
 from warp_bitonic_sort.cli import main
 from warp_bitonic_sort.dtypes import DTYPES
-from warp_bitonic_sort.jit import cache, code_object, ninja, toolchain
-from warp_bitonic_sort.jit.errors import ToolError
+from warp_bitonic_sort.jit import cache, code_object, loader, ninja, toolchain
+from warp_bitonic_sort.jit.errors import (
+    BuildError,
+    CacheError,
+    LockError,
+    ToolError,
+    TrustError,
+)
 from warp_bitonic_sort.jit.spec import LAUNCHER
 
 _CPU = toolchain.cpu_arch()
@@ -159,6 +165,26 @@ def test_what_fails_is_named_and_the_rest_is_built(half_cache, tmp_path):
     assert f"Error: {failed}: compiling {failed} failed" in done.stderr
     assert "x.cc:1: error: no" in there[failed]["error"]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("kind", [LockError, CacheError, TrustError, ToolError, BuildError])
+def test_what_hinders_every_kernel_is_met_once(monkeypatch, kind):
+    """But a compiler's failure may be one kernel's alone: then each is tried."""
+    tried = []
+
+    def fails(wanted, *_, **__):
+        if wanted == [LAUNCHER]:
+            return {LAUNCHER.name: Path(__file__)}
+        tried.append(len(wanted))
+        raise kind("so it is")
+
+    monkeypatch.setattr(loader, "build", fails)
+    wanted = prewarm.kernels("cpu", _CPU, ["float32"], [3, 4])
+    outcomes = prewarm.build(wanted)
+    assert [each.name for each in outcomes] == ["launcher", *(kernel.name for kernel in wanted)]
+    assert {each.error for each in outcomes[1:]} == {"so it is"}
+    each_alone = [1] * len(wanted) if kind is BuildError else []
+    assert tried == [len(wanted), *each_alone]
 
 
 def test_a_target_that_the_compiler_does_not_know(half_cache, tmp_path):

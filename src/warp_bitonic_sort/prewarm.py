@@ -18,7 +18,7 @@ from typing import Literal
 from .dtypes import lookup
 from .jit import gpu_targets, housekeeping, layers, loader, settings, toolchain
 from .jit.cache import Cache
-from .jit.errors import BuildError, ToolError
+from .jit.errors import BuildError, CacheError, LockError, ToolError, TrustError
 from .jit.files import digest, write_json
 from .jit.housekeeping import MANIFEST
 from .jit.spec import LAUNCHER, Artifact, CpuKernel, Kernel
@@ -31,6 +31,8 @@ Backend = Literal["cpu", "cuda", "hip"]
 # Any number of rows gets the same kernel.
 _ROWS = 1 << 12
 _MOST_AT_ONCE = 32
+# Errors that are no kernel's own.
+_OF_ALL = (ToolError, CacheError, LockError, TrustError)
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,7 @@ def _refuse_what_is_nobody_elses(wanted: Sequence[Kernel]) -> None:
 
 
 def _chunk(chunk: Sequence[Kernel], store: Cache | None, jobs: int | None) -> list[Outcome]:
-    """Build some kernels at once; where that fails, one by one, to tell which ones fail."""
+    """Build some kernels at once; where compiling fails, one by one, to tell which ones fail."""
     try:
         if store is None:
             # A temporary folder would be gone when it is asked for.
@@ -196,7 +198,8 @@ def _chunk(chunk: Sequence[Kernel], store: Cache | None, jobs: int | None) -> li
         else:
             found = loader.build_into(chunk, store, jobs, is_quiet=True)
     except BuildError as error:
-        if len(chunk) <= 1 or isinstance(error, ToolError):
+        # What hinders all would hinder each; a wait for a lock would be waited for each, too.
+        if len(chunk) <= 1 or isinstance(error, _OF_ALL):
             failed: Sequence[Artifact] = chunk or [LAUNCHER]
             return [Outcome(each.name, each.kind, each.arch, error=str(error)) for each in failed]
         return [outcome for kernel in chunk for outcome in _chunk([kernel], store, jobs)]
