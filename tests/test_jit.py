@@ -1,5 +1,6 @@
 """Building, caching and loading: what is compiled when, what a person sees, and every failure."""
 
+import errno
 import json
 import os
 import pty
@@ -369,6 +370,60 @@ def test_options_in_cxx_build_again(copy_of_warm):
         before = after
 
 
+@pytest.fixture
+def programs(tmp_path, monkeypatch):
+    """A PATH of nothing but these, each of which answers when it is run."""
+    for name in ("g++", "ccache", "env", "test", "yes", "c++"):
+        (tmp_path / name).write_bytes(b"\x7fELF")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("asked", "name", "options", "is_known"),
+    [
+        ("g++", "g++", (), True),
+        ("ccache g++", "g++", (), True),
+        ("ccache g++ -O2", "g++", ("-O2",), True),
+        # What follows an option is no program, though there is one of that name; but whether it is
+        # run is not known.
+        ("g++ -D test", "g++", ("-D", "test"), False),
+        ("g++ -D yes", "g++", ("-D", "yes"), False),
+        ("env -u HOME g++", "env", ("-u", "HOME", "g++"), False),
+        ("env A=1 g++", "g++", ("A=1",), True),
+        ("c++ --param x=1", "c++", ("--param", "x=1"), True),
+    ],
+)
+def test_which_words_of_cxx_are_programs(programs, monkeypatch, asked, name, options, is_known):
+    monkeypatch.setenv("CXX", asked)
+    found = toolchain.find_compiler()
+    assert toolchain.cxx_options() == options
+    assert found.path == programs / name
+    assert found.command == tuple(asked.split())
+    assert (found.identity() is not None) is is_known
+
+
+def test_a_compiler_whose_version_is_not_utf_8(tmp_path, monkeypatch):
+    script = tmp_path / "c++"
+    script.write_bytes(b"#!/bin/sh\necho 'c++ \xff 1.0'\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("CXX", str(script))
+    assert toolchain.find_compiler().version() == "c++ \ufffd 1.0"
+
+
+def test_a_compiler_that_may_be_run_and_not_read(programs, monkeypatch):
+    """Nobody knows whether it is a script, which another compiler may be behind."""
+    monkeypatch.setenv("CXX", str(programs / "g++"))
+    assert toolchain.find_compiler().identity() is not None
+
+    def refused(self, *_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+    monkeypatch.setattr(Path, "open", refused)
+    assert toolchain.find_compiler().identity() is None
+
+
 def test_a_relative_cxx(fresh_cache, counting_compiler):
     script, compiled = counting_compiler
     code = f"import os; os.chdir({str(Path(script).parent)!r}); {SORT}"
@@ -450,6 +505,11 @@ class TestFailures:
     def test_cxx_that_is_not_there(self, monkeypatch):
         monkeypatch.setenv("CXX", "/nonexistent/g++")
         with pytest.raises(ToolError, match=r"CXX: '/nonexistent/g\+\+' is not a program"):
+            self.sort()
+
+    def test_cxx_that_no_shell_would_take(self, monkeypatch):
+        monkeypatch.setenv("CXX", 'g++ "')
+        with pytest.raises(ToolError, match=r"""CXX: 'g\+\+ "' .*No closing quotation.*Set CXX"""):
             self.sort()
 
     def test_cxx_that_is_no_compiler(self, monkeypatch):
@@ -546,9 +606,10 @@ class TestFailures:
         with pytest.raises(CacheError, match=r"file/cache cannot be written: .*Set WARP_SORT_CACH"):
             self.sort()
 
-    def test_max_jobs_that_is_no_number(self, monkeypatch):
-        monkeypatch.setenv("MAX_JOBS", "many")
-        with pytest.raises(BuildError, match="MAX_JOBS: expected a whole number .*got 'many'"):
+    @pytest.mark.parametrize("jobs", ["many", "0", "-1", "1.5", "²", "٣", "9" * 5000])
+    def test_max_jobs_that_is_no_number(self, monkeypatch, jobs):
+        monkeypatch.setenv("MAX_JOBS", jobs)
+        with pytest.raises(BuildError, match=f"MAX_JOBS: expected a whole number .*got '{jobs}'"):
             self.sort()
 
     def test_a_target_that_is_unknown(self, monkeypatch):

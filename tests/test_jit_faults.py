@@ -84,6 +84,14 @@ _PHASES = {
 }
 
 
+# Says that it builds, and does not go on.
+_WAITING = """
+import sys
+from warp_bitonic_sort.jit import ninja
+ninja.build = lambda *_: (print("builds", flush=True), sys.stdin.read())
+"""
+
+
 def _wait_for_orphans(folder):
     """Wait until no process works in a folder: ninja outlives whoever ran it for a moment."""
     deadline = time.monotonic() + 60
@@ -132,6 +140,47 @@ def test_a_build_that_is_killed_hinders_nobody(half_cache, tmp_path, phase):
     children.assert_sound(half_cache, count=2)
     again = children.run(CXX="/nonexistent")
     assert (again.stdout.strip(), again.stderr) == (ANSWER, "")
+
+
+def test_a_build_removes_what_killed_ones_left(half_cache, tmp_path):
+    """Nobody has to prune; but what is new, or somebody works in, is left alone."""
+    compiler, _ = children.counting(tmp_path)
+    staging = half_cache / "v1" / "staging"
+    for _ in range(3):
+        killed = children.run(f"{_MORTAL}\nninja.build = die\n{SORT}", CXX=compiler)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+    new = children.run(CXX=compiler)
+    assert (new.stdout.strip(), new.stderr) == (ANSWER, "")
+    assert len(list(staging.iterdir())) == 3, "they are new"
+    with children.start(f"{_WAITING}\n{SORT}", CXX=f"{compiler} -O0") as busy:
+        assert busy.stdout.readline() == "builds\n", busy.stderr.read()
+        children.grow_old(staging)
+        done = children.run(OTHER_SORT, CXX=compiler)
+        assert (done.stdout.strip(), done.stderr) == (OTHER_ANSWER, "")
+        (left,) = staging.iterdir()
+        assert left.name.startswith(f"{busy.pid}-")
+        busy.kill()
+    assert children.run(OTHER_SORT, CXX=compiler).stdout.strip() == OTHER_ANSWER
+    assert list(staging.iterdir()) == [left], "what is found takes no look"
+    children.assert_sound(half_cache, count=3)
+
+
+@pytest.mark.parametrize("fault", ["unreadable", "undeletable"])
+def test_what_cannot_be_removed_in_passing_is_no_error(half_cache, fault):
+    litter = half_cache / "v1" / "staging" / "1-litter"
+    litter.mkdir(parents=True)
+    (litter / cache.OWNER_LOCK).touch()
+    children.grow_old(litter)
+    broken = {
+        "unreadable": "def broken(path):\n    raise PermissionError(13, 'no', str(path))\n"
+        "housekeeping._paths = broken",
+        "undeletable": "housekeeping.tempfile.TemporaryDirectory = die",
+    }
+    code = "from warp_bitonic_sort.jit import housekeeping\n"
+    code += "def die(**_):\n    raise OSError(28, 'No space left on device')\n"
+    done = children.run(f"{code}{broken[fault]}\n{SORT}")
+    assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+    assert litter.exists()
 
 
 def test_a_newborn_build_is_not_pruned(half_cache):

@@ -201,14 +201,21 @@ def test_what_is_for_another_machine_is_not_loaded(cache_copy, tmp_path, artifac
     assert compiled() == [artifact.name]
 
 
-def _publish(store, artifact, product):
-    """Publish an artifact as if a compiler had made these bytes of it and the package's headers."""
+def _publish(store, artifact, product, *more):
+    """Publish an artifact as if a compiler had made these bytes of it and the package's headers.
+
+    And of more headers, whose names are written as they are.
+    """
     with store.staging({f"{artifact.name}/{ninja.SOURCES[artifact.kind]}": "source"}) as folder:
         staged = folder / artifact.name
         (staged / ninja.PRODUCTS[artifact.kind]).write_bytes(product)
         header = toolchain.INCLUDE_DIR / "warp_bitonic_sort" / "base.hpp"
-        (staged / ninja.DEPFILE).write_text(f"product: {header}\n")
+        (staged / ninja.DEPFILE).write_text(f"product: {' '.join(map(str, [header, *more]))}\n")
         return store.publish(artifact, cache.build_text(artifact), "c++ 1", staged, {}, 0.1)
+
+
+HIP = spec.HipKernel("floating", 32, 4, 0, 0, "rows", "gfx942")
+HSACO = hsaco.hsaco(cubin.constant(), "gfx942")
 
 
 @pytest.mark.parametrize("is_layer", [False, True])
@@ -220,11 +227,7 @@ def _publish(store, artifact, product):
             cubin.cubin(cubin.constant(), 90),
             cubin.cubin(cubin.constant(), 80),
         ),
-        (
-            spec.HipKernel("floating", 32, 4, 0, 0, "rows", "gfx942"),
-            hsaco.hsaco(cubin.constant(), "gfx942"),
-            hsaco.hsaco(cubin.constant(), "gfx90a"),
-        ),
+        (HIP, HSACO, hsaco.hsaco(cubin.constant(), "gfx90a")),
     ],
     ids=["cuda", "hip"],
 )
@@ -238,6 +241,52 @@ def test_a_code_object_for_another_gpu_is_not_taken(tmp_path, artifact, right, w
         assert store.find(artifact, text, "c++ 1") is None
     _vouch_for(entry.library, right)
     assert store.find(artifact, text, None) == entry
+
+
+@pytest.mark.parametrize("is_other_there", [False, True])
+def test_a_header_that_is_named_through_a_link(tmp_path, is_other_there):
+    """What ``link/..`` is depends on where the link leads: it is no other name of the folder."""
+    header, other = tmp_path / "b" / "inc" / "foo.h", tmp_path / "inc" / "foo.h"
+    for folder in (tmp_path / "b" / "c", header.parent, other.parent):
+        folder.mkdir(parents=True)
+    (tmp_path / "link").symlink_to("b/c")
+    header.write_text("#define A 1\n")
+    if is_other_there:
+        other.write_text("#define A 2\n")
+    store, text = Cache(tmp_path / "cache"), cache.build_text(HIP)
+    entry = _publish(store, HIP, HSACO, f"{tmp_path}/link/../inc/foo.h")
+    assert store.find(HIP, text, "c++ 1") == entry
+    other.write_text("#define A 3\n")
+    assert store.find(HIP, text, "c++ 1") == entry
+    header.write_text("#define A 4\n")
+    assert store.find(HIP, text, "c++ 1") is None
+
+
+def test_a_header_that_is_named_in_a_roundabout_way(tmp_path):
+    """A name without links is made plain, so that folders stand in it as tokens."""
+    folder = toolchain.INCLUDE_DIR / "warp_bitonic_sort"
+    odd = f"{folder}/../warp_bitonic_sort/./exchange/../key.hpp"
+    entry = _publish(Cache(tmp_path), HIP, HSACO, odd)
+    said = json.loads((entry.folder / "manifest.json").read_text())
+    assert said["dependencies"][-1].endswith(" {package_include}/warp_bitonic_sort/key.hpp")
+
+
+@pytest.mark.parametrize(
+    ("arch", "mach", "is_taken"),
+    [
+        ("gfx942", 0x4C, True),
+        ("gfx942", 0x60, False),
+        ("gfx942", 0x00, False),
+        ("gfx11-generic", 0x60, False),
+        # One that came after the table: the driver says whether it is.
+        ("gfx1999", 0x60, True),
+        ("gfx1999", 0x4C, False),
+    ],
+)
+def test_a_number_of_no_known_amd_gpu(arch, mach, is_taken):
+    image = bytearray(hsaco.hsaco(cubin.constant(), "gfx942"))
+    struct.pack_into("<I", image, 48, mach)
+    assert code_object.is_for(bytes(image), arch) is is_taken
 
 
 def test_a_compiler_that_makes_code_for_another_machine_is_told_on(tmp_path):
@@ -763,8 +812,29 @@ def test_the_error_of_a_gpu_kernel_says_what_makes_it(tmp_path, monkeypatch):
         loader.open_kernel(kernel, "float32", 0, 3)
 
 
-@pytest.mark.skipif(not toolchain.lesser_cpu_archs(KERNEL.arch), reason="there is no lesser target")
-def test_a_lesser_target_where_nothing_can_be_compiled(fresh_cache, tmp_path):
+_has_lesser = pytest.mark.skipif(
+    not toolchain.lesser_cpu_archs(KERNEL.arch), reason="there is no lesser target"
+)
+
+
+@pytest.fixture(scope="module")
+def lesser_layer(tmp_path_factory):
+    """A layer of the least target's kernels; tests copy it, none changes it."""
+    folder = tmp_path_factory.mktemp("lesser") / "layer"
+    arch = toolchain.lesser_cpu_archs(KERNEL.arch)[-1]
+    filled = children.program("prewarm", "--length", "3-4", "--arch", arch, "--into", folder)
+    assert filled.returncode == 0, filled.stderr
+    return folder
+
+
+def _is_warned_of(arch, stderr):
+    """Whether all that is said is one warning that names this machine's target and a lesser one."""
+    said = f"RuntimeWarning: the kernel {KERNEL.name} is in no cache and cannot be compiled here, "
+    return stderr.count("Warning") == 1 and f"{said}so that for {arch} is taken" in stderr
+
+
+@_has_lesser
+def test_a_lesser_target_where_nothing_can_be_compiled(lesser_layer, fresh_cache, tmp_path):
     """The best that a layer has; but where this machine's own can be compiled, it is."""
     lesser = toolchain.lesser_cpu_archs(KERNEL.arch)
     code = f"""
@@ -773,23 +843,50 @@ def test_a_lesser_target_where_nothing_can_be_compiled(fresh_cache, tmp_path):
         layer = str(Path({str(tmp_path)!r}, "layer"))
         print(*sorted({{line.split("/")[-3] for line in Path("/proc/self/maps").read_text().split()
                        if line.startswith(layer) and "sort_cpu_" in line}}))
-        print(w.sort(np.float32([[6, 5, 4]])).tolist())
+        print(w.sort(np.float32([[6, 5, 4, 3]])).tolist())
     """
-    layer = tmp_path / "layer"
+    layer = children.copy(lesser_layer, tmp_path / "layer")
     how = {"WARP_SORT_CACHE_LAYERS": layer, **NO_COMPILER}
     for arch in reversed(lesser):
         filled = children.program("prewarm", "--length", 3, "--arch", arch, "--into", layer)
         assert filled.returncode == 0, filled.stderr
         done = children.run(code, **how)
-        expected = [ANSWER, KERNEL._replace(arch=arch).name, "[[4.0, 5.0, 6.0]]"]
+        expected = [ANSWER, KERNEL._replace(arch=arch).name, "[[3.0, 4.0, 5.0, 6.0]]"]
         assert done.stdout.splitlines() == expected, done.stderr
-        assert done.stderr == ""
+        # Of the first such kernel alone, though the second is no better.
+        assert _is_warned_of(arch, done.stderr), done.stderr
+        assert f"--arch {KERNEL.arch} --dtype float32 --length 3 --into FOLDER" in done.stderr
     assert not fresh_cache.exists()
-    missed = children.run(OTHER_SORT, **how)
-    assert f"registers4_rows_{KERNEL.arch.replace('-', '_')} is in none of" in missed.stderr
+    missed = children.run(OTHER_SORT.replace("0]", "0, 5]"), **how)
+    assert f"registers5_rows_{KERNEL.arch.replace('-', '_')} is in none of" in missed.stderr
     done = children.run(WARP_SORT_CACHE_LAYERS=layer)
     assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
     assert children.entries(fresh_cache) == [KERNEL.name]
+
+
+@_has_lesser
+@pytest.mark.parametrize("asked", [None, "g++"])
+def test_a_lesser_target_where_there_is_no_ninja(lesser_layer, tmp_path, asked, fresh_cache):
+    for name in ("c++", "g++"):
+        (tmp_path / name).symlink_to(toolchain.find_compiler().path)
+    code = f"import sys; sys.modules['ninja'] = None\n{SORT}"
+    how = {"WARP_SORT_CACHE_LAYERS": lesser_layer, "PATH": tmp_path, "CXX": asked}
+    done = children.run(code, **how)
+    assert done.stdout.strip() == ANSWER, done.stderr
+    assert _is_warned_of(toolchain.lesser_cpu_archs(KERNEL.arch)[-1], done.stderr), done.stderr
+    assert children.entries(fresh_cache) == []
+
+
+@_has_lesser
+@pytest.mark.parametrize("asked", ["/nonexistent/g++", "false", 'g++ "'])
+@pytest.mark.usefixtures("fresh_cache")
+def test_no_lesser_target_is_taken_for_a_compiler_that_is_wrong(lesser_layer, asked):
+    """Whoever asks for one would not know that his machine does not do what it could."""
+    done = children.run(WARP_SORT_CACHE_LAYERS=lesser_layer, CXX=asked)
+    assert done.stdout == ""
+    assert "ToolError: " in done.stderr
+    assert "CXX" in done.stderr.splitlines()[-1]
+    assert "Warning" not in done.stderr
 
 
 def test_lesser_targets():

@@ -19,8 +19,14 @@ import warp_bitonic_sort
 from warp_bitonic_sort import plan, prewarm
 from warp_bitonic_sort.cli import main
 from warp_bitonic_sort.dtypes import DTYPES
-from warp_bitonic_sort.jit import cache, code_object, ninja, toolchain
-from warp_bitonic_sort.jit.errors import ToolError
+from warp_bitonic_sort.jit import cache, code_object, loader, ninja, toolchain
+from warp_bitonic_sort.jit.errors import (
+    BuildError,
+    CacheError,
+    LockError,
+    ToolError,
+    TrustError,
+)
 from warp_bitonic_sort.jit.spec import LAUNCHER
 
 _CPU = toolchain.cpu_arch()
@@ -161,6 +167,26 @@ def test_what_fails_is_named_and_the_rest_is_built(half_cache, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("kind", [LockError, CacheError, TrustError, ToolError, BuildError])
+def test_what_hinders_every_kernel_is_met_once(monkeypatch, kind):
+    """But a compiler's failure may be one kernel's alone: then each is tried."""
+    tried = []
+
+    def fails(wanted, *_, **__):
+        if wanted == [LAUNCHER]:
+            return {LAUNCHER.name: Path(__file__)}
+        tried.append(len(wanted))
+        raise kind("so it is")
+
+    monkeypatch.setattr(loader, "build", fails)
+    wanted = prewarm.kernels("cpu", _CPU, ["float32"], [3, 4])
+    outcomes = prewarm.build(wanted)
+    assert [each.name for each in outcomes] == ["launcher", *(kernel.name for kernel in wanted)]
+    assert {each.error for each in outcomes[1:]} == {"so it is"}
+    each_alone = [1] * len(wanted) if kind is BuildError else []
+    assert tried == [len(wanted), *each_alone]
+
+
 def test_a_target_that_the_compiler_does_not_know(half_cache, tmp_path):
     """It is named with every kernel; what other compilers build is there."""
     folder = tmp_path / "toolkit"
@@ -190,6 +216,55 @@ def test_no_compiler_at_all(fresh_cache, tmp_path):
     assert "0 of 4 artifacts are there" in done.stdout
     assert len(checked(file, complete=False)) == 4
     assert children.entries(fresh_cache) == []
+
+
+@pytest.mark.parametrize("backend", ["cpu", "cuda"])
+def test_a_layer_is_not_filled_with_options_in_cxx(fresh_cache, tmp_path, backend):
+    """Nobody who reads it would take what they change; the launcher is always part of it."""
+    asked = f"{toolchain.find_compiler().path} -static-libstdc++ -D 'A B'"
+    arch = _CPU if backend == "cpu" else "sm_90"
+    layer, file = tmp_path / "layer", tmp_path / "list.json"
+    order = ["prewarm", "--backend", backend, "--arch", arch, "--length", 3, "--manifest", file]
+    done = children.program(*order, "--into", layer, CXX=asked)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"Error: CXX: {asked!r} has options (-static-libstdc++ -D 'A B')" in done.stderr
+    assert "Unset CXX" in done.stderr
+    assert "script" in done.stderr
+    assert "Traceback" not in done.stderr
+    for path in (layer, file, fresh_cache):
+        assert not path.exists()
+
+
+def test_a_layer_is_filled_by_a_script_that_adds_options(half_cache, tmp_path):
+    """That is what the error proposes; and the user's own cache takes options as ever."""
+    script = children.script(tmp_path / "c++", 'exec $CXX "$@" -DSOMETHING')
+    layer = tmp_path / "layer"
+    done = children.program("prewarm", "--length", 33, "--into", layer, CXX=script)
+    assert done.returncode == 0, done.stderr
+    code = children.SORT.replace("[[3, 1, 2]]", "[[2] * 33]")
+    done = children.run(code, WARP_SORT_CACHE_LAYERS=layer, **NO_COMPILER)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = children.program("prewarm", "--length", 33, CXX=f"{script} -O0")
+    assert done.returncode == 0, done.stderr
+    assert len(children.entries(half_cache)) == 3
+
+
+def test_a_layer_of_hip_kernels_is_not_filled_with_ck_dir(fresh_cache, tmp_path):
+    """It is part of their keys, literally: a reader without it would take none of them."""
+    layer = tmp_path / "layer"
+    order = ["prewarm", "--backend", "hip,cpu", "--arch", "gfx942", "--length", 3, "--into", layer]
+    done = children.program(*order, CK_DIR=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"Error: CK_DIR: it is set to {str(tmp_path)!r}, and" in done.stderr
+    assert "Unset CK_DIR" in done.stderr
+    assert not layer.exists()
+    assert not fresh_cache.exists()
+
+
+def test_a_layer_without_hip_kernels_is_filled_whatever_ck_dir_is(whole_layer, tmp_path):
+    layer = children.copy(whole_layer, tmp_path / "layer")
+    done = children.program("prewarm", "--length", 3, "--into", layer, CK_DIR=tmp_path / "none")
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("into", [False, True])

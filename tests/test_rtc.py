@@ -640,17 +640,95 @@ def test_a_program_that_is_no_python(empty, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "#include <a.h>",
+        '# include "a.h" // once',
+        "/**/ #include <a.h>",
+        "/* one\n two */ # /* three */ include /* four\n */ <a.h>",
+        "#/**/include <a.h>",
+        "#include/**/<a.h>",
+        "#inc\\\nlude <a.h>",
+        "#inc\\\r\nlude <a.h>",
+        "\\\n\\\n#include <a.h>",
+        "/\\\n* one *\\\n/ #include <a.h>",
+        "// one\r#include <a.h>",
+        "\ufeff#include <a.h>",
+        "\f\v\t#include <a.h>",
+        "%:include <a.h>",
+        "% :\n%:\tinclude <a.h>",
+        # What looks like a comment's beginning, and is none.
+        'auto a = "/*";\n#include <a.h>',
+        'auto a = "\\"/*";\n#include <a.h>',
+        "auto a = '\"' + '/*';\n#include <a.h>",
+        "auto a = u8'\\'' + 1'000 + '\"'; /* '\n*/\n#include <a.h>",
+        'auto a = 0x1\'f + "\'a" "/*"; /**/\n#include <a.h>',
+        "auto a = 1'0 + \"a' /* \";\n#include <a.h>",
+        "// one /* two\n#include <a.h>",
+        "/**/// one /* two\n#include <a.h>",
+        "#include <.//a.h>",
+        "#include <b/*c*/../../a.h>",
+        'auto a = R"(\n/*)";\n#include <a.h>',
+        'auto a = u8R"x(\n)" /* )x"; /**/ auto b = R"()" "/*";\n#include <a.h>',
+        'auto ERR = "ERR"; /* "\n*/\n#include <a.h>',
+        'auto BAR = LR"/(/* )/"; int b;\n#include <a.h>',
+    ],
+)
+def test_an_include_line_of_any_form_is_seen(tmp_path, text):
+    """As a compiler sees it, which says so here."""
+    header, source = tmp_path / "a.h", tmp_path / "source.cc"
+    header.write_text("#define A\n")
+    (tmp_path / "b" / "*c*").mkdir(parents=True)
+    data = text.encode() + b"\n"
+    source.write_bytes(data + b"#ifndef A\n#error\n#endif\n")
+    command = [*toolchain.find_compiler().command, "-std=c++17", f"-I{tmp_path}", "-E", source]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = rtc._headers(str(source), data, [str(tmp_path)])
+    assert [os.path.normpath(name) for name in found] == [str(header)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/* one\n#include <a.h>\n*/",
+        "// one \\\n#include <a.h>",
+        'auto a = R"(\n#include <a.h>\n)"; /**/',
+        "int x; /*\n*/ #include <a.h>",
+        "int x; #include <a.h>",
+    ],
+)
+def test_what_is_no_include_line_is_none(text):
+    assert rtc._included("a.cc", text.encode()) == []
+
+
+@pytest.mark.parametrize(
     "line",
-    ["#include MACRO", "# include_next <key.hpp>", " #\tinclude STRING(key.hpp)", "#import <a>"],
+    [
+        "#include MACRO",
+        "# include_next <key.hpp>",
+        " #\tinclude STRING(key.hpp)",
+        "#import <a>",
+        "%:include MACRO",
+        "??=import <a>",
+        "#if __has_include(<a.h>)",
+        "#elif defined(A) && __has_include(A)",
+        "#define HAS(a) __has_include(a)",
+        # Joined by some compilers, and not by others.
+        "#inc\\ \nlude <a.h>",
+        # What has no end hides all behind it.
+        "/* one",
+        'auto a = R"(one',
+    ],
 )
 def test_an_include_line_that_is_not_understood(tmp_path, line):
     """What it reads would be missing from the list, and its change compile nothing anew."""
-    (tmp_path / "a.hpp").write_text(f"// one\n\n{line}\n")
+    (tmp_path / "a.hpp").write_text(f"// one \\\n\n{line}\n")
     text = b'#include "a.hpp"\n'
     with pytest.raises(rtc._FailureError) as caught:
         rtc._headers(str(tmp_path / "source.cu"), text, [])
     said = str(caught.value)
-    assert said.startswith(f"{tmp_path / 'a.hpp'}:3: error: {line.strip()!r}")
+    assert said.startswith(f"{tmp_path / 'a.hpp'}:3: error: {line.partition(chr(10))[0].strip()!r}")
     assert "#include <file> or #include" in said
     found, _ = ninja.first_error(f"rtc.py: {said}\n")
     assert f"{tmp_path / 'a.hpp'}:3: error: " in found

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 from .dtypes import lookup
-from .jit import gpu_targets, housekeeping, layers, loader, toolchain
+from .jit import gpu_targets, housekeeping, layers, loader, settings, toolchain
 from .jit.cache import Cache, reject
-from .jit.errors import BuildError, ToolError
+from .jit.errors import BuildError, CacheError, LockError, ToolError, TrustError
 from .jit.files import digest, write_json
 from .jit.housekeeping import MANIFEST
 from .jit.spec import LAUNCHER, Artifact, CpuKernel, Kernel
@@ -30,6 +31,8 @@ Backend = Literal["cpu", "cuda", "hip"]
 # Any number of rows gets the same kernel.
 _ROWS = 1 << 12
 _MOST_AT_ONCE = 32
+# Errors that are no kernel's own.
+_OF_ALL = (ToolError, CacheError, LockError, TrustError)
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,15 @@ def build(
         How many compilers may run at once (default: ``MAX_JOBS``, else as ninja finds best).
     done : callable, optional
         Called with the number of artifacts that have been finished since the last call.
+
+    Raises
+    ------
+    ToolError
+        Whoever reads the folder would take nothing of it, for ``CXX`` or ``CK_DIR`` changes what
+        is compiled; nothing was written.
     """
+    if into is not None:
+        _refuse_what_is_nobody_elses(wanted)
     store = None if into is None else Cache(into, is_shared=True)
     outcomes: list[Outcome] = []
     # One kind and target at a time: what one compiler cannot build, another may.
@@ -161,8 +172,25 @@ def build(
     return outcomes
 
 
+def _refuse_what_is_nobody_elses(wanted: Sequence[Kernel]) -> None:
+    """Raise ToolError where keys would hold what readers of a layer are not to have set."""
+    asked, options = settings.cxx(), toolchain.cxx_options()
+    if options:
+        raise ToolError(
+            f"CXX: {asked!r} has options ({shlex.join(options)}), and nobody takes from a folder "
+            f"of other people's what options were given for. Unset CXX, or set it to a compiler "
+            f"alone: a script that adds the options will do."
+        )
+    folder = settings.ck_dir()
+    if folder is not None and any(kernel.kind == "hip_kernel" for kernel in wanted):
+        raise ToolError(
+            f"CK_DIR: it is set to {str(folder)!r}, and nobody who has it otherwise takes HIP "
+            f"kernels that were compiled with it. Unset CK_DIR: the package needs nothing of it."
+        )
+
+
 def _chunk(chunk: Sequence[Kernel], store: Cache | None, jobs: int | None) -> list[Outcome]:
-    """Build some kernels at once; where that fails, one by one, to tell which ones fail."""
+    """Build some kernels at once; where compiling fails, one by one, to tell which ones fail."""
     try:
         if store is None:
             # A temporary folder would be gone when it is asked for.
@@ -170,7 +198,8 @@ def _chunk(chunk: Sequence[Kernel], store: Cache | None, jobs: int | None) -> li
         else:
             found = loader.build_into(chunk, store, jobs, is_quiet=True)
     except BuildError as error:
-        if len(chunk) <= 1 or isinstance(error, ToolError):
+        # What hinders all would hinder each; a wait for a lock would be waited for each, too.
+        if len(chunk) <= 1 or isinstance(error, _OF_ALL):
             failed: Sequence[Artifact] = chunk or [LAUNCHER]
             return [Outcome(each.name, each.kind, each.arch, error=str(error)) for each in failed]
         return [outcome for kernel in chunk for outcome in _chunk([kernel], store, jobs)]

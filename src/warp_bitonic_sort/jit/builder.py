@@ -7,6 +7,7 @@ publishes nothing. What only a build takes is imported when there is one: most p
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import time
@@ -150,6 +151,7 @@ def ensure(
             found.update(_find([store], missing, texts, tools))
             missing = _missing(artifacts, found)
             if missing:
+                _sweep(store)
                 found.update(_build(store, tools, missing, texts, found, options))
     return found
 
@@ -188,7 +190,10 @@ def _refuse_without_tools(
     stores: Sequence[Cache],
     order: str,
 ) -> None:
-    """Raise what says which artifacts cannot be built, why, and how to get them."""
+    """Raise what says which artifacts cannot be built, why, and how to get them.
+
+    It is of the class of what hinders: whether a tool is wrong or is not there.
+    """
     error = next((each for a in missing if (each := tools[a.kind].error) is not None), None)
     if error is None:
         return
@@ -198,13 +203,23 @@ def _refuse_without_tools(
     there = [cache.root for cache in asked if os.path.isdir(cache.base)]  # noqa: PTH112
     roots = ", ".join(map(str, there))
     closed = [said for cache in asked for name in names if (said := cache.unreadable(name))]
-    raise ToolError(
+    raise type(error)(
         f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} in "
         f"{f'none of {roots}' if roots else 'no cache'}{f' ({closed[0]})' if closed else ''}, "
         f"and cannot be compiled here: {error} Or "
         f"have another machine compile it (warp-bitonic-sort prewarm {order}) and name the folder "
         f"in WARP_SORT_CACHE_LAYERS."
     ) from None
+
+
+def _sweep(cache: Cache) -> None:
+    """Remove the staging folders that killed builds have left, so that they do not pile up."""
+    staging = cache.base / "staging"
+    with contextlib.suppress(OSError, CacheError):
+        if os.listdir(staging):  # noqa: PTH208 - most often there is nothing, and no look at it
+            from . import housekeeping
+
+            housekeeping.remove(housekeeping.abandoned(cache.root), cache.root)
 
 
 def _build(

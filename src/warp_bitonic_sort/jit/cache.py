@@ -452,7 +452,7 @@ class Cache:
             # The translation unit is in the build text; its own folder is about to move.
             if not path.endswith(f"{artifact.name}/{toolchain.SOURCES[artifact.kind]}"):
                 # Where the path is relative, it is relative to the folder that ninja ran in.
-                absolute = os.path.normpath(staged.parent / path)
+                absolute = _plain(os.path.join(staged.parent, path))  # noqa: PTH118
                 try:
                     state = os.stat(absolute)  # noqa: PTH116 - hundreds of files: Path costs
                     found = file_digest(absolute)
@@ -597,6 +597,18 @@ def _is_rejected(library: Path) -> bool:
     """Tell whether a library is what was rejected; most processes reject none, and ask nobody."""
     was, _ = _rejected.get(str(library), ("", ""))
     return was != "" and _is_as_it_was(str(library), was)
+
+
+def _plain(path: str) -> str:
+    """Return a path without ``..``, where that is another name of the same file."""
+    plain = os.path.normpath(path)
+    if ".." in path:
+        try:
+            # What comes after a link is below the folder that this leads to.
+            return plain if os.path.samefile(plain, path) else path  # noqa: PTH121
+        except OSError:
+            return path
+    return plain
 
 
 def _lines_of(folder: str, system: dict[str, list[str]]) -> list[str] | None:

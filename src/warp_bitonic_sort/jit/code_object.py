@@ -77,7 +77,7 @@ def is_for(data: bytes, arch: str) -> bool:
     found = arch_of(data)
     if arch.startswith("gfx") and found is None:
         # A target that is newer than the table: whatever AMD's it is, the driver will say.
-        return _machine_of(data) == _AMDGPU
+        return _machine_of(data) == _AMDGPU and arch not in _AMD.values()
     if arch.startswith(("sm_", "gfx")):
         return found == arch
     if arch in ("host", "generic"):

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..records import Record
 from .errors import ToolError
 
-__all__ = ["Compiler", "options_in", "plain_environment"]
+__all__ = ["Compiler", "options_in", "plain_environment", "programs_in"]
 
 _WRAPPERS = {"ccache", "sccache", "distcc", "icecc", "hipcc", "hipcc.bin"}
 # What a shell takes as it stands.
@@ -29,7 +29,7 @@ class Compiler(Record):
     command : tuple of str
         The command that runs it; more than one word where ``CXX`` has, as in ``ccache g++``.
     path : Path
-        The program behind the command's last word that names one, links resolved.
+        The last program that the command names before its options, links resolved.
     why : str
         How it was found.
     kind : str
@@ -57,18 +57,25 @@ class Compiler(Record):
         """Return what tells this binary from another without running it.
 
         None for a wrapper (ccache, a script) around nobody knows what: the compiler behind it may
-        change while it does not.
+        change while it does not. What may be run and not read may be a script.
         """
         parts = [_line(self.command), _stamp(self.path)]
         if self.behind is not None:
             parts.append(_stamp(self.behind))
-        elif self.path.name in _WRAPPERS or self._is_script():
+        elif self.path.name in _WRAPPERS or self._may_be_script() or self._may_run_another():
             return None
         return "|".join(parts)
 
-    def _is_script(self) -> bool:
-        with self.path.open("rb") as file:
-            return file.read(2) == b"#!"
+    def _may_run_another(self) -> bool:
+        """Tell whether an option is followed by a program, as in ``env -u NAME g++``."""
+        return any(map(shutil.which, self.command[_options_at(self.command) :]))
+
+    def _may_be_script(self) -> bool:
+        try:
+            with self.path.open("rb") as file:
+                return file.read(2) == b"#!"
+        except PermissionError:
+            return True
 
     def version(self) -> str:
         """Run the compiler and return the whole text of ``--version``."""
@@ -79,6 +86,7 @@ class Compiler(Record):
                 [*self.command, "--version"],
                 capture_output=True,
                 text=True,
+                errors="replace",
                 timeout=60,
                 env=plain_environment(),
                 check=False,
@@ -108,9 +116,22 @@ class Compiler(Record):
         return said
 
 
+def programs_in(words: Sequence[str]) -> list[str]:
+    """Return the programs that a command names, as they are found: before its first option.
+
+    What follows one is no program, though there may be one of its name: ``-D test``.
+    """
+    return [found for word in words[: _options_at(words)] if (found := shutil.which(word))]
+
+
 def options_in(words: Sequence[str]) -> tuple[str, ...]:
     """Return what a command has beside programs."""
-    return tuple(word for word in words if shutil.which(word) is None)
+    start = _options_at(words)
+    return (*(word for word in words[:start] if shutil.which(word) is None), *words[start:])
+
+
+def _options_at(words: Sequence[str]) -> int:
+    return next((at for at, word in enumerate(words) if word.startswith("-")), len(words))
 
 
 def _line(words: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["BuildError", "CacheError", "LockError", "ToolError", "TrustError"]
+__all__ = ["BuildError", "CacheError", "LockError", "MissingToolError", "ToolError", "TrustError"]
 
 
 class BuildError(RuntimeError):
@@ -16,6 +16,10 @@ class BuildError(RuntimeError):
 
 class ToolError(BuildError):
     """A tool that the build needs (compiler, ninja) is missing or does not run."""
+
+
+class MissingToolError(ToolError):
+    """A tool is not there, and nobody has said where it should be."""
 
 
 class CacheError(BuildError):

@@ -25,6 +25,7 @@ from .files import digest, read_file, read_json
 __all__ = [
     "MANIFEST",
     "Item",
+    "abandoned",
     "clear",
     "items",
     "litter",
@@ -204,6 +205,15 @@ def litter(root: Path) -> list[Path]:
             if path.match(".*.tmp") and _is_old(path)
         ),
     ]
+
+
+def abandoned(root: Path) -> list[Path]:
+    """Return the staging folders of killed builds that may go while others begin to build.
+
+    A folder that was made just now has a lock that nobody holds yet: what is new is left alone.
+    """
+    folders = _folders(root / LAYOUT / "staging")
+    return [folder for folder in folders if _is_old(folder) and _is_abandoned(folder)]
 
 
 def _removed(base: Path) -> list[Path]:

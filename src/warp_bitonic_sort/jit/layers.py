@@ -20,7 +20,7 @@ from . import settings, toolchain
 from .cache import Cache
 from .errors import CacheError, TrustError
 
-__all__ = ["PACKAGED", "degrade", "leave_out", "readers", "stores", "user"]
+__all__ = ["PACKAGED", "degrade", "leave_out", "readers", "stores", "user", "warn"]
 
 # What a wheel brings; a source tree has none.
 PACKAGED = toolchain.PACKAGE / "layer"
@@ -65,11 +65,9 @@ def leave_out(library: Path, reason: str) -> bool:
             if layer.root in _unusable:
                 return True  # another thread was told
             _unusable.add(layer.root)
-            warnings.warn(
+            warn(
                 f"the launcher in the layer {layer.root} does not load on this machine ({reason}), "
-                f"so that layer is left out: only its kernels for GPUs are used.",
-                RuntimeWarning,
-                stacklevel=_callers(),
+                f"so that layer is left out: only its kernels for GPUs are used."
             )
             return True
     return False
@@ -123,13 +121,16 @@ def degrade(error: CacheError | TrustError, tried: Cache) -> bool:
             return False
         _temporary[owner] = Cache(folder)
     _at_exit(folder, os.getpid())
-    warnings.warn(
+    warn(
         f"{str(error).rstrip('.')}. Until then kernels are compiled anew in every process, into "
-        f"{folder}.",
-        RuntimeWarning,
-        stacklevel=_callers(),
+        f"{folder}."
     )
     return True
+
+
+def warn(text: str) -> None:
+    """Warn whoever called the package."""
+    warnings.warn(text, RuntimeWarning, stacklevel=_callers())
 
 
 def _callers() -> int:

@@ -17,7 +17,7 @@ from typing import Any
 
 from . import builder, layers
 from .cache import Cache, reject
-from .errors import BuildError, CacheError, ToolError, TrustError
+from .errors import BuildError, CacheError, MissingToolError, TrustError
 from .spec import LAUNCHER, Artifact, CpuKernel, Kernel
 
 __all__ = [
@@ -45,6 +45,7 @@ class _UnusableError(BuildError):
 
 _opened: dict[tuple[Kernel, str, int], Callable[..., None]] = {}
 _launcher: Any = None
+_was_told_of_lesser = False
 _guard = threading.Lock()
 
 
@@ -103,8 +104,9 @@ def open_kernel(
     Raises
     ------
     ToolError
-        No compiler or no ninja, and the cache does not have the kernel. (Of a CPU's kernels, those
-        for lesser processors will then do, the best first.)
+        No compiler or no ninja, or one that is wrong, and the cache does not have the kernel. (Of a
+        CPU's kernels, those for lesser processors will do where there is none, the best first, with
+        one warning.)
     BuildError
         The compiler failed, or what it made does not load.
     CacheError
@@ -142,15 +144,31 @@ def _found(kernel: Kernel, order: str) -> Path:
     """Return a kernel's product, or that of a lesser CPU target where nothing can be compiled."""
     try:
         return _ready([kernel], order)[kernel.name]
-    except ToolError:
+    except MissingToolError:  # a compiler that was asked for and is wrong is not made up for
         if isinstance(kernel, CpuKernel):
             from . import toolchain
 
             for arch in toolchain.lesser_cpu_archs(kernel.arch):
                 lesser = kernel._replace(arch=arch)
-                with contextlib.suppress(ToolError):
-                    return _ready([lesser])[lesser.name]
+                with contextlib.suppress(MissingToolError):
+                    path = _ready([lesser])[lesser.name]
+                    _tell_of_lesser(kernel, arch, order)
+                    return path
         raise
+
+
+def _tell_of_lesser(kernel: CpuKernel, arch: str, order: str) -> None:
+    """Warn once that a kernel for a lesser target is taken."""
+    global _was_told_of_lesser
+    with _guard:
+        was_told, _was_told_of_lesser = _was_told_of_lesser, True
+    if not was_told:
+        layers.warn(
+            f"the kernel {kernel.name} is in no cache and cannot be compiled here, so that for "
+            f"{arch} is taken, and so are others: they sort the same, slower. Install a C++ "
+            f"compiler and ninja, or have another machine compile it (warp-bitonic-sort prewarm "
+            f"{order}) and name the folder in WARP_SORT_CACHE_LAYERS."
+        )
 
 
 def _order(kernel: Kernel, dtype: str, length: int) -> str:

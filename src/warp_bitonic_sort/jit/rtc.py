@@ -253,30 +253,144 @@ def _unbundled(image: bytes) -> bytes:
 # -- files -----------------------------------------------------------------------------------------
 
 
+def _not_understood(file: str, number: int, line: bytes) -> _FailureError:
+    return _FailureError(
+        f"{file}:{number}: error: {os.fsdecode(line.strip())!r} is not understood, and what it "
+        'reads would not be known: write #include <file> or #include "file"'
+    )
+
+
 def _included(file: str, text: bytes) -> list[tuple[str, bool]]:
     """Return the names in a text's include lines, and whether they are quoted.
 
     Conditions are not looked at: a header that is listed and not read does no harm but that its
     change compiles anew. A line whose header cannot be told from it is an error, for a header that
-    is not listed would do harm.
+    is not listed would do harm; and so is one that asks whether there is a header.
     """
     names = []
-    for number, line in enumerate(text.split(b"\n"), 1):
+    for number, line in enumerate(_lines(file, text), 1):
         line = line.strip()
-        if not line.startswith(b"#"):
+        if not line.startswith((b"#", b"%:", b"??=")):
             continue
-        word = line[1:].lstrip()
+        if b"__has_include" in line or b"__has_embed" in line:
+            raise _not_understood(file, number, line)
+        word = line.lstrip(b"#%:?=").lstrip()
         if word.startswith((b"include", b"import", b"embed")):
             rest = word[7:].lstrip()
             quote = rest[:1]
             end = rest.find(b">" if quote == b"<" else b'"', 1)
             if not word.startswith(b"include") or quote not in (b"<", b'"') or end < 0:
-                raise _FailureError(
-                    f"{file}:{number}: error: {os.fsdecode(line)!r} is not understood, and what "
-                    'it reads would not be known: write #include <file> or #include "file"'
-                )
+                raise _not_understood(file, number, line)
             names.append((os.fsdecode(rest[1:end]), quote == b'"'))
+        elif word.endswith(b"\\") and (len(word) == 1 or word[:-1].isalpha()):
+            # The rest of the name is on the next line for clang, and not for NVRTC.
+            raise _not_understood(file, number, line)
     return names
+
+
+def _lines(file: str, text: bytes) -> list[bytes]:
+    """Return a text's lines as a preprocessor has them: whole, and without comments.
+
+    What continues a line is where that begins, and empty lines are in its place.
+    """
+    text = text.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    lines = text.split(b"\n")
+    # Every kernel waits for this, and most headers have nothing of the kind.
+    if b"\\\n" in text or b"/*" in text or b'R"' in text:
+        return _without_comments(file, _joined(lines))
+    return lines
+
+
+def _joined(lines: list[bytes]) -> list[bytes]:
+    """Join lines that end with a backslash to those that follow."""
+    whole, part, more = [], b"", 0
+    for line in lines:
+        if line.endswith(b"\\"):
+            part += line[:-1]
+            more += 1
+        else:
+            whole += [part + line, *[b""] * more]
+            part, more = b"", 0
+    return [*whole, part]
+
+
+def _without_comments(file: str, lines: list[bytes]) -> list[bytes]:
+    """Have a space for each comment, and nothing for raw strings; lines of one end are joined."""
+    whole, part, more, end, opened = [], b"", 0, b"", b""
+    for line in lines:
+        if not end and b"/*" not in line and b'R"' not in line:
+            whole.append(line)
+            continue
+        rest = line
+        if end:
+            _, found, rest = line.partition(end)
+            if not found:
+                more += 1
+                continue
+        rest, end = _cut(rest)
+        part += rest
+        if end:
+            opened = line
+            more += 1
+        else:
+            whole += [part, *[b""] * more]
+            part, more = b"", 0
+    if end:
+        raise _not_understood(file, len(whole) + 1, opened)
+    return whole
+
+
+def _cut(line: bytes) -> tuple[bytes, bytes]:
+    """Return a line without comments and raw strings, and what ends the one that it leaves open."""
+    kept, start, at = b"", 0, 0
+    while at < len(line):
+        character = line[at : at + 1]
+        if line.startswith(b"//", at):
+            break
+        if line.startswith(b"/*", at):
+            kept += line[start:at] + b" "
+            start = at = line.find(b"*/", at + 2) + 2
+            if at < 2:
+                return kept, b"*/"
+        elif character in (b'"', b"'"):
+            at = _past_literal(line, at)
+        elif character == b"<" and (kept + line[start:at]).rstrip().endswith(b"include"):
+            # A header's name, in which nothing is a comment.
+            at = max(line.find(b">", at), at) + 1
+        elif character.isalnum() or character == b"_":
+            word = _word(line, at)
+            at += len(word)
+            if word in (b"R", b"LR", b"uR", b"UR", b"u8R") and line.startswith(b'"', at):
+                name, _, text = line[at + 1 :].partition(b"(")
+                kept += line[start : at - len(word)] + b" "
+                found = text.find(b")" + name + b'"')
+                if found < 0:
+                    return kept, b")" + name + b'"'
+                start = at = len(line) - len(text) + found + len(name) + 2
+        else:
+            at += 1
+    return kept + line[start:], b""
+
+
+def _past_literal(line: bytes, at: int) -> int:
+    """Return where a string or a character in quotes ends, or else the line."""
+    quote = line[at]
+    at += 1
+    while at < len(line) and line[at] != quote:
+        at += 2 if line[at] == ord("\\") else 1
+    return at + 1
+
+
+def _word(line: bytes, at: int) -> bytes:
+    """Return a name, or a number, in which quotes stand between digits."""
+    start, is_number = at, line[at : at + 1].isdigit()
+    while at < len(line):
+        character = line[at : at + 1]
+        is_between = is_number and character == b"'" and line[at + 1 : at + 2].isalnum()
+        if not (character.isalnum() or character == b"_" or is_between):
+            break
+        at += 1
+    return line[start:at]
 
 
 def _headers(source: str, text: bytes, folders: list[str]) -> list[str]:

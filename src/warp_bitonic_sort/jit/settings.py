@@ -102,7 +102,9 @@ def max_jobs() -> int | None:
     text = os.environ.get("MAX_JOBS", "").strip()
     if not text:
         return None
-    if not text.isdigit() or int(text) < 1:
+    # Not every digit is one to int(), nor any number of them.
+    is_number = text.isascii() and text.isdecimal() and len(text) < 10
+    if not is_number or int(text) < 1:
         raise BuildError(f"MAX_JOBS: expected a whole number of at least 1, got {text!r}.")
     return int(text)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import settings
-from .errors import ToolError
+from .errors import MissingToolError, ToolError
 from .spec import Artifact
 
 if TYPE_CHECKING:
@@ -143,49 +143,62 @@ _OBJECT_VERSION, _GENERIC_OBJECT_VERSION = 5, 6
 
 def find_compiler() -> Compiler:
     """Find the C++ compiler: ``CXX`` if set, else c++, g++ or clang++ on the PATH."""
-    from .compiler import Compiler
+    from .compiler import Compiler, programs_in
 
     asked = settings.cxx()
     if asked is not None:
-        import shlex
-
-        words = shlex.split(asked)
+        words = _words_of(asked)
+        programs = programs_in(words)
         # ninja runs in another folder.
         words = [
-            str(Path(word).absolute()) if os.sep in word and shutil.which(word) else word
+            str(Path(word).absolute()) if os.sep in word and word in programs else word
             for word in words
         ]
-        resolved = [found for word in words if (found := shutil.which(word))]
-        if not words or shutil.which(words[0]) is None:
-            raise ToolError(
-                f"CXX: {asked!r} is not a program on the PATH. "
-                f"Set CXX to a C++ compiler (g++ 11 or clang++ 14, or newer), or unset it."
-            )
-        return Compiler(tuple(words), Path(resolved[-1]).resolve(), f"CXX={asked}")
+        return Compiler(tuple(words), Path(programs[-1]).resolve(), f"CXX={asked}")
     for name in ("c++", "g++", "clang++"):
         found = shutil.which(name)
         if found is not None:
             return Compiler((found,), Path(found).resolve(), f"{name} on the PATH")
-    raise ToolError(
+    raise MissingToolError(
         "no C++ compiler: kernels are compiled on first use, and neither c++, g++ nor clang++ is "
         "on the PATH. Install one (Debian, Ubuntu: apt install g++; Fedora: dnf install gcc-c++; "
         "conda: conda install cxx-compiler), or set CXX to the one to use."
     )
 
 
+def _words_of(asked: str) -> list[str]:
+    """Return the words of ``CXX``, the first of which is a program."""
+    import shlex
+
+    from .compiler import programs_in
+
+    wrong = "is not a program on the PATH"
+    try:
+        words = shlex.split(asked)
+    except ValueError as error:
+        words, wrong = [], f"is no command: {error}"
+    if not programs_in(words[:1]):
+        raise ToolError(
+            f"CXX: {asked!r} {wrong}. "
+            f"Set CXX to a C++ compiler (g++ 11 or clang++ 14, or newer), or unset it."
+        )
+    return words
+
+
 def cxx_options() -> tuple[str, ...]:
-    """Return the options that ``CXX`` gives beside programs, which change what is compiled."""
+    """Return the options that ``CXX`` gives beside programs, which change what is compiled.
+
+    Empty where it names no program: what is found needs none, and a build says what is wrong.
+    """
     asked = settings.cxx()
     if asked is None:
         return ()
-    import shlex
-
     from .compiler import options_in
 
-    words = shlex.split(asked)
-    if not words or shutil.which(words[0]) is None:
+    try:
+        return options_in(_words_of(asked))
+    except ToolError:
         return ()
-    return options_in(words)
 
 
 _NVCC = "CUDA compiler"
@@ -283,7 +296,7 @@ def find_ninja() -> Path:
     found = shutil.which("ninja")
     if found is not None:
         return Path(found)
-    raise ToolError("no ninja: it runs the compiler. Install it with: pip install ninja")
+    raise MissingToolError("no ninja: it runs the compiler. Install it with: pip install ninja")
 
 
 @functools.cache
