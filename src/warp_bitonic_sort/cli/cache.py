@@ -33,7 +33,11 @@ _HELP = """Show and tend the folder of compiled kernels.
 Whatever is removed is compiled again when it is asked for; processes that have it loaded keep it.
 """
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+_BYTES = {
+    "b": 1,
+    **{f"{letter}{end}": 1000**power for power, letter in enumerate("kmg", 1) for end in ("", "b")},
+    **{f"{letter}ib": 1024**power for power, letter in enumerate("kmg", 1)},
+}
 
 
 def _say(line: str) -> None:
@@ -126,7 +130,9 @@ def _older(_context: click.Context, _parameter: click.Parameter, value: str | No
         return None
     found = re.fullmatch(r"([0-9]{1,9})([smhdw])", value)
     if found is None:
-        raise click.BadParameter(f"{value!r} is not an age, as 12h, 30d and 8w are.")
+        raise click.BadParameter(
+            f"{value!r} is not an age: expected a whole number with a unit, as 12h and 30d are."
+        )
     return float(int(found[1]) * _SECONDS[found[2]])
 
 
@@ -135,10 +141,13 @@ def _max_size(
 ) -> int | None:
     if value is None:
         return None
-    found = re.fullmatch(r"([0-9]{1,15})([kmg]?)b?", value.lower())
-    if found is None:
-        raise click.BadParameter(f"{value!r} is not a size, as 500M and 2G are.")
-    return int(found[1]) * _BYTES[found[2]]
+    # A bare number would be bytes, which nobody means who writes 100.
+    found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([a-z]+)|0", value.lower())
+    if found is None or (found[2] or "b") not in _BYTES:
+        raise click.BadParameter(
+            f"{value!r} is not a size: expected a number with a unit, as 500M and 1.5GiB are."
+        )
+    return int(float(found[1] or 0) * _BYTES[found[2] or "b"])
 
 
 @cache.command("prune")
@@ -161,6 +170,10 @@ def _prune(keep: int | None, older: float | None, max_size: int | None, dry_run:
 
     When an artifact was used is what the file system says of its last reading, which most note
     once a day.
+
+    AGE is a whole number and its unit: s, m (minutes), h, d or w. SIZE is a number and its unit: B,
+    k, M or G (of 1000; kB, MB and GB are the same), or KiB, MiB or GiB (of 1024), in upper or lower
+    case, or 0.
     """
     with reported():
         root = layers.user().root
