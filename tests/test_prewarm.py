@@ -204,12 +204,37 @@ def test_a_folder_that_cannot_be_written_is_no_success(tmp_path, into):
     assert done.returncode == 1, done.stdout
     assert f"the cache folder {folder} cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
+    setting = "--into" if into else "WARP_SORT_CACHE_DIR"
+    assert f"Set {setting} to a folder that this user can write." in done.stderr
     assert len(checked(file, complete=False)) == 4
     # Nor is where the list would go by itself, which does not hide the cause.
     done = children.program("prewarm", "--length", 3, *option, WARP_SORT_CACHE_DIR=folder)
     assert done.returncode == 1, done.stdout
     assert f"the cache folder {folder} cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_full_folder_that_cannot_be_written(whole_layer, tmp_path):
+    """All that can fail is the list beside the entries, whose temporary name says nothing."""
+    layer = children.copy(whole_layer, tmp_path / "layer")
+    before = children.read_only(layer)
+    done = children.program("prewarm", "--length", 3, "--into", layer, before=before)
+    assert done.returncode == 1, done.stdout
+    said = f"--into {layer}: the list of artifacts, {layer}/prewarm.json, cannot be written: "
+    assert f"Error: {said}Read-only file system" in done.stderr
+    assert ".tmp" not in done.stderr
+
+
+def test_a_disk_that_is_full_names_the_folder_that_was_asked_for(half_cache, tmp_path):
+    layer = tmp_path / "layer"
+    layer.mkdir()
+    done = children.program(
+        "prewarm", "--length", 3, "--into", layer, before=children.full(layer, "200k")
+    )
+    assert done.returncode == 1, done.stdout
+    assert f"the cache folder {layer} cannot be written: No space left" in done.stderr
+    assert "WARP_SORT_CACHE_DIR" not in done.stderr
+    assert half_cache
 
 
 def test_a_manifest_that_cannot_be_written_is_no_success(cache_copy, tmp_path):
@@ -272,15 +297,19 @@ def test_without_a_launcher_nothing_else_is_tried(fresh_cache, tmp_path):
         (["--length", "3", "--backend", "hip", "--arch", "sm_90"], "does not list cuda"),
         (["--length", "3", "--jobs", "0"], "0"),
         (["--length", "3", "--into", __file__], "is a file"),
+        (["--length", "3", "--into", ""], "'--into': expected a path, got an empty one"),
         (["--length", "3", "--manifest", "/"], "/"),
+        (["--length", "3", "--manifest", ""], "'--manifest': expected a path, got an empty one"),
         (["--length", "3", "more"], "more"),
     ],
 )
-def test_wrong_command_lines(arguments, said, fresh_cache):
+def test_wrong_command_lines(arguments, said, fresh_cache, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     result = invoke(*arguments)
     assert result.exit_code == 2, result.output
     assert said in " ".join(result.output.split())
     assert not fresh_cache.exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_target_of_the_cpu_that_is_not_built_here(fresh_cache):

@@ -136,7 +136,7 @@ def build(
     done : callable, optional
         Called with the number of artifacts that have been finished since the last call.
     """
-    store = None if into is None else Cache(into, is_shared=True)
+    store = None if into is None else Cache(into, is_shared=True, setting="--into")
     outcomes: list[Outcome] = []
     # One kind and target at a time: what one compiler cannot build, another may.
     groups: dict[tuple[str, str], list[Kernel]] = {}

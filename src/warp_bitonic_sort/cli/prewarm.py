@@ -6,9 +6,11 @@ target; the manifest says so of each.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -161,6 +163,21 @@ def _tell(failed: list[_prewarm.Outcome]) -> None:
         click.echo(f"Error: {group[0].name}{more}: {group[0].error}", err=True)
 
 
+class _Path(click.Path):
+    """A path that is not empty, which would be the current folder."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:
+        """Return the path, or refuse it."""
+        if not os.fspath(value):
+            self.fail("expected a path, got an empty one.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 @click.command(help=_HELP)
 @click.option(
     "--backend",
@@ -191,13 +208,13 @@ def _tell(failed: list[_prewarm.Outcome]) -> None:
 )
 @click.option(
     "--into",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=_Path(file_okay=False, path_type=Path),
     help="The folder to fill (default: the user's cache).",
 )
 @click.option("-j", "--jobs", type=click.IntRange(min=1), help="Compilers at once.")
 @click.option(
     "--manifest",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=_Path(dir_okay=False, path_type=Path),
     help="Where the list of artifacts goes, as JSON (default: prewarm.json in the folder).",
 )
 @click.pass_context
@@ -230,7 +247,8 @@ def prewarm(
     _tell(failed)
     file = manifest or _prewarm.default_manifest(into)
     if file is not None:
-        with reported():
+        option = f"--into {into}: " if manifest is None and into is not None else ""
+        with reported(f"{option}the list of artifacts, {file}, cannot be written"):
             try:
                 _prewarm.write_manifest(outcomes, file)
             except OSError:

@@ -307,7 +307,7 @@ def _told(
     if full is not None and _is_cache_full(folder, failure.log, missing):
         return CacheError(
             f"the cache folder {cache.root} cannot be written: {full[0]}. "
-            f"Make room, or set WARP_SORT_CACHE_DIR to a folder with more."
+            f"Make room, or set {cache.setting} to a folder with more."
         )
     names = ninja.failed(failure.log, [artifact.name for artifact in missing])
     try:
