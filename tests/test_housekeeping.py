@@ -135,6 +135,10 @@ def test_verify_names_what_is_damaged(cache_copy, tmp_path, monkeypatch, damage,
     first, second = invoke("verify", status=1).splitlines()
     assert first.startswith(f"{children.folder_of(cache_copy, KERNEL)}: ")
     assert reason in first
+    remedy = "It is compiled again when it is next wanted"
+    if where == "layer":
+        remedy = f"Fill the layer again (warp-bitonic-sort prewarm --into {cache_copy})."
+    assert f". {remedy}" in first
     assert second == "1 of 2 artifacts are sound"
 
 

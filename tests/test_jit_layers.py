@@ -102,7 +102,37 @@ def test_a_layer_is_missed_once_a_header_of_the_package_has_changed(
     with (tree / "warp_bitonic_sort/csrc/include/warp_bitonic_sort/network.hpp").open("a") as file:
         file.write("// changed\n")
     missed = children.run(**how)
-    assert f"ToolError: {KERNEL.name} is in none of {whole_layer}, and cannot" in missed.stderr
+    said = f"{whole_layer} holds it made of other sources or with other flags"
+    assert f"ToolError: {KERNEL.name} is usable in none of {whole_layer} ({said}" in missed.stderr
+    assert not fresh_cache.exists()
+
+
+@pytest.mark.parametrize("artifact", [spec.LAUNCHER, KERNEL], ids=["launcher", "kernel"])
+@pytest.mark.parametrize("as_layer", [False, True])
+def test_what_is_damaged_is_not_said_to_be_absent(cache_copy, artifact, as_layer, tmp_path):
+    with (children.folder_of(cache_copy, artifact) / "library.so").open("ab") as file:
+        file.write(b"!")
+    how = NO_COMPILER
+    if as_layer:
+        how = {"WARP_SORT_CACHE_LAYERS": cache_copy, "WARP_SORT_CACHE_DIR": tmp_path, **how}
+    last = children.run(**how).stderr.splitlines()[-1]
+    assert f"ToolError: {artifact.name} is usable in none of {cache_copy} (" in last
+    assert f"({cache_copy} holds it damaged: " in last
+    assert "its bytes have changed; warp-bitonic-sort cache verify lists what is)" in last
+    # Both: one of them is told of.
+    shutil.rmtree(children.folder_of(cache_copy, KERNEL if artifact is spec.LAUNCHER else artifact))
+    if artifact is spec.LAUNCHER:
+        last = children.run(**how).stderr.splitlines()[-1]
+        assert f"launcher and {KERNEL.name} are usable in none of {cache_copy} (" in last
+        assert f"({cache_copy} holds launcher damaged: " in last
+
+
+def test_a_layer_that_is_left_out_is_not_said_to_be_damaged(whole_layer, fresh_cache, tmp_path):
+    layer = children.copy(whole_layer, tmp_path / "layer")
+    children.break_launcher(layer)
+    done = children.run(WARP_SORT_CACHE_LAYERS=layer, **NO_COMPILER)
+    last = done.stderr.splitlines()[-1]
+    assert f"({layer} is left out, for its launcher does not load here), and cannot" in last
     assert not fresh_cache.exists()
 
 
@@ -121,7 +151,7 @@ def test_another_tvm_ffi_of_the_same_series_hits_a_layer_and_no_other(whole_laye
         if is_hit:
             assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
         else:
-            assert f"ToolError: launcher is in none of {whole_layer}, and cannot" in done.stderr
+            assert f"ToolError: launcher is usable in none of {whole_layer} (" in done.stderr
     assert not fresh_cache.exists()
 
 

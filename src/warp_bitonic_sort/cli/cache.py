@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -100,18 +101,28 @@ def _list(as_json: bool) -> None:
             _say(f"{len(mine)} artifacts, {size:.1f} MB in {root} ({what})")
 
 
+def _remedy(root: Path, what: str) -> str:
+    """Return what to do about a damaged artifact."""
+    if what == "user":
+        return "It is compiled again when it is next wanted; cache prune --older removes it, too."
+    if what == "packaged":
+        return "Install the package again (pip install --force-reinstall --no-deps)."
+    return f"Fill the layer again (warp-bitonic-sort prewarm --into {shlex.quote(str(root))})."
+
+
 @cache.command("verify")
 @click.pass_context
 def _verify(context: click.Context) -> None:
     """Read every artifact again and say which are damaged; exit status 1 if any is.
 
-    A damaged one is never loaded: it is compiled again when it is asked for.
+    A damaged one is never loaded: it is as good as none.
     """
     with reported():
-        found = [item for root in _roots() for item in housekeeping.items(root)]
+        roots = _roots()
+        found = [item for root in roots for item in housekeeping.items(root)]
         wrong = {item: reason for item in found if (reason := housekeeping.verify(item))}
     for item, reason in wrong.items():
-        _say(f"{item.folder}: {reason}")
+        _say(f"{item.folder}: {reason}. {_remedy(item.root, roots[item.root])}")
     click.echo(f"{len(found) - len(wrong)} of {len(found)} artifacts are sound")
     context.exit(1 if wrong else 0)
 

@@ -197,14 +197,37 @@ def _refuse_without_tools(
     # Path.is_dir() raises where nobody may look.
     there = [cache.root for cache in asked if os.path.isdir(cache.base)]  # noqa: PTH112
     roots = ", ".join(map(str, there))
-    closed = [said for cache in asked for name in names if (said := cache.unreadable(name))]
+    closed, held = _reasons(asked, names)
+    reasons = "; ".join([*closed, *held])
     raise ToolError(
-        f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} in "
-        f"{f'none of {roots}' if roots else 'no cache'}{f' ({closed[0]})' if closed else ''}, "
+        f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} {'usable ' if held else ''}in "
+        f"{f'none of {roots}' if roots else 'no cache'}{f' ({reasons})' if reasons else ''}, "
         f"and cannot be compiled here: {error} Or "
         f"have another machine compile it (warp-bitonic-sort prewarm {order}) and name the folder "
         f"in WARP_SORT_CACHE_LAYERS."
     ) from None
+
+
+def _reasons(caches: Sequence[Cache], names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return what cannot be read where artifacts may be, and why what is there was not taken."""
+    from . import housekeeping
+
+    closed: list[str] = []
+    held: list[str] = []
+    for cache in caches:
+        said = [each for name in names if (each := cache.unreadable(name))]
+        closed += said
+        if said:
+            continue
+        if cache.is_for_gpus:
+            held.append(f"{cache.root} is left out, for its launcher does not load here")
+            continue
+        for name in names:
+            why = housekeeping.unused(cache.root, name)
+            if why is not None:
+                held.append(f"{cache.root} holds {name if len(names) > 1 else 'it'} {why}")
+                break
+    return closed[:1], held
 
 
 def _build(

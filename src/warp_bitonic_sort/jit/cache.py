@@ -213,7 +213,7 @@ class Cache:
         self._is_layer = is_layer
         self._is_shared = is_shared
         self._is_ours = is_ours
-        self._is_for_gpus = is_for_gpus
+        self.is_for_gpus = is_for_gpus
         self._home = home
 
     # -- reading ------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ class Cache:
         TrustError
             Other users can write the entry.
         """
-        if self._is_for_gpus and artifact.kind in ("cpu_kernel", "launcher"):
+        if self.is_for_gpus and artifact.kind in ("cpu_kernel", "launcher"):
             return None
         folder = self.base / "entries" / artifact.name
         try:

@@ -32,6 +32,7 @@ __all__ = [
     "prune",
     "remove",
     "tidy",
+    "unused",
     "verify",
 ]
 
@@ -107,12 +108,28 @@ def _size(folder: Path) -> int:
 
 def items(root: Path) -> list[Item]:
     """Return the entries of a cache or layer, by name and then by age."""
-    found = []
-    for artifact in _folders(root / LAYOUT / "entries"):
-        for folder in _folders(artifact):
-            with contextlib.suppress(OSError):
-                found.append(_item(root, folder))
+    found = [item for folder in _folders(root / LAYOUT / "entries") for item in _of(root, folder)]
     return sorted(found, key=lambda item: (item.name, item.created))
+
+
+def _of(root: Path, artifact: Path) -> Iterator[Item]:
+    for folder in _folders(artifact):
+        with contextlib.suppress(OSError):
+            yield _item(root, folder)
+
+
+def unused(root: Path, name: str) -> str | None:
+    """Return why what a cache has of an artifact was not taken; None where it has nothing of it.
+
+    Only for messages: every byte of it is read.
+    """
+    there = list(_of(root, root / LAYOUT / "entries" / name))
+    if not there:
+        return None
+    reasons = [reason for item in there if (reason := verify(item)) is not None]
+    if reasons:
+        return f"damaged: {reasons[0]}; warp-bitonic-sort cache verify lists what is"
+    return "made of other sources or with other flags, as by another version of this package"
 
 
 def _item(root: Path, folder: Path) -> Item:
