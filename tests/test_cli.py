@@ -275,7 +275,7 @@ def test_doctor_names_what_is_broken(variable, value, said, monkeypatch):
         ("ROCM_PATH", "/nonexistent", "ROCM_PATH: '/nonexistent' holds neither bin/hipcc"),
         ("CK_DIR", "/nonexistent", "CK_DIR: '/nonexistent' is not a folder"),
         ("WARP_SORT_CACHE_DIR", "/dev/null/cache", "/dev/null/cache cannot be written"),
-        ("WARP_SORT_CACHE_LAYERS", "/nonexistent", "/nonexistent holds no kernels"),
+        ("WARP_SORT_CACHE_LAYERS", "/nonexistent", "/nonexistent does not exist"),
         ("OMP_NUM_THREADS", "many", "OMP_NUM_THREADS: 'many' does not begin with a whole number"),
     ],
 )

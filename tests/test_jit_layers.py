@@ -90,6 +90,28 @@ def test_layers_that_are_not_there_or_empty_do_no_harm(cache_copy, tmp_path):
     assert len(children.entries(cache_copy)) == 2
 
 
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [
+        ("nowhere", "does not exist"),
+        ("empty", "holds no kernels"),
+        ("file", "is no folder"),
+        ("layer/v1", "is the inside of a layer: name {}/layer"),
+    ],
+)
+def test_what_is_listed_and_no_layer_is_named(whole_layer, fresh_cache, tmp_path, folder, said):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    children.copy(whole_layer, tmp_path / "layer")
+    listed = tmp_path / folder
+    done = children.run(WARP_SORT_CACHE_LAYERS=listed, **NO_COMPILER)
+    reason = f"WARP_SORT_CACHE_LAYERS: {listed} {said.format(tmp_path)}"
+    assert f"are in no cache ({reason}), and cannot be compiled" in done.stderr.splitlines()[-1]
+    done = children.program("doctor", "--no-build", WARP_SORT_CACHE_LAYERS=listed)
+    assert f"Note 1: {reason}\n" in done.stdout
+    assert not fresh_cache.exists()
+
+
 def test_a_layer_is_missed_once_a_header_of_the_package_has_changed(
     whole_layer, fresh_cache, tmp_path
 ):

@@ -506,11 +506,12 @@ def _layers(problems: list[Problem]) -> dict[str, int]:
                     blocking=False,
                 )
             )
-        elif not layer.base.is_dir():
+        elif (why := housekeeping.no_layer(layer.root)) is not None:
             problems.append(
                 Problem(
-                    f"WARP_SORT_CACHE_LAYERS: {layer.root} holds no kernels",
-                    "fill it (warp-bitonic-sort prewarm --into), or take it off the list",
+                    f"WARP_SORT_CACHE_LAYERS: {why}",
+                    "name a folder that warp-bitonic-sort prewarm --into has filled, or take it "
+                    "off the list",
                     blocking=False,
                 )
             )

@@ -227,7 +227,9 @@ def _reasons(caches: Sequence[Cache], names: Sequence[str]) -> tuple[list[str], 
             if why is not None:
                 held.append(f"{cache.root} holds {name if len(names) > 1 else 'it'} {why}")
                 break
-    return closed[:1], held
+    strays = [why for root in settings.cache_layers() if (why := housekeeping.no_layer(root))]
+    closed = [*closed[:1], *(f"WARP_SORT_CACHE_LAYERS: {why}" for why in strays)]
+    return closed, held
 
 
 def _build(

@@ -28,6 +28,7 @@ __all__ = [
     "clear",
     "items",
     "litter",
+    "no_layer",
     "old_logs",
     "prune",
     "remove",
@@ -104,6 +105,26 @@ def _size(folder: Path) -> int:
         with contextlib.suppress(OSError):
             total += path.lstat().st_size
     return total
+
+
+def no_layer(root: Path) -> str | None:
+    """Return why a folder that was named for a layer is none; None where it is one.
+
+    One that nobody may look into may be one.
+    """
+    try:
+        os.stat(root / LAYOUT)  # noqa: PTH116 - Path is used for names here
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError:
+        return None
+    else:
+        return None
+    if root.name == LAYOUT and os.path.isdir(root / "entries"):  # noqa: PTH112
+        return f"{root} is the inside of a layer: name {root.parent}"
+    if not os.path.isdir(root):  # noqa: PTH112
+        return f"{root} {'is no folder' if os.path.lexists(root) else 'does not exist'}"
+    return f"{root} holds no kernels"
 
 
 def items(root: Path) -> list[Item]:
