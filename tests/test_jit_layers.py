@@ -369,6 +369,30 @@ def _foreign_group():
     return others.pop()
 
 
+@pytest.mark.parametrize("place", ["cache", "product of the kernel"])
+@pytest.mark.parametrize("role", [_LAYER, _USERS])
+def test_the_command_cache_says_what_is_refused(theirs, place, role):
+    """All that is refused is sound, but a sort fails."""
+    root = theirs / "cache"
+    how = {"WARP_SORT_CACHE_DIR": theirs / "empty", role: root, "user": children.ALICE}
+    assert children.program("cache", "verify", **how).returncode == 0
+    folder = root if place == "cache" else children.folder_of(root, KERNEL) / "library.so"
+    folder.chmod(0o777)
+    said = f"Refused: nothing is loaded from {root}: {folder} can be written by everybody"
+    done = children.program("cache", "verify", **how)
+    assert done.returncode == 1, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first.startswith(said)
+    assert second == "2 of 2 artifacts are sound"
+    done = children.program("cache", "list", **how)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(said) == 1
+    listed = json.loads(children.program("cache", "list", "--json", **how).stdout)
+    assert [each["refused"].startswith(said[9:]) for each in listed] == [True, True]
+    trusted = children.program("cache", "verify", WARP_SORT_TRUSTED_DIRS=root, **how)
+    assert (trusted.returncode, trusted.stdout) == (0, "2 of 2 artifacts are sound\n")
+
+
 def test_what_belongs_to_another_user_is_refused(theirs):
     """It could change at any time; unless its reader trusts him, or it is root's."""
     how = {"user": children.BOB, "WARP_SORT_CACHE_DIR": theirs / "none", **NO_COMPILER}

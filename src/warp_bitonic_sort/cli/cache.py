@@ -54,6 +54,18 @@ def _roots() -> dict[Path, str]:
     return roots
 
 
+def _refused(found: list[Item]) -> dict[Path, str]:
+    """Return why nothing is loaded from some of the caches that hold these."""
+    reasons = {}
+    for root in dict.fromkeys(item.root for item in found):
+        # What the package brings is trusted as the package is.
+        if root != layers.PACKAGED:
+            reason = housekeeping.refusal(item for item in found if item.root == root)
+            if reason is not None:
+                reasons[root] = reason
+    return reasons
+
+
 @click.group(help=_HELP)
 def cache() -> None:
     """Show and tend the folder of compiled kernels."""
@@ -81,9 +93,16 @@ def _list(as_json: bool) -> None:
         found = [
             (item, what) for root, what in _roots().items() for item in housekeeping.items(root)
         ]
+        refused = _refused([item for item, _ in found])
     if as_json:
         documents = [
-            {**asdict(item), "root": str(item.root), "layer": what} for item, what in found
+            {
+                **asdict(item),
+                "root": str(item.root),
+                "layer": what,
+                "refused": refused.get(item.root),
+            }
+            for item, what in found
         ]
         click.echo(json.dumps(documents, indent=2))
         return
@@ -99,6 +118,8 @@ def _list(as_json: bool) -> None:
         if mine or what == "user":
             size = sum(item.size for item in mine) / 1e6
             _say(f"{len(mine)} artifacts, {size:.1f} MB in {root} ({what})")
+        if root in refused:
+            _say(f"  Refused: {refused[root]}")
 
 
 def _remedy(root: Path, what: str) -> str:
@@ -113,18 +134,22 @@ def _remedy(root: Path, what: str) -> str:
 @cache.command("verify")
 @click.pass_context
 def _verify(context: click.Context) -> None:
-    """Read every artifact again and say which are damaged; exit status 1 if any is.
+    """Read every artifact again and say which are damaged, and which folders are refused.
 
-    A damaged one is never loaded: it is as good as none.
+    A damaged one is never loaded: it is as good as none. From a folder where other users can write
+    nothing is loaded. Exit status 1 if there is any of either.
     """
     with reported():
         roots = _roots()
         found = [item for root in roots for item in housekeeping.items(root)]
         wrong = {item: reason for item in found if (reason := housekeeping.verify(item))}
+        refused = _refused(found)
     for item, reason in wrong.items():
         _say(f"{item.folder}: {reason}. {_remedy(item.root, roots[item.root])}")
+    for reason in refused.values():
+        _say(f"Refused: {reason}")
     click.echo(f"{len(found) - len(wrong)} of {len(found)} artifacts are sound")
-    context.exit(1 if wrong else 0)
+    context.exit(1 if wrong or refused else 0)
 
 
 @cache.command("clear")

@@ -19,8 +19,9 @@ from typing import Any
 
 from . import code_object, locks, ninja
 from .cache import LAYOUT, OWNER_LOCK, key_of, portable
-from .errors import CacheError
+from .errors import CacheError, TrustError
 from .files import digest, read_json
+from .trust import refuse_foreign
 
 __all__ = [
     "MANIFEST",
@@ -31,6 +32,7 @@ __all__ = [
     "no_layer",
     "old_logs",
     "prune",
+    "refusal",
     "remove",
     "tidy",
     "unused",
@@ -176,6 +178,16 @@ def _item(root: Path, folder: Path) -> Item:
         created=made,
         used=max(made, stat.st_atime),
     )
+
+
+def refusal(found: Iterable[Item]) -> str | None:
+    """Return why nothing is loaded from the cache of some entries, for others can write there."""
+    for item in found:
+        try:
+            refuse_foreign(item.folder / ninja.PRODUCTS.get(item.kind, "library.so"), item.root)
+        except TrustError as error:
+            return str(error)
+    return None
 
 
 def verify(item: Item) -> str | None:
