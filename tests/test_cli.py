@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import children
 import matplotlib.image
 import numpy as np
 import pytest
@@ -241,6 +242,18 @@ def test_doctor_without_build_writes_nothing(fresh_cache):
     document = report("--no-build")
     assert document["works"]
     assert document["trial"]["status"] == "skipped"
+    assert not fresh_cache.exists()
+
+
+def test_doctor_without_build_does_not_say_that_it_works(fresh_cache, whole_layer):
+    done = children.program("doctor", "--no-build")
+    assert done.returncode == 0, done.stderr
+    assert re.search("small sort +not tried\n", done.stdout)
+    end = "\n\nNothing was tried. Nothing is known to hinder a call to sort{}.\n"
+    assert done.stdout.endswith(end.format(""))
+    how = {"WARP_SORT_CACHE_LAYERS": whole_layer, **children.NO_COMPILER}
+    done = children.program("doctor", "--no-build", **how)
+    assert done.stdout.endswith(end.format(" whose kernel a layer has"))
     assert not fresh_cache.exists()
 
 

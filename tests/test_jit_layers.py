@@ -393,6 +393,29 @@ def test_the_command_cache_says_what_is_refused(theirs, place, role):
     assert (trusted.returncode, trusted.stdout) == (0, "2 of 2 artifacts are sound\n")
 
 
+@pytest.mark.parametrize("place", ["", "v1/entries", "launcher", "kernel"])
+def test_doctor_tells_of_a_refused_layer_once(theirs, place):
+    layer = theirs / "cache"
+    products = {"launcher": spec.LAUNCHER, "kernel": KERNEL}
+    folder = layer / place
+    if place in products:
+        folder = children.folder_of(layer, products[place])
+    folder.chmod(0o777)
+    how = {"WARP_SORT_CACHE_LAYERS": layer, "WARP_SORT_CACHE_DIR": theirs / "mine"}
+    done = children.program("doctor", user=children.ALICE, **how)
+    assert done.returncode == 1, done.stderr
+    said = done.stdout.partition("Problem 1: ")[2].splitlines()
+    # (The kernel of the small sort is another one than the layer's.)
+    verdict = "A call to sort would not work."
+    if place == "kernel":
+        verdict = "A call to sort works unless its kernel is in the folder that is refused."
+    assert said[0].startswith(f"nothing is loaded from {layer}: {folder} can be written by every")
+    assert said[1].startswith("  Fix: Take that permission away (chmod go-w), or, if you trust ")
+    assert said[2:] == ["", verdict]
+    done = children.program("doctor", "--no-build", user=children.ALICE, **how)
+    assert done.stdout.endswith("\n\nA call to sort would not work.\n")
+
+
 def test_what_belongs_to_another_user_is_refused(theirs):
     """It could change at any time; unless its reader trusts him, or it is root's."""
     how = {"user": children.BOB, "WARP_SORT_CACHE_DIR": theirs / "none", **NO_COMPILER}
