@@ -176,6 +176,7 @@ def test_a_target_that_the_compiler_does_not_know(half_cache, tmp_path):
     )
     assert done.returncode == 1
     assert "Value 'sm_999' is not defined" in done.stderr
+    assert "Hint: this CUDA toolkit does not know the architecture sm_999: install" in done.stderr
     assert "CUDA_HOME" in done.stderr
     there = checked(half_cache / "prewarm.json", complete=False)
     assert {each["arch"] for each in there.values() if each["error"]} == {"sm_999"}
@@ -289,6 +290,11 @@ def test_without_a_launcher_nothing_else_is_tried(fresh_cache, tmp_path):
         (["--length", "3", "--dtype", ""], "expected a list of"),
         (["--length", "3", "--arch", "z80"], "'z80' is neither a CPU target"),
         (["--length", "3", "--arch", "gfx803"], "'gfx803'"),
+        (["--length", "3", "--arch", "sm_90a"], "'sm_90a' names features"),
+        (["--length", "3", "--arch", "sm_90a"], "use sm_90."),
+        (["--length", "3", "--arch", "sm_120f"], "use sm_120."),
+        (["--length", "3", "--arch", "gfx942:xnack-"], "use gfx942."),
+        (["--length", "3", "--arch", "sm_90b"], "'sm_90b' is neither a CPU target"),
         (["--length", "3", "--arch", "sm_90"], "--backend does not list cuda"),
         (
             ["--length", "3", "--backend", "cuda"],

@@ -96,6 +96,12 @@ def _archs(_context: click.Context, _parameter: click.Parameter, value: str) -> 
     for word in words:
         is_known = word in toolchain.CPU_ARCHS or word == "native"
         if not is_known and gpu_targets.backend_of(word) is None:
+            plain = re.sub(r"(?<=^sm_)([0-9]+)[af]$|:.*$", r"\1", word)
+            if gpu_targets.backend_of(plain) is not None:
+                raise click.BadParameter(
+                    f"{word!r} names features beside a target, of which no kernel needs any: use "
+                    f"{plain}."
+                )
             raise click.BadParameter(
                 f"{word!r} is neither a CPU target ({', '.join(toolchain.CPU_ARCHS)}) nor a GPU's, "
                 f"as sm_90 and gfx942 are, nor native."
