@@ -183,6 +183,20 @@ def test_a_target_that_the_compiler_does_not_know(half_cache, tmp_path):
     assert {each["arch"] for each in there.values() if not each["error"]} == {"host", _CPU}
 
 
+def test_a_failure_leaves_no_log_in_a_folder_for_others(half_cache, tmp_path):
+    compiler = children.script(
+        tmp_path / "c++",
+        'if [ "$1" = --version ]; then exec $CXX "$@"; fi\necho "x.cc:1: error: no" >&2; exit 1',
+    )
+    layer = tmp_path / "layer"
+    done = children.program("prewarm", "--length", 3, "--into", layer, CXX=compiler)
+    assert done.returncode == 1
+    (log,) = re.findall("^Whole log: (.*)$", done.stderr, re.MULTILINE)
+    assert half_cache in Path(log).parents
+    assert "x.cc:1: error: no" in Path(log).read_text()
+    assert not (layer / "v1" / "logs").exists()
+
+
 def test_no_compiler_at_all(fresh_cache, tmp_path):
     file = tmp_path / "list.json"
     done = children.program("prewarm", "--length", 3, "--manifest", file, **NO_COMPILER)

@@ -42,6 +42,8 @@ class Options(Record):
         Whether a person at a terminal is not to see what is being compiled.
     order : str, default "--help"
         What tells ``prewarm`` to make what is wanted, for the error where nothing can be compiled.
+    logs : Cache, optional
+        Where the output of a build that fails is kept (default: where it was to go).
     """
 
     started: Callable[[], None]
@@ -49,6 +51,7 @@ class Options(Record):
     jobs: int | None = None
     is_quiet: bool = False
     order: str = "--help"
+    logs: Cache | None = None
 
 
 class _Tool:
@@ -258,7 +261,7 @@ def _build(
     with cache.staging(files) as folder:
         failure = ninja.build(folder, missing, program, jobs, options.is_quiet)
         if failure is not None:
-            raise _told(cache, folder, failure, missing, tools)
+            raise _told(cache, folder, failure, missing, tools, options.logs or cache)
         seconds = time.monotonic() - start
         staged = {a.name: folder / a.name / ninja.PRODUCTS[a.kind] for a in missing}
         for artifact in missing:
@@ -322,6 +325,7 @@ def _told(
     failure: ninja.Failure,
     missing: Sequence[Artifact],
     tools: Mapping[str, _Tool],
+    logs: Cache,
 ) -> BuildError:
     """Return the error that says what of a failed build a person needs to know."""
     import re
@@ -336,7 +340,7 @@ def _told(
         )
     names = ninja.failed(failure.log, [artifact.name for artifact in missing])
     try:
-        log = str(cache.keep_log(names[0], failure.log))
+        log = str(logs.keep_log(names[0], failure.log))
     except CacheError as error:
         log = f"not kept: {error}"
     line, hint = ninja.first_error(failure.log)

@@ -261,7 +261,8 @@ def build_into(
     is_quiet : bool, default False
         Whether a person at a terminal is not to see what is being compiled.
     """
-    options = builder.Options(_import_tvm_ffi, _check, jobs, is_quiet)
+    # What is filled is for others; a failure is this user's own.
+    options = builder.Options(_import_tvm_ffi, _check, jobs, is_quiet, logs=layers.user())
     found = builder.ensure([LAUNCHER, *kernels], [], [store], options)
     _load_launcher(found[LAUNCHER.name])
     return found
