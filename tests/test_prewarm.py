@@ -274,6 +274,47 @@ def test_rows_that_no_kernel_sorts(fresh_cache):
     assert not fresh_cache.exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--length", "2-16384"], []),
+        (["--length", "2-20000"], ["16385-20000, which no kernel for cpu sorts, but np.sort"]),
+        (
+            ["--length", "16386,3,16384-16385,30000", "--dtype", "int8,float64"],
+            ["16385-16386,30000, which no kernel for cpu sorts, but np.sort"],
+        ),
+        (
+            ["--backend", "cpu,cuda,hip", "--arch", "sm_90,gfx942", "--length", "3,9000,20000",
+             "--dtype", "float32,float64"],
+            [
+                "20000, which no kernel for cpu sorts, but np.sort",
+                "20000, which no kernel for cuda sorts, but the array's own library",
+                "20000 of float32, which no kernel for hip sorts, but the array's own library",
+                "9000,20000 of float64, which no kernel for hip sorts, but the array's own library",
+            ],
+        ),
+    ],
+)  # fmt: skip
+def test_lengths_that_no_kernel_sorts_are_told(options, said, fresh_cache, monkeypatch):
+    asked = []
+    monkeypatch.setattr(prewarm, "build", lambda wanted, *_: asked.extend(wanted) or [])
+    result = invoke(*options)
+    assert result.exit_code == 0, result.output
+    assert asked != []
+    told = [line for line in result.stderr.splitlines() if line.startswith("Left out")]
+    assert told == [f"Left out: rows of {each}." for each in said]
+    assert not fresh_cache.exists()
+
+
+@pytest.mark.parametrize("backend", ["cpu", "cuda", "hip"])
+@pytest.mark.parametrize("dtype", ["int8", "float16", "float32", "float64"])
+def test_the_longest_rows_that_a_kernel_sorts(backend, dtype):
+    arch = {"cpu": _CPU, "cuda": "sm_90", "hip": "gfx942"}[backend]
+    longest = prewarm.longest(backend, arch, dtype)
+    assert prewarm.kernels(backend, arch, [dtype], [longest]) != []
+    assert prewarm.kernels(backend, arch, [dtype], [longest + 1]) == []
+
+
 def test_without_a_launcher_nothing_else_is_tried(fresh_cache, tmp_path):
     """And what fails alike is told once."""
     compiler = children.script(

@@ -21,9 +21,17 @@ from .jit.errors import BuildError, ToolError
 from .jit.files import digest, write_json
 from .jit.housekeeping import MANIFEST
 from .jit.spec import LAUNCHER, Artifact, CpuKernel, Kernel
-from .plan import Plan, plan_gpu_sort, plan_sort
+from .plan import MAX_NATIVE_LENGTH, Plan, plan_gpu_sort, plan_sort
 
-__all__ = ["Backend", "Outcome", "build", "default_manifest", "kernels", "write_manifest"]
+__all__ = [
+    "Backend",
+    "Outcome",
+    "build",
+    "default_manifest",
+    "kernels",
+    "longest",
+    "write_manifest",
+]
 
 Backend = Literal["cpu", "cuda", "hip"]
 
@@ -88,6 +96,15 @@ def kernels(
                 if plan.kernel is not None:
                     found[plan.kernel] = None
     return list(found)
+
+
+def longest(backend: Backend, arch: str, dtype: str) -> int:
+    """Return how long the rows of a dtype are at most that a target's kernels sort."""
+    if backend == "cpu":
+        return MAX_NATIVE_LENGTH
+    from .layouts import capacity, row_layouts
+
+    return capacity(row_layouts(lookup(dtype, "dtype").bits, arch)[-1])
 
 
 def _check_target(backend: Backend, arch: str) -> None:

@@ -152,9 +152,42 @@ def _kernels(
                 f"--backend {backend} needs a target in --arch, such as {example}, or native for "
                 f"those of this machine."
             )
-        for arch in mine or [toolchain.cpu_arch()]:
+        mine = mine or [toolchain.cpu_arch()]
+        for arch in mine:
             wanted += _prewarm.kernels(backend, arch, dtypes, lengths)
+        if wanted:
+            _tell_left_out(backend, mine[0], dtypes, lengths)
     return wanted
+
+
+def _tell_left_out(
+    backend: _prewarm.Backend, arch: str, dtypes: list[str], lengths: list[int]
+) -> None:
+    """Say which lengths are not compiled for, as no kernel of a back end sorts them."""
+    limits: dict[int, list[str]] = {}
+    for dtype in dtypes:
+        limits.setdefault(_prewarm.longest(backend, arch, dtype), []).append(dtype)
+    for limit, those in limits.items():
+        left = _ranges([length for length in lengths if length > limit])
+        if left:
+            what = f" of {', '.join(those)}" if len(limits) > 1 else ""
+            library = "np.sort" if backend == "cpu" else "the array's own library"
+            click.echo(
+                f"Left out: rows of {left}{what}, which no kernel for {backend} sorts, but "
+                f"{library}.",
+                err=True,
+            )
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Return numbers as --length takes them, as in 2-32,64."""
+    found: list[list[int]] = []
+    for number in sorted(numbers):
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return ",".join(f"{first}-{last}" if last > first else f"{first}" for first, last in found)
 
 
 def _tell(failed: list[_prewarm.Outcome]) -> None:
