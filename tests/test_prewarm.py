@@ -1,9 +1,11 @@
 """The command ``prewarm``: what it builds is what sorts ask for, and it says what became of it."""
 
+import importlib.util
 import json
 import os
 import re
 import sys
+import types
 from pathlib import Path
 
 import children
@@ -67,6 +69,41 @@ def test_the_users_cache_is_filled(half_cache):
     again = children.program("prewarm", "--length", "3", **NO_COMPILER)
     assert again.returncode == 0, again.stderr
     assert checked(file) == there
+
+
+def test_off_a_terminal_a_line_now_and_then_says_how_far_it_is(half_cache, monkeypatch):
+    clock = types.SimpleNamespace(monotonic=iter([0, 4, 11, 19, 22, 31]).__next__)
+    module = sys.modules["warp_bitonic_sort.cli.prewarm"]  # the name is the command's
+    monkeypatch.setattr(module, "time", clock)
+
+    def build(_wanted, _into, _jobs, done):
+        for count in (1, 32, 8, 3, 0):
+            done(count)
+        return []
+
+    monkeypatch.setattr(prewarm, "build", build)
+    result = invoke("--length", "2-24")
+    assert result.exit_code == 0, result.output
+    lines = result.stderr.splitlines()
+    total = int(re.fullmatch("Compiling what is missing of (.*) artifacts", lines[0])[1])
+    assert total == 1 + 2 * 23 + 1
+    assert lines[1:] == [f"  33 of {total}", f"  44 of {total}"]
+    assert half_cache
+
+
+def test_the_readme_says_how_much_a_wheel_takes():
+    pytest.importorskip("hatchling")
+    root = Path(__file__).parent.parent
+    spec = importlib.util.spec_from_file_location("hatch_build", root / "hatch_build.py")
+    hook = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hook)
+    _, dtypes, _, lengths = hook._COMMON
+    numbers = [number for first, last in re.findall(r"(\d+)(?:-(\d+))?", lengths)
+               for number in range(int(first), int(last or first) + 1)]  # fmt: skip
+    count = len(prewarm.kernels("cpu", _CPU, dtypes.split(","), numbers))
+    levels = len(hook._LEVELS["x86_64"].split(","))
+    said = f"{levels * count + 1} artifacts (on Arm {count + 1})"
+    assert said in " ".join((root / "README.md").read_text().split())
 
 
 def test_what_a_layer_has_is_not_built_again(whole_layer, fresh_cache, tmp_path):

@@ -6,9 +6,12 @@ target; the manifest says so of each.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +69,8 @@ _HELP = _HELP.replace("{cpu}", ", ".join(toolchain.CPU_ARCHS)).replace(
         for start in range(0, len(gpu_targets.FAMILIES), 3)
     ),
 )
+# How often the log of a build is told how far it is; seconds.
+_PERIOD = 10.0
 _BACKENDS: tuple[_prewarm.Backend, ...] = ("cpu", "cuda", "hip")
 
 
@@ -190,6 +195,29 @@ def _ranges(numbers: list[int]) -> str:
     return ",".join(f"{first}-{last}" if last > first else f"{first}" for first, last in found)
 
 
+@contextlib.contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    """Give what is to be called with the number of artifacts that were finished since."""
+    if sys.stderr.isatty():
+        with click.progressbar(
+            length=total, label="Compiling", file=sys.stderr, show_pos=True
+        ) as bar:
+            yield bar.update
+        return
+    click.echo(f"Compiling what is missing of {total} artifacts", err=True)
+    done, told = 0, time.monotonic()
+
+    def advance(count: int) -> None:
+        nonlocal done, told
+        done += count
+        now = time.monotonic()
+        if now - told >= _PERIOD and done < total:
+            told = now
+            click.echo(f"  {done} of {total}", err=True)
+
+    yield advance
+
+
 def _tell(failed: list[_prewarm.Outcome]) -> None:
     """Print why artifacts are not there, once for all that fail alike."""
     groups: dict[str, list[_prewarm.Outcome]] = {}
@@ -278,10 +306,8 @@ def prewarm(
                 "to the array's own library."
             )
         into = None if into is None else into.absolute()
-        with click.progressbar(
-            length=len(wanted) + 1, label="Compiling", file=sys.stderr, show_pos=True
-        ) as bar:
-            outcomes = _prewarm.build(wanted, into, jobs, bar.update)
+        with _progress(len(wanted) + 1) as advance:
+            outcomes = _prewarm.build(wanted, into, jobs, advance)
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     _tell(failed)
     file = manifest or _prewarm.default_manifest(into)
