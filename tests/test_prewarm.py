@@ -220,6 +220,22 @@ def test_a_target_that_the_compiler_does_not_know(half_cache, tmp_path):
     assert {each["arch"] for each in there.values() if not each["error"]} == {"host", _CPU}
 
 
+def test_a_folder_needs_a_launcher_of_its_own(whole_layer, tmp_path):
+    """That a layer has one does not help; what would is said."""
+    how = {"WARP_SORT_CACHE_LAYERS": whole_layer, **NO_COMPILER}
+    done = children.program("prewarm", "--length", 3, "--into", tmp_path / "new", **how)
+    assert done.returncode == 1
+    said = done.stderr.splitlines()[1]
+    assert said.startswith("Error: launcher: launcher is in no cache, and cannot be compiled here")
+    assert "needs a launcher of its own, made by a C++ compiler, whatever layers have" in said
+    assert said.endswith("Or fill it on another machine.")
+    assert "WARP_SORT_CACHE_LAYERS" not in said
+    layer = children.copy(whole_layer, tmp_path / "layer")
+    done = children.program("prewarm", "--length", "3-4", "--into", layer, **how)
+    assert "launcher of its own" not in done.stderr
+    assert "Or fill it on another machine." in done.stderr
+
+
 def test_a_failure_leaves_no_log_in_a_folder_for_others(half_cache, tmp_path):
     compiler = children.script(
         tmp_path / "c++",

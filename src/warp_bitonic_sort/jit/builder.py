@@ -18,7 +18,7 @@ from ..records import Record
 from . import settings, toolchain
 from .cache import Cache, build_text, source_digests
 from .errors import BuildError, CacheError, ToolError
-from .spec import Artifact
+from .spec import LAUNCHER, Artifact
 
 if TYPE_CHECKING:
     from . import ninja
@@ -202,12 +202,18 @@ def _refuse_without_tools(
     roots = ", ".join(map(str, there))
     closed, held = _reasons(asked, names)
     reasons = "; ".join([*closed, *held])
+    advice = (
+        f"Or have another machine compile it (warp-bitonic-sort prewarm {order}) and name the "
+        f"folder in WARP_SORT_CACHE_LAYERS."
+    )
+    if stores[-1].setting == "--into":
+        of_own = "a launcher of its own, made by a C++ compiler, whatever layers have"
+        needs = f"A folder that --into fills needs {of_own}. " if LAUNCHER in missing else ""
+        advice = f"{needs}Or fill it on another machine."
     raise ToolError(
         f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} {'usable ' if held else ''}in "
         f"{f'none of {roots}' if roots else 'no cache'}{f' ({reasons})' if reasons else ''}, "
-        f"and cannot be compiled here: {error} Or "
-        f"have another machine compile it (warp-bitonic-sort prewarm {order}) and name the folder "
-        f"in WARP_SORT_CACHE_LAYERS."
+        f"and cannot be compiled here: {error} {advice}"
     ) from None
 
 
