@@ -185,6 +185,8 @@ def test_verbose_shows_commands_and_output(fresh_cache):
     assert done.stdout.strip() == ANSWER
     assert "-std=c++17" in done.stderr
     assert "-o launcher/library.so" in done.stderr
+    (said,) = re.findall("^warp_bitonic_sort: compiling with (.*)$", done.stderr, re.MULTILINE)
+    assert said.startswith(f"{shlex.join(COMPILER.command)} ({COMPILER.why}; ")
 
 
 def test_max_jobs_bounds_the_compilers(fresh_cache, tmp_path):

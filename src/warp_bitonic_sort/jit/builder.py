@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -263,6 +264,9 @@ def _build(
         if tool.compiler is not None and any(a.kind == kind for a in missing)
     }
     files["build.ninja"] = ninja.text(missing, compilers)
+    if settings.verbose():
+        for said in dict.fromkeys(_described(tools[a.kind]) for a in missing):
+            sys.stderr.write(f"warp_bitonic_sort: compiling with {said}\n")
     options.started()
     with cache.staging(files) as folder:
         failure = ninja.build(folder, missing, program, jobs, options.is_quiet)
