@@ -86,6 +86,10 @@ def test_missing_package_is_named(tmp_path, missing, arguments, packages):
     assert not (tmp_path / "out.npy").exists()
 
 
+def test_the_demos_help_names_what_its_error_does():
+    assert "pip install numpy matplotlib" in " ".join(invoke("demo", "--help").output.split())
+
+
 def test_missing_ml_dtypes_is_named(tmp_path):
     np.save(tmp_path / "in.npy", np.zeros((2, 2), "V2"))
     done = run_without(
