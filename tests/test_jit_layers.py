@@ -198,6 +198,22 @@ def test_what_no_layer_has_is_named_with_where_it_was_looked_for(whole_layer, ca
     assert "launcher" not in last
 
 
+def test_explain_says_that_a_kernel_is_not_there(whole_layer, fresh_cache):
+    """Neither in a cache, nor can it be compiled."""
+    code = """
+        import warp_bitonic_sort as w
+        for length in (3, 4):
+            said = w.explain((5, length))
+            print(said.missing, str(said).splitlines()[1].partition("(")[2])
+    """
+    yet, gone = "not open in this process yet)", "not there: it is in no cache, and cannot be"
+    done = children.run(code, WARP_SORT_CACHE_LAYERS=whole_layer, **NO_COMPILER)
+    assert done.stdout.splitlines() == [f"False {yet}", f"True {gone} compiled here)"], done.stderr
+    done = children.run(code)
+    assert done.stdout.splitlines() == [f"False {yet}"] * 2, done.stderr
+    assert not fresh_cache.exists()
+
+
 def test_what_no_layer_has_is_built_into_the_users_cache(whole_layer, fresh_cache):
     before = sorted(whole_layer.rglob("*"))
     done = children.run(OTHER_SORT, WARP_SORT_CACHE_LAYERS=whole_layer)

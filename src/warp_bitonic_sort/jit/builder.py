@@ -24,7 +24,7 @@ from .spec import LAUNCHER, Artifact
 if TYPE_CHECKING:
     from . import ninja
 
-__all__ = ["Options", "ensure"]
+__all__ = ["Options", "ensure", "lacks"]
 
 
 class Options(Record):
@@ -156,6 +156,27 @@ def ensure(
             if missing:
                 found.update(_build(store, tools, missing, texts, found, options))
     return found
+
+
+def lacks(artifact: Artifact, caches: Sequence[Cache]) -> bool:
+    """Tell whether an artifact is in no cache and cannot be built; nothing is run or written.
+
+    Raises
+    ------
+    BuildError
+        It is not known: a setting is wrong, or others can write where it is.
+    """
+    try:
+        if artifact.kind == "cuda_kernel":
+            toolchain.find_cuda_compiler()
+        elif artifact.kind == "hip_kernel":
+            toolchain.find_hip_compiler([artifact.arch], lambda *_: "")
+        else:
+            toolchain.find_compiler()
+        toolchain.find_ninja()
+    except ToolError:
+        return not _find(caches, [artifact], {artifact.name: _text(artifact)}, {})
+    return False
 
 
 def _text(artifact: Artifact) -> str:
