@@ -644,6 +644,26 @@ def test_what_cannot_be_sorted_is_refused_by_name(x, message):
         sort(x)
 
 
+@pytest.mark.parametrize("x", [[3, 1], (3.0, 1.0), [[True], [False]], [], 7, 2.5, range(3)])
+def test_numbers_are_told_what_makes_an_array_of_them(x):
+    with pytest.raises(TypeError, match=r"got \w+; numpy\.asarray\(x\) would do\.$"):
+        sort(x)
+    sort(np.asarray(x))
+
+
+@pytest.mark.parametrize("x", [None, "abc", b"abc", ["a"], {"a": 1}, {1, 2}, object(), 1j, [None]])
+def test_what_no_array_is_made_of_is_not_told_so(x):
+    with pytest.raises(TypeError, match=r"got \w+\.$"):
+        sort(x)
+
+
+def test_a_list_that_holds_itself_is_refused():
+    x = []
+    x.append(x)
+    with pytest.raises(TypeError, match="got list"):
+        sort(x)
+
+
 def test_data_frames_are_told_what_would_do():
     class Series:
         def to_numpy(self):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import children
 import matplotlib.image
 import numpy as np
 import pytest
@@ -83,6 +84,10 @@ def test_missing_package_is_named(tmp_path, missing, arguments, packages):
     assert f"pip install {packages}\n" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out.npy").exists()
+
+
+def test_the_demos_help_names_what_its_error_does():
+    assert "pip install numpy matplotlib" in " ".join(invoke("demo", "--help").output.split())
 
 
 def test_missing_ml_dtypes_is_named(tmp_path):
@@ -244,6 +249,18 @@ def test_doctor_without_build_writes_nothing(fresh_cache):
     assert not fresh_cache.exists()
 
 
+def test_doctor_without_build_does_not_say_that_it_works(fresh_cache, whole_layer):
+    done = children.program("doctor", "--no-build")
+    assert done.returncode == 0, done.stderr
+    assert re.search("small sort +not tried\n", done.stdout)
+    end = "\n\nNothing was tried. Nothing is known to hinder a call to sort{}.\n"
+    assert done.stdout.endswith(end.format(""))
+    how = {"WARP_SORT_CACHE_LAYERS": whole_layer, **children.NO_COMPILER}
+    done = children.program("doctor", "--no-build", **how)
+    assert done.stdout.endswith(end.format(" whose kernel a layer has"))
+    assert not fresh_cache.exists()
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [
@@ -275,7 +292,7 @@ def test_doctor_names_what_is_broken(variable, value, said, monkeypatch):
         ("ROCM_PATH", "/nonexistent", "ROCM_PATH: '/nonexistent' holds neither bin/hipcc"),
         ("CK_DIR", "/nonexistent", "CK_DIR: '/nonexistent' is not a folder"),
         ("WARP_SORT_CACHE_DIR", "/dev/null/cache", "/dev/null/cache cannot be written"),
-        ("WARP_SORT_CACHE_LAYERS", "/nonexistent", "/nonexistent holds no kernels"),
+        ("WARP_SORT_CACHE_LAYERS", "/nonexistent", "/nonexistent does not exist"),
         ("OMP_NUM_THREADS", "many", "OMP_NUM_THREADS: 'many' does not begin with a whole number"),
     ],
 )

@@ -135,6 +135,10 @@ def test_verify_names_what_is_damaged(cache_copy, tmp_path, monkeypatch, damage,
     first, second = invoke("verify", status=1).splitlines()
     assert first.startswith(f"{children.folder_of(cache_copy, KERNEL)}: ")
     assert reason in first
+    remedy = "It is compiled again when it is next wanted"
+    if where == "layer":
+        remedy = f"Fill the layer again (warp-bitonic-sort prewarm --into {cache_copy})."
+    assert f". {remedy}" in first
     assert second == "1 of 2 artifacts are sound"
 
 
@@ -242,6 +246,10 @@ def test_prune_without_options_keeps_every_artifact(cache_copy):
         (["--older", "2w"], ["copy5", "copy9", "new", "launcher"]),
         (["--max-size", "2400k"], ["copy5", "new", "launcher"]),
         (["--max-size", "1200kb"], ["new", "launcher"]),
+        (["--max-size", "1.5MiB"], ["copy5", "new", "launcher"]),
+        (["--max-size", "0.001gib"], ["new", "launcher"]),
+        (["--max-size", "2.4M"], ["copy5", "new", "launcher"]),
+        (["--max-size", "2500000B"], ["copy5", "new", "launcher"]),
         (["--max-size", "1G"], ["copy5", "copy9", "new", "launcher"]),
         (["--max-size", "0"], []),
         (["--keep", 2, "--older", "1d", "--max-size", "100M"], ["new", "launcher"]),
@@ -274,17 +282,21 @@ def test_prune(cache_copy, options, left):
     [
         ("--keep", "-1", "x>=0"),
         ("--keep", "some", "'some'"),
-        ("--older", "30", "'30' is not an age, as 12h, 30d and 8w are"),
+        ("--older", "30", "'30' is not an age: expected a whole number with a unit, as 12h"),
         ("--older", "-1d", "'-1d' is not an age"),
         ("--older", "1y", "'1y' is not an age"),
         ("--older", "1.5d", "'1.5d' is not an age"),
-        ("--max-size", "much", "'much' is not a size, as 500M and 2G are"),
+        ("--max-size", "much", "'much' is not a size: expected a number with a unit, as 500M"),
+        ("--max-size", "100", "'100' is not a size"),
+        ("--max-size", "1.5", "'1.5' is not a size"),
+        ("--max-size", "1.5.5M", "'1.5.5M' is not a size"),
+        ("--max-size", ".5M", "'.5M' is not a size"),
         ("--max-size", "-1", "'-1' is not a size"),
         ("--max-size", "1T", "'1T' is not a size"),
     ],
 )
 def test_prune_refuses(cache_copy, option, value, said):
-    text = invoke("prune", option, value, status=2)
+    text = " ".join(invoke("prune", option, value, status=2).split())
     assert option in text
     assert said in text
     assert len(children.entries(cache_copy)) == 2
@@ -458,6 +470,12 @@ def test_prune_removes_old_logs(cache_copy, options, left):
     assert invoke("prune", *options).count(".log\n") == 4 - len(left)
     assert there() == left
     assert logs.is_dir() == bool(left)
+
+
+def test_help_names_the_units():
+    said = " ".join(invoke("prune", "--help").split())
+    assert "s, m (minutes), h, d or w" in said
+    assert "B, k, M or G (of 1000; kB, MB and GB are the same), or KiB, MiB or GiB" in said
 
 
 def test_help_says_which_logs_go():

@@ -342,10 +342,10 @@ def _sorts_as_nothing_can_be_written(folder, tmp_path, reason, **how):
     assert "WARP_SORT_CACHE_DIR" in done.stderr
 
 
-def _sorts_from_a_temporary_folder(tmp_path, reason, **how):
+def _sorts_from_a_temporary_folder(tmp_path, reason, prelude="", **how):
     """Two kernels are built, with one warning; then the folder that they were built in is gone."""
     (tmp_path / "tmp").mkdir()
-    done = children.run(_SORT_TWICE, TMPDIR=tmp_path / "tmp", **how)
+    done = children.run(prelude + _SORT_TWICE, TMPDIR=tmp_path / "tmp", **how)
     first, second, temporary = done.stdout.splitlines()
     assert (first, second) == (ANSWER, OTHER_ANSWER), done.stderr
     assert done.stderr.count("RuntimeWarning") == 1, done.stderr
@@ -466,6 +466,28 @@ def test_threads_that_find_the_home_foreign_at_once(foreign_home):
     """
     done = children.run(code, **_give_away(foreign_home), **_DEFAULT)
     assert done.stdout.strip() == "done", done.stderr
+
+
+_UNLISTED = """
+import pwd
+def getpwuid(number):
+    raise KeyError(number)
+pwd.getpwuid = getpwuid
+"""
+
+
+def test_a_user_without_a_home(tmp_path, monkeypatch):
+    """Neither HOME nor an entry of the system's: the current folder is not taken for it."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    how = {"HOME": None, "XDG_CACHE_HOME": None, "WARP_SORT_CACHE_DIR": None}
+    folder = Path("/nonexistent/.cache/warp_bitonic_sort/jit")
+    reason = "the home folder does not exist (/nonexistent)"
+    _sorts_as_nothing_can_be_written(folder, tmp_path, reason, prelude=_UNLISTED, **how)
+    code = "from warp_bitonic_sort.cli import main; main(['doctor', '--no-build'])"
+    done = children.run(_UNLISTED + code, **how)
+    assert f"the cache folder {folder} cannot be written ({reason})" in done.stdout, done.stderr
+    assert list((tmp_path / "here").iterdir()) == []
 
 
 def test_a_read_only_cache(half_cache, tmp_path):

@@ -94,6 +94,28 @@ def test_layers_that_are_not_there_or_empty_do_no_harm(cache_copy, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("folder", "said"),
+    [
+        ("nowhere", "does not exist"),
+        ("empty", "holds no kernels"),
+        ("file", "is no folder"),
+        ("layer/v1", "is the inside of a layer: name {}/layer"),
+    ],
+)
+def test_what_is_listed_and_no_layer_is_named(whole_layer, fresh_cache, tmp_path, folder, said):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    children.copy(whole_layer, tmp_path / "layer")
+    listed = tmp_path / folder
+    done = children.run(WARP_SORT_CACHE_LAYERS=listed, **NO_COMPILER)
+    reason = f"WARP_SORT_CACHE_LAYERS: {listed} {said.format(tmp_path)}"
+    assert f"are in no cache ({reason}), and cannot be compiled" in done.stderr.splitlines()[-1]
+    done = children.program("doctor", "--no-build", WARP_SORT_CACHE_LAYERS=listed)
+    assert f"Note 1: {reason}\n" in done.stdout
+    assert not fresh_cache.exists()
+
+
+@pytest.mark.parametrize(
     ("file", "artifact"),
     [
         ("include/warp_bitonic_sort/network.hpp", KERNEL),
@@ -114,7 +136,39 @@ def test_a_layer_is_missed_once_a_source_of_the_package_has_changed(
     with (tree / "warp_bitonic_sort" / "csrc" / file).open("a") as source:
         source.write("// changed\n")
     missed = children.run(**how)
-    assert f"ToolError: {artifact.name} is in none of {whole_layer}, and cannot" in missed.stderr
+    said = f"{whole_layer} holds it made of other sources or with other flags"
+    assert f"ToolError: {artifact.name} is usable in none of {whole_layer} ({said}" in missed.stderr
+    assert not fresh_cache.exists()
+
+
+@pytest.mark.parametrize("artifact", [spec.LAUNCHER, KERNEL], ids=["launcher", "kernel"])
+@pytest.mark.parametrize("as_layer", [False, True])
+def test_what_is_damaged_is_not_said_to_be_absent(cache_copy, artifact, as_layer, tmp_path):
+    with (children.folder_of(cache_copy, artifact) / "library.so").open("ab") as file:
+        file.write(b"!")
+    how = NO_COMPILER
+    if as_layer:
+        how = {"WARP_SORT_CACHE_LAYERS": cache_copy, "WARP_SORT_CACHE_DIR": tmp_path, **how}
+    last = children.run(**how).stderr.splitlines()[-1]
+    assert f"ToolError: {artifact.name} is usable in none of {cache_copy} (" in last
+    assert f"({cache_copy} holds it damaged: " in last
+    assert "its bytes have changed; warp-bitonic-sort cache verify lists what is)" in last
+    # Both: one of them is told of.
+    shutil.rmtree(children.folder_of(cache_copy, KERNEL if artifact is spec.LAUNCHER else artifact))
+    if artifact is spec.LAUNCHER:
+        last = children.run(**how).stderr.splitlines()[-1]
+        assert f"launcher and {KERNEL.name} are usable in none of {cache_copy} (" in last
+        assert f"({cache_copy} holds launcher damaged: " in last
+
+
+def test_a_layer_that_is_left_out_is_not_said_to_be_damaged(whole_layer, fresh_cache, tmp_path):
+    layer = children.copy(whole_layer, tmp_path / "layer")
+    children.break_library(layer, spec.LAUNCHER)
+    done = children.run(WARP_SORT_CACHE_LAYERS=layer, **NO_COMPILER)
+    last = done.stderr.splitlines()[-1]
+    library = children.folder_of(layer, spec.LAUNCHER) / "library.so"
+    assert f"are in none of {layer} ({library} does not load: " in last
+    assert "damaged" not in last
     assert not fresh_cache.exists()
 
 
@@ -133,7 +187,7 @@ def test_another_tvm_ffi_of_the_same_series_hits_a_layer_and_no_other(whole_laye
         if is_hit:
             assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
         else:
-            assert f"ToolError: launcher is in none of {whole_layer}, and cannot" in done.stderr
+            assert f"ToolError: launcher is usable in none of {whole_layer} (" in done.stderr
     assert not fresh_cache.exists()
 
 
@@ -156,6 +210,22 @@ def test_what_no_layer_has_is_named_with_where_it_was_looked_for(whole_layer, ca
     assert "warp-bitonic-sort prewarm" in last
     assert "WARP_SORT_CACHE_LAYERS" in last
     assert "launcher" not in last
+
+
+def test_explain_says_that_a_kernel_is_not_there(whole_layer, fresh_cache):
+    """Neither in a cache, nor can it be compiled."""
+    code = """
+        import warp_bitonic_sort as w
+        for length in (3, 4):
+            said = w.explain((5, length))
+            print(said.missing, str(said).splitlines()[1].partition("(")[2])
+    """
+    yet, gone = "not open in this process yet)", "not there: it is in no cache, and cannot be"
+    done = children.run(code, WARP_SORT_CACHE_LAYERS=whole_layer, **NO_COMPILER)
+    assert done.stdout.splitlines() == [f"False {yet}", f"True {gone} compiled here)"], done.stderr
+    done = children.run(code)
+    assert done.stdout.splitlines() == [f"False {yet}"] * 2, done.stderr
+    assert not fresh_cache.exists()
 
 
 def test_what_no_layer_has_is_built_into_the_users_cache(whole_layer, fresh_cache):
@@ -376,6 +446,53 @@ def _foreign_group():
     if not others:
         pytest.skip("this user is in one group only")
     return others.pop()
+
+
+@pytest.mark.parametrize("place", ["cache", "product of the kernel"])
+@pytest.mark.parametrize("role", [_LAYER, _USERS])
+def test_the_command_cache_says_what_is_refused(theirs, place, role):
+    """All that is refused is sound, but a sort fails."""
+    root = theirs / "cache"
+    how = {"WARP_SORT_CACHE_DIR": theirs / "empty", role: root, "user": children.ALICE}
+    assert children.program("cache", "verify", **how).returncode == 0
+    folder = root if place == "cache" else children.folder_of(root, KERNEL) / "library.so"
+    folder.chmod(0o777)
+    said = f"Refused: nothing is loaded from {root}: {folder} can be written by everybody"
+    done = children.program("cache", "verify", **how)
+    assert done.returncode == 1, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first.startswith(said)
+    assert second == "2 of 2 artifacts are sound"
+    done = children.program("cache", "list", **how)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(said) == 1
+    listed = json.loads(children.program("cache", "list", "--json", **how).stdout)
+    assert [each["refused"].startswith(said[9:]) for each in listed] == [True, True]
+    trusted = children.program("cache", "verify", WARP_SORT_TRUSTED_DIRS=root, **how)
+    assert (trusted.returncode, trusted.stdout) == (0, "2 of 2 artifacts are sound\n")
+
+
+@pytest.mark.parametrize("place", ["", "v1/entries", "launcher", "kernel"])
+def test_doctor_tells_of_a_refused_layer_once(theirs, place):
+    layer = theirs / "cache"
+    products = {"launcher": spec.LAUNCHER, "kernel": KERNEL}
+    folder = layer / place
+    if place in products:
+        folder = children.folder_of(layer, products[place])
+    folder.chmod(0o777)
+    how = {"WARP_SORT_CACHE_LAYERS": layer, "WARP_SORT_CACHE_DIR": theirs / "mine"}
+    done = children.program("doctor", user=children.ALICE, **how)
+    assert done.returncode == 1, done.stderr
+    said = done.stdout.partition("Problem 1: ")[2].splitlines()
+    # (The kernel of the small sort is another one than the layer's.)
+    verdict = "A call to sort would not work."
+    if place == "kernel":
+        verdict = "A call to sort works unless its kernel is in the folder that is refused."
+    assert said[0].startswith(f"nothing is loaded from {layer}: {folder} can be written by every")
+    assert said[1].startswith("  Fix: Take that permission away (chmod go-w), or, if you trust ")
+    assert said[2:] == ["", verdict]
+    done = children.program("doctor", "--no-build", user=children.ALICE, **how)
+    assert done.stdout.endswith("\n\nA call to sort would not work.\n")
 
 
 def test_what_belongs_to_another_user_is_refused(theirs):

@@ -1,9 +1,11 @@
 """The command ``prewarm``: what it builds is what sorts ask for, and it says what became of it."""
 
+import importlib.util
 import json
 import os
 import re
 import sys
+import types
 from pathlib import Path
 
 import children
@@ -73,6 +75,41 @@ def test_the_users_cache_is_filled(half_cache):
     again = children.program("prewarm", "--length", "3", **NO_COMPILER)
     assert again.returncode == 0, again.stderr
     assert checked(file) == there
+
+
+def test_off_a_terminal_a_line_now_and_then_says_how_far_it_is(half_cache, monkeypatch):
+    clock = types.SimpleNamespace(monotonic=iter([0, 4, 11, 19, 22, 31]).__next__)
+    module = sys.modules["warp_bitonic_sort.cli.prewarm"]  # the name is the command's
+    monkeypatch.setattr(module, "time", clock)
+
+    def build(_wanted, _into, _jobs, done):
+        for count in (1, 32, 8, 3, 0):
+            done(count)
+        return []
+
+    monkeypatch.setattr(prewarm, "build", build)
+    result = invoke("--length", "2-24")
+    assert result.exit_code == 0, result.output
+    lines = result.stderr.splitlines()
+    total = int(re.fullmatch("Compiling what is missing of (.*) artifacts", lines[0])[1])
+    assert total == 1 + 2 * 23 + 1
+    assert lines[1:] == [f"  33 of {total}", f"  44 of {total}"]
+    assert half_cache
+
+
+def test_the_readme_says_how_much_a_wheel_takes():
+    pytest.importorskip("hatchling")
+    root = Path(__file__).parent.parent
+    spec = importlib.util.spec_from_file_location("hatch_build", root / "hatch_build.py")
+    hook = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hook)
+    _, dtypes, _, lengths = hook._COMMON
+    numbers = [number for first, last in re.findall(r"(\d+)(?:-(\d+))?", lengths)
+               for number in range(int(first), int(last or first) + 1)]  # fmt: skip
+    count = len(prewarm.kernels("cpu", _CPU, dtypes.split(","), numbers))
+    levels = len(hook._LEVELS["x86_64"].split(","))
+    said = f"{levels * count + 1} artifacts (on Arm {count + 1})"
+    assert said in " ".join((root / "README.md").read_text().split())
 
 
 def test_what_a_layer_has_is_not_built_again(whole_layer, fresh_cache, tmp_path):
@@ -202,10 +239,41 @@ def test_a_target_that_the_compiler_does_not_know(half_cache, tmp_path):
     )
     assert done.returncode == 1
     assert "Value 'sm_999' is not defined" in done.stderr
+    assert "Hint: this CUDA toolkit does not know the architecture sm_999: install" in done.stderr
     assert "CUDA_HOME" in done.stderr
     there = checked(half_cache / "prewarm.json", complete=False)
     assert {each["arch"] for each in there.values() if each["error"]} == {"sm_999"}
     assert {each["arch"] for each in there.values() if not each["error"]} == {"host", _CPU}
+
+
+def test_a_folder_needs_a_launcher_of_its_own(whole_layer, tmp_path):
+    """That a layer has one does not help; what would is said."""
+    how = {"WARP_SORT_CACHE_LAYERS": whole_layer, **NO_COMPILER}
+    done = children.program("prewarm", "--length", 3, "--into", tmp_path / "new", **how)
+    assert done.returncode == 1
+    said = done.stderr.splitlines()[1]
+    assert said.startswith("Error: launcher: launcher is in no cache, and cannot be compiled here")
+    assert "needs a launcher of its own, made by a C++ compiler, whatever layers have" in said
+    assert said.endswith("Or fill it on another machine.")
+    assert "WARP_SORT_CACHE_LAYERS" not in said
+    layer = children.copy(whole_layer, tmp_path / "layer")
+    done = children.program("prewarm", "--length", "3-4", "--into", layer, **how)
+    assert "launcher of its own" not in done.stderr
+    assert "Or fill it on another machine." in done.stderr
+
+
+def test_a_failure_leaves_no_log_in_a_folder_for_others(half_cache, tmp_path):
+    compiler = children.script(
+        tmp_path / "c++",
+        'if [ "$1" = --version ]; then exec $CXX "$@"; fi\necho "x.cc:1: error: no" >&2; exit 1',
+    )
+    layer = tmp_path / "layer"
+    done = children.program("prewarm", "--length", 3, "--into", layer, CXX=compiler)
+    assert done.returncode == 1
+    (log,) = re.findall("^Whole log: (.*)$", done.stderr, re.MULTILINE)
+    assert half_cache in Path(log).parents
+    assert "x.cc:1: error: no" in Path(log).read_text()
+    assert not (layer / "v1" / "logs").exists()
 
 
 def test_no_compiler_at_all(fresh_cache, tmp_path):
@@ -279,12 +347,37 @@ def test_a_folder_that_cannot_be_written_is_no_success(tmp_path, into):
     assert done.returncode == 1, done.stdout
     assert f"the cache folder {folder} cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
+    setting = "--into" if into else "WARP_SORT_CACHE_DIR"
+    assert f"Set {setting} to a folder that this user can write." in done.stderr
     assert len(checked(file, complete=False)) == 4
     # Nor is where the list would go by itself, which does not hide the cause.
     done = children.program("prewarm", "--length", 3, *option, WARP_SORT_CACHE_DIR=folder)
     assert done.returncode == 1, done.stdout
     assert f"the cache folder {folder} cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_full_folder_that_cannot_be_written(whole_layer, tmp_path):
+    """All that can fail is the list beside the entries, whose temporary name says nothing."""
+    layer = children.copy(whole_layer, tmp_path / "layer")
+    before = children.read_only(layer)
+    done = children.program("prewarm", "--length", 3, "--into", layer, before=before)
+    assert done.returncode == 1, done.stdout
+    said = f"--into {layer}: the list of artifacts, {layer}/prewarm.json, cannot be written: "
+    assert f"Error: {said}Read-only file system" in done.stderr
+    assert ".tmp" not in done.stderr
+
+
+def test_a_disk_that_is_full_names_the_folder_that_was_asked_for(half_cache, tmp_path):
+    layer = tmp_path / "layer"
+    layer.mkdir()
+    done = children.program(
+        "prewarm", "--length", 3, "--into", layer, before=children.full(layer, "200k")
+    )
+    assert done.returncode == 1, done.stdout
+    assert f"the cache folder {layer} cannot be written: No space left" in done.stderr
+    assert "WARP_SORT_CACHE_DIR" not in done.stderr
+    assert half_cache
 
 
 def test_a_manifest_that_cannot_be_written_is_no_success(cache_copy, tmp_path):
@@ -307,6 +400,47 @@ def test_rows_that_no_kernel_sorts(fresh_cache):
     assert done.returncode == 2
     assert "no kernel of this package sorts rows of these lengths" in done.stderr
     assert not fresh_cache.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--length", "2-16384"], []),
+        (["--length", "2-20000"], ["16385-20000, which no kernel for cpu sorts, but np.sort"]),
+        (
+            ["--length", "16386,3,16384-16385,30000", "--dtype", "int8,float64"],
+            ["16385-16386,30000, which no kernel for cpu sorts, but np.sort"],
+        ),
+        (
+            ["--backend", "cpu,cuda,hip", "--arch", "sm_90,gfx942", "--length", "3,9000,20000",
+             "--dtype", "float32,float64"],
+            [
+                "20000, which no kernel for cpu sorts, but np.sort",
+                "20000, which no kernel for cuda sorts, but the array's own library",
+                "20000 of float32, which no kernel for hip sorts, but the array's own library",
+                "9000,20000 of float64, which no kernel for hip sorts, but the array's own library",
+            ],
+        ),
+    ],
+)  # fmt: skip
+def test_lengths_that_no_kernel_sorts_are_told(options, said, fresh_cache, monkeypatch):
+    asked = []
+    monkeypatch.setattr(prewarm, "build", lambda wanted, *_: asked.extend(wanted) or [])
+    result = invoke(*options)
+    assert result.exit_code == 0, result.output
+    assert asked != []
+    told = [line for line in result.stderr.splitlines() if line.startswith("Left out")]
+    assert told == [f"Left out: rows of {each}." for each in said]
+    assert not fresh_cache.exists()
+
+
+@pytest.mark.parametrize("backend", ["cpu", "cuda", "hip"])
+@pytest.mark.parametrize("dtype", ["int8", "float16", "float32", "float64"])
+def test_the_longest_rows_that_a_kernel_sorts(backend, dtype):
+    arch = {"cpu": _CPU, "cuda": "sm_90", "hip": "gfx942"}[backend]
+    longest = prewarm.longest(backend, arch, dtype)
+    assert prewarm.kernels(backend, arch, [dtype], [longest]) != []
+    assert prewarm.kernels(backend, arch, [dtype], [longest + 1]) == []
 
 
 def test_without_a_launcher_nothing_else_is_tried(fresh_cache, tmp_path):
@@ -339,6 +473,11 @@ def test_without_a_launcher_nothing_else_is_tried(fresh_cache, tmp_path):
         (["--length", "3", "--dtype", ""], "expected a list of"),
         (["--length", "3", "--arch", "z80"], "'z80' is neither a CPU target"),
         (["--length", "3", "--arch", "gfx803"], "'gfx803'"),
+        (["--length", "3", "--arch", "sm_90a"], "'sm_90a' names features"),
+        (["--length", "3", "--arch", "sm_90a"], "use sm_90."),
+        (["--length", "3", "--arch", "sm_120f"], "use sm_120."),
+        (["--length", "3", "--arch", "gfx942:xnack-"], "use gfx942."),
+        (["--length", "3", "--arch", "sm_90b"], "'sm_90b' is neither a CPU target"),
         (["--length", "3", "--arch", "sm_90"], "--backend does not list cuda"),
         (
             ["--length", "3", "--backend", "cuda"],
@@ -347,15 +486,19 @@ def test_without_a_launcher_nothing_else_is_tried(fresh_cache, tmp_path):
         (["--length", "3", "--backend", "hip", "--arch", "sm_90"], "does not list cuda"),
         (["--length", "3", "--jobs", "0"], "0"),
         (["--length", "3", "--into", __file__], "is a file"),
+        (["--length", "3", "--into", ""], "'--into': expected a path, got an empty one"),
         (["--length", "3", "--manifest", "/"], "/"),
+        (["--length", "3", "--manifest", ""], "'--manifest': expected a path, got an empty one"),
         (["--length", "3", "more"], "more"),
     ],
 )
-def test_wrong_command_lines(arguments, said, fresh_cache):
+def test_wrong_command_lines(arguments, said, fresh_cache, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     result = invoke(*arguments)
     assert result.exit_code == 2, result.output
     assert said in " ".join(result.output.split())
     assert not fresh_cache.exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_target_of_the_cpu_that_is_not_built_here(fresh_cache):

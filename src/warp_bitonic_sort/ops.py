@@ -16,6 +16,7 @@ from . import arrays
 from .arrays import Adapter, Description, Device
 from .dtypes import DType, lookup
 from .jit import loader, toolchain
+from .jit.errors import BuildError
 from .jit.spec import Kernel
 from .plan import Plan, plan_gpu_sort, plan_sort
 from .records import Record
@@ -393,6 +394,9 @@ class Explanation(Record):
     open : bool
         Whether this process holds the kernel open already, so that a call would not even look for
         it in the cache.
+    missing : bool
+        Whether the kernel is in no cache and nothing is found that would compile it here. (On a
+        CPU, one for a lesser processor may do instead.)
     reason : str
         Why.
     """
@@ -411,6 +415,7 @@ class Explanation(Record):
     length: int
     rows: int
     open: bool
+    missing: bool
     reason: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -424,6 +429,8 @@ class Explanation(Record):
         ]
         if self.kernel is not None:
             state = "open in this process" if self.open else "not open in this process yet"
+            if self.missing:
+                state = "not there: it is in no cache, and cannot be compiled here"
             lines.append(f"  kernel: {self.kernel} ({state})")
             lines.append(f"  layout: {self.layout}, access: {self.access}, keys: {self.codec}")
         else:
@@ -485,6 +492,7 @@ def explain(
         out_strides = adapter.result_strides(x)
     plan, settled = _planned(seen, out_strides, asked)
     kernel = plan.kernel
+    is_open = kernel is not None and kernel.name in loader.open_kernels()
     return Explanation(
         operation="sort",
         backend=seen.device.backend,
@@ -499,9 +507,19 @@ def explain(
         axis=settled,
         length=plan.length,
         rows=plan.rows,
-        open=kernel is not None and kernel.name in loader.open_kernels(),
+        open=is_open,
+        missing=kernel is not None and not is_open and _is_missing(kernel),
         reason=plan.reason,
     )
+
+
+def _is_missing(kernel: Kernel) -> bool:
+    from .jit import builder, layers
+
+    try:
+        return builder.lacks(kernel, [*layers.readers(), *layers.stores()])
+    except BuildError:
+        return False  # a call says what is wrong
 
 
 def _dtype_name(dtype: Any) -> str:

@@ -22,9 +22,17 @@ from .jit.errors import BuildError, CacheError, LockError, ToolError, TrustError
 from .jit.files import digest, write_json
 from .jit.housekeeping import MANIFEST
 from .jit.spec import LAUNCHER, Artifact, CpuKernel, Kernel
-from .plan import Plan, plan_gpu_sort, plan_sort
+from .plan import MAX_NATIVE_LENGTH, Plan, plan_gpu_sort, plan_sort
 
-__all__ = ["Backend", "Outcome", "build", "default_manifest", "kernels", "write_manifest"]
+__all__ = [
+    "Backend",
+    "Outcome",
+    "build",
+    "default_manifest",
+    "kernels",
+    "longest",
+    "write_manifest",
+]
 
 Backend = Literal["cpu", "cuda", "hip"]
 
@@ -93,6 +101,15 @@ def kernels(
     return list(found)
 
 
+def longest(backend: Backend, arch: str, dtype: str) -> int:
+    """Return how long the rows of a dtype are at most that a target's kernels sort."""
+    if backend == "cpu":
+        return MAX_NATIVE_LENGTH
+    from .layouts import capacity, row_layouts
+
+    return capacity(row_layouts(lookup(dtype, "dtype").bits, arch)[-1])
+
+
 def _check_target(backend: Backend, arch: str) -> None:
     if backend == "cpu":
         toolchain.check_buildable(arch)
@@ -147,7 +164,7 @@ def build(
     """
     if into is not None:
         _refuse_what_is_nobody_elses(wanted)
-    store = None if into is None else Cache(into, is_shared=True)
+    store = None if into is None else Cache(into, is_shared=True, setting="--into")
     outcomes: list[Outcome] = []
     # One kind and target at a time: what one compiler cannot build, another may.
     groups: dict[tuple[str, str], list[Kernel]] = {}

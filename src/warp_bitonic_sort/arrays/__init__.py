@@ -83,8 +83,20 @@ def _find_chooser(x: object, argument: str) -> _Chooser:
         from ._dlpack import choose
 
         return choose
-    advice = "x.to_numpy()" if hasattr(x, "to_numpy") else "numpy.asarray(x)"
+    advice = ""
+    if hasattr(x, "to_numpy"):
+        advice = "; x.to_numpy() would do"
+    elif hasattr(x, "__array__") or hasattr(x, "__array_interface__") or _is_of_numbers(x):
+        advice = "; numpy.asarray(x) would do"
     raise TypeError(
         f"{argument}: expected an array that speaks DLPack (NumPy, PyTorch, JAX, CuPy or any other "
-        f"with __dlpack__), got {type_name(x)}; {advice} would do."
+        f"with __dlpack__), got {type_name(x)}{advice}."
     )
+
+
+def _is_of_numbers(x: object) -> bool:
+    """Tell whether NumPy makes an array of numbers of what speaks no protocol of arrays."""
+    for _ in range(64):  # a list may hold itself
+        if isinstance(x, (list, tuple)) and x:
+            x = x[0]
+    return isinstance(x, (bool, int, float, list, tuple, range)) or _is(x, "array", "array")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import functools
 import importlib.metadata
 import json
 import os
@@ -27,10 +26,18 @@ from typing import Any, TypeVar
 
 from .. import __version__
 from ..jit import gpu_targets, housekeeping, layers, settings, toolchain
-from ..jit.errors import BuildError, ToolError
+from ..jit.errors import BuildError, ToolError, TrustError
 from ..jit.trust import refuse_foreign
 
-__all__ = ["Problem", "cache_entries", "facts", "native_targets", "thread_count", "trial"]
+__all__ = [
+    "Problem",
+    "cache_entries",
+    "facts",
+    "is_refused",
+    "native_targets",
+    "thread_count",
+    "trial",
+]
 
 Facts = dict[str, Any]
 T = TypeVar("T")
@@ -508,17 +515,19 @@ def _layers(problems: list[Problem]) -> dict[str, int]:
                     blocking=False,
                 )
             )
-        elif not layer.base.is_dir():
+        elif (why := housekeeping.no_layer(layer.root)) is not None:
             problems.append(
                 Problem(
-                    f"WARP_SORT_CACHE_LAYERS: {layer.root} holds no kernels",
-                    "fill it (warp-bitonic-sort prewarm --into), or take it off the list",
+                    f"WARP_SORT_CACHE_LAYERS: {why}",
+                    "name a folder that warp-bitonic-sort prewarm --into has filled, or take it "
+                    "off the list",
                     blocking=False,
                 )
             )
         elif layer.root != layers.PACKAGED:
-            check = functools.partial(refuse_foreign, layer.root, layer.root)
-            _found(check, problems, "chmod go-w it")
+            refused = housekeeping.refusal(housekeeping.items(layer.root))
+            if refused is not None:
+                problems.append(_problem(TrustError(refused), "chmod go-w it"))
     return held
 
 
@@ -553,6 +562,17 @@ def _unwritable(root: Path) -> str | None:
 # -- the trial ------------------------------------------------------------------------------------
 
 _TRIAL_SECONDS = 600
+# How the message of a TrustError begins.
+_REFUSAL = "nothing is loaded from "
+
+
+def _is_refusal(problem: Problem) -> bool:
+    return problem.what.startswith(_REFUSAL)
+
+
+def is_refused(problems: Iterable[Problem]) -> bool:
+    """Tell whether a cache or layer is refused, for others can write there."""
+    return any(_is_refusal(problem) for problem in problems)
 
 
 def trial(problems: list[Problem]) -> Facts:
@@ -566,8 +586,10 @@ def trial(problems: list[Problem]) -> Facts:
     error = answer.pop("error")
     if error:
         problem = _problem(RuntimeError(error), "mend the problems above first, if there are any")
-        # One that was found already is not told twice.
-        if problem.what not in {known.what for known in problems}:
+        # One that was found already is not told twice. (A folder is refused for one reason; which
+        # of what is in it is named depends on which is looked at first.)
+        cause = problem.what.partition(": ")[0] if _is_refusal(problem) else problem.what
+        if not any(known.what.startswith(cause) for known in problems):
             problems.append(Problem(f"a small sort failed: {problem.what}", problem.fix))
     built = (cache_entries(root) if root else set()) - before
     return {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -33,7 +34,11 @@ _HELP = """Show and tend the folder of compiled kernels.
 Whatever is removed is compiled again when it is asked for; processes that have it loaded keep it.
 """
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+_BYTES = {
+    "b": 1,
+    **{f"{letter}{end}": 1000**power for power, letter in enumerate("kmg", 1) for end in ("", "b")},
+    **{f"{letter}ib": 1024**power for power, letter in enumerate("kmg", 1)},
+}
 
 
 def _say(line: str) -> None:
@@ -47,6 +52,18 @@ def _roots() -> dict[Path, str]:
     roots[layers.PACKAGED] = "packaged"
     roots[layers.user().root] = "user"
     return roots
+
+
+def _refused(found: list[Item]) -> dict[Path, str]:
+    """Return why nothing is loaded from some of the caches that hold these."""
+    reasons = {}
+    for root in dict.fromkeys(item.root for item in found):
+        # What the package brings is trusted as the package is.
+        if root != layers.PACKAGED:
+            reason = housekeeping.refusal(item for item in found if item.root == root)
+            if reason is not None:
+                reasons[root] = reason
+    return reasons
 
 
 @click.group(help=_HELP)
@@ -76,9 +93,16 @@ def _list(as_json: bool) -> None:
         found = [
             (item, what) for root, what in _roots().items() for item in housekeeping.items(root)
         ]
+        refused = _refused([item for item, _ in found])
     if as_json:
         documents = [
-            {**asdict(item), "root": str(item.root), "layer": what} for item, what in found
+            {
+                **asdict(item),
+                "root": str(item.root),
+                "layer": what,
+                "refused": refused.get(item.root),
+            }
+            for item, what in found
         ]
         click.echo(json.dumps(documents, indent=2))
         return
@@ -94,22 +118,38 @@ def _list(as_json: bool) -> None:
         if mine or what == "user":
             size = sum(item.size for item in mine) / 1e6
             _say(f"{len(mine)} artifacts, {size:.1f} MB in {root} ({what})")
+        if root in refused:
+            _say(f"  Refused: {refused[root]}")
+
+
+def _remedy(root: Path, what: str) -> str:
+    """Return what to do about a damaged artifact."""
+    if what == "user":
+        return "It is compiled again when it is next wanted; cache prune --older removes it, too."
+    if what == "packaged":
+        return "Install the package again (pip install --force-reinstall --no-deps)."
+    return f"Fill the layer again (warp-bitonic-sort prewarm --into {shlex.quote(str(root))})."
 
 
 @cache.command("verify")
 @click.pass_context
 def _verify(context: click.Context) -> None:
-    """Read every artifact again and say which are damaged; exit status 1 if any is.
+    """Read every artifact again and say which are damaged, and which folders are refused.
 
-    A damaged one is never loaded: it is compiled again when it is asked for.
+    A damaged one is never loaded: it is as good as none. From a folder where other users can write
+    nothing is loaded. Exit status 1 if there is any of either.
     """
     with reported():
-        found = [item for root in _roots() for item in housekeeping.items(root)]
+        roots = _roots()
+        found = [item for root in roots for item in housekeeping.items(root)]
         wrong = {item: reason for item in found if (reason := housekeeping.verify(item))}
+        refused = _refused(found)
     for item, reason in wrong.items():
-        _say(f"{item.folder}: {reason}")
+        _say(f"{item.folder}: {reason}. {_remedy(item.root, roots[item.root])}")
+    for reason in refused.values():
+        _say(f"Refused: {reason}")
     click.echo(f"{len(found) - len(wrong)} of {len(found)} artifacts are sound")
-    context.exit(1 if wrong else 0)
+    context.exit(1 if wrong or refused else 0)
 
 
 @cache.command("clear")
@@ -126,7 +166,9 @@ def _older(_context: click.Context, _parameter: click.Parameter, value: str | No
         return None
     found = re.fullmatch(r"([0-9]{1,9})([smhdw])", value)
     if found is None:
-        raise click.BadParameter(f"{value!r} is not an age, as 12h, 30d and 8w are.")
+        raise click.BadParameter(
+            f"{value!r} is not an age: expected a whole number with a unit, as 12h and 30d are."
+        )
     return float(int(found[1]) * _SECONDS[found[2]])
 
 
@@ -135,10 +177,13 @@ def _max_size(
 ) -> int | None:
     if value is None:
         return None
-    found = re.fullmatch(r"([0-9]{1,15})([kmg]?)b?", value.lower())
-    if found is None:
-        raise click.BadParameter(f"{value!r} is not a size, as 500M and 2G are.")
-    return int(found[1]) * _BYTES[found[2]]
+    # A bare number would be bytes, which nobody means who writes 100.
+    found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([a-z]+)|0", value.lower())
+    if found is None or (found[2] or "b") not in _BYTES:
+        raise click.BadParameter(
+            f"{value!r} is not a size: expected a number with a unit, as 500M and 1.5GiB are."
+        )
+    return int(float(found[1] or 0) * _BYTES[found[2] or "b"])
 
 
 @cache.command("prune")
@@ -161,6 +206,10 @@ def _prune(keep: int | None, older: float | None, max_size: int | None, dry_run:
 
     When an artifact was used is what the file system says of its last reading, which most note
     once a day.
+
+    AGE is a whole number and its unit: s, m (minutes), h, d or w. SIZE is a number and its unit: B,
+    k, M or G (of 1000; kB, MB and GB are the same), or KiB, MiB or GiB (of 1024), in upper or lower
+    case, or 0.
     """
     with reported():
         root = layers.user().root

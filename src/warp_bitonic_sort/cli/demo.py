@@ -44,7 +44,7 @@ comparison.
 Writes one picture, which is replaced if it is there: original, noisy and cleaned side by side.
 Reads no file of yours. The kernel is compiled on first use, which takes some seconds.
 
-Needs: pip install numpy ml_dtypes matplotlib
+Needs NumPy and matplotlib (the extra demo brings them): pip install numpy matplotlib
 
 \b
 Examples:

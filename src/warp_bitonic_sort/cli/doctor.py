@@ -54,6 +54,7 @@ def doctor(context: click.Context, as_json: bool, no_build: bool) -> None:
     works = not any(problem.blocking for problem in problems)
     report["problems"] = [asdict(problem) for problem in problems]
     report["works"] = works
+    report["refused"] = _inspect.is_refused(problems)
     text = json.dumps(report, indent=2) if as_json else "\n".join(_text(report))
     # As bytes: paths and variables may hold what the terminal's encoding cannot.
     click.echo(os.fsencode(text))
@@ -86,11 +87,19 @@ def _text(report: dict[str, Any]) -> Iterator[str]:
 
 
 def _verdict(report: dict[str, Any]) -> str:
-    if report["works"] and (report["compiler"] is None or report["ninja"] is None):
+    needs_layer = report["compiler"] is None or report["ninja"] is None
+    if report["works"] and report["trial"]["status"] == "skipped":
+        where = " whose kernel a layer has" if needs_layer else ""
+        return f"Nothing was tried. Nothing is known to hinder a call to sort{where}."
+    if report["works"] and needs_layer:
         return "A call to sort works where a layer has its kernel; others need what is noted above."
     if report["works"]:
         return "A call to sort works."
-    if report["trial"]["status"] == "failed" and report["cache"] and report["cache"]["layers"]:
+    if report["refused"] and report["trial"]["status"] == "passed":
+        return "A call to sort works unless its kernel is in the folder that is refused."
+    # What is refused fails a sort, whatever other layers have.
+    has_layers = report["cache"] and report["cache"]["layers"] and not report["refused"]
+    if report["trial"]["status"] == "failed" and has_layers:
         return "A call to sort would not work, unless a layer has its kernel and the launcher."
     if report["trial"]["status"] == "passed" and not report["trial"]["compiled"]:
         return "Sorts whose kernels are in the cache work; others would not."
@@ -130,6 +139,8 @@ def _cache_lines(cache: dict[str, Any] | None) -> Iterator[str]:
 
 
 def _trial_text(trial: dict[str, Any]) -> str:
+    if trial["status"] == "skipped":
+        return "not tried"
     if trial["status"] != "passed":
         return str(trial["status"])
     compiled = f"compiled {', '.join(trial['compiled'])}" if trial["compiled"] else "from the cache"

@@ -18,7 +18,7 @@ _HELP = """Say which kernel sorts an array of SHAPE, and why. Nothing is compile
 
 SHAPE is the sizes of a row-major array with an x between them: 1000x9 is shape (1000, 9).
 
-Reads and writes no file; the answer goes to standard output.
+Writes no file; the answer goes to standard output.
 
 \b
 Examples:

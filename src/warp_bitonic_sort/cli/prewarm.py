@@ -6,9 +6,14 @@ target; the manifest says so of each.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -64,6 +69,8 @@ _HELP = _HELP.replace("{cpu}", ", ".join(toolchain.CPU_ARCHS)).replace(
         for start in range(0, len(gpu_targets.FAMILIES), 3)
     ),
 )
+# How often the log of a build is told how far it is; seconds.
+_PERIOD = 10.0
 _BACKENDS: tuple[_prewarm.Backend, ...] = ("cpu", "cuda", "hip")
 
 
@@ -94,6 +101,12 @@ def _archs(_context: click.Context, _parameter: click.Parameter, value: str) -> 
     for word in words:
         is_known = word in toolchain.CPU_ARCHS or word == "native"
         if not is_known and gpu_targets.backend_of(word) is None:
+            plain = re.sub(r"(?<=^sm_)([0-9]+)[af]$|:.*$", r"\1", word)
+            if gpu_targets.backend_of(plain) is not None:
+                raise click.BadParameter(
+                    f"{word!r} names features beside a target, of which no kernel needs any: use "
+                    f"{plain}."
+                )
             raise click.BadParameter(
                 f"{word!r} is neither a CPU target ({', '.join(toolchain.CPU_ARCHS)}) nor a GPU's, "
                 f"as sm_90 and gfx942 are, nor native."
@@ -144,9 +157,65 @@ def _kernels(
                 f"--backend {backend} needs a target in --arch, such as {example}, or native for "
                 f"those of this machine."
             )
-        for arch in mine or [toolchain.cpu_arch()]:
+        mine = mine or [toolchain.cpu_arch()]
+        for arch in mine:
             wanted += _prewarm.kernels(backend, arch, dtypes, lengths)
+        if wanted:
+            _tell_left_out(backend, mine[0], dtypes, lengths)
     return wanted
+
+
+def _tell_left_out(
+    backend: _prewarm.Backend, arch: str, dtypes: list[str], lengths: list[int]
+) -> None:
+    """Say which lengths are not compiled for, as no kernel of a back end sorts them."""
+    limits: dict[int, list[str]] = {}
+    for dtype in dtypes:
+        limits.setdefault(_prewarm.longest(backend, arch, dtype), []).append(dtype)
+    for limit, those in limits.items():
+        left = _ranges([length for length in lengths if length > limit])
+        if left:
+            what = f" of {', '.join(those)}" if len(limits) > 1 else ""
+            library = "np.sort" if backend == "cpu" else "the array's own library"
+            click.echo(
+                f"Left out: rows of {left}{what}, which no kernel for {backend} sorts, but "
+                f"{library}.",
+                err=True,
+            )
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Return numbers as --length takes them, as in 2-32,64."""
+    found: list[list[int]] = []
+    for number in sorted(numbers):
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return ",".join(f"{first}-{last}" if last > first else f"{first}" for first, last in found)
+
+
+@contextlib.contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    """Give what is to be called with the number of artifacts that were finished since."""
+    if sys.stderr.isatty():
+        with click.progressbar(
+            length=total, label="Compiling", file=sys.stderr, show_pos=True
+        ) as bar:
+            yield bar.update
+        return
+    click.echo(f"Compiling what is missing of {total} artifacts", err=True)
+    done, told = 0, time.monotonic()
+
+    def advance(count: int) -> None:
+        nonlocal done, told
+        done += count
+        now = time.monotonic()
+        if now - told >= _PERIOD and done < total:
+            told = now
+            click.echo(f"  {done} of {total}", err=True)
+
+    yield advance
 
 
 def _tell(failed: list[_prewarm.Outcome]) -> None:
@@ -159,6 +228,21 @@ def _tell(failed: list[_prewarm.Outcome]) -> None:
     for group in groups.values():
         more = f" (and {len(group) - 1} others likewise)" if len(group) > 1 else ""
         click.echo(f"Error: {group[0].name}{more}: {group[0].error}", err=True)
+
+
+class _Path(click.Path):
+    """A path that is not empty, which would be the current folder."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:
+        """Return the path, or refuse it."""
+        if not os.fspath(value):
+            self.fail("expected a path, got an empty one.", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 @click.command(help=_HELP)
@@ -191,13 +275,13 @@ def _tell(failed: list[_prewarm.Outcome]) -> None:
 )
 @click.option(
     "--into",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=_Path(file_okay=False, path_type=Path),
     help="The folder to fill (default: the user's cache).",
 )
 @click.option("-j", "--jobs", type=click.IntRange(min=1), help="Compilers at once.")
 @click.option(
     "--manifest",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=_Path(dir_okay=False, path_type=Path),
     help="Where the list of artifacts goes, as JSON (default: prewarm.json in the folder).",
 )
 @click.pass_context
@@ -222,15 +306,14 @@ def prewarm(
                 "to the array's own library."
             )
         into = None if into is None else into.absolute()
-        with click.progressbar(
-            length=len(wanted) + 1, label="Compiling", file=sys.stderr, show_pos=True
-        ) as bar:
-            outcomes = _prewarm.build(wanted, into, jobs, bar.update)
+        with _progress(len(wanted) + 1) as advance:
+            outcomes = _prewarm.build(wanted, into, jobs, advance)
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     _tell(failed)
     file = manifest or _prewarm.default_manifest(into)
     if file is not None:
-        with reported():
+        option = f"--into {into}: " if manifest is None and into is not None else ""
+        with reported(f"{option}the list of artifacts, {file}, cannot be written"):
             try:
                 _prewarm.write_manifest(outcomes, file)
             except OSError:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,12 +20,12 @@ from ..records import Record
 from . import settings, toolchain
 from .cache import Cache, build_text, source_digests
 from .errors import BuildError, CacheError, ToolError
-from .spec import Artifact
+from .spec import LAUNCHER, Artifact
 
 if TYPE_CHECKING:
     from . import ninja
 
-__all__ = ["Options", "ensure"]
+__all__ = ["Options", "ensure", "lacks"]
 
 
 class Options(Record):
@@ -43,6 +44,8 @@ class Options(Record):
         Whether a person at a terminal is not to see what is being compiled.
     order : str, default "--help"
         What tells ``prewarm`` to make what is wanted, for the error where nothing can be compiled.
+    logs : Cache, optional
+        Where the output of a build that fails is kept (default: where it was to go).
     """
 
     started: Callable[[], None]
@@ -50,6 +53,7 @@ class Options(Record):
     jobs: int | None = None
     is_quiet: bool = False
     order: str = "--help"
+    logs: Cache | None = None
 
 
 class _Tool:
@@ -156,6 +160,27 @@ def ensure(
     return found
 
 
+def lacks(artifact: Artifact, caches: Sequence[Cache]) -> bool:
+    """Tell whether an artifact is in no cache and cannot be built; nothing is run or written.
+
+    Raises
+    ------
+    BuildError
+        It is not known: a setting is wrong, or others can write where it is.
+    """
+    try:
+        if artifact.kind == "cuda_kernel":
+            toolchain.find_cuda_compiler()
+        elif artifact.kind == "hip_kernel":
+            toolchain.find_hip_compiler([artifact.arch], lambda *_: "")
+        else:
+            toolchain.find_compiler()
+        toolchain.find_ninja()
+    except ToolError:
+        return not _find(caches, [artifact], {artifact.name: _text(artifact)}, {})
+    return False
+
+
 def _text(artifact: Artifact) -> str:
     of_host = artifact.kind in ("cpu_kernel", "launcher")
     return build_text(artifact, toolchain.cxx_options() if of_host else ())
@@ -202,14 +227,45 @@ def _refuse_without_tools(
     # Path.is_dir() raises where nobody may look.
     there = [cache.root for cache in asked if os.path.isdir(cache.base)]  # noqa: PTH112
     roots = ", ".join(map(str, there))
-    closed = [said for cache in asked for name in names if (said := cache.unreadable(name))]
+    closed, held = _reasons(asked, names)
+    reasons = "; ".join([*closed, *held])
+    advice = (
+        f"Or have another machine compile it (warp-bitonic-sort prewarm {order}) and name the "
+        f"folder in WARP_SORT_CACHE_LAYERS."
+    )
+    if stores[-1].setting == "--into":
+        of_own = "a launcher of its own, made by a C++ compiler, whatever layers have"
+        needs = f"A folder that --into fills needs {of_own}. " if LAUNCHER in missing else ""
+        advice = f"{needs}Or fill it on another machine."
     raise type(error)(
-        f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} in "
-        f"{f'none of {roots}' if roots else 'no cache'}{f' ({closed[0]})' if closed else ''}, "
-        f"and cannot be compiled here: {error} Or "
-        f"have another machine compile it (warp-bitonic-sort prewarm {order}) and name the folder "
-        f"in WARP_SORT_CACHE_LAYERS."
+        f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} {'usable ' if held else ''}in "
+        f"{f'none of {roots}' if roots else 'no cache'}{f' ({reasons})' if reasons else ''}, "
+        f"and cannot be compiled here: {error} {advice}"
     ) from None
+
+
+def _reasons(caches: Sequence[Cache], names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return what cannot be read where artifacts may be, and why what is there was not taken."""
+    from . import housekeeping
+
+    closed: list[str] = []
+    held: list[str] = []
+    for cache in caches:
+        said = [each for name in names if (each := cache.unreadable(name))]
+        closed += said
+        if said:
+            continue
+        if cache.is_for_gpus:
+            held.append(f"{cache.root} is left out, for its launcher does not load here")
+            continue
+        for name in names:
+            why = housekeeping.unused(cache.root, name)
+            if why is not None:
+                held.append(f"{cache.root} holds {name if len(names) > 1 else 'it'} {why}")
+                break
+    strays = [why for root in settings.cache_layers() if (why := housekeeping.no_layer(root))]
+    closed = [*closed[:1], *(f"WARP_SORT_CACHE_LAYERS: {why}" for why in strays)]
+    return closed, held
 
 
 def _sweep(cache: Cache) -> None:
@@ -244,11 +300,14 @@ def _build(
         if tool.compiler is not None and any(a.kind == kind for a in missing)
     }
     files["build.ninja"] = ninja.text(missing, compilers)
+    if settings.verbose():
+        for said in dict.fromkeys(_described(tools[a.kind]) for a in missing):
+            sys.stderr.write(f"warp_bitonic_sort: compiling with {said}\n")
     options.started()
     with cache.staging(files) as folder:
         failure = ninja.build(folder, missing, program, jobs, options.is_quiet)
         if failure is not None:
-            raise _told(cache, folder, failure, missing, tools)
+            raise _told(cache, folder, failure, missing, tools, options.logs or cache)
         seconds = time.monotonic() - start
         staged = {a.name: folder / a.name / ninja.PRODUCTS[a.kind] for a in missing}
         for artifact in missing:
@@ -312,6 +371,7 @@ def _told(
     failure: ninja.Failure,
     missing: Sequence[Artifact],
     tools: Mapping[str, _Tool],
+    logs: Cache,
 ) -> BuildError:
     """Return the error that says what of a failed build a person needs to know."""
     import re
@@ -322,11 +382,11 @@ def _told(
     if full is not None and _is_cache_full(folder, failure.log, missing):
         return CacheError(
             f"the cache folder {cache.root} cannot be written: {full[0]}. "
-            f"Make room, or set WARP_SORT_CACHE_DIR to a folder with more."
+            f"Make room, or set {cache.setting} to a folder with more."
         )
     names = ninja.failed(failure.log, [artifact.name for artifact in missing])
     try:
-        log = str(cache.keep_log(names[0], failure.log))
+        log = str(logs.keep_log(names[0], failure.log))
     except CacheError as error:
         log = f"not kept: {error}"
     line, hint = ninja.first_error(failure.log)

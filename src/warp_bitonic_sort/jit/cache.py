@@ -215,6 +215,8 @@ class Cache:
         Whether nothing is found in it but kernels for GPUs: its libraries do not load here.
     home : Path, optional
         A folder that has to be there already for the root to be made.
+    setting : str, default "WARP_SORT_CACHE_DIR"
+        What names the root, for messages.
     """
 
     def __init__(
@@ -226,13 +228,15 @@ class Cache:
         is_ours: bool = False,
         is_for_gpus: bool = False,
         home: Path | None = None,
+        setting: str = "WARP_SORT_CACHE_DIR",
     ) -> None:
         self.root = root
+        self.setting = setting
         self.base = root / LAYOUT
         self._is_layer = is_layer
         self._is_shared = is_shared
         self._is_ours = is_ours
-        self._is_for_gpus = is_for_gpus
+        self.is_for_gpus = is_for_gpus
         self._home = home
 
     # -- reading ------------------------------------------------------------------------------
@@ -255,7 +259,7 @@ class Cache:
         TrustError
             Other users can write the entry.
         """
-        if self._is_for_gpus and artifact.kind in ("cpu_kernel", "launcher"):
+        if self.is_for_gpus and artifact.kind in ("cpu_kernel", "launcher"):
             return None
         folder = self.base / "entries" / artifact.name
         try:
@@ -564,7 +568,7 @@ class Cache:
             raise CacheError(
                 f"the cache folder {self.root} cannot be written: "
                 f"{error.strerror or error} ({error.filename or self.root}). "
-                f"Set WARP_SORT_CACHE_DIR to a folder that this user can write."
+                f"Set {self.setting} to a folder that this user can write."
             ) from None
 
 

@@ -100,8 +100,8 @@ class Compiler(Record):
             raise ToolError(
                 f"the {self.kind} {_line(self.command)!r} ({self.why}) does not answer "
                 f"--version (exit status {done.returncode}): "
-                f"{(done.stderr or done.stdout).strip()[:300] or 'it printed nothing'}. "
-                f"{self.remedy}"
+                f"{(done.stderr or done.stdout).strip()[:300] or 'it printed nothing'}\n"
+                f"Hint: {self.remedy}"
             )
         said = done.stdout.strip()
         if not said.startswith(self.answers):

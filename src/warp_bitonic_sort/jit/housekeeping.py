@@ -19,8 +19,9 @@ from typing import Any
 
 from . import code_object, locks, ninja
 from .cache import LAYOUT, OWNER_LOCK, key_of, portable
-from .errors import CacheError
+from .errors import CacheError, TrustError
 from .files import digest, read_file, read_json
+from .trust import refuse_foreign
 
 __all__ = [
     "MANIFEST",
@@ -29,10 +30,13 @@ __all__ = [
     "clear",
     "items",
     "litter",
+    "no_layer",
     "old_logs",
     "prune",
+    "refusal",
     "remove",
     "tidy",
+    "unused",
     "verify",
 ]
 
@@ -106,14 +110,50 @@ def _size(folder: Path) -> int:
     return total
 
 
+def no_layer(root: Path) -> str | None:
+    """Return why a folder that was named for a layer is none; None where it is one.
+
+    One that nobody may look into may be one.
+    """
+    try:
+        os.stat(root / LAYOUT)  # noqa: PTH116 - Path is used for names here
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError:
+        return None
+    else:
+        return None
+    if root.name == LAYOUT and os.path.isdir(root / "entries"):  # noqa: PTH112
+        return f"{root} is the inside of a layer: name {root.parent}"
+    if not os.path.isdir(root):  # noqa: PTH112
+        return f"{root} {'is no folder' if os.path.lexists(root) else 'does not exist'}"
+    return f"{root} holds no kernels"
+
+
 def items(root: Path) -> list[Item]:
     """Return the entries of a cache or layer, by name and then by age."""
-    found = []
-    for artifact in _folders(root / LAYOUT / "entries"):
-        for folder in _folders(artifact):
-            with contextlib.suppress(OSError):
-                found.append(_item(root, folder))
+    found = [item for folder in _folders(root / LAYOUT / "entries") for item in _of(root, folder)]
     return sorted(found, key=lambda item: (item.name, item.created))
+
+
+def _of(root: Path, artifact: Path) -> Iterator[Item]:
+    for folder in _folders(artifact):
+        with contextlib.suppress(OSError):
+            yield _item(root, folder)
+
+
+def unused(root: Path, name: str) -> str | None:
+    """Return why what a cache has of an artifact was not taken; None where it has nothing of it.
+
+    Only for messages: every byte of it is read.
+    """
+    there = list(_of(root, root / LAYOUT / "entries" / name))
+    if not there:
+        return None
+    reasons = [reason for item in there if (reason := verify(item)) is not None]
+    if reasons:
+        return f"damaged: {reasons[0]}; warp-bitonic-sort cache verify lists what is"
+    return "made of other sources or with other flags, as by another version of this package"
 
 
 def _item(root: Path, folder: Path) -> Item:
@@ -139,6 +179,16 @@ def _item(root: Path, folder: Path) -> Item:
         created=made,
         used=max(made, stat.st_atime),
     )
+
+
+def refusal(found: Iterable[Item]) -> str | None:
+    """Return why nothing is loaded from the cache of some entries, for others can write there."""
+    for item in found:
+        try:
+            refuse_foreign(item.folder / ninja.PRODUCTS.get(item.kind, "library.so"), item.root)
+        except TrustError as error:
+            return str(error)
+    return None
 
 
 def verify(item: Item) -> str | None:

@@ -282,7 +282,8 @@ def build_into(
     is_quiet : bool, default False
         Whether a person at a terminal is not to see what is being compiled.
     """
-    options = builder.Options(_import_tvm_ffi, _check, jobs, is_quiet)
+    # What is filled is for others; a failure is this user's own.
+    options = builder.Options(_import_tvm_ffi, _check, jobs, is_quiet, logs=layers.user())
     return _ensure([LAUNCHER, *kernels], options, may_degrade=False, into=store)
 
 

@@ -197,12 +197,12 @@ _HINTS: tuple[tuple[str, str], ...] = (
     (
         r"Unsupported gpu architecture|is not defined for option 'gpu-architecture'"
         r"|invalid value for --gpu-architecture",
-        "this CUDA toolkit does not know the device's architecture: install a newer one (or an "
+        "this CUDA toolkit does not know {arch}: install a newer one (or an "
         "older one, for an old device), and set CUDA_HOME to it",
     ),
     (
         r"invalid target ID|unsupported HIP gpu architecture|unsupported code object version",
-        "this HIP compiler does not know the device's architecture: install a newer clang and its "
+        "this HIP compiler does not know {arch}: install a newer clang and its "
         "lld, or ROCm, and set ROCM_PATH to it",
     ),
     (
@@ -265,7 +265,10 @@ def first_error(log: str) -> tuple[str, str]:
         said = [line for line in log.splitlines() if line.strip() and not line.startswith("ninja:")]
         line = next((text for text in said if "FAILED" not in text and "$" not in text), "")
         line = line.strip() or (said[0].strip() if said else "the build printed nothing")
+    # ninja prints the command that failed.
+    asked = re.search(r"-(?:offload-)?arch=([\w-]+)", log)
+    arch = f"the architecture {asked[1]}" if asked else "the device's architecture"
     for pattern, hint in _HINTS:
         if re.search(pattern, log):
-            return line, hint
+            return line, hint.replace("{arch}", arch)
     return line, "see the log for the whole output; WARP_SORT_JIT_VERBOSE=1 shows the commands"

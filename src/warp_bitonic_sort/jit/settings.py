@@ -38,7 +38,7 @@ def cache_dir() -> Path:
     if chosen:
         return _expanded("WARP_SORT_CACHE_DIR", chosen)
     base = os.environ.get("XDG_CACHE_HOME")
-    root = Path(base) if base else Path(os.path.expanduser("~")) / ".cache"  # noqa: PTH111
+    root = Path(base) if base else _home() / ".cache"
     return root.absolute() / "warp_bitonic_sort" / "jit"
 
 
@@ -46,7 +46,15 @@ def cache_home() -> Path | None:
     """Return the home folder that the cache folder is in, or None where the user chose another."""
     if os.environ.get("WARP_SORT_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME"):
         return None
-    return Path(os.path.expanduser("~"))  # noqa: PTH111
+    return _home()
+
+
+def _home() -> Path:
+    """Return the user's home folder; one that is not there for a user who has none."""
+    home = os.path.expanduser("~")  # noqa: PTH111
+    # Without HOME, and of a user whom the system does not list, as in many containers, it is left
+    # as it is: a name below the current folder.
+    return Path("/nonexistent" if home == "~" else home)
 
 
 def cache_layers() -> list[Path]:
