@@ -5,6 +5,10 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+import warp_bitonic_sort
+
 _SCRIPT = """
 import json, os, sys
 before = set(sys.modules)
@@ -52,3 +56,12 @@ def test_the_default_cache_is_below_the_home_folder(tmp_path, monkeypatch):
     assert settings.cache_dir() == tmp_path / ".cache" / "warp_bitonic_sort" / "jit"
     monkeypatch.setenv("WARP_SORT_CACHE_DIR", str(tmp_path / "other"))
     assert settings.cache_dir() == tmp_path / "other"
+
+
+def test_what_is_imported_when_it_is_asked_for():
+    assert set(warp_bitonic_sort.__all__) <= set(dir(warp_bitonic_sort))
+    for name in warp_bitonic_sort.__all__:
+        assert getattr(warp_bitonic_sort, name)
+    assert isinstance(warp_bitonic_sort.explain((2, 3)), warp_bitonic_sort.Explanation)
+    with pytest.raises(AttributeError, match="'warp_bitonic_sort' has no attribute 'explains'"):
+        warp_bitonic_sort.explains  # noqa: B018

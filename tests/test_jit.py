@@ -21,7 +21,7 @@ import targets
 
 import warp_bitonic_sort
 from warp_bitonic_sort import BuildError, CacheError, ToolError
-from warp_bitonic_sort.jit import cache, loader, ninja, settings, spec, toolchain
+from warp_bitonic_sort.jit import builder, cache, loader, ninja, settings, spec, toolchain
 
 COMPILER = toolchain.find_compiler()
 SORT = "import numpy as np, warp_bitonic_sort as w; print(w.sort(np.float32([[3, 1, 2]])).tolist())"
@@ -136,11 +136,12 @@ def test_a_start_imports_nothing_that_only_a_build_or_a_device_needs(warm, tmp_p
     """
     folders = {"WARP_SORT_CACHE_DIR": str(tmp_path / "empty"), variable: str(warm)}
     done = run(code, **folders)
-    built = {"ninja", "locks", "hip_compiler", "rtc_compilers", "housekeeping"}
+    built = {"ninja", "locks", "hip_compiler", "rtc_compilers", "rtc_search", "housekeeping"}
     of_devices = {"jit.gpu_targets", "layouts"}
-    needless = {*(f"jit.{name}" for name in built), *of_devices, "framework"}
-    if variable == "WARP_SORT_CACHE_LAYERS":
-        needless.add("jit.compiler")
+    of_others = {"framework", "arguments", "explanation"}
+    needless = {*(f"jit.{name}" for name in built), *of_devices, *of_others}
+    if variable == "WARP_SORT_CACHE_LAYERS" or toolchain.find_compiler().identity() is not None:
+        needless.add("jit.compiler")  # which a script's version has to be asked for
     assert "arrays._numpy" in done.stdout.split(), done.stderr
     assert not needless & set(done.stdout.split())
 
@@ -404,6 +405,66 @@ def test_which_words_of_cxx_are_programs(programs, monkeypatch, asked, name, opt
     assert found.path == programs / name
     assert found.command == tuple(asked.split())
     assert (found.identity() is not None) is is_known
+
+
+@pytest.mark.parametrize("asked", [None, "g++", "{}/g++", "./g++"])
+def test_the_quick_identity_is_that_of_what_is_found(programs, monkeypatch, asked):
+    monkeypatch.chdir(programs)
+    monkeypatch.delenv("CXX", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("CXX", asked.format(programs))
+    quick = toolchain.identity("cpu_kernel")
+    assert quick == toolchain.find_compiler().identity() is not None
+    for kind in ("launcher", "cpu_kernel"):
+        assert toolchain.identity(kind) == quick
+    name = "c++" if asked is None else "g++"
+    (programs / name).rename(programs / "newer")
+    (programs / name).symlink_to("newer")
+    # What a link leads to is what counts, as it is for who finds it.
+    assert toolchain.identity("cpu_kernel") == toolchain.find_compiler().identity() == quick
+    (programs / "newer").write_bytes(b"\x7fELF, newer")
+    assert toolchain.identity("cpu_kernel") == toolchain.find_compiler().identity() != quick
+
+
+@pytest.mark.parametrize("asked", ["ccache g++", "g++ -O2", "nothing", "'g++'", "-O2", " "])
+def test_there_is_no_quick_identity_of_more_than_one_word(programs, monkeypatch, asked):
+    monkeypatch.setenv("CXX", asked)
+    (programs / "c++").unlink()
+    (programs / "g++").chmod(0o644 if asked == " " else 0o755)
+    assert toolchain.identity("cpu_kernel") is None
+
+
+def test_nothing_is_remembered_of_a_wrapper(programs, monkeypatch, tmp_path):
+    """Its quick identity stays as it is when what it runs does not."""
+    monkeypatch.setenv("CXX", "ccache")
+    (programs / "ccache").write_text("#!/bin/sh\necho 1.0\n")
+    asked = []
+    version = toolchain.Compiler.version
+    monkeypatch.setattr(
+        toolchain.Compiler, "version", lambda self: asked.append(self) or version(self)
+    )
+    store = cache.Cache(tmp_path / "cache")
+    for _ in range(2):
+        tool = builder._Tool([store], "launcher", toolchain.find_compiler)
+        assert tool.version == "1.0"
+    assert len(asked) == 2
+    assert not (store.base / "tools").exists()
+
+
+def test_a_compiler_whose_version_is_remembered_is_not_looked_for(programs, monkeypatch, tmp_path):
+    monkeypatch.setenv("CXX", "g++")
+    monkeypatch.setattr(toolchain.Compiler, "version", lambda _: "1.0")
+    store = cache.Cache(tmp_path / "cache")
+    found = []
+    find = lambda: found.append(1) or toolchain.find_compiler()  # noqa: E731
+    for _ in range(2):
+        tool = builder._Tool([store], "launcher", find)
+        assert (tool.version, len(found)) == ("1.0", 1)
+    assert (tool.compiler.command, tool.error, len(found)) == (("g++",), None, 2)
+    (programs / "g++").unlink()
+    tool = builder._Tool([store], "launcher", toolchain.find_compiler)
+    assert (tool.version, tool.compiler) == (None, None)
+    assert "is not a program on the PATH" in str(tool.error)
 
 
 def test_a_compiler_whose_version_is_not_utf_8(tmp_path, monkeypatch):

@@ -20,7 +20,16 @@ import test_hip_build
 
 from warp_bitonic_sort import plan
 from warp_bitonic_sort.cli import _inspect
-from warp_bitonic_sort.jit import cache, hip_compiler, loader, ninja, rtc, rtc_compilers, toolchain
+from warp_bitonic_sort.jit import (
+    cache,
+    hip_compiler,
+    loader,
+    ninja,
+    rtc,
+    rtc_compilers,
+    rtc_search,
+    toolchain,
+)
 from warp_bitonic_sort.jit.errors import BuildError, ToolError
 from warp_bitonic_sort.jit.spec import CudaKernel, HipKernel
 
@@ -251,7 +260,7 @@ def test_an_unknown_architecture_has_a_hint(nvrtc, tmp_path):
     ],
 )
 def test_bad_command_lines(words, said):
-    program = toolchain.Compiler((sys.executable, str(rtc_compilers._PROGRAM)), Path(), "")
+    program = toolchain.Compiler((sys.executable, str(rtc_search.PROGRAM)), Path(), "")
     done = run(program, *words)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("rtc.py: error: ")
@@ -339,9 +348,9 @@ def empty(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path / "path"))
     packages = {"nvidia": tmp_path / "site" / "nvidia", "torch": tmp_path / "site" / "torch"}
     monkeypatch.setattr(
-        rtc_compilers, "_package_folders", lambda name: [packages[name]] if name in packages else []
+        rtc_search, "package_folders", lambda name: [packages[name]] if name in packages else []
     )
-    monkeypatch.setattr(rtc_compilers, "_system_folders", lambda: [tmp_path / "usr"])
+    monkeypatch.setattr(rtc_search, "system_folders", lambda: [tmp_path / "usr"])
     monkeypatch.setattr(toolchain, "_toolkit_folders", lambda: [tmp_path / "cuda"])
     monkeypatch.setattr(hip_compiler, "_rocm_folders", lambda: [tmp_path / "rocm"])
     return tmp_path
@@ -356,11 +365,13 @@ def nvcc_at(home: Path) -> Path:
 
 
 def test_the_order_in_which_nvrtc_is_looked_for(empty, monkeypatch):
-    def found(file, why):
+    def found(file, why, is_quick=True):
         compiler = toolchain.find_cuda_compiler()
         assert compiler.command[-2:] == ("nvrtc", str(file))
         assert compiler.why == why
         assert compiler.kind == "CUDA run-time compiler"
+        assert compiler.identity() is not None
+        assert toolchain.identity("cuda_kernel") == (compiler.identity() if is_quick else None)
 
     none = "; there is no nvcc"
     found(library(empty / "usr"), f"NVRTC in {empty / 'usr'}{none}")
@@ -386,12 +397,13 @@ def test_the_order_in_which_nvrtc_is_looked_for(empty, monkeypatch):
     program = nvcc_at(home)
     compiler = toolchain.find_cuda_compiler()
     assert (compiler.command, compiler.why) == ((str(program),), f"CUDA_HOME={home}")
+    assert toolchain.identity("cuda_kernel") == compiler.identity() is not None
     monkeypatch.setenv("WARP_SORT_RTC", "1")
     found(home / "lib64" / "libnvrtc.so.13",
           f"NVRTC in CUDA_HOME={home}; WARP_SORT_RTC asks for it")  # fmt: skip
     (home / "lib64" / "libnvrtc.so.13").unlink()
-    found(thirteen,
-          "NVRTC of the package nvidia-cuda-nvrtc 13.0.88; WARP_SORT_RTC asks for it")  # fmt: skip
+    found(thirteen, "NVRTC of the package nvidia-cuda-nvrtc 13.0.88; WARP_SORT_RTC asks for it",
+          is_quick=False)  # fmt: skip
     shutil.rmtree(site)
     shutil.rmtree(empty / "usr")
     shutil.rmtree(toolkit)
@@ -444,7 +456,7 @@ def test_what_tells_one_from_another(empty, monkeypatch):
     file = library(empty / "usr")
     program = empty / "rtc.py"
     program.write_text("")
-    monkeypatch.setattr(rtc_compilers, "_PROGRAM", program)
+    monkeypatch.setattr(rtc_search, "PROGRAM", program)
     identities = {toolchain.find_cuda_compiler().identity()}
     file.write_bytes(b"\x7fELF, newer")
     identities.add(toolchain.find_cuda_compiler().identity())

@@ -4,8 +4,13 @@ Invariant: importing this package loads neither an array library nor tvm_ffi, ru
 writes nothing; the first call that needs a kernel does.
 """
 
+from typing import TYPE_CHECKING
+
 from .jit.errors import BuildError, CacheError, ToolError
-from .ops import Explanation, explain, sort, warp_bitonic_sort
+from .ops import sort, warp_bitonic_sort
+
+if TYPE_CHECKING:
+    from .explanation import Explanation, explain
 
 __all__ = [
     "BuildError",
@@ -20,3 +25,16 @@ __all__ = [
 
 # The build reads this line.
 __version__ = "0.1.0.dev0"
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        # Sorting does not need it.
+        if name not in ("Explanation", "explain"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from . import explanation
+
+        return getattr(explanation, name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

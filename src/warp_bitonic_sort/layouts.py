@@ -7,7 +7,7 @@ its shared memory and 1024 threads; capacities rise, so that the first that fits
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from .records import Record
 
@@ -238,7 +238,8 @@ def tables_of(bits: int, arch: str) -> Tables:
     return (_HIP[wave_lanes(arch)] if _is_hip(arch) else _CUDA)[bits]
 
 
-_AccessedLayouts = tuple[tuple[int, int, int, Literal["rows", "columns"]], ...]
+if TYPE_CHECKING:
+    _AccessedLayouts = tuple[tuple[int, int, int, Literal["rows", "columns"]], ...]
 
 
 def _accessed(rows: Sequence[_Layout], layouts: Tables) -> _AccessedLayouts:

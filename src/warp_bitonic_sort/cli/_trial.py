@@ -33,7 +33,7 @@ def _sorted_kernel() -> str:
             f"NumPy, whose array would be sorted, cannot be imported ({error}). "
             f"pip install numpy ml_dtypes"
         ) from error
-    from .. import ops
+    from .. import explain, ops
 
     rows = np.array([[3.0, 1.0, np.nan, 2.0]] * 5, np.float32)
     result = ops.sort(rows)
@@ -41,7 +41,7 @@ def _sorted_kernel() -> str:
         raise RuntimeError(
             f"the result is wrong: {result[0].tolist()}. Please report this as a bug"
         )
-    return ops.explain(rows).kernel or ""
+    return explain(rows).kernel or ""
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .. import ops
+from .. import explain, ops
 from ..jit import settings
 from ._common import need, reported
 from ._inspect import cache_entries, thread_count
@@ -113,7 +113,7 @@ def demo(size: int, noise: float, seed: int, dtype: str, output: Path) -> None:
     )
     with reported():
         measured = _measure(rows)
-        kernel = ops.explain(rows)
+        kernel = explain(rows)
     cleaned = measured.result[:, size * size // 2].reshape(original.shape).astype("uint8")
     _tell(measured, rows)
     click.echo(

@@ -9,7 +9,7 @@ import re
 
 import click
 
-from .. import ops
+from ..explanation import explain as explain_sort
 from ._common import DTYPE, NAN, Nan, reported
 
 __all__ = ["explain"]
@@ -62,5 +62,5 @@ def _sizes(
 def explain(shape: tuple[int, ...], dtype: str, axis: int, descending: bool, nan: Nan) -> None:
     """Print what `warp_bitonic_sort.explain` says."""
     with reported():
-        answer = ops.explain(shape, dtype=dtype, axis=axis, descending=descending, nan=nan)
+        answer = explain_sort(shape, dtype=dtype, axis=axis, descending=descending, nan=nan)
     click.echo(str(answer))

@@ -57,25 +57,43 @@ class Options(Record):
 
 
 class _Tool:
-    """The compiler of some artifacts, or why there is none."""
+    """The compiler of some artifacts, or why there is none.
 
-    def __init__(self, caches: Sequence[Cache], find: Callable[[], toolchain.Compiler]) -> None:
-        self.version: str | None = None
-        self.compiler: toolchain.Compiler | None = None
-        self.error: ToolError | None = None
+    It is looked for when it is asked for: where its version is remembered, a start needs no more.
+    """
+
+    def __init__(
+        self, caches: Sequence[Cache], kind: str, find: Callable[[], toolchain.Compiler]
+    ) -> None:
+        self._find = find
+        identity = toolchain.identity(kind)
+        self.version = None if identity is None else _recall(caches, identity)
+        if self.version is None and self.compiler is not None:
+            identity = self.compiler.identity()
+            if identity is not None:
+                self.version = _recall(caches, identity)
+            if self.version is None:
+                self.version = self.compiler.version()
+                if identity is not None:
+                    caches[-1].remember(identity, self.version)
+
+    @functools.cached_property
+    def _found(self) -> tuple[toolchain.Compiler | None, ToolError | None]:
         try:
-            self.compiler = find()
+            return self._find(), None
         except ToolError as error:
             # What is in the cache needs no compiler; only building does.
-            self.error = error
-            return
-        identity = self.compiler.identity()
-        if identity is not None:
-            self.version = _recall(caches, identity)
-        if self.version is None:
-            self.version = self.compiler.version()
-            if identity is not None:
-                caches[-1].remember(identity, self.version)
+            return None, error
+
+    @property
+    def compiler(self) -> toolchain.Compiler | None:
+        """What runs; None where there is none."""
+        return self._found[0]
+
+    @property
+    def error(self) -> ToolError | None:
+        """Why there is none."""
+        return self._found[1]
 
 
 def _recall(caches: Sequence[Cache], identity: str) -> str | None:
@@ -87,14 +105,16 @@ def _tools(caches: Sequence[Cache], artifacts: Sequence[Artifact]) -> dict[str, 
     kinds = {artifact.kind for artifact in artifacts}
     tools: dict[str, _Tool] = {}
     if "cuda_kernel" in kinds:
-        tools["cuda_kernel"] = _Tool(caches, toolchain.find_cuda_compiler)
+        tools["cuda_kernel"] = _Tool(caches, "cuda_kernel", toolchain.find_cuda_compiler)
     if "hip_kernel" in kinds:
         archs = sorted({artifact.arch for artifact in artifacts if artifact.kind == "hip_kernel"})
         refusal = functools.partial(_refusal, caches)
-        tools["hip_kernel"] = _Tool(caches, lambda: toolchain.find_hip_compiler(archs, refusal))
+        tools["hip_kernel"] = _Tool(
+            caches, "hip_kernel", lambda: toolchain.find_hip_compiler(archs, refusal)
+        )
     of_host = kinds - {"cuda_kernel", "hip_kernel"}
     if of_host:
-        host = _Tool(caches, toolchain.find_compiler)
+        host = _Tool(caches, "launcher", toolchain.find_compiler)
         tools.update(dict.fromkeys(of_host, host))
     return tools
 

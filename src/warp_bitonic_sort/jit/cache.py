@@ -261,9 +261,10 @@ class Cache:
         """
         if self.is_for_gpus and artifact.kind in ("cpu_kernel", "launcher"):
             return None
-        folder = self.base / "entries" / artifact.name
+        # Every microsecond of a start counts: names are put together as text, not as paths.
+        folder = os.path.join(self.base, "entries", artifact.name)  # noqa: PTH118
         try:
-            names = sorted(os.listdir(folder))  # noqa: PTH208 - every millisecond of a start counts
+            names = sorted(os.listdir(folder))  # noqa: PTH208
         except OSError:
             return None
         if not _is_utf8(self.root):
@@ -275,21 +276,21 @@ class Cache:
                 return None  # whoever gives options wants them applied here
             wanted = ("portable", digest(portable(text).encode()))
         for name in names:
-            entry = Entry(folder / name, artifact.kind)
+            library = f"{folder}/{name}/{toolchain.PRODUCTS[artifact.kind]}"
             if not self._is_ours:
-                refuse_foreign(entry.library, self.root)
-            manifest = read_json(entry.folder / "manifest.json")
+                refuse_foreign(library, self.root)
+            manifest = read_json(f"{folder}/{name}/manifest.json")
             if (
                 manifest is not None
-                and self._holds(entry, artifact, manifest, wanted, compiler, tokens)
-                and not _is_rejected(entry.library)
+                and self._holds(library, artifact, manifest, wanted, compiler, tokens)
+                and not _is_rejected(library)
             ):
-                return entry
+                return Entry(Path(folder, name), artifact.kind)
         return None
 
     def _holds(
         self,
-        entry: Entry,
+        file: str,
         artifact: Artifact,
         manifest: Mapping[str, Any],
         wanted: tuple[str, str],
@@ -305,7 +306,7 @@ class Cache:
         if is_exact and manifest.get("compiler") != compiler:
             return False
         try:
-            library = read_file(entry.library)
+            library = read_file(file)
             if digest(library) != manifest.get("library"):
                 return False
             for line in dependencies:
@@ -597,10 +598,10 @@ def reject(library: Path, reason: str) -> bool:
     return was == found  # if so, another thread may have been told
 
 
-def _is_rejected(library: Path) -> bool:
+def _is_rejected(library: str) -> bool:
     """Tell whether a library is what was rejected; most processes reject none, and ask nobody."""
-    was, _ = _rejected.get(str(library), ("", ""))
-    return was != "" and _is_as_it_was(str(library), was)
+    was, _ = _rejected.get(library, ("", ""))
+    return was != "" and _is_as_it_was(library, was)
 
 
 def _plain(path: str) -> str:

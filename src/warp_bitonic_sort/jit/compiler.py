@@ -13,12 +13,11 @@ from pathlib import Path
 
 from ..records import Record
 from .errors import ToolError
+from .toolchain import identity_of, line
 
 __all__ = ["Compiler", "options_in", "plain_environment", "programs_in"]
 
 _WRAPPERS = {"ccache", "sccache", "distcc", "icecc", "hipcc", "hipcc.bin"}
-# What a shell takes as it stands.
-_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-")
 
 
 class Compiler(Record):
@@ -59,12 +58,11 @@ class Compiler(Record):
         None for a wrapper (ccache, a script) around nobody knows what: the compiler behind it may
         change while it does not. What may be run and not read may be a script.
         """
-        parts = [_line(self.command), _stamp(self.path)]
         if self.behind is not None:
-            parts.append(_stamp(self.behind))
-        elif self.path.name in _WRAPPERS or self._may_be_script() or self._may_run_another():
+            return identity_of(self.command, self.path, self.behind)
+        if self.path.name in _WRAPPERS or self._may_be_script() or self._may_run_another():
             return None
-        return "|".join(parts)
+        return identity_of(self.command, self.path)
 
     def _may_run_another(self) -> bool:
         """Tell whether an option is followed by a program, as in ``env -u NAME g++``."""
@@ -93,22 +91,20 @@ class Compiler(Record):
             )
         except (OSError, subprocess.SubprocessError) as error:
             raise ToolError(
-                f"the {self.kind} {_line(self.command)!r} ({self.why}) does not run: "
+                f"the {self.kind} {line(self.command)!r} ({self.why}) does not run: "
                 f"{error}. {self.remedy}"
             ) from error
         if done.returncode != 0 or not done.stdout.strip():
             raise ToolError(
-                f"the {self.kind} {_line(self.command)!r} ({self.why}) does not answer "
+                f"the {self.kind} {line(self.command)!r} ({self.why}) does not answer "
                 f"--version (exit status {done.returncode}): "
                 f"{(done.stderr or done.stdout).strip()[:300] or 'it printed nothing'}\n"
                 f"Hint: {self.remedy}"
             )
         said = done.stdout.strip()
         if not said.startswith(self.answers):
-            import shlex
-
             raise ToolError(
-                f"the {self.kind} {shlex.join(self.command)!r} ({self.why}) answers --version with "
+                f"the {self.kind} {line(self.command)!r} ({self.why}) answers --version with "
                 f"{said.partition(chr(10))[0][:100]!r}, not with {self.answers}: "
                 f"{self.command[0]} is no Python that runs it. Set sys.executable to one of 3.10 "
                 f"or newer before the first call, or install nvcc or hipcc."
@@ -132,21 +128,6 @@ def options_in(words: Sequence[str]) -> tuple[str, ...]:
 
 def _options_at(words: Sequence[str]) -> int:
     return next((at for at, word in enumerate(words) if word.startswith("-")), len(words))
-
-
-def _line(words: Sequence[str]) -> str:
-    """Return `shlex.join` of a command."""
-    # Every start comes by, and nearly never is there anything to quote.
-    if all(word and _PLAIN.issuperset(word) for word in words):
-        return " ".join(words)
-    import shlex
-
-    return shlex.join(words)
-
-
-def _stamp(path: Path) -> str:
-    stat = path.stat()
-    return f"{path}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ino}"
 
 
 def plain_environment() -> dict[str, str]:

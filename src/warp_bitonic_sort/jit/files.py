@@ -29,6 +29,8 @@ __all__ = [
     "write_json",
 ]
 
+_BLOCK = 1 << 20
+
 
 def digest(data: bytes) -> str:
     """Return what stands for these bytes in keys and manifests."""
@@ -46,7 +48,7 @@ def stamp(found: os.stat_result) -> str:
     return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
 
 
-def read_file(file: Path, flags: int = 0) -> bytes:
+def read_file(file: str | Path, flags: int = 0) -> bytes:
     """Return the bytes of a regular file, opened with these flags of the system's, too.
 
     Raises
@@ -56,15 +58,18 @@ def read_file(file: Path, flags: int = 0) -> bytes:
     """
     descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | flags)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(file))
-        with open(descriptor, "rb", buffering=0, closefd=False) as stream:
-            return stream.readall()
+        data = os.read(descriptor, found.st_size + 1)
+        while more := os.read(descriptor, _BLOCK):  # one read has it, unless it grows or is large
+            data += more
+        return data
     finally:
         os.close(descriptor)
 
 
-def read_json(file: Path) -> dict[str, Any] | None:
+def read_json(file: str | Path) -> dict[str, Any] | None:
     """Return the JSON object in a file; None where there is no such."""
     try:
         value = json.loads(read_file(file))

@@ -22,11 +22,10 @@ __all__ = [
     "Launcher",
 ]
 
-Access = Literal["rows", "columns", "any"]
 
-
-# Making a protocol takes as long as importing a small module, which every start would pay.
+# Making a protocol or a Literal takes as long as importing a small module; every start would pay.
 if TYPE_CHECKING:
+    Access = Literal["rows", "columns", "any"]
 
     class Artifact(Protocol):
         """One thing that the build makes: a translation unit and the library that comes of it."""
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
             """Return the translation unit."""
 
 else:
+    Access = str
     Artifact = object
 
 

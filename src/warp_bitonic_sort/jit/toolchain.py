@@ -13,6 +13,7 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from .spec import Artifact
 
 if TYPE_CHECKING:
     from .compiler import Compiler
-    from .gpu_targets import cuda_arch, gpu_archs, hip_arch
+    from .gpu_targets import gpu_archs, hip_arch
     from .hip_compiler import find_hip_compiler
 
 __all__ = [
@@ -50,9 +51,12 @@ __all__ = [
     "gpu_archs",
     "hip_arch",
     "hip_flags",
+    "identity",
+    "identity_of",
     "include_dirs",
     "lesser_cpu_archs",
     "libraries",
+    "line",
     "native_cpu_arch",
     "rule",
     "source_files",
@@ -62,7 +66,6 @@ __all__ = [
 if not TYPE_CHECKING:
     _ELSEWHERE = {
         "Compiler": "compiler",
-        "cuda_arch": "gpu_targets",
         "find_hip_compiler": "hip_compiler",
         "gpu_archs": "gpu_targets",
         "hip_arch": "gpu_targets",
@@ -74,7 +77,8 @@ if not TYPE_CHECKING:
         return getattr(import_module(f"{__package__}.{_ELSEWHERE[name]}"), name)
 
 
-PACKAGE = Path(__file__).resolve().parent.parent
+# Path.resolve() takes as long as importing a small module.
+PACKAGE = Path(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))  # noqa: PTH120
 _CSRC = PACKAGE / "csrc"
 INCLUDE_DIR = _CSRC / "include"
 
@@ -114,7 +118,7 @@ _COMMON = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-shared")
 _KERNEL = ("-O2", "-fno-exceptions", "-fno-rtti")
 # The launcher is glue: what it costs a call is in the FFI, and -Og compiles a quarter faster than
 # -O1, for some hundredths of a call.
-_LAUNCHER = ("-Og", "-pthread")
+_LAUNCHER = ("-Og", "-pthread", "-s")
 # Device code alone, and no host pass: a whole nvcc run takes three times as long. Nor the header
 # that nvcc puts before every file: base.hpp defines the few names of it that kernels use.
 _CUDA = ("-std=c++17", "-O3", "-cubin", "-D__CUDA_RUNTIME_H__", "-DWBS_WITHOUT_CUDA_RUNTIME")
@@ -141,6 +145,85 @@ _HIP = (
 _OBJECT_VERSION, _GENERIC_OBJECT_VERSION = 5, 6
 
 
+_HOST_COMPILERS = ("c++", "g++", "clang++")
+# What a shell takes as it stands.
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-")
+
+
+def is_plain(word: str) -> bool:
+    """Tell whether a shell takes a word as it stands."""
+    return word != "" and _PLAIN.issuperset(word)
+
+
+def line(words: Sequence[str]) -> str:
+    """Return `shlex.join` of a command."""
+    # Every start comes by, and nearly never is there anything to quote.
+    if all(map(is_plain, words)):
+        return " ".join(words)
+    import shlex
+
+    return shlex.join(words)
+
+
+def identity_of(command: Sequence[str], *files: str | Path) -> str:
+    """Return what stands for a command that runs these files, which may be links to them.
+
+    Raises
+    ------
+    OSError
+        One of them is not there.
+    """
+    return "|".join([line(command), *map(_stamp, files)])
+
+
+def _stamp(file: str | Path) -> str:
+    found = os.stat(file)  # noqa: PTH116 - every microsecond of a start counts
+    return f"{found.st_dev} {found.st_ino} {found.st_size} {found.st_mtime_ns}"
+
+
+def identity(kind: str) -> str | None:
+    """Return the identity of the compiler that the search for one would find for a kind.
+
+    None where that takes the search itself: for no compiler, for a command of several words, and
+    for HIP, which is a question of the target. What it returns may be that of a wrapper, which
+    nothing is remembered for. It does much less than the search, and every start comes by.
+    """
+    if kind == "hip_kernel":
+        return None
+    try:
+        return _cuda_identity() if kind == "cuda_kernel" else _host_identity()
+    except (OSError, ToolError):
+        return None
+
+
+def _host_identity() -> str | None:
+    asked = settings.cxx()
+    if asked is None:
+        found = next(filter(None, map(shutil.which, _HOST_COMPILERS)), None)
+        return None if found is None else identity_of((found,), found)
+    found = shutil.which(asked) if is_plain(asked) else None
+    return None if found is None else identity_of((_absolute(asked),), found)
+
+
+def _cuda_identity() -> str | None:
+    home = settings.cuda_home()
+    is_rtc_asked = settings.run_time_compilers()
+    found = _nvcc(home)
+    if found is not None and not is_rtc_asked:
+        return identity_of((found[0],), found[0])
+    from . import rtc_search
+
+    library, _, _ = rtc_search.found_nvrtc(home, _toolkit_folders())
+    if library is None or not sys.executable or getattr(sys, "frozen", False):
+        return None
+    return identity_of(rtc_search.command("nvrtc", library), library, rtc_search.PROGRAM)
+
+
+def _absolute(word: str) -> str:
+    """Return a word of a command as it is in any folder, for ninja runs in another."""
+    return str(Path(word).absolute()) if os.sep in word else word
+
+
 def find_compiler() -> Compiler:
     """Find the C++ compiler: ``CXX`` if set, else c++, g++ or clang++ on the PATH."""
     from .compiler import Compiler, programs_in
@@ -149,13 +232,9 @@ def find_compiler() -> Compiler:
     if asked is not None:
         words = _words_of(asked)
         programs = programs_in(words)
-        # ninja runs in another folder.
-        words = [
-            str(Path(word).absolute()) if os.sep in word and word in programs else word
-            for word in words
-        ]
+        words = [_absolute(word) if word in programs else word for word in words]
         return Compiler(tuple(words), Path(programs[-1]).resolve(), f"CXX={asked}")
-    for name in ("c++", "g++", "clang++"):
+    for name in _HOST_COMPILERS:
         found = shutil.which(name)
         if found is not None:
             return Compiler((found,), Path(found).resolve(), f"{name} on the PATH")
@@ -191,7 +270,7 @@ def cxx_options() -> tuple[str, ...]:
     Empty where it names no program: what is found needs none, and a build says what is wrong.
     """
     asked = settings.cxx()
-    if asked is None:
+    if asked is None or is_plain(asked):  # one word is a program, or nothing
         return ()
     from .compiler import options_in
 
@@ -205,28 +284,32 @@ _NVCC = "CUDA compiler"
 _NVCC_REMEDY = "Set CUDA_HOME to a CUDA toolkit (12.0 or newer)."
 
 
+def _nvcc(home: Path | None) -> tuple[str, str] | None:
+    """Return nvcc, in ``CUDA_HOME`` alone if that is given, and how it was found."""
+    if home is not None:
+        program = str(home / "bin" / "nvcc")
+        return (program, f"CUDA_HOME={home}") if os.access(program, os.X_OK) else None
+    found = shutil.which("nvcc")
+    if found is not None:
+        return found, "nvcc on the PATH"
+    for folder in _toolkit_folders():
+        program = str(folder / "bin" / "nvcc")
+        if os.access(program, os.X_OK):
+            return program, f"the toolkit in {folder}"
+    return None
+
+
 def find_nvcc() -> Compiler:
     """Find nvcc: in ``CUDA_HOME`` if set, else on the PATH, else where installers put it."""
     from .compiler import Compiler
 
     home = settings.cuda_home()
-    if home is not None:
-        program = home / "bin" / "nvcc"
-        if not os.access(program, os.X_OK):
-            raise ToolError(
-                f"CUDA_HOME: {str(home)!r} holds no bin/nvcc. {_NVCC_REMEDY} Or unset it."
-            )
-        return Compiler(
-            (str(program),), program.resolve(), f"CUDA_HOME={home}", _NVCC, _NVCC_REMEDY
-        )
-    found = shutil.which("nvcc")
+    found = _nvcc(home)
     if found is not None:
-        return Compiler((found,), Path(found).resolve(), "nvcc on the PATH", _NVCC, _NVCC_REMEDY)
-    for folder in _toolkit_folders():
-        program = folder / "bin" / "nvcc"
-        if os.access(program, os.X_OK):
-            why = f"the toolkit in {folder}"
-            return Compiler((str(program),), program.resolve(), why, _NVCC, _NVCC_REMEDY)
+        program, why = found
+        return Compiler((program,), Path(program).resolve(), why, _NVCC, _NVCC_REMEDY)
+    if home is not None:
+        raise ToolError(f"CUDA_HOME: {str(home)!r} holds no bin/nvcc. {_NVCC_REMEDY} Or unset it.")
     raise ToolError(
         "no CUDA compiler: kernels for CUDA devices are compiled on first use, and nvcc is neither "
         "in CUDA_HOME, on the PATH, in /usr/local/cuda nor in /opt/cuda. Install the CUDA toolkit "
@@ -272,15 +355,16 @@ def find_cuda_compiler() -> Compiler:
     )
 
 
-def _toolkit_folders() -> list[Path]:
-    """Return where installers put toolkits: the one that is linked to first, then newer ones."""
+def _toolkit_folders() -> Iterator[Path]:
+    """Yield where installers put toolkits: the one that is linked to first, then newer ones."""
+    yield Path("/usr/local/cuda")
+    yield Path("/opt/cuda")
     import re
 
     def version(folder: Path) -> list[int]:
         return [int(number) for number in re.findall("[0-9]+", folder.name)]
 
-    numbered = sorted(Path("/usr/local").glob("cuda-[0-9]*"), key=version, reverse=True)
-    return [Path("/usr/local/cuda"), Path("/opt/cuda"), *numbered]
+    yield from sorted(Path("/usr/local").glob("cuda-[0-9]*"), key=version, reverse=True)
 
 
 def find_ninja() -> Path:
@@ -345,6 +429,15 @@ def cpu_arch() -> str:
             f"it runs {', '.join(runs)}."
         )
     return asked
+
+
+def cuda_arch(native: str) -> str:
+    """Return the target to build for a CUDA device, as `gpu_targets.cuda_arch` does."""
+    if not settings.gpu_archs():
+        return native  # nearly always, and then nothing else of that module is needed
+    from . import gpu_targets
+
+    return gpu_targets.cuda_arch(native)
 
 
 def lesser_cpu_archs(arch: str) -> tuple[str, ...]:

@@ -35,18 +35,21 @@ _CLOSE = (
 )
 
 
-def refuse_foreign(path: Path, root: Path) -> None:
+def refuse_foreign(path: str | Path, root: Path) -> None:
     """Raise TrustError if another user can write a path or a folder on the way to it.
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         A file or folder that may be loaded from; it and its parents need not exist.
     root : Path
         The cache or layer that it belongs to, for the message.
     """
     seen: dict[str, os.stat_result] = {}
-    goals = _walk(str(path.absolute()), seen)
+    text = os.fspath(path)
+    if not os.path.isabs(text):  # noqa: PTH117 - every microsecond of a start counts
+        text = os.path.join(os.getcwd(), text)  # noqa: PTH109, PTH118
+    goals = _walk(text, seen)
     if not all(goal in _sound for goal in goals):
         trusted = [name for folder in settings.trusted_dirs() for name in _walk(str(folder), {})]
         for goal in goals:

@@ -1,0 +1,208 @@
+"""What a sort would do, and why.
+
+Invariant: nothing is compiled, loaded (but the launcher, where a device's library does not tell its
+target) or sorted; a call with the same arguments does what is said.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+from . import arrays
+from .arguments import validated
+from .arrays import Adapter, Description
+from .dtypes import lookup
+from .jit import loader, toolchain
+from .jit.errors import BuildError
+from .jit.spec import Kernel
+from .ops import Nan, native_arch, planned
+from .records import Record
+
+__all__ = ["Explanation", "explain"]
+
+
+class Explanation(Record):
+    """Which kernel a call would get, and why.
+
+    Parameters
+    ----------
+    operation : str
+        The operation: sort.
+    backend : str
+        Where it would run: cpu or cuda.
+    route : str
+        ``kernel``, ``framework`` (NumPy, or the array's library on a device, sorts the keys) or
+        ``copy`` (nothing to sort).
+    kernel : str or None
+        The name of the kernel, which is its folder in the cache.
+    layout : str or None
+        Where the positions of a row live: ``registersN`` or ``tile`` on the CPU, on a device
+        ``lanesL_registersN``, with ``wavesW_`` before it for rows of several warps.
+    access : str or None
+        How elements are reached: ``rows``, ``columns`` or ``any``.
+    codec : str or None
+        How keys are made of the dtype's bits: ``bits``, ``floating`` or ``fnuz``.
+    arch : str
+        The CPU's target or the device's.
+    dtype : str
+        The dtype.
+    shape : tuple of int
+        The shape.
+    axis : int
+        The axis, not negative.
+    length : int
+        Elements in a row.
+    rows : int
+        Rows in the batch.
+    open : bool
+        Whether this process holds the kernel open already, so that a call would not even look for
+        it in the cache.
+    missing : bool
+        Whether the kernel is in no cache and nothing is found that would compile it here. (On a
+        CPU, one for a lesser processor may do instead.)
+    reason : str
+        Why.
+    """
+
+    operation: str
+    backend: str
+    route: str
+    kernel: str | None
+    layout: str | None
+    access: str | None
+    codec: str | None
+    arch: str
+    dtype: str
+    shape: tuple[int, ...]
+    axis: int
+    length: int
+    rows: int
+    open: bool
+    missing: bool
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the explanation as plain data."""
+        return self._asdict()
+
+    def __str__(self) -> str:
+        lines = [
+            f"sort {self.rows} row{'s' * (self.rows != 1)} of {self.length} {self.dtype} "
+            f"(shape {self.shape}, axis {self.axis}) on {self.backend} ({self.arch})"
+        ]
+        if self.kernel is not None:
+            state = "open in this process" if self.open else "not open in this process yet"
+            if self.missing:
+                state = "not there: it is in no cache, and cannot be compiled here"
+            lines.append(f"  kernel: {self.kernel} ({state})")
+            lines.append(f"  layout: {self.layout}, access: {self.access}, keys: {self.codec}")
+        else:
+            lines.append(f"  no kernel: {self.route}")
+        lines.append(f"  why: {self.reason}")
+        return "\n".join(lines)
+
+
+def explain(
+    x_or_shape: Any,
+    /,
+    *,
+    dtype: Any = None,
+    axis: int = -1,
+    descending: bool = False,
+    stable: bool = False,
+    nan: Nan = "largest",
+    dim: int | None = None,
+) -> Explanation:
+    """Say which kernel `sort` would use for a call, and why; nothing is compiled or sorted.
+
+    Parameters
+    ----------
+    x_or_shape : array or tuple of int
+        The array, or the shape of a row-major one in CPU memory.
+    dtype : str or dtype, optional
+        The dtype for a shape, by name or as a library's dtype; float32 if not given. An array has
+        its own.
+    axis, descending, stable, nan, dim
+        As for `sort`.
+
+    Returns
+    -------
+    Explanation
+        The answer as data; ``str()`` of it is text for people.
+
+    Raises
+    ------
+    TypeError, ValueError, NotImplementedError
+        As `sort` does for the same arguments.
+
+    Examples
+    --------
+    >>> from warp_bitonic_sort import explain
+    >>> explain((1000, 9)).layout
+    'registers9'
+    """
+    asked, _, _ = validated(axis, dim, descending, stable, nan)
+    if isinstance(x_or_shape, (tuple, list)):
+        seen = _described_shape(x_or_shape, dtype)
+        out_strides: Sequence[int] = seen.strides
+    else:
+        if dtype is not None:
+            raise TypeError(f"dtype: an array has its own; got dtype={dtype!r} beside an array.")
+        adapter: Adapter = arrays.adapter_of(x_or_shape, "x_or_shape")
+        adapter.key(x_or_shape, "x_or_shape")
+        x = adapter.regular(x_or_shape)
+        seen = adapter.describe(x, "x_or_shape")
+        out_strides = adapter.result_strides(x)
+    plan, settled = planned(seen, out_strides, asked)
+    kernel = plan.kernel
+    is_open = kernel is not None and kernel.name in loader.open_kernels()
+    return Explanation(
+        operation="sort",
+        backend=seen.device.backend,
+        route=plan.route,
+        kernel=None if kernel is None else kernel.name,
+        layout=None if kernel is None else kernel.layout,
+        access=None if kernel is None else kernel.access,
+        codec=None if kernel is None else kernel.codec,
+        arch=toolchain.cpu_arch() if seen.device.backend == "cpu" else native_arch(seen.device),
+        dtype=seen.dtype,
+        shape=seen.shape,
+        axis=settled,
+        length=plan.length,
+        rows=plan.rows,
+        open=is_open,
+        missing=kernel is not None and not is_open and _is_missing(kernel),
+        reason=plan.reason,
+    )
+
+
+def _is_missing(kernel: Kernel) -> bool:
+    from .jit import builder, layers
+
+    try:
+        return builder.lacks(kernel, [*layers.readers(), *layers.stores()])
+    except BuildError:
+        return False  # a call says what is wrong
+
+
+def _dtype_name(dtype: Any) -> str:
+    """Return the name of a dtype given by name, by NumPy's class or dtype, or by torch's."""
+    if dtype is None:
+        return "float32"
+    for attribute in ("name", "__name__"):
+        if isinstance(getattr(dtype, attribute, None), str):
+            return str(getattr(dtype, attribute))
+    return str(dtype).removeprefix("torch.")
+
+
+def _described_shape(shape: Sequence[Any], dtype: Any) -> Description:
+    try:
+        sizes = tuple(operator.index(size) for size in shape)
+    except TypeError:
+        raise TypeError(f"x_or_shape: expected whole numbers in a shape, got {shape!r}.") from None
+    if any(size < 0 for size in sizes):
+        raise ValueError(f"x_or_shape: expected sizes of at least 0, got {shape!r}.")
+    name = lookup(_dtype_name(dtype), "dtype").name
+    return Description("shape", name, sizes, arrays.dense_strides(sizes))
