@@ -40,7 +40,7 @@ def digest(data: bytes) -> str:
 
 def file_digest(path: str) -> str:
     """Return the digest of a file's bytes."""
-    # Every header of a wheel's layer is read at a start, and a file object would take as long again.
+    # Each header of a wheel's layer is read at a start; a file object would take as long again.
     descriptor = os.open(path, os.O_RDONLY)
     try:
         data = os.read(descriptor, _BLOCK)
