@@ -124,12 +124,14 @@ def test_a_warm_process_starts_no_tool_and_writes_nothing(warm):
     assert done.stdout.strip() == ANSWER, done.stderr
 
 
-@pytest.mark.parametrize("variable", ["WARP_SORT_CACHE_DIR", "WARP_SORT_CACHE_LAYERS"])
+@pytest.mark.parametrize("variable", ["WARP_SORT_CACHE_DIR", "WARP_SORT_CACHE_LAYERS", "PACKAGED"])
 def test_a_start_imports_nothing_that_only_a_build_or_a_device_needs(warm, tmp_path, variable):
     """Each module takes a tenth of a millisecond, and there were ten of them."""
     code = """
-        import sys, numpy as np, tvm_ffi
+        import os, pathlib, sys, numpy as np, tvm_ffi
         import warp_bitonic_sort as w
+        if "PACKAGED" in os.environ:
+            w.jit.layers.PACKAGED = pathlib.Path(os.environ["PACKAGED"])
         w.sort(np.float32([[3, 1, 2]]))
         ours = "warp_bitonic_sort."
         print(*(name.removeprefix(ours) for name in sys.modules if name.startswith(ours)))
@@ -140,7 +142,9 @@ def test_a_start_imports_nothing_that_only_a_build_or_a_device_needs(warm, tmp_p
     of_devices = {"jit.gpu_targets", "layouts"}
     of_others = {"framework", "arguments", "explanation"}
     needless = {*(f"jit.{name}" for name in built), *of_devices, *of_others}
-    if variable == "WARP_SORT_CACHE_LAYERS" or toolchain.find_compiler().identity() is not None:
+    if variable == "PACKAGED":
+        needless.add("jit.trust")
+    if variable != "WARP_SORT_CACHE_DIR" or toolchain.find_compiler().identity() is not None:
         needless.add("jit.compiler")  # which a script's version has to be asked for
     assert "arrays._numpy" in done.stdout.split(), done.stderr
     assert not needless & set(done.stdout.split())

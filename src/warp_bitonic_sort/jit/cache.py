@@ -68,7 +68,6 @@ from .files import (
     write_json,
 )
 from .spec import Artifact
-from .trust import refuse_foreign
 
 __all__ = [
     "OWNER_LOCK",
@@ -278,7 +277,7 @@ class Cache:
         for name in names:
             library = f"{folder}/{name}/{toolchain.PRODUCTS[artifact.kind]}"
             if not self._is_ours:
-                refuse_foreign(library, self.root)
+                _refuse_foreign(library, self.root)
             manifest = read_json(f"{folder}/{name}/manifest.json")
             if (
                 manifest is not None
@@ -363,7 +362,7 @@ class Cache:
             Other users can write what is remembered.
         """
         file = self._tool_file(identity)
-        refuse_foreign(file, self.root)
+        _refuse_foreign(file, self.root)
         manifest = read_json(file)
         if manifest is None or manifest.get("identity") != identity:
             return None
@@ -547,7 +546,7 @@ class Cache:
             raise OSError(errno.EILSEQ, "its name is not UTF-8, and nothing loads from there")
         # Before anything is made where another user's link may lead, or built that could not be
         # loaded.
-        refuse_foreign(folder, self.root)
+        _refuse_foreign(folder, self.root)
         if not folder.is_dir():
             if not self.root.is_dir():
                 if self._home is not None and not self._home.is_dir():
@@ -557,7 +556,7 @@ class Cache:
                 if not self._is_shared:
                     self.root.mkdir(0o700, exist_ok=True)
             make_folder(folder, self._is_shared)
-            refuse_foreign(folder, self.root)  # as it is now that all of it is there
+            _refuse_foreign(folder, self.root)  # as it is now that all of it is there
         return folder
 
     @contextlib.contextmanager
@@ -596,6 +595,13 @@ def reject(library: Path, reason: str) -> bool:
         return True  # it has gone
     was, _ = _rejected.setdefault(str(library), (found, reason))
     return was == found  # if so, another thread may have been told
+
+
+def _refuse_foreign(path: str | Path, root: Path) -> None:
+    """Raise TrustError if another user can write a path."""
+    from .trust import refuse_foreign  # a start that has all of a wheel's layer does without
+
+    refuse_foreign(path, root)
 
 
 def _is_rejected(library: str) -> bool:
