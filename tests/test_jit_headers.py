@@ -12,6 +12,7 @@ import pytest
 from warp_bitonic_sort.jit import cache, housekeeping, ninja
 from warp_bitonic_sort.jit.cache import Cache
 from warp_bitonic_sort.jit.code_object import _AARCH64, _CPUS, _X86_64
+from warp_bitonic_sort.jit.files import digest, file_digest, read_file
 from warp_bitonic_sort.jit.spec import LAUNCHER
 
 _MACHINE = _AARCH64 if _CPUS.get(os.uname().machine) == "aarch64" else _X86_64
@@ -139,6 +140,15 @@ def test_what_changes_and_leaves_the_folder_as_it_is(tmp_path, system, change, m
     assert not is_found(store)
     (item,) = housekeeping.items(store.root)
     assert housekeeping.verify(item) is None
+
+
+@pytest.mark.parametrize("size", [(1 << 16) - 1, 1 << 16, (1 << 16) + 1, 1 << 18])
+def test_all_of_a_large_file_is_digested(tmp_path, size):
+    file = tmp_path / "large.h"
+    for data in (bytes(size), bytes(size - 1) + b"1"):
+        file.write_bytes(data)
+        assert file_digest(str(file)) == digest(data)
+        assert read_file(file) == data
 
 
 def test_verify_knows_them(store):

@@ -31,24 +31,25 @@ __all__ = [
 
 # Bytes; larger ones are mapped, and mapped anew when they turn out to be less.
 _BLOCK = 1 << 16
+_DIGEST = 20
 
 
 def digest(data: bytes) -> str:
     """Return what stands for these bytes in keys and manifests."""
-    return hashlib.blake2b(data, digest_size=20).hexdigest()
+    return hashlib.blake2b(data, digest_size=_DIGEST).hexdigest()
 
 
 def file_digest(path: str) -> str:
     """Return the digest of a file's bytes."""
     # Each header of a wheel's layer is read at a start; a file object would take as long again.
+    hashed = hashlib.blake2b(digest_size=_DIGEST)
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        data = os.read(descriptor, _BLOCK)
-        while more := os.read(descriptor, _BLOCK):
-            data += more
+        while block := os.read(descriptor, _BLOCK):
+            hashed.update(block)
     finally:
         os.close(descriptor)
-    return digest(data)
+    return hashed.hexdigest()
 
 
 def stamp(found: os.stat_result) -> str:
@@ -69,10 +70,10 @@ def read_file(file: str | Path, flags: int = 0) -> bytes:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(file))
-        data = os.read(descriptor, found.st_size + 1)
+        parts = [os.read(descriptor, found.st_size + 1)]
         while more := os.read(descriptor, _BLOCK):  # one read has it, unless it grows or is large
-            data += more
-        return data
+            parts.append(more)
+        return b"".join(parts)
     finally:
         os.close(descriptor)
 
