@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import types
 import warnings
 from pathlib import Path
 
@@ -426,13 +427,61 @@ def test_the_quick_identity_is_that_of_what_is_found(programs, monkeypatch, aske
     (programs / name).symlink_to("newer")
     # What a link leads to is what counts, as it is for who finds it.
     assert toolchain.identity("cpu_kernel") == toolchain.find_compiler().identity() == quick
-    (programs / "newer").write_bytes(b"\x7fELF, newer")
-    assert toolchain.identity("cpu_kernel") == toolchain.find_compiler().identity() != quick
+    # Of the same size, too.
+    (programs / "newer").write_bytes(b"\x7fELf")
+    os.utime(programs / "newer", ns=(0, 1))
+    edited = toolchain.identity("cpu_kernel")
+    assert edited == toolchain.find_compiler().identity() != quick
+    (programs / "newest").write_bytes(b"\x7fELf")
+    (programs / "newest").chmod(0o755)
+    os.utime(programs / "newest", ns=(0, 1))
+    (programs / "newest").replace(programs / "newer")
+    assert toolchain.identity("cpu_kernel") == toolchain.find_compiler().identity() != edited
+
+
+@pytest.mark.usefixtures("programs")
+def test_another_mount_of_the_same_compiler_is_no_other_compiler(monkeypatch):
+    """Each container sees its image's files on another device."""
+    monkeypatch.setenv("CXX", "g++")
+    before, seen = toolchain.identity("launcher"), os.stat
+
+    def elsewhere(path, **options):
+        found = seen(path, **options)
+        fields = {name: getattr(found, name) for name in dir(found) if name.startswith("st_")}
+        return types.SimpleNamespace(**{**fields, "st_dev": found.st_dev + 1})
+
+    monkeypatch.setattr(toolchain.os, "stat", elsewhere)
+    assert toolchain.identity("launcher") == before
+
+
+def test_a_compiler_that_two_installations_share_is_two(programs, tmp_path, monkeypatch):
+    """Links of one file, each of which says where it is installed."""
+    identities = set()
+    monkeypatch.setenv("CXX", "clang++")
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "clang++").hardlink_to(programs / "g++")
+        monkeypatch.setenv("PATH", str(tmp_path / name))
+        identities.add(toolchain.identity("launcher"))
+        identities.add(toolchain.find_compiler().identity())
+    assert len(identities) == 2
+
+
+def test_a_launcher_keeps_its_symbols_where_options_are_given(monkeypatch):
+    monkeypatch.setenv("CXX", "c++ -g")
+    assert "-s" not in toolchain.compile_flags(spec.LAUNCHER)
+    monkeypatch.setenv("CXX", "c++")
+    assert "-s" in toolchain.compile_flags(spec.LAUNCHER)
+    assert " -s " in toolchain.rule(spec.LAUNCHER)
 
 
 @pytest.mark.parametrize("asked", ["ccache g++", "g++ -O2", "nothing", "'g++'", "-O2", " "])
 def test_there_is_no_quick_identity_of_more_than_one_word(programs, monkeypatch, asked):
     monkeypatch.setenv("CXX", asked)
+    if asked.strip() and asked != "nothing":
+        # A program of that name is not what would be run.
+        (programs / asked).write_bytes(b"\x7fELF")
+        (programs / asked).chmod(0o755)
     (programs / "c++").unlink()
     (programs / "g++").chmod(0o644 if asked == " " else 0o755)
     assert toolchain.identity("cpu_kernel") is None

@@ -447,8 +447,13 @@ def test_a_wrong_cuda_home_is_not_made_up_for(empty, monkeypatch):
 def test_an_interpreter_that_does_not_know_itself(empty, monkeypatch):
     library(empty / "usr")
     monkeypatch.setattr(sys, "executable", "")
+    assert toolchain.identity("cuda_kernel") is None
     with pytest.raises(ToolError, match=r"sys\.executable is empty"):
         toolchain.find_cuda_compiler()
+    monkeypatch.setattr(sys, "executable", "/usr/bin/python3")
+    assert toolchain.identity("cuda_kernel") is not None
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    assert toolchain.identity("cuda_kernel") is None
 
 
 def test_what_tells_one_from_another(empty, monkeypatch):

@@ -41,6 +41,8 @@ class Compiler(Record):
         What its answer to ``--version`` begins with, where anything else may have been run.
     unfit : str, default ""
         Why it cannot be run at all, though it is there.
+    found : str, default ""
+        Where the program is, if the command may not say.
     """
 
     command: tuple[str, ...]
@@ -51,6 +53,7 @@ class Compiler(Record):
     behind: Path | None = None
     answers: str = ""
     unfit: str = ""
+    found: str = ""
 
     def identity(self) -> str | None:
         """Return what tells this binary from another without running it.
@@ -62,7 +65,7 @@ class Compiler(Record):
             return identity_of(self.command, self.path, self.behind)
         if self.path.name in _WRAPPERS or self._may_be_script() or self._may_run_another():
             return None
-        return identity_of(self.command, self.path)
+        return identity_of(self.command, self.path, found=self.found)
 
     def _may_run_another(self) -> bool:
         """Tell whether an option is followed by a program, as in ``env -u NAME g++``."""

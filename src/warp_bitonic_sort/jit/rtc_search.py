@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 
 __all__ = [
@@ -69,7 +70,9 @@ def libraries(folder: Path, stems: Iterable[str]) -> list[tuple[int | None, Path
         if any(name.startswith(stem) and _is_version(name.removeprefix(stem)) for stem in stems):
             real = os.path.realpath(folder / name)
             if os.path.isfile(real):  # noqa: PTH113
-                number = _major(name, stems) or _major(os.path.basename(real), stems)  # noqa: PTH119
+                number = _major(name, stems)
+                if number is None:
+                    number = _major(os.path.basename(real), stems)  # noqa: PTH119
                 found.setdefault(real, (number, folder / name))
     return sorted(found.values(), key=lambda item: -(item[0] or 0))
 
@@ -131,7 +134,8 @@ def _installed(root: Path, major: int) -> tuple[list[int], str]:
     found: tuple[list[int], str] = [major], ""
     for metadata in root.parent.glob("nvidia_cuda_nvrtc*.dist-info"):
         package, _, version = metadata.name.removesuffix(".dist-info").partition("-")
-        numbers = [int(number) for number in version.split(".") if number.isdecimal()]
+        digits = ("".join(takewhile(str.isdecimal, part)) for part in version.split("."))
+        numbers = [int(number) for number in digits if number]
         if (numbers or [0])[0] == major:
             found = numbers, f"{package.replace('_', '-')} {version}"
     return found

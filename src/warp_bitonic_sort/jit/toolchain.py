@@ -54,6 +54,7 @@ __all__ = [
     "identity",
     "identity_of",
     "include_dirs",
+    "is_plain",
     "lesser_cpu_archs",
     "libraries",
     "line",
@@ -118,7 +119,9 @@ _COMMON = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-shared")
 _KERNEL = ("-O2", "-fno-exceptions", "-fno-rtti")
 # The launcher is glue: what it costs a call is in the FFI, and -Og compiles a quarter faster than
 # -O1, for some hundredths of a call.
-_LAUNCHER = ("-Og", "-pthread", "-s")
+_LAUNCHER = ("-Og", "-pthread")
+# A start reads all of it, and a third of it would be symbols.
+_WITHOUT_SYMBOLS = "-s"
 # Device code alone, and no host pass: a whole nvcc run takes three times as long. Nor the header
 # that nvcc puts before every file: base.hpp defines the few names of it that kernels use.
 _CUDA = ("-std=c++17", "-O3", "-cubin", "-D__CUDA_RUNTIME_H__", "-DWBS_WITHOUT_CUDA_RUNTIME")
@@ -165,35 +168,44 @@ def line(words: Sequence[str]) -> str:
     return shlex.join(words)
 
 
-def identity_of(command: Sequence[str], *files: str | Path) -> str:
+def identity_of(command: Sequence[str], *files: str | Path, found: str = "") -> str:
     """Return what stands for a command that runs these files, which may be links to them.
+
+    Parameters
+    ----------
+    command : sequence of str
+        The command.
+    files : str or Path
+        What it runs.
+    found : str, optional
+        Where its program is, if the command does not say: the same file may be that of several
+        installations, which answer to ``--version`` each in its own way.
 
     Raises
     ------
     OSError
         One of them is not there.
     """
-    return "|".join([line(command), *map(_stamp, files)])
+    return "|".join([line(command), found, *map(_stamp, files)])
 
 
 def _stamp(file: str | Path) -> str:
     found = os.stat(file)  # noqa: PTH116 - every microsecond of a start counts
-    return f"{found.st_dev} {found.st_ino} {found.st_size} {found.st_mtime_ns}"
+    # Not the device: each mount of a container's layer has another.
+    return f"{found.st_ino} {found.st_size} {found.st_mtime_ns}"
 
 
 def identity(kind: str) -> str | None:
     """Return the identity of the compiler that the search for one would find for a kind.
 
-    None where that takes the search itself: for no compiler, for a command of several words, and
-    for HIP, which is a question of the target. What it returns may be that of a wrapper, which
-    nothing is remembered for. It does much less than the search, and every start comes by.
+    None where that takes the search itself: for no compiler, for a command of several words, for
+    NVRTC that is not where it is looked for first or has no Python to run it, and for HIP, which is
+    a question of the target. What it returns may be that of a wrapper, which nothing is remembered
+    for. It does much less than the search, and every start comes by.
     """
     if kind == "hip_kernel":
         return None
-    try:
-        return _cuda_identity() if kind == "cuda_kernel" else _host_identity()
-    except (OSError, ToolError):
-        return None
+    return _cuda_identity() if kind == "cuda_kernel" else _host_identity()
 
 
 def _host_identity() -> str | None:
@@ -201,8 +213,8 @@ def _host_identity() -> str | None:
     if asked is None:
         found = next(filter(None, map(shutil.which, _HOST_COMPILERS)), None)
         return None if found is None else identity_of((found,), found)
-    found = shutil.which(asked) if is_plain(asked) else None
-    return None if found is None else identity_of((_absolute(asked),), found)
+    found = shutil.which(asked) if is_plain(asked) and not asked.startswith("-") else None
+    return None if found is None else identity_of((_absolute(asked),), found, found=found)
 
 
 def _cuda_identity() -> str | None:
@@ -233,7 +245,8 @@ def find_compiler() -> Compiler:
         words = _words_of(asked)
         programs = programs_in(words)
         words = [_absolute(word) if word in programs else word for word in words]
-        return Compiler(tuple(words), Path(programs[-1]).resolve(), f"CXX={asked}")
+        path = Path(programs[-1]).resolve()
+        return Compiler(tuple(words), path, f"CXX={asked}", found=programs[-1])
     for name in _HOST_COMPILERS:
         found = shutil.which(name)
         if found is not None:
@@ -512,7 +525,8 @@ def _tvm_ffi_include() -> Path:
 def compile_flags(artifact: Artifact) -> tuple[str, ...]:
     """Return the compiler's flags for an artifact, include folders left out."""
     if artifact.kind == "launcher":
-        return (*_COMMON, *_LAUNCHER)
+        # Whoever gives options may want to see into it.
+        return (*_COMMON, *_LAUNCHER, *([] if cxx_options() else [_WITHOUT_SYMBOLS]))
     if artifact.kind == "cuda_kernel":
         return (*_CUDA, f"-arch={artifact.arch}")
     if artifact.kind == "hip_kernel":
