@@ -34,6 +34,7 @@ if not TYPE_CHECKING:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from . import explanation
 
+        globals().update(Explanation=explanation.Explanation, explain=explanation.explain)
         return getattr(explanation, name)
 
     def __dir__() -> list[str]:

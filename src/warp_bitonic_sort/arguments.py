@@ -6,11 +6,13 @@ Invariant: what is returned is of the very types that a sort compares by: int, b
 from __future__ import annotations
 
 import operator
-from typing import Any
+from typing import Any, Literal
 
 from .arrays import type_name
 
-__all__ = ["expected_bool", "validated"]
+__all__ = ["Nan", "expected_bool", "validated"]
+
+Nan = Literal["largest", "last"]
 
 
 def expected_bool(name: str, value: object) -> str:

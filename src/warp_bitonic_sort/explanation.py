@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import arrays
-from .arguments import validated
+from .arguments import Nan, validated
 from .arrays import Adapter, Description
 from .dtypes import lookup
 from .jit import loader, toolchain
 from .jit.errors import BuildError
 from .jit.spec import Kernel
-from .ops import Nan, native_arch, planned
+from .ops import native_arch, planned
 from .records import Record
 
 __all__ = ["Explanation", "explain"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from . import arrays
 from .arrays import Adapter, Description, Device
@@ -18,12 +18,12 @@ from .jit import loader, toolchain
 from .jit.spec import Kernel
 from .plan import Plan, plan_gpu_sort, plan_sort
 
-__all__ = ["Nan", "native_arch", "planned", "sort", "warp_bitonic_sort"]
-
 if TYPE_CHECKING:
-    Nan = Literal["largest", "last"]
+    from .arguments import Nan
 else:
-    Nan = str  # making a Literal takes as long as importing a small module
+    Nan = str  # for whoever looks at hints while a program runs: most starts do without the module
+
+__all__ = ["native_arch", "planned", "sort", "warp_bitonic_sort"]
 
 # Enough for any program's shapes; forgetting them all costs one planning each.
 _MOST_PREPARED = 4096
