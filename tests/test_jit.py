@@ -439,6 +439,66 @@ def test_the_quick_identity_is_that_of_what_is_found(programs, monkeypatch, aske
     assert toolchain.identity("cpu_kernel") == toolchain.find_compiler().identity() != edited
 
 
+PLAIN_SCRIPT = '#!/bin/sh\n# the real one\n\nexec {}/real -B/opt/ -isystem /usr/include "$@"\n'
+
+
+def write_script(file, text):
+    file.unlink(missing_ok=True)
+    file.write_text(text.replace("{}", str(file.parent)))
+    file.chmod(0o755)
+
+
+@pytest.mark.parametrize("asked", [None, "c++", "{}/c++"])
+def test_a_script_that_runs_one_program_is_as_good_as_that(programs, monkeypatch, asked):
+    monkeypatch.delenv("CXX", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("CXX", asked.format(programs))
+    write_script(programs / "c++", PLAIN_SCRIPT)
+    assert toolchain.identity("launcher") is None, "what it would run is not there"
+    (programs / "g++").rename(programs / "real")
+    first = toolchain.identity("launcher")
+    assert first == toolchain.find_compiler().identity() is not None
+    (programs / "real").write_bytes(b"\x7fELF, newer")
+    second = toolchain.identity("launcher")
+    assert second == toolchain.find_compiler().identity() != first
+    write_script(programs / "c++", PLAIN_SCRIPT.replace("-B/opt/", "-B/new/"))
+    os.utime(programs / "c++", ns=(0, 1))
+    assert toolchain.identity("launcher") not in (None, second)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '#!/usr/bin/python3\nexec {}/g++ "$@"\n',
+        '#!/bin/sh\nexec g++ "$@"\n',
+        '#!/bin/sh\nexec {}/g++ $FLAGS "$@"\n',
+        '#!/bin/sh\nexec {}/g++ `flags` "$@"\n',
+        '#!/bin/sh\nexec {}/env g++ "$@"\n',
+        '#!/bin/sh\nexec {}/ccache "$@"\n',
+        '#!/bin/sh\nexec {}/linked "$@"\n',
+        '#!/bin/sh\nexec {}/script "$@"\n',
+        "#!/bin/sh\nexec {}/g++\n",
+        '#!/bin/sh\nexec {}/g++ "$1"\n',
+        '#!/bin/sh\n{}/g++ "$@"\n',
+        '#!/bin/sh\nset -e\nexec {}/g++ "$@"\n',
+        '#!/bin/sh\nexec {}/g++ \\\n"$@"\n',
+        '#!/bin/sh\nexec {}/g++ "$@"; g++ "$@"\n',
+        '#!/bin/sh\nexec {}/g++ "$@"\nexec {}/c++ "$@"\n',
+        "#!/bin/sh\n" + 4096 * "#" + '\nexec {}/g++ "$@"\n',
+        "#!/bin/sh\nexec {}/g++ '$@'\n",
+        "#!",
+        "#!/bin/sh\n\xff",
+    ],
+)
+def test_of_any_other_script_nobody_knows_what_it_runs(programs, monkeypatch, text):
+    monkeypatch.setenv("CXX", "c++")
+    (programs / "linked").symlink_to("ccache")
+    write_script(programs / "script", '#!/bin/sh\nexec {}/g++ "$@"\n')
+    write_script(programs / "c++", text)
+    assert toolchain.identity("launcher") is None
+    assert toolchain.find_compiler().identity() is None
+
+
 @pytest.mark.usefixtures("programs")
 def test_another_mount_of_the_same_compiler_is_no_other_compiler(monkeypatch):
     """Each container sees its image's files on another device."""

@@ -13,11 +13,9 @@ from pathlib import Path
 
 from ..records import Record
 from .errors import ToolError
-from .toolchain import identity_of, line
+from .toolchain import WRAPPERS, identity_of, identity_of_program, line
 
 __all__ = ["Compiler", "options_in", "plain_environment", "programs_in"]
-
-_WRAPPERS = {"ccache", "sccache", "distcc", "icecc", "hipcc", "hipcc.bin"}
 
 
 class Compiler(Record):
@@ -58,25 +56,18 @@ class Compiler(Record):
     def identity(self) -> str | None:
         """Return what tells this binary from another without running it.
 
-        None for a wrapper (ccache, a script) around nobody knows what: the compiler behind it may
-        change while it does not. What may be run and not read may be a script.
+        None for a wrapper (ccache, most scripts) around nobody knows what: the compiler behind it
+        may change while it does not. What may be run and not read may be a script.
         """
         if self.behind is not None:
             return identity_of(self.command, self.path, self.behind)
-        if self.path.name in _WRAPPERS or self._may_be_script() or self._may_run_another():
+        if self.path.name in WRAPPERS or self._may_run_another():
             return None
-        return identity_of(self.command, self.path, found=self.found)
+        return identity_of_program(self.command, self.path, self.found)
 
     def _may_run_another(self) -> bool:
         """Tell whether an option is followed by a program, as in ``env -u NAME g++``."""
         return any(map(shutil.which, self.command[_options_at(self.command) :]))
-
-    def _may_be_script(self) -> bool:
-        try:
-            with self.path.open("rb") as file:
-                return file.read(2) == b"#!"
-        except PermissionError:
-            return True
 
     def version(self) -> str:
         """Run the compiler and return the whole text of ``--version``."""

@@ -35,6 +35,7 @@ __all__ = [
     "PACKAGE",
     "PRODUCTS",
     "SOURCES",
+    "WRAPPERS",
     "Compiler",
     "check_buildable",
     "ck_dir",
@@ -53,6 +54,7 @@ __all__ = [
     "hip_flags",
     "identity",
     "identity_of",
+    "identity_of_program",
     "include_dirs",
     "is_plain",
     "lesser_cpu_archs",
@@ -149,6 +151,10 @@ _OBJECT_VERSION, _GENERIC_OBJECT_VERSION = 5, 6
 
 
 _HOST_COMPILERS = ("c++", "g++", "clang++")
+# Programs that run compilers, nobody knows which.
+WRAPPERS = frozenset({"ccache", "sccache", "distcc", "icecc", "hipcc", "hipcc.bin"})
+# Bytes; of longer ones nobody asks what they run.
+_LONGEST_SCRIPT = 4096
 # What a shell takes as it stands.
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-")
 
@@ -189,6 +195,32 @@ def identity_of(command: Sequence[str], *files: str | Path, found: str = "") -> 
     return "|".join([line(command), found, *map(_stamp, files)])
 
 
+def identity_of_program(command: Sequence[str], program: str | Path, found: str = "") -> str | None:
+    """Return what stands for a command that runs a program.
+
+    Of a script that does nothing but run another one, that counts, too. None where nobody knows
+    what it runs: where it is another script, or cannot be read.
+
+    Parameters
+    ----------
+    command, found
+        As of `identity_of`.
+    program : str or Path
+        The program's file.
+    """
+    try:
+        with open(program, "rb") as file:  # noqa: PTH123 - every microsecond of a start counts
+            head = file.read(_LONGEST_SCRIPT)
+        if not head.startswith(b"#!"):
+            return identity_of(command, program, found=found)
+        from .scripts import program_behind
+
+        behind = program_behind(head) if len(head) < _LONGEST_SCRIPT else None
+        return None if behind is None else identity_of(command, program, behind, found=found)
+    except OSError:
+        return None
+
+
 def _stamp(file: str | Path) -> str:
     found = os.stat(file)  # noqa: PTH116 - every microsecond of a start counts
     # Not the device: each mount of a container's layer has another.
@@ -199,9 +231,10 @@ def identity(kind: str) -> str | None:
     """Return the identity of the compiler that the search for one would find for a kind.
 
     None where that takes the search itself: for no compiler, for a command of several words, for
-    NVRTC that is not where it is looked for first or has no Python to run it, and for HIP, which is
-    a question of the target. What it returns may be that of a wrapper, which nothing is remembered
-    for. It does much less than the search, and every start comes by.
+    NVRTC that is not where it is looked for first or has no Python to run it, for scripts of which
+    nobody knows what they run, and for HIP, which is a question of the target. What it returns may
+    be that of a wrapper, which nothing is remembered for. It does much less than the search, and
+    every start comes by.
     """
     if kind == "hip_kernel":
         return None
@@ -212,9 +245,9 @@ def _host_identity() -> str | None:
     asked = settings.cxx()
     if asked is None:
         found = next(filter(None, map(shutil.which, _HOST_COMPILERS)), None)
-        return None if found is None else identity_of((found,), found)
+        return None if found is None else identity_of_program((found,), found)
     found = shutil.which(asked) if is_plain(asked) and not asked.startswith("-") else None
-    return None if found is None else identity_of((_absolute(asked),), found, found=found)
+    return None if found is None else identity_of_program((_absolute(asked),), found, found)
 
 
 def _cuda_identity() -> str | None:
@@ -222,7 +255,7 @@ def _cuda_identity() -> str | None:
     is_rtc_asked = settings.run_time_compilers()
     found = _nvcc(home)
     if found is not None and not is_rtc_asked:
-        return identity_of((found[0],), found[0])
+        return identity_of_program((found[0],), found[0])
     from . import rtc_search
 
     library, _, _ = rtc_search.found_nvrtc(home, _toolkit_folders())
