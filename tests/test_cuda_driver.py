@@ -188,7 +188,7 @@ def test_what_a_launch_is_told(folder):
 
 @driven()
 def test_the_grid(folder):
-    """A block for every tile up to the most that a grid may have; blocks walk over the rest."""
+    """A block for every tile, up to the most that a grid may have; nothing holds more rows."""
     driver, launcher = Driver(), loader.launcher()
     driver.record_only()
     path = cubin.write(folder / "kernel.cubin", rows=64)
@@ -201,8 +201,6 @@ def test_the_grid(folder):
         (64 * (most - 1), most - 1),
         (64 * (most - 1) + 1, most),
         (64 * most, most),
-        (64 * most + 1, most),
-        (64 * 2**33, most),
     ):
         # In place, for two claims of that size would overlap.
         x = OnDevice(array(2, 8), shape=(rows, 8))
@@ -210,6 +208,14 @@ def test_the_grid(folder):
         launch = driver.launches()[-1]
         assert launch["rows"] == rows
         assert launch["grid"] == [blocks, 1, 1]
+    before = len(driver.launches())
+    for rows in (64 * most + 1, 64 * 2**33):
+        x = OnDevice(array(2, 8), shape=(rows, 8))
+        with pytest.raises(
+            RuntimeError, match=f"x: expected at most {64 * most} rows .*, got {rows};"
+        ):
+            kernel(x, x, -1, False, False, 0)
+    assert len(driver.launches()) == before
 
 
 @driven()

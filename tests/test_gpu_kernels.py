@@ -1,4 +1,7 @@
-"""The GPU kernels' templates, run on the host: cpp/simulate_gpu_kernels.cc says how."""
+"""The GPU kernels' templates, run on the host: cpp/simulate_gpu_kernels.cc says how.
+
+And what of them that cannot see, as far as text tells: cpp/check_gpu_pieces.cc.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 INCLUDE = ROOT / "src" / "warp_bitonic_sort" / "csrc" / "include"
-SOURCE = pathlib.Path(__file__).resolve().parent / "cpp" / "simulate_gpu_kernels.cc"
+SOURCES = pathlib.Path(__file__).resolve().parent / "cpp"
 WIDTHS = (8, 16, 32, 64)
 
 FLAGS = [
@@ -46,7 +49,14 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> dict[int, str]:
     def simulate(bits: int) -> str:
         program = str(folder / f"simulate{bits}")
         compiler = os.environ.get("CXX", "c++")
-        command = [compiler, *FLAGS, f"-DKEY_BITS={bits}", str(SOURCE), "-o", program]
+        command = [
+            compiler,
+            *FLAGS,
+            f"-DKEY_BITS={bits}",
+            str(SOURCES / "simulate_gpu_kernels.cc"),
+            "-o",
+            program,
+        ]
         built = subprocess.run(command, capture_output=True, text=True)
         if built.returncode != 0:
             return f"FAILED: does not build:\n{built.stderr}"
@@ -78,4 +88,21 @@ def test_no_barrier_can_be_left_out(output: dict[int, str]) -> None:
     assert {name for _, name in reached} == set(barriers)
     needed = {barriers[name] for verdict, name in reached if verdict == "needed"}
     assert set(barriers.values()) - needed == SPARE
-    assert {kind for _, _, kind in needed} == {"sync_wave", "sync_block"}
+    assert {kind for _, _, kind in needed} == {"sync_wave", "sync_block", "sync_copies"}
+
+
+def test_blocks_of_registers_are_the_networks(tmp_path: pathlib.Path) -> None:
+    compiler = os.environ.get("CXX", "c++")
+    flags = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", f"-I{INCLUDE}"]
+    command = [
+        compiler,
+        *flags,
+        str(SOURCES / "check_gpu_pieces.cc"),
+        "-o",
+        str(tmp_path / "check"),
+    ]
+    built = subprocess.run(command, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    ran = subprocess.run([str(tmp_path / "check")], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert len(ran.stdout.splitlines()) == 9, ran.stdout

@@ -51,6 +51,7 @@ struct site {
   const char* file;
   int line;
   bool of_block;
+  bool of_copies = false;
 
   bool operator==(const site& other) const {
     return line == other.line && of_block == other.of_block && std::strcmp(file, other.file) == 0;
@@ -73,7 +74,9 @@ int number_of(const site& s) {
 std::string name_of(const site& s) {
   const char* slash = std::strrchr(s.file, '/');
   return std::string(slash ? slash + 1 : s.file) + " " + std::to_string(s.line) + " " +
-         (s.of_block ? "sync_block" : "sync_wave");
+         (s.of_copies  ? "sync_copies"
+          : s.of_block ? "sync_block"
+                       : "sync_wave");
 }
 
 // ---- fibers -------------------------------------------------------------------------------------
@@ -82,6 +85,11 @@ constexpr int wave_lanes = 32, most_threads = 1024;
 constexpr size_t stack_bytes = 1 << 18;
 enum : int { ready = -1, done = -2, shuffling = -3 };
 
+struct copy_of {
+  void* to;
+  const void* from;
+  int bytes;
+};
 struct fiber {
   // Where it waits: the number of a barrier, or one of the above.
   int state;
@@ -91,6 +99,8 @@ struct fiber {
   // What it gives to shuffles, by turns, so that one barrier is enough for each.
   uint64_t given[2];
   int shuffles;
+  // Copies that it has not made yet: to where, and from where.
+  std::vector<copy_of> copies;
 };
 fiber fibers[most_threads];
 char* stacks;
@@ -133,6 +143,7 @@ std::string run_block(int threads) {
     f.state = ready;
     f.started = false;
     f.shuffles = 0;
+    f.copies.clear();
     getcontext(&f.start);
     f.start.uc_stack.ss_sp = stacks + i * stack_bytes;
     f.start.uc_stack.ss_size = stack_bytes;
@@ -211,6 +222,7 @@ struct software_target {
   static constexpr bool negates = std::is_same<Key, float>::value, has_plain_floats = true;
   template <int Mask>
   static constexpr bool keeps_two = false;
+  static constexpr bool has_copies = !negates, has_block_for_each_tile = false;
   int one;
 
   static int lane() { return current % wave_lanes; }
@@ -222,6 +234,25 @@ struct software_target {
   }
   static void sync_block(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
     sync({file, line, true});
+  }
+  // A copy is made as late as can be.
+  template <int Bytes>
+  static void copy(void* shared, const void* memory) {
+    fibers[current].copies.push_back({shared, memory, Bytes});
+  }
+  static void sync_copies(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+    const int number = number_of({file, line, false, true});
+    reached[number] = true;
+    if (number == dropped) return;
+    for (const copy_of& c : fibers[current].copies) {
+      // As the device does, it takes addresses of whole accesses only.
+      if ((reinterpret_cast<uintptr_t>(c.to) | reinterpret_cast<uintptr_t>(c.from)) % c.bytes !=
+          0) {
+        __builtin_trap();
+      }
+      std::memcpy(c.to, c.from, static_cast<size_t>(c.bytes));
+    }
+    fibers[current].copies.clear();
   }
 
   void compare_exchange(Key& a, Key& b) const {

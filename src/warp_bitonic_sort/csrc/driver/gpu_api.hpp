@@ -91,6 +91,8 @@ class GpuApi {
                                      int device) const = 0;
   // The most blocks of so many threads that a launch may have.
   virtual unsigned most_blocks(unsigned threads) const = 0;
+  // Whether blocks of kernels go through more tiles than a launch may have blocks.
+  virtual bool blocks_take_turns() const = 0;
 
   const Platform platform;
 

@@ -25,6 +25,25 @@ struct register_of<Element, 1> {
   using type = Element;
 };
 
+// Of numbers that are not negative. A division of 64 bits is a hundred instructions, which
+// compilers take their time for, and few batches have as many rows: those take one bit at a time.
+WBS_INLINE long long quotient(long long dividend, long long divisor) {
+  const unsigned long long whole = static_cast<unsigned long long>(dividend);
+  const unsigned long long part = static_cast<unsigned long long>(divisor);
+  if ((whole | part) >> 32 == 0) return static_cast<unsigned>(whole) / static_cast<unsigned>(part);
+  unsigned long long result = 0, rest = 0;
+  WBS_ROLLED
+  for (int bit = 63; bit >= 0; --bit) {
+    rest = rest << 1 | (whole >> bit & 1);
+    result <<= 1;
+    if (rest >= part) {
+      rest -= part;
+      result |= 1;
+    }
+  }
+  return static_cast<long long>(result);
+}
+
 // Keys is what registers hold, as gpu_key.hpp has it.
 template <template <class> class Target, class Keys, int Registers, int LaneBits, int WaveBits>
 class gpu_batch {
@@ -66,10 +85,9 @@ class gpu_batch {
 
   static WBS_INLINE row find_row(const wbs_gpu_sort_args& args, long long index) {
     row r{static_cast<const char*>(args.src), static_cast<char*>(args.dst), index < args.rows};
-    // A division of 64 bits is a hundred instructions, and few batches have many dimensions.
     WBS_ROLLED
     for (int i = args.batch_dims - 1; i > 0; --i) {
-      const long long outer = index / args.batch_shape[i];
+      const long long outer = quotient(index, args.batch_shape[i]);
       const long long at = index - outer * args.batch_shape[i];
       r.src += at * args.src_batch_stride[i];
       r.dst += at * args.dst_batch_stride[i];

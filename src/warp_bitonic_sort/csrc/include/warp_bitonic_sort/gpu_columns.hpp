@@ -44,6 +44,7 @@ class gpu_columns : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
  public:
   using base::capacity;
   using base::key_bytes;
+  static constexpr int row_lanes = lanes * waves;
   static constexpr bool may_be_plain = false;
   static constexpr int threads = (fitting_waves > 4 ? fitting_waves : 4) * wave_lanes;
   static constexpr int block_rows = threads / wave_lanes * wave_rows;

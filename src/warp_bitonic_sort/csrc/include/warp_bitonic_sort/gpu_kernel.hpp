@@ -1,7 +1,8 @@
 // The GPU kernels behind gpu_abi.h: a whole translation unit is the macro at the end.
 //
 // Invariant: a kernel says of itself all that its launcher needs, and is right for any strides, any
-// alignment, any number of rows and any grid.
+// alignment and any number of rows; and for any grid, or on targets that say so for any that has a
+// block for every tile.
 #ifndef WARP_BITONIC_SORT_GPU_KERNEL_HPP_
 #define WARP_BITONIC_SORT_GPU_KERNEL_HPP_
 
@@ -19,16 +20,27 @@
 
 namespace warp_bitonic_sort {
 
-// More tiles than a grid holds are gone through by turns.
+template <class Rows, class Target>
+WBS_INLINE void sort_tile(const wbs_gpu_sort_args& args, long long tile, void* shared) {
+  const wbs_gpu_sort_args& now = Target::in_turn(args);
+  if constexpr (Rows::may_be_plain) {
+    if (Rows::plain::sort(now, tile, shared)) return;
+  }
+  Rows::sort(now, tile, shared);
+}
+
+// More tiles than a grid holds are gone through by turns. (Rows of a few lanes need no loop where a
+// grid always has a block for every tile, and are quicker compiled, and sorted, without one. In
+// those of more lanes much depends on the lane alone, and compilers do that once, before the loop.)
 template <class Rows, class Target>
 WBS_INLINE void sort_tiles(const wbs_gpu_sort_args& args, void* shared) {
-  const long long tiles = (args.rows + Rows::block_rows - 1) / Rows::block_rows;
-  for (long long tile = Target::block(); tile < tiles; tile += Target::blocks()) {
-    const wbs_gpu_sort_args& now = Target::in_turn(args);
-    if constexpr (Rows::may_be_plain) {
-      if (Rows::plain::sort(now, tile, shared)) continue;
+  if constexpr (Target::has_block_for_each_tile && Rows::row_lanes <= 4) {
+    sort_tile<Rows, Target>(args, Target::block(), shared);
+  } else {
+    const long long tiles = (args.rows + Rows::block_rows - 1) / Rows::block_rows;
+    for (long long tile = Target::block(); tile < tiles; tile += Target::blocks()) {
+      sort_tile<Rows, Target>(args, tile, shared);
     }
-    Rows::sort(now, tile, shared);
   }
 }
 

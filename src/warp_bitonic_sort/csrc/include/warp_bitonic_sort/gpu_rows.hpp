@@ -40,6 +40,7 @@ class gpu_rows : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
  public:
   using base::capacity;
   using base::key_bytes;
+  static constexpr int row_lanes = lanes * waves;
   static constexpr int threads = (waves < 4 ? 4 : waves) * wave_lanes;
   static constexpr int block_rows = threads / wave_lanes / waves * wave_rows;
   static constexpr int resident_blocks = blocks_of(threads);
@@ -66,9 +67,10 @@ class gpu_rows : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
     for (int r = 0; r < shared_rows; ++r) {
       rows[r] = find_row(args, first_of_wave + target::lane() / lanes * shared_rows + r);
     }
+    bool reads_wide, writes_wide;
+    find_wide(args, reads_wide, writes_wide);
     raw raws[Registers];
-    if (is_wide(args, reinterpret_cast<unsigned long long>(args.src), args.src_stride,
-                args.src_batch_stride)) {
+    if (reads_wide) {
       if (args.length == capacity && (tile + 1) * block_rows <= args.rows) {
         load<true>(codec, args, rows, raws);
       } else {
@@ -99,8 +101,7 @@ class gpu_rows : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
     raw* const sorted = reinterpret_cast<raw*>(own);
     lay_out(raws, sorted);
     target::sync_wave();
-    if (is_wide(args, reinterpret_cast<unsigned long long>(args.dst), args.dst_stride,
-                args.dst_batch_stride)) {
+    if (writes_wide) {
       store(args, rows, sorted);
     } else {
       element* in_stage = reinterpret_cast<element*>(own);
@@ -127,14 +128,20 @@ class gpu_rows : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
   template <int Size>
   using elements = typename base::template elements<Size>;
 
-  static WBS_INLINE bool is_wide(const wbs_gpu_sort_args& args, unsigned long long address,
-                                 long long stride, const long long* batch_stride) {
-    if (stride != key_bytes || args.length % vector_size != 0) return false;
+  // Whether rows are whole accesses of vector_size elements, as they are read and as they are
+  // written. (In one loop, for each takes compilers longer than all that is in it.)
+  static WBS_INLINE void find_wide(const wbs_gpu_sort_args& args, bool& reads, bool& writes) {
+    unsigned long long from = reinterpret_cast<unsigned long long>(args.src);
+    unsigned long long to = reinterpret_cast<unsigned long long>(args.dst);
     WBS_ROLLED
     for (int i = 0; i < args.batch_dims; ++i) {
-      address |= static_cast<unsigned long long>(batch_stride[i]);
+      from |= static_cast<unsigned long long>(args.src_batch_stride[i]);
+      to |= static_cast<unsigned long long>(args.dst_batch_stride[i]);
     }
-    return address % (vector_size * key_bytes) == 0;
+    constexpr unsigned bytes = vector_size * key_bytes;
+    const bool are_whole = args.length % vector_size == 0;
+    reads = are_whole && args.src_stride == key_bytes && from % bytes == 0;
+    writes = are_whole && args.dst_stride == key_bytes && to % bytes == 0;
   }
 
   // Whether the rows that a wave sorts are one run of memory, without a gap.
@@ -171,10 +178,19 @@ class gpu_rows : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
     const int head = (size - lead_of(memory)) % size;
     const int first = head + target::lane() * size;
     char* const from_first = memory + first * key_bytes;
-    WBS_UNROLL
-    for (int c = 0; c < turns; ++c) {
-      if (c * step + size <= count - first) {
-        move<Load, size>(from_first, in_stage + first, c * step);
+    if constexpr (Load && target::has_copies) {
+      WBS_ROLLED
+      for (int c = 0; c < turns; ++c) {
+        if (c * step + size <= count - first) {
+          target::template copy<16>(in_stage + first + c * step, from_first + c * step * key_bytes);
+        }
+      }
+    } else {
+      WBS_UNROLL
+      for (int c = 0; c < turns; ++c) {
+        if (c * step + size <= count - first) {
+          move<Load, size>(from_first, in_stage + first, c * step);
+        }
       }
     }
     if (target::lane() < head && target::lane() < count) {
@@ -182,6 +198,7 @@ class gpu_rows : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
     }
     const int behind = count - (count - head) % size + target::lane();
     if (head <= count && behind < count) move<Load, 1>(memory, in_stage, behind);
+    if constexpr (Load && target::has_copies) target::sync_copies();
   }
   template <bool Load, int Size>
   static WBS_INLINE void move(char* memory, element* in_stage, int at) {
@@ -195,7 +212,6 @@ class gpu_rows : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
   static WBS_INLINE void move_strided(const wbs_gpu_sort_args& args, const row (&rows)[shared_rows],
                                       element* in_stage) {
     const int lane = target::lane() & (lanes - 1);
-    constexpr int burst = Registers % 4 == 0 ? 4 : 3;
     const long long stride = Load ? args.src_stride : args.dst_stride;
     WBS_UNROLL
     for (int r = 0; r < shared_rows; ++r) {
@@ -204,26 +220,36 @@ class gpu_rows : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
       char* const in_memory =
           (Load ? const_cast<char*>(rows[r].src) : rows[r].dst) + first_position() * stride;
       const int left = args.length - first_position();
-      WBS_ROLLED
-      for (int c = 0; c < Registers; c += burst) {
-        element some[burst];
-        WBS_UNROLL
-        for (int i = 0; i < burst; ++i) {
-          const int at = (c + i) * lanes + lane;
-          if (at < left) {
-            some[i] =
-                Load ? *reinterpret_cast<const element*>(in_memory + at * stride) : own_row[at];
-          }
+      const int end = left < Registers * lanes ? left : Registers * lanes;
+      if constexpr (!Load) {
+        WBS_ROLLED
+        for (int at = lane; at < end; at += lanes) {
+          *reinterpret_cast<element*>(in_memory + at * stride) = own_row[at];
         }
-        WBS_UNROLL
-        for (int i = 0; i < burst; ++i) {
-          const int at = (c + i) * lanes + lane;
-          if (at < left) {
-            *(Load ? own_row + at : reinterpret_cast<element*>(in_memory + at * stride)) = some[i];
+      } else if constexpr (target::has_copies && key_bytes >= 4) {
+        WBS_ROLLED
+        for (int at = lane; at < end; at += lanes) {
+          target::template copy<key_bytes>(own_row + at, in_memory + at * stride);
+        }
+      } else {
+        constexpr int burst = Registers % 4 == 0 ? 4 : 3;
+        WBS_ROLLED
+        for (int c = 0; c < Registers; c += burst) {
+          element some[burst];
+          WBS_UNROLL
+          for (int i = 0; i < burst; ++i) {
+            const int at = (c + i) * lanes + lane;
+            if (at < end) some[i] = *reinterpret_cast<const element*>(in_memory + at * stride);
+          }
+          WBS_UNROLL
+          for (int i = 0; i < burst; ++i) {
+            const int at = (c + i) * lanes + lane;
+            if (at < end) own_row[at] = some[i];
           }
         }
       }
     }
+    if constexpr (Load && target::has_copies && key_bytes >= 4) target::sync_copies();
   }
   // Elements between rows in the stage: of a width that spreads them over the banks.
   static constexpr int strided_pitch = (Registers + 1) * lanes;

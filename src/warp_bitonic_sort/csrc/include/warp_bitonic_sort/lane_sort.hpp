@@ -14,6 +14,9 @@
 // turning registers and lanes through a stage in shared memory, so that each thread holds the keys
 // of 2^k lanes at a few register numbers and makes k steps at once.
 //
+// A target with one statement for a block of registers (network.hpp's sort_block()) has one for the
+// half-cleaners of such a block, too: clean_block().
+//
 // Invariant: every comparator leaves the smaller key at the smaller position; a lane touches only
 // its own wave's part of the stage, but between two sync_block(). Nothing here names a vendor.
 #ifndef WARP_BITONIC_SORT_LANE_SORT_HPP_
@@ -294,6 +297,8 @@ class lane_network {
       target.compare_exchange(keys[First], keys[First + 2]);
       target.compare_exchange(keys[First], keys[First + 1]);
       target.compare_exchange(keys[First + 1], keys[First + 2]);
+    } else if constexpr (has_block<Target, floor_log2(Size)> && (Size & (Size - 1)) == 0) {
+      target.template clean_block<floor_log2(Size)>(keys + First);
     } else if constexpr (Size > 1) {
       clean_once<First, Size / 2>(target, keys, make_indices<Size / 2>{});
       clean<Size / 2, First>(target, keys);

@@ -1,6 +1,10 @@
 // The smallest known sorting networks for 4, 8, 16 and 32 keys, as lists of comparators: the leaves
 // that the bitonic merges of network.hpp begin with where all positions of a block are registers.
 //
+// Each is a macro that puts what it is given for C around every comparator, with names made of a
+// prefix and a position (of 32 keys the upper half has a prefix of its own): as numbers they make a
+// table, as text the one statement that a target may have for all of a leaf.
+//
 // Invariant: standard form, the smaller key goes to the smaller position; so pads at the end stay
 // where they are, and comparators that touch them can be left out, as in network.hpp. Proved on all
 // 0-1 inputs for every number of present keys in tests/cpp/prove_network.cc.
@@ -14,11 +18,57 @@
 
 #include <warp_bitonic_sort/base.hpp>
 
+// clang-format off
+#define WBS_LEAF_4(C, k)                                                \
+  C(k##0, k##2) C(k##1, k##3) C(k##0, k##1) C(k##2, k##3) C(k##1, k##2)
+#define WBS_LEAF_8(C, k)                                                              \
+  C(k##0, k##2) C(k##1, k##3) C(k##4, k##6) C(k##5, k##7) C(k##0, k##4) C(k##1, k##5) \
+  C(k##2, k##6) C(k##3, k##7) C(k##0, k##1) C(k##2, k##3) C(k##4, k##5) C(k##6, k##7) \
+  C(k##2, k##4) C(k##3, k##5) C(k##1, k##4) C(k##3, k##6) C(k##1, k##2) C(k##3, k##4) \
+  C(k##5, k##6)
+#define WBS_LEAF_16(C, k)                                                                   \
+  C(k##0, k##1) C(k##2, k##3) C(k##4, k##5) C(k##6, k##7) C(k##8, k##9) C(k##10, k##11)     \
+  C(k##12, k##13) C(k##14, k##15) C(k##0, k##2) C(k##1, k##3) C(k##4, k##6) C(k##5, k##7)   \
+  C(k##8, k##10) C(k##9, k##11) C(k##12, k##14) C(k##13, k##15) C(k##0, k##4) C(k##1, k##5) \
+  C(k##2, k##6) C(k##3, k##7) C(k##8, k##12) C(k##9, k##13) C(k##10, k##14) C(k##11, k##15) \
+  C(k##0, k##8) C(k##1, k##9) C(k##2, k##10) C(k##3, k##11) C(k##4, k##12) C(k##5, k##13)   \
+  C(k##6, k##14) C(k##7, k##15) C(k##5, k##10) C(k##6, k##9) C(k##3, k##12) C(k##13, k##14) \
+  C(k##4, k##8) C(k##7, k##11) C(k##1, k##2) C(k##1, k##4) C(k##7, k##13) C(k##2, k##8)     \
+  C(k##11, k##14) C(k##2, k##4) C(k##5, k##6) C(k##9, k##10) C(k##11, k##13) C(k##3, k##8)  \
+  C(k##7, k##12) C(k##6, k##8) C(k##10, k##12) C(k##3, k##5) C(k##7, k##9) C(k##3, k##4)    \
+  C(k##5, k##6) C(k##7, k##8) C(k##9, k##10) C(k##11, k##12) C(k##6, k##7) C(k##8, k##9)
+#define WBS_LEAF_32(C, k, l)                                                                  \
+  WBS_LEAF_16(C, k) WBS_LEAF_16(C, l) C(k##0, l##0) C(k##1, l##1) C(k##2, l##2) C(k##3, l##3) \
+  C(k##4, l##4) C(k##5, l##5) C(k##6, l##6) C(k##7, l##7) C(k##8, l##8) C(k##9, l##9)         \
+  C(k##10, l##10) C(k##11, l##11) C(k##12, l##12) C(k##13, l##13) C(k##14, l##14)             \
+  C(k##15, l##15) C(k##8, l##0) C(k##9, l##1) C(k##10, l##2) C(k##11, l##3) C(k##12, l##4)    \
+  C(k##13, l##5) C(k##14, l##6) C(k##15, l##7) C(k##4, k##8) C(k##5, k##9) C(k##6, k##10)     \
+  C(k##7, k##11) C(k##12, l##0) C(k##13, l##1) C(k##14, l##2) C(k##15, l##3) C(l##4, l##8)    \
+  C(l##5, l##9) C(l##6, l##10) C(l##7, l##11) C(k##2, k##4) C(k##3, k##5) C(k##6, k##8)       \
+  C(k##7, k##9) C(k##10, k##12) C(k##11, k##13) C(k##14, l##0) C(k##15, l##1) C(l##2, l##4)   \
+  C(l##3, l##5) C(l##6, l##8) C(l##7, l##9) C(l##10, l##12) C(l##11, l##13) C(k##1, k##2)     \
+  C(k##3, k##4) C(k##5, k##6) C(k##7, k##8) C(k##9, k##10) C(k##11, k##12) C(k##13, k##14)    \
+  C(k##15, l##0) C(l##1, l##2) C(l##3, l##4) C(l##5, l##6) C(l##7, l##8) C(l##9, l##10)       \
+  C(l##11, l##12) C(l##13, l##14)
+
+// The names of positions, which have one prefix up to 15 and another above.
+#define WBS_NAMES(k) k##0, k##1, k##2, k##3, k##4, k##5, k##6, k##7, k##8, k##9, k##10, k##11, \
+                     k##12, k##13, k##14, k##15
+// clang-format on
+
 namespace warp_bitonic_sort {
 
 struct comparator {
   int low, high;
 };
+
+namespace leaf_detail {
+
+enum position : int { WBS_NAMES(p), WBS_NAMES(q) };
+
+}  // namespace leaf_detail
+
+#define WBS_TABLE_ENTRY(low, high) {leaf_detail::low, leaf_detail::high},
 
 template <int Bits>
 struct leaf_network {
@@ -28,56 +78,29 @@ struct leaf_network {
 template <>
 struct leaf_network<2> {
   static constexpr int size = 5;
-  static constexpr comparator at[] = {{0, 2}, {1, 3}, {0, 1}, {2, 3}, {1, 2}};
+  static constexpr comparator at[] = {WBS_LEAF_4(WBS_TABLE_ENTRY, p)};
 };
 
 template <>
 struct leaf_network<3> {
   static constexpr int size = 19;
-  static constexpr comparator at[] = {{0, 2}, {1, 3}, {4, 6}, {5, 7}, {0, 4}, {1, 5}, {2, 6},
-                                      {3, 7}, {0, 1}, {2, 3}, {4, 5}, {6, 7}, {2, 4}, {3, 5},
-                                      {1, 4}, {3, 6}, {1, 2}, {3, 4}, {5, 6}};
+  static constexpr comparator at[] = {WBS_LEAF_8(WBS_TABLE_ENTRY, p)};
 };
 
 template <>
 struct leaf_network<4> {
   static constexpr int size = 60;
-  static constexpr comparator at[] = {
-      {0, 1},  {2, 3},   {4, 5},  {6, 7},   {8, 9},   {10, 11}, {12, 13}, {14, 15}, {0, 2},
-      {1, 3},  {4, 6},   {5, 7},  {8, 10},  {9, 11},  {12, 14}, {13, 15}, {0, 4},   {1, 5},
-      {2, 6},  {3, 7},   {8, 12}, {9, 13},  {10, 14}, {11, 15}, {0, 8},   {1, 9},   {2, 10},
-      {3, 11}, {4, 12},  {5, 13}, {6, 14},  {7, 15},  {5, 10},  {6, 9},   {3, 12},  {13, 14},
-      {4, 8},  {7, 11},  {1, 2},  {1, 4},   {7, 13},  {2, 8},   {11, 14}, {2, 4},   {5, 6},
-      {9, 10}, {11, 13}, {3, 8},  {7, 12},  {6, 8},   {10, 12}, {3, 5},   {7, 9},   {3, 4},
-      {5, 6},  {7, 8},   {9, 10}, {11, 12}, {6, 7},   {8, 9}};
+  static constexpr comparator at[] = {WBS_LEAF_16(WBS_TABLE_ENTRY, p)};
 };
-
-namespace leaf_detail {
-
-struct leaf_of_32 {
-  comparator list[185] = {};
-  constexpr WBS_HOST_DEVICE leaf_of_32() {
-    int size = 0;
-    for (int half = 0; half < 32; half += 16) {
-      for (const comparator& c : leaf_network<4>::at) list[size++] = {half + c.low, half + c.high};
-    }
-    for (int low = 0; low < 16; ++low) list[size++] = {low, low + 16};
-    for (int distance = 8; distance > 0; distance /= 2) {
-      for (int low = distance; low < 32 - distance; ++low) {
-        if (low / distance % 2 == 1) list[size++] = {low, low + distance};
-      }
-    }
-  }
-  constexpr WBS_HOST_DEVICE comparator operator[](int i) const { return list[i]; }
-};
-
-}  // namespace leaf_detail
 
 template <>
 struct leaf_network<5> {
   static constexpr int size = 185;
-  static constexpr leaf_detail::leaf_of_32 at{};
+  static constexpr comparator at[] = {WBS_LEAF_32(WBS_TABLE_ENTRY, p, q)};
 };
+
+#undef WBS_TABLE_ENTRY
+#undef WBS_NAMES
 
 }  // namespace warp_bitonic_sort
 

@@ -16,8 +16,11 @@
 // and, for layouts with position bits outside registers,
 //   template <class Layout, unsigned Mask, int First, int Count>
 //   void exchange(key* keys) const;
-// which performs the step i <-> i ^ Mask on registers First..First+Count-1 of every lane. Nothing
-// here names a vendor, a dtype or a row length.
+// which performs the step i <-> i ^ Mask on registers First..First+Count-1 of every lane. Where it
+// has one statement for a whole leaf of 2^Bits registers, which is quicker compiled, it says so:
+//   template <int Bits> static constexpr bool has_block;
+//   template <int Bits> void sort_block(key* keys) const;
+// Nothing here names a vendor, a dtype or a row length.
 #ifndef WARP_BITONIC_SORT_NETWORK_HPP_
 #define WARP_BITONIC_SORT_NETWORK_HPP_
 
@@ -26,6 +29,13 @@
 #include <warp_bitonic_sort/leaf_networks.hpp>
 
 namespace warp_bitonic_sort {
+
+// Target::has_block<Bits>; false for a target that says nothing of blocks.
+template <class Target, int Bits, class = void>
+constexpr bool has_block = false;
+template <class Target, int Bits>
+constexpr bool has_block<Target, Bits, decltype(void(Target::template has_block<Bits>))> =
+    Target::template has_block<Bits>;
 
 template <class Target, class Layout, int Present = (1 << Layout::bits)>
 class network {
@@ -40,7 +50,11 @@ class network {
     if constexpr (Bits <= Sorted || !is_present(First)) {
       return;
     } else if constexpr (Sorted == 0 && is_leaf(Bits)) {
-      leaf<Bits, First>(target, keys, make_indices<leaf_network<Bits>::size>{});
+      if constexpr (has_block<Target, Bits> && is_present(First + (1 << Bits) - 1)) {
+        target.template sort_block<Bits>(keys + First);
+      } else {
+        leaf<Bits, First>(target, keys, make_indices<leaf_network<Bits>::size>{});
+      }
     } else {
       sort_halves<Bits, First, Sorted>(target, keys);
       merge<Bits, First>(target, keys);

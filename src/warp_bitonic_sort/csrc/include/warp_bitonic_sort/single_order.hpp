@@ -1,15 +1,16 @@
 // The order of float32 keys as signed integers: bits to key and back.
 //
-// Invariant: as key.hpp's codec for floats, less half the range. Plain C++ multiplies, for
-// multipliers are idle else; a target on which that is slow says how else in a header of its own
-// beside its exchange.
+// Invariant: as key.hpp's codec for floats, less half the range. Plain C++ says what they are; a
+// target that has a better way says so in a header of its own beside its exchange.
 #ifndef WARP_BITONIC_SORT_SINGLE_ORDER_HPP_
 #define WARP_BITONIC_SORT_SINGLE_ORDER_HPP_
 
 #include <warp_bitonic_sort/base.hpp>
 #include <warp_bitonic_sort/key.hpp>
 
-#if defined(__AMDGCN__)
+#if defined(__CUDACC__)
+#include <warp_bitonic_sort/exchange/cuda_single_order.hpp>
+#elif defined(__AMDGCN__)
 #include <warp_bitonic_sort/exchange/amdgcn_single_order.hpp>
 #else
 

@@ -196,6 +196,7 @@ struct amdgcn_target {
   // is negated there, is what either lane wants.
   static constexpr bool negates = amdgcn_detail::is_float<Key>;
   static constexpr bool has_plain_floats = amdgcn_detail::before_gfx11;
+  static constexpr bool has_copies = false, has_block_for_each_tile = false;
 
   static WBS_INLINE int lane() { return amdgcn_detail::lane(); }
   static WBS_INLINE int wave() {

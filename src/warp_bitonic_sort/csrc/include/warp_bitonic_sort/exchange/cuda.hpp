@@ -7,11 +7,22 @@
 #define WARP_BITONIC_SORT_EXCHANGE_CUDA_HPP_
 
 #include <warp_bitonic_sort/base.hpp>
+#include <warp_bitonic_sort/exchange/cuda_blocks.hpp>
 #include <warp_bitonic_sort/gpu_key.hpp>
 
 namespace warp_bitonic_sort {
 
 namespace cuda_detail {
+
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+constexpr bool compares_halves = true;
+#else
+constexpr bool compares_halves = false;
+#endif
+template <class Key>
+constexpr bool is_pair = false;
+template <>
+inline constexpr bool is_pair<key_pair> = true;
 
 template <class Key>
 __device__ __forceinline__ Key least(Key a, Key b) {
@@ -97,6 +108,8 @@ struct cuda_target {
     asm("mov.u32 %0, %%nctaid.x;" : "=r"(result));
     return result;
   }
+  // No memory holds more tiles than a grid has blocks, and launches refuse them.
+  static constexpr bool has_block_for_each_tile = true;
   // The arguments for one turn of the loop over tiles.
   template <class Arguments>
   static __device__ __forceinline__ const Arguments& in_turn(const Arguments& args) {
@@ -107,6 +120,28 @@ struct cuda_target {
   }
   static __device__ __forceinline__ void sync_block() {
     asm volatile("barrier.sync.aligned 0;" ::: "memory");
+  }
+
+  // Copies of 4, 8 or 16 bytes from memory to shared memory that nobody waits for until
+  // sync_copies(): however many there are, they take one instruction in a loop, and no register.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  static constexpr bool has_copies = true;
+#else
+  static constexpr bool has_copies = false;
+#endif
+  template <int Bytes>
+  static __device__ __forceinline__ void copy(void* shared, const void* memory) {
+    unsigned long long to;
+    asm("cvta.to.shared.u64 %0, %1;" : "=l"(to) : "l"(shared));
+    if constexpr (Bytes == 16) {
+      asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"l"(to), "l"(memory) : "memory");
+    } else {
+      asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"l"(to), "l"(memory), "n"(Bytes)
+                   : "memory");
+    }
+  }
+  static __device__ __forceinline__ void sync_copies() {
+    asm volatile("cp.async.wait_all;" ::: "memory");
   }
 
   // Blocks of 128 threads that a multiprocessor is to have registers for; 0 leaves it to the
@@ -133,6 +168,18 @@ struct cuda_target {
       a = cuda_detail::least(x, y);
       b = cuda_detail::multiply_add(a, -one, cuda_detail::multiply_add(x, one, y));
     }
+  }
+  // Blocks of words; before sm_90 nothing compares halves of words in one instruction.
+  template <int Bits>
+  static constexpr bool has_block = (Bits == 4 || Bits == 5) && sizeof(Key) == 4 &&
+                                    (cuda_detail::compares_halves || !cuda_detail::is_pair<Key>);
+  template <int Bits>
+  __device__ __forceinline__ void sort_block(Key* keys) const {
+    cuda_detail::block<Bits>::sort(keys);
+  }
+  template <int Bits>
+  __device__ __forceinline__ void clean_block(Key* keys) const {
+    cuda_detail::block<Bits>::clean(keys, one);
   }
   // Of `mine` and the key `from` of the lane whose number differs by Mask, the lesser if this lane
   // is the lower one, else the greater.

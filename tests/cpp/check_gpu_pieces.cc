@@ -1,0 +1,218 @@
+// Checks of pieces of the GPU kernels that the simulation cannot reach.
+//
+// 1. The text of exchange/cuda_blocks.hpp, which only a device runs. It is read as ptxas would read
+//    it: every instruction must be one of a comparator, the comparators must be those of
+//    leaf_networks.hpp, or of what lane_sort.hpp's clean() does with a target that has no blocks,
+//    in the same order; and each key must come from the operand that it goes back to.
+// 2. quotient(), at its edges and at random.
+//
+// Ends with status 0 and says what was checked, or names what differs.
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <sstream>
+#include <string>
+#include <vector>
+#include <warp_bitonic_sort/base.hpp>
+#include <warp_bitonic_sort/exchange/cuda_blocks.hpp>
+#include <warp_bitonic_sort/gpu_batch.hpp>
+
+namespace {
+
+using namespace warp_bitonic_sort;
+
+[[noreturn]] void fail(const std::string& what) {
+  std::printf("FAILED: %s\n", what.c_str());
+  std::exit(1);
+}
+
+struct step {
+  int low, high;
+  bool by_sum;
+  bool operator==(const step& other) const {
+    return low == other.low && high == other.high && by_sum == other.by_sum;
+  }
+};
+
+// An instruction: its name and its operands.
+using instruction = std::vector<std::string>;
+
+std::vector<instruction> instructions_of(const std::string& text) {
+  std::vector<instruction> found;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.empty() || line == "{" || line == "}" || line[0] == '.') continue;
+    if (line.back() != ';') fail("no instruction: " + line);
+    line.pop_back();
+    for (char& c : line) {
+      if (c == ',') c = ' ';
+    }
+    std::istringstream words(line);
+    instruction each;
+    for (std::string word; words >> word;) each.push_back(word);
+    found.push_back(each);
+  }
+  return found;
+}
+
+// The comparators of a block of `size` keys whose minima are named `type`.
+std::vector<step> steps_of(const std::string& text, int size, const std::string& type) {
+  const std::vector<instruction> list = instructions_of(text);
+  std::map<std::string, int> number;
+  size_t at = 0;
+  for (; at < list.size() && list[at][0] == "mov.b32" && list[at][2][0] == '%'; ++at) {
+    const int operand = std::atoi(list[at][2].c_str() + 1);
+    const std::string& name = list[at][1];
+    if (name == "one" || name == "minus") {
+      if (operand != size + (name == "minus")) fail(name + " is operand " + list[at][2]);
+      continue;
+    }
+    if (!number.emplace(name, operand).second) fail(name + " is taken twice");
+  }
+  const auto position = [&](const std::string& name) {
+    const auto found = number.find(name);
+    if (found == number.end()) fail("no key: " + name);
+    return found->second;
+  };
+  std::vector<step> steps;
+  while (at + 2 < list.size() && list[at][0] != "mov.b32") {
+    const instruction &first = list[at], &second = list[at + 1], &third = list[at + 2];
+    at += 3;
+    const bool by_sum = first[0] == "mad.lo.s32";
+    const std::string &low = first[2], &high = by_sum ? first[4] : first[3];
+    const instruction by_sums[] = {{"mad.lo.s32", "u", low, "one", high},
+                                   {"min." + type, low, low, high},
+                                   {"mad.lo.s32", high, low, "minus", "u"}};
+    const instruction plain[] = {
+        {"min." + type, "t", low, high}, {"max." + type, high, low, high}, {"mov.b32", low, "t"}};
+    const instruction* const expected = by_sum ? by_sums : plain;
+    if (first != expected[0] || second != expected[1] || third != expected[2]) {
+      fail("no comparator: " + first[0] + ", " + second[0] + ", " + third[0]);
+    }
+    steps.push_back({position(low), position(high), by_sum});
+  }
+  int given = 0;
+  for (; at < list.size(); ++at, ++given) {
+    if (list[at] != instruction{"mov.b32", "%" + std::to_string(given), list[at].back()}) {
+      fail("no result: " + list[at][0] + " " + list[at][1]);
+    }
+    if (position(list[at].back()) != given) fail(list[at].back() + " goes elsewhere");
+  }
+  if (given != size || static_cast<int>(number.size()) != size) fail("not all keys go back");
+  return steps;
+}
+
+void expect(const char* what, const std::vector<step>& found, const std::vector<step>& expected) {
+  if (found.size() != expected.size()) {
+    fail(std::string(what) + ": " + std::to_string(found.size()) + " comparators, expected " +
+         std::to_string(expected.size()));
+  }
+  for (size_t i = 0; i < found.size(); ++i) {
+    if (!(found[i] == expected[i])) fail(std::string(what) + ": comparator " + std::to_string(i));
+  }
+  std::printf("%s: %zu comparators\n", what, found.size());
+}
+
+// Writes down what lane_network does with the registers of one lane of two. Its keys are their own
+// numbers, which nothing changes.
+std::vector<step> record;
+struct recorder {
+  using key = int;
+  static constexpr int lane_bits = 5, most_shared_bytes = 1 << 16, least_turned_steps = 2;
+  static constexpr bool negates = false;
+  template <int Mask>
+  static constexpr bool keeps_two = false;
+  static int lane() { return 0; }
+  static int wave() { return 0; }
+  static void sync_wave() {}
+  static void sync_block() {}
+  void compare_exchange(int& a, int& b) const { record.push_back({a, b, false}); }
+  void compare_exchange_by_sum(int& a, int& b) const { record.push_back({a, b, true}); }
+  template <int Mask>
+  int keep(int mine, int) const {
+    return mine;
+  }
+  // The last step before the registers' own.
+  template <int Mask>
+  void keep_each(int&, int&) const {
+    record.clear();
+  }
+};
+
+template <int Size>
+std::vector<step> half_cleaners() {
+  using network_type = lane_network<recorder, Size, 1>;
+  int keys[Size];
+  for (int i = 0; i < Size; ++i) keys[i] = i;
+  alignas(16) static int stage[network_type::stage_keys];
+  record.clear();
+  network_type::sort(recorder{}, keys, stage);
+  return record;
+}
+
+template <int Bits>
+std::vector<step> leaf() {
+  std::vector<step> steps;
+  for (const comparator& c : leaf_network<Bits>::at) steps.push_back({c.low, c.high, false});
+  return steps;
+}
+
+void check_blocks() {
+  expect("leaf of 16 words", steps_of(WBS_PTX_LEAF_16(WBS_PTX_WORDS), 16, "s32"), leaf<4>());
+  expect("leaf of 32 words", steps_of(WBS_PTX_LEAF_32(WBS_PTX_WORDS), 32, "s32"), leaf<5>());
+  expect("leaf of 16 halves", steps_of(WBS_PTX_LEAF_16(WBS_PTX_HALVES), 16, "s16x2"), leaf<4>());
+  expect("leaf of 32 halves", steps_of(WBS_PTX_LEAF_32(WBS_PTX_HALVES), 32, "s16x2"), leaf<5>());
+  expect("half-cleaners of 16 words",
+         steps_of(WBS_PTX_CLEAN_16(WBS_PTX_WORDS, WBS_PTX_WORDS_BY_SUM), 16, "s32"),
+         half_cleaners<16>());
+  expect("half-cleaners of 32 words",
+         steps_of(WBS_PTX_CLEAN_32(WBS_PTX_WORDS, WBS_PTX_WORDS_BY_SUM), 32, "s32"),
+         half_cleaners<32>());
+  expect("half-cleaners of 16 halves",
+         steps_of(WBS_PTX_CLEAN_16(WBS_PTX_HALVES, WBS_PTX_HALVES_BY_SUM), 16, "s16x2"),
+         half_cleaners<16>());
+  expect("half-cleaners of 32 halves",
+         steps_of(WBS_PTX_CLEAN_32(WBS_PTX_HALVES, WBS_PTX_HALVES_BY_SUM), 32, "s16x2"),
+         half_cleaners<32>());
+}
+
+void check_quotient() {
+  uint64_t state = 88172645463325252;
+  const auto next = [&state] {
+    state ^= state << 13;
+    state ^= state >> 7;
+    return state ^= state << 17;
+  };
+  std::vector<long long> numbers = {1,
+                                    2,
+                                    3,
+                                    10,
+                                    (1ll << 31) - 1,
+                                    1ll << 31,
+                                    (1ll << 32) - 1,
+                                    1ll << 32,
+                                    (1ll << 32) + 1,
+                                    (1ll << 62) + 7,
+                                    INT64_MAX};
+  for (int i = 0; i < 300; ++i) {
+    numbers.push_back(static_cast<long long>(next() >> (1 + next() % 63)) + 1);
+  }
+  for (const long long divisor : numbers) {
+    if (quotient(0, divisor) != 0) fail("0 / " + std::to_string(divisor));
+    for (const long long dividend : numbers) {
+      if (quotient(dividend, divisor) != dividend / divisor) {
+        fail(std::to_string(dividend) + " / " + std::to_string(divisor));
+      }
+    }
+  }
+  std::printf("quotients of %zu numbers\n", numbers.size());
+}
+
+}  // namespace
+
+int main() {
+  check_blocks();
+  check_quotient();
+  return 0;
+}
