@@ -16,7 +16,7 @@ from click.testing import CliRunner
 import warp_bitonic_sort
 from warp_bitonic_sort import ops
 from warp_bitonic_sort.cli import _inspect, main
-from warp_bitonic_sort.jit import cache, locks
+from warp_bitonic_sort.jit import locks, publication
 
 # The script of the environment that runs the tests, which need not be on the PATH.
 PROGRAM = str(Path(sys.executable).with_name("warp-bitonic-sort"))
@@ -366,8 +366,8 @@ def test_doctor_notes_what_killed_builds_left(fresh_cache):
     for folder in (left, newborn, ours):
         folder.mkdir(parents=True)
     (left / "source.cc").write_bytes(b"12345")
-    (left / cache.OWNER_LOCK).touch()
-    with locks.tried(ours / cache.OWNER_LOCK):
+    (left / publication.OWNER_LOCK).touch()
+    with locks.tried(ours / publication.OWNER_LOCK):
         document = report("--no-build")
     assert document["works"]
     assert document["cache"]["left"] == [str(left)]

@@ -16,7 +16,7 @@ from children import ANSWER, KERNEL, OTHER_ANSWER, OTHER_SORT, SORT
 from click.testing import CliRunner
 
 from warp_bitonic_sort.cli import main
-from warp_bitonic_sort.jit import cache, housekeeping, locks, spec
+from warp_bitonic_sort.jit import housekeeping, locks, publication, spec
 
 NAMES = sorted(["launcher", KERNEL.name])
 
@@ -160,13 +160,13 @@ def test_clear_does_not_disturb_a_build_under_way(cache_copy):
     ours, left = staging / "1-ours", staging / "2-left"
     for folder in (ours, left):
         folder.mkdir(parents=True)
-        (folder / cache.OWNER_LOCK).touch()
-    with locks.tried(ours / cache.OWNER_LOCK) as is_held:
+        (folder / publication.OWNER_LOCK).touch()
+    with locks.tried(ours / publication.OWNER_LOCK) as is_held:
         assert is_held
         invoke("clear")
         assert sorted(path.name for path in (cache_copy / "v1").iterdir()) == ["locks", "staging"]
         assert list(staging.iterdir()) == [ours]
-        assert (ours / cache.OWNER_LOCK).exists()
+        assert (ours / publication.OWNER_LOCK).exists()
     invoke("clear")
     assert list(cache_copy.iterdir()) == []
 

@@ -22,7 +22,16 @@ import targets
 
 import warp_bitonic_sort
 from warp_bitonic_sort import BuildError, CacheError, ToolError
-from warp_bitonic_sort.jit import builder, cache, loader, ninja, settings, spec, toolchain
+from warp_bitonic_sort.jit import (
+    builder,
+    cache,
+    loader,
+    ninja,
+    publication,
+    settings,
+    spec,
+    toolchain,
+)
 
 COMPILER = toolchain.find_compiler()
 SORT = "import numpy as np, warp_bitonic_sort as w; print(w.sort(np.float32([[3, 1, 2]])).tolist())"
@@ -140,6 +149,7 @@ def test_a_start_imports_nothing_that_only_a_build_or_a_device_needs(warm, tmp_p
     folders = {"WARP_SORT_CACHE_DIR": str(tmp_path / "empty"), variable: str(warm)}
     done = run(code, **folders)
     built = {"ninja", "locks", "hip_compiler", "rtc_compilers", "rtc_search", "housekeeping"}
+    built |= {"building", "publication"}
     of_devices = {"jit.gpu_targets", "layouts"}
     of_others = {"framework", "arguments", "explanation"}
     needless = {*(f"jit.{name}" for name in built), *of_devices, *of_others}
@@ -558,7 +568,7 @@ def test_nothing_is_remembered_of_a_wrapper(programs, monkeypatch, tmp_path):
     )
     store = cache.Cache(tmp_path / "cache")
     for _ in range(2):
-        tool = builder._Tool([store], "launcher", toolchain.find_compiler)
+        tool = builder.Tool([store], "launcher", toolchain.find_compiler)
         assert tool.version == "1.0"
     assert len(asked) == 2
     assert not (store.base / "tools").exists()
@@ -571,11 +581,11 @@ def test_a_compiler_whose_version_is_remembered_is_not_looked_for(programs, monk
     found = []
     find = lambda: found.append(1) or toolchain.find_compiler()  # noqa: E731
     for _ in range(2):
-        tool = builder._Tool([store], "launcher", find)
+        tool = builder.Tool([store], "launcher", find)
         assert (tool.version, len(found)) == ("1.0", 1)
     assert (tool.compiler.command, tool.error, len(found)) == (("g++",), None, 2)
     (programs / "g++").unlink()
-    tool = builder._Tool([store], "launcher", toolchain.find_compiler)
+    tool = builder.Tool([store], "launcher", toolchain.find_compiler)
     assert (tool.version, tool.compiler) == (None, None)
     assert "is not a program on the PATH" in str(tool.error)
 
@@ -650,7 +660,7 @@ def test_a_source_that_changes_while_it_is_compiled_is_not_vouched_for(fresh_cac
     ],
 )
 def test_depfiles(depfile, paths):
-    assert cache._parse_depfile(depfile) == paths
+    assert publication._parse_depfile(depfile) == paths
 
 
 # -- failures ------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 import warp_bitonic_sort
 from warp_bitonic_sort.cli import main
-from warp_bitonic_sort.jit import cache, housekeeping, spec
+from warp_bitonic_sort.jit import housekeeping, publication, spec
 
 # -- crowds ---------------------------------------------------------------------------------------
 
@@ -60,7 +60,7 @@ def test_thirty_two_threads_compile_each_kernel_once(half_cache, tmp_path, lengt
 
 _MORTAL = """
 import os, pathlib, signal
-from warp_bitonic_sort.jit import builder, cache, files, housekeeping, locks, ninja
+from warp_bitonic_sort.jit import builder, cache, files, housekeeping, locks, ninja, publication
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -70,11 +70,11 @@ os.replace = lambda a, b: die() if str(b).endswith({end!r}) else replace(a, b)
 """
 _PHASES = {
     "the lock is held, and its holder half written": _DIE_BY_NAME.format(end=".holder"),
-    "the lock is held": "cache.Cache.staging = die",
+    "the lock is held": "publication.staging = die",
     "the staging folder has no lock yet": "locks.tried = die",
     "everything is staged": "ninja.build = die",
     "the compiler is running": "os.environ['VICTIM'] = str(os.getpid())",
-    "everything is compiled": "cache.Cache.publish = die",
+    "everything is compiled": "publication.publish = die",
     "the manifest is half written": _DIE_BY_NAME.format(end="manifest.json"),
     "the entry is about to be renamed": "pathlib.Path.rename = die",
     "the entry was renamed": (
@@ -169,7 +169,7 @@ def test_a_build_removes_what_killed_ones_left(half_cache, tmp_path):
 def test_what_cannot_be_removed_in_passing_is_no_error(half_cache, fault):
     litter = half_cache / "v1" / "staging" / "1-litter"
     litter.mkdir(parents=True)
-    (litter / cache.OWNER_LOCK).touch()
+    (litter / publication.OWNER_LOCK).touch()
     children.grow_old(litter)
     broken = {
         "unreadable": "def broken(path):\n    raise PermissionError(13, 'no', str(path))\n"
@@ -712,7 +712,7 @@ def test_a_file_system_without_locks(fresh_cache):
 def test_a_build_that_nobody_can_lock_is_no_litter(fresh_cache, monkeypatch):
     staging = fresh_cache / "v1" / "staging" / "1-ours"
     staging.mkdir(parents=True)
-    (staging / cache.OWNER_LOCK).touch()
+    (staging / publication.OWNER_LOCK).touch()
 
     def refused(*_):
         raise OSError(errno.ENOLCK, "No locks available")

@@ -13,7 +13,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from warp_bitonic_sort.cli import main
-from warp_bitonic_sort.jit import cache, code_object, files, housekeeping, locks, ninja, toolchain
+from warp_bitonic_sort.jit import (
+    cache,
+    code_object,
+    files,
+    housekeeping,
+    locks,
+    ninja,
+    publication,
+    toolchain,
+)
 from warp_bitonic_sort.jit.cache import Cache
 
 KERNEL = children.KERNEL
@@ -48,15 +57,17 @@ def published(tmp_path_factory):
     of_system.write_text("#define B\n")
     with (
         pytest.MonkeyPatch.context() as patch,
-        store.staging({f"{KERNEL.name}/{ninja.SOURCES[KERNEL.kind]}": "source"}) as folder,
+        publication.staging(
+            store, {f"{KERNEL.name}/{ninja.SOURCES[KERNEL.kind]}": "source"}
+        ) as folder,
     ):
-        patch.setattr(cache, "_SYSTEM", (f"{of_system.parent}/",))
-        patch.setattr(cache, "_ROOT", os.getuid())
+        patch.setattr(publication, "_SYSTEM", (f"{of_system.parent}/",))
+        patch.setattr(publication, "_ROOT", os.getuid())
         staged = folder / KERNEL.name
         (staged / "library.so").write_bytes(LIBRARY)
         name = str(system).replace(" ", "\\ ")
         (staged / ninja.DEPFILE).write_text(f"library.so: {header} \\\n {name} {of_system}\n")
-        store.publish(KERNEL, TEXT, COMPILER, staged, {}, 0.1)
+        publication.publish(store, KERNEL, TEXT, COMPILER, staged, {}, 0.1)
     entry = store.find(KERNEL, TEXT, COMPILER)
     return store, (entry.folder / "manifest.json").read_bytes()
 
@@ -217,7 +228,7 @@ def test_the_commands_print_whatever_lies_there(store, manifest, data):
 @example({"identity": "g++|1"})
 @example({"identity": "g++|2", "value": "another's"})
 def test_what_tools_answered_is_text_or_forgotten(store, answer):
-    store.remember("g++|1", "1.0")
+    publication.remember(store, "g++|1", "1.0")
     assert store.recall("g++|1") == "1.0"
     (file,) = (store.base / "tools").iterdir()
     file.write_bytes(answer if isinstance(answer, bytes) else json.dumps(answer).encode())
@@ -243,7 +254,7 @@ def test_a_holder_that_says_anything(tmp_path_factory, data, said):
 @example("a: b$")
 @example("")
 def test_a_list_of_dependencies_of_any_text(text):
-    assert all(isinstance(path, str) and path for path in cache._parse_depfile(text))
+    assert all(isinstance(path, str) and path for path in publication._parse_depfile(text))
 
 
 @settings(max_examples=200)
@@ -252,7 +263,7 @@ def test_a_list_of_dependencies_is_read_as_make_writes_it(paths):
     paths = [path for path in ("".join(each.split()) for each in paths) if path]
     paths = [path + " x" if number % 2 else path for number, path in enumerate(paths)]
     escaped = [path.replace("$", "$$").replace("#", "\\#").replace(" ", "\\ ") for path in paths]
-    assert cache._parse_depfile("a.so: " + " \\\n  ".join(escaped) + "\n") == paths
+    assert publication._parse_depfile("a.so: " + " \\\n  ".join(escaped) + "\n") == paths
 
 
 elf_like = st.builds(

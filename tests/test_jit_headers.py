@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from warp_bitonic_sort.jit import cache, housekeeping, ninja
+from warp_bitonic_sort.jit import cache, housekeeping, ninja, publication
 from warp_bitonic_sort.jit.cache import Cache
 from warp_bitonic_sort.jit.code_object import _AARCH64, _CPUS, _X86_64
 from warp_bitonic_sort.jit.files import digest, file_digest, read_file
@@ -28,8 +28,8 @@ def system(tmp_path, monkeypatch):
     for name in ("a.h", "b.h"):
         (folder / name).write_text(f"#define {name[0]} 1\n")
         (folder / name).chmod(0o644)
-    monkeypatch.setattr(cache, "_SYSTEM", (f"{tmp_path / 'usr'}/",))
-    monkeypatch.setattr(cache, "_ROOT", os.getuid())
+    monkeypatch.setattr(publication, "_SYSTEM", (f"{tmp_path / 'usr'}/",))
+    monkeypatch.setattr(publication, "_ROOT", os.getuid())
     return folder
 
 
@@ -39,11 +39,13 @@ def store(tmp_path, system):
 
 
 def publish(store, system):
-    with store.staging({f"{LAUNCHER.name}/{ninja.SOURCES[LAUNCHER.kind]}": "source"}) as folder:
+    with publication.staging(
+        store, {f"{LAUNCHER.name}/{ninja.SOURCES[LAUNCHER.kind]}": "source"}
+    ) as folder:
         staged = folder / LAUNCHER.name
         (staged / "library.so").write_bytes(LIBRARY)
         (staged / ninja.DEPFILE).write_text(f"library.so: {system / 'a.h'} {system / 'b.h'}\n")
-        store.publish(LAUNCHER, TEXT, "g++ 12", staged, {}, 0.1)
+        publication.publish(store, LAUNCHER, TEXT, "g++ 12", staged, {}, 0.1)
     return store
 
 
@@ -103,7 +105,7 @@ def test_a_folder_that_went_away(store, system):
 
 
 def test_headers_in_a_users_folder_are_looked_at_themselves(tmp_path, system, monkeypatch):
-    monkeypatch.setattr(cache, "_ROOT", os.getuid() + 1)
+    monkeypatch.setattr(publication, "_ROOT", os.getuid() + 1)
     store = publish(Cache(tmp_path / "another"), system)
     assert is_found(store)
     (system / "a.h").write_text("#define a 2\n")

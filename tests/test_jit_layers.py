@@ -18,7 +18,17 @@ import pytest
 from children import ANSWER, KERNEL, NO_COMPILER, OTHER_ANSWER, OTHER_SORT, SORT
 
 import warp_bitonic_sort
-from warp_bitonic_sort.jit import cache, code_object, layers, loader, ninja, spec, toolchain, trust
+from warp_bitonic_sort.jit import (
+    cache,
+    code_object,
+    layers,
+    loader,
+    ninja,
+    publication,
+    spec,
+    toolchain,
+    trust,
+)
 from warp_bitonic_sort.jit.cache import Cache
 from warp_bitonic_sort.jit.errors import ToolError, TrustError
 
@@ -276,12 +286,16 @@ def _publish(store, artifact, product, *more):
 
     And of more headers, whose names are written as they are.
     """
-    with store.staging({f"{artifact.name}/{ninja.SOURCES[artifact.kind]}": "source"}) as folder:
+    with publication.staging(
+        store, {f"{artifact.name}/{ninja.SOURCES[artifact.kind]}": "source"}
+    ) as folder:
         staged = folder / artifact.name
         (staged / ninja.PRODUCTS[artifact.kind]).write_bytes(product)
         header = toolchain.INCLUDE_DIR / "warp_bitonic_sort" / "base.hpp"
         (staged / ninja.DEPFILE).write_text(f"product: {' '.join(map(str, [header, *more]))}\n")
-        return store.publish(artifact, cache.build_text(artifact), "c++ 1", staged, {}, 0.1)
+        return publication.publish(
+            store, artifact, cache.build_text(artifact), "c++ 1", staged, {}, 0.1
+        )
 
 
 HIP = spec.HipKernel("floating", 32, 4, 0, 0, "rows", "gfx942")

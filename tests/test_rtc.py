@@ -25,6 +25,7 @@ from warp_bitonic_sort.jit import (
     hip_compiler,
     loader,
     ninja,
+    publication,
     rtc,
     rtc_compilers,
     rtc_search,
@@ -164,7 +165,7 @@ def test_kernels_for_every_width(nvrtc, codec, bits, arch, tmp_path):
 
 
 def listed(depfile: Path) -> list[str]:
-    return [os.path.normpath(path) for path in cache._parse_depfile(depfile.read_text())]
+    return [os.path.normpath(path) for path in publication._parse_depfile(depfile.read_text())]
 
 
 def test_headers_are_those_that_a_preprocessor_reads(nvrtc, tree, tmp_path):

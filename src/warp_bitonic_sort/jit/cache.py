@@ -1,4 +1,4 @@
-"""The cache of compiled artifacts: keys, reading, publication.
+"""The cache of compiled artifacts: what is in it, and what it is found by.
 
 Invariant: an entry is a folder that was built in private, loaded once, and then renamed into place;
 from then on it is never modified. A reader trusts an entry only if everything that the compiler saw
@@ -42,53 +42,34 @@ folder changes.)
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
 import os
-import shutil
-import stat
-import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..records import Record
 from . import code_object, toolchain
-from .errors import BuildError, CacheError
-from .files import (
-    digest,
-    file_digest,
-    make_folder,
-    protect,
-    read_file,
-    read_json,
-    stamp,
-    write_json,
-)
+from .files import digest, file_digest, read_file, read_json, stamp
 from .spec import Artifact
 
 __all__ = [
-    "OWNER_LOCK",
+    "LAYOUT",
+    "SCHEMA",
     "Cache",
     "Entry",
+    "Tokens",
     "build_text",
-    "key_of",
+    "is_utf8",
     "portable",
     "reject",
-    "source_digests",
+    "rejected",
 ]
 
 LAYOUT = "v1"
-_SCHEMA = 5
-# Folders of headers that the system's packages bring, where root owns them.
-_SYSTEM = ("/usr/include/", "/usr/lib/", "/usr/lib64/")
-_ROOT = 0
-# In a staging folder: held for as long as its build runs.
-OWNER_LOCK = "owner.lock"
+SCHEMA = 5
 # Libraries that did not load in this process: what they were then, and why they did not.
-_rejected: dict[str, tuple[str, str]] = {}
+rejected: dict[str, tuple[str, str]] = {}
 
 
 class Entry(Record):
@@ -114,7 +95,7 @@ def build_text(artifact: Artifact, options: Sequence[str] = ()) -> str:
         The compiler's options that the user gave in ``CXX``.
     """
     parts = {
-        "schema": _SCHEMA,
+        "schema": SCHEMA,
         "name": artifact.name,
         "arch": artifact.arch,
         "rule": toolchain.rule(artifact),
@@ -138,44 +119,7 @@ def portable(text: str) -> str:
     return json.dumps(parts, sort_keys=True)
 
 
-def key_of(build: str, compiler: str, dependencies: Sequence[tuple[str, str]]) -> str:
-    """Return an entry's key.
-
-    Parameters
-    ----------
-    build : str
-        The digest of its build text.
-    compiler : str
-        The compiler's version.
-    dependencies : sequence of tuple
-        What the compiler read: paths, with tokens, and digests.
-    """
-    return digest(json.dumps([build, compiler, sorted(map(list, dependencies))]).encode())
-
-
-def _parse_depfile(text: str) -> list[str]:
-    """Return the prerequisites that a compiler's Makefile-style list names."""
-    _, _, listed = text.replace("\\\n", " ").partition(": ")
-    paths: list[str] = []
-    word = ""
-    characters = iter(listed.strip())
-    for character in characters:
-        if character == "\\":
-            following = next(characters, "")
-            # make escapes spaces and hashes with a backslash; any other backslash is itself
-            word += following if following in " #\\" else character + following
-        elif character == "$":
-            word += next(characters, "")  # and a dollar with another
-        elif character.isspace():
-            if word:
-                paths.append(word)
-            word = ""
-        else:
-            word += character
-    return [*paths, word] if word else paths
-
-
-class _Tokens:
+class Tokens:
     """Writes paths below known folders as ``{token}/rest``, and reads them back."""
 
     def __init__(self, folders: Mapping[str, Path]) -> None:
@@ -183,12 +127,14 @@ class _Tokens:
         self._folders = sorted(folders.items(), key=lambda item: -len(str(item[1])))
 
     def abstract(self, path: str) -> str:
+        """Return a path as manifests have it."""
         for token, folder in self._folders:
             if path.startswith(f"{folder}{os.sep}"):
                 return f"{{{token}}}{path[len(str(folder)) :]}"
         return path
 
     def concrete(self, path: str) -> str:
+        """Return where a manifest's path is on this machine."""
         if not path.startswith("{"):
             return path
         for token, folder in self._folders:
@@ -233,12 +179,10 @@ class Cache:
         self.setting = setting
         self.base = root / LAYOUT
         self._is_layer = is_layer
-        self._is_shared = is_shared
+        self.is_shared = is_shared
         self._is_ours = is_ours
         self.is_for_gpus = is_for_gpus
-        self._home = home
-
-    # -- reading ------------------------------------------------------------------------------
+        self.home = home
 
     def find(self, artifact: Artifact, text: str, compiler: str | None) -> Entry | None:
         """Return the entry of an artifact that is what building it now would make, or None.
@@ -266,9 +210,9 @@ class Cache:
             names = sorted(os.listdir(folder))  # noqa: PTH208
         except OSError:
             return None
-        if not _is_utf8(self.root):
+        if not is_utf8(self.root):
             return None
-        tokens = _Tokens(toolchain.include_dirs(artifact))
+        tokens = Tokens(toolchain.include_dirs(artifact))
         wanted = ("build", digest(text.encode()))
         if self._is_layer:
             if json.loads(text)["options"]:
@@ -294,7 +238,7 @@ class Cache:
         manifest: Mapping[str, Any],
         wanted: tuple[str, str],
         compiler: str | None,
-        tokens: _Tokens,
+        tokens: Tokens,
     ) -> bool:
         """Tell whether an entry is complete, undamaged, and made of what is there now."""
         field, value = wanted
@@ -320,7 +264,7 @@ class Cache:
             return False
         return code_object.is_for(library, artifact.arch)
 
-    def _is_current(self, line: str, is_exact: bool, tokens: _Tokens) -> bool:
+    def _is_current(self, line: str, is_exact: bool, tokens: Tokens) -> bool:
         """Tell whether a dependency is what it was."""
         # Hundreds of lines at every start: nothing is made of one that is not needed.
         was, _, _, _, _, path = line.split(" ", 5)
@@ -332,27 +276,6 @@ class Cache:
         found = f"{stamp(os.stat(real))} "  # noqa: PTH116
         return line.startswith(found, len(was) + 1) or file_digest(real) == was
 
-    def unreadable(self, name: str) -> str | None:
-        """Return what of an artifact's entries cannot be read or loaded, and why, or None.
-
-        Only for messages: a look-up takes what it cannot read for what is not there.
-        """
-        folder = self.base / "entries" / name
-        if not _is_utf8(self.root):
-            return f"{self.root} cannot be read: its name is not UTF-8"
-        try:
-            for key in os.listdir(folder):  # noqa: PTH208 - as a look-up does
-                for file in (folder / key).iterdir():
-                    read_file(file)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            return f"{error.filename} cannot be read: {error.strerror}"
-        for library, (_, reason) in list(_rejected.items()):
-            if folder in Path(library).parents:
-                return f"{library} does not load: {reason}"
-        return None
-
     def recall(self, identity: str) -> str | None:
         """Return what was remembered for an identity, or None.
 
@@ -361,7 +284,7 @@ class Cache:
         TrustError
             Other users can write what is remembered.
         """
-        file = self._tool_file(identity)
+        file = self.tool_file(identity)
         _refuse_foreign(file, self.root)
         manifest = read_json(file)
         if manifest is None or manifest.get("identity") != identity:
@@ -369,207 +292,9 @@ class Cache:
         value = manifest.get("value")
         return value if isinstance(value, str) else None
 
-    # -- writing ------------------------------------------------------------------------------
-
-    def remember(self, identity: str, value: str) -> None:
-        """Keep a tool's answer; it is valid for as long as the tool's identity stays the same.
-
-        A cache that cannot be written may still hold the entry that is wanted, so that is no error.
-        """
-        with contextlib.suppress(OSError, CacheError):
-            self._folder("tools")
-            write_json(self._tool_file(identity), {"identity": identity, "value": value})
-
-    @contextlib.contextmanager
-    def locked(self, artifacts: Sequence[Artifact]) -> Iterator[None]:
-        """Hold the locks of several artifacts; the kernel releases them when the holder dies."""
-        from . import locks
-
-        with contextlib.ExitStack() as stack:
-            with self._writing():
-                folder = self._folder("locks")
-                names = [artifact.name for artifact in artifacts]
-                stack.enter_context(locks.held(folder, names))
-            yield
-
-    @contextlib.contextmanager
-    def staging(self, files: Mapping[str, str]) -> Iterator[Path]:
-        """Make a private folder of these files on the cache's own file system, for a while."""
-        from . import locks
-
-        with contextlib.ExitStack() as stack:
-            with self._writing():
-                parent = self._folder("staging")
-                is_ours: bool | None = False
-                while is_ours is False:  # where somebody prunes in the very moment
-                    folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
-                    stack.callback(shutil.rmtree, folder, ignore_errors=True)
-                    is_ours = stack.enter_context(locks.tried(folder / OWNER_LOCK))
-                for name, text in files.items():
-                    (folder / name).parent.mkdir(exist_ok=True)
-                    (folder / name).write_text(text, encoding="utf-8", errors="surrogateescape")
-            yield folder
-
-    def publish(
-        self,
-        artifact: Artifact,
-        text: str,
-        compiler: str,
-        staged: Path,
-        sources: Mapping[str, str],
-        seconds: float,
-    ) -> Entry:
-        """Complete a staged and already loaded build with its manifest and rename it into place.
-
-        Parameters
-        ----------
-        artifact : Artifact
-            What was built.
-        text : str
-            Its build text.
-        compiler : str
-            The version of the compiler that built it.
-        staged : Path
-            The folder it was built in.
-        sources : mapping of str to str
-            What `source_digests` returned before the build began.
-        seconds : float
-            How long the build took.
-
-        Raises
-        ------
-        BuildError
-            A source was changed while it was being compiled, or what came out is for another
-            machine.
-        CacheError
-            The cache cannot be written.
-        """
-        tokens = _Tokens(toolchain.include_dirs(artifact))
-        depfile = staged / toolchain.DEPFILE
-        listed = _parse_depfile(depfile.read_text(encoding="utf-8", errors="surrogateescape"))
-        # A line each, "digest size mtime ctime inode path", not a list each: hundreds of new
-        # containers would set off the garbage collector in a process that merely starts.
-        dependencies: list[str] = []
-        system: dict[str, list[str]] = {}
-        digests: list[tuple[str, str]] = []
-        for path in listed:
-            # The translation unit is in the build text; its own folder is about to move.
-            if not path.endswith(f"{artifact.name}/{toolchain.SOURCES[artifact.kind]}"):
-                # Where the path is relative, it is relative to the folder that ninja ran in.
-                absolute = _plain(os.path.join(staged.parent, path))  # noqa: PTH118
-                try:
-                    state = os.stat(absolute)  # noqa: PTH116 - hundreds of files: Path costs
-                    found = file_digest(absolute)
-                except OSError as error:
-                    raise BuildError(
-                        f"compiling {artifact.name}: {absolute} cannot be read, which the compiler "
-                        f"says it has read: {error.strerror}. Call again."
-                    ) from error
-                if sources.get(absolute, found) != found:
-                    raise BuildError(
-                        f"compiling {artifact.name}: {absolute} was changed meanwhile, so nobody "
-                        f"knows which of its contents the library is made of. Call again."
-                    )
-                path = tokens.abstract(absolute)
-                lines = dependencies
-                if path.startswith(_SYSTEM) and _is_roots_alone(path):
-                    lines = _lines_of(path.rpartition("/")[0], system) or dependencies
-                lines.append(f"{found} {stamp(state)} {path}")
-                digests.append((path, found))
-        wanted = digest(text.encode())
-        library = (staged / toolchain.PRODUCTS[artifact.kind]).read_bytes()
-        if not code_object.is_for(library, artifact.arch):
-            raise BuildError(
-                f"compiling {artifact.name}: what the compiler made is for "
-                f"{code_object.arch_of(library) or 'an unknown machine'}, not for {artifact.arch}. "
-                f"Look at what it is: {compiler.splitlines()[0] if compiler else 'not known'}."
-            )
-        with self._writing():
-            write_json(
-                staged / "manifest.json",
-                {
-                    "schema": _SCHEMA,
-                    "name": artifact.name,
-                    "kind": artifact.kind,
-                    "arch": artifact.arch,
-                    "build": wanted,
-                    "portable": digest(portable(text).encode()),
-                    "text": json.loads(text),
-                    "compiler": compiler,
-                    "library": digest(library),
-                    "dependencies": dependencies,
-                    "system": system,
-                    "seconds": round(seconds, 3),
-                    "created": int(time.time()),
-                },
-            )
-            depfile.unlink()
-            for each in (staged, *staged.iterdir()):
-                # Whatever the umask is, a reader accepts it, and others read what is shared.
-                protect(each, self._is_shared)
-            folder = self._folder("entries", artifact.name)
-            entry = Entry(folder / key_of(wanted, compiler, digests), artifact.kind)
-            try:
-                staged.rename(entry.folder)
-            except OSError:
-                # What lies there is damaged; or, under a lock that does not lock (some network
-                # file systems), somebody else published the same content first.
-                if self.find(artifact, text, compiler) is None:
-                    # It goes with the staging folder, whatever it is.
-                    with contextlib.suppress(FileNotFoundError):
-                        entry.folder.rename(staged.with_name(f"{artifact.name}.replaced"))
-                    self._folder("entries", artifact.name)  # which somebody may have cleared
-                    staged.rename(entry.folder)
-        return entry
-
-    def keep_log(self, name: str, log: str) -> Path:
-        """Keep the whole output of a failed build and return the file."""
-        with self._writing():
-            folder = self._folder("logs")
-            moment = time.strftime("%Y%m%d-%H%M%S")
-            descriptor, file = tempfile.mkstemp(
-                dir=folder, prefix=f"{name}-{moment}-", suffix=".log"
-            )
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                stream.write(log)
-        return Path(file)
-
-    # -- inside -------------------------------------------------------------------------------
-
-    def _tool_file(self, identity: str) -> Path:
+    def tool_file(self, identity: str) -> Path:
+        """Return where what was remembered for an identity is."""
         return self.base / "tools" / f"{digest(identity.encode())}.json"
-
-    def _folder(self, *names: str) -> Path:
-        """Return a folder of the cache, making it and the root."""
-        folder = self.base.joinpath(*names)
-        if not _is_utf8(self.root):
-            raise OSError(errno.EILSEQ, "its name is not UTF-8, and nothing loads from there")
-        # Before anything is made where another user's link may lead, or built that could not be
-        # loaded.
-        _refuse_foreign(folder, self.root)
-        if not folder.is_dir():
-            if not self.root.is_dir():
-                if self._home is not None and not self._home.is_dir():
-                    missing = "the home folder does not exist"
-                    raise FileNotFoundError(errno.ENOENT, missing, str(self._home))
-                make_folder(self.root.parent, self._is_shared)
-                if not self._is_shared:
-                    self.root.mkdir(0o700, exist_ok=True)
-            make_folder(folder, self._is_shared)
-            _refuse_foreign(folder, self.root)  # as it is now that all of it is there
-        return folder
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Turn a failure to write into the one error that says where and what would help."""
-        try:
-            yield
-        except OSError as error:
-            raise CacheError(
-                f"the cache folder {self.root} cannot be written: "
-                f"{error.strerror or error} ({error.filename or self.root}). "
-                f"Set {self.setting} to a folder that this user can write."
-            ) from None
 
 
 def reject(library: Path, reason: str) -> bool:
@@ -593,7 +318,7 @@ def reject(library: Path, reason: str) -> bool:
         found = stamp(library.stat())
     except OSError:
         return True  # it has gone
-    was, _ = _rejected.setdefault(str(library), (found, reason))
+    was, _ = rejected.setdefault(str(library), (found, reason))
     return was == found  # if so, another thread may have been told
 
 
@@ -606,40 +331,8 @@ def _refuse_foreign(path: str | Path, root: Path) -> None:
 
 def _is_rejected(library: str) -> bool:
     """Tell whether a library is what was rejected; most processes reject none, and ask nobody."""
-    was, _ = _rejected.get(library, ("", ""))
+    was, _ = rejected.get(library, ("", ""))
     return was != "" and _is_as_it_was(library, was)
-
-
-def _plain(path: str) -> str:
-    """Return a path without ``..``, where that is another name of the same file."""
-    plain = os.path.normpath(path)
-    if ".." in path:
-        try:
-            # What comes after a link is below the folder that this leads to.
-            return plain if os.path.samefile(plain, path) else path  # noqa: PTH121
-        except OSError:
-            return path
-    return plain
-
-
-def _lines_of(folder: str, system: dict[str, list[str]]) -> list[str] | None:
-    """Return where a manifest has the headers of a system's folder; None for anybody else's.
-
-    What the folder is comes first there.
-    """
-    if folder not in system:
-        found = os.stat(folder)  # noqa: PTH116
-        if found.st_uid != _ROOT:
-            return None
-        system[folder] = [stamp(found)]
-    return system[folder]
-
-
-def _is_roots_alone(path: str) -> bool:
-    """Tell whether a file changes only with its folder, by root: no link, and no one else's."""
-    found = os.lstat(path)
-    is_open = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return stat.S_ISREG(found.st_mode) and found.st_uid == _ROOT and not is_open
 
 
 def _is_as_it_was(path: str, was: str) -> bool:
@@ -650,19 +343,10 @@ def _is_as_it_was(path: str, was: str) -> bool:
         return False
 
 
-def _is_utf8(path: Path) -> bool:
+def is_utf8(path: Path) -> bool:
     """Tell whether libraries can be loaded from a folder: tvm_ffi takes names as UTF-8."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
         return False
     return True
-
-
-def source_digests() -> dict[str, str]:
-    """Return the digest of every file that the package compiles, by path."""
-    digests: dict[str, str] = {}
-    for file in map(str, sorted(toolchain.source_files())):
-        with contextlib.suppress(OSError):  # what has gone, the compiler will miss and say so
-            digests[file] = file_digest(file)
-    return digests

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from . import code_object, locks, ninja
-from .cache import LAYOUT, OWNER_LOCK, key_of, portable
+from .cache import LAYOUT, is_utf8, portable, rejected
 from .errors import CacheError, TrustError
 from .files import digest, read_file, read_json
+from .publication import OWNER_LOCK, key_of
 from .trust import refuse_foreign
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "refusal",
     "remove",
     "tidy",
+    "unreadable",
     "unused",
     "verify",
 ]
@@ -154,6 +156,28 @@ def unused(root: Path, name: str) -> str | None:
     if reasons:
         return f"damaged: {reasons[0]}; warp-bitonic-sort cache verify lists what is"
     return "made of other sources or with other flags, as by another version of this package"
+
+
+def unreadable(root: Path, name: str) -> str | None:
+    """Return what of an artifact's entries cannot be read or loaded, and why, or None.
+
+    Only for messages: a look-up takes what it cannot read for what is not there.
+    """
+    folder = root / LAYOUT / "entries" / name
+    if not is_utf8(root):
+        return f"{root} cannot be read: its name is not UTF-8"
+    try:
+        for key in os.listdir(folder):  # noqa: PTH208 - as a look-up does
+            for file in (folder / key).iterdir():
+                read_file(file)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return f"{error.filename} cannot be read: {error.strerror}"
+    for library, (_, reason) in list(rejected.items()):
+        if folder in Path(library).parents:
+            return f"{library} does not load: {reason}"
+    return None
 
 
 def _item(root: Path, folder: Path) -> Item:

@@ -1,0 +1,219 @@
+"""Building what no cache has: the ninja run, what came of it, and why nothing can be built.
+
+Invariant: everything is built in one private folder and checked there before any of it is
+published; a failure publishes nothing, and its error says with which compiler, what went wrong
+first, and where the whole log is. Most processes find all that they want, and do without this
+module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import ninja, publication, settings, toolchain
+from .cache import Cache
+from .errors import BuildError, CacheError
+from .spec import LAUNCHER, Artifact
+
+if TYPE_CHECKING:
+    from .builder import Options, Tool
+
+__all__ = ["build", "refuse_without_tools", "sweep"]
+
+
+def refuse_without_tools(
+    missing: Sequence[Artifact],
+    tools: Mapping[str, Tool],
+    layers: Sequence[Cache],
+    stores: Sequence[Cache],
+    order: str,
+) -> None:
+    """Raise what says which artifacts cannot be built, why, and how to get them.
+
+    It is of the class of what hinders: whether a tool is wrong or is not there.
+    """
+    error = next((each for a in missing if (each := tools[a.kind].error) is not None), None)
+    if error is None:
+        return
+    names = [artifact.name for artifact in missing if tools[artifact.kind].error is error]
+    asked = [*layers, *stores]
+    # Path.is_dir() raises where nobody may look.
+    there = [cache.root for cache in asked if os.path.isdir(cache.base)]  # noqa: PTH112
+    roots = ", ".join(map(str, there))
+    closed, held = _reasons(asked, names)
+    reasons = "; ".join([*closed, *held])
+    advice = (
+        f"Or have another machine compile it (warp-bitonic-sort prewarm {order}) and name the "
+        f"folder in WARP_SORT_CACHE_LAYERS."
+    )
+    if stores[-1].setting == "--into":
+        of_own = "a launcher of its own, made by a C++ compiler, whatever layers have"
+        needs = f"A folder that --into fills needs {of_own}. " if LAUNCHER in missing else ""
+        advice = f"{needs}Or fill it on another machine."
+    raise type(error)(
+        f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} {'usable ' if held else ''}in "
+        f"{f'none of {roots}' if roots else 'no cache'}{f' ({reasons})' if reasons else ''}, "
+        f"and cannot be compiled here: {error} {advice}"
+    ) from None
+
+
+def _reasons(caches: Sequence[Cache], names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return what cannot be read where artifacts may be, and why what is there was not taken."""
+    from . import housekeeping
+
+    closed: list[str] = []
+    held: list[str] = []
+    for cache in caches:
+        said = [each for name in names if (each := housekeeping.unreadable(cache.root, name))]
+        closed += said
+        if said:
+            continue
+        if cache.is_for_gpus:
+            held.append(f"{cache.root} is left out, for its launcher does not load here")
+            continue
+        for name in names:
+            why = housekeeping.unused(cache.root, name)
+            if why is not None:
+                held.append(f"{cache.root} holds {name if len(names) > 1 else 'it'} {why}")
+                break
+    strays = [why for root in settings.cache_layers() if (why := housekeeping.no_layer(root))]
+    closed = [*closed[:1], *(f"WARP_SORT_CACHE_LAYERS: {why}" for why in strays)]
+    return closed, held
+
+
+def sweep(cache: Cache) -> None:
+    """Remove the staging folders that killed builds have left, so that they do not pile up."""
+    staging = cache.base / "staging"
+    with contextlib.suppress(OSError, CacheError):
+        if os.listdir(staging):  # noqa: PTH208 - most often there is nothing, and no look at it
+            from . import housekeeping
+
+            housekeeping.remove(housekeeping.abandoned(cache.root), cache.root)
+
+
+def build(
+    cache: Cache,
+    tools: Mapping[str, Tool],
+    missing: Sequence[Artifact],
+    texts: Mapping[str, str],
+    found: Mapping[str, Path],
+    options: Options,
+) -> dict[str, Path]:
+    """Build in a staging folder, check there, then publish; return the products."""
+    program = toolchain.find_ninja()
+    jobs = settings.max_jobs() if options.jobs is None else options.jobs
+    start = time.monotonic()
+    sources = publication.source_digests()
+    files = {f"{a.name}/{ninja.SOURCES[a.kind]}": a.source() for a in missing}
+    compilers = {
+        kind: tool.compiler
+        for kind, tool in tools.items()
+        if tool.compiler is not None and any(a.kind == kind for a in missing)
+    }
+    files["build.ninja"] = ninja.text(missing, compilers)
+    if settings.verbose():
+        for said in dict.fromkeys(_described(tools[a.kind]) for a in missing):
+            sys.stderr.write(f"warp_bitonic_sort: compiling with {said}\n")
+    options.started()
+    with publication.staging(cache, files) as folder:
+        failure = ninja.build(folder, missing, program, jobs, options.is_quiet)
+        if failure is not None:
+            raise _told(cache, folder, failure, missing, tools, options.logs or cache)
+        seconds = time.monotonic() - start
+        staged = {a.name: folder / a.name / ninja.PRODUCTS[a.kind] for a in missing}
+        for artifact in missing:
+            for file, what in (
+                (ninja.PRODUCTS[artifact.kind], "nothing"),
+                (ninja.DEPFILE, "no list of what it read"),
+            ):
+                if not (folder / artifact.name / file).exists():
+                    raise BuildError(
+                        f"compiling {artifact.name}: {_described(tools[artifact.kind])} ended "
+                        f"with status 0 and made {what}. Is that a compiler?"
+                    )
+        for artifact in missing:
+            options.check(artifact, {**found, **staged})
+        return {
+            artifact.name: publication.publish(
+                cache,
+                artifact,
+                texts[artifact.name],
+                tools[artifact.kind].version or "",
+                folder / artifact.name,
+                sources,
+                seconds,
+            ).library
+            for artifact in missing
+        }
+
+
+_NO_SPACE = "No space left on device|Disk quota exceeded|Read-only file system"
+# Bytes: more than a kernel and what a compiler makes on the way to it.
+_ROOM = 1 << 22
+
+
+def _is_cache_full(folder: Path, log: str, missing: Sequence[Artifact]) -> bool:
+    """Tell whether what could not be written was in the staging folder.
+
+    Compilers write temporary files elsewhere, too, and a linker may name no file at all: then the
+    folder is tried.
+    """
+    lines = [line for line in log.splitlines() if re.search(_NO_SPACE, line)]
+    # (The source is named in front of any error.)
+    named = [str(folder), *(f"{a.name}/{ninja.PRODUCTS[a.kind]}" for a in missing)]
+    named += [f"{artifact.name}/{ninja.DEPFILE}" for artifact in missing]
+    if any(name in line for line in lines for name in named):
+        return True
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(_ROOM))
+    except OSError:
+        return True
+    return False
+
+
+def _told(
+    cache: Cache,
+    folder: Path,
+    failure: ninja.Failure,
+    missing: Sequence[Artifact],
+    tools: Mapping[str, Tool],
+    logs: Cache,
+) -> BuildError:
+    """Return the error that says what of a failed build a person needs to know."""
+    full = re.search(_NO_SPACE, failure.log)
+    if full is not None and _is_cache_full(folder, failure.log, missing):
+        return CacheError(
+            f"the cache folder {cache.root} cannot be written: {full[0]}. "
+            f"Make room, or set {cache.setting} to a folder with more."
+        )
+    names = ninja.failed(failure.log, [artifact.name for artifact in missing])
+    try:
+        log = str(publication.keep_log(logs, names[0], failure.log))
+    except CacheError as error:
+        log = f"not kept: {error}"
+    line, hint = ninja.first_error(failure.log)
+    used = dict.fromkeys(_described(tools[a.kind]) for a in missing if a.name in names)
+    return BuildError(
+        f"compiling {', '.join(names)} failed (exit status {failure.status}) with "
+        f"{' and '.join(used)}.\n"
+        f"Whole log: {log}\n"
+        f"First error: {line}\n"
+        f"Hint: {hint}."
+    )
+
+
+def _described(tool: Tool) -> str:
+    if tool.compiler is None:
+        return "no compiler"
+    version = (tool.version or "").strip().partition("\n")[0]
+    return f"{shlex.join(tool.compiler.command)} ({tool.compiler.why}; {version})"
