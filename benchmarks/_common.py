@@ -86,7 +86,7 @@ def machine() -> dict[str, Any]:
     from importlib.metadata import PackageNotFoundError, version
 
     import warp_bitonic_sort
-    from warp_bitonic_sort.jit import toolchain
+    from warp_bitonic_sort.jit import finders, toolchain
 
     versions = {"warp-bitonic-sort": warp_bitonic_sort.__version__}
     for name in ("numpy", "torch", "apache-tvm-ffi"):
@@ -102,7 +102,7 @@ def machine() -> dict[str, Any]:
         ),
         platform.processor(),
     )
-    compiler = toolchain.find_compiler()
+    compiler = finders.find_compiler()
     return {
         "date": time.strftime("%Y-%m-%d"),
         "command": " ".join(["python", *sys.argv]),

@@ -48,7 +48,8 @@ first = parts["import"]
 """
 # Where something is built. Elsewhere the modules that do it are not imported, nor may they be here.
 _WATCH_BUILD = f"""{_WATCH}
-from warp_bitonic_sort.jit import ninja, toolchain
+from warp_bitonic_sort.jit import ninja
+from warp_bitonic_sort.jit.compiler import Compiler
 
 def timed(function, part):
     def call(*arguments):
@@ -67,7 +68,7 @@ def build(folder, *rest, run=timed(ninja.build, "ninja")):
     return failure
 
 ninja.build = build
-toolchain.Compiler.version = timed(toolchain.Compiler.version, "compilers' --version")
+Compiler.version = timed(Compiler.version, "compilers' --version")
 """
 
 _OURS = """
@@ -498,10 +499,10 @@ def main() -> None:
             turns.append(turn)
     machine = _common.machine()
     if "cuda" in (options.on or there):
-        from warp_bitonic_sort.jit import toolchain
+        from warp_bitonic_sort.jit import finders
 
         machine["gpu"] = torch.cuda.get_device_name()
-        machine["nvcc"] = toolchain.find_nvcc().version().splitlines()[-1]
+        machine["nvcc"] = finders.find_nvcc().version().splitlines()[-1]
     for key, value in machine.items():
         print(f"{key}: {value}")
     grouped = {name: [turn[name] for turn in turns if name in turn] for name in turns[0]}

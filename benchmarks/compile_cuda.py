@@ -19,13 +19,14 @@ import _common
 
 from warp_bitonic_sort import plan
 from warp_bitonic_sort.dtypes import DTYPES
-from warp_bitonic_sort.jit import toolchain
+from warp_bitonic_sort.jit import finders, toolchain
+from warp_bitonic_sort.jit.compiler import Compiler
 from warp_bitonic_sort.jit.spec import CudaKernel
 
 _ASKED = 1.0
 
 
-def _seconds(nvcc: toolchain.Compiler, kernel: CudaKernel, folder: Path) -> float:
+def _seconds(nvcc: Compiler, kernel: CudaKernel, folder: Path) -> float:
     source = folder / f"{kernel.name}.cu"
     source.write_text(kernel.source())
     flags = [*toolchain.compile_flags(kernel), f"-I{toolchain.INCLUDE_DIR}"]
@@ -43,7 +44,7 @@ def main() -> None:
     parser.add_argument("--arch", default="sm_90")
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
-    nvcc = toolchain.find_nvcc()
+    nvcc = finders.find_nvcc()
     result: dict[str, Any] = {"machine": _common.machine(), "nvcc": nvcc.version(), "seconds": {}}
     for key, value in result["machine"].items():
         print(f"{key}: {value}")

@@ -23,6 +23,7 @@ import _common
 
 from warp_bitonic_sort.jit import toolchain
 from warp_bitonic_sort.jit.errors import ToolError
+from warp_bitonic_sort.jit.hip_compiler import find_hip_compiler
 from warp_bitonic_sort.jit.spec import HipKernel
 from warp_bitonic_sort.layouts import first_fit, row_layouts, wave_lanes
 
@@ -126,7 +127,7 @@ extern "C" __global__ void ancestor(const float* src, float* dst) {{
 
 def assembly(arch: str, source: str) -> dict[str, list[str]]:
     """Compile a translation unit with the package's flags; return each function's mnemonics."""
-    compiler = toolchain.find_hip_compiler([arch])
+    compiler = find_hip_compiler([arch])
     kernel = HipKernel("floating", 32, 4, 0, 0, "rows", arch)
     command = [*compiler.command, *toolchain.compile_flags(kernel), "-S"]
     command += [f"-I{toolchain.INCLUDE_DIR}", "-", "-o", "-"]
@@ -206,7 +207,7 @@ def main() -> None:
     rows, steps = [], []
     for arch in options.arch:
         try:
-            compiler = toolchain.find_hip_compiler([arch])
+            compiler = find_hip_compiler([arch])
         except ToolError as error:
             print(f"{arch} is left out: {error}")
             continue

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from warp_bitonic_sort.jit import cache, housekeeping, spec, toolchain
+from warp_bitonic_sort.jit import cache, finders, housekeeping, spec, toolchain
 
 SORT = "import numpy as np, warp_bitonic_sort as w; print(w.sort(np.float32([[3, 1, 2]])).tolist())"
 ANSWER = "[[1.0, 2.0, 3.0]]"
@@ -126,7 +126,7 @@ def assert_sound(root, *, count):
 
 def script(path, text):
     """Write a shell script before the compiler, which the script calls as "$CXX" "$@"."""
-    real = " ".join(toolchain.find_compiler().command)
+    real = " ".join(finders.find_compiler().command)
     path.write_text(f"#!/bin/sh\n{text.replace('$CXX', real)}\n")
     path.chmod(0o755)
     return str(path)

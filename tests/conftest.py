@@ -103,12 +103,12 @@ def nvcc() -> str:
 
     CI looks for nvcc by means of its own and names what it finds, which the package must not miss.
     """
-    from warp_bitonic_sort.jit import toolchain
+    from warp_bitonic_sort.jit import finders
     from warp_bitonic_sort.jit.errors import ToolError
 
     there = os.environ.get("WARP_SORT_TESTS_NVCC")
     try:
-        return str(toolchain.find_nvcc().path)
+        return str(finders.find_nvcc().path)
     except ToolError as error:
         if there:
             pytest.fail(f"this machine has {there}, and the package finds no nvcc: {error}")
@@ -122,12 +122,12 @@ def hip_compiler():
     CI looks for one by means of its own and names what it finds, which the package must not miss.
     It may know some targets and be too old for others.
     """
-    from warp_bitonic_sort.jit import toolchain
     from warp_bitonic_sort.jit.errors import ToolError
+    from warp_bitonic_sort.jit.hip_compiler import find_hip_compiler
 
     there = os.environ.get("WARP_SORT_TESTS_HIP")
     try:
-        toolchain.find_hip_compiler(["gfx942"])
+        find_hip_compiler(["gfx942"])
     except ToolError as error:
         if there:
             pytest.fail(f"this machine has {there}, and the package finds no HIP compiler: {error}")
@@ -135,7 +135,7 @@ def hip_compiler():
 
     def of(arch):
         try:
-            return toolchain.find_hip_compiler([arch])
+            return find_hip_compiler([arch])
         except ToolError as error:
             if there and "invalid target" not in str(error):
                 pytest.fail(f"{there} should build for {arch}: {error}")

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from warp_bitonic_sort import plan
-from warp_bitonic_sort.jit import ninja, toolchain
+from warp_bitonic_sort.jit import finders, ninja, toolchain
 from warp_bitonic_sort.jit.errors import ToolError
 from warp_bitonic_sort.jit.spec import CudaKernel
 
@@ -113,22 +113,22 @@ def test_where_nvcc_is_looked_for(monkeypatch, tmp_path):
     program.write_text("#!/bin/sh\necho nvcc of a test\n")
     program.chmod(0o755)
     monkeypatch.setenv("CUDA_HOME", str(tmp_path))
-    found = toolchain.find_nvcc()
+    found = finders.find_nvcc()
     assert found.path == program
     assert found.version() == "nvcc of a test"
     monkeypatch.setenv("CUDA_HOME", str(tmp_path / "nowhere"))
     with pytest.raises(ToolError, match=r"CUDA_HOME: .*nowhere' holds no bin/nvcc"):
-        toolchain.find_nvcc()
+        finders.find_nvcc()
     monkeypatch.delenv("CUDA_HOME")
     monkeypatch.setenv("PATH", str(program.parent))
-    assert toolchain.find_nvcc().why == "nvcc on the PATH"
+    assert finders.find_nvcc().why == "nvcc on the PATH"
     monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
     folders = [tmp_path / "nowhere", tmp_path]
-    monkeypatch.setattr(toolchain, "_toolkit_folders", lambda: folders)
-    assert toolchain.find_nvcc().why == f"the toolkit in {tmp_path}"
+    monkeypatch.setattr(toolchain, "toolkit_folders", lambda: folders)
+    assert finders.find_nvcc().why == f"the toolkit in {tmp_path}"
     folders.pop()
     with pytest.raises(ToolError, match="no CUDA compiler: .* set CUDA_HOME to where it is"):
-        toolchain.find_nvcc()
+        finders.find_nvcc()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from device_arrays import torch
 
-from warp_bitonic_sort.jit import toolchain
+from warp_bitonic_sort.jit import finders
+from warp_bitonic_sort.jit.compiler import Compiler
 
 if not torch.cuda.is_available():
     pytest.skip("no CUDA device", allow_module_level=True)
@@ -46,7 +47,7 @@ def _compiler():
     """A C++ compiler that is no wrapper: wrappers are asked for their version every time."""
     for name in ("c++", "g++", "clang++"):
         found = shutil.which(name)
-        if found and toolchain.Compiler((found,), Path(found).resolve(), name).identity():
+        if found and Compiler((found,), Path(found).resolve(), name).identity():
             return found
     pytest.skip("every C++ compiler here is a wrapper")
 
@@ -59,7 +60,7 @@ def warm(tmp_path_factory):
     script = folder / "toolkit" / "bin" / "nvcc"
     script.write_text(
         f'#!/bin/sh\nfor a in "$@"; do case "$a" in *source.cu) echo "$a" >>{folder}/compiled;; '
-        f'esac; done\nexec {toolchain.find_nvcc().path} "$@"\n'
+        f'esac; done\nexec {finders.find_nvcc().path} "$@"\n'
     )
     script.chmod(0o755)
     variables = {
@@ -91,7 +92,7 @@ def test_the_first_call_compiles_just_its_kernel(warm):
 
 def _toolkit():
     """A toolkit whose nvcc is a program: a script is asked for its version by every process."""
-    for program in (toolchain.find_nvcc().path, Path("/usr/local/cuda/bin/nvcc").resolve()):
+    for program in (finders.find_nvcc().path, Path("/usr/local/cuda/bin/nvcc").resolve()):
         if program.exists() and program.read_bytes()[:2] != b"#!":
             return program.parent.parent
     pytest.skip("every nvcc here is a script")

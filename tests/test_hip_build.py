@@ -13,7 +13,9 @@ import pytest
 from warp_bitonic_sort import plan
 from warp_bitonic_sort.jit import builder, cache, loader, ninja, toolchain
 from warp_bitonic_sort.jit import hip_compiler as finder
+from warp_bitonic_sort.jit.compiler import Compiler
 from warp_bitonic_sort.jit.errors import ToolError
+from warp_bitonic_sort.jit.hip_compiler import find_hip_compiler
 from warp_bitonic_sort.jit.spec import CudaKernel, HipKernel
 
 CLASSES = [("bits", 8), ("fnuz", 8), ("floating", 16), ("bits", 32), ("floating", 32),
@@ -24,7 +26,7 @@ FEW_CLASSES = [("fnuz", 8), ("floating", 16), ("floating", 32), ("floating", 64)
 # -- what is compiled ------------------------------------------------------------------------------
 
 
-def _compile(compiler: toolchain.Compiler, kernel: HipKernel, folder: Path) -> str:
+def _compile(compiler: Compiler, kernel: HipKernel, folder: Path) -> str:
     """What is wrong with a kernel, or nothing."""
     source = folder / f"{kernel.name}.hip"
     source.write_text(kernel.source())
@@ -177,7 +179,7 @@ def nothing_there(tmp_path, monkeypatch):
 
 
 def find(*archs):
-    return toolchain.find_hip_compiler(archs or ["gfx942"])
+    return find_hip_compiler(archs or ["gfx942"])
 
 
 @pytest.mark.usefixtures("nothing_there")

@@ -25,6 +25,7 @@ from warp_bitonic_sort import BuildError, CacheError, ToolError
 from warp_bitonic_sort.jit import (
     builder,
     cache,
+    finders,
     loader,
     ninja,
     publication,
@@ -32,8 +33,9 @@ from warp_bitonic_sort.jit import (
     spec,
     toolchain,
 )
+from warp_bitonic_sort.jit.compiler import Compiler
 
-COMPILER = toolchain.find_compiler()
+COMPILER = finders.find_compiler()
 SORT = "import numpy as np, warp_bitonic_sort as w; print(w.sort(np.float32([[3, 1, 2]])).tolist())"
 ANSWER = "[[1.0, 2.0, 3.0]]"
 
@@ -155,8 +157,8 @@ def test_a_start_imports_nothing_that_only_a_build_or_a_device_needs(warm, tmp_p
     needless = {*(f"jit.{name}" for name in built), *of_devices, *of_others}
     if variable == "PACKAGED":
         needless.add("jit.trust")
-    if variable != "WARP_SORT_CACHE_DIR" or toolchain.find_compiler().identity() is not None:
-        needless.add("jit.compiler")  # which a script's version has to be asked for
+    if variable != "WARP_SORT_CACHE_DIR" or finders.find_compiler().identity() is not None:
+        needless |= {"jit.compiler", "jit.finders"}  # a script's version has to be asked for
     assert "arrays._numpy" in done.stdout.split(), done.stderr
     assert not needless & set(done.stdout.split())
 
@@ -415,7 +417,7 @@ def programs(tmp_path, monkeypatch):
 )
 def test_which_words_of_cxx_are_programs(programs, monkeypatch, asked, name, options, is_known):
     monkeypatch.setenv("CXX", asked)
-    found = toolchain.find_compiler()
+    found = finders.find_compiler()
     assert toolchain.cxx_options() == options
     assert found.path == programs / name
     assert found.command == tuple(asked.split())
@@ -429,24 +431,24 @@ def test_the_quick_identity_is_that_of_what_is_found(programs, monkeypatch, aske
     if asked is not None:
         monkeypatch.setenv("CXX", asked.format(programs))
     quick = toolchain.identity("cpu_kernel")
-    assert quick == toolchain.find_compiler().identity() is not None
+    assert quick == finders.find_compiler().identity() is not None
     for kind in ("launcher", "cpu_kernel"):
         assert toolchain.identity(kind) == quick
     name = "c++" if asked is None else "g++"
     (programs / name).rename(programs / "newer")
     (programs / name).symlink_to("newer")
     # What a link leads to is what counts, as it is for who finds it.
-    assert toolchain.identity("cpu_kernel") == toolchain.find_compiler().identity() == quick
+    assert toolchain.identity("cpu_kernel") == finders.find_compiler().identity() == quick
     # Of the same size, too.
     (programs / "newer").write_bytes(b"\x7fELf")
     os.utime(programs / "newer", ns=(0, 1))
     edited = toolchain.identity("cpu_kernel")
-    assert edited == toolchain.find_compiler().identity() != quick
+    assert edited == finders.find_compiler().identity() != quick
     (programs / "newest").write_bytes(b"\x7fELf")
     (programs / "newest").chmod(0o755)
     os.utime(programs / "newest", ns=(0, 1))
     (programs / "newest").replace(programs / "newer")
-    assert toolchain.identity("cpu_kernel") == toolchain.find_compiler().identity() != edited
+    assert toolchain.identity("cpu_kernel") == finders.find_compiler().identity() != edited
 
 
 PLAIN_SCRIPT = '#!/bin/sh\n# the real one\n\nexec {}/real -B/opt/ -isystem /usr/include "$@"\n'
@@ -467,10 +469,10 @@ def test_a_script_that_runs_one_program_is_as_good_as_that(programs, monkeypatch
     assert toolchain.identity("launcher") is None, "what it would run is not there"
     (programs / "g++").rename(programs / "real")
     first = toolchain.identity("launcher")
-    assert first == toolchain.find_compiler().identity() is not None
+    assert first == finders.find_compiler().identity() is not None
     (programs / "real").write_bytes(b"\x7fELF, newer")
     second = toolchain.identity("launcher")
-    assert second == toolchain.find_compiler().identity() != first
+    assert second == finders.find_compiler().identity() != first
     write_script(programs / "c++", PLAIN_SCRIPT.replace("-B/opt/", "-B/new/"))
     os.utime(programs / "c++", ns=(0, 1))
     assert toolchain.identity("launcher") not in (None, second)
@@ -506,7 +508,7 @@ def test_of_any_other_script_nobody_knows_what_it_runs(programs, monkeypatch, te
     write_script(programs / "script", '#!/bin/sh\nexec {}/g++ "$@"\n')
     write_script(programs / "c++", text)
     assert toolchain.identity("launcher") is None
-    assert toolchain.find_compiler().identity() is None
+    assert finders.find_compiler().identity() is None
 
 
 @pytest.mark.usefixtures("programs")
@@ -533,7 +535,7 @@ def test_a_compiler_that_two_installations_share_is_two(programs, tmp_path, monk
         (tmp_path / name / "clang++").hardlink_to(programs / "g++")
         monkeypatch.setenv("PATH", str(tmp_path / name))
         identities.add(toolchain.identity("launcher"))
-        identities.add(toolchain.find_compiler().identity())
+        identities.add(finders.find_compiler().identity())
     assert len(identities) == 2
 
 
@@ -562,13 +564,11 @@ def test_nothing_is_remembered_of_a_wrapper(programs, monkeypatch, tmp_path):
     monkeypatch.setenv("CXX", "ccache")
     (programs / "ccache").write_text("#!/bin/sh\necho 1.0\n")
     asked = []
-    version = toolchain.Compiler.version
-    monkeypatch.setattr(
-        toolchain.Compiler, "version", lambda self: asked.append(self) or version(self)
-    )
+    version = Compiler.version
+    monkeypatch.setattr(Compiler, "version", lambda self: asked.append(self) or version(self))
     store = cache.Cache(tmp_path / "cache")
     for _ in range(2):
-        tool = builder.Tool([store], "launcher", toolchain.find_compiler)
+        tool = builder.Tool([store], "launcher", finders.find_compiler)
         assert tool.version == "1.0"
     assert len(asked) == 2
     assert not (store.base / "tools").exists()
@@ -576,16 +576,16 @@ def test_nothing_is_remembered_of_a_wrapper(programs, monkeypatch, tmp_path):
 
 def test_a_compiler_whose_version_is_remembered_is_not_looked_for(programs, monkeypatch, tmp_path):
     monkeypatch.setenv("CXX", "g++")
-    monkeypatch.setattr(toolchain.Compiler, "version", lambda _: "1.0")
+    monkeypatch.setattr(Compiler, "version", lambda _: "1.0")
     store = cache.Cache(tmp_path / "cache")
     found = []
-    find = lambda: found.append(1) or toolchain.find_compiler()  # noqa: E731
+    find = lambda: found.append(1) or finders.find_compiler()  # noqa: E731
     for _ in range(2):
         tool = builder.Tool([store], "launcher", find)
         assert (tool.version, len(found)) == ("1.0", 1)
     assert (tool.compiler.command, tool.error, len(found)) == (("g++",), None, 2)
     (programs / "g++").unlink()
-    tool = builder.Tool([store], "launcher", toolchain.find_compiler)
+    tool = builder.Tool([store], "launcher", finders.find_compiler)
     assert (tool.version, tool.compiler) == (None, None)
     assert "is not a program on the PATH" in str(tool.error)
 
@@ -595,19 +595,19 @@ def test_a_compiler_whose_version_is_not_utf_8(tmp_path, monkeypatch):
     script.write_bytes(b"#!/bin/sh\necho 'c++ \xff 1.0'\n")
     script.chmod(0o755)
     monkeypatch.setenv("CXX", str(script))
-    assert toolchain.find_compiler().version() == "c++ \ufffd 1.0"
+    assert finders.find_compiler().version() == "c++ \ufffd 1.0"
 
 
 def test_a_compiler_that_may_be_run_and_not_read(programs, monkeypatch):
     """Nobody knows whether it is a script, which another compiler may be behind."""
     monkeypatch.setenv("CXX", str(programs / "g++"))
-    assert toolchain.find_compiler().identity() is not None
+    assert finders.find_compiler().identity() is not None
 
     def refused(self, *_):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
 
     monkeypatch.setattr(Path, "open", refused)
-    assert toolchain.find_compiler().identity() is None
+    assert finders.find_compiler().identity() is None
 
 
 def test_a_relative_cxx(fresh_cache, counting_compiler):

@@ -21,6 +21,7 @@ import warp_bitonic_sort
 from warp_bitonic_sort.jit import (
     cache,
     code_object,
+    finders,
     layers,
     loader,
     ninja,
@@ -886,7 +887,7 @@ def test_threads_that_meet_a_launcher_that_does_not_load(whole_layer, fresh_cach
 
 def test_a_layer_that_was_filled_with_options_is_nobody_elses(fresh_cache, tmp_path):
     """They change what is compiled: -march=native, say."""
-    compiler = " ".join(toolchain.find_compiler().command)
+    compiler = " ".join(finders.find_compiler().command)
     first = children.run(WARP_SORT_CACHE_DIR=tmp_path / "layer", CXX=f"{compiler} -DSOMETHING")
     assert first.stdout.strip() == ANSWER, first.stderr
     done = children.run(WARP_SORT_CACHE_LAYERS=tmp_path / "layer")
@@ -999,7 +1000,7 @@ def test_a_lesser_target_where_nothing_can_be_compiled(lesser_layer, fresh_cache
 @pytest.mark.parametrize("asked", [None, "g++"])
 def test_a_lesser_target_where_there_is_no_ninja(lesser_layer, tmp_path, asked, fresh_cache):
     for name in ("c++", "g++"):
-        (tmp_path / name).symlink_to(toolchain.find_compiler().path)
+        (tmp_path / name).symlink_to(finders.find_compiler().path)
     code = f"import sys; sys.modules['ninja'] = None\n{SORT}"
     how = {"WARP_SORT_CACHE_LAYERS": lesser_layer, "PATH": tmp_path, "CXX": asked}
     done = children.run(code, **how)

@@ -21,7 +21,7 @@ import warp_bitonic_sort
 from warp_bitonic_sort import plan, prewarm
 from warp_bitonic_sort.cli import main
 from warp_bitonic_sort.dtypes import DTYPES
-from warp_bitonic_sort.jit import cache, code_object, loader, ninja, toolchain
+from warp_bitonic_sort.jit import cache, code_object, finders, loader, ninja, toolchain
 from warp_bitonic_sort.jit.errors import (
     BuildError,
     CacheError,
@@ -289,7 +289,7 @@ def test_no_compiler_at_all(fresh_cache, tmp_path):
 @pytest.mark.parametrize("backend", ["cpu", "cuda"])
 def test_a_layer_is_not_filled_with_options_in_cxx(fresh_cache, tmp_path, backend):
     """Nobody who reads it would take what they change; the launcher is always part of it."""
-    asked = f"{toolchain.find_compiler().path} -static-libstdc++ -D 'A B'"
+    asked = f"{finders.find_compiler().path} -static-libstdc++ -D 'A B'"
     arch = _CPU if backend == "cpu" else "sm_90"
     layer, file = tmp_path / "layer", tmp_path / "list.json"
     order = ["prewarm", "--backend", backend, "--arch", arch, "--length", 3, "--manifest", file]

@@ -22,6 +22,7 @@ from warp_bitonic_sort import plan
 from warp_bitonic_sort.cli import _inspect
 from warp_bitonic_sort.jit import (
     cache,
+    finders,
     hip_compiler,
     loader,
     ninja,
@@ -31,7 +32,9 @@ from warp_bitonic_sort.jit import (
     rtc_search,
     toolchain,
 )
+from warp_bitonic_sort.jit.compiler import Compiler
 from warp_bitonic_sort.jit.errors import BuildError, ToolError
+from warp_bitonic_sort.jit.hip_compiler import find_hip_compiler
 from warp_bitonic_sort.jit.spec import CudaKernel, HipKernel
 
 KERNEL = CudaKernel("floating", 32, 8, 1, 0, "rows", "sm_90")
@@ -41,7 +44,7 @@ HIP_KERNEL = HipKernel("floating", 32, 8, 1, 0, "rows", "gfx942")
 @pytest.fixture(scope="session")
 def nvrtc():
     """The NVRTC of this machine."""
-    found, _ = rtc_compilers.find_nvrtc(None, toolchain._toolkit_folders())
+    found, _ = rtc_compilers.find_nvrtc(None, toolchain.toolkit_folders())
     if found is None:
         if (sys.platform, platform.machine()) == ("linux", "x86_64"):
             pytest.fail("no NVRTC, which the test extra brings: pip install '.[test]'")
@@ -55,7 +58,7 @@ def no_nvcc(nvrtc, tmp_path, monkeypatch):
     for variable in ("CUDA_HOME", "WARP_SORT_RTC"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
-    monkeypatch.setattr(toolchain, "_toolkit_folders", lambda: [])
+    monkeypatch.setattr(toolchain, "toolkit_folders", lambda: [])
     monkeypatch.setattr(rtc_compilers, "find_nvrtc", lambda *_: (nvrtc, ""))
 
 
@@ -173,7 +176,7 @@ def test_headers_are_those_that_a_preprocessor_reads(nvrtc, tree, tmp_path):
     product, depfile = compiled(nvrtc, KERNEL, tmp_path / "of rtc", include)
     ours = listed(depfile)
     host = tmp_path / "host.d"
-    command = [*toolchain.find_compiler().command, "-std=c++17", "-D__CUDACC__", f"-I{include}"]
+    command = [*finders.find_compiler().command, "-std=c++17", "-D__CUDACC__", f"-I{include}"]
     subprocess.run(
         [*command, "-x", "c++", "-M", "-MF", host, product.with_name("source.cu")], check=True
     )
@@ -188,7 +191,7 @@ def test_headers_are_those_that_a_preprocessor_reads(nvrtc, tree, tmp_path):
 
 
 def test_headers_are_those_that_nvcc_reads(nvrtc, nvcc, tmp_path):
-    theirs = compiled(toolchain.Compiler((nvcc,), Path(nvcc), ""), KERNEL, tmp_path / "nvcc")[1]
+    theirs = compiled(Compiler((nvcc,), Path(nvcc), ""), KERNEL, tmp_path / "nvcc")[1]
     folder = str(toolchain.INCLUDE_DIR)
     read = {path for path in listed(theirs) if path.startswith(folder)}
     assert len(read) > 15
@@ -261,7 +264,7 @@ def test_an_unknown_architecture_has_a_hint(nvrtc, tmp_path):
     ],
 )
 def test_bad_command_lines(words, said):
-    program = toolchain.Compiler((sys.executable, str(rtc_search.PROGRAM)), Path(), "")
+    program = Compiler((sys.executable, str(rtc_search.PROGRAM)), Path(), "")
     done = run(program, *words)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("rtc.py: error: ")
@@ -352,7 +355,7 @@ def empty(tmp_path, monkeypatch):
         rtc_search, "package_folders", lambda name: [packages[name]] if name in packages else []
     )
     monkeypatch.setattr(rtc_search, "system_folders", lambda: [tmp_path / "usr"])
-    monkeypatch.setattr(toolchain, "_toolkit_folders", lambda: [tmp_path / "cuda"])
+    monkeypatch.setattr(toolchain, "toolkit_folders", lambda: [tmp_path / "cuda"])
     monkeypatch.setattr(hip_compiler, "_rocm_folders", lambda: [tmp_path / "rocm"])
     return tmp_path
 
@@ -367,7 +370,7 @@ def nvcc_at(home: Path) -> Path:
 
 def test_the_order_in_which_nvrtc_is_looked_for(empty, monkeypatch):
     def found(file, why, is_quick=True):
-        compiler = toolchain.find_cuda_compiler()
+        compiler = finders.find_cuda_compiler()
         assert compiler.command[-2:] == ("nvrtc", str(file))
         assert compiler.why == why
         assert compiler.kind == "CUDA run-time compiler"
@@ -396,7 +399,7 @@ def test_the_order_in_which_nvrtc_is_looked_for(empty, monkeypatch):
     found(library(home / "lib64"), f"NVRTC in CUDA_HOME={home}{none}")
 
     program = nvcc_at(home)
-    compiler = toolchain.find_cuda_compiler()
+    compiler = finders.find_cuda_compiler()
     assert (compiler.command, compiler.why) == ((str(program),), f"CUDA_HOME={home}")
     assert toolchain.identity("cuda_kernel") == compiler.identity() is not None
     monkeypatch.setenv("WARP_SORT_RTC", "1")
@@ -408,11 +411,11 @@ def test_the_order_in_which_nvrtc_is_looked_for(empty, monkeypatch):
     shutil.rmtree(site)
     shutil.rmtree(empty / "usr")
     shutil.rmtree(toolkit)
-    compiler = toolchain.find_cuda_compiler()
+    compiler = finders.find_cuda_compiler()
     assert compiler.command == (str(program),)
     assert compiler.why == f"CUDA_HOME={home}; WARP_SORT_RTC is set, but there is no NVRTC"
     monkeypatch.setenv("WARP_SORT_RTC", "off")
-    assert toolchain.find_cuda_compiler().why == f"CUDA_HOME={home}"
+    assert finders.find_cuda_compiler().why == f"CUDA_HOME={home}"
 
 
 def test_an_old_nvrtc_is_passed_over(empty):
@@ -420,9 +423,9 @@ def test_an_old_nvrtc_is_passed_over(empty):
     old = library(lib, "libnvrtc.so.11.2")
     (lib / "libnvrtc.so").symlink_to(old.name)
     with pytest.raises(ToolError, match=r"no CUDA compiler: .*libnvrtc\.so is older than 12\.0"):
-        toolchain.find_cuda_compiler()
+        finders.find_cuda_compiler()
     new = library(empty / "usr", "libnvrtc.so.12")
-    compiler = toolchain.find_cuda_compiler()
+    compiler = finders.find_cuda_compiler()
     assert compiler.command[-1] == str(new)
     assert "libnvrtc.so is older than 12.0; there is no nvcc" in compiler.why
 
@@ -430,7 +433,7 @@ def test_an_old_nvrtc_is_passed_over(empty):
 @pytest.mark.usefixtures("empty")
 def test_neither_nvcc_nor_nvrtc():
     with pytest.raises(ToolError) as caught:
-        toolchain.find_cuda_compiler()
+        finders.find_cuda_compiler()
     for part in ("neither nvcc", "nor NVRTC", "Install the CUDA toolkit (12.0 or newer)",
                  "pip install nvidia-cuda-nvrtc", "set CUDA_HOME"):  # fmt: skip
         assert part in str(caught.value)
@@ -442,7 +445,7 @@ def test_a_wrong_cuda_home_is_not_made_up_for(empty, monkeypatch):
     for asked in ("0", "1"):
         monkeypatch.setenv("WARP_SORT_RTC", asked)
         with pytest.raises(ToolError, match=r"CUDA_HOME: '.*home' holds no bin/nvcc, nor NVRTC"):
-            toolchain.find_cuda_compiler()
+            finders.find_cuda_compiler()
 
 
 def test_an_interpreter_that_does_not_know_itself(empty, monkeypatch):
@@ -450,7 +453,7 @@ def test_an_interpreter_that_does_not_know_itself(empty, monkeypatch):
     monkeypatch.setattr(sys, "executable", "")
     assert toolchain.identity("cuda_kernel") is None
     with pytest.raises(ToolError, match=r"sys\.executable is empty"):
-        toolchain.find_cuda_compiler()
+        finders.find_cuda_compiler()
     monkeypatch.setattr(sys, "executable", "/usr/bin/python3")
     assert toolchain.identity("cuda_kernel") is not None
     monkeypatch.setattr(sys, "frozen", True, raising=False)
@@ -463,11 +466,11 @@ def test_what_tells_one_from_another(empty, monkeypatch):
     program = empty / "rtc.py"
     program.write_text("")
     monkeypatch.setattr(rtc_search, "PROGRAM", program)
-    identities = {toolchain.find_cuda_compiler().identity()}
+    identities = {finders.find_cuda_compiler().identity()}
     file.write_bytes(b"\x7fELF, newer")
-    identities.add(toolchain.find_cuda_compiler().identity())
+    identities.add(finders.find_cuda_compiler().identity())
     program.write_text("# newer\n")
-    identities.add(toolchain.find_cuda_compiler().identity())
+    identities.add(finders.find_cuda_compiler().identity())
     assert len(identities) == 3
     assert None not in identities
 
@@ -475,7 +478,7 @@ def test_what_tells_one_from_another(empty, monkeypatch):
 def test_a_library_that_does_not_load(empty):
     library(empty / "usr")
     with pytest.raises(ToolError, match=r"the CUDA run-time compiler .* does not answer --version"):
-        toolchain.find_cuda_compiler().version()
+        finders.find_cuda_compiler().version()
 
 
 @pytest.mark.usefixtures("fresh_cache")
@@ -515,7 +518,7 @@ def hiprtc(hip_compiler, hiprtc_library, monkeypatch, request):
     request.getfixturevalue("empty")
     monkeypatch.setenv("FAKE_HIPRTC_CLANG", clang)
     monkeypatch.setenv("ROCM_PATH", str(hiprtc_library.parent.parent))
-    return lambda arch: toolchain.find_hip_compiler([arch])
+    return lambda arch: find_hip_compiler([arch])
 
 
 @pytest.mark.parametrize("bundles", [False, True])
@@ -568,14 +571,14 @@ def test_what_the_real_hiprtc_makes(tmp_path):
 def test_the_order_in_which_hiprtc_is_looked_for(empty, monkeypatch):
     def found(file, why, *others):
         # A compiler that refuses is passed over; the rest come behind.
-        first = toolchain.find_hip_compiler(["gfx942"], lambda *_: "")
+        first = find_hip_compiler(["gfx942"], lambda *_: "")
         assert first.command[-1] == str(file)
         assert first.why == why
         rest = [each.command[-1] for each in hip_compiler._candidates()][1:]
         assert rest == [str(each) for each in others]
 
     with pytest.raises(ToolError, match=r"no HIP compiler: .*nor hipRTC \(libhiprtc\.so\)"):
-        toolchain.find_hip_compiler(["gfx942"])
+        find_hip_compiler(["gfx942"])
     driver = library(empty / "usr", "libamdhip64.so.5")
     found(driver, f"hipRTC in {empty / 'usr'}")
     of_torch = library(empty / "site" / "torch" / "lib", "libhiprtc.so")
@@ -585,7 +588,7 @@ def test_the_order_in_which_hiprtc_is_looked_for(empty, monkeypatch):
     home = empty / "home"
     monkeypatch.setenv("ROCM_PATH", str(home))
     with pytest.raises(ToolError, match=r"ROCM_PATH: .*home' holds neither .* nor lib/libhiprtc"):
-        toolchain.find_hip_compiler(["gfx942"])
+        find_hip_compiler(["gfx942"])
     of_home = library(home / "lib", "libhiprtc.so.7")
     found(of_home, f"hipRTC in ROCM_PATH={home}")
     clang = test_hip_build.fake(empty / "path", "clang")
@@ -630,14 +633,14 @@ def test_a_frozen_application_is_not_run(empty, monkeypatch):
     monkeypatch.setattr(subprocess, "run", lambda command, **_: pytest.fail(f"started {command}"))
     said = rf"is not run, .*sys\.executable \({sys.executable}\) is a frozen application"
     with pytest.raises(ToolError, match=f"no CUDA compiler: .*{nvrtc} {said}"):
-        toolchain.find_cuda_compiler()
+        finders.find_cuda_compiler()
     with pytest.raises(ToolError, match=f"{hiprtc} .*{said}"):
-        toolchain.find_hip_compiler(["gfx942"])
+        find_hip_compiler(["gfx942"])
     home = empty / "home"
     monkeypatch.setenv("CUDA_HOME", str(home))
     monkeypatch.setenv("WARP_SORT_RTC", "1")
     program = nvcc_at(home)
-    compiler = toolchain.find_cuda_compiler()
+    compiler = finders.find_cuda_compiler()
     assert compiler.command == (str(program),)
     assert "is a frozen application" in compiler.why
 
@@ -652,9 +655,9 @@ def test_a_program_that_is_no_python(empty, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(application))
     said = "answers --version with 'The Application 1.0', not with"
     with pytest.raises(ToolError, match=f"{said} NVRTC: {application} is no Python"):
-        toolchain.find_cuda_compiler().version()
+        finders.find_cuda_compiler().version()
     with pytest.raises(ToolError, match=f"{said} hipRTC: {application} is no Python"):
-        toolchain.find_hip_compiler(["gfx942"])
+        find_hip_compiler(["gfx942"])
 
 
 @pytest.mark.parametrize(
@@ -699,7 +702,7 @@ def test_an_include_line_of_any_form_is_seen(tmp_path, text):
     (tmp_path / "b" / "*c*").mkdir(parents=True)
     data = text.encode() + b"\n"
     source.write_bytes(data + b"#ifndef A\n#error\n#endif\n")
-    command = [*toolchain.find_compiler().command, "-std=c++17", f"-I{tmp_path}", "-E", source]
+    command = [*finders.find_compiler().command, "-std=c++17", f"-I{tmp_path}", "-E", source]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = rtc._headers(str(source), data, [str(tmp_path)])

@@ -7,7 +7,7 @@ import pytest
 import torch
 import tvm_ffi
 
-from warp_bitonic_sort.jit import cache, loader, settings, toolchain
+from warp_bitonic_sort.jit import cache, finders, loader, settings, toolchain
 from warp_bitonic_sort.jit.spec import CpuKernel
 
 ARCH = toolchain.cpu_arch()
@@ -20,7 +20,7 @@ def launcher():
 
 def path_of(kernel):
     loader.build([kernel])
-    compiler = toolchain.find_compiler()
+    compiler = finders.find_compiler()
     store = cache.Cache(settings.cache_dir())
     text = cache.build_text(kernel, toolchain.cxx_options())
     entry = store.find(kernel, text, compiler.version())

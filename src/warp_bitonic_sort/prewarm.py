@@ -112,9 +112,23 @@ def longest(backend: Backend, arch: str, dtype: str) -> int:
 
 def _check_target(backend: Backend, arch: str) -> None:
     if backend == "cpu":
-        toolchain.check_buildable(arch)
+        _check_buildable(arch)
     elif gpu_targets.backend_of(arch) != backend:
         raise ToolError(f"arch: {arch!r} is no target of the back end {backend}.")
+
+
+def _check_buildable(arch: str) -> None:
+    """Raise ToolError if this machine's compiler builds nothing for a CPU target."""
+    if arch not in toolchain.CPU_ARCHS:
+        raise ToolError(f"arch: expected one of {', '.join(toolchain.CPU_ARCHS)}, got {arch!r}.")
+    native = toolchain.native_cpu_arch()
+    family = [each for each in toolchain.CPU_ARCHS if each.startswith("x86-64")]
+    builds = family if native in family else [native]
+    if arch not in [*builds, "generic"]:
+        raise ToolError(
+            f"arch: this machine ({native}) does not build for {arch!r}; it builds for "
+            f"{', '.join(builds)}."
+        )
 
 
 def _plans(backend: Backend, arch: str, dtype: str, length: int) -> Iterator[Plan]:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .. import __version__
-from ..jit import gpu_targets, housekeeping, layers, settings, toolchain
+from ..jit import finders, gpu_targets, hip_compiler, housekeeping, layers, settings, toolchain
 from ..jit.errors import BuildError, ToolError, TrustError
 from ..jit.trust import refuse_foreign
 
@@ -164,7 +164,7 @@ def _version(name: str) -> str | None:
 def _environment(problems: list[Problem]) -> dict[str, str | None]:
     _found(settings.max_jobs, problems, "set MAX_JOBS to a whole number of at least 1, or unset it")
     _found(
-        toolchain.gpu_archs,
+        gpu_targets.gpu_archs,
         problems,
         "set GPU_ARCH to native or to such a list, or unset it",
         blocking=False,  # arrays in CPU memory do not ask for it
@@ -226,7 +226,7 @@ def _cuda(problems: list[Problem]) -> Facts:
     compiler: str | None = None
     held = 0
     try:
-        found = toolchain.find_cuda_compiler()
+        found = finders.find_cuda_compiler()
         compiler = f"{found.path} ({found.why})"
     except ToolError as error:
         held = _held("cuda")
@@ -319,7 +319,7 @@ def _hip(problems: list[Problem]) -> Facts:
     try:
         toolchain.ck_dir()
         if targets or not devices:
-            found = toolchain.find_hip_compiler(sorted(targets) or [_USUAL_TARGET])
+            found = hip_compiler.find_hip_compiler(sorted(targets) or [_USUAL_TARGET])
             compiler = f"{found.path} ({found.why})"
         else:
             missing.append("no device that kernels can be built for")
@@ -410,7 +410,7 @@ def _has_layer() -> bool:
 
 def _compiler(problems: list[Problem]) -> Facts | None:
     compiler = _found(
-        toolchain.find_compiler, problems, "set CXX to a C++ compiler", blocking=not _has_layer()
+        finders.find_compiler, problems, "set CXX to a C++ compiler", blocking=not _has_layer()
     )
     if compiler is None:
         return None
@@ -424,7 +424,7 @@ def _compiler(problems: list[Problem]) -> Facts | None:
 
 
 def _ninja(problems: list[Problem]) -> Facts | None:
-    path = _found(toolchain.find_ninja, problems, "pip install ninja", blocking=not _has_layer())
+    path = _found(finders.find_ninja, problems, "pip install ninja", blocking=not _has_layer())
     if path is None:
         return None
 

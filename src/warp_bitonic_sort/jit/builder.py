@@ -19,7 +19,7 @@ from .errors import ToolError
 from .spec import Artifact
 
 if TYPE_CHECKING:
-    from .toolchain import Compiler
+    from .compiler import Compiler
 
 __all__ = ["Options", "Tool", "ensure", "lacks"]
 
@@ -105,18 +105,35 @@ def _tools(caches: Sequence[Cache], artifacts: Sequence[Artifact]) -> dict[str, 
     kinds = {artifact.kind for artifact in artifacts}
     tools: dict[str, Tool] = {}
     if "cuda_kernel" in kinds:
-        tools["cuda_kernel"] = Tool(caches, "cuda_kernel", toolchain.find_cuda_compiler)
+        tools["cuda_kernel"] = Tool(caches, "cuda_kernel", _cuda_compiler)
     if "hip_kernel" in kinds:
         archs = sorted({artifact.arch for artifact in artifacts if artifact.kind == "hip_kernel"})
-        refusal = functools.partial(_refusal, caches)
         tools["hip_kernel"] = Tool(
-            caches, "hip_kernel", lambda: toolchain.find_hip_compiler(archs, refusal)
+            caches, "hip_kernel", functools.partial(_hip_compiler, caches, archs)
         )
     of_host = kinds - {"cuda_kernel", "hip_kernel"}
     if of_host:
-        host = Tool(caches, "launcher", toolchain.find_compiler)
+        host = Tool(caches, "launcher", _host_compiler)
         tools.update(dict.fromkeys(of_host, host))
     return tools
+
+
+def _host_compiler() -> Compiler:
+    from .finders import find_compiler
+
+    return find_compiler()
+
+
+def _cuda_compiler() -> Compiler:
+    from .finders import find_cuda_compiler
+
+    return find_cuda_compiler()
+
+
+def _hip_compiler(caches: Sequence[Cache], archs: Sequence[str]) -> Compiler:
+    from .hip_compiler import find_hip_compiler
+
+    return find_hip_compiler(archs, functools.partial(_refusal, caches))
 
 
 def _refusal(caches: Sequence[Cache], compiler: Compiler, arch: str) -> str:
@@ -190,14 +207,10 @@ def lacks(artifact: Artifact, caches: Sequence[Cache]) -> bool:
     BuildError
         It is not known: a setting is wrong, or others can write where it is.
     """
+    from . import finders
+
     try:
-        if artifact.kind == "cuda_kernel":
-            toolchain.find_cuda_compiler()
-        elif artifact.kind == "hip_kernel":
-            toolchain.find_hip_compiler([artifact.arch], lambda *_: "")
-        else:
-            toolchain.find_compiler()
-        toolchain.find_ninja()
+        finders.require(artifact)
     except ToolError:
         return not _find(caches, [artifact], {artifact.name: _text(artifact)}, {})
     return False

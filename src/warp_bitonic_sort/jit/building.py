@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import ninja, publication, settings, toolchain
+from . import finders, ninja, publication, settings
 from .cache import Cache
 from .errors import BuildError, CacheError
 from .spec import LAUNCHER, Artifact
@@ -109,7 +109,7 @@ def build(
     options: Options,
 ) -> dict[str, Path]:
     """Build in a staging folder, check there, then publish; return the products."""
-    program = toolchain.find_ninja()
+    program = finders.find_ninja()
     jobs = settings.max_jobs() if options.jobs is None else options.jobs
     start = time.monotonic()
     sources = publication.source_digests()

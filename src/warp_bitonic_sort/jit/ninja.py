@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from . import settings, toolchain
+from .compiler import Compiler
 from .errors import BuildError
 from .spec import Artifact
 from .toolchain import COMMANDS, DEPFILE, PRODUCTS, SOURCES, rule
@@ -52,7 +53,7 @@ def _build_path(path: str) -> str:
     return path.replace("$", "$$").replace(" ", "$ ").replace(":", "$:")
 
 
-def text(artifacts: Sequence[Artifact], compilers: Mapping[str, toolchain.Compiler]) -> str:
+def text(artifacts: Sequence[Artifact], compilers: Mapping[str, Compiler]) -> str:
     """Return the build.ninja that makes every artifact, each in the folder of its own name.
 
     Parameters

@@ -1,9 +1,8 @@
-"""The tools: where the compilers and ninja are, what they call themselves, and what they are told.
+"""The recipes: what compilers are told, and by what the one that would be found is known.
 
-Invariant: looking for a tool runs nothing; only `Compiler.version` and `hip_compiler.refusal` run
-a compiler, once for each binary (and target), and the answers are remembered in the cache
-(`cache.Cache.remember`). A key needs what is told, so that is here, and every start imports it;
-modules that only a build or a device needs are imported when they are.
+Invariant: nothing is run here, and little is looked at. A key needs all of this, so that every
+start imports it; modules that only a build or a device needs (`finders`, which finds the tools) are
+imported when they are.
 """
 
 from __future__ import annotations
@@ -14,42 +13,29 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from . import settings
-from .errors import MissingToolError, ToolError
+from .errors import ToolError
 from .spec import Artifact
-
-if TYPE_CHECKING:
-    from .compiler import Compiler
-    from .gpu_targets import gpu_archs, hip_arch
-    from .hip_compiler import find_hip_compiler
 
 __all__ = [
     "COMMANDS",
     "CPU_ARCHS",
     "DEPFILE",
+    "HOST_COMPILERS",
     "INCLUDE_DIR",
     "PACKAGE",
     "PRODUCTS",
     "SOURCES",
     "WRAPPERS",
-    "Compiler",
-    "check_buildable",
+    "absolute",
     "ck_dir",
     "compile_flags",
     "cpu_arch",
     "cuda_arch",
     "cxx_options",
     "dependency_flags",
-    "find_compiler",
-    "find_cuda_compiler",
-    "find_hip_compiler",
-    "find_ninja",
-    "find_nvcc",
-    "gpu_archs",
     "hip_arch",
     "hip_flags",
     "identity",
@@ -61,24 +47,12 @@ __all__ = [
     "libraries",
     "line",
     "native_cpu_arch",
+    "nvcc",
     "rule",
     "source_files",
+    "toolkit_folders",
     "tvm_ffi_version",
 ]
-
-if not TYPE_CHECKING:
-    _ELSEWHERE = {
-        "Compiler": "compiler",
-        "find_hip_compiler": "hip_compiler",
-        "gpu_archs": "gpu_targets",
-        "hip_arch": "gpu_targets",
-    }
-
-    def __getattr__(name: str) -> Any:
-        if name not in _ELSEWHERE:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(f"{__package__}.{_ELSEWHERE[name]}"), name)
-
 
 # Path.resolve() takes as long as importing a small module.
 PACKAGE = Path(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))  # noqa: PTH120
@@ -149,8 +123,7 @@ _HIP = (
 # Drivers since ROCm 5 load version 5, whatever the compiler prefers; generic targets need 6.
 _OBJECT_VERSION, _GENERIC_OBJECT_VERSION = 5, 6
 
-
-_HOST_COMPILERS = ("c++", "g++", "clang++")
+HOST_COMPILERS = ("c++", "g++", "clang++")
 # Programs that run compilers, nobody knows which.
 WRAPPERS = frozenset({"ccache", "sccache", "distcc", "icecc", "hipcc", "hipcc.bin"})
 # Bytes; of longer ones nobody asks what they run.
@@ -244,70 +217,29 @@ def identity(kind: str) -> str | None:
 def _host_identity() -> str | None:
     asked = settings.cxx()
     if asked is None:
-        found = next(filter(None, map(shutil.which, _HOST_COMPILERS)), None)
+        found = next(filter(None, map(shutil.which, HOST_COMPILERS)), None)
         return None if found is None else identity_of_program((found,), found)
     found = shutil.which(asked) if is_plain(asked) and not asked.startswith("-") else None
-    return None if found is None else identity_of_program((_absolute(asked),), found, found)
+    return None if found is None else identity_of_program((absolute(asked),), found, found)
 
 
 def _cuda_identity() -> str | None:
     home = settings.cuda_home()
     is_rtc_asked = settings.run_time_compilers()
-    found = _nvcc(home)
+    found = nvcc(home)
     if found is not None and not is_rtc_asked:
         return identity_of_program((found[0],), found[0])
     from . import rtc_search
 
-    library, _, _ = rtc_search.found_nvrtc(home, _toolkit_folders())
+    library, _, _ = rtc_search.found_nvrtc(home, toolkit_folders())
     if library is None or not sys.executable or getattr(sys, "frozen", False):
         return None
     return identity_of(rtc_search.command("nvrtc", library), library, rtc_search.PROGRAM)
 
 
-def _absolute(word: str) -> str:
+def absolute(word: str) -> str:
     """Return a word of a command as it is in any folder, for ninja runs in another."""
     return str(Path(word).absolute()) if os.sep in word else word
-
-
-def find_compiler() -> Compiler:
-    """Find the C++ compiler: ``CXX`` if set, else c++, g++ or clang++ on the PATH."""
-    from .compiler import Compiler, programs_in
-
-    asked = settings.cxx()
-    if asked is not None:
-        words = _words_of(asked)
-        programs = programs_in(words)
-        words = [_absolute(word) if word in programs else word for word in words]
-        path = Path(programs[-1]).resolve()
-        return Compiler(tuple(words), path, f"CXX={asked}", found=programs[-1])
-    for name in _HOST_COMPILERS:
-        found = shutil.which(name)
-        if found is not None:
-            return Compiler((found,), Path(found).resolve(), f"{name} on the PATH")
-    raise MissingToolError(
-        "no C++ compiler: kernels are compiled on first use, and neither c++, g++ nor clang++ is "
-        "on the PATH. Install one (Debian, Ubuntu: apt install g++; Fedora: dnf install gcc-c++; "
-        "conda: conda install cxx-compiler), or set CXX to the one to use."
-    )
-
-
-def _words_of(asked: str) -> list[str]:
-    """Return the words of ``CXX``, the first of which is a program."""
-    import shlex
-
-    from .compiler import programs_in
-
-    wrong = "is not a program on the PATH"
-    try:
-        words = shlex.split(asked)
-    except ValueError as error:
-        words, wrong = [], f"is no command: {error}"
-    if not programs_in(words[:1]):
-        raise ToolError(
-            f"CXX: {asked!r} {wrong}. "
-            f"Set CXX to a C++ compiler (g++ 11 or clang++ 14, or newer), or unset it."
-        )
-    return words
 
 
 def cxx_options() -> tuple[str, ...]:
@@ -319,18 +251,15 @@ def cxx_options() -> tuple[str, ...]:
     if asked is None or is_plain(asked):  # one word is a program, or nothing
         return ()
     from .compiler import options_in
+    from .finders import words_of
 
     try:
-        return options_in(_words_of(asked))
+        return options_in(words_of(asked))
     except ToolError:
         return ()
 
 
-_NVCC = "CUDA compiler"
-_NVCC_REMEDY = "Set CUDA_HOME to a CUDA toolkit (12.0 or newer)."
-
-
-def _nvcc(home: Path | None) -> tuple[str, str] | None:
+def nvcc(home: Path | None) -> tuple[str, str] | None:
     """Return nvcc, in ``CUDA_HOME`` alone if that is given, and how it was found."""
     if home is not None:
         program = str(home / "bin" / "nvcc")
@@ -338,70 +267,14 @@ def _nvcc(home: Path | None) -> tuple[str, str] | None:
     found = shutil.which("nvcc")
     if found is not None:
         return found, "nvcc on the PATH"
-    for folder in _toolkit_folders():
+    for folder in toolkit_folders():
         program = str(folder / "bin" / "nvcc")
         if os.access(program, os.X_OK):
             return program, f"the toolkit in {folder}"
     return None
 
 
-def find_nvcc() -> Compiler:
-    """Find nvcc: in ``CUDA_HOME`` if set, else on the PATH, else where installers put it."""
-    from .compiler import Compiler
-
-    home = settings.cuda_home()
-    found = _nvcc(home)
-    if found is not None:
-        program, why = found
-        return Compiler((program,), Path(program).resolve(), why, _NVCC, _NVCC_REMEDY)
-    if home is not None:
-        raise ToolError(f"CUDA_HOME: {str(home)!r} holds no bin/nvcc. {_NVCC_REMEDY} Or unset it.")
-    raise ToolError(
-        "no CUDA compiler: kernels for CUDA devices are compiled on first use, and nvcc is neither "
-        "in CUDA_HOME, on the PATH, in /usr/local/cuda nor in /opt/cuda. Install the CUDA toolkit "
-        "(12.0 or newer), or set CUDA_HOME to where it is."
-    )
-
-
-def find_cuda_compiler() -> Compiler:
-    """Find nvcc, or NVRTC where there is none; NVRTC first where ``WARP_SORT_RTC`` asks for it."""
-    home = settings.cuda_home()
-    asked = settings.run_time_compilers()
-    try:
-        nvcc: Compiler | None = find_nvcc()
-    except ToolError:
-        nvcc = None
-    if nvcc is not None and not asked:
-        return nvcc
-    from .rtc_compilers import find_nvrtc
-
-    # A CUDA_HOME that is wrong is not made up for; one without NVRTC need not be wrong.
-    nvrtc, passed = find_nvrtc(home, _toolkit_folders())
-    if nvrtc is None and nvcc is not None and home is not None:
-        nvrtc, passed = find_nvrtc(None, _toolkit_folders())
-    reasons = [passed] if passed else []
-    if nvrtc is not None:
-        reasons.append("there is no nvcc" if nvcc is None else "WARP_SORT_RTC asks for it")
-        return nvrtc._replace(why="; ".join([nvrtc.why, *reasons]))
-    if nvcc is not None:
-        reasons.append("WARP_SORT_RTC is set, but there is no NVRTC")
-        return nvcc._replace(why="; ".join([nvcc.why, *reasons]))
-    older = f" ({passed})" if passed else ""
-    if home is not None:
-        raise ToolError(
-            f"CUDA_HOME: {str(home)!r} holds no bin/nvcc, nor NVRTC (libnvrtc.so.12 or newer, in "
-            f"lib64 or lib){older}. {_NVCC_REMEDY} Or unset it."
-        )
-    raise ToolError(
-        "no CUDA compiler: kernels for CUDA devices are compiled on first use, and there is "
-        "neither nvcc (in CUDA_HOME, on the PATH, in /usr/local/cuda or in /opt/cuda) nor NVRTC "
-        f"(in the package nvidia-cuda-nvrtc, there, or where libraries are){older}. "
-        "Install the CUDA toolkit (12.0 or newer), or NVRTC alone (pip install nvidia-cuda-nvrtc; "
-        "for drivers of CUDA 12: nvidia-cuda-nvrtc-cu12), or set CUDA_HOME to where either is."
-    )
-
-
-def _toolkit_folders() -> Iterator[Path]:
+def toolkit_folders() -> Iterator[Path]:
     """Yield where installers put toolkits: the one that is linked to first, then newer ones."""
     yield Path("/usr/local/cuda")
     yield Path("/opt/cuda")
@@ -411,22 +284,6 @@ def _toolkit_folders() -> Iterator[Path]:
         return [int(number) for number in re.findall("[0-9]+", folder.name)]
 
     yield from sorted(Path("/usr/local").glob("cuda-[0-9]*"), key=version, reverse=True)
-
-
-def find_ninja() -> Path:
-    """Find ninja: the ``ninja`` package's own program, else one on the PATH."""
-    try:
-        import ninja
-    except ImportError:
-        pass
-    else:
-        packaged = Path(ninja.BIN_DIR) / "ninja"
-        if packaged.exists():
-            return packaged
-    found = shutil.which("ninja")
-    if found is not None:
-        return Path(found)
-    raise MissingToolError("no ninja: it runs the compiler. Install it with: pip install ninja")
 
 
 @functools.cache
@@ -486,23 +343,16 @@ def cuda_arch(native: str) -> str:
     return gpu_targets.cuda_arch(native)
 
 
+def hip_arch(native: str) -> str:
+    """Return the target to build for an AMD GPU, as `gpu_targets.hip_arch` does."""
+    from . import gpu_targets
+
+    return gpu_targets.hip_arch(native)
+
+
 def lesser_cpu_archs(arch: str) -> tuple[str, ...]:
     """Return the CPU targets whose kernels run wherever a target's do, the best first."""
     return _LEVELS[: _LEVELS.index(arch)][::-1] if arch in _LEVELS else ()
-
-
-def check_buildable(arch: str) -> None:
-    """Raise ToolError if this machine's compiler builds nothing for a CPU target."""
-    if arch not in CPU_ARCHS:
-        raise ToolError(f"arch: expected one of {', '.join(CPU_ARCHS)}, got {arch!r}.")
-    native = _native_cpu_arch()
-    family = [each for each in CPU_ARCHS if each.startswith("x86-64")]
-    builds = family if native in family else [native]
-    if arch not in [*builds, "generic"]:
-        raise ToolError(
-            f"arch: this machine ({native}) does not build for {arch!r}; it builds for "
-            f"{', '.join(builds)}."
-        )
 
 
 def include_dirs(artifact: Artifact) -> dict[str, Path]:
