@@ -603,10 +603,10 @@ def test_a_compiler_that_may_be_run_and_not_read(programs, monkeypatch):
     monkeypatch.setenv("CXX", str(programs / "g++"))
     assert finders.find_compiler().identity() is not None
 
-    def refused(self, *_):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+    def refused(file, *_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
 
-    monkeypatch.setattr(Path, "open", refused)
+    monkeypatch.setattr("builtins.open", refused)
     assert finders.find_compiler().identity() is None
 
 
