@@ -38,24 +38,36 @@ class DType(Record):
     signed: bool = False
 
 
+# A record takes less for all its fields in order than for names and defaults, and every start makes
+# these.
+
+
+def _integer(name: str, bits: int, signed: bool) -> DType:
+    return DType(name, bits, "bits", 0, 0, signed)
+
+
 def _floating(name: str, bits: int, highest: int) -> DType:
-    return DType(name, bits, "floating", lowest=highest | 1 << (bits - 1), highest=highest)
+    return DType(name, bits, "floating", highest | 1 << (bits - 1), highest, False)
+
+
+def _fnuz(name: str, bits: int) -> DType:
+    return DType(name, bits, "fnuz", 0, 0, False)
 
 
 DTYPES: dict[str, DType] = {
     dtype.name: dtype
     for dtype in (
-        DType("bool", 8, "bits"),
-        *(DType(f"uint{bits}", bits, "bits") for bits in (8, 16, 32, 64)),
-        *(DType(f"int{bits}", bits, "bits", signed=True) for bits in (8, 16, 32, 64)),
+        _integer("bool", 8, signed=False),
+        *(_integer(f"uint{bits}", bits, signed=False) for bits in (8, 16, 32, 64)),
+        *(_integer(f"int{bits}", bits, signed=True) for bits in (8, 16, 32, 64)),
         _floating("float16", 16, 0x7C00),
         _floating("bfloat16", 16, 0x7F80),
         _floating("float32", 32, 0x7F800000),
         _floating("float64", 64, 0x7FF0000000000000),
         _floating("float8_e4m3fn", 8, 0x7E),  # no infinity: the greatest value is 448
         _floating("float8_e5m2", 8, 0x7C),
-        DType("float8_e4m3fnuz", 8, "fnuz"),
-        DType("float8_e5m2fnuz", 8, "fnuz"),
+        _fnuz("float8_e4m3fnuz", 8),
+        _fnuz("float8_e5m2fnuz", 8),
     )
 }
 
