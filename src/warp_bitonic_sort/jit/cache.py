@@ -67,7 +67,7 @@ __all__ = [
 ]
 
 LAYOUT = "v1"
-SCHEMA = 5
+SCHEMA = 6
 # Libraries that did not load in this process: what they were then, and why they did not.
 rejected: dict[str, tuple[str, str]] = {}
 

@@ -47,7 +47,7 @@ def _is_version(text: str) -> bool:
     return not text or (text[0] == "." and text[1:2].isdecimal() and _NUMBERS.issuperset(text))
 
 
-def _major(name: str, stems: Iterable[str]) -> int | None:
+def _major(name: str, stems: tuple[str, ...]) -> int | None:
     """Return the major version in the name of a library; None where it has none."""
     for stem in stems:
         rest = name.removeprefix(stem)
@@ -56,13 +56,14 @@ def _major(name: str, stems: Iterable[str]) -> int | None:
     return None
 
 
-def libraries(folder: Path, stems: Iterable[str]) -> list[tuple[int | None, Path]]:
+def libraries(folder: Path, stems: tuple[str, ...]) -> list[tuple[int | None, Path]]:
     """Return a folder's libraries of some names and their major versions, newest first.
 
     A name without a version is a link to another as a rule, which says what version it is.
     """
     try:
-        there = sorted(os.listdir(folder))  # noqa: PTH208 - every millisecond of a start counts
+        # A toolkit has hundreds; every microsecond of a start counts.
+        there = sorted(name for name in os.listdir(folder) if name.startswith(stems))  # noqa: PTH208
     except OSError:
         return []
     found: dict[str, tuple[int | None, Path]] = {}
@@ -77,9 +78,11 @@ def libraries(folder: Path, stems: Iterable[str]) -> list[tuple[int | None, Path
     return sorted(found.values(), key=lambda item: -(item[0] or 0))
 
 
-def library_folders(home: Path) -> list[Path]:
-    """Return the folders of libraries in a toolkit, in ROCm or in an environment."""
-    return [home / "lib64", home / "lib", *sorted(home.glob("targets/*/lib"))]
+def library_folders(home: Path) -> Iterator[Path]:
+    """Yield the folders of libraries in a toolkit, in ROCm or in an environment."""
+    yield home / "lib64"
+    yield home / "lib"
+    yield from sorted(home.glob("targets/*/lib"))
 
 
 def system_folders() -> list[Path]:
