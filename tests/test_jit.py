@@ -451,7 +451,7 @@ def test_the_quick_identity_is_that_of_what_is_found(programs, monkeypatch, aske
     assert toolchain.identity("cpu_kernel") == finders.find_compiler().identity() != edited
 
 
-PLAIN_SCRIPT = '#!/bin/sh\n# the real one\n\nexec {}/real -B/opt/ -isystem /usr/include "$@"\n'
+PLAIN_SCRIPT = '#!/bin/sh\n# the real one\n\nexec {}/g++-real -B/opt/ -isystem /usr/include "$@"\n'
 
 
 def write_script(file, text):
@@ -467,10 +467,10 @@ def test_a_script_that_runs_one_program_is_as_good_as_that(programs, monkeypatch
         monkeypatch.setenv("CXX", asked.format(programs))
     write_script(programs / "c++", PLAIN_SCRIPT)
     assert toolchain.identity("launcher") is None, "what it would run is not there"
-    (programs / "g++").rename(programs / "real")
+    (programs / "g++").rename(programs / "g++-real")
     first = toolchain.identity("launcher")
     assert first == finders.find_compiler().identity() is not None
-    (programs / "real").write_bytes(b"\x7fELF, newer")
+    (programs / "g++-real").write_bytes(b"\x7fELF, newer")
     second = toolchain.identity("launcher")
     assert second == finders.find_compiler().identity() != first
     write_script(programs / "c++", PLAIN_SCRIPT.replace("-B/opt/", "-B/new/"))
@@ -487,7 +487,17 @@ def test_a_script_that_runs_one_program_is_as_good_as_that(programs, monkeypatch
         '#!/bin/sh\nexec {}/g++ `flags` "$@"\n',
         '#!/bin/sh\nexec {}/env g++ "$@"\n',
         '#!/bin/sh\nexec {}/ccache "$@"\n',
+        # What follows may be a program though it is none on the PATH, or a script.
+        '#!/bin/sh\nexec {}/env PATH=/opt/gcc:/usr/bin mygxx "$@"\n',
+        '#!/bin/sh\nexec {}/python3 {}/wrap.py "$@"\n',
+        '#!/bin/sh\nexec {}/python3 -mwrap "$@"\n',
+        '#!/bin/sh\nexec {}/docker run --rm gcc:14 g++-14 "$@"\n',
+        '#!/bin/sh\nexec {}/g++ {}/wrap.py "$@"\n',
+        '#!/bin/sh\nexec {}/g++ -wrapper {}/wrap.py "$@"\n',
+        '#!/bin/sh\nexec {}/g++ @{}/wrap.py "$@"\n',
+        '#!/bin/sh\nexec\t{}/g++ "$@"\n',
         '#!/bin/sh\nexec {}/linked "$@"\n',
+        '#!/bin/sh\nexec {}/g++-linked "$@"\n',
         '#!/bin/sh\nexec {}/script "$@"\n',
         "#!/bin/sh\nexec {}/g++\n",
         '#!/bin/sh\nexec {}/g++ "$1"\n',
@@ -505,6 +515,10 @@ def test_a_script_that_runs_one_program_is_as_good_as_that(programs, monkeypatch
 def test_of_any_other_script_nobody_knows_what_it_runs(programs, monkeypatch, text):
     monkeypatch.setenv("CXX", "c++")
     (programs / "linked").symlink_to("ccache")
+    (programs / "g++-linked").symlink_to("ccache")
+    (programs / "wrap.py").write_text("")  # which nobody may run as it is
+    for name in ("python3", "docker"):
+        (programs / name).hardlink_to(programs / "g++")
     write_script(programs / "script", '#!/bin/sh\nexec {}/g++ "$@"\n')
     write_script(programs / "c++", text)
     assert toolchain.identity("launcher") is None

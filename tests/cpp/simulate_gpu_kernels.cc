@@ -222,7 +222,7 @@ struct software_target {
   static constexpr bool negates = std::is_same<Key, float>::value, has_plain_floats = true;
   template <int Mask>
   static constexpr bool keeps_two = false;
-  static constexpr bool has_copies = !negates, has_block_for_each_tile = false;
+  static constexpr bool has_copies = !negates, has_block_for_each_tile = !negates;
   int one;
 
   static int lane() { return current % wave_lanes; }
@@ -512,12 +512,15 @@ std::string run_case(dtype type, const test_case& c) {
   std::snprintf(now + std::strlen(now), sizeof(now) - std::strlen(now), " %s order %d", info.name,
                 order);
 
-  // Up to three blocks share the tiles. Shared memory is a block's own, and full of rubbish.
+  // Up to three blocks share the tiles, or each has its own. Shared memory is a block's own, and
+  // full of rubbish.
   constexpr int padded_shared = (Rows::shared_bytes + 15) / 16 * 16;
   shared_memory = memory->shared.end() - padded_shared;
   body = [] { sort_tiles<Rows, software_target<int>>(sort_args, shared_memory); };
   if (!c.in_place) memory->src.set_writable(false);
-  current_blocks = 1 + next_random() % 3;
+  const bool takes_turns = !software_target<int>::has_block_for_each_tile || Rows::row_lanes > 4;
+  current_blocks = takes_turns ? static_cast<long long>(1 + next_random() % 3)
+                               : (args.rows + Rows::block_rows - 1) / Rows::block_rows;
   std::string wrong;
   for (current_block = 0; current_block < current_blocks && wrong.empty(); ++current_block) {
     const unsigned char rubbish = static_cast<unsigned char>(next_random());

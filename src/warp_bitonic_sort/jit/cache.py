@@ -28,7 +28,9 @@ header but the package's own, nor for the release of tvm-ffi, whose C interface 
 launcher was built with.
 
 Known gaps: a new header that would be found before one of the list, and environment variables that
-change what a compiler does (CPATH, HIPCC_COMPILE_FLAGS_APPEND), are not seen.
+change what a compiler does (CPATH, HIPCC_COMPILE_FLAGS_APPEND), are not seen; nor is a compiler of
+the same size, inode and time as that which was at its place before, as in images that have all
+files of one time.
 
 A manifest also keeps each dependency's size, inode and times. They only spare the reading: when
 they are what they were, so are the bytes; when they are not, the file is read and its digest

@@ -7,41 +7,52 @@ nobody knows what it runs.
 from __future__ import annotations
 
 import os
-import shutil
 
-from .toolchain import WRAPPERS, is_plain
+from .toolchain import is_plain
 
 __all__ = ["program_behind"]
 
-_SHELLS = ("/bin/sh", "/usr/bin/sh", "/bin/bash", "/usr/bin/bash", "/bin/dash", "/usr/bin/dash")
+_SHELLS = (b"/bin/sh", b"/usr/bin/sh", b"/bin/bash", b"/usr/bin/bash", b"/bin/dash")
+# What compilers are called, between hyphens: x86_64-linux-gnu-g++-13, g++-real. Others (env,
+# ccache, docker, an interpreter) run what their arguments or anything else say.
+_COMPILERS = frozenset(
+    {"c++", "g++", "clang", "clang++", "amdclang++", "icpc", "icpx", "nvc++", "nvcc"}
+)
 
 
 def program_behind(script: bytes) -> str | None:
-    """Return the program that a script runs, and never another; None where that is not known.
+    """Return the compiler that a script runs, and never another; None where that is not known.
 
     Parameters
     ----------
     script : bytes
         The text of the script: a shell's name, comments, and
-        ``exec /absolute/path options "$@"``.
+        ``exec /absolute/path/to/compiler options "$@"``.
     """
-    first, *lines = script.decode(errors="surrogateescape").splitlines()
-    if first.removeprefix("#!").strip() not in _SHELLS:
+    first, *lines = script.split(b"\n")
+    if first.removeprefix(b"#!").strip(b" ") not in _SHELLS:
         return None
-    commands = [words for line in lines if (words := line.split()) and words[0][0] != "#"]
-    if len(commands) != 1 or len(commands[0]) < 3:
+    told = [line for line in lines if line.strip(b" ") and not line.startswith(b"#")]
+    try:
+        words = told[0].decode("ascii").split(" ") if len(told) == 1 else []
+    except UnicodeDecodeError:
         return None
-    (start, program, *words), end = commands[0][:-1], commands[0][-1]
-    if start != "exec" or end not in ('"$@"', '${1+"$@"}') or not os.path.isabs(program):  # noqa: PTH117
+    start, *command, end = [word for word in words if word] or ["", ""]
+    if start != "exec" or end != '"$@"' or not command or not all(map(is_plain, command)):
         return None
-    # What is no option may be a program that the first one runs, as env does.
-    if not all(map(is_plain, [program, *words])) or any(map(shutil.which, words)):
+    program, *options = command
+    # What is neither an option nor a folder may be another program, or a script.
+    if not all(option.startswith("-") or os.path.isdir(option) for option in options):  # noqa: PTH112
         return None
     real = os.path.realpath(program)
-    if os.path.basename(program) in WRAPPERS or os.path.basename(real) in WRAPPERS:  # noqa: PTH119
+    if not os.path.isabs(program) or not (_is_compiler(program) and _is_compiler(real)):  # noqa: PTH117
         return None
     try:
         with open(real, "rb") as file:  # noqa: PTH123 - a start comes by
             return None if file.read(2) == b"#!" else real
     except OSError:
         return None
+
+
+def _is_compiler(program: str) -> bool:
+    return not _COMPILERS.isdisjoint(os.path.basename(program).split("-"))  # noqa: PTH119

@@ -211,7 +211,10 @@ def identity(kind: str) -> str | None:
     """
     if kind == "hip_kernel":
         return None
-    return _cuda_identity() if kind == "cuda_kernel" else _host_identity()
+    try:
+        return _cuda_identity() if kind == "cuda_kernel" else _host_identity()
+    except OSError:  # what was found has gone meanwhile
+        return None
 
 
 def _host_identity() -> str | None:
@@ -225,9 +228,8 @@ def _host_identity() -> str | None:
 
 def _cuda_identity() -> str | None:
     home = settings.cuda_home()
-    is_rtc_asked = settings.run_time_compilers()
-    found = nvcc(home)
-    if found is not None and not is_rtc_asked:
+    found = None if settings.run_time_compilers() else nvcc(home)
+    if found is not None:
         return identity_of_program((found[0],), found[0])
     from . import rtc_search
 

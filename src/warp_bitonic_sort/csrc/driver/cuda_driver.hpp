@@ -88,7 +88,7 @@ class CudaApi final : public GpuApi {
   void check_image(const std::string&, const std::vector<char>&) const override {}
   bool keeps_images() const override { return false; }
   unsigned most_blocks(unsigned) const override { return INT32_MAX; }
-  bool blocks_take_turns() const override { return false; }
+  bool blocks_take_turns() const override { return WBS_CUDA_BLOCKS_TAKE_TURNS; }
 
   void request_shared_memory(void* function, unsigned bytes, const char* kernel,
                              int device) const override {

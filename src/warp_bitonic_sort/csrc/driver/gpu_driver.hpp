@@ -107,13 +107,13 @@ class GpuKernel {
     const CurrentDevice current(gpu_, device_);
     args.one = 1;
     const int64_t tiles = (args.rows + info_.rows - 1) / info_.rows;
-    const unsigned blocks = tiles < most_blocks_ ? static_cast<unsigned>(tiles) : most_blocks_;
     if (tiles > most_blocks_ && !gpu_.blocks_take_turns()) {
       throw std::runtime_error(
           "x: expected at most " + std::to_string(int64_t{most_blocks_} * info_.rows) +
           " rows for one launch of the kernel " + info_.name + " on " + gpu_.device_name(device_) +
           ", got " + std::to_string(args.rows) + "; sort it in parts");
     }
+    const unsigned blocks = tiles < most_blocks_ ? static_cast<unsigned>(tiles) : most_blocks_;
     void* parameters[] = {&args};
     gpu_.check(gpu_.launch(function_, blocks, 1, 1, info_.threads, 1, 1, info_.shared_bytes, stream,
                            parameters, nullptr),

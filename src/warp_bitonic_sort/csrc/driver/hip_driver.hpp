@@ -119,7 +119,7 @@ class HipApi final : public GpuApi {
   unsigned most_blocks(unsigned threads) const override {
     return threads <= 2 ? INT32_MAX : UINT32_MAX / threads;
   }
-  bool blocks_take_turns() const override { return true; }
+  bool blocks_take_turns() const override { return WBS_HIP_BLOCKS_TAKE_TURNS; }
 
   void request_shared_memory(void*, unsigned bytes, const char* kernel, int device) const override {
     // Every device has as much. Of more there is nothing to ask for: it is there or not.

@@ -12,6 +12,14 @@
 /* Raised whenever a struct below changes; a caller refuses a kernel of another version. */
 #define WBS_GPU_ABI_VERSION 1
 
+/*
+ * Whether a launch may have fewer blocks than there are tiles (`rows` of them at a time), which are
+ * then gone through by turns. On CUDA it may not: a grid has 2^31 - 1 blocks, and no memory holds
+ * as many tiles.
+ */
+#define WBS_CUDA_BLOCKS_TAKE_TURNS 0
+#define WBS_HIP_BLOCKS_TAKE_TURNS 1
+
 /* Batch dimensions (all but the sorted axis) that one launch can describe. */
 #define WBS_GPU_MAX_BATCH_DIMS 8
 

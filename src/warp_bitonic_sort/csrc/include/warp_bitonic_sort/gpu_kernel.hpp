@@ -1,8 +1,7 @@
 // The GPU kernels behind gpu_abi.h: a whole translation unit is the macro at the end.
 //
 // Invariant: a kernel says of itself all that its launcher needs, and is right for any strides, any
-// alignment and any number of rows; and for any grid, or on targets that say so for any that has a
-// block for every tile.
+// alignment of whole elements, any number of rows and any grid that gpu_abi.h allows.
 #ifndef WARP_BITONIC_SORT_GPU_KERNEL_HPP_
 #define WARP_BITONIC_SORT_GPU_KERNEL_HPP_
 

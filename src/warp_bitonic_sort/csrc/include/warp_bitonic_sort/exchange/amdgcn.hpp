@@ -12,6 +12,8 @@
 #ifndef WARP_BITONIC_SORT_EXCHANGE_AMDGCN_HPP_
 #define WARP_BITONIC_SORT_EXCHANGE_AMDGCN_HPP_
 
+#include <warp_bitonic_sort/gpu_abi.h>
+
 #include <warp_bitonic_sort/base.hpp>
 #include <warp_bitonic_sort/gpu_key.hpp>
 
@@ -196,7 +198,8 @@ struct amdgcn_target {
   // is negated there, is what either lane wants.
   static constexpr bool negates = amdgcn_detail::is_float<Key>;
   static constexpr bool has_plain_floats = amdgcn_detail::before_gfx11;
-  static constexpr bool has_copies = false, has_block_for_each_tile = false;
+  static constexpr bool has_copies = false;
+  static constexpr bool has_block_for_each_tile = !WBS_HIP_BLOCKS_TAKE_TURNS;
 
   static WBS_INLINE int lane() { return amdgcn_detail::lane(); }
   static WBS_INLINE int wave() {

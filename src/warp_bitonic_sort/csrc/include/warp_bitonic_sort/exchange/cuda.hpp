@@ -6,6 +6,8 @@
 #ifndef WARP_BITONIC_SORT_EXCHANGE_CUDA_HPP_
 #define WARP_BITONIC_SORT_EXCHANGE_CUDA_HPP_
 
+#include <warp_bitonic_sort/gpu_abi.h>
+
 #include <warp_bitonic_sort/base.hpp>
 #include <warp_bitonic_sort/exchange/cuda_blocks.hpp>
 #include <warp_bitonic_sort/gpu_key.hpp>
@@ -108,8 +110,7 @@ struct cuda_target {
     asm("mov.u32 %0, %%nctaid.x;" : "=r"(result));
     return result;
   }
-  // No memory holds more tiles than a grid has blocks, and launches refuse them.
-  static constexpr bool has_block_for_each_tile = true;
+  static constexpr bool has_block_for_each_tile = !WBS_CUDA_BLOCKS_TAKE_TURNS;
   // The arguments for one turn of the loop over tiles.
   template <class Arguments>
   static __device__ __forceinline__ const Arguments& in_turn(const Arguments& args) {
