@@ -7,6 +7,7 @@ what is installed from a source tree or an sdist.
 
 from __future__ import annotations
 
+import atexit
 import os
 import shlex
 import shutil
@@ -53,13 +54,14 @@ class CustomBuildHook(BuildHookInterface[Any]):
             # Not this machine's alone: the wheel is for others.
             arguments += ["--arch", _LEVELS[machine]]
         self._layer = Path(tempfile.mkdtemp(prefix="warp-sort-wheel-"))
+        # Also if this is interrupted, or the wheel is not made.
+        atexit.register(shutil.rmtree, self._layer, ignore_errors=True)
         # pip puts what the build needs there, too.
         path = [str(Path(self.root) / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
         command = [sys.executable, "-m", "warp_bitonic_sort", "prewarm", "--into", str(self._layer)]
         done = subprocess.run([*command, *arguments], env=environment, check=False)
         if done.returncode != 0:
-            shutil.rmtree(self._layer, ignore_errors=True)
             raise RuntimeError(
                 f"{_VARIABLE}: expected common or options of warp-bitonic-sort prewarm, got "
                 f"{asked!r}, with which it ended with status {done.returncode}; it says above why."

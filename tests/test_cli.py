@@ -304,6 +304,13 @@ def test_doctor_notes_what_hinders_no_sort_on_the_cpu(variable, value, said, mon
     assert [problem["blocking"] for problem in document["problems"]] == [False]
 
 
+def test_doctor_tells_what_was_compiled_into_a_temporary_folder(monkeypatch):
+    monkeypatch.setenv("WARP_SORT_CACHE_DIR", "/proc/nowhere")
+    trial = report()["trial"]
+    assert trial["status"] == "passed"
+    assert trial["compiled"] == ["launcher", trial["kernel"]]
+
+
 def test_doctor_tells_what_works_from_what_would(monkeypatch, kernels):
     """A kernel in the cache needs none of the tools that building others does."""
     del kernels

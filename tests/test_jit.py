@@ -723,7 +723,13 @@ class TestFailures:
         monkeypatch.setitem(sys.modules, "ninja", None)
         found = shutil.which
         monkeypatch.setattr(shutil, "which", lambda name: None if name == "ninja" else found(name))
-        with pytest.raises(ToolError, match=r"no ninja: .*pip install ninja"):
+        with pytest.raises(ToolError, match=r"no ninja: .*pip install ninja") as error:
+            self.sort()
+        assert "registers7_rows" in str(error.value)
+        assert "warp-bitonic-sort prewarm --backend cpu" in str(error.value)
+        # Neither, when a compiler is missing, too, does it take two errors to say so.
+        monkeypatch.setenv("CXX", "/nonexistent/g++")
+        with pytest.raises(ToolError, match=r"CXX: .* And there is no ninja: .*ninja. Or have an"):
             self.sort()
 
     def test_a_compile_that_fails(self, monkeypatch, tmp_path):

@@ -4,6 +4,7 @@ import grp
 import json
 import os
 import pwd
+import re
 import shutil
 import struct
 import tempfile
@@ -411,7 +412,7 @@ def _refuses(folder, reason, root=None, **how):
     assert done.stdout == ""
     assert f"TrustError: nothing is loaded from {root or ''}" in last
     assert f": {folder} {reason}" in last
-    assert ("chmod go-w" in last) == ("can be written" in reason)
+    assert ("go-w" in last) == ("can be written" in reason)
     assert "WARP_SORT_TRUSTED_DIRS" in last
     return last
 
@@ -504,7 +505,9 @@ def test_doctor_tells_of_a_refused_layer_once(theirs, place):
     if place == "kernel":
         verdict = "A call to sort works unless its kernel is in the folder that is refused."
     assert said[0].startswith(f"nothing is loaded from {layer}: {folder} can be written by every")
-    assert said[1].startswith("  Fix: Take that permission away (chmod go-w), or, if you trust ")
+    assert re.match(
+        r"  Fix: Take that permission away \(chmod.* go-w.*\), or, if you trust", said[1]
+    )
     assert said[2:] == ["", verdict]
     done = children.program("doctor", "--no-build", user=children.ALICE, **how)
     assert done.stdout.endswith("\n\nA call to sort would not work.\n")

@@ -21,7 +21,10 @@ def main() -> None:
     except Exception as failure:  # whatever it is, it is the finding
         error = str(failure) or type(failure).__name__
     seconds = round(time.perf_counter() - start, 3)
-    print(json.dumps({"error": error, "kernel": kernel, "seconds": seconds}))  # noqa: T201
+    from ..jit import building
+
+    said = {"error": error, "kernel": kernel, "seconds": seconds, "compiled": building.built()}
+    print(json.dumps(said))  # noqa: T201
 
 
 def _sorted_kernel() -> str:

@@ -21,13 +21,20 @@ from typing import TYPE_CHECKING
 
 from . import finders, ninja, publication, settings
 from .cache import Cache
-from .errors import BuildError, CacheError
+from .errors import BuildError, CacheError, ToolError
 from .spec import LAUNCHER, Artifact
 
 if TYPE_CHECKING:
     from .builder import Options, Tool
 
-__all__ = ["build", "refuse_without_tools", "sweep"]
+__all__ = ["build", "built", "refuse_without_tools", "sweep"]
+
+_built: list[str] = []
+
+
+def built() -> list[str]:
+    """Return the names of the artifacts that this process has built, wherever it put them."""
+    return list(_built)
 
 
 def refuse_without_tools(
@@ -42,9 +49,15 @@ def refuse_without_tools(
     It is of the class of what hinders: whether a tool is wrong or is not there.
     """
     error = next((each for a in missing if (each := tools[a.kind].error) is not None), None)
+    names = [artifact.name for artifact in missing if tools[artifact.kind].error is error]
+    without_ninja = _ninja_error() if missing else None
+    if error is None:
+        error = without_ninja
+    elif without_ninja is not None:
+        # Whoever mends one of two learns of the other now.
+        error = type(error)(f"{error} And there is {without_ninja}.")
     if error is None:
         return
-    names = [artifact.name for artifact in missing if tools[artifact.kind].error is error]
     asked = [*layers, *stores]
     # Path.is_dir() raises where nobody may look.
     there = [cache.root for cache in asked if os.path.isdir(cache.base)]  # noqa: PTH112
@@ -64,6 +77,14 @@ def refuse_without_tools(
         f"{f'none of {roots}' if roots else 'no cache'}{f' ({reasons})' if reasons else ''}, "
         f"and cannot be compiled here: {error} {advice}"
     ) from None
+
+
+def _ninja_error() -> ToolError | None:
+    try:
+        finders.find_ninja()
+    except ToolError as error:
+        return error
+    return None
 
 
 def _reasons(caches: Sequence[Cache], names: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -142,7 +163,7 @@ def build(
                     )
         for artifact in missing:
             options.check(artifact, {**found, **staged})
-        return {
+        products = {
             artifact.name: publication.publish(
                 cache,
                 artifact,
@@ -154,6 +175,8 @@ def build(
             ).library
             for artifact in missing
         }
+        _built.extend(products)
+        return products
 
 
 _NO_SPACE = "No space left on device|Disk quota exceeded|Read-only file system"

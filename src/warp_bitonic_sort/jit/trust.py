@@ -30,7 +30,7 @@ _ANOTHER = (
     "{root} to WARP_SORT_TRUSTED_DIRS."
 )
 _CLOSE = (
-    ", so what lies there may be anybody's. Take that permission away (chmod go-w), or, if you "
+    ", so what lies there may be anybody's. Take that permission away ({remedy}), or, if you "
     "trust everybody who has it, add {root} to WARP_SORT_TRUSTED_DIRS."
 )
 
@@ -103,9 +103,10 @@ def _refuse(goal: str, seen: dict[str, os.stat_result], root: Path) -> None:
         if found is not None:
             reason = _reason(found, is_goal=here == goal)
             if reason is not None:
-                raise TrustError(
-                    f"nothing is loaded from {root}: {here} {reason.format(root=root)}", root
-                )
+                is_inside = f"{here}/".startswith(f"{root}/")
+                remedy = f"chmod -R go-w {root}" if is_inside else "chmod go-w"
+                why = reason.format(root=root, remedy=remedy)
+                raise TrustError(f"nothing is loaded from {root}: {here} {why}", root)
             passed.append(here if here == goal else f"{here}/")
         # What is not there is nobody's yet; who makes it is in the folder above.
         parent = os.path.dirname(here)  # noqa: PTH120
