@@ -9,8 +9,9 @@ that, import`), building, loading, calling, and waiting for the device. On the C
 tvm_ffi's import no torch, as where there is none. The kernel is the one for rows of 25 float32; the
 peers compile its translation unit inside a minimal binding of their own. `Launcher present` is the
 same sort again, with the cache's kernel removed; kernels for longer rows take longer to compile,
-as the one for rows of 64 shows (all of them: compile_cuda.py). `tools` is how many
-subprocesses that took; a process that finds its kernel in a layer, which is a wheel's, or in a warm
+as the one for rows of 64 shows (all of them: compile_cuda.py). `least` tells what of a median is
+other work on the machine. `tools` is how many subprocesses a first result took; a process that
+finds its kernel in a layer, which is a wheel's, or in a warm
 cache, and starts any ends this script with status 1.
 """
 
@@ -517,13 +518,14 @@ def main() -> None:
             [
                 name,
                 f"{medians[name]:.4f}",
+                f"{min(run.seconds for run in runs):.4f}",
                 f"{statistics.median(imports):.4f}" if imports else "",
                 "" if allowed is None else f"{allowed:.3g}",
                 str(max(run.tools for run in runs)) if "ours" in name else "",
                 _notes(name, runs, medians[name], allowed),
             ]
         )
-    header = ["first result", "seconds", "of that, import", "asked", "tools", "note"]
+    header = ["first result", "median", "least", "of that, import", "asked", "tools", "note"]
     print(f"\n{_common.table(header, rows)}")
     if options.verbose:
         print("\nThe median run of each:")
