@@ -39,11 +39,11 @@ class _Prepared:
 
     __slots__ = (
         "_adapter",
+        "_calls_until_remembered",
         "_dtype",
         "_kernel",
         "_lower",
         "_plan",
-        "_remember",
         "_request",
         "_stream",
     )
@@ -72,7 +72,9 @@ class _Prepared:
             self._kernel = loader.open_kernel(
                 plan.kernel, dtype.name, device.number, plan.length, refuse
             )
-        self._remember = self._kernel is not None and may_remember and adapter.remembers(x)
+        # Asking whether a sort can be remembered takes as long as some sorts: the second one asks,
+        # for many a program starts for one of each.
+        self._calls_until_remembered = 2 if may_remember else 0
 
     def __call__(self, x: Any, buffer: Any) -> Any:
         request, kernel, lower = self._request, self._kernel, self._lower
@@ -84,8 +86,11 @@ class _Prepared:
             return buffer
         source, target = (x, buffer) if lower is None else (lower(x), lower(buffer))
         if self._stream is not None:
-            kernel(source, target, *request, self._stream(), self._remember)
-            self._remember = False
+            remember = False
+            if self._calls_until_remembered > 0:
+                self._calls_until_remembered -= 1
+                remember = self._calls_until_remembered == 0 and self._adapter.remembers(x)
+            kernel(source, target, *request, self._stream(), remember)
             return buffer
         try:
             kernel(source, target, *request)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -66,16 +67,24 @@ def libraries(folder: Path, stems: tuple[str, ...]) -> list[tuple[int | None, Pa
         there = sorted(name for name in os.listdir(folder) if name.startswith(stems))  # noqa: PTH208
     except OSError:
         return []
-    found: dict[str, tuple[int | None, Path]] = {}
+    # By the file itself, as links lead to it: asking where they do takes as long as all the rest.
+    found: dict[tuple[int, int], list[str]] = {}
     for name in there:
         if any(name.startswith(stem) and _is_version(name.removeprefix(stem)) for stem in stems):
-            real = os.path.realpath(folder / name)
-            if os.path.isfile(real):  # noqa: PTH113
-                number = _major(name, stems)
-                if number is None:
-                    number = _major(os.path.basename(real), stems)  # noqa: PTH119
-                found.setdefault(real, (number, folder / name))
-    return sorted(found.values(), key=lambda item: -(item[0] or 0))
+            try:
+                seen = os.stat(folder / name)  # noqa: PTH116
+            except OSError:
+                continue
+            if stat.S_ISREG(seen.st_mode):
+                found.setdefault((seen.st_dev, seen.st_ino), []).append(name)
+    numbered = []
+    for names in found.values():
+        number = next(filter(None, (_major(name, stems) for name in names)), None)
+        if number is None:
+            real = os.path.realpath(folder / names[0])
+            number = _major(os.path.basename(real), stems)  # noqa: PTH119
+        numbered.append((number, folder / names[0]))
+    return sorted(numbered, key=lambda item: -(item[0] or 0))
 
 
 def library_folders(home: Path) -> Iterator[Path]:
