@@ -158,7 +158,8 @@ def test_a_start_imports_nothing_that_only_a_build_or_a_device_needs(warm, tmp_p
     if variable == "PACKAGED":
         needless.add("jit.trust")
     if variable != "WARP_SORT_CACHE_DIR" or finders.find_compiler().identity() is not None:
-        needless |= {"jit.compiler", "jit.finders"}  # a script's version has to be asked for
+        # A script's version has to be asked for.
+        needless |= {"jit.builder", "jit.compiler", "jit.finders"}
     assert "arrays._numpy" in done.stdout.split(), done.stderr
     assert not needless & set(done.stdout.split())
 
@@ -295,6 +296,30 @@ def test_another_compiler_version_builds_again(copy_of_warm, tmp_path):
     done = run(CXX=str(script), WARP_SORT_CACHE_DIR=str(copy_of_warm))
     assert done.stdout.strip() == ANSWER, done.stderr
     assert len(entries(copy_of_warm)) == len(before) + 2
+
+
+def test_another_compiler_of_the_same_version_hits(copy_of_warm, tmp_path):
+    """What made an entry spares asking for a version; what did not is asked."""
+    script = tmp_path / "c++"
+    script.write_text(f'#!/bin/sh\nexec {shutil.which(COMPILER.command[0])} "$@"\n')
+    script.chmod(0o755)
+    before = entries(copy_of_warm)
+    code = f"{SORT}\nimport sys; print('warp_bitonic_sort.jit.builder' in sys.modules)"
+    done = run(code, CXX=str(script), WARP_SORT_CACHE_DIR=str(copy_of_warm))
+    assert done.stdout.split("\n") == [ANSWER, "True", ""], done.stderr
+    assert entries(copy_of_warm) == before
+
+
+def test_who_made_an_entry_is_known_of_compilers_alone(warm, tmp_path):
+    """Behind a script that does more, another compiler may be when it is still the same."""
+    script = tmp_path / "c++"
+    script.write_text(f'#!/bin/sh\ntrue; exec {shutil.which(COMPILER.command[0])} "$@"\n')
+    script.chmod(0o755)
+    done = run(CXX=str(script), WARP_SORT_CACHE_DIR=str(tmp_path / "cache"))
+    assert done.stdout.strip() == ANSWER, done.stderr
+    for folder, identity in ((warm, COMPILER.identity()), (tmp_path / "cache", None)):
+        manifests = list(folder.glob("v1/entries/*/*/manifest.json"))
+        assert [json.loads(file.read_text())["maker"] for file in manifests] == [identity] * 2
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "manifest", "remove"])

@@ -1,8 +1,9 @@
-"""From artifacts to entries: looked up in every layer, and built where none has them.
+"""From artifacts to entries: looked up by their compilers' versions, and built where there is none.
 
 Invariant: what is found needs no tool, and in a layer no tool's version either. What is built goes
 through one ninja run in a private folder, is checked there, and is then published; a failure
-publishes nothing. What only a build takes is imported when there is one: most processes find all.
+publishes nothing. Most processes find all by what made it (`layers.look_up`), and do without this
+module.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from ..records import Record
 from . import toolchain
-from .cache import Cache, build_text
+from .cache import Cache
 from .errors import ToolError
+from .layers import text_of
 from .spec import Artifact
 
 if TYPE_CHECKING:
@@ -55,21 +57,29 @@ class Options(Record):
 class Tool:
     """The compiler of some artifacts, or why there is none.
 
-    It is looked for when it is asked for: where its version is remembered, a start needs no more.
+    It is looked for when it is asked for: where its version is remembered, a look-up needs no more.
+
+    Attributes
+    ----------
+    version : str or None
+        What it answers to ``--version``; None where there is no compiler.
+    identity : str or None
+        What that is remembered by; None where it is not remembered.
     """
 
     def __init__(self, caches: Sequence[Cache], kind: str, find: Callable[[], Compiler]) -> None:
         self._find = find
-        identity = toolchain.identity(kind)
-        self.version = None if identity is None else _recall(caches, identity)
-        if self.version is None and self.compiler is not None:
-            identity = self.compiler.identity()
-            if identity is not None:
-                self.version = _recall(caches, identity)
-            if self.version is None:
-                self.version = self.compiler.version()
-                if identity is not None:
-                    _remember(caches, identity, self.version)
+        self.identity = toolchain.identity(kind)
+        self.version = None if self.identity is None else _recall(caches, self.identity)
+        if self.version is None:
+            compiler = self.compiler
+            self.identity = None if compiler is None else compiler.identity()
+            if self.identity is not None:
+                self.version = _recall(caches, self.identity)
+            if self.version is None and compiler is not None:
+                self.version = compiler.version()
+                if self.identity is not None:
+                    _remember(caches, self.identity, self.version)
 
     @functools.cached_property
     def _found(self) -> tuple[Compiler | None, ToolError | None]:
@@ -174,7 +184,7 @@ def ensure(
     ToolError, BuildError, CacheError, LockError, TrustError
         As `loader.open_kernel` does.
     """
-    texts = {artifact.name: _text(artifact) for artifact in artifacts}
+    texts = {artifact.name: text_of(artifact) for artifact in artifacts}
     found: dict[str, Path] = {}
     for layer in layers:
         found.update(_find([layer], _missing(artifacts, found), texts, {}))
@@ -212,13 +222,8 @@ def lacks(artifact: Artifact, caches: Sequence[Cache]) -> bool:
     try:
         finders.require(artifact)
     except ToolError:
-        return not _find(caches, [artifact], {artifact.name: _text(artifact)}, {})
+        return not _find(caches, [artifact], {artifact.name: text_of(artifact)}, {})
     return False
-
-
-def _text(artifact: Artifact) -> str:
-    of_host = artifact.kind in ("cpu_kernel", "launcher")
-    return build_text(artifact, toolchain.cxx_options() if of_host else ())
 
 
 def _missing(artifacts: Sequence[Artifact], found: Mapping[str, Path]) -> list[Artifact]:

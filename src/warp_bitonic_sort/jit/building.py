@@ -172,6 +172,7 @@ def build(
                 folder / artifact.name,
                 sources,
                 seconds,
+                tools[artifact.kind].identity,
             ).library
             for artifact in missing
         }

@@ -19,8 +19,10 @@ On disk, below the root::
 The key is a digest of the *build text* (translation unit, ninja rule, target, options in CXX,
 tvm-ffi's version for the launcher, CK_DIR for HIP kernels), of the compiler's version, and of every
 file in the compiler's own list of dependencies. Folders that differ between machines stand in it as
-tokens, so a moved installation still hits. On a machine without a compiler, any compiler's entry
-will do: then its version is not asked for, nor are system headers that are not there.
+tokens, so a moved installation still hits. A manifest also says by the identity of which binary its
+entry was made: where that is what would be run now, the version need not be known. On a machine
+without a compiler, any compiler's entry will do: then its version is not asked for, nor are system
+headers that are not there.
 
 A *layer* is such a folder that is only read: one that the package brings, or that somebody shares.
 It was filled on another machine, so nobody asks for its compiler's version, for any
@@ -69,7 +71,7 @@ __all__ = [
 ]
 
 LAYOUT = "v1"
-SCHEMA = 6
+SCHEMA = 7
 # Libraries that did not load in this process: what they were then, and why they did not.
 rejected: dict[str, tuple[str, str]] = {}
 
@@ -186,7 +188,9 @@ class Cache:
         self.is_for_gpus = is_for_gpus
         self.home = home
 
-    def find(self, artifact: Artifact, text: str, compiler: str | None) -> Entry | None:
+    def find(
+        self, artifact: Artifact, text: str, compiler: str | None, maker: str | None = None
+    ) -> Entry | None:
         """Return the entry of an artifact that is what building it now would make, or None.
 
         Parameters
@@ -198,6 +202,8 @@ class Cache:
         compiler : str or None
             The compiler's version; None where there is no compiler, which any entry then suits.
             (A layer's entries suit any.)
+        maker : str, optional
+            The compiler's identity: entries suit that it has made itself, whatever its version.
 
         Raises
         ------
@@ -215,11 +221,16 @@ class Cache:
         if not is_utf8(self.root):
             return None
         tokens = Tokens(toolchain.include_dirs(artifact))
-        wanted = ("build", digest(text.encode()))
+        wanted = {"build": digest(text.encode())}
         if self._is_layer:
             if json.loads(text)["options"]:
                 return None  # whoever gives options wants them applied here
-            wanted = ("portable", digest(portable(text).encode()))
+            wanted = {"portable": digest(portable(text).encode())}
+        elif maker is not None:
+            wanted["maker"] = maker
+        elif compiler is not None:
+            wanted["compiler"] = compiler
+        is_exact = len(wanted) > 1
         for name in names:
             library = f"{folder}/{name}/{toolchain.PRODUCTS[artifact.kind]}"
             if not self._is_ours:
@@ -227,7 +238,8 @@ class Cache:
             manifest = read_json(f"{folder}/{name}/manifest.json")
             if (
                 manifest is not None
-                and self._holds(library, artifact, manifest, wanted, compiler, tokens)
+                and manifest.items() >= wanted.items()
+                and self._holds(library, artifact, manifest, is_exact, tokens)
                 and not _is_rejected(library)
             ):
                 return Entry(Path(folder, name), artifact.kind)
@@ -238,17 +250,12 @@ class Cache:
         file: str,
         artifact: Artifact,
         manifest: Mapping[str, Any],
-        wanted: tuple[str, str],
-        compiler: str | None,
+        is_exact: bool,
         tokens: Tokens,
     ) -> bool:
         """Tell whether an entry is complete, undamaged, and made of what is there now."""
-        field, value = wanted
         dependencies = manifest.get("dependencies")
-        if manifest.get(field) != value or not isinstance(dependencies, list):
-            return False
-        is_exact = compiler is not None and not self._is_layer
-        if is_exact and manifest.get("compiler") != compiler:
+        if not isinstance(dependencies, list):
             return False
         try:
             library = read_file(file)

@@ -1,8 +1,9 @@
 """Where entries are looked for, and where new ones go.
 
-Invariant: layers are only read, and come before the user's cache, which comes before this process's
-temporary folder. That one is made only when the user's cache cannot be written, or other users can
-write it though he did not name it, with one warning, and goes with the process.
+Invariant: a look-up runs nothing. Layers are only read, and come before the user's cache, which
+comes before this process's temporary folder. That one is made only when the user's cache cannot be
+written, or other users can write it though he did not name it, with one warning, and goes with the
+process.
 """
 
 from __future__ import annotations
@@ -14,13 +15,25 @@ import sys
 import tempfile
 import threading
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 from . import settings, toolchain
-from .cache import Cache
+from .cache import Cache, build_text
 from .errors import CacheError, TrustError
+from .spec import Artifact
 
-__all__ = ["PACKAGED", "degrade", "leave_out", "readers", "stores", "user", "warn"]
+__all__ = [
+    "PACKAGED",
+    "degrade",
+    "leave_out",
+    "look_up",
+    "readers",
+    "stores",
+    "text_of",
+    "user",
+    "warn",
+]
 
 # What a wheel brings; a source tree has none.
 PACKAGED = toolchain.PACKAGE / "layer"
@@ -85,6 +98,52 @@ def stores() -> list[Cache]:
     if instead is None:
         return [cache]
     return [instead] if cache.root in _foreign else [cache, instead]
+
+
+def text_of(artifact: Artifact) -> str:
+    """Return the build text that an artifact has here and now."""
+    of_host = artifact.kind in ("cpu_kernel", "launcher")
+    return build_text(artifact, toolchain.cxx_options() if of_host else ())
+
+
+def look_up(
+    artifacts: Sequence[Artifact], layers: Sequence[Cache], caches: Sequence[Cache]
+) -> dict[str, Path]:
+    """Return the products of artifacts, by name, that are found without knowing any version.
+
+    That is what a layer has, and what was made by the very compilers that would be found now. (What
+    another of the same version made is for `builder.ensure` to find, which most starts need not.)
+
+    Parameters
+    ----------
+    artifacts : sequence of Artifact
+        What is wanted.
+    layers : sequence of Cache
+        Caches that are only read; they are asked first.
+    caches : sequence of Cache
+        Caches that hold what is built here.
+
+    Raises
+    ------
+    ToolError, TrustError
+        As `loader.open_kernel` does.
+    """
+    found: dict[str, Path] = {}
+    makers: dict[str, str | None] = {}
+    for artifact in artifacts:
+        text = text_of(artifact)
+        entry = next(filter(None, (each.find(artifact, text, None) for each in layers)), None)
+        if entry is None:
+            command = toolchain.COMMANDS[artifact.kind]
+            if command not in makers:
+                makers[command] = toolchain.identity(artifact.kind)
+            maker = makers[command]
+            if maker is not None:
+                made = (each.find(artifact, text, None, maker) for each in caches)
+                entry = next(filter(None, made), None)
+        if entry is not None:
+            found[artifact.name] = entry.library
+    return found
 
 
 def degrade(error: CacheError | TrustError, tried: Cache) -> bool:

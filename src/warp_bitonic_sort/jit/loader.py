@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import builder, layers
+from . import layers
 from .cache import Cache, reject
 from .errors import BuildError, CacheError, MissingToolError, TrustError
 from .spec import LAUNCHER, Artifact, CpuKernel, Kernel
@@ -234,28 +234,30 @@ def build(
     """
     needed = [] if _launcher is not None else [LAUNCHER]
     wanted = dict.fromkeys([*needed, *artifacts])
-    options = builder.Options(_import_tvm_ffi, _check, jobs, is_quiet)
-    return _ensure(list(wanted), options, may_degrade)
+    return _ensure(list(wanted), may_degrade, jobs=jobs, is_quiet=is_quiet)
 
 
 def _ready(kernels: Sequence[Kernel], order: str = "--help") -> dict[str, Path]:
     """Load the launcher and return each kernel's product, building what is missing."""
     wanted: list[Artifact] = [] if _launcher is not None else [LAUNCHER]
     wanted += kernels
-    return _ensure(wanted, _OPTIONS._replace(order=order)) if wanted else {}
+    return _ensure(wanted, order=order) if wanted else {}
 
 
 def _ensure(
     wanted: Sequence[Artifact],
-    options: builder.Options,
     may_degrade: bool = True,
     into: Cache | None = None,
+    **options: Any,
 ) -> dict[str, Path]:
+    """Find or build what is wanted, and load the launcher; options are those of `builder`."""
     was_gone = False
     while True:
         readers, stores = (layers.readers(), layers.stores()) if into is None else ([], [into])
         try:
-            found = builder.ensure(wanted, readers, stores, options)
+            found = layers.look_up(wanted, readers, stores)
+            if len(found) < len(wanted):
+                found = _build(wanted, readers, stores, options)
             _load_launcher(found.get(LAUNCHER.name))
         except (CacheError, TrustError) as error:
             if not may_degrade or not layers.degrade(error, stores[-1]):
@@ -268,6 +270,18 @@ def _ensure(
             continue  # without the one that was found
         else:
             return found
+
+
+def _build(
+    wanted: Sequence[Artifact],
+    readers: Sequence[Cache],
+    stores: Sequence[Cache],
+    options: Mapping[str, Any],
+) -> dict[str, Path]:
+    from . import builder  # which most processes do without
+
+    given = builder.Options(_import_tvm_ffi, _check, **options)
+    return builder.ensure(wanted, readers, stores, given)
 
 
 def build_into(
@@ -287,8 +301,8 @@ def build_into(
         Whether a person at a terminal is not to see what is being compiled.
     """
     # What is filled is for others; a failure is this user's own.
-    options = builder.Options(_import_tvm_ffi, _check, jobs, is_quiet, logs=layers.user())
-    return _ensure([LAUNCHER, *kernels], options, may_degrade=False, into=store)
+    options = {"jobs": jobs, "is_quiet": is_quiet, "logs": layers.user()}
+    return _ensure([LAUNCHER, *kernels], may_degrade=False, into=store, **options)
 
 
 def _import_tvm_ffi() -> None:
@@ -306,9 +320,6 @@ def _check(artifact: Artifact, products: Mapping[str, Path]) -> None:
         # Loads it and checks its ABI. The library stays loaded wherever its file goes, and
         # opening it from its final place later finds it by its inode.
         _load_launcher(launcher_path).describe_cpu_kernel(str(products[artifact.name]))
-
-
-_OPTIONS = builder.Options(_import_tvm_ffi, _check)
 
 
 def _load_launcher(path: Path | None, is_new: bool = False) -> Any:

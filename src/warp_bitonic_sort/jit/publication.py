@@ -105,6 +105,7 @@ def publish(
     staged: Path,
     sources: Mapping[str, str],
     seconds: float,
+    maker: str | None = None,
 ) -> Entry:
     """Complete a staged and already loaded build with its manifest and rename it into place.
 
@@ -124,6 +125,8 @@ def publish(
         What `source_digests` returned before the build began.
     seconds : float
         How long the build took.
+    maker : str, optional
+        The compiler's identity, if it has one.
 
     Raises
     ------
@@ -185,6 +188,7 @@ def publish(
                 "portable": digest(portable(text).encode()),
                 "text": json.loads(text),
                 "compiler": compiler,
+                "maker": maker,
                 "library": digest(library),
                 "dependencies": dependencies,
                 "system": system,
