@@ -154,7 +154,7 @@ std::vector<step> half_cleaners() {
 template <int Bits>
 std::vector<step> leaf() {
   std::vector<step> steps;
-  for (const comparator& c : leaf_network<Bits>::at) steps.push_back({c.low, c.high, false});
+  for (const comparator& c : leaf_network<Bits>) steps.push_back({c.low, c.high, false});
   return steps;
 }
 

@@ -177,13 +177,13 @@ trace leaves(int present, int largest_bits) {
   for (int first = 0; first < present; first += largest) {
     if (present == 2) add(first, {0, 1});
     if (present > 2 && present <= 4) {
-      for (const comparator& c : leaf_network<2>::at) add(first, c);
+      for (const comparator& c : leaf_network<2>) add(first, c);
     } else if (present > 4 && present <= 8) {
-      for (const comparator& c : leaf_network<3>::at) add(first, c);
+      for (const comparator& c : leaf_network<3>) add(first, c);
     } else if (present > 8 && (present <= 16 || largest == 16)) {
-      for (const comparator& c : leaf_network<4>::at) add(first, c);
+      for (const comparator& c : leaf_network<4>) add(first, c);
     } else if (present > 16) {
-      for (int i = 0; i < leaf_network<5>::size; ++i) add(first, leaf_network<5>::at[i]);
+      for (int i = 0; i < leaf_size<5>; ++i) add(first, leaf_network<5>[i]);
     }
   }
   return result;

@@ -34,6 +34,15 @@ extern "C" __device__ void* memcpy(void*, const void*, decltype(sizeof(0)));
 #define WBS_HOST_DEVICE
 #endif
 
+// A constant of a class. NVRTC makes a variable on the device of every one, used or not, and
+// loading a kernel takes twice as long with any; of enumerators it makes none. (Nor of templates of
+// variables; others that kernels read have to be such.)
+#if defined(__CUDACC_RTC__)
+#define WBS_CONSTANT(type, name, ...) enum : type { name = (__VA_ARGS__) }
+#else
+#define WBS_CONSTANT(type, name, ...) static constexpr type name = (__VA_ARGS__)
+#endif
+
 // A network is straight-line code only once every call in it is inlined; sizes that would make the
 // optimiser refuse are the normal case here.
 #if defined(__CUDACC__) || defined(__HIPCC__)

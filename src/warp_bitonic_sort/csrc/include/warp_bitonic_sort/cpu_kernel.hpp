@@ -12,11 +12,11 @@
 #include <warp_bitonic_sort/kernel_abi.h>
 
 #include <warp_bitonic_sort/base.hpp>
-#include <warp_bitonic_sort/dtype.hpp>
 #include <warp_bitonic_sort/exchange/simd.hpp>
 #include <warp_bitonic_sort/key.hpp>
 #include <warp_bitonic_sort/line_stream.hpp>
 #include <warp_bitonic_sort/network.hpp>
+#include <warp_bitonic_sort/order.hpp>
 #include <warp_bitonic_sort/row_sort.hpp>
 #include <warp_bitonic_sort/rows.hpp>
 #include <warp_bitonic_sort/tile_sort.hpp>

@@ -1,17 +1,15 @@
 // The dtypes that can be sorted, and the two constants that turn an order of one of them into
 // unsigned order.
 //
-// Invariant: host and device, constexpr, no dependency but base.hpp; this is the only place that
-// knows a dtype by name. Kernels know a key class and a width.
+// Invariant: host and device, constexpr, no dependency but order.hpp and base.hpp; this is the only
+// place that knows a dtype by name. Kernels know a key class and a width, and need none of it.
 #ifndef WARP_BITONIC_SORT_DTYPE_HPP_
 #define WARP_BITONIC_SORT_DTYPE_HPP_
 
 #include <warp_bitonic_sort/base.hpp>
+#include <warp_bitonic_sort/order.hpp>
 
 namespace warp_bitonic_sort {
-
-// How raw bits fold into an unsigned integer; see key.hpp.
-enum class key_class : int { bits, floating, fnuz };
 
 enum class dtype : int {
   bool_,
@@ -65,12 +63,6 @@ constexpr dtype_info dtypes[] = {
     {dtype::float8_e5m2fnuz, "float8_e5m2fnuz", 8, key_class::fnuz, 0, 0},
 };
 constexpr int dtype_count = sizeof(dtypes) / sizeof(dtypes[0]);
-
-// code = (folded bits ^ key_xor) + key_add, modulo 2^bits.
-struct order_constants {
-  unsigned long long key_xor;
-  unsigned long long key_add;
-};
 
 // NaN counts as the largest value unless `nan_last` asks for the end of the row in either direction
 // (it changes nothing ascending, nor for integers).

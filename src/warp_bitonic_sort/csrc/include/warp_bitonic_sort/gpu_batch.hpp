@@ -9,9 +9,9 @@
 #include <warp_bitonic_sort/gpu_abi.h>
 
 #include <warp_bitonic_sort/base.hpp>
-#include <warp_bitonic_sort/dtype.hpp>
 #include <warp_bitonic_sort/gpu_key.hpp>
 #include <warp_bitonic_sort/lane_sort.hpp>
+#include <warp_bitonic_sort/order.hpp>
 
 namespace warp_bitonic_sort {
 
@@ -48,8 +48,8 @@ WBS_INLINE long long quotient(long long dividend, long long divisor) {
 template <template <class> class Target, class Keys, int Registers, int LaneBits, int WaveBits>
 class gpu_batch {
  public:
-  static constexpr int key_bytes = sizeof(typename Keys::element);
-  static constexpr int capacity = Registers << LaneBits << WaveBits;
+  WBS_CONSTANT(int, key_bytes, sizeof(typename Keys::element));
+  WBS_CONSTANT(int, capacity, Registers << LaneBits << WaveBits);
 
  protected:
   using keys_type = Keys;
@@ -57,14 +57,14 @@ class gpu_batch {
   using key = typename keys_type::key;
   using target = Target<key>;
   using network_type = lane_network<target, Registers, LaneBits, WaveBits>;
-  static constexpr int wave_lanes = network_type::wave_lanes;
-  static constexpr int lanes = network_type::lanes;
-  static constexpr int waves = network_type::waves;
+  WBS_CONSTANT(int, wave_lanes, network_type::wave_lanes);
+  WBS_CONSTANT(int, lanes, network_type::lanes);
+  WBS_CONSTANT(int, waves, network_type::waves);
   using raw = typename register_of<element, keys_type::rows>::type;
   static_assert(sizeof(raw) == sizeof(key), "a stage holds either");
   // Rows that share a register, and rows side by side in a wave.
-  static constexpr int shared_rows = keys_type::rows;
-  static constexpr int wave_rows = wave_lanes / lanes * shared_rows;
+  WBS_CONSTANT(int, shared_rows, keys_type::rows);
+  WBS_CONSTANT(int, wave_rows, wave_lanes / lanes * shared_rows);
 
   // Blocks that a multiprocessor must have registers for beside each other; 0 leaves it to the
   // compiler.
@@ -73,7 +73,7 @@ class gpu_batch {
   }
 
   template <int Size>
-  struct alignas(Size* key_bytes) elements {
+  struct alignas(Size * sizeof(element)) elements {
     element values[Size];
   };
 

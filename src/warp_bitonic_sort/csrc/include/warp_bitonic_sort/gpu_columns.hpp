@@ -37,31 +37,33 @@ class gpu_columns : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
 
   // Waves of a block whose rows, side by side, are a good access to memory; more wait for each
   // other too long. Measured.
-  static constexpr int good_bytes = 64, most_waves = 8;
-  static constexpr int wanted_waves = good_bytes / base::key_bytes / wave_rows;
-  static constexpr int fitting_waves = wanted_waves < most_waves ? wanted_waves : most_waves;
+  WBS_CONSTANT(int, good_bytes, 64);
+  WBS_CONSTANT(int, most_waves, 8);
+  WBS_CONSTANT(int, wanted_waves, good_bytes / base::key_bytes / wave_rows);
+  WBS_CONSTANT(int, fitting_waves, wanted_waves < most_waves ? wanted_waves : most_waves);
 
  public:
   using base::capacity;
   using base::key_bytes;
-  static constexpr int row_lanes = lanes * waves;
-  static constexpr bool may_be_plain = false;
-  static constexpr int threads = (fitting_waves > 4 ? fitting_waves : 4) * wave_lanes;
-  static constexpr int block_rows = threads / wave_lanes * wave_rows;
+  WBS_CONSTANT(int, row_lanes, lanes * waves);
+  WBS_CONSTANT(bool, may_be_plain, false);
+  WBS_CONSTANT(int, threads, (fitting_waves > 4 ? fitting_waves : 4) * wave_lanes);
+  WBS_CONSTANT(int, block_rows, threads / wave_lanes * wave_rows);
   // (Of larger ones the compiler finds room for two, if it is not told that one will do.)
-  static constexpr int resident_blocks = threads > 128 && lanes > 1 ? 0 : blocks_of(threads);
+  WBS_CONSTANT(int, resident_blocks, threads > 128 && lanes > 1 ? 0 : blocks_of(threads));
 
  private:
   // Elements between the rows of a tile: of a width that spreads them over the banks.
-  static constexpr int tile_pitch = capacity + (key_bytes < 4 ? 4 / key_bytes : 1);
-  static constexpr int stage_bytes =
-      threads / wave_lanes * network_type::stage_keys * static_cast<int>(sizeof(key));
-  static constexpr int tile_bytes = block_rows * tile_pitch * key_bytes;
+  WBS_CONSTANT(int, tile_pitch, capacity + (key_bytes < 4 ? 4 / key_bytes : 1));
+  WBS_CONSTANT(int, stage_bytes,
+               threads / wave_lanes * network_type::stage_keys * static_cast<int>(sizeof(key)));
+  WBS_CONSTANT(int, tile_bytes, block_rows * tile_pitch * key_bytes);
 
  public:
-  static constexpr int shared_bytes = lanes == 1                 ? 0
-                                      : stage_bytes > tile_bytes ? stage_bytes
-                                                                 : tile_bytes;
+  WBS_CONSTANT(int, shared_bytes,
+               lanes == 1                 ? 0
+               : stage_bytes > tile_bytes ? stage_bytes
+                                          : tile_bytes);
 
   // Sorts the rows of a block: the tile-th block_rows of them.
   static WBS_INLINE void sort(const wbs_gpu_sort_args& args, long long tile, void* shared) {

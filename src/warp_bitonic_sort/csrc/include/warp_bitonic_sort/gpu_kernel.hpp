@@ -8,9 +8,9 @@
 #include <warp_bitonic_sort/gpu_abi.h>
 
 #include <warp_bitonic_sort/base.hpp>
-#include <warp_bitonic_sort/dtype.hpp>
 #include <warp_bitonic_sort/gpu_columns.hpp>
 #include <warp_bitonic_sort/gpu_rows.hpp>
+#include <warp_bitonic_sort/order.hpp>
 #if defined(__CUDACC__)
 #include <warp_bitonic_sort/exchange/cuda.hpp>
 #elif defined(__AMDGCN__)

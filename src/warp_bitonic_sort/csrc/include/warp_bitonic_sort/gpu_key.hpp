@@ -22,7 +22,7 @@ struct key_pair {
 template <key_class Class, int KeyBits>
 class gpu_key {
  public:
-  static constexpr int rows = 1;
+  WBS_CONSTANT(int, rows, 1);
   using element = typename unsigned_of<KeyBits>::type;
   using key = typename unsigned_of<KeyBits>::signed_type;
 
@@ -41,7 +41,7 @@ class gpu_key {
 template <>
 class gpu_key<key_class::floating, 32> {
  public:
-  static constexpr int rows = 1;
+  WBS_CONSTANT(int, rows, 1);
   using element = unsigned;
   using key = int;
 
@@ -59,7 +59,7 @@ class gpu_key<key_class::floating, 32> {
 // -0.0, whose order they need not know.
 class plain_float {
  public:
-  static constexpr int rows = 1;
+  WBS_CONSTANT(int, rows, 1);
   using element = unsigned;
   using key = float;
 
@@ -88,7 +88,7 @@ inline constexpr bool has_plain<gpu_key<key_class::floating, 32> > = true;
 template <>
 class gpu_key<key_class::floating, 64> {
  public:
-  static constexpr int rows = 1;
+  WBS_CONSTANT(int, rows, 1);
   using element = unsigned long long;
   using key = long long;
 
@@ -111,7 +111,7 @@ class gpu_key<key_class::floating, 64> {
 template <>
 class gpu_key<key_class::bits, 16> {
  public:
-  static constexpr int rows = 2;
+  WBS_CONSTANT(int, rows, 2);
   using element = unsigned short;
   using key = key_pair;
 
@@ -130,7 +130,7 @@ class gpu_key<key_class::bits, 16> {
 template <>
 class gpu_key<key_class::floating, 16> {
  public:
-  static constexpr int rows = 2;
+  WBS_CONSTANT(int, rows, 2);
   using element = unsigned short;
   using key = key_pair;
 
@@ -156,7 +156,7 @@ class gpu_key<key_class::floating, 16> {
 template <>
 class gpu_key<key_class::bits, 8> {
  public:
-  static constexpr int rows = 2;
+  WBS_CONSTANT(int, rows, 2);
   using element = unsigned char;
   using key = key_pair;
 
@@ -174,7 +174,7 @@ class gpu_key<key_class::bits, 8> {
 template <>
 class gpu_key<key_class::floating, 8> {
  public:
-  static constexpr int rows = 2;
+  WBS_CONSTANT(int, rows, 2);
   using element = unsigned char;
   using key = key_pair;
 
@@ -200,7 +200,7 @@ class gpu_key<key_class::floating, 8> {
 template <key_class Class>
 class gpu_key<Class, 8> {
  public:
-  static constexpr int rows = 2;
+  WBS_CONSTANT(int, rows, 2);
   using element = unsigned char;
   using key = key_pair;
 

@@ -40,18 +40,18 @@ class gpu_rows : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
  public:
   using base::capacity;
   using base::key_bytes;
-  static constexpr int row_lanes = lanes * waves;
-  static constexpr int threads = (waves < 4 ? 4 : waves) * wave_lanes;
-  static constexpr int block_rows = threads / wave_lanes / waves * wave_rows;
-  static constexpr int resident_blocks = blocks_of(threads);
-  static constexpr int shared_bytes =
-      threads / wave_lanes * network_type::stage_keys * static_cast<int>(sizeof(key));
+  WBS_CONSTANT(int, row_lanes, lanes * waves);
+  WBS_CONSTANT(int, threads, (waves < 4 ? 4 : waves) * wave_lanes);
+  WBS_CONSTANT(int, block_rows, threads / wave_lanes / waves * wave_rows);
+  WBS_CONSTANT(int, resident_blocks, blocks_of(threads));
+  WBS_CONSTANT(int, shared_bytes,
+               threads / wave_lanes * network_type::stage_keys * static_cast<int>(sizeof(key)));
 
   // Where a target has more for floats than for their keys: sorts rows that hold nothing special.
   // Only short ones, for it is another kernel beside the other, which compilers take as long for.
-  static constexpr int longest_plain = 128;
-  static constexpr bool may_be_plain =
-      target::has_plain_floats && has_plain<Keys> && capacity <= longest_plain;
+  WBS_CONSTANT(int, longest_plain, 128);
+  WBS_CONSTANT(bool, may_be_plain,
+               target::has_plain_floats && has_plain<Keys> && capacity <= longest_plain);
   using plain = gpu_rows<Target, plain_float, Registers, LaneBits, WaveBits>;
 
   // Sorts the rows of a block: the tile-th block_rows of them. False, and nothing is written, where
@@ -123,8 +123,8 @@ class gpu_rows : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
 
  private:
   // Elements that a lane moves at once.
-  static constexpr int even_part = Registers % 3 == 0 ? Registers / 3 : Registers;
-  static constexpr int vector_size = even_part < 16 / key_bytes ? even_part : 16 / key_bytes;
+  WBS_CONSTANT(int, even_part, Registers % 3 == 0 ? Registers / 3 : Registers);
+  WBS_CONSTANT(int, vector_size, even_part < 16 / key_bytes ? even_part : 16 / key_bytes);
   template <int Size>
   using elements = typename base::template elements<Size>;
 
@@ -252,7 +252,7 @@ class gpu_rows : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
     if constexpr (Load && target::has_copies && key_bytes >= 4) target::sync_copies();
   }
   // Elements between rows in the stage: of a width that spreads them over the banks.
-  static constexpr int strided_pitch = (Registers + 1) * lanes;
+  WBS_CONSTANT(int, strided_pitch, (Registers + 1) * lanes);
   // This lane's number within its row.
   static WBS_INLINE int lane_of_row() {
     const int lane = target::lane() & (lanes - 1);

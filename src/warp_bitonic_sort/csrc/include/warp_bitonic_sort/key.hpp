@@ -8,7 +8,7 @@
 #define WARP_BITONIC_SORT_KEY_HPP_
 
 #include <warp_bitonic_sort/base.hpp>
-#include <warp_bitonic_sort/dtype.hpp>
+#include <warp_bitonic_sort/order.hpp>
 
 namespace warp_bitonic_sort {
 

@@ -31,7 +31,7 @@ namespace warp_bitonic_sort {
 // Up to sixteen bytes, which a lane moves at once.
 template <class Key, int Size = 16 / static_cast<int>(sizeof(Key))>
 struct alignas(Size * sizeof(Key)) key_vector {
-  static constexpr int size = Size;
+  WBS_CONSTANT(int, size, Size);
   Key keys[Size];
 };
 
@@ -39,25 +39,26 @@ template <class Target, int Registers, int LaneBits, int WaveBits = 0>
 class lane_network {
  public:
   using key = typename Target::key;
-  static constexpr int wave_lanes = 1 << Target::lane_bits;
-  static constexpr int lanes = 1 << LaneBits;
-  static constexpr int waves = 1 << WaveBits;
-  static constexpr int capacity = Registers * lanes * waves;
+  WBS_CONSTANT(int, wave_lanes, 1 << Target::lane_bits);
+  WBS_CONSTANT(int, lanes, 1 << LaneBits);
+  WBS_CONSTANT(int, waves, 1 << WaveBits);
+  WBS_CONSTANT(int, capacity, Registers * lanes * waves);
   static_assert(LaneBits == Target::lane_bits || WaveBits == 0, "waves are made of whole rows");
 
   // Keys between neighbouring rows of a stage, if there is room: 16-byte accesses by neighbouring
   // lanes to neighbouring rows then fall into different banks.
-  static constexpr int padding =
-      (Registers + key_vector<key>::size) * wave_lanes * waves * static_cast<int>(sizeof(key)) <=
-              Target::most_shared_bytes
-          ? key_vector<key>::size
-          : 0;
-  static constexpr int turned_pitch = wave_lanes + padding;
-  static constexpr int straight_pitch = Registers + padding;
+  WBS_CONSTANT(int, padding,
+               (Registers + key_vector<key>::size) * wave_lanes * waves *
+                           static_cast<int>(sizeof(key)) <=
+                       Target::most_shared_bytes
+                   ? key_vector<key>::size
+                   : 0);
+  WBS_CONSTANT(int, turned_pitch, wave_lanes + padding);
+  WBS_CONSTANT(int, straight_pitch, Registers + padding);
   // Keys of the stage of each wave.
-  static constexpr int stage_keys = turned_pitch * Registers > straight_pitch* wave_lanes
-                                        ? turned_pitch * Registers
-                                        : straight_pitch * wave_lanes;
+  WBS_CONSTANT(int, stage_keys,
+               turned_pitch* Registers > straight_pitch * wave_lanes ? turned_pitch * Registers
+                                                                     : straight_pitch * wave_lanes);
 
   // `stage` is that of the row's first wave, aligned to 16 bytes.
   static WBS_INLINE void sort(const Target& target, key (&keys)[Registers], key* stage) {
@@ -73,13 +74,13 @@ class lane_network {
 
  private:
   // Lane bits that a turn brings into registers.
-  static constexpr int odd_part = Registers % 3 == 0 ? 3 : 1;
-  static constexpr int even_bits = floor_log2(static_cast<unsigned>(Registers / odd_part));
-  static constexpr int turned_bits = LaneBits < even_bits ? LaneBits : even_bits;
-  static constexpr int turned_lanes = 1 << turned_bits;
+  WBS_CONSTANT(int, odd_part, Registers % 3 == 0 ? 3 : 1);
+  WBS_CONSTANT(int, even_bits, floor_log2(static_cast<unsigned>(Registers / odd_part)));
+  WBS_CONSTANT(int, turned_bits, LaneBits < even_bits ? LaneBits : even_bits);
+  WBS_CONSTANT(int, turned_lanes, 1 << turned_bits);
   // A turn moves every key four times, a shuffle once; but a shuffle may take several instructions
   // to compare.
-  static constexpr int least_turned_steps = Target::least_turned_steps;
+  WBS_CONSTANT(int, least_turned_steps, Target::least_turned_steps);
 
   // Merges runs of 2^(K-1) lanes.
   template <int K>

@@ -33,16 +33,16 @@ constexpr WBS_HOST_DEVICE unsigned deposit_bits(unsigned packed, unsigned mask) 
 
 template <unsigned RegisterBits, unsigned LaneBits = 0, unsigned WaveBits = 0>
 struct layout {
-  static constexpr unsigned register_mask = RegisterBits;
-  static constexpr unsigned lane_mask = LaneBits;
-  static constexpr unsigned wave_mask = WaveBits;
-  static constexpr unsigned all = RegisterBits | LaneBits | WaveBits;
+  WBS_CONSTANT(unsigned, register_mask, RegisterBits);
+  WBS_CONSTANT(unsigned, lane_mask, LaneBits);
+  WBS_CONSTANT(unsigned, wave_mask, WaveBits);
+  WBS_CONSTANT(unsigned, all, RegisterBits | LaneBits | WaveBits);
   static_assert((RegisterBits & LaneBits) == 0 && ((RegisterBits | LaneBits) & WaveBits) == 0,
                 "a position bit lives in one place");
   static_assert((all & (all + 1)) == 0, "every position bit below the capacity lives somewhere");
 
-  static constexpr int bits = all == 0 ? 0 : floor_log2(all) + 1;
-  static constexpr int registers = 1 << floor_log2(extract_bits(RegisterBits, RegisterBits) + 1);
+  WBS_CONSTANT(int, bits, all == 0 ? 0 : floor_log2(all) + 1);
+  WBS_CONSTANT(int, registers, 1 << floor_log2(extract_bits(RegisterBits, RegisterBits) + 1));
 
   static constexpr WBS_HOST_DEVICE bool in_registers(unsigned mask) {
     return (mask & ~RegisterBits) == 0;

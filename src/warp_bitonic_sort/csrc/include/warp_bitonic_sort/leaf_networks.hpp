@@ -70,34 +70,23 @@ enum position : int { WBS_NAMES(p), WBS_NAMES(q) };
 
 #define WBS_TABLE_ENTRY(low, high) {leaf_detail::low, leaf_detail::high},
 
+// Of 2^Bits keys; of others there is none.
 template <int Bits>
-struct leaf_network {
-  static constexpr int size = 0;  // there is none
-};
-
+constexpr comparator leaf_network[1] = {};
 template <>
-struct leaf_network<2> {
-  static constexpr int size = 5;
-  static constexpr comparator at[] = {WBS_LEAF_4(WBS_TABLE_ENTRY, p)};
-};
-
+inline constexpr comparator leaf_network<2>[5] = {WBS_LEAF_4(WBS_TABLE_ENTRY, p)};
 template <>
-struct leaf_network<3> {
-  static constexpr int size = 19;
-  static constexpr comparator at[] = {WBS_LEAF_8(WBS_TABLE_ENTRY, p)};
-};
-
+inline constexpr comparator leaf_network<3>[19] = {WBS_LEAF_8(WBS_TABLE_ENTRY, p)};
 template <>
-struct leaf_network<4> {
-  static constexpr int size = 60;
-  static constexpr comparator at[] = {WBS_LEAF_16(WBS_TABLE_ENTRY, p)};
-};
-
+inline constexpr comparator leaf_network<4>[60] = {WBS_LEAF_16(WBS_TABLE_ENTRY, p)};
 template <>
-struct leaf_network<5> {
-  static constexpr int size = 185;
-  static constexpr comparator at[] = {WBS_LEAF_32(WBS_TABLE_ENTRY, p, q)};
-};
+inline constexpr comparator leaf_network<5>[185] = {WBS_LEAF_32(WBS_TABLE_ENTRY, p, q)};
+
+// Its number of comparators.
+template <int Bits>
+constexpr int leaf_size = static_cast<int>(sizeof(leaf_network<Bits>) / sizeof(comparator));
+static_assert(leaf_network<2>[4].high > 0 && leaf_network<3>[18].high > 0, "all are listed");
+static_assert(leaf_network<4>[59].high > 0 && leaf_network<5>[184].high > 0, "all are listed");
 
 #undef WBS_TABLE_ENTRY
 #undef WBS_NAMES

@@ -53,7 +53,7 @@ class network {
       if constexpr (has_block<Target, Bits> && is_present(First + (1 << Bits) - 1)) {
         target.template sort_block<Bits>(keys + First);
       } else {
-        leaf<Bits, First>(target, keys, make_indices<leaf_network<Bits>::size>{});
+        leaf<Bits, First>(target, keys, make_indices<leaf_size<Bits> >{});
       }
     } else {
       sort_halves<Bits, First, Sorted>(target, keys);
@@ -104,9 +104,9 @@ class network {
   // a while for hundreds of functions.)
   template <int Bits, int First, int... I>
   static WBS_INLINE void leaf(const Target& target, key* keys, indices<I...>) {
-    ((is_present(First + leaf_network<Bits>::at[I].high)
-          ? target.compare_exchange(keys[First + leaf_network<Bits>::at[I].low],
-                                    keys[First + leaf_network<Bits>::at[I].high])
+    ((is_present(First + leaf_network<Bits>[I].high)
+          ? target.compare_exchange(keys[First + leaf_network<Bits>[I].low],
+                                    keys[First + leaf_network<Bits>[I].high])
           : void()),
      ...);
   }

@@ -16,11 +16,6 @@ namespace warp_bitonic_sort {
 
 namespace cuda_detail {
 
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-constexpr bool compares_halves = true;
-#else
-constexpr bool compares_halves = false;
-#endif
 template <class Key>
 constexpr bool is_pair = false;
 template <>
@@ -89,12 +84,18 @@ __device__ __forceinline__ unsigned shuffle(unsigned value, int mask) {
 template <class Key>
 struct cuda_target {
   using key = Key;
-  static constexpr int lane_bits = 5;
+  WBS_CONSTANT(int, lane_bits, 5);
   // What the greatest blocks of any architecture can have; plans ask each for no more than it has.
-  static constexpr int most_shared_bytes = 227 * 1024;
+  WBS_CONSTANT(int, most_shared_bytes, 227 * 1024);
   // Measured: turning lanes and registers is worth it for two steps.
-  static constexpr int least_turned_steps = 2;
-  static constexpr bool negates = false, has_plain_floats = false;
+  WBS_CONSTANT(int, least_turned_steps, 2);
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  WBS_CONSTANT(bool, compares_halves, true);
+#else
+  WBS_CONSTANT(bool, compares_halves, false);
+#endif
+  WBS_CONSTANT(bool, negates, false);
+  WBS_CONSTANT(bool, has_plain_floats, false);
   template <int Mask>
   static constexpr bool keeps_two = false;
 
@@ -110,7 +111,7 @@ struct cuda_target {
     asm("mov.u32 %0, %%nctaid.x;" : "=r"(result));
     return result;
   }
-  static constexpr bool has_block_for_each_tile = !WBS_CUDA_BLOCKS_TAKE_TURNS;
+  WBS_CONSTANT(bool, has_block_for_each_tile, !WBS_CUDA_BLOCKS_TAKE_TURNS);
   // The arguments for one turn of the loop over tiles.
   template <class Arguments>
   static __device__ __forceinline__ const Arguments& in_turn(const Arguments& args) {
@@ -126,9 +127,9 @@ struct cuda_target {
   // Copies of 4, 8 or 16 bytes from memory to shared memory that nobody waits for until
   // sync_copies(): however many there are, they take one instruction in a loop, and no register.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-  static constexpr bool has_copies = true;
+  WBS_CONSTANT(bool, has_copies, true);
 #else
-  static constexpr bool has_copies = false;
+  WBS_CONSTANT(bool, has_copies, false);
 #endif
   template <int Bytes>
   static __device__ __forceinline__ void copy(void* shared, const void* memory) {
@@ -173,7 +174,7 @@ struct cuda_target {
   // Blocks of words; before sm_90 nothing compares halves of words in one instruction.
   template <int Bits>
   static constexpr bool has_block = (Bits == 4 || Bits == 5) && sizeof(Key) == 4 &&
-                                    (cuda_detail::compares_halves || !cuda_detail::is_pair<Key>);
+                                    (compares_halves || !cuda_detail::is_pair<Key>);
   template <int Bits>
   __device__ __forceinline__ void sort_block(Key* keys) const {
     cuda_detail::block<Bits>::sort(keys);
