@@ -91,7 +91,11 @@ _LEVELS = ("x86-64", "x86-64-avx2", "x86-64-avx512")
 _AVX2 = {"avx2", "bmi2"}
 _AVX512 = {"avx512f", "avx512bw", "avx512vl", "avx512dq"}
 
-_COMMON = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-shared")
+# What is loaded is digested first, and each symbol that others could have is looked for in all
+# libraries of a process: nothing is exported but what is called, padded, or left of a standard
+# library that some compilers link statically.
+_SMALL = "-Wl,-z,noseparate-code,-Bsymbolic,--exclude-libs,ALL,--gc-sections"
+_COMMON = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-shared", _SMALL)
 _KERNEL = ("-O2", "-fno-exceptions", "-fno-rtti")
 # The launcher is glue: what it costs a call is in the FFI, and -Og compiles a quarter faster than
 # -O1, for some hundredths of a call.
