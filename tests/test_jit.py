@@ -449,6 +449,13 @@ def test_which_words_of_cxx_are_programs(programs, monkeypatch, asked, name, opt
     assert (found.identity() is not None) is is_known
 
 
+def still_is(*identities):
+    """Which of these a start takes for the compiler's, which is to be the one that it has."""
+    found = [toolchain.still_is("cpu_kernel", each) for each in identities]
+    assert found == [each == toolchain.identity("cpu_kernel") for each in identities]
+    return found
+
+
 @pytest.mark.parametrize("asked", [None, "g++", "{}/g++", "./g++"])
 def test_the_quick_identity_is_that_of_what_is_found(programs, monkeypatch, asked):
     monkeypatch.chdir(programs)
@@ -464,16 +471,23 @@ def test_the_quick_identity_is_that_of_what_is_found(programs, monkeypatch, aske
     (programs / name).symlink_to("newer")
     # What a link leads to is what counts, as it is for who finds it.
     assert toolchain.identity("cpu_kernel") == finders.find_compiler().identity() == quick
+    assert (
+        still_is(quick, "another", "", "None", f"{quick}|", f"{quick}|\0|1") == [True] + [False] * 5
+    )
     # Of the same size, too.
     (programs / "newer").write_bytes(b"\x7fELf")
     os.utime(programs / "newer", ns=(0, 1))
     edited = toolchain.identity("cpu_kernel")
     assert edited == finders.find_compiler().identity() != quick
+    assert still_is(edited, quick) == [True, False]
     (programs / "newest").write_bytes(b"\x7fELf")
     (programs / "newest").chmod(0o755)
     os.utime(programs / "newest", ns=(0, 1))
     (programs / "newest").replace(programs / "newer")
     assert toolchain.identity("cpu_kernel") == finders.find_compiler().identity() != edited
+    assert still_is(edited, quick) == [False, False]
+    (programs / "newer").unlink()
+    assert not any(still_is(edited, quick))
 
 
 PLAIN_SCRIPT = '#!/bin/sh\n# the real one\n\nexec {}/g++-real -B/opt/ -isystem /usr/include "$@"\n'
@@ -495,12 +509,20 @@ def test_a_script_that_runs_one_program_is_as_good_as_that(programs, monkeypatch
     (programs / "g++").rename(programs / "g++-real")
     first = toolchain.identity("launcher")
     assert first == finders.find_compiler().identity() is not None
+    assert still_is(first) == [True]
     (programs / "g++-real").write_bytes(b"\x7fELF, newer")
     second = toolchain.identity("launcher")
     assert second == finders.find_compiler().identity() != first
+    assert still_is(first, second) == [False, True]
+    with monkeypatch.context() as context:
+        context.setattr("builtins.open", lambda *_: pytest.fail("a start reads the script"))
+        assert toolchain.still_is("launcher", second)
     write_script(programs / "c++", PLAIN_SCRIPT.replace("-B/opt/", "-B/new/"))
     os.utime(programs / "c++", ns=(0, 1))
     assert toolchain.identity("launcher") not in (None, second)
+    assert still_is(first, second) == [False, False]
+    (programs / "g++-real").unlink()
+    assert still_is(second) == [False]
 
 
 @pytest.mark.parametrize(

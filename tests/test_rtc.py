@@ -377,6 +377,7 @@ def test_the_order_in_which_nvrtc_is_looked_for(empty, monkeypatch):
         assert compiler.kind == "CUDA run-time compiler"
         assert compiler.identity() is not None
         assert toolchain.identity("cuda_kernel") == (compiler.identity() if is_quick else None)
+        assert toolchain.still_is("cuda_kernel", str(compiler.identity())) == is_quick
 
     none = "; there is no nvcc"
     found(library(empty / "usr"), f"NVRTC in {empty / 'usr'}{none}")
@@ -403,6 +404,8 @@ def test_the_order_in_which_nvrtc_is_looked_for(empty, monkeypatch):
     compiler = finders.find_cuda_compiler()
     assert (compiler.command, compiler.why) == ((str(program),), f"CUDA_HOME={home}")
     assert toolchain.identity("cuda_kernel") == compiler.identity() is not None
+    assert toolchain.still_is("cuda_kernel", compiler.identity())
+    assert not toolchain.still_is("cuda_kernel", f"{compiler.identity()}|")
     monkeypatch.setenv("WARP_SORT_RTC", "1")
     found(home / "lib64" / "libnvrtc.so.13",
           f"NVRTC in CUDA_HOME={home}; WARP_SORT_RTC asks for it")  # fmt: skip

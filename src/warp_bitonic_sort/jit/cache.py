@@ -48,7 +48,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +189,11 @@ class Cache:
         self.home = home
 
     def find(
-        self, artifact: Artifact, text: str, compiler: str | None, maker: str | None = None
+        self,
+        artifact: Artifact,
+        text: str,
+        compiler: str | None,
+        is_maker: Callable[[str], bool] | None = None,
     ) -> Entry | None:
         """Return the entry of an artifact that is what building it now would make, or None.
 
@@ -202,8 +206,9 @@ class Cache:
         compiler : str or None
             The compiler's version; None where there is no compiler, which any entry then suits.
             (A layer's entries suit any.)
-        maker : str, optional
-            The compiler's identity: entries suit that it has made itself, whatever its version.
+        is_maker : callable, optional
+            Tells whether an identity is the compiler's: entries suit that it has made itself,
+            whatever its version.
 
         Raises
         ------
@@ -226,11 +231,10 @@ class Cache:
             if json.loads(text)["options"]:
                 return None  # whoever gives options wants them applied here
             wanted = {"portable": digest(portable(text).encode())}
-        elif maker is not None:
-            wanted["maker"] = maker
-        elif compiler is not None:
+            is_maker = None
+        elif is_maker is None and compiler is not None:
             wanted["compiler"] = compiler
-        is_exact = len(wanted) > 1
+        is_exact = is_maker is not None or len(wanted) > 1
         for name in names:
             library = f"{folder}/{name}/{toolchain.PRODUCTS[artifact.kind]}"
             if not self._is_ours:
@@ -239,6 +243,7 @@ class Cache:
             if (
                 manifest is not None
                 and manifest.items() >= wanted.items()
+                and (is_maker is None or is_maker(str(manifest.get("maker"))))
                 and self._holds(library, artifact, manifest, is_exact, tokens)
                 and not _is_rejected(library)
             ):

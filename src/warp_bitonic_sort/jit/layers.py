@@ -9,6 +9,7 @@ process.
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import shutil
 import sys
@@ -129,21 +130,25 @@ def look_up(
         As `loader.open_kernel` does.
     """
     found: dict[str, Path] = {}
-    makers: dict[str, str | None] = {}
+    known: dict[tuple[str, str], bool] = {}
     for artifact in artifacts:
         text = text_of(artifact)
         entry = next(filter(None, (each.find(artifact, text, None) for each in layers)), None)
         if entry is None:
-            command = toolchain.COMMANDS[artifact.kind]
-            if command not in makers:
-                makers[command] = toolchain.identity(artifact.kind)
-            maker = makers[command]
-            if maker is not None:
-                made = (each.find(artifact, text, None, maker) for each in caches)
-                entry = next(filter(None, made), None)
+            is_maker = functools.partial(_is_maker, known, artifact.kind)
+            made = (each.find(artifact, text, None, is_maker) for each in caches)
+            entry = next(filter(None, made), None)
         if entry is not None:
             found[artifact.name] = entry.library
     return found
+
+
+def _is_maker(known: dict[tuple[str, str], bool], kind: str, identity: str) -> bool:
+    """Tell whether a kind is compiled by what has an identity, looking once at each."""
+    asked = toolchain.COMMANDS[kind], identity
+    if asked not in known:
+        known[asked] = toolchain.still_is(kind, identity)
+    return known[asked]
 
 
 def degrade(error: CacheError | TrustError, tried: Cache) -> bool:

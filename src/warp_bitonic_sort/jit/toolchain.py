@@ -50,6 +50,7 @@ __all__ = [
     "nvcc",
     "rule",
     "source_files",
+    "still_is",
     "toolkit_folders",
     "tvm_ffi_version",
 ]
@@ -175,8 +176,8 @@ def identity_of(command: Sequence[str], *files: str | Path, found: str = "") -> 
 def identity_of_program(command: Sequence[str], program: str | Path, found: str = "") -> str | None:
     """Return what stands for a command that runs a program.
 
-    Of a script that does nothing but run another one, that counts, too. None where nobody knows
-    what it runs: where it is another script, or cannot be read.
+    Of a script that does nothing but run another one, that counts, too, and its place is said. None
+    where nobody knows what it runs: where it is another script, or cannot be read.
 
     Parameters
     ----------
@@ -193,7 +194,8 @@ def identity_of_program(command: Sequence[str], program: str | Path, found: str 
         from .scripts import program_behind
 
         behind = program_behind(head) if len(head) < _LONGEST_SCRIPT else None
-        return None if behind is None else identity_of(command, program, behind, found=found)
+        own = identity_of(command, program, found=found)
+        return None if behind is None else f"{own}|{behind}|{_stamp(behind)}"
     except OSError:
         return None
 
@@ -216,28 +218,53 @@ def identity(kind: str) -> str | None:
     if kind == "hip_kernel":
         return None
     try:
-        return _cuda_identity() if kind == "cuda_kernel" else _host_identity()
+        found = _program(kind)
+        if found is not None:
+            return identity_of_program(*found)
+        return _nvrtc_identity() if kind == "cuda_kernel" else None
     except OSError:  # what was found has gone meanwhile
         return None
 
 
-def _host_identity() -> str | None:
+def still_is(kind: str, maker: str) -> bool:
+    """Tell whether `identity` would return this, which it returned before, for a kind.
+
+    It need not be read for that what is found is no script, nor what a script runs.
+    """
+    try:
+        found = None if kind == "hip_kernel" else _program(kind)
+        if found is None:
+            return identity(kind) == maker
+        command, program, place = found
+        own = identity_of(command, program, found=place)
+        if maker == own or not maker.startswith(f"{own}|"):
+            return maker == own
+        behind, _, was = maker[len(own) + 1 :].rpartition("|")
+        return _stamp(behind) == was
+    except (OSError, ValueError):  # it has gone, or is no name of a file
+        return False
+
+
+def _program(kind: str) -> tuple[tuple[str, ...], str, str] | None:
+    """Return the command that would compile a kind, its program, and its place if need be.
+
+    None for no compiler, for NVRTC and for a command of several words.
+    """
+    if kind == "cuda_kernel":
+        toolkit = None if settings.run_time_compilers() else nvcc(settings.cuda_home())
+        return None if toolkit is None else ((toolkit[0],), toolkit[0], "")
     asked = settings.cxx()
     if asked is None:
         found = next(filter(None, map(shutil.which, HOST_COMPILERS)), None)
-        return None if found is None else identity_of_program((found,), found)
+        return None if found is None else ((found,), found, "")
     found = shutil.which(asked) if is_plain(asked) and not asked.startswith("-") else None
-    return None if found is None else identity_of_program((absolute(asked),), found, found)
+    return None if found is None else ((absolute(asked),), found, found)
 
 
-def _cuda_identity() -> str | None:
-    home = settings.cuda_home()
-    found = None if settings.run_time_compilers() else nvcc(home)
-    if found is not None:
-        return identity_of_program((found[0],), found[0])
+def _nvrtc_identity() -> str | None:
     from . import rtc_search
 
-    library, _, _ = rtc_search.found_nvrtc(home, toolkit_folders())
+    library, _, _ = rtc_search.found_nvrtc(settings.cuda_home(), toolkit_folders())
     if library is None or not sys.executable or getattr(sys, "frozen", False):
         return None
     return identity_of(rtc_search.command("nvrtc", library), library, rtc_search.PROGRAM)
