@@ -128,13 +128,14 @@ class Tokens:
 
     def __init__(self, folders: Mapping[str, Path]) -> None:
         # The longest folder first: one may lie inside another.
-        self._folders = sorted(folders.items(), key=lambda item: -len(str(item[1])))
+        longest = sorted(folders.items(), key=lambda item: -len(str(item[1])))
+        self._folders = [(f"{{{token}}}", str(folder)) for token, folder in longest]
 
     def abstract(self, path: str) -> str:
         """Return a path as manifests have it."""
         for token, folder in self._folders:
             if path.startswith(f"{folder}{os.sep}"):
-                return f"{{{token}}}{path[len(str(folder)) :]}"
+                return f"{token}{path[len(folder) :]}"
         return path
 
     def concrete(self, path: str) -> str:
@@ -142,8 +143,8 @@ class Tokens:
         if not path.startswith("{"):
             return path
         for token, folder in self._folders:
-            if path.startswith(f"{{{token}}}"):
-                return f"{folder}{path[len(token) + 2 :]}"
+            if path.startswith(token):
+                return f"{folder}{path[len(token) :]}"
         return path
 
 
