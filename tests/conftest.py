@@ -103,8 +103,7 @@ def nvcc() -> str:
 
     CI looks for nvcc by means of its own and names what it finds, which the package must not miss.
     """
-    from warp_bitonic_sort.jit import finders
-    from warp_bitonic_sort.jit.errors import ToolError
+    from warp_bitonic_sort.jit import ToolError, finders
 
     there = os.environ.get("WARP_SORT_TESTS_NVCC")
     try:
@@ -122,7 +121,7 @@ def hip_compiler():
     CI looks for one by means of its own and names what it finds, which the package must not miss.
     It may know some targets and be too old for others.
     """
-    from warp_bitonic_sort.jit.errors import ToolError
+    from warp_bitonic_sort.jit import ToolError
     from warp_bitonic_sort.jit.hip_compiler import find_hip_compiler
 
     there = os.environ.get("WARP_SORT_TESTS_HIP")

@@ -17,7 +17,7 @@ import tvm_ffi
 from torch.autograd import forward_ad
 
 from warp_bitonic_sort import arrays, dtypes, explain, plan, sort, warp_bitonic_sort
-from warp_bitonic_sort.arrays import _base, _dlpack, _jax, _jax_gpu, _own_stream, _torch
+from warp_bitonic_sort.arrays import _dlpack, _jax, _jax_gpu, _own_stream, _torch
 
 TORCH = {name: getattr(torch, name) for name in oracle.ALL}
 WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -551,7 +551,7 @@ def test_spans_are_numpys():
         memory[:, :0],
         memory[0],
     ):
-        low, high = _base.span(x.ctypes.data, x.shape, x.strides, x.itemsize)
+        low, high = arrays.span(x.ctypes.data, x.shape, x.strides, x.itemsize)
         if x.size:
             assert (low, high) == bounds(x)
         else:

@@ -11,10 +11,9 @@ import amd_metadata
 import pytest
 
 from warp_bitonic_sort import plan
-from warp_bitonic_sort.jit import builder, cache, loader, ninja, toolchain
+from warp_bitonic_sort.jit import ToolError, builder, cache, loader, ninja, toolchain
 from warp_bitonic_sort.jit import hip_compiler as finder
 from warp_bitonic_sort.jit.compiler import Compiler
-from warp_bitonic_sort.jit.errors import ToolError
 from warp_bitonic_sort.jit.hip_compiler import find_hip_compiler
 from warp_bitonic_sort.jit.spec import CudaKernel, HipKernel
 

@@ -322,6 +322,28 @@ def test_who_made_an_entry_is_known_of_compilers_alone(warm, tmp_path):
         assert [json.loads(file.read_text())["maker"] for file in manifests] == [identity] * 2
 
 
+def test_a_compiler_that_is_replaced_while_it_compiles_has_made_nothing(fresh_cache, tmp_path):
+    """Nobody knows which of the two did, so that the version is asked for."""
+    code = f"""
+        import os, sys
+        from warp_bitonic_sort.jit import ninja
+        build = ninja.build
+        def replaced(*arguments):
+            failure = build(*arguments)
+            os.utime("c++")
+            return failure
+        ninja.build = replaced
+        {SORT}
+    """
+    (tmp_path / "c++").write_text(f'#!/bin/sh\nexec {shutil.which(COMPILER.command[0])} "$@"\n')
+    (tmp_path / "c++").chmod(0o755)
+    code = code.replace('"c++"', repr(str(tmp_path / "c++")))
+    done = run(code, CXX=str(tmp_path / "c++"), WARP_SORT_CACHE_DIR=str(fresh_cache))
+    assert done.stdout.strip() == ANSWER, done.stderr
+    manifests = list(fresh_cache.glob("v1/entries/*/*/manifest.json"))
+    assert [json.loads(file.read_text())["maker"] for file in manifests] == [None, None]
+
+
 @pytest.mark.parametrize("damage", ["truncate", "flip", "manifest", "remove"])
 def test_a_damaged_entry_is_never_loaded(copy_of_warm, damage, counting_compiler):
     script, compiled = counting_compiler
@@ -400,6 +422,16 @@ def test_the_build_text_holds_everything_but_the_compiler_and_file_contents():
     assert str(toolchain.INCLUDE_DIR) not in text
     assert ninja.rule(kernel) in ninja.text([kernel], {"cpu_kernel": COMPILER})
     assert json.dumps(ninja.rule(kernel))[1:-1] in text
+
+
+@pytest.mark.parametrize("linker", ["bfd", "gold", "lld"])
+def test_linkers(fresh_cache, linker):
+    compiler = f"{shlex.join(COMPILER.command)} -fuse-ld={linker}"
+    asked = f"{compiler} -Wl,--version -o {fresh_cache}.out"
+    if subprocess.run(shlex.split(asked), capture_output=True).returncode != 0:
+        pytest.skip(f"no {linker}")  # the default one is not asked for
+    done = run(CXX=compiler, WARP_SORT_CACHE_DIR=str(fresh_cache))
+    assert done.stdout.strip() == ANSWER, done.stderr
 
 
 def test_options_in_cxx_build_again(copy_of_warm):
@@ -521,8 +553,16 @@ def test_a_script_that_runs_one_program_is_as_good_as_that(programs, monkeypatch
     os.utime(programs / "c++", ns=(0, 1))
     assert toolchain.identity("launcher") not in (None, second)
     assert still_is(first, second) == [False, False]
+    third = toolchain.identity("launcher")
+    (programs / "g++-real").rename(programs / "g++-13")
+    assert still_is(third) == [False]
+    # A link that the script goes through counts as what it leads to.
+    (programs / "g++-real").symlink_to("g++-13")
+    assert still_is(third) == [True]
+    shutil.copy(programs / "g++-13", programs / "g++-14")
     (programs / "g++-real").unlink()
-    assert still_is(second) == [False]
+    (programs / "g++-real").symlink_to("g++-14")
+    assert still_is(third) == [False]
 
 
 @pytest.mark.parametrize(

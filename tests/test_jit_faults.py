@@ -648,8 +648,7 @@ def test_a_wait_that_is_not_allowed_ends_in_an_error(half_cache):
 @pytest.mark.usefixtures("half_cache")
 @pytest.mark.parametrize("value", ["soon", "-1", "inf", "nan"])
 def test_a_limit_that_is_none_is_refused(monkeypatch, value):
-    from warp_bitonic_sort.jit import builder, layers, loader
-    from warp_bitonic_sort.jit.errors import BuildError
+    from warp_bitonic_sort.jit import BuildError, builder, layers, loader
 
     monkeypatch.setenv("WARP_SORT_LOCK_TIMEOUT", value)
     options = builder.Options(lambda: None, loader._check)
@@ -755,6 +754,29 @@ def test_a_full_folder_for_temporary_files_is_not_taken_for_the_cache(half_cache
     assert "TMPDIR" in last
     assert "WARP_SORT_CACHE_DIR" not in last
     assert len(children.entries(half_cache)) == 1
+
+
+def test_a_process_whose_build_fails_ends_in_order(half_cache, tmp_path):
+    """Not in the middle of importing tvm_ffi, whose C++ takes that for an abort."""
+    compiler = children.script(
+        tmp_path / "c++",
+        'case "$*" in *source.cc*) echo "error: none today" >&2; exit 1;; *) exec $CXX "$@";; esac',
+    )
+    (half_cache / "v1" / "entries" / "launcher").rename(tmp_path / "launcher")
+    slow = """
+        import atexit, sys, time
+        class Slow:
+            def find_spec(name, *_):
+                if name == "tvm_ffi.core":
+                    time.sleep(2)
+        atexit.register(lambda: print("imported:", "tvm_ffi.core" in sys.modules))
+        sys.meta_path.insert(0, Slow)
+    """
+    done = children.run(textwrap.dedent(slow) + SORT, CXX=compiler)
+    assert done.returncode == 1
+    assert "none today" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("Hint: ")
+    assert done.stdout == "imported: True\n"
 
 
 @pytest.mark.parametrize(

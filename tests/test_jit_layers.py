@@ -20,6 +20,8 @@ from children import ANSWER, KERNEL, NO_COMPILER, OTHER_ANSWER, OTHER_SORT, SORT
 
 import warp_bitonic_sort
 from warp_bitonic_sort.jit import (
+    ToolError,
+    TrustError,
     cache,
     code_object,
     finders,
@@ -32,7 +34,6 @@ from warp_bitonic_sort.jit import (
     trust,
 )
 from warp_bitonic_sort.jit.cache import Cache
-from warp_bitonic_sort.jit.errors import ToolError, TrustError
 
 # -- layers ---------------------------------------------------------------------------------------
 

@@ -21,13 +21,18 @@ import warp_bitonic_sort
 from warp_bitonic_sort import plan, prewarm
 from warp_bitonic_sort.cli import main
 from warp_bitonic_sort.dtypes import DTYPES
-from warp_bitonic_sort.jit import cache, code_object, finders, loader, ninja, toolchain
-from warp_bitonic_sort.jit.errors import (
+from warp_bitonic_sort.jit import (
     BuildError,
     CacheError,
     LockError,
     ToolError,
     TrustError,
+    cache,
+    code_object,
+    finders,
+    loader,
+    ninja,
+    toolchain,
 )
 from warp_bitonic_sort.jit.spec import LAUNCHER
 

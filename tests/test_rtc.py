@@ -21,6 +21,8 @@ import test_hip_build
 from warp_bitonic_sort import plan
 from warp_bitonic_sort.cli import _inspect
 from warp_bitonic_sort.jit import (
+    BuildError,
+    ToolError,
     cache,
     finders,
     hip_compiler,
@@ -33,7 +35,6 @@ from warp_bitonic_sort.jit import (
     toolchain,
 )
 from warp_bitonic_sort.jit.compiler import Compiler
-from warp_bitonic_sort.jit.errors import BuildError, ToolError
 from warp_bitonic_sort.jit.hip_compiler import find_hip_compiler
 from warp_bitonic_sort.jit.spec import CudaKernel, HipKernel
 
@@ -367,6 +368,28 @@ def nvcc_at(home: Path) -> Path:
     program.write_text("")
     program.chmod(0o755)
     return program
+
+
+@pytest.mark.parametrize(
+    ("links", "version"),
+    [
+        ({"libnvrtc.so": "libnvrtc.so.12", "libnvrtc.so.12": "libnvrtc.so.12.4.127"}, 12),
+        # For programs that were linked with an older one.
+        ({"libnvrtc.so": "libnvrtc.so.12.4.127", "libnvrtc.so.11.2": "libnvrtc.so.12.4.127"}, 12),
+        ({"libnvrtc.so": "../elsewhere/libnvrtc.so.13"}, 13),
+        ({"libnvrtc.so": "nowhere"}, None),
+    ],
+)
+def test_the_version_of_a_library_with_several_names(tmp_path, links, version):
+    folder = tmp_path / "lib"
+    library(tmp_path / "elsewhere", "libnvrtc.so.13")
+    library(folder, "libnvrtc-builtins.so.12.4.127")
+    if version == 12:
+        library(folder, "libnvrtc.so.12.4.127")
+    for name, target in links.items():
+        (folder / name).symlink_to(target)
+    found = [] if version is None else [(version, folder / "libnvrtc.so")]
+    assert rtc_search.libraries(folder, ("libnvrtc.so",)) == found
 
 
 def test_the_order_in_which_nvrtc_is_looked_for(empty, monkeypatch):

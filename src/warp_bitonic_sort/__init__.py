@@ -6,7 +6,7 @@ writes nothing; the first call that needs a kernel does.
 
 from typing import TYPE_CHECKING
 
-from .jit.errors import BuildError, CacheError, ToolError
+from .jit import BuildError, CacheError, ToolError
 from .ops import sort, warp_bitonic_sort
 
 if TYPE_CHECKING:

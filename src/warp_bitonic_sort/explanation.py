@@ -14,8 +14,7 @@ from . import arrays
 from .arguments import Nan, validated
 from .arrays import Adapter, Description
 from .dtypes import lookup
-from .jit import loader, toolchain
-from .jit.errors import BuildError
+from .jit import BuildError, loader, toolchain
 from .jit.spec import Kernel
 from .ops import native_arch, planned
 from .records import Record

@@ -2,7 +2,8 @@
 
 Invariant: every argument is checked before anything is written. A call that was made once for a
 dtype, shape and layout is *prepared*: the next one is a look-up, an allocation and a launch, and
-touches no file, lock or subprocess.
+touches no file or subprocess. (The second one on a device also asks its library and the launcher
+whether later ones can do with less.)
 """
 
 from __future__ import annotations
@@ -86,11 +87,11 @@ class _Prepared:
             return buffer
         source, target = (x, buffer) if lower is None else (lower(x), lower(buffer))
         if self._stream is not None:
-            remember = False
-            if self._calls_until_remembered > 0:
-                self._calls_until_remembered -= 1
-                remember = self._calls_until_remembered == 0 and self._adapter.remembers(x)
+            calls = self._calls_until_remembered
+            remember = calls == 1 and self._adapter.remembers(x)
             kernel(source, target, *request, self._stream(), remember)
+            if calls > 0:
+                self._calls_until_remembered = calls - 1
             return buffer
         try:
             kernel(source, target, *request)

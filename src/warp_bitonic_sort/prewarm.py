@@ -16,9 +16,20 @@ from pathlib import Path
 from typing import Literal
 
 from .dtypes import lookup
-from .jit import gpu_targets, housekeeping, layers, loader, settings, toolchain
+from .jit import (
+    BuildError,
+    CacheError,
+    LockError,
+    ToolError,
+    TrustError,
+    gpu_targets,
+    housekeeping,
+    layers,
+    loader,
+    settings,
+    toolchain,
+)
 from .jit.cache import Cache, reject
-from .jit.errors import BuildError, CacheError, LockError, ToolError, TrustError
 from .jit.files import digest, write_json
 from .jit.housekeeping import MANIFEST
 from .jit.spec import LAUNCHER, Artifact, CpuKernel, Kernel

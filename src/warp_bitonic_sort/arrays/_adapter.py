@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
 from ..dtypes import DType
-from ._base import Description
+from . import Description
 
 __all__ = ["Adapter"]
 

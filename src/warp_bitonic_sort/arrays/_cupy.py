@@ -12,7 +12,7 @@ from typing import Any
 import cupy
 
 from ..dtypes import DType, lookup
-from ._base import Description, Device, Plain, check_distinct, span, type_name
+from . import Description, Device, Plain, check_distinct, span, type_name
 
 __all__ = ["CupyAdapter"]
 

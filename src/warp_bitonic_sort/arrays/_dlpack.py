@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from .. import framework
 from ..dtypes import DTYPES, DType, lookup
-from ._base import (
+from . import (
     CPU,
     CPU_DEVICE,
     CUDA,

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import framework
 from ..dtypes import DType
-from ._base import (
+from . import (
     CUDA,
     ROCM,
     Adapter,

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from .. import framework
 from ..dtypes import DType, lookup
-from ._base import Description, Device, Plain, dense_strides
+from . import Description, Device, Plain, dense_strides
 from ._own_stream import IN_OWN_STREAM, exported
 
 __all__ = ["JaxGpuAdapter", "check_dtype", "refuse_out", "x64"]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..dtypes import DType, lookup
-from ._base import Description, Plain, check_distinct, type_name
+from . import Description, Plain, check_distinct, type_name
 
 __all__ = ["NumpyAdapter", "alias", "raw_bits", "read_only_tensor"]
 

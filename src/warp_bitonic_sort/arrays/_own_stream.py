@@ -13,7 +13,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from ._base import Device
+from . import Device
 
 __all__ = ["IN_OWN_STREAM", "exported"]
 

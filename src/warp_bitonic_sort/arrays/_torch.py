@@ -14,7 +14,7 @@ import torch
 from torch.autograd import forward_ad
 
 from ..dtypes import DType, lookup
-from ._base import (
+from . import (
     CPU_DEVICE,
     Description,
     Device,

@@ -14,7 +14,7 @@ from typing import Literal
 import click
 
 from ..dtypes import DTYPES
-from ..jit.errors import BuildError
+from ..jit import BuildError
 
 __all__ = ["DTYPE", "NAN", "Nan", "need", "reported"]
 

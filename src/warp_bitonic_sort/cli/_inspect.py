@@ -25,8 +25,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .. import __version__
-from ..jit import finders, gpu_targets, hip_compiler, housekeeping, layers, settings, toolchain
-from ..jit.errors import BuildError, ToolError, TrustError
+from ..jit import (
+    BuildError,
+    ToolError,
+    TrustError,
+    finders,
+    gpu_targets,
+    hip_compiler,
+    housekeeping,
+    layers,
+    settings,
+    toolchain,
+)
 from ..jit.trust import refuse_foreign
 
 __all__ = [

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..records import Record
-from . import toolchain
+from . import ToolError, toolchain
 from .cache import Cache
-from .errors import ToolError
 from .layers import text_of
 from .spec import Artifact
 

@@ -19,9 +19,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import finders, ninja, publication, settings
+from . import BuildError, CacheError, ToolError, finders, ninja, publication, settings, toolchain
 from .cache import Cache
-from .errors import BuildError, CacheError, ToolError
 from .spec import LAUNCHER, Artifact
 
 if TYPE_CHECKING:
@@ -163,6 +162,8 @@ def build(
                     )
         for artifact in missing:
             options.check(artifact, {**found, **staged})
+        # As it still is now that all is compiled: whoever waits for locks may find another.
+        makers = {kind: _maker(kind, tools[kind]) for kind in {a.kind for a in missing}}
         products = {
             artifact.name: publication.publish(
                 cache,
@@ -172,12 +173,18 @@ def build(
                 folder / artifact.name,
                 sources,
                 seconds,
-                tools[artifact.kind].identity,
+                makers[artifact.kind],
             ).library
             for artifact in missing
         }
         _built.extend(products)
         return products
+
+
+def _maker(kind: str, tool: Tool) -> str | None:
+    """Return the identity of what has compiled a kind, if that is what would be found now, too."""
+    identity = tool.identity
+    return identity if identity is not None and toolchain.still_is(kind, identity) else None
 
 
 _NO_SPACE = "No space left on device|Disk quota exceeded|Read-only file system"

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..records import Record
-from .errors import ToolError
+from . import ToolError
 from .toolchain import WRAPPERS, identity_of, identity_of_program, line
 
 __all__ = ["Compiler", "options_in", "plain_environment", "programs_in"]

@@ -13,9 +13,8 @@ import shlex
 import shutil
 from pathlib import Path
 
-from . import settings, toolchain
+from . import MissingToolError, ToolError, settings, toolchain
 from .compiler import Compiler, programs_in
-from .errors import MissingToolError, ToolError
 from .spec import Artifact
 
 __all__ = [

@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from . import settings
-from .errors import ToolError
+from . import ToolError, settings
 
 __all__ = ["FAMILIES", "backend_of", "cuda_arch", "gpu_archs", "hip_arch", "is_generic", "runs_on"]
 

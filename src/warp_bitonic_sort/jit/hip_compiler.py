@@ -15,9 +15,8 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from . import settings
+from . import ToolError, settings
 from .compiler import Compiler, plain_environment
-from .errors import ToolError
 from .rtc_compilers import hiprtc_candidates
 from .toolchain import hip_flags
 

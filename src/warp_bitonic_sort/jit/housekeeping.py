@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import code_object, locks, ninja
+from . import CacheError, TrustError, code_object, locks, ninja
 from .cache import LAYOUT, is_utf8, portable, rejected
-from .errors import CacheError, TrustError
 from .files import digest, read_file, read_json
 from .publication import OWNER_LOCK, key_of
 from .trust import refuse_foreign

@@ -19,9 +19,8 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import settings, toolchain
+from . import CacheError, TrustError, settings, toolchain
 from .cache import Cache, build_text
-from .errors import CacheError, TrustError
 from .spec import Artifact
 
 __all__ = [

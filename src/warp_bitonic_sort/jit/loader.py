@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import layers
+from . import BuildError, CacheError, MissingToolError, TrustError, layers
 from .cache import Cache, reject
-from .errors import BuildError, CacheError, MissingToolError, TrustError
 from .spec import LAUNCHER, Artifact, CpuKernel, Kernel
 
 __all__ = [
@@ -307,8 +306,15 @@ def build_into(
 
 def _import_tvm_ffi() -> None:
     if _launcher is None:
-        # Importing tvm_ffi takes as long as a compiler does where torch is installed: do both.
-        threading.Thread(target=importlib.import_module, args=("tvm_ffi",), daemon=True).start()
+        # Importing tvm_ffi takes as long as a compiler does where torch is installed: do both. (Not
+        # as a daemon: a process that ended meanwhile would abort in the midst of its C++.)
+        threading.Thread(target=_imported_tvm_ffi).start()
+
+
+def _imported_tvm_ffi() -> None:
+    # What hinders, whoever needs it is told.
+    with contextlib.suppress(Exception):
+        importlib.import_module("tvm_ffi")
 
 
 def _check(artifact: Artifact, products: Mapping[str, Path]) -> None:

@@ -18,8 +18,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import settings
-from .errors import LockError
+from . import LockError, settings
 from .files import read_json, write_json
 
 if TYPE_CHECKING:

@@ -18,9 +18,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from . import settings, toolchain
+from . import BuildError, settings, toolchain
 from .compiler import Compiler
-from .errors import BuildError
 from .spec import Artifact
 from .toolchain import COMMANDS, DEPFILE, PRODUCTS, SOURCES, rule
 

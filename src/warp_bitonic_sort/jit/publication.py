@@ -19,9 +19,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from . import code_object, locks, toolchain
+from . import BuildError, CacheError, code_object, locks, toolchain
 from .cache import SCHEMA, Cache, Entry, Tokens, is_utf8, portable
-from .errors import BuildError, CacheError
 from .files import digest, file_digest, make_folder, protect, stamp, write_json
 from .spec import Artifact
 from .trust import refuse_foreign

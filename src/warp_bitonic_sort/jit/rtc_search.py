@@ -79,8 +79,8 @@ def libraries(folder: Path, stems: tuple[str, ...]) -> list[tuple[int | None, Pa
                 found.setdefault((seen.st_dev, seen.st_ino), []).append(name)
     numbered = []
     for names in found.values():
-        number = next(filter(None, (_major(name, stems) for name in names)), None)
-        if number is None:
+        number, *others = {_major(name, stems) for name in names} - {None} or {None}
+        if number is None or others:  # some installations have links by the names of older ones
             real = os.path.realpath(folder / names[0])
             number = _major(os.path.basename(real), stems)  # noqa: PTH119
         numbered.append((number, folder / names[0]))

@@ -49,7 +49,8 @@ def program_behind(script: bytes) -> str | None:
         return None
     try:
         with open(real, "rb") as file:  # noqa: PTH123 - a start comes by
-            return None if file.read(2) == b"#!" else real
+            # By the name that the script has: a link may lead to another one tomorrow.
+            return None if file.read(2) == b"#!" else program
     except OSError:
         return None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .errors import BuildError
+from . import BuildError
 
 __all__ = [
     "cache_dir",

@@ -15,8 +15,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from . import settings
-from .errors import ToolError
+from . import ToolError, settings
 from .spec import Artifact
 
 __all__ = [
@@ -92,10 +91,10 @@ _LEVELS = ("x86-64", "x86-64-avx2", "x86-64-avx512")
 _AVX2 = {"avx2", "bmi2"}
 _AVX512 = {"avx512f", "avx512bw", "avx512vl", "avx512dq"}
 
-# What is loaded is digested first, and each symbol that others could have is looked for in all
-# libraries of a process: nothing is exported but what is called, padded, or left of a standard
-# library that some compilers link statically.
-_SMALL = "-Wl,-z,noseparate-code,-Bsymbolic,--exclude-libs,ALL,--gc-sections"
+# What is loaded is digested first, so that nothing is to be left unused of a standard library that
+# some compilers link statically; and a symbol that others could have instead is looked for in all
+# libraries of a process. (Every linker knows these, GNU's, gold and LLVM's.)
+_SMALL = "-Wl,-Bsymbolic,--exclude-libs,ALL,--gc-sections"
 _COMMON = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-shared", _SMALL)
 _KERNEL = ("-O2", "-fno-exceptions", "-fno-rtti")
 # The launcher is glue: what it costs a call is in the FFI, and -Og compiles a quarter faster than

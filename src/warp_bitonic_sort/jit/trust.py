@@ -14,8 +14,7 @@ import os
 import stat
 from pathlib import Path
 
-from . import settings
-from .errors import TrustError
+from . import TrustError, settings
 
 __all__ = ["refuse_foreign"]
 

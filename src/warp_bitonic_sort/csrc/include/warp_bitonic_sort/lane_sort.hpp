@@ -57,8 +57,8 @@ class lane_network {
   WBS_CONSTANT(int, straight_pitch, Registers + padding);
   // Keys of the stage of each wave.
   WBS_CONSTANT(int, stage_keys,
-               turned_pitch* Registers > straight_pitch * wave_lanes ? turned_pitch * Registers
-                                                                     : straight_pitch * wave_lanes);
+               Registers * turned_pitch > wave_lanes * straight_pitch ? Registers * turned_pitch
+                                                                      : wave_lanes * straight_pitch);
 
   // `stage` is that of the row's first wave, aligned to 16 bytes.
   static WBS_INLINE void sort(const Target& target, key (&keys)[Registers], key* stage) {

@@ -72,7 +72,9 @@ enum position : int { WBS_NAMES(p), WBS_NAMES(q) };
 
 // Of 2^Bits keys; of others there is none.
 template <int Bits>
-constexpr comparator leaf_network[1] = {};
+struct no_leaf_network;
+template <int Bits>
+constexpr no_leaf_network<Bits> leaf_network = {};
 template <>
 inline constexpr comparator leaf_network<2>[5] = {WBS_LEAF_4(WBS_TABLE_ENTRY, p)};
 template <>
