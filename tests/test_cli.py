@@ -384,3 +384,49 @@ def test_doctor_notes_what_killed_builds_left(fresh_cache):
         "fix": "warp-bitonic-sort cache prune",
         "blocking": False,
     }
+
+
+@pytest.mark.parametrize("arguments", ["explain 9", "network 64", "doctor", "cache path"])
+def test_output_that_cannot_be_written(arguments, tmp_path):
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "warp_bitonic_sort", *arguments.split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "WARP_SORT_CACHE_DIR": str(tmp_path)},
+        )
+    assert done.returncode == 1
+    assert re.fullmatch("Error: (.* )?No space left on device[.]?\n", done.stderr)
+
+
+def test_the_demo_refuses_a_picture_that_it_cannot_draw(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "warp_bitonic_sort", "demo", "-o", str(tmp_path / "a.xyz")],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"Error: {tmp_path / 'a.xyz'}: " in done.stderr
+    assert ".png" in done.stderr
+
+
+def test_doctor_notes_settings_that_do_nothing(monkeypatch, tmp_path):
+    monkeypatch.setenv("WARP_SORT_CACHEDIR", "/x")
+    monkeypatch.setenv("WARP_SORT_COLOUR", "1")
+    monkeypatch.setenv("WARP_SORT_TRUSTED_DIRS", f"{tmp_path}{os.pathsep}{tmp_path / 'none'}")
+    problems = []
+    _inspect._environment(problems)
+    assert [(problem.what, problem.fix, problem.blocking) for problem in problems] == [
+        (
+            "WARP_SORT_CACHEDIR: there is no such setting",
+            "unset it, or set WARP_SORT_CACHE_DIR, if that is meant",
+            False,
+        ),
+        ("WARP_SORT_COLOUR: there is no such setting", "unset it", False),
+        (
+            f"WARP_SORT_TRUSTED_DIRS: there is no folder {tmp_path / 'none'}",
+            "take it off the list",
+            False,
+        ),
+    ]

@@ -140,6 +140,10 @@ def test_verify_names_what_is_damaged(cache_copy, tmp_path, monkeypatch, damage,
         remedy = f"Fill the layer again (warp-bitonic-sort prewarm --into {cache_copy})."
     assert f". {remedy}" in first
     assert second == "1 of 2 artifacts are sound"
+    if where == "user":
+        assert "prune --damaged" in first
+        assert "1 files and folders removed" in invoke("prune", "--damaged")
+        assert invoke("verify") == "1 of 1 artifacts are sound\n"
 
 
 # -- clear ----------------------------------------------------------------------------------------

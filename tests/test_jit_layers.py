@@ -421,6 +421,19 @@ def _refuses(folder, reason, root=None, **how):
 _USERS, _LAYER = "WARP_SORT_CACHE_DIR", "WARP_SORT_CACHE_LAYERS"
 
 
+def test_prewarm_writes_nothing_where_nothing_would_be_loaded(open_folder):
+    folder = open_folder / "cache"
+    folder.mkdir()
+    children.own(folder, children.ALICE)
+    folder.chmod(0o777)
+    done = children.program(
+        "prewarm", "--length", 2, user=children.ALICE, WARP_SORT_CACHE_DIR=folder
+    )
+    assert done.returncode == 1
+    assert f"nothing is loaded from {folder}: {folder} can be written by everybody" in done.stderr
+    assert list(folder.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("role", "place", "mode"),
     [

@@ -7,6 +7,11 @@ that says what installs it. Nothing in the library imports this package.
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
+from typing import Any
+
 import click
 
 from .. import __version__
@@ -38,7 +43,27 @@ line is wrong.
 """
 
 
+# What a write to standard output fails with where there is no room for it, or no disk any more.
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+
+
+class _Commands(click.Group):
+    """Commands whose output may have nowhere to go."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.filename is not None or error.errno not in _UNWRITABLE:
+                raise
+            # What is left of it would be tried again when the process ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.ClickException(f"the output cannot be written: {error.strerror}.") from None
+
+
 @click.group(
+    cls=_Commands,
     help=_HELP,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import difflib
 import importlib.metadata
 import json
 import os
@@ -184,7 +185,24 @@ def _environment(problems: list[Problem]) -> dict[str, str | None]:
         problems,
         "set WARP_SORT_LOCK_TIMEOUT to a number of seconds, or unset it",
     )
+    _note_what_is_not_asked_for(problems)
     return {name: os.environ.get(name) for name in _VARIABLES}
+
+
+def _note_what_is_not_asked_for(problems: list[Problem]) -> None:
+    """Note variables of the package's that it does not have, and trusted folders that are none."""
+    own = [name for name in _VARIABLES if name.startswith("WARP_SORT_")]
+    for name in sorted(os.environ):
+        known = name in own or name == "WARP_SORT_WHEEL_LAYER" or name.startswith("WARP_SORT_TESTS")
+        if name.startswith("WARP_SORT_") and not known:
+            near = difflib.get_close_matches(name, own, 1, cutoff=0.8)
+            what = f"{name}: there is no such setting"
+            fix = f"unset it, or set {near[0]}, if that is meant" if near else "unset it"
+            problems.append(Problem(what, fix, blocking=False))
+    for folder in _found(settings.trusted_dirs, problems, "name folders, or unset it") or []:
+        if not folder.is_dir():
+            what = f"WARP_SORT_TRUSTED_DIRS: there is no folder {folder}"
+            problems.append(Problem(what, "take it off the list", blocking=False))
 
 
 def thread_count() -> tuple[int, str]:

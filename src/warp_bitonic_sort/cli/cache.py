@@ -125,7 +125,7 @@ def _list(as_json: bool) -> None:
 def _remedy(root: Path, what: str) -> str:
     """Return what to do about a damaged artifact."""
     if what == "user":
-        return "It is compiled again when it is next wanted; cache prune --older removes it, too."
+        return "It is compiled again when it is next wanted; cache prune --damaged removes it now."
     if what == "packaged":
         return "Install the package again (pip install --force-reinstall --no-deps)."
     return f"Fill the layer again (warp-bitonic-sort prewarm --into {shlex.quote(str(root))})."
@@ -197,8 +197,11 @@ def _max_size(
     metavar="SIZE",
     help="Remove what was not used for longest until SIZE is left.",
 )
+@click.option("--damaged", is_flag=True, help="Remove what `verify` finds damaged.")
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
-def _prune(keep: int | None, older: float | None, max_size: int | None, dry_run: bool) -> None:
+def _prune(
+    keep: int | None, older: float | None, max_size: int | None, damaged: bool, dry_run: bool
+) -> None:
     """Remove what killed processes have left, and artifacts as the options say.
 
     Logs of failed builds go as artifacts do: --keep keeps so many of each artifact, --older
@@ -213,7 +216,7 @@ def _prune(keep: int | None, older: float | None, max_size: int | None, dry_run:
     """
     with reported():
         root = layers.user().root
-        gone: list[Item] = housekeeping.prune(root, keep, older, max_size)
+        gone: list[Item] = housekeeping.prune(root, keep, older, max_size, damaged)
         logs = housekeeping.old_logs(root, keep, older)
         paths = [*housekeeping.litter(root), *(item.folder for item in gone), *logs]
         if dry_run:

@@ -101,6 +101,7 @@ def demo(size: int, noise: float, seed: int, dtype: str, output: Path) -> None:
         raise click.ClickException(
             f"{click.format_filename(output)}: its folder does not exist; make it first."
         )
+    _refuse_format(output)
     with reported(_PHOTOGRAPH):
         original = _photograph()
     noisy = _with_noise(original, noise, seed)
@@ -173,6 +174,18 @@ def _psnr(original: Array, other: Array) -> str:
 
     error = np.mean((original.astype(np.float64) - other) ** 2)
     return f"{10 * np.log10(255**2 / error):.1f} dB" if error else "no error"
+
+
+def _refuse_format(output: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    formats = FigureCanvasAgg.get_supported_filetypes()
+    ending = output.suffix.removeprefix(".").lower()
+    if ending and ending not in formats:
+        raise click.ClickException(
+            f"{click.format_filename(output)}: no picture can have the ending .{ending}; "
+            f"{', '.join(f'.{each}' for each in sorted(formats))} would do."
+        )
 
 
 def _draw(panels: dict[str, Array], output: Path) -> None:

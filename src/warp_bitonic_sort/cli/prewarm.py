@@ -19,8 +19,9 @@ import click
 
 from .. import prewarm as _prewarm
 from ..dtypes import DTYPES
-from ..jit import gpu_targets, toolchain
+from ..jit import ToolError, TrustError, gpu_targets, toolchain
 from ..jit.spec import Kernel
+from ..jit.trust import refuse_foreign
 from ._common import reported
 from ._inspect import native_targets
 
@@ -159,7 +160,11 @@ def _kernels(
             )
         mine = mine or [toolchain.cpu_arch()]
         for arch in mine:
-            wanted += _prewarm.kernels(backend, arch, dtypes, lengths)
+            try:
+                wanted += _prewarm.kernels(backend, arch, dtypes, lengths)
+            except ToolError as error:  # which begins with the argument of that name
+                told = str(error).removeprefix("arch: ")
+                raise click.BadParameter(told, param_hint="--arch") from None
         if wanted:
             _tell_left_out(backend, mine[0], dtypes, lengths)
     return wanted
@@ -226,8 +231,17 @@ def _tell(failed: list[_prewarm.Outcome]) -> None:
         found = re.search("^First error: .*$", str(outcome.error), re.MULTILINE)
         groups.setdefault(found[0] if found else str(outcome.error), []).append(outcome)
     for group in groups.values():
-        more = f" (and {len(group) - 1} others likewise)" if len(group) > 1 else ""
+        more = f" (and {len(group) - 1} more likewise)" if len(group) > 1 else ""
         click.echo(f"Error: {group[0].name}{more}: {group[0].error}", err=True)
+
+
+def _is_refused(file: Path) -> bool:
+    """Tell whether nothing would be loaded from a file's folder, for others can write it."""
+    try:
+        refuse_foreign(file.parent, file.parent)
+    except TrustError:
+        return True
+    return False
 
 
 class _Path(click.Path):
@@ -311,6 +325,8 @@ def prewarm(
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     _tell(failed)
     file = manifest or _prewarm.default_manifest(into)
+    if file is not None and manifest is None and failed and _is_refused(file):
+        file = None  # which has been told, and there nothing is written
     if file is not None:
         option = f"--into {into}: " if manifest is None and into is not None else ""
         with reported(f"{option}the list of artifacts, {file}, cannot be written"):

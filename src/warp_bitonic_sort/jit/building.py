@@ -54,7 +54,7 @@ def refuse_without_tools(
         error = without_ninja
     elif without_ninja is not None:
         # Whoever mends one of two learns of the other now.
-        error = type(error)(f"{error} And there is {without_ninja}.")
+        error = type(error)(f"{error} And there is {without_ninja}")
     if error is None:
         return
     asked = [*layers, *stores]

@@ -92,7 +92,7 @@ class Compiler(Record):
             raise ToolError(
                 f"the {self.kind} {line(self.command)!r} ({self.why}) does not answer "
                 f"--version (exit status {done.returncode}): "
-                f"{(done.stderr or done.stdout).strip()[:300] or 'it printed nothing'}\n"
+                f"{_first_line(done.stderr or done.stdout) or 'it printed nothing'}\n"
                 f"Hint: {self.remedy}"
             )
         said = done.stdout.strip()
@@ -104,6 +104,10 @@ class Compiler(Record):
                 f"or newer before the first call, or install nvcc or hipcc."
             )
         return said
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0][:300]
 
 
 def programs_in(words: Sequence[str]) -> list[str]:

@@ -133,7 +133,7 @@ def find_ninja() -> Path:
     found = shutil.which("ninja")
     if found is not None:
         return Path(found)
-    raise MissingToolError("no ninja: it runs the compiler. Install it with: pip install ninja")
+    raise MissingToolError("no ninja: it runs the compiler. Install it (pip install ninja).")
 
 
 def require(artifact: Artifact) -> None:

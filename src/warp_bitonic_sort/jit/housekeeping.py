@@ -350,6 +350,7 @@ def prune(
     keep: int | None = None,
     older: float | None = None,
     max_size: int | None = None,
+    damaged: bool = False,
     now: float | None = None,
 ) -> list[Item]:
     """Return the entries that pruning removes; nothing is removed yet.
@@ -364,12 +365,15 @@ def prune(
         Remove what was not used for so many seconds.
     max_size : int, optional
         Then remove what was not used for longest until the rest has so many bytes.
+    damaged : bool, default False
+        First of all remove what `verify` says something of.
     now : float, optional
         Seconds since 1970; the clock's if not given.
     """
     now = time.time() if now is None else now
     left = items(root)
-    gone: list[Item] = []
+    gone: list[Item] = [item for item in left if verify(item)] if damaged else []
+    left = [item for item in left if item not in gone]
     if keep is not None:
         by_name: dict[str, list[Item]] = {}
         for item in left:
