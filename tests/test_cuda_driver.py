@@ -89,6 +89,22 @@ def test_a_launch_lands_on_the_arrays_own_device(folder):
 
 
 @driven()
+def test_an_address_between_elements_is_refused(folder):
+    """A device reads and writes none, and its context is lost when it is asked to."""
+    driver, launcher = Driver(), loader.launcher()
+    kernel = launcher.open_gpu_kernel(cubin.write(folder / "80.cubin", 80), "float32", cuda(0))
+    x, out = array(10, 8), np.zeros((10, 8), np.float32)
+    kernel(OnDevice(x), OnDevice(out), -1, False, False, 0, True)
+    launches = len(driver.launches())
+    odd = np.zeros(321, np.uint8)[1:].view(np.float32).reshape(10, 8)
+    for name, arrays in (("x", (odd, out)), ("out", (x, odd))):
+        assert not launcher.sort_remembered(*map(OnDevice, arrays), -1, False, False)
+        with pytest.raises(ValueError, match=f"^{name}: its address is no multiple of the 4 bytes"):
+            kernel(*map(OnDevice, arrays), -1, False, False, 0)
+    assert len(driver.launches()) == launches
+
+
+@driven()
 def test_sorts_are_remembered(folder):
     """By layout, order, axis and device; and never where a closer look is needed."""
     driver, launcher = Driver(), loader.launcher()

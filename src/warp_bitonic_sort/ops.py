@@ -146,7 +146,8 @@ def sort(
     x : array
         A NumPy, PyTorch, CuPy or JAX array, or any other with ``__dlpack__``, in CPU memory or on a
         CUDA or ROCm device, of bool, int8 to int64, uint8 to uint64, float16, bfloat16, float32,
-        float64 or float8 (e4m3fn, e5m2, e4m3fnuz, e5m2fnuz). Any shape, strides and alignment; it
+        float64 or float8 (e4m3fn, e5m2, e4m3fnuz, e5m2fnuz). Any shape and strides, and, in CPU
+        memory, any address (on a device only those of whole elements, as there usually are); it
         may be read-only and is never written.
     axis : int, default -1
         The axis to sort along. A 0-d array counts as one row of one element.

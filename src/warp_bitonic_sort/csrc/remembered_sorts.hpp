@@ -31,7 +31,7 @@ class RememberedSorts {
   }
 
   // Launches the sort of tensors laid out like ones remembered; false where there are none, or
-  // where these need a closer look (no memory, an overlap).
+  // where these need a closer look (no memory, an address between elements, an overlap).
   bool launch(const DLTensor& x, const DLTensor& out, SortOptions options, void* stream) const {
     if (x.strides == nullptr || out.strides == nullptr) return false;
     if (options.axis < 0) options.axis += x.ndim;
@@ -42,6 +42,8 @@ class RememberedSorts {
       const char* const src = first_byte(x);
       const char* const dst = first_byte(out);
       if (x.data == nullptr || out.data == nullptr) return false;
+      const int64_t width = x.dtype.bits / 8;
+      if (!is_aligned(src, width) || !is_aligned(dst, width)) return false;
       if (src + entry->x.high > dst + entry->out.low &&
           dst + entry->out.high > src + entry->x.low && !(src == dst && entry->in_place)) {
         return false;

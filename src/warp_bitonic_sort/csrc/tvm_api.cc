@@ -154,6 +154,8 @@ class OpenGpuKernel {
             bool remember) const {
     Rows rows;
     if (!find_rows(limits(), info_, x, out, options.axis, rows)) return;
+    wbs::check_alignment("x", rows.src, info_.bits / 8);
+    wbs::check_alignment("out", rows.dst, info_.bits / 8);
     const wbs::order_constants order =
         wbs::order_constants_of(info_.id, options.descending, options.nan_last);
     walk(rows, WBS_GPU_MAX_BATCH_DIMS, [&](const char* src, char* dst, size_t first) {
