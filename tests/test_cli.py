@@ -1,5 +1,6 @@
 """The command line as a whole: help, versions, imports, missing packages, explain and demo."""
 
+import errno
 import json
 import os
 import re
@@ -386,35 +387,52 @@ def test_doctor_notes_what_killed_builds_left(fresh_cache):
     }
 
 
-@pytest.mark.parametrize("arguments", ["explain 9", "network 64", "doctor", "cache path"])
-def test_output_that_cannot_be_written(arguments, tmp_path):
+@pytest.mark.parametrize(
+    "arguments",
+    ["explain 9", "network 64", "doctor", "cache path", "cache prune --dry-run", "--help"],
+)
+@pytest.mark.parametrize("buffered", [None, "1"])
+def test_output_that_cannot_be_written(arguments, buffered, tmp_path):
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             [sys.executable, "-m", "warp_bitonic_sort", *arguments.split()],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "WARP_SORT_CACHE_DIR": str(tmp_path)},
+            env=children.environment(WARP_SORT_CACHE_DIR=tmp_path, PYTHONUNBUFFERED=buffered),
         )
     assert done.returncode == 1
-    assert re.fullmatch("Error: (.* )?No space left on device[.]?\n", done.stderr)
+    assert done.stderr == "Error: the output cannot be written: No space left on device.\n"
 
 
-def test_the_demo_refuses_a_picture_that_it_cannot_draw(tmp_path):
+def test_an_error_that_is_not_the_outputs_keeps_its_traceback(monkeypatch):
+    def fails(**_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(main.commands["explain"], "callback", fails)
+    result = CliRunner().invoke(main, ["explain", "9"])
+    assert isinstance(result.exception, OSError)
+    assert result.output == ""
+
+
+@pytest.mark.parametrize("name", ["a.xyz", "a", "a.", ".png", "a.pgf"])
+def test_the_demo_refuses_a_picture_that_it_cannot_draw(tmp_path, name):
     done = subprocess.run(
-        [sys.executable, "-m", "warp_bitonic_sort", "demo", "-o", str(tmp_path / "a.xyz")],
+        [sys.executable, "-m", "warp_bitonic_sort", "demo", "-o", str(tmp_path / name)],
         capture_output=True,
         text=True,
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert f"Error: {tmp_path / 'a.xyz'}: " in done.stderr
-    assert ".png" in done.stderr
+    assert done.stderr.startswith(f"Error: {tmp_path / name}: its ending is to say")
+    assert ".pdf, .png, " in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_doctor_notes_settings_that_do_nothing(monkeypatch, tmp_path):
     monkeypatch.setenv("WARP_SORT_CACHEDIR", "/x")
     monkeypatch.setenv("WARP_SORT_COLOUR", "1")
-    monkeypatch.setenv("WARP_SORT_TRUSTED_DIRS", f"{tmp_path}{os.pathsep}{tmp_path / 'none'}")
+    folders = [tmp_path, tmp_path / "none", tmp_path / ("far" * 100)]  # nobody can look at that
+    monkeypatch.setenv("WARP_SORT_TRUSTED_DIRS", os.pathsep.join(map(str, folders)))
     problems = []
     _inspect._environment(problems)
     assert [(problem.what, problem.fix, problem.blocking) for problem in problems] == [

@@ -816,7 +816,7 @@ class TestFailures:
         assert "warp-bitonic-sort prewarm --backend cpu" in str(error.value)
         # Neither, when a compiler is missing, too, does it take two errors to say so.
         monkeypatch.setenv("CXX", "/nonexistent/g++")
-        with pytest.raises(ToolError, match=r"CXX: .* And there is no ninja: .*ninja. Or have an"):
+        with pytest.raises(ToolError, match=r"CXX: .* And there is no ninja: .*\)\. Or have"):
             self.sort()
 
     def test_a_compile_that_fails(self, monkeypatch, tmp_path):

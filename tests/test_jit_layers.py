@@ -434,6 +434,24 @@ def test_prewarm_writes_nothing_where_nothing_would_be_loaded(open_folder):
     assert list(folder.iterdir()) == []
 
 
+def test_prewarm_writes_no_list_there_either(open_folder):
+    """Where layers have everything, the folder was not even looked at."""
+    (open_folder / "cache").mkdir()
+    children.own(open_folder / "cache", children.ALICE)
+    (open_folder / "cache").chmod(0o777)
+    how = {"WARP_SORT_CACHE_DIR": open_folder / "cache", "user": children.ALICE}
+    filled = children.program("prewarm", "--length", 2, "--into", open_folder / "filled")
+    assert filled.returncode == 0, filled.stderr
+    children.own(open_folder / "filled", children.ALICE)
+    done = children.program(
+        "prewarm", "--length", 2, WARP_SORT_CACHE_LAYERS=open_folder / "filled", **how
+    )
+    assert done.returncode == 0, done.stderr
+    assert "No list of artifacts is written: " in done.stderr
+    assert f"{open_folder / 'cache'} can be written by everybody" in done.stderr
+    assert list((open_folder / "cache").iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("role", "place", "mode"),
     [

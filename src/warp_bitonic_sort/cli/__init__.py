@@ -7,9 +7,10 @@ that says what installs it. Nothing in the library imports this package.
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import os
 import sys
+import traceback
 from typing import Any
 
 import click
@@ -43,23 +44,29 @@ line is wrong.
 """
 
 
-# What a write to standard output fails with where there is no room for it, or no disk any more.
-_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
-
-
 class _Commands(click.Group):
     """Commands whose output may have nowhere to go."""
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a command."""
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line, and end the process."""
         try:
-            return super().invoke(ctx)
+            return super().main(*args, **kwargs)
         except OSError as error:
-            if error.filename is not None or error.errno not in _UNWRITABLE:
+            if not kwargs.get("standalone_mode", True) or not _is_of_output(error):
                 raise
             # What is left of it would be tried again when the process ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise click.ClickException(f"the output cannot be written: {error.strerror}.") from None
+            with contextlib.suppress(AttributeError, OSError, ValueError):
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, sys.stdout.fileno())
+                os.close(null)
+            click.echo(f"Error: the output cannot be written: {error.strerror}.", err=True)
+            sys.exit(1)
+
+
+def _is_of_output(error: OSError) -> bool:
+    """Tell whether an error is from what click prints with, rather than from a command."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_globals.get("__name__") == click.utils.__name__
 
 
 @click.group(

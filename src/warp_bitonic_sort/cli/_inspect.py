@@ -17,6 +17,7 @@ import re
 import shlex
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -200,9 +201,19 @@ def _note_what_is_not_asked_for(problems: list[Problem]) -> None:
             fix = f"unset it, or set {near[0]}, if that is meant" if near else "unset it"
             problems.append(Problem(what, fix, blocking=False))
     for folder in _found(settings.trusted_dirs, problems, "name folders, or unset it") or []:
-        if not folder.is_dir():
+        if _is_no_folder(folder):
             what = f"WARP_SORT_TRUSTED_DIRS: there is no folder {folder}"
             problems.append(Problem(what, "take it off the list", blocking=False))
+
+
+def _is_no_folder(folder: Path) -> bool:
+    """Tell whether a folder is not there; not where nobody may look."""
+    try:
+        return not stat.S_ISDIR(folder.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
 
 
 def thread_count() -> tuple[int, str]:

@@ -75,7 +75,8 @@ def cache() -> None:
 def _path() -> None:
     """Print where the user's cache is."""
     with reported():
-        _say(str(layers.user().root))
+        root = layers.user().root
+    _say(str(root))
 
 
 def _age(seconds: float) -> str:
@@ -219,13 +220,11 @@ def _prune(
         gone: list[Item] = housekeeping.prune(root, keep, older, max_size, damaged)
         logs = housekeeping.old_logs(root, keep, older)
         paths = [*housekeeping.litter(root), *(item.folder for item in gone), *logs]
-        if dry_run:
-            for path in paths:
-                _say(str(path))
-            click.echo(f"{len(paths)} files and folders would be removed")
-            return
-        freed = housekeeping.remove(paths, root) if paths else 0
-        housekeeping.tidy(root)
+        freed = 0
+        if not dry_run:
+            freed = housekeeping.remove(paths, root) if paths else 0
+            housekeeping.tidy(root)
     for path in paths:
         _say(str(path))
-    click.echo(f"{len(paths)} files and folders removed ({freed / 1e6:.1f} MB)")
+    done = "would be removed" if dry_run else f"removed ({freed / 1e6:.1f} MB)"
+    click.echo(f"{len(paths)} files and folders {done}")

@@ -179,12 +179,12 @@ def _psnr(original: Array, other: Array) -> str:
 def _refuse_format(output: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    formats = FigureCanvasAgg.get_supported_filetypes()
-    ending = output.suffix.removeprefix(".").lower()
-    if ending and ending not in formats:
+    # (pgf takes a TeX beside matplotlib.)
+    formats = sorted(FigureCanvasAgg.get_supported_filetypes().keys() - {"pgf"})
+    if output.suffix.removeprefix(".").lower() not in formats:
         raise click.ClickException(
-            f"{click.format_filename(output)}: no picture can have the ending .{ending}; "
-            f"{', '.join(f'.{each}' for each in sorted(formats))} would do."
+            f"{click.format_filename(output)}: its ending is to say the picture's format, as "
+            f"{', '.join(f'.{each}' for each in formats)} do."
         )
 
 

@@ -235,13 +235,13 @@ def _tell(failed: list[_prewarm.Outcome]) -> None:
         click.echo(f"Error: {group[0].name}{more}: {group[0].error}", err=True)
 
 
-def _is_refused(file: Path) -> bool:
-    """Tell whether nothing would be loaded from a file's folder, for others can write it."""
+def _refusal(file: Path) -> str | None:
+    """Return why nothing would be loaded from a file's folder, or None."""
     try:
         refuse_foreign(file.parent, file.parent)
-    except TrustError:
-        return True
-    return False
+    except TrustError as error:
+        return str(error)
+    return None
 
 
 class _Path(click.Path):
@@ -325,8 +325,11 @@ def prewarm(
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     _tell(failed)
     file = manifest or _prewarm.default_manifest(into)
-    if file is not None and manifest is None and failed and _is_refused(file):
-        file = None  # which has been told, and there nothing is written
+    refused = None if file is None or manifest is not None else _refusal(file)
+    if refused is not None:  # there nothing is written
+        file = None
+        if not failed:  # where something did, it has been told
+            click.echo(f"No list of artifacts is written: {refused}", err=True)
     if file is not None:
         option = f"--into {into}: " if manifest is None and into is not None else ""
         with reported(f"{option}the list of artifacts, {file}, cannot be written"):

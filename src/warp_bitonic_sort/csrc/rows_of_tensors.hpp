@@ -132,16 +132,18 @@ inline const char* first_byte(const DLTensor& tensor) {
   return static_cast<const char*>(tensor.data) + tensor.byte_offset;
 }
 
-// Whether an address is one of whole elements, which is all that devices read and write.
+// Whether an address is one of whole elements, as kernels for devices read and write them: over
+// others an NVIDIA GPU loses its context.
 inline bool is_aligned(const char* address, int64_t width) {
   return reinterpret_cast<uintptr_t>(address) % static_cast<uintptr_t>(width) == 0;
 }
 
 inline void check_alignment(const char* name, const char* address, int64_t width) {
   if (!is_aligned(address, width)) {
-    ffi::fail("ValueError", {name, ": its address is no multiple of the ", width,
-                             " bytes of an element, and a device reads and writes no other; pass "
-                             "a copy of it"});
+    ffi::fail("ValueError",
+              {name, ": its address is no multiple of the ", width,
+               " bytes of an element, and kernels for devices take no other; pass memory "
+               "that begins at a whole element"});
   }
 }
 

@@ -254,8 +254,9 @@ Returns
 -------
 Function(x: Tensor, out: Tensor, axis: int, descending: bool, nan_last: bool, stream: int,
          remember: bool = False) -> None
-    As open_cpu_kernel's, for tensors on that device, in that stream (a CUstream or hipStream_t; 0
-    is the legacy default stream). It returns when the sort is in the stream; for the stream -1,
+    As open_cpu_kernel's, for tensors on that device whose memory begins at a whole element (else it
+    raises ValueError, too), in that stream (a CUstream or hipStream_t; 0 is the legacy default
+    stream). It returns when the sort is in the stream; for the stream -1,
     which stands for own_stream's, when it is done. A scalar counts as a row of one element. With
     remember, sort_remembered finds the kernel for tensors of this layout.)",
                  "ffi.Function", "ffi.String", "ffi.String", "Device") {

@@ -308,7 +308,8 @@ def _import_tvm_ffi() -> None:
     if _launcher is None:
         # Importing tvm_ffi takes as long as a compiler does where torch is installed: do both. (Not
         # as a daemon: a process that ended meanwhile would abort in the midst of its C++.)
-        threading.Thread(target=_imported_tvm_ffi).start()
+        with contextlib.suppress(RuntimeError):  # no more threads: it is imported later, then
+            threading.Thread(target=_imported_tvm_ffi).start()
 
 
 def _imported_tvm_ffi() -> None:
