@@ -528,6 +528,7 @@ def test_what_is_forked_leaves_the_temporary_folder_to_its_parent(tmp_path):
         from pathlib import Path
         from warp_bitonic_sort.jit import layers
         (cache,) = layers._temporary.values()
+        sys.stdout.flush()  # or the child says it again
         child = os.fork()
         if child == 0:
             sys.exit()
