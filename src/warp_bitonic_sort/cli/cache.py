@@ -28,6 +28,7 @@ _HELP = """Show and tend the folder of compiled kernels.
   warp-bitonic-sort cache list            what it holds, and what layers hold
   warp-bitonic-sort cache verify          read every byte again
   warp-bitonic-sort cache prune           remove what killed processes have left
+  warp-bitonic-sort cache prune --damaged remove what verify finds damaged
   warp-bitonic-sort cache prune --older 90d --max-size 200M
   warp-bitonic-sort cache clear           remove everything
 
