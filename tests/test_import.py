@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 
+import children
+import numpy as np
 import pytest
 
 import warp_bitonic_sort
@@ -65,3 +67,58 @@ def test_what_is_imported_when_it_is_asked_for():
     assert isinstance(warp_bitonic_sort.explain((2, 3)), warp_bitonic_sort.Explanation)
     with pytest.raises(AttributeError, match="'warp_bitonic_sort' has no attribute 'explains'"):
         warp_bitonic_sort.explains  # noqa: B018
+
+
+@pytest.fixture
+def torch_that_ends_the_process(tmp_path, monkeypatch):
+    """A torch that is found before the real one, and ends the process that imports it."""
+    (tmp_path / "torch.py").write_text("raise SystemExit('torch was imported')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "sort {tmp}/in.npy {tmp}/out.npy",
+        "demo --size 3 --output {tmp}/demo.png",
+        "explain 9",
+        "network 8",
+        "doctor --no-build",
+        "prewarm --length 3",
+        "cache verify",
+    ],
+)
+@pytest.mark.usefixtures("torch_that_ends_the_process", "cache_copy")
+def test_command_in_its_own_process_does_not_import_torch(arguments, tmp_path):
+    np.save(tmp_path / "in.npy", np.float32([[3, 1, 2]]))
+    words = arguments.format(tmp=tmp_path).split()
+    done = subprocess.run(
+        [sys.executable, "-m", "warp_bitonic_sort", *words], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "torch" not in done.stderr
+
+
+def test_command_called_in_a_users_process_hides_no_torch():
+    code = """
+        import sys
+        del sys.modules["torch"]  # which every child has
+        from warp_bitonic_sort.cli import main
+        main(["explain", "9"], standalone_mode=False)
+        print("torch" in sys.modules)
+    """
+    assert children.run(code).stdout.endswith("\nFalse\n")
+
+
+def test_torch_that_is_imported_already_stays_imported():
+    code = """
+        import sys
+        sys.modules["torch"] = "imported"
+        from warp_bitonic_sort import __main__
+        sys.argv = ["warp-bitonic-sort", "explain", "9"]
+        try:
+            __main__.run()
+        finally:
+            print(sys.modules["torch"])
+    """
+    assert children.run(code).stdout.endswith("\nimported\n")
