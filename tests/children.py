@@ -22,6 +22,11 @@ KERNEL = spec.CpuKernel("floating", 32, 3, "rows", toolchain.cpu_arch())
 OTHER_SORT = SORT.replace("[3, 1, 2]", "[3, 1, 2, 0]")
 OTHER_ANSWER = "[[0.0, 1.0, 2.0, 3.0]]"
 NO_COMPILER = {"PATH": "/nonexistent", "CXX": None}
+# Before code that is not to find the installed distribution of ninja.
+NO_NINJA = """
+import importlib.metadata as m, warp_bitonic_sort.jit.finders; d = m.distribution
+m.distribution = lambda name: d("no-such-distribution" if name == "ninja" else name)
+"""
 # Importing tvm_ffi imports torch, which takes ten times as long as all the rest.
 _QUICK = "import sys; sys.modules['torch'] = None\n"
 

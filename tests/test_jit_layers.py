@@ -1036,7 +1036,7 @@ def test_a_lesser_target_where_nothing_can_be_compiled(lesser_layer, fresh_cache
 def test_a_lesser_target_where_there_is_no_ninja(lesser_layer, tmp_path, asked, fresh_cache):
     for name in ("c++", "g++"):
         (tmp_path / name).symlink_to(finders.find_compiler().path)
-    code = f"import sys; sys.modules['ninja'] = None\n{SORT}"
+    code = f"{children.NO_NINJA}\n{SORT}"
     how = {"WARP_SORT_CACHE_LAYERS": lesser_layer, "PATH": tmp_path, "CXX": asked}
     done = children.run(code, **how)
     assert done.stdout.strip() == ANSWER, done.stderr

@@ -36,6 +36,7 @@ from ..jit import (
     hip_compiler,
     housekeeping,
     layers,
+    ninja,
     settings,
     toolchain,
 )
@@ -467,14 +468,8 @@ def _ninja(problems: list[Problem]) -> Facts | None:
     if path is None:
         return None
 
-    def version() -> str:
-        done = subprocess.run(
-            [str(path), "--version"], capture_output=True, text=True, timeout=60, check=True
-        )
-        return _first_line(done.stdout)
-
     reinstall = "pip install --force-reinstall ninja"
-    return {"path": str(path), "version": _found(version, problems, reinstall)}
+    return {"path": str(path), "version": _found(lambda: ninja.version(path), problems, reinstall)}
 
 
 # -- the cache ------------------------------------------------------------------------------------

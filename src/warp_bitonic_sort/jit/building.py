@@ -130,6 +130,7 @@ def build(
 ) -> dict[str, Path]:
     """Build in a staging folder, check there, then publish; return the products."""
     program = finders.find_ninja()
+    ninja.version(program)  # what a build of another program said would be taken for a compiler's
     jobs = settings.max_jobs() if options.jobs is None else options.jobs
     start = time.monotonic()
     sources = publication.source_digests()

@@ -9,8 +9,10 @@ module.
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
+from importlib import metadata
 from pathlib import Path
 
 from . import MissingToolError, ToolError, settings, toolchain
@@ -62,6 +64,7 @@ def words_of(asked: str) -> list[str]:
     return words
 
 
+_NINJA = ("ninja", "ninja.exe")
 _NVCC = "CUDA compiler"
 _NVCC_REMEDY = "Set CUDA_HOME to a CUDA toolkit (12.0 or newer)."
 
@@ -121,19 +124,34 @@ def find_cuda_compiler() -> Compiler:
 
 
 def find_ninja() -> Path:
-    """Find ninja: the ``ninja`` package's own program, else one on the PATH."""
-    try:
-        import ninja
-    except ImportError:
-        pass
-    else:
-        packaged = Path(ninja.BIN_DIR) / "ninja"
-        if packaged.exists():
-            return packaged
-    found = shutil.which("ninja")
+    """Find ninja: the program of the distribution ``ninja``, else one on the PATH.
+
+    No module called ``ninja`` is imported: django-ninja has one, too, and so may the user.
+    """
+    for program in _packaged_ninjas():
+        if program.is_file() and os.access(program, os.X_OK):
+            return program.absolute()
+    # Some distributions of Linux call it ninja-build.
+    found = shutil.which("ninja") or shutil.which("ninja-build")
     if found is not None:
-        return Path(found)
+        return Path(found).absolute()
     raise MissingToolError("no ninja: it runs the compiler. Install it (pip install ninja).")
+
+
+def _packaged_ninjas() -> list[Path]:
+    """Return where the distribution ``ninja`` says that its program is, the program itself first.
+
+    Up to 1.11.1 there are two: a program inside the package, and a script that imports ``ninja``.
+    """
+    try:
+        distribution = metadata.distribution("ninja")
+        listed = [file for file in distribution.files or () if file.name in _NINJA]
+        listed.sort(key=lambda file: file.parts[0] != "ninja")
+        # pip's --target moves programs and leaves the list of them as it was.
+        names = [*map(str, listed), *(f"bin/{name}" for name in _NINJA)]
+        return [Path(str(distribution.locate_file(name))) for name in names]
+    except Exception:  # broken metadata is as good as none
+        return []
 
 
 def require(artifact: Artifact) -> None:

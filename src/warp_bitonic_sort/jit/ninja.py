@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from . import BuildError, settings, toolchain
+from . import ToolError, settings, toolchain
 from .compiler import Compiler
 from .spec import Artifact
 from .toolchain import COMMANDS, DEPFILE, PRODUCTS, SOURCES, rule
@@ -33,7 +33,11 @@ __all__ = [
     "first_error",
     "rule",
     "text",
+    "version",
 ]
+
+
+_REINSTALL = "Reinstall it with: pip install --force-reinstall ninja"
 
 
 class Failure(NamedTuple):
@@ -124,6 +128,36 @@ class _Progress:
             pass
 
 
+def version(program: Path) -> str:
+    """Run ninja and return the version that it answers.
+
+    Raises
+    ------
+    ToolError
+        It does not run, or is another program of that name.
+    """
+    try:
+        done = subprocess.run(
+            [str(program), "--version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=60,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ToolError(f"ninja ({program}) does not run: {error}. {_REINSTALL}") from error
+    answer = done.stdout.strip()
+    if done.returncode != 0 or not answer[:1].isdecimal():
+        said = (answer or done.stderr.strip() or "nothing").splitlines()[-1][:200]
+        raise ToolError(
+            f"ninja ({program}) answers --version with {said!r} (exit status {done.returncode}): "
+            f"that is no ninja, or a broken one. {_REINSTALL}"
+        )
+    return answer
+
+
 def build(
     folder: Path,
     artifacts: Sequence[Artifact],
@@ -167,10 +201,7 @@ def build(
                 check=False,
             )
         except OSError as error:
-            raise BuildError(
-                f"ninja ({program}) does not run: {error}. Reinstall it with: "
-                f"pip install --force-reinstall ninja"
-            ) from error
+            raise ToolError(f"ninja ({program}) does not run: {error}. {_REINSTALL}") from error
     if shown:
         sys.stderr.write(done.stdout)
         sys.stderr.flush()
