@@ -1,5 +1,9 @@
 """Every argument that is wrong is named, with what came and what would do; nothing is written."""
 
+import inspect
+import pydoc
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -75,6 +79,45 @@ def test_sort_names_what_is_wrong_with_out(out, kind, message):
         sort(X, out=out)
     if before is not None:
         np.testing.assert_array_equal(out, before)
+
+
+@pytest.mark.parametrize(
+    ("unnamed", "told"),
+    [
+        ((0,), "axis is given by name: sort(x, axis=0); got int without a name."),
+        ((-1, True), "axis is given by name: sort(x, axis=-1); got int, bool without a name."),
+        ((True,), "descending is given by name: sort(x, descending=True); got bool without"),
+        (("last",), "arguments after x are given by name, as in sort(x, axis=-1); got str without"),
+        ((X,), "arguments after x are given by name, as in sort(x, axis=-1); got numpy.ndarray"),
+        ((None,), "arguments after x are given by name, as in sort(x, axis=-1); got NoneType"),
+    ],
+)
+def test_sort_with_an_unnamed_argument_says_how_to_name_it(unnamed, told):
+    with pytest.raises(TypeError, match=f"^{re.escape(told)}"):
+        sort(X, *unnamed)
+    with pytest.raises(TypeError, match=f"^{re.escape(told)}"):
+        sort(X, *unnamed, descending=False)
+
+
+def test_explain_with_an_unnamed_argument_says_how_to_name_it():
+    with pytest.raises(TypeError, match=r"^axis is given by name: explain\(x_or_shape, axis=0\)"):
+        explain((4, 6), 0)
+    with pytest.raises(TypeError, match="^arguments after x_or_shape are given by name"):
+        explain((4, 6), "int32")
+
+
+def test_warp_bitonic_sort_with_an_axis_says_what_takes_one():
+    told = r"is_descending: expected True or False, got 0 \(int\)\. .* sort\(x, axis=\.\.\.\)"
+    with pytest.raises(TypeError, match=told):
+        warp_bitonic_sort(X, 0)
+
+
+@pytest.mark.parametrize("function", [sort, explain])
+def test_signature_shows_named_arguments_only(function):
+    first, *others = inspect.signature(function).parameters.values()
+    assert first.kind is first.POSITIONAL_ONLY
+    assert {each.kind for each in others} == {first.KEYWORD_ONLY}
+    assert "unnamed" not in pydoc.render_doc(function)
 
 
 def test_sort_refuses_a_read_only_out():

@@ -153,7 +153,7 @@ def test_a_start_imports_nothing_that_only_a_build_or_a_device_needs(warm, tmp_p
     built = {"ninja", "locks", "hip_compiler", "rtc_compilers", "rtc_search", "housekeeping"}
     built |= {"building", "publication"}
     of_devices = {"jit.gpu_targets", "layouts"}
-    of_others = {"framework", "arguments", "explanation"}
+    of_others = {"framework", "explanation"}
     needless = {*(f"jit.{name}" for name in built), *of_devices, *of_others}
     if variable == "PACKAGED":
         needless.add("jit.trust")

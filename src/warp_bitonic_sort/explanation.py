@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from . import arrays
-from .arguments import Nan, validated
+from .arguments import Nan, named_only, unnamed_error, validated
 from .arrays import Adapter, Description
 from .dtypes import lookup
 from .jit import BuildError, loader, toolchain
@@ -103,10 +103,11 @@ class Explanation(Record):
         return "\n".join(lines)
 
 
+@named_only
 def explain(
     x_or_shape: Any,
     /,
-    *,
+    *unnamed: NoReturn,
     dtype: Any = None,
     axis: int = -1,
     descending: bool = False,
@@ -142,6 +143,8 @@ def explain(
     >>> explain((1000, 9)).layout
     'registers9'
     """
+    if unnamed:
+        raise unnamed_error("explain", "x_or_shape", unnamed)
     asked, _, _ = validated(axis, dim, descending, stable, nan)
     if isinstance(x_or_shape, (tuple, list)):
         seen = _described_shape(x_or_shape, dtype)

@@ -10,19 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, NoReturn
 
 from . import arrays
+from .arguments import Nan, expected_bool, named_only, unnamed_error, validated
 from .arrays import Adapter, Description, Device
 from .dtypes import DType, lookup
 from .jit import loader, toolchain
 from .jit.spec import Kernel
 from .plan import Plan, plan_gpu_sort, plan_sort
-
-if TYPE_CHECKING:
-    from .arguments import Nan
-else:
-    Nan = str  # for whoever looks at hints while a program runs: most starts do without the module
 
 __all__ = ["native_arch", "planned", "sort", "warp_bitonic_sort"]
 
@@ -128,10 +124,11 @@ _prepared: dict[Hashable, _Prepared] = {}
 _adapters = arrays.adapters
 
 
+@named_only
 def sort(
     x: Any,
     /,
-    *,
+    *unnamed: NoReturn,
     axis: int = -1,
     descending: bool = False,
     stable: bool = False,
@@ -209,6 +206,8 @@ def sort(
     array([[ 3.,  2.,  1.],
            [nan,  1.,  0.]])
     """
+    if unnamed:
+        raise unnamed_error("sort", "x", unnamed)
     adapter = _adapters.get(type(x)) or arrays.adapter_of(x)
     if (
         type(axis) is int
@@ -227,8 +226,6 @@ def sort(
                 return result
         request = (axis, descending, False)
     else:
-        from .arguments import validated  # which few programs need
-
         request = validated(axis, dim, descending, stable, nan)
     key = (adapter.kind, adapter.key(x), request)
     if out is not None:
@@ -262,9 +259,10 @@ def warp_bitonic_sort(x: Any, is_descending: bool = True) -> Any:
         As `sort` does.
     """
     if type(is_descending) is not bool:
-        from .arguments import expected_bool
-
-        raise TypeError(expected_bool("is_descending", is_descending))
+        raise TypeError(
+            f"{expected_bool('is_descending', is_descending)} The axis is always the last one "
+            f"here: sort(x, axis=...) takes another."
+        )
     return sort(x, descending=is_descending)
 
 

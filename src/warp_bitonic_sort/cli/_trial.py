@@ -1,8 +1,8 @@
 """The smallest sort, run by ``doctor`` in a process of its own: a crash there is a finding.
 
 Invariant: it prints one JSON document, the only line on standard output that begins with a brace.
-PyTorch is not hidden here, as it is from commands: tvm_ffi imports it in a user's process too, and a
-PyTorch that cannot be imported is a finding.
+PyTorch is not hidden here, as it is from commands: tvm_ffi imports it in a user's process, too, and
+a PyTorch that cannot be imported is a finding.
 """
 
 from __future__ import annotations
