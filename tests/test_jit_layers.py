@@ -1,5 +1,7 @@
 """Layers, whose files are trusted, and code objects: what is loaded from where, and what is not."""
 
+import contextlib
+import errno
 import grp
 import json
 import os
@@ -835,6 +837,88 @@ def test_whose_group_it_is(monkeypatch, users, group, members, is_hers):
     monkeypatch.setattr(pwd, "getpwall", lambda: users)
     monkeypatch.setattr(grp, "getgrgid", groups.__getitem__)
     assert trust._is_own_group(4321) is is_hers
+
+
+def _access_list(*entries):
+    """An access control list as Linux stores it: (tag, permissions, number of the user) each."""
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+def _set_access_list(path, kind, user, mask):
+    """Let a user read and write a file, as far as the mask goes: the group's bits of its mode."""
+    user_obj, named_user, group_obj, mask_tag, other, nobody = 1, 2, 4, 16, 32, 0xFFFFFFFF
+    packed = _access_list(
+        (user_obj, 7, nobody),
+        (named_user, 7, user),
+        (group_obj, 5, nobody),
+        (mask_tag, mask, nobody),
+        (other, 5, nobody),
+    )
+    try:
+        os.setxattr(path, f"system.posix_acl_{kind}", packed)
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:
+            raise
+        pytest.skip("this file system has no access control lists")
+
+
+@pytest.fixture
+def own_group(open_folder, monkeypatch):
+    """A folder of an ordinary user's, whose group counts as his private one."""
+    number = 4321 if children.IS_ROOT else os.geteuid()
+    children.own(open_folder, number)
+    monkeypatch.setattr(os, "geteuid", lambda: number)
+    monkeypatch.setattr(trust, "_is_own_group", lambda _: True)
+    return open_folder
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+@pytest.mark.usefixtures("nothing_seen")
+def test_group_write_with_access_list_is_refused(own_group, what):
+    path = own_group / "it"
+    path.mkdir() if what == "folder" else path.touch()
+    children.own(own_group, os.geteuid())
+    path.chmod(0o775)
+    trust.refuse_foreign(path, own_group)
+    trust._sound.clear()
+    _set_access_list(path, "access", children.BOB, mask=7)
+    assert path.stat().st_mode & 0o777 == 0o775, "it looks as it did"
+    said = rf"{path} can be written by the users in its access control list, .*chmod -R go-w"
+    for goal in [path, path / "below"] if what == "folder" else [path]:
+        with pytest.raises(TrustError, match=said):
+            trust.refuse_foreign(goal, own_group)
+    path.chmod(0o755)  # what the message says: the mask then lets no entry write
+    trust.refuse_foreign(path, own_group)
+
+
+@pytest.mark.usefixtures("nothing_seen")
+def test_file_made_under_default_access_list_is_refused(own_group):
+    folder = own_group / "folder"
+    folder.mkdir(mode=0o755)
+    children.own(own_group, os.geteuid())
+    _set_access_list(folder, "default", children.BOB, mask=7)
+    trust.refuse_foreign(folder, own_group)
+    (folder / "file").touch(0o666)
+    children.own(own_group, os.geteuid())
+    with pytest.raises(TrustError, match="file can be written by the users in its access control"):
+        trust.refuse_foreign(folder / "file", own_group)
+
+
+@pytest.mark.parametrize(
+    ("code", "is_refused"),
+    [(errno.ENODATA, False), (errno.ENOTSUP, False), (errno.EACCES, True), (errno.EIO, True)],
+)
+@pytest.mark.usefixtures("nothing_seen")
+def test_access_list_that_cannot_be_read_counts_as_one(own_group, monkeypatch, code, is_refused):
+    def failing(path, *_, **__):
+        raise OSError(code, os.strerror(code), path)
+
+    (own_group / "file").touch()
+    children.own(own_group, os.geteuid())
+    (own_group / "file").chmod(0o664)
+    monkeypatch.setattr(os, "getxattr", failing)
+    with pytest.raises(TrustError) if is_refused else contextlib.nullcontext():
+        trust.refuse_foreign(own_group / "file", own_group)
 
 
 @pytest.mark.usefixtures("nothing_seen")

@@ -4,12 +4,13 @@ Invariant: a file is loaded only if nobody but its reader and root can put anoth
 by its own permissions or those of any folder on the way to it, by way of symbolic links, too, none
 of which anybody else can have lead elsewhere; or if the user said that he trusts
 the folder (``WARP_SORT_TRUSTED_DIRS``). For folders of root, root answers, whoever can write them.
-Permissions alone are looked at; what lists of access
-control entries add to them is not.
+An access control list (POSIX) counts where it can give another user write permission. The lists of
+NFSv4 are not read.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -100,7 +101,7 @@ def _refuse(goal: str, seen: dict[str, os.stat_result], root: Path) -> None:
     while f"{here}/" not in _sound or here == goal:
         found = seen.get(here) or _lstat(here)
         if found is not None:
-            reason = _reason(found, is_goal=here == goal)
+            reason = _reason(here, found, is_goal=here == goal)
             if reason is not None:
                 is_inside = f"{here}/".startswith(f"{root}/")
                 remedy = f"chmod -R go-w {root}" if is_inside else "chmod go-w"
@@ -122,7 +123,7 @@ def _lstat(path: str) -> os.stat_result | None:
         return None
 
 
-def _reason(found: os.stat_result, is_goal: bool) -> str | None:
+def _reason(path: str, found: os.stat_result, is_goal: bool) -> str | None:
     """Return why others can write what lstat says this of, and what to do about it; or None."""
     is_link = stat.S_ISLNK(found.st_mode)
     if found.st_uid == 0:
@@ -141,9 +142,25 @@ def _reason(found: os.stat_result, is_goal: bool) -> str | None:
         return None  # nobody can replace another one's files in it
     if found.st_mode & stat.S_IWOTH:
         return f"can be written by everybody{_CLOSE}"
-    if found.st_mode & stat.S_IWGRP and not _is_own_group(found.st_gid):
-        return f"can be written by a group (number {found.st_gid}){_CLOSE}"
+    # Without this bit no entry of a list can write either: the bits of the group are its mask.
+    if found.st_mode & stat.S_IWGRP:
+        if not _is_own_group(found.st_gid):
+            return f"can be written by a group (number {found.st_gid}){_CLOSE}"
+        if _has_access_list(path):
+            return f"can be written by the users in its access control list{_CLOSE}"
     return None
+
+
+def _has_access_list(path: str) -> bool:
+    """Tell whether a file or folder has an access control list, or one that cannot be read.
+
+    A folder's default list needs no check: what is made there gets a list of its own from it.
+    """
+    try:
+        os.getxattr(path, "system.posix_acl_access", follow_symlinks=False)
+    except OSError as error:
+        return error.errno not in (errno.ENODATA, errno.ENOTSUP)
+    return True
 
 
 def _is_own_group(number: int) -> bool:
