@@ -158,7 +158,7 @@ def test_sort_refuses_an_out_that_overlaps_itself_on_every_route():
         with pytest.raises(ValueError, match="out: two of its elements may share memory"):
             sort(np.ones((4, length), np.float32), out=out)
         assert not memory.any()
-    with pytest.raises(TypeError, match="x: dtype void"):
+    with pytest.raises(TypeError, match=r"x: dtype \|V0 cannot be sorted"):
         sort(np.empty(3, "V0"), out=np.empty(3, "V0"))
     with pytest.raises(TypeError, match="out: expected a dense tensor"):
         sort(torch.eye(3), out=torch.eye(3).to_sparse())

@@ -1,6 +1,7 @@
 """The arrays of every library: results of the caller's own kind, and what is refused by name."""
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -630,10 +631,13 @@ def test_ml_dtypes_results_keep_their_dtype():
             np.ones(3, complex),
             "x: dtype complex128 cannot be sorted here; convert it to one of bool",
         ),
-        (np.array(["b", "a"]), "x: dtype str32 cannot be sorted"),
+        (np.array(["b", "a"]), "x: dtype str cannot be sorted"),
+        (np.array([b"b", b"a"]), "x: dtype bytes cannot be sorted"),
         (np.array([{}, 1], object), "x: dtype object cannot be sorted"),
         (np.zeros(3, "M8[s]"), r"x: dtype datetime64\[s\] cannot be sorted"),
-        (np.zeros(3, [("a", "f4")]), "x: dtype void32 cannot be sorted"),
+        (np.zeros(3, ">m8[ns]"), r"x: dtype timedelta64\[ns\] cannot be sorted"),
+        (np.zeros(3, [("a", "f4")]), r"x: dtype \[\('a', '<f4'\)\] cannot be sorted"),
+        (np.zeros(3, "V8"), r"x: dtype \|V8 cannot be sorted"),
         (np.zeros(3, ml_dtypes.int4), "x: dtype int4 cannot be sorted"),
         (np.ma.masked_array([1.0, 2.0], [True, False]), r"x: a masked array .*x\.filled"),
         (torch.zeros(3, dtype=torch.complex64), "x: dtype complex64 cannot be sorted"),
@@ -642,6 +646,34 @@ def test_ml_dtypes_results_keep_their_dtype():
 def test_what_cannot_be_sorted_is_refused_by_name(x, message):
     with pytest.raises(TypeError, match=message):
         sort(x)
+
+
+@pytest.mark.skipif(np.__version__ < "2", reason="NumPy 2 brings StringDType")
+def test_numpy_strings_of_any_length_are_refused_by_name():
+    with pytest.raises(TypeError, match="x: dtype StringDType cannot be sorted"):
+        sort(np.array(["b", "a"], "T"))
+
+
+def test_supported_dtypes_in_messages_are_all_that_there_are():
+    text = re.sub(
+        r"(\w+) \((.*)\)",
+        lambda found: ", ".join(f"{found[1]}_{kind}" for kind in found[2].split(", ")),
+        re.sub(
+            r"(\w*int)8 to \w+64",
+            lambda found: ", ".join(f"{found[1]}{bits}" for bits in (8, 16, 32, 64)),
+            dtypes.SUPPORTED,
+        ),
+    )
+    assert sorted(text.split(", ")) == sorted(dtypes.DTYPES)
+
+
+@pytest.mark.parametrize("dtype", ["M8[ns]", ">M8[s]", "m8[ms]"])
+def test_dates_message_advises_what_sorts_nat_last(dtype):
+    x = np.array([3, "NaT", -5, 0], "m8[s]").astype("i8").astype(dtype)
+    with pytest.raises(TypeError, match="NaT last.*smallest int64") as caught:
+        sort(x)
+    advice = re.search(r"here; (\(sort.*?\)) sorts", str(caught.value))[1]
+    np.testing.assert_array_equal(eval(advice, {"sort": sort, "x": x}), np.sort(x))  # noqa: S307
 
 
 @pytest.mark.parametrize("x", [[3, 1], (3.0, 1.0), [[True], [False]], [], 7, 2.5, range(3)])

@@ -6,11 +6,11 @@ in the package lists dtypes.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from .records import Record
 
-__all__ = ["DTYPES", "DType", "lookup"]
+__all__ = ["DTYPES", "SUPPORTED", "DType", "lookup", "numpy_name", "unsupported"]
 
 
 class DType(Record):
@@ -72,12 +72,44 @@ DTYPES: dict[str, DType] = {
 }
 
 
+# The same in words, for messages.
+SUPPORTED = (
+    "bool, int8 to int64, uint8 to uint64, float16, bfloat16, float32, float64, "
+    "float8 (e4m3fn, e5m2, e4m3fnuz, e5m2fnuz)"
+)
+
+
+def numpy_name(dtype: Any) -> str:
+    """Return the name of a NumPy dtype as people type it: ``str``, not ``str128``."""
+    if dtype.kind in "US":
+        return "str" if dtype.kind == "U" else "bytes"
+    if dtype.kind == "T":
+        return "StringDType"
+    # Structured dtypes and raw bytes; the dtypes of ml_dtypes have the same kind.
+    return str(dtype) if dtype.name.startswith("void") else str(dtype.name)
+
+
+def unsupported(name: str, argument: str) -> TypeError:
+    """Return the error for a dtype that cannot be sorted; it names the argument."""
+    if name.startswith(("datetime64", "timedelta64")):
+        advice = (
+            '(sort(x.astype("int64") - 1) + 1).astype(x.dtype) sorts its integers with NaT last, '
+            'as numpy.sort does (x.view("int64") alone has NaT first: it is the smallest int64)'
+        )
+    elif name.startswith("key<"):
+        advice = "jax.random.key_data(x) returns the words of random keys, as uint32"
+    elif name in ("quint8", "qint8", "qint32"):
+        advice = (
+            "x.int_repr() returns the integers of a quantized tensor, x.dequantize() its values"
+        )
+    else:
+        advice = f"convert it to one of {SUPPORTED}"
+    return TypeError(f"{argument}: dtype {name} cannot be sorted here; {advice}.")
+
+
 def lookup(name: str, argument: str) -> DType:
     """Return the dtype of a name, or raise TypeError that names the argument."""
     found = DTYPES.get(name)
     if found is None:
-        raise TypeError(
-            f"{argument}: dtype {name} cannot be sorted here; convert it to one of "
-            f"{', '.join(DTYPES)}."
-        )
+        raise unsupported(name, argument)
     return found

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from . import arrays
 from .arguments import Nan, named_only, unnamed_error, validated
 from .arrays import Adapter, Description
-from .dtypes import lookup
+from .dtypes import lookup, numpy_name
 from .jit import BuildError, loader, toolchain
 from .jit.spec import Kernel
 from .ops import native_arch, planned
@@ -193,6 +193,8 @@ def _dtype_name(dtype: Any) -> str:
     """Return the name of a dtype given by name, by NumPy's class or dtype, or by torch's."""
     if dtype is None:
         return "float32"
+    if hasattr(dtype, "kind"):
+        return numpy_name(dtype)
     for attribute in ("name", "__name__"):
         if isinstance(getattr(dtype, attribute, None), str):
             return str(getattr(dtype, attribute))

@@ -11,7 +11,7 @@ from typing import Any
 
 import cupy
 
-from ..dtypes import DType, lookup
+from ..dtypes import DType, lookup, numpy_name
 from . import Description, Device, Plain, check_distinct, span, type_name
 
 __all__ = ["CupyAdapter"]
@@ -46,7 +46,7 @@ class CupyAdapter(Plain):
 
     def describe(self, x: Any, argument: str) -> Description:
         """Describe an array."""
-        dtype = lookup(x.dtype.name, argument)
+        dtype = lookup(numpy_name(x.dtype), argument)
         strides = tuple(stride // x.dtype.itemsize for stride in x.strides)
         return Description(self.kind, dtype.name, x.shape, strides, _device(x.device), "turns")
 

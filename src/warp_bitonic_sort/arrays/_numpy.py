@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import DType, lookup
+from ..dtypes import DType, lookup, numpy_name
 from . import Description, Plain, check_distinct, type_name
 
 __all__ = ["NumpyAdapter", "alias", "raw_bits", "read_only_tensor"]
@@ -73,7 +73,7 @@ class NumpyAdapter(Plain):
 
     def describe(self, x: _Array, argument: str) -> Description:
         """Describe an array."""
-        dtype = lookup(x.dtype.name, argument)
+        dtype = lookup(numpy_name(x.dtype), argument)
         size = x.dtype.itemsize
         return Description(self.kind, dtype.name, x.shape, tuple(s // size for s in x.strides))
 
