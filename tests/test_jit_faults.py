@@ -134,7 +134,7 @@ def test_a_build_that_is_killed_hinders_nobody(half_cache, tmp_path, phase):
     children.assert_sound(half_cache, count=2)
 
     _prune()
-    children.grow_old(half_cache)  # what has no lock yet is left alone for a while
+    children.grow_old(half_cache, hours=25)  # a folder without a lock is left alone for a day
     _prune()
     assert children.leftovers(half_cache) == []
     children.assert_sound(half_cache, count=2)
@@ -694,6 +694,54 @@ def test_threads_that_find_the_cache_unwritable_at_once(tmp_path):
     """
     done = children.run(code, WARP_SORT_CACHE_DIR=tmp_path / "file" / "cache")
     assert done.stdout.strip() == "done", done.stderr
+
+
+@pytest.mark.parametrize("umask", [0, 0o022])
+def test_locks_of_own_cache_open_for_their_owner_alone(fresh_cache, umask):
+    """Whoever can read a lock's file can hold it for ever."""
+    code = f"""
+        import os, pathlib
+        os.umask({umask})
+        from warp_bitonic_sort.jit import ninja
+        build, root = ninja.build, pathlib.Path(os.environ["WARP_SORT_CACHE_DIR"])
+        def looking(*arguments):
+            for path in root.rglob("*"):
+                if path.suffix in (".lock", ".holder"):
+                    print(path.name, oct(path.stat().st_mode & 0o777))
+            return build(*arguments)
+        ninja.build = looking
+    """
+    done = children.run(textwrap.dedent(code) + SORT)
+    *modes, answer = done.stdout.splitlines()
+    assert answer == ANSWER, done.stderr
+    names = [publication.OWNER_LOCK]
+    names += [f"{each}.{end}" for each in ("launcher", KERNEL.name) for end in ("holder", "lock")]
+    assert sorted(modes) == sorted(f"{name} 0o600" for name in names)
+    assert [path for path in fresh_cache.rglob("*.lock") if path.stat().st_mode & 0o077] == []
+
+
+def test_lock_file_of_earlier_version_is_replaced(half_cache):
+    """Another user may hold one that everybody can read; none waits for him."""
+    file = half_cache / "v1" / "locks" / f"{KERNEL.name}.lock"
+    file.unlink(missing_ok=True)
+    file.touch(0o644)
+    with file.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = children.run(WARP_SORT_LOCK_TIMEOUT="0")
+        assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+        assert file.stat().st_ino != os.fstat(held.fileno()).st_ino
+        assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_staging_lock_of_earlier_version_is_respected(half_cache):
+    """Its folder is closed to other users, and its build may be under way."""
+    folder = half_cache / "v1" / "staging" / "1-earlier"
+    folder.mkdir(parents=True)
+    (folder / publication.OWNER_LOCK).touch(0o644)
+    children.grow_old(folder)
+    with (folder / publication.OWNER_LOCK).open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert housekeeping.litter(half_cache) == []
 
 
 def test_a_file_system_without_locks(fresh_cache):

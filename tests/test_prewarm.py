@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -640,6 +641,23 @@ def test_what_is_filled_for_others_can_be_read_by_them(tmp_path, umask):
     for path in [layer.parent, layer, *layer.rglob("*")]:
         wanted = 0o755 if path.is_dir() else 0o644
         assert path.stat().st_mode & 0o7777 == wanted, path
+
+
+def test_filling_shared_layer_takes_no_lock(half_cache, tmp_path):
+    """Any user who may read its folders could hold its locks for ever."""
+    layer = children.copy(half_cache, tmp_path / "layer")
+    shutil.rmtree(layer / "v1" / "locks")
+    code = f"""
+        import sys
+        def audit(name, args):
+            assert name != "fcntl.flock", args
+        sys.addaudithook(audit)
+        from warp_bitonic_sort.cli import main
+        main(["prewarm", "--length", "33", "--into", {str(layer)!r}])
+    """
+    done = children.run(code)
+    assert done.returncode == 0, done.stderr
+    assert list(layer.rglob("*lock*")) == []
 
 
 def test_a_manifest_through_a_link(whole_layer, tmp_path):

@@ -117,14 +117,13 @@ def protect(path: Path, is_shared: bool = False) -> None:
         path.chmod(mode & 0o755)
 
 
-def write_json(file: Path, value: Mapping[str, Any]) -> None:
-    """Write a file so that a reader sees all of it or none."""
+def write_json(file: Path, value: Mapping[str, Any], mode: int = 0o644) -> None:
+    """Write a file with a mode, whatever the umask, so that a reader sees all of it or none."""
     descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=".", suffix=".tmp")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             json.dump(value, stream)
-        # mkstemp makes files for their owner alone; a shared layer is for others to read.
-        os.chmod(name, 0o644)  # noqa: PTH101
+        os.chmod(name, mode)  # noqa: PTH101 - mkstemp makes files for their owner alone
         os.replace(name, file)  # noqa: PTH105
     except BaseException:
         with contextlib.suppress(OSError):

@@ -43,9 +43,9 @@ __all__ = [
 
 # What prewarm leaves beside the entries.
 MANIFEST = "prewarm.json"
-# A staging folder has no lock for the moment in which it is made; seconds.
+# Seconds in which a file that is being written has its final name.
 _NEWBORN = 60
-# Where there are no locks, no build takes as long.
+# No build takes as long; seconds.
 _DAY = 86400
 
 
@@ -283,7 +283,7 @@ def litter(root: Path) -> list[Path]:
 def abandoned(root: Path) -> list[Path]:
     """Return the staging folders of killed builds that may go while others begin to build.
 
-    A folder that was made just now has a lock that nobody holds yet: what is new is left alone.
+    The lock of a folder that was made just now is not held yet: a new folder is left alone.
     """
     folders = _folders(root / LAYOUT / "staging")
     return [folder for folder in folders if _is_old(folder) and _is_abandoned(folder)]
@@ -302,14 +302,13 @@ def _is_old(path: Path, seconds: float = _NEWBORN) -> bool:
 
 
 def _is_abandoned(folder: Path) -> bool:
+    """Tell whether the build of a staging folder is dead: by its lock, else by its age."""
     lock = folder / OWNER_LOCK
-    if not lock.exists():
-        return _is_old(folder)
-    try:
-        with locks.tried(lock) as free:
-            return _is_old(folder, _DAY) if free is None else free
-    except OSError:
-        return False
+    free = None
+    if lock.exists():
+        with contextlib.suppress(OSError), locks.tried(lock) as free:
+            pass
+    return _is_old(folder, _DAY) if free is None else free
 
 
 def remove(paths: Iterable[Path], root: Path) -> int:

@@ -1,9 +1,9 @@
 """Locks between processes that build the same: the kernel releases them when their holder dies.
 
-Invariant: whoever waits longer than `PATIENCE` says so on standard error, again and again, naming
-the lock and who holds it; a file that is left of a lock hinders nobody. A lock only saves work:
-builds are private until they are renamed into place, so where a file system has no locks there are
-none.
+Invariant: a lock only saves work, for builds are private until they are renamed into place. So a
+build goes on without a lock where the file system has none, and a file that is left of a lock
+hinders no process. No other user can open a lock's file, and so hold it. A process that waits
+longer than `PATIENCE` says so on standard error every time, naming the lock and its holder.
 """
 
 from __future__ import annotations
@@ -57,9 +57,11 @@ def held(folder: Path, names: Iterable[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _one(path: Path, name: str) -> Iterator[None]:
-    import filelock
-
-    lock = filelock.FileLock(path)
+    with contextlib.suppress(OSError):
+        if path.lstat().st_mode & 0o077:
+            # An earlier version made it, and another user may hold it.
+            path.unlink()
+    lock = _lock(path)
     if not _wait(lock, path, name):
         yield
         return
@@ -75,12 +77,20 @@ def _one(path: Path, name: str) -> Iterator[None]:
                     "since": int(time.time()),
                     "command": " ".join(sys.argv)[:200],
                 },
+                mode=0o600,
             )
         yield
     finally:
         with contextlib.suppress(OSError):
             holder.unlink()
         lock.release()
+
+
+def _lock(path: Path) -> filelock.BaseFileLock:
+    """Return the lock of a file, which is made so that only this user can open it."""
+    import filelock
+
+    return filelock.FileLock(path, mode=0o600)
 
 
 def _acquired(lock: filelock.BaseFileLock, timeout: float) -> bool:
@@ -142,7 +152,7 @@ def tried(path: Path) -> Iterator[bool | None]:
     """
     import filelock
 
-    lock = filelock.FileLock(path)
+    lock = _lock(path)
     try:
         is_held = _acquired(lock, 0)
     except filelock.Timeout:

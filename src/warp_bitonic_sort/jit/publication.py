@@ -39,7 +39,7 @@ __all__ = [
 # Folders of headers that the system's packages bring, where root owns them.
 _SYSTEM = ("/usr/include/", "/usr/lib/", "/usr/lib64/")
 _ROOT = 0
-# In a staging folder: held for as long as its build runs.
+# In a staging folder of a user's own cache: held for as long as its build runs.
 OWNER_LOCK = "owner.lock"
 
 
@@ -70,12 +70,16 @@ def remember(cache: Cache, identity: str, value: str) -> None:
 
 @contextlib.contextmanager
 def locked(cache: Cache, artifacts: Sequence[Artifact]) -> Iterator[None]:
-    """Hold the locks of several artifacts; the kernel releases them when the holder dies."""
+    """Hold the locks of several artifacts; the kernel releases them when the holder dies.
+
+    In a folder that is filled for other users there are none: any reader could hold them.
+    """
     with contextlib.ExitStack() as stack:
-        with _writing(cache):
-            folder = _folder(cache, "locks")
-            names = [artifact.name for artifact in artifacts]
-            stack.enter_context(locks.held(folder, names))
+        if not cache.is_shared:
+            with _writing(cache):
+                folder = _folder(cache, "locks")
+                names = [artifact.name for artifact in artifacts]
+                stack.enter_context(locks.held(folder, names))
         yield
 
 
@@ -86,10 +90,12 @@ def staging(cache: Cache, files: Mapping[str, str]) -> Iterator[Path]:
         with _writing(cache):
             parent = _folder(cache, "staging")
             is_ours: bool | None = False
-            while is_ours is False:  # where somebody prunes in the very moment
+            while is_ours is False:  # where another process prunes in the very moment
                 folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
                 stack.callback(shutil.rmtree, folder, ignore_errors=True)
-                is_ours = stack.enter_context(locks.tried(folder / OWNER_LOCK))
+                is_ours = None
+                if not cache.is_shared:
+                    is_ours = stack.enter_context(locks.tried(folder / OWNER_LOCK))
             for name, text in files.items():
                 (folder / name).parent.mkdir(exist_ok=True)
                 (folder / name).write_text(text, encoding="utf-8", errors="surrogateescape")
