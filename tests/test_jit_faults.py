@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import textwrap
 import time
 from pathlib import Path
@@ -17,7 +18,7 @@ from click.testing import CliRunner
 
 import warp_bitonic_sort
 from warp_bitonic_sort.cli import main
-from warp_bitonic_sort.jit import housekeeping, publication, spec
+from warp_bitonic_sort.jit import child, housekeeping, publication, spec
 
 # -- crowds ---------------------------------------------------------------------------------------
 
@@ -189,6 +190,110 @@ def test_a_newborn_build_is_not_pruned(half_cache):
     (newborn,) = (half_cache / "v1" / "staging").iterdir()
     _prune()
     assert newborn.is_dir()
+
+
+@pytest.fixture
+def sleeping_compiler(tmp_path):
+    """A compiler that notes the number of its process and sleeps, and the file of the numbers."""
+    numbers = tmp_path / "numbers"
+    compiler = children.script(
+        tmp_path / "sleeping-c++",
+        f'case "$*" in *source.cc*) echo $$ >>{numbers}; sleep 300;; esac\nexec $CXX "$@"',
+    )
+    return compiler, numbers
+
+
+def _groups_of_compilers(file, process):
+    """The process groups of the compilers that run, once there is one."""
+    deadline = time.monotonic() + 60
+    while not (file.exists() and file.read_text().endswith("\n")):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return {os.getpgid(int(word)) for word in file.read_text().split()}
+
+
+def _are_gone(groups, seconds=20):
+    """Whether all processes of some groups end within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if not groups & {_group_of(file) for file in Path("/proc").glob("[0-9]*/stat")}:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def _group_of(file):
+    """The process group of a process that still runs."""
+    try:
+        state, _, group = file.read_text().rpartition(")")[2].split()[:3]
+    except OSError:
+        return None
+    return None if state == "Z" else int(group)
+
+
+_IN_A_THREAD = f"""
+import threading
+thread = threading.Thread(target=lambda: exec({SORT!r}))
+thread.start()
+thread.join()
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "number"),
+    [
+        (SORT, signal.SIGKILL),
+        (SORT, signal.SIGTERM),
+        (SORT, signal.SIGINT),
+        (_IN_A_THREAD, signal.SIGKILL),
+    ],
+    ids=["SIGKILL", "SIGTERM", "SIGINT", "SIGKILL in a thread"],
+)
+@pytest.mark.usefixtures("half_cache")
+def test_compilers_end_with_a_killed_process(sleeping_compiler, code, number):
+    compiler, file = sleeping_compiler
+    with children.start(code, CXX=compiler) as process:
+        groups = _groups_of_compilers(file, process)
+        process.send_signal(number)
+        process.communicate(timeout=60)
+        assert _are_gone(groups)
+
+
+@pytest.mark.usefixtures("half_cache")
+def test_build_that_an_exception_interrupts_ends_its_compilers(sleeping_compiler):
+    compiler, file = sleeping_compiler
+    code = f"""
+        import signal
+        def late(*_):
+            raise TimeoutError("too late")
+        signal.signal(signal.SIGALRM, late)
+        {SORT}
+    """
+    with children.start(code, CXX=compiler) as process:
+        groups = _groups_of_compilers(file, process)
+        process.send_signal(signal.SIGALRM)
+        _, err = process.communicate(timeout=60)
+        assert "TimeoutError: too late" in err
+        assert _are_gone(groups, seconds=1)
+
+
+def test_run_of_a_program_that_does_not_run_raises_oserror(tmp_path):
+    (tmp_path / "ninja").write_bytes(b"\x7fELF")
+    (tmp_path / "ninja").chmod(0o755)
+    for program, number in (("ninja", errno.ENOEXEC), ("nothing", errno.ENOENT)):
+        with pytest.raises(OSError, match=program) as caught:
+            child.run([str(tmp_path / program)], os.environ)
+        assert caught.value.errno == number
+
+
+@pytest.mark.parametrize("executable", ["/opt/application", "", None])
+def test_run_in_an_embedded_python_starts_no_application(monkeypatch, executable):
+    monkeypatch.setattr(sys, "executable", executable)
+    assert child.run(["/bin/sh", "-c", "echo $0 $PPID; exit 3"], os.environ) == (
+        f"/bin/sh {os.getpid()}\n",
+        3,
+    )
 
 
 # -- damage ---------------------------------------------------------------------------------------

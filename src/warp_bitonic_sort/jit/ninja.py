@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from . import ToolError, settings, toolchain
+from . import ToolError, child, settings, toolchain
 from .compiler import Compiler
 from .spec import Artifact
 from .toolchain import COMMANDS, DEPFILE, PRODUCTS, SOURCES, rule
@@ -190,24 +190,13 @@ def build(
     names = [artifact.name for artifact in artifacts]
     with contextlib.nullcontext() if is_quiet else _Progress(names):
         try:
-            done = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                env=environment,
-                check=False,
-            )
+            log, status = child.run(command, environment)
         except OSError as error:
             raise ToolError(f"ninja ({program}) does not run: {error}. {_REINSTALL}") from error
     if shown:
-        sys.stderr.write(done.stdout)
+        sys.stderr.write(log)
         sys.stderr.flush()
-    if done.returncode != 0:
-        return Failure(done.stdout, done.returncode)
-    return None
+    return Failure(log, status) if status != 0 else None
 
 
 # Compiled when it is needed: most processes build nothing.
