@@ -370,7 +370,8 @@ def test_doctor_survives_a_crash_of_the_sort(tmp_path, monkeypatch):
 
 
 def test_doctor_notes_what_killed_builds_left(fresh_cache):
-    left, newborn, ours = (fresh_cache / "v1" / "staging" / name for name in ("1-a", "2-b", "3-c"))
+    prefix = publication.staging_prefix()
+    left, newborn, ours = (fresh_cache / "v1" / "staging" / f"{prefix}{name}" for name in "abc")
     for folder in (left, newborn, ours):
         folder.mkdir(parents=True)
     (left / "source.cc").write_bytes(b"12345")

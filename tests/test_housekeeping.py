@@ -161,7 +161,7 @@ def test_clear_leaves_nothing(cache_copy):
 
 def test_clear_does_not_disturb_a_build_under_way(cache_copy):
     staging = cache_copy / "v1" / "staging"
-    ours, left = staging / "1-ours", staging / "2-left"
+    ours, left = (staging / f"{publication.staging_prefix()}{name}" for name in ("ours", "left"))
     for folder in (ours, left):
         folder.mkdir(parents=True)
         (folder / publication.OWNER_LOCK).touch()

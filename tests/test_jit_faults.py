@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 import warp_bitonic_sort
 from warp_bitonic_sort.cli import main
-from warp_bitonic_sort.jit import child, housekeeping, publication, spec
+from warp_bitonic_sort.jit import child, housekeeping, locks, publication, spec
 
 # -- crowds ---------------------------------------------------------------------------------------
 
@@ -168,7 +168,7 @@ def test_a_build_removes_what_killed_ones_left(half_cache, tmp_path):
 
 @pytest.mark.parametrize("fault", ["unreadable", "undeletable"])
 def test_what_cannot_be_removed_in_passing_is_no_error(half_cache, fault):
-    litter = half_cache / "v1" / "staging" / "1-litter"
+    litter = half_cache / "v1" / "staging" / f"{publication.staging_prefix()}litter"
     litter.mkdir(parents=True)
     (litter / publication.OWNER_LOCK).touch()
     children.grow_old(litter)
@@ -840,7 +840,7 @@ def test_lock_file_of_earlier_version_is_replaced(half_cache):
 
 def test_staging_lock_of_earlier_version_is_respected(half_cache):
     """Its folder is closed to other users, and its build may be under way."""
-    folder = half_cache / "v1" / "staging" / "1-earlier"
+    folder = half_cache / "v1" / "staging" / f"{publication.staging_prefix()}earlier"
     folder.mkdir(parents=True)
     (folder / publication.OWNER_LOCK).touch(0o644)
     children.grow_old(folder)
@@ -849,31 +849,105 @@ def test_staging_lock_of_earlier_version_is_respected(half_cache):
         assert housekeeping.litter(half_cache) == []
 
 
-def test_a_file_system_without_locks(fresh_cache):
+_NO_LOCKS = {name: getattr(errno, name) for name in ("ENOLCK", "ENOSYS", "EOPNOTSUPP", "EIO")}
+# What a file system without working locks does with fcntl.flock.
+_REFUSING = """
+import errno, fcntl
+def refused(*arguments):
+    raise OSError(errno.{name}, "no such lock")
+fcntl.flock = refused
+"""
+
+
+@pytest.mark.parametrize("name", _NO_LOCKS)
+def test_build_where_flock_fails_succeeds_without_lock(fresh_cache, name):
     """Builds are private until they are published: a lock only saves work."""
+    done = children.run(_REFUSING.format(name=name) + SORT)
+    assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+    children.assert_sound(fresh_cache, count=2)
+    assert [path.read_bytes() for path in fresh_cache.rglob("*.lock")] == [b"", b""]
+
+
+@pytest.mark.parametrize("name", _NO_LOCKS)
+def test_build_where_flock_fails_waits_for_no_file_that_is_left(half_cache, name):
+    """A process that died on another host has left files that look like locks."""
+    left = half_cache / "v1" / "locks" / f"{KERNEL.name}.lock"
+    for other in (left, left.with_name(f"{left.name}.lock")):
+        other.write_text("1\nelsewhere\n")
+        other.chmod(0o600)
+    done = children.run(_REFUSING.format(name=name) + SORT, WARP_SORT_LOCK_TIMEOUT="0")
+    assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+    assert left.read_text() == "1\nelsewhere\n"
+
+
+def test_build_where_flock_fails_notes_it_once_when_verbose(fresh_cache):
+    how = {"WARP_SORT_JIT_VERBOSE": "1"}
+    done = children.run(f"{_REFUSING.format(name='EIO')}{SORT}\n{OTHER_SORT}", **how)
+    assert done.stdout.splitlines() == [ANSWER, OTHER_ANSWER]
+    lock = fresh_cache / "v1" / "locks" / "launcher.lock"
+    said = f"warp_bitonic_sort: {lock} cannot be locked (no such lock): kernels are built without"
+    assert done.stderr.count("cannot be locked") == done.stderr.count(said) == 1, done.stderr
+
+
+def test_build_whose_unlocking_fails_succeeds(fresh_cache):
     code = """
         import errno, fcntl
-        def refused(*arguments):
-            raise OSError(errno.ENOLCK, "No locks available")
-        fcntl.flock = refused
+        real = fcntl.flock
+        def forgetful(descriptor, operation):
+            if operation == fcntl.LOCK_UN:
+                raise OSError(errno.EIO, "the server is gone")
+            real(descriptor, operation)
+        fcntl.flock = forgetful
     """
     done = children.run(textwrap.dedent(code) + SORT)
     assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
-    assert len(children.entries(fresh_cache)) == 2
+    children.assert_sound(fresh_cache, count=2)
 
 
-def test_a_build_that_nobody_can_lock_is_no_litter(fresh_cache, monkeypatch):
-    staging = fresh_cache / "v1" / "staging" / "1-ours"
+def test_lock_file_that_cannot_be_opened_hinders_no_build(half_cache):
+    (half_cache / "v1" / "locks" / f"{KERNEL.name}.lock").unlink(missing_ok=True)
+    (half_cache / "v1" / "locks" / f"{KERNEL.name}.lock").mkdir()
+    done = children.run()
+    assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+
+
+@pytest.mark.parametrize("name", _NO_LOCKS)
+def test_staging_folder_where_flock_fails_is_litter_after_a_day(fresh_cache, monkeypatch, name):
+    staging = fresh_cache / "v1" / "staging" / f"{publication.staging_prefix()}ours"
     staging.mkdir(parents=True)
     (staging / publication.OWNER_LOCK).touch()
 
     def refused(*_):
-        raise OSError(errno.ENOLCK, "No locks available")
+        raise OSError(_NO_LOCKS[name], "no such lock")
 
     monkeypatch.setattr(fcntl, "flock", refused)
+    children.grow_old(fresh_cache, hours=23)
     assert housekeeping.litter(fresh_cache) == []
     children.grow_old(fresh_cache, hours=25)
     assert housekeeping.litter(fresh_cache) == [staging]
+
+
+@pytest.mark.parametrize("place", ["another machine", "an unknown machine"])
+def test_staging_folder_of_another_machine_is_litter_after_a_day(fresh_cache, monkeypatch, place):
+    """Its lock seems to be free where locks work within one host."""
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(locks, "machine", lambda: "0f" * 16 if place == "another machine" else "")
+        prefix = publication.staging_prefix()
+    if place == "an unknown machine":
+        monkeypatch.setattr(locks, "machine", lambda: "")
+    staging = fresh_cache / "v1" / "staging" / f"{prefix}theirs"
+    staging.mkdir(parents=True)
+    (staging / publication.OWNER_LOCK).touch()
+    children.grow_old(fresh_cache, hours=23)
+    assert housekeeping.litter(fresh_cache) == housekeeping.abandoned(fresh_cache) == []
+    housekeeping.clear(fresh_cache)
+    assert staging.is_dir()
+    children.grow_old(fresh_cache, hours=25)
+    assert housekeeping.litter(fresh_cache) == housekeeping.abandoned(fresh_cache) == [staging]
+
+
+def test_machine_is_known_and_part_of_a_name():
+    assert locks.machine().isalnum()
 
 
 def test_a_compiler_that_lists_nothing(fresh_cache, tmp_path):

@@ -302,10 +302,13 @@ def _is_old(path: Path, seconds: float = _NEWBORN) -> bool:
 
 
 def _is_abandoned(folder: Path) -> bool:
-    """Tell whether the build of a staging folder is dead: by its lock, else by its age."""
-    lock = folder / OWNER_LOCK
+    """Tell whether the build of a staging folder is dead: by its lock, else by its age.
+
+    A lock that a process on another machine holds may seem to be free.
+    """
+    lock, machine = folder / OWNER_LOCK, locks.machine()
     free = None
-    if lock.exists():
+    if machine and folder.name.split("-")[1:2] == [machine] and lock.exists():
         with contextlib.suppress(OSError), locks.tried(lock) as free:
             pass
     return _is_old(folder, _DAY) if free is None else free

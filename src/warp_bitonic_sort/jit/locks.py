@@ -3,13 +3,14 @@
 Invariant: a lock only saves work, for builds are private until they are renamed into place. So a
 build goes on without a lock where the file system has none, and a file that is left of a lock
 hinders no process. No other user can open a lock's file, and so hold it. A process that waits
-longer than `PATIENCE` says so on standard error every time, naming the lock and its holder.
+longer than `PATIENCE` says so on standard error every time, naming the lock and its holder. The
+existence of a file is never a lock: a process that dies on another host would hold it for ever.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
+import functools
 import os
 import socket
 import sys
@@ -24,10 +25,12 @@ from .files import read_json, write_json
 if TYPE_CHECKING:
     import filelock
 
-__all__ = ["PATIENCE", "held", "tried"]
+__all__ = ["PATIENCE", "held", "machine", "tried"]
 
 # Seconds.
 PATIENCE = 30.0
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_has_noted = False
 
 
 @contextlib.contextmanager
@@ -83,31 +86,53 @@ def _one(path: Path, name: str) -> Iterator[None]:
     finally:
         with contextlib.suppress(OSError):
             holder.unlink()
-        lock.release()
+        _release(lock)
 
 
 def _lock(path: Path) -> filelock.BaseFileLock:
     """Return the lock of a file, which is made so that only this user can open it."""
     import filelock
 
-    return filelock.FileLock(path, mode=0o600)
+    return filelock.UnixFileLock(path, mode=0o600, fallback_to_soft=False)
 
 
 def _acquired(lock: filelock.BaseFileLock, timeout: float) -> bool:
-    """Acquire a lock; False where the file system has none. Raises filelock.Timeout."""
+    """Acquire a lock; False where there is none to be had. Raises filelock.Timeout.
+
+    File systems without locks answer with various errors. A folder that cannot be written is told
+    of by the build, which writes there next.
+    """
+    import filelock
+
+    global _has_noted
     try:
         lock.acquire(timeout=timeout)
-    except NotImplementedError:
-        return False
-    except OSError as error:  # of which filelock.Timeout is one
-        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-            raise
+    except filelock.Timeout:
+        raise
+    except OSError as error:
+        if settings.verbose() and not _has_noted:
+            _has_noted = True
+            _say(
+                f"{lock.lock_file} cannot be locked ({error.strerror or error}): kernels are built "
+                f"without locks, and another process may build the same."
+            )
         return False
     return True
 
 
+def _release(lock: filelock.BaseFileLock) -> None:
+    with contextlib.suppress(OSError):  # it goes with the process
+        lock.release()
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(f"warp_bitonic_sort: {text}\n")
+        sys.stderr.flush()
+
+
 def _wait(lock: filelock.BaseFileLock, path: Path, name: str) -> bool:
-    """Acquire a lock, however long that takes; False where the file system has none."""
+    """Acquire a lock, however long that takes; False where there is none to be had."""
     import filelock
 
     limit = settings.lock_timeout()
@@ -124,9 +149,7 @@ def _wait(lock: filelock.BaseFileLock, path: Path, name: str) -> bool:
                     f"waited {waited}; WARP_SORT_LOCK_TIMEOUT allows no more. If that process "
                     f"hangs, end it: its lock goes with it."
                 ) from None
-            with contextlib.suppress(OSError, ValueError, AttributeError):
-                sys.stderr.write(f"warp_bitonic_sort: waiting {waited}\n")
-                sys.stderr.flush()
+            _say(f"waiting {waited}")
 
 
 def _holder(path: Path) -> str:
@@ -143,7 +166,7 @@ def _holder(path: Path) -> str:
 def tried(path: Path) -> Iterator[bool | None]:
     """Hold a lock for a while if no other process has it, and tell whether that was so.
 
-    None is for file systems without locks, where nobody can tell.
+    None is for file systems without locks, where no process can tell.
 
     Parameters
     ----------
@@ -161,4 +184,16 @@ def tried(path: Path) -> Iterator[bool | None]:
     try:
         yield True if is_held else None
     finally:
-        lock.release()
+        _release(lock)
+
+
+@functools.cache
+def machine() -> str:
+    """Return what names the running system, as letters and digits; empty where it is not known.
+
+    Its processes see each other's locks. Some network file systems keep locks within one host.
+    """
+    try:
+        return _BOOT.read_text("ascii").strip().replace("-", "")
+    except (OSError, ValueError):
+        return ""

@@ -34,6 +34,7 @@ __all__ = [
     "remember",
     "source_digests",
     "staging",
+    "staging_prefix",
 ]
 
 # Folders of headers that the system's packages bring, where root owns them.
@@ -83,6 +84,11 @@ def locked(cache: Cache, artifacts: Sequence[Artifact]) -> Iterator[None]:
         yield
 
 
+def staging_prefix() -> str:
+    """Return how the name of a staging folder begins: with its process and its machine."""
+    return f"{os.getpid()}-{locks.machine()}-"
+
+
 @contextlib.contextmanager
 def staging(cache: Cache, files: Mapping[str, str]) -> Iterator[Path]:
     """Make a private folder of these files on the cache's own file system, for a while."""
@@ -91,7 +97,7 @@ def staging(cache: Cache, files: Mapping[str, str]) -> Iterator[Path]:
             parent = _folder(cache, "staging")
             is_ours: bool | None = False
             while is_ours is False:  # where another process prunes in the very moment
-                folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
+                folder = Path(tempfile.mkdtemp(prefix=staging_prefix(), dir=parent))
                 stack.callback(shutil.rmtree, folder, ignore_errors=True)
                 is_ours = None
                 if not cache.is_shared:
