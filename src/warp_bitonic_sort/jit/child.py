@@ -6,6 +6,7 @@ from the kernel when this process dies, from here when the build is interrupted.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -13,12 +14,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["run"]
+__all__ = ["NotRunError", "run"]
 
 # Seconds that ninja has to end its compilers.
 _GRACE = 5.0
+# Seconds in which an exception that a signal handler raises may wait.
+_PERIOD = 1.0
 
-# What the program below prints before the number of an error of exec.
+# What the program below prints before the reason of the system's.
 _NOT_RUN = "warp_bitonic_sort: not run: "
 # A program of its own, not a preexec_fn, which may hang in a process with threads.
 # The parent may have died before the call of prctl; 0 is a parent in another PID namespace.
@@ -35,8 +38,12 @@ if os.getppid() in (int(parent), 0):
     try:
         os.execv(command[0], command)
     except OSError as error:
-        sys.exit({_NOT_RUN!r} + str(error.errno))
+        sys.exit({_NOT_RUN!r} + str(error))
 """
+
+
+class NotRunError(Exception):
+    """Ninja does not run, for the reason that the system gives."""
 
 
 def run(command: Sequence[str], environment: Mapping[str, str]) -> tuple[str, int]:
@@ -51,27 +58,37 @@ def run(command: Sequence[str], environment: Mapping[str, str]) -> tuple[str, in
 
     Raises
     ------
-    OSError
+    NotRunError
         It does not run.
     """
-    with subprocess.Popen(
-        [*_tether(), *command],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env=environment,
-    ) as process:
+    try:
+        process = subprocess.Popen(
+            [*_tether(), *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=environment,
+        )
+    except OSError as error:
+        raise NotRunError(error) from error
+    with process:
         try:
-            output, _ = process.communicate()
+            output = _output(process)
         except BaseException:
             _end(process)
             raise
     if output.startswith(_NOT_RUN):
-        number = int(output.removeprefix(_NOT_RUN))
-        raise OSError(number, os.strerror(number), command[0])
+        raise NotRunError(output.removeprefix(_NOT_RUN).strip())
     return output, process.returncode
+
+
+def _output(process: subprocess.Popen[str]) -> str:
+    # A signal that comes just before a read does not interrupt it: look up now and then.
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=_PERIOD)[0]
 
 
 def _end(process: subprocess.Popen[str]) -> None:

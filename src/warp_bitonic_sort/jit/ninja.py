@@ -191,7 +191,7 @@ def build(
     with contextlib.nullcontext() if is_quiet else _Progress(names):
         try:
             log, status = child.run(command, environment)
-        except OSError as error:
+        except child.NotRunError as error:
             raise ToolError(f"ninja ({program}) does not run: {error}. {_REINSTALL}") from error
     if shown:
         sys.stderr.write(log)
