@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from warp_bitonic_sort.jit import cache, finders, housekeeping, spec, toolchain
+from warp_bitonic_sort.jit import cache, finders, inventory, spec, toolchain
 
 SORT = "import numpy as np, warp_bitonic_sort as w; print(w.sort(np.float32([[3, 1, 2]])).tolist())"
 ANSWER = "[[1.0, 2.0, 3.0]]"
@@ -122,9 +122,9 @@ def leftovers(root):
 
 def assert_sound(root, *, count):
     """Every entry of a cache is what was published, and there are so many."""
-    found = housekeeping.items(root)
+    found = inventory.items(root)
     assert len(found) == count
-    assert {item.name: housekeeping.verify(item) for item in found} == {
+    assert {item.name: inventory.verify(item) for item in found} == {
         item.name: None for item in found
     }
 

@@ -16,7 +16,7 @@ from children import ANSWER, KERNEL, OTHER_ANSWER, OTHER_SORT, SORT
 from click.testing import CliRunner
 
 from warp_bitonic_sort.cli import main
-from warp_bitonic_sort.jit import housekeeping, locks, publication, spec
+from warp_bitonic_sort.jit import housekeeping, inventory, locks, publication, spec
 
 NAMES = sorted(["launcher", KERNEL.name])
 
@@ -384,9 +384,9 @@ def test_doctor_says_what_the_layers_hold(whole_layer, cache_copy):
 def test_an_entry_of_another_kind_is_listed_by_its_own_name(cache_copy):
     """What a later version may publish."""
     edit(children.folder_of(cache_copy, spec.LAUNCHER), kind="something")
-    (first, second) = housekeeping.items(cache_copy)
+    (first, second) = inventory.items(cache_copy)
     assert (first.kind, second.kind) == ("?", "cpu_kernel")
-    assert "another artifact's" in housekeeping.verify(first)
+    assert "another artifact's" in inventory.verify(first)
 
 
 def test_to_be_verified_is_not_to_be_used(cache_copy):
@@ -434,11 +434,11 @@ def test_what_another_one_removes_meanwhile(cache_copy, monkeypatch, call, gone)
 def test_tidying_while_another_one_tidies(cache_copy, monkeypatch):
     folder = cache_copy / "v1" / "entries" / "nothing"
     folder.mkdir()
-    found = housekeeping._folders(folder.parent)
+    found = housekeeping.folders_in(folder.parent)
     folder.rmdir()
-    folders = housekeeping._folders
+    folders = housekeeping.folders_in
     monkeypatch.setattr(
-        housekeeping, "_folders", lambda p: found if p == folder.parent else folders(p)
+        housekeeping, "folders_in", lambda p: found if p == folder.parent else folders(p)
     )
     housekeeping.tidy(cache_copy)
     children.assert_sound(cache_copy, count=2)

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 import warp_bitonic_sort
 from warp_bitonic_sort.cli import main
-from warp_bitonic_sort.jit import child, housekeeping, locks, publication, spec
+from warp_bitonic_sort.jit import child, housekeeping, inventory, locks, publication, spec
 
 # -- crowds ---------------------------------------------------------------------------------------
 
@@ -174,7 +174,7 @@ def test_what_cannot_be_removed_in_passing_is_no_error(half_cache, fault):
     children.grow_old(litter)
     broken = {
         "unreadable": "def broken(path):\n    raise PermissionError(13, 'no', str(path))\n"
-        "housekeeping._paths = broken",
+        "housekeeping.folders_in = broken",
         "undeletable": "housekeeping.tempfile.TemporaryDirectory = die",
     }
     code = "from warp_bitonic_sort.jit import housekeeping\n"
@@ -324,13 +324,13 @@ def test_an_entry_that_is_a_file_is_replaced(cache_copy):
 def test_a_pipe_in_place_of_a_file_is_not_waited_for(cache_copy, tmp_path, file):
     """Nobody may ever write to it: it is as good as not there."""
     path = children.folder_of(cache_copy, KERNEL) / file
-    (item,) = (each for each in housekeeping.items(cache_copy) if each.name == KERNEL.name)
+    (item,) = (each for each in inventory.items(cache_copy) if each.name == KERNEL.name)
     path.unlink()
     os.mkfifo(path)
     done = children.run(**children.NO_COMPILER)
     last = done.stderr.splitlines()[-1]
     assert f"ToolError: {KERNEL.name} is in none of {cache_copy}" in last
-    assert "cannot be read" in housekeeping.verify(item)
+    assert "cannot be read" in inventory.verify(item)
     compiler, compiled = children.counting(tmp_path)
     done = children.run(CXX=compiler)
     assert (done.stdout.strip(), done.stderr) == (ANSWER, "")

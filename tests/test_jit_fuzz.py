@@ -18,6 +18,7 @@ from warp_bitonic_sort.jit import (
     code_object,
     files,
     housekeeping,
+    inventory,
     locks,
     ninja,
     publication,
@@ -91,8 +92,8 @@ def _check(store):
             if entry is not None:
                 assert entry.library.read_bytes() == LIBRARY
                 assert compiler != "another" or is_layer
-    for item in housekeeping.items(store.root):
-        housekeeping.verify(item)
+    for item in inventory.items(store.root):
+        inventory.verify(item)
         assert item.kind == "?" or item.kind in ninja.PRODUCTS
     housekeeping.prune(store.root, keep=0, older=1, max_size=1)
     housekeeping.litter(store.root)
@@ -172,8 +173,8 @@ def test_a_library_of_any_other_bytes_is_never_taken(store, manifest, data):
     for is_layer in (False, True):
         reader = Cache(store.root, is_layer=is_layer)
         assert reader.find(KERNEL, TEXT, COMPILER) is reader.find(KERNEL, TEXT, None) is None
-    (item,) = housekeeping.items(store.root)
-    assert "bytes have changed" in housekeeping.verify(item)
+    (item,) = inventory.items(store.root)
+    assert "bytes have changed" in inventory.verify(item)
 
 
 def test_the_entry_itself_is_found(store, manifest):
@@ -184,8 +185,8 @@ def test_the_entry_itself_is_found(store, manifest):
         assert store.find(KERNEL, TEXT, compiler) == layer.find(KERNEL, TEXT, compiler) is not None
     assert store.find(KERNEL, TEXT, "another") is None
     assert layer.find(KERNEL, TEXT, "another") is not None
-    (item,) = housekeeping.items(store.root)
-    assert housekeeping.verify(item) is None
+    (item,) = inventory.items(store.root)
+    assert inventory.verify(item) is None
     said = json.loads(manifest)
     _with(store, json.dumps({**said, "compiler": "another"}).encode())
     assert store.find(KERNEL, TEXT, COMPILER) is None
@@ -201,8 +202,8 @@ def test_verify_sees_every_edit_that_matters(store, manifest, field, value):
     if value == said[field]:
         return
     _with(store, json.dumps({**said, field: value}).encode())
-    (item,) = housekeeping.items(store.root)
-    assert housekeeping.verify(item) is not None
+    (item,) = inventory.items(store.root)
+    assert inventory.verify(item) is not None
 
 
 @settings(max_examples=40)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from warp_bitonic_sort.jit import cache, housekeeping, ninja, publication
+from warp_bitonic_sort.jit import cache, inventory, ninja, publication
 from warp_bitonic_sort.jit.cache import Cache
 from warp_bitonic_sort.jit.code_object import _AARCH64, _CPUS, _X86_64
 from warp_bitonic_sort.jit.files import digest, file_digest, read_file
@@ -140,8 +140,8 @@ def test_what_changes_and_leaves_the_folder_as_it_is(tmp_path, system, change, m
     assert str(system / "a.h") not in map(str, paths)
     (system / "b.h").write_text("#define b 2\n")
     assert not is_found(store)
-    (item,) = housekeeping.items(store.root)
-    assert housekeeping.verify(item) is None
+    (item,) = inventory.items(store.root)
+    assert inventory.verify(item) is None
 
 
 @pytest.mark.parametrize("size", [(1 << 16) - 1, 1 << 16, (1 << 16) + 1, 1 << 18])
@@ -154,10 +154,10 @@ def test_all_of_a_large_file_is_digested(tmp_path, size):
 
 
 def test_verify_knows_them(store):
-    (item,) = housekeeping.items(store.root)
-    assert housekeeping.verify(item) is None
+    (item,) = inventory.items(store.root)
+    assert inventory.verify(item) is None
     file = item.folder / "manifest.json"
     manifest = json.loads(file.read_text())
     ((folder, (was, *lines)),) = manifest["system"].items()
     file.write_text(json.dumps({**manifest, "system": {folder: [was, *lines[1:]]}}))
-    assert "not what was published" in housekeeping.verify(item)
+    assert "not what was published" in inventory.verify(item)

@@ -35,6 +35,7 @@ from ..jit import (
     gpu_targets,
     hip_compiler,
     housekeeping,
+    inventory,
     layers,
     ninja,
     settings,
@@ -318,7 +319,7 @@ def _held(backend: str, devices: Sequence[str] = ()) -> int:
     kernels = {
         (item.name, item.arch)
         for root in roots
-        for item in housekeeping.items(root)
+        for item in inventory.items(root)
         if item.kind == f"{backend}_kernel"
     }
     if not devices:
@@ -549,7 +550,7 @@ def _layers(problems: list[Problem]) -> dict[str, int]:
                     blocking=False,
                 )
             )
-        elif (why := housekeeping.no_layer(layer.root)) is not None:
+        elif (why := inventory.no_layer(layer.root)) is not None:
             problems.append(
                 Problem(
                     f"WARP_SORT_CACHE_LAYERS: {why}",
@@ -559,7 +560,7 @@ def _layers(problems: list[Problem]) -> dict[str, int]:
                 )
             )
         elif layer.root != layers.PACKAGED:
-            refused = housekeeping.refusal(housekeeping.items(layer.root))
+            refused = inventory.refusal(inventory.items(layer.root))
             if refused is not None:
                 problems.append(_problem(TrustError(refused), "chmod go-w it"))
     return held

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import click
 
-from ..jit import housekeeping, layers
-from ..jit.housekeeping import Item
+from ..jit import housekeeping, inventory, layers
+from ..jit.inventory import Item
 from ._common import reported
 
 __all__ = ["cache"]
@@ -61,7 +61,7 @@ def _refused(found: list[Item]) -> dict[Path, str]:
     for root in dict.fromkeys(item.root for item in found):
         # What the package brings is trusted as the package is.
         if root != layers.PACKAGED:
-            reason = housekeeping.refusal(item for item in found if item.root == root)
+            reason = inventory.refusal(item for item in found if item.root == root)
             if reason is not None:
                 reasons[root] = reason
     return reasons
@@ -92,9 +92,7 @@ def _age(seconds: float) -> str:
 def _list(as_json: bool) -> None:
     """List the artifacts of the user's cache and of the layers: what, for which target, how big."""
     with reported():
-        found = [
-            (item, what) for root, what in _roots().items() for item in housekeeping.items(root)
-        ]
+        found = [(item, what) for root, what in _roots().items() for item in inventory.items(root)]
         refused = _refused([item for item, _ in found])
     if as_json:
         documents = [
@@ -143,8 +141,8 @@ def _verify(context: click.Context) -> None:
     """
     with reported():
         roots = _roots()
-        found = [item for root in roots for item in housekeeping.items(root)]
-        wrong = {item: reason for item in found if (reason := housekeeping.verify(item))}
+        found = [item for root in roots for item in inventory.items(root)]
+        wrong = {item: reason for item in found if (reason := inventory.verify(item))}
         refused = _refused(found)
     for item, reason in wrong.items():
         _say(f"{item.folder}: {reason}. {_remedy(item.root, roots[item.root])}")

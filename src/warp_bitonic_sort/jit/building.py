@@ -88,12 +88,12 @@ def _ninja_error() -> ToolError | None:
 
 def _reasons(caches: Sequence[Cache], names: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return what cannot be read where artifacts may be, and why what is there was not taken."""
-    from . import housekeeping
+    from . import inventory
 
     closed: list[str] = []
     held: list[str] = []
     for cache in caches:
-        said = [each for name in names if (each := housekeeping.unreadable(cache.root, name))]
+        said = [each for name in names if (each := inventory.unreadable(cache.root, name))]
         closed += said
         if said:
             continue
@@ -101,11 +101,11 @@ def _reasons(caches: Sequence[Cache], names: Sequence[str]) -> tuple[list[str], 
             held.append(f"{cache.root} is left out, for its launcher does not load here")
             continue
         for name in names:
-            why = housekeeping.unused(cache.root, name)
+            why = inventory.unused(cache.root, name)
             if why is not None:
                 held.append(f"{cache.root} holds {name if len(names) > 1 else 'it'} {why}")
                 break
-    strays = [why for root in settings.cache_layers() if (why := housekeeping.no_layer(root))]
+    strays = [why for root in settings.cache_layers() if (why := inventory.no_layer(root))]
     closed = [*closed[:1], *(f"WARP_SORT_CACHE_LAYERS: {why}" for why in strays)]
     return closed, held
 

@@ -1,0 +1,252 @@
+"""What lies in a cache or layer, and whether it is sound.
+
+Invariant: nothing is changed. All of it may go at any time: what is gone is passed over, and so is
+what this user may not read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import TrustError, code_object, ninja
+from .cache import LAYOUT, is_utf8, portable, rejected
+from .files import digest, read_file, read_json
+from .publication import key_of
+from .trust import refuse_foreign
+
+__all__ = [
+    "Item",
+    "below",
+    "folders_in",
+    "items",
+    "no_layer",
+    "paths_in",
+    "refusal",
+    "size_of",
+    "unreadable",
+    "unused",
+    "verify",
+]
+
+
+@dataclass(frozen=True)
+class Item:
+    """An entry, as its folder and its manifest describe it.
+
+    Parameters
+    ----------
+    root : Path
+        The cache or layer that holds it.
+    name, key : str
+        The artifact's name, and what tells its entry from others of that name.
+    kind, arch : str
+        What it is, and for which target; ``?`` where its manifest cannot be read.
+    size : int
+        Bytes of all its files.
+    created, used : float
+        When it was built, and when its library was last read as far as the file system keeps that
+        (most note it once a day); seconds since 1970.
+    """
+
+    root: Path
+    name: str
+    key: str
+    kind: str
+    arch: str
+    size: int
+    created: float
+    used: float
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return self.root / LAYOUT / "entries" / self.name / self.key
+
+
+def paths_in(folder: Path) -> list[Path]:
+    """Return what lies in a folder, by name; nothing where it cannot be read."""
+    try:
+        return sorted(folder / name for name in os.listdir(folder))  # noqa: PTH208
+    except OSError:
+        return []
+
+
+def folders_in(parent: Path) -> list[Path]:
+    """Return the folders in a folder, by name."""
+    return [path for path in paths_in(parent) if os.path.isdir(path)]  # noqa: PTH112
+
+
+def below(folder: Path) -> Iterator[Path]:
+    """Yield all folders and files in a folder and in those."""
+    for parent, folders, files in os.walk(folder):
+        yield from (Path(parent, name) for name in folders + files)
+
+
+def size_of(folder: Path) -> int:
+    """Return how many bytes all files in a folder have."""
+    total = 0
+    for path in below(folder):
+        with contextlib.suppress(OSError):
+            total += path.lstat().st_size
+    return total
+
+
+def no_layer(root: Path) -> str | None:
+    """Return why a folder that was named for a layer is none; None where it is one.
+
+    One that nobody may look into may be one.
+    """
+    try:
+        os.stat(root / LAYOUT)  # noqa: PTH116 - Path is used for names here
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError:
+        return None
+    else:
+        return None
+    if root.name == LAYOUT and os.path.isdir(root / "entries"):  # noqa: PTH112
+        return f"{root} is the inside of a layer: name {root.parent}"
+    if not os.path.isdir(root):  # noqa: PTH112
+        return f"{root} {'is no folder' if os.path.lexists(root) else 'does not exist'}"
+    return f"{root} holds no kernels"
+
+
+def items(root: Path) -> list[Item]:
+    """Return the entries of a cache or layer, by name and then by age."""
+    found = [item for folder in folders_in(root / LAYOUT / "entries") for item in _of(root, folder)]
+    return sorted(found, key=lambda item: (item.name, item.created))
+
+
+def _of(root: Path, artifact: Path) -> Iterator[Item]:
+    for folder in folders_in(artifact):
+        with contextlib.suppress(OSError):
+            yield _item(root, folder)
+
+
+def unused(root: Path, name: str) -> str | None:
+    """Return why what a cache has of an artifact was not taken; None where it has nothing of it.
+
+    Only for messages: every byte of it is read.
+    """
+    there = list(_of(root, root / LAYOUT / "entries" / name))
+    if not there:
+        return None
+    reasons = [reason for item in there if (reason := verify(item)) is not None]
+    if reasons:
+        return f"damaged: {reasons[0]}; warp-bitonic-sort cache verify lists what is"
+    return "made of other sources or with other flags, as by another version of this package"
+
+
+def unreadable(root: Path, name: str) -> str | None:
+    """Return what of an artifact's entries cannot be read or loaded, and why, or None.
+
+    Only for messages: a look-up takes what it cannot read for what is not there.
+    """
+    folder = root / LAYOUT / "entries" / name
+    if not is_utf8(root):
+        return f"{root} cannot be read: its name is not UTF-8"
+    try:
+        for key in os.listdir(folder):  # noqa: PTH208 - as a look-up does
+            for file in (folder / key).iterdir():
+                read_file(file)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return f"{error.filename} cannot be read: {error.strerror}"
+    for library, (_, reason) in list(rejected.items()):
+        if folder in Path(library).parents:
+            return f"{library} does not load: {reason}"
+    return None
+
+
+def _item(root: Path, folder: Path) -> Item:
+    manifest = read_json(folder / "manifest.json") or {}
+    kind, arch, created = (manifest.get(field) for field in ("kind", "arch", "created"))
+    stat = folder.stat()
+    product = folder / ninja.PRODUCTS.get(str(kind), "library.so")
+    with contextlib.suppress(OSError):
+        stat = product.stat()
+    # A time that no clock shows is not believed, nor a target that no terminal prints.
+    made = stat.st_mtime
+    if isinstance(created, int) and 0 <= created < 1 << 40:
+        made = float(created)
+    if not isinstance(arch, str) or not re.fullmatch(r"[\w.+-]{1,64}", arch, re.ASCII):
+        arch = "?"
+    return Item(
+        root=root,
+        name=folder.parent.name,
+        key=folder.name,
+        kind=kind if isinstance(kind, str) and kind in ninja.PRODUCTS else "?",
+        arch=arch,
+        size=size_of(folder),
+        created=made,
+        used=max(made, stat.st_atime),
+    )
+
+
+def refusal(found: Iterable[Item]) -> str | None:
+    """Return why nothing is loaded from the cache of some entries, for others can write there."""
+    for item in found:
+        try:
+            refuse_foreign(item.folder / ninja.PRODUCTS.get(item.kind, "library.so"), item.root)
+        except TrustError as error:
+            return str(error)
+    return None
+
+
+def verify(item: Item) -> str | None:
+    """Return what is wrong with an entry, every byte of which is read, or None.
+
+    Headers are not looked at: an entry whose headers have changed is sound, and merely not used.
+    """
+    manifest = read_json(item.folder / "manifest.json")
+    if manifest is None:
+        return "its manifest cannot be read"
+    if manifest.get("name") != item.name or item.kind == "?":
+        return "its manifest is another artifact's"
+    try:
+        library = _looked_at(item.folder / ninja.PRODUCTS[item.kind])
+    except OSError as error:
+        return f"its product cannot be read ({error.strerror})"
+    if digest(library) != manifest.get("library"):
+        return "its product is not what was published: its bytes have changed"
+    if not code_object.is_for(library, item.arch) and item.arch not in ("host", "generic"):
+        return f"its product is for {code_object.arch_of(library)}, not for {item.arch}"
+    try:
+        if not _is_published(manifest, item):
+            return "its manifest is not what was published"
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError):
+        return "its manifest is not what was published"
+    return None
+
+
+def _looked_at(file: Path) -> bytes:
+    """Return a file's bytes, with which it has not been used: prune goes by when it was read."""
+    try:
+        # Of one's own files alone.
+        return read_file(file, getattr(os, "O_NOATIME", 0))
+    except PermissionError:
+        return read_file(file)
+
+
+def _is_published(manifest: Mapping[str, Any], item: Item) -> bool:
+    """Tell whether an entry's key, which is its folder's name, is that of its manifest."""
+    parts, build = manifest["text"], manifest["build"]
+    text = json.dumps(parts, sort_keys=True)
+    of_system = [line for _, *lines in manifest["system"].values() for line in lines]
+    lines = [*manifest["dependencies"], *of_system]
+    dependencies = [(line.split(" ", 5)[5], line.split(" ", 1)[0]) for line in lines]
+    return (
+        key_of(build, manifest["compiler"], dependencies) == item.key
+        and build == digest(text.encode())
+        and manifest["portable"] == digest(portable(text).encode())
+        and (parts["name"], parts["arch"]) == (item.name, item.arch)
+        and parts["rule"].startswith(f"rule {item.kind}_")
+    )
