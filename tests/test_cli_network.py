@@ -156,13 +156,24 @@ def test_command_writes_svg(tmp_path):
         (["1"], 2, "2<=x<=64"),
         (["65"], 2, "2<=x<=64"),
         (["eight"], 2, "eight"),
-        (["8", "--svg", "/nowhere/n.svg"], 1, "/nowhere/n.svg: No such file"),
+        (["8", "--svg", "/nowhere/n.svg"], 2, "there is no folder /nowhere; make it first."),
+        (["8", "--svg", ""], 2, "expected a path, got an empty one"),
+        (["8", "--svg", "-"], 2, "'-' is no file."),
+        (["8", "--svg", f"{__file__}/n.svg"], 2, f"{__file__} is no folder."),
+        (["8", "--svg", "n" * 300], 2, "File name too long."),
     ],
 )
 def test_command_refuses(arguments, status, said):
     result = CliRunner().invoke(main, ["network", *arguments])
     assert result.exit_code == status
     assert said in result.output
+    assert "comparators" not in result.output
+
+
+def test_svg_that_cannot_be_written_prints_no_counts():
+    result = CliRunner().invoke(main, ["network", "8", "--svg", "/dev/full"])
+    assert result.exit_code == 1
+    assert result.output == "Error: /dev/full: cannot be written: No space left on device\n"
 
 
 def test_terminal_without_unicode_gets_ascii(monkeypatch):

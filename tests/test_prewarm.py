@@ -389,7 +389,7 @@ def test_a_disk_that_is_full_names_the_folder_that_was_asked_for(half_cache, tmp
 def test_a_manifest_that_cannot_be_written_is_no_success(cache_copy, tmp_path):
     done = children.program("prewarm", "--length", 3, "--manifest", tmp_path / "none" / "list.json")
     assert done.returncode == 2
-    assert f"{tmp_path / 'none'} is no folder" in done.stderr
+    assert f"there is no folder {tmp_path / 'none'}" in done.stderr
     assert len(children.entries(cache_copy)) == 2, "before anything is built"
 
 

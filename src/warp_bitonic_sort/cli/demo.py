@@ -19,6 +19,7 @@ from .. import explain, ops
 from ..jit import building
 from ._common import need, reported
 from ._inspect import thread_count
+from ._paths import OutputFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,7 +90,7 @@ def _odd(context: click.Context, parameter: click.Parameter, value: int) -> int:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OutputFile(),
     default=Path("demo.png"),
     show_default=True,
     help="The picture; the ending says its format.",
@@ -97,10 +98,6 @@ def _odd(context: click.Context, parameter: click.Parameter, value: int) -> int:
 def demo(size: int, noise: float, seed: int, dtype: str, output: Path) -> None:
     """Run the demo."""
     need("numpy", "matplotlib")
-    if not output.absolute().parent.is_dir():
-        raise click.ClickException(
-            f"{click.format_filename(output)}: its folder does not exist; make it first."
-        )
     _refuse_format(output)
     with reported(_PHOTOGRAPH):
         original = _photograph()
@@ -182,9 +179,10 @@ def _refuse_format(output: Path) -> None:
     # (pgf takes a TeX beside matplotlib.)
     formats = sorted(FigureCanvasAgg.get_supported_filetypes().keys() - {"pgf"})
     if output.suffix.removeprefix(".").lower() not in formats:
-        raise click.ClickException(
-            f"{click.format_filename(output)}: its ending is to say the picture's format, as "
-            f"{', '.join(f'.{each}' for each in formats)} do."
+        raise click.BadParameter(
+            f"{click.format_filename(output)}: the ending gives the picture's format; expected one "
+            f"of {', '.join(f'.{each}' for each in formats)}.",
+            param_hint="--output",
         )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -16,6 +15,7 @@ import click
 
 from . import _inspect
 from ._inspect import Problem
+from ._terminal import is_terminal
 
 __all__ = ["doctor"]
 
@@ -48,7 +48,7 @@ def doctor(context: click.Context, as_json: bool, no_build: bool) -> None:
     if no_build:
         report["trial"] = {"status": "skipped", "kernel": "", "seconds": None, "compiled": []}
     else:
-        if not as_json and sys.stderr.isatty():
+        if not as_json and is_terminal():
             click.echo("Sorting a small array ...", err=True)
         report["trial"] = _inspect.trial(problems)
     works = not any(problem.blocking for problem in problems)

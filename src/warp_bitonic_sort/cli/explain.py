@@ -25,7 +25,7 @@ Examples:
   warp-bitonic-sort explain 1000x9
   warp-bitonic-sort explain 512x25x8 --axis 1 --dtype uint8
 
-Exit status: 0, or 1 when `sort` would refuse such an array, or 2 when the command line is wrong.
+Exit status: 0, or 1 when a variable of the environment is wrong, or 2 when the command line is.
 """
 
 
@@ -62,5 +62,9 @@ def _sizes(
 def explain(shape: tuple[int, ...], dtype: str, axis: int, descending: bool, nan: Nan) -> None:
     """Print what `warp_bitonic_sort.explain` says."""
     with reported():
-        answer = explain_sort(shape, dtype=dtype, axis=axis, descending=descending, nan=nan)
+        try:
+            answer = explain_sort(shape, dtype=dtype, axis=axis, descending=descending, nan=nan)
+        except ValueError as error:  # click has checked the other arguments
+            message = str(error).removeprefix("axis: ")
+            raise click.BadParameter(message, param_hint="--axis") from error
     click.echo(str(answer))

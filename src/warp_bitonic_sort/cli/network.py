@@ -16,6 +16,7 @@ import click
 
 from ._common import reported
 from ._comparators import Step, bitonic_comparators, bitonic_depth, columns, network_steps
+from ._paths import OutputFile
 
 __all__ = ["draw_svg", "draw_text", "network"]
 
@@ -38,7 +39,8 @@ Examples:
   warp-bitonic-sort network 8
   warp-bitonic-sort network 64 --svg network.svg
 
-Exit status: 0, or 1 when FILE cannot be written, or 2 when the command line is wrong.
+Exit status: 0, or 1 when writing FILE fails, or 2 when the command line is wrong, as it is when
+FILE's folder does not exist.
 """
 
 # What a terminal without Unicode gets.
@@ -49,7 +51,7 @@ _ASCII = str.maketrans({"─": "-", "┬": "+", "┴": "+", "┼": "|"})
 @click.argument("length", type=click.IntRange(2, _MOST))
 @click.option(
     "--svg",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OutputFile(),
     metavar="FILE",
     help="Draw into this file instead.",
 )
@@ -60,10 +62,11 @@ def network(length: int, svg: Path | None) -> None:
         picture = draw_text(length, steps, shutil.get_terminal_size().columns)
         click.echo(picture if _shows_unicode() else picture.translate(_ASCII))
         click.echo()
+    else:
+        with reported(f"{click.format_filename(svg)}: cannot be written"):
+            svg.write_bytes(draw_svg(length, steps))
     click.echo(_counts(length, steps))
     if svg is not None:
-        with reported(click.format_filename(svg)):
-            svg.write_bytes(draw_svg(length, steps))
         click.echo(f"picture: {click.format_filename(svg)}")
 
 

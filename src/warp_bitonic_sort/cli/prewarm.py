@@ -7,13 +7,10 @@ target; the manifest says so of each.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -24,6 +21,8 @@ from ..jit.spec import Kernel
 from ..jit.trust import refuse_foreign
 from ._common import reported
 from ._inspect import native_targets
+from ._paths import OutputFile, SomePath
+from ._terminal import is_terminal, progress_bar
 
 __all__ = ["prewarm"]
 
@@ -203,16 +202,14 @@ def _ranges(numbers: list[int]) -> str:
 @contextlib.contextmanager
 def _progress(total: int) -> Iterator[Callable[[int], None]]:
     """Give what is to be called with the number of artifacts that were finished since."""
-    if sys.stderr.isatty():
-        with click.progressbar(
-            length=total, label="Compiling", file=sys.stderr, show_pos=True
-        ) as bar:
-            yield bar.update
+    if is_terminal():
+        with progress_bar(total, "Compiling", show_count=True) as advance:
+            yield advance
         return
     click.echo(f"Compiling what is missing of {total} artifacts", err=True)
     done, told = 0, time.monotonic()
 
-    def advance(count: int) -> None:
+    def tell(count: int) -> None:
         nonlocal done, told
         done += count
         now = time.monotonic()
@@ -220,7 +217,7 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
             told = now
             click.echo(f"  {done} of {total}", err=True)
 
-    yield advance
+    yield tell
 
 
 def _tell(failed: list[_prewarm.Outcome]) -> None:
@@ -242,21 +239,6 @@ def _refusal(file: Path) -> str | None:
     except TrustError as error:
         return str(error)
     return None
-
-
-class _Path(click.Path):
-    """A path that is not empty, which would be the current folder."""
-
-    def convert(
-        self,
-        value: str | os.PathLike[str],
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> Any:
-        """Return the path, or refuse it."""
-        if not os.fspath(value):
-            self.fail("expected a path, got an empty one.", param, ctx)
-        return super().convert(value, param, ctx)
 
 
 @click.command(help=_HELP)
@@ -289,13 +271,13 @@ class _Path(click.Path):
 )
 @click.option(
     "--into",
-    type=_Path(file_okay=False, path_type=Path),
+    type=SomePath(file_okay=False, path_type=Path),
     help="The folder to fill (default: the user's cache).",
 )
 @click.option("-j", "--jobs", type=click.IntRange(min=1), help="Compilers at once.")
 @click.option(
     "--manifest",
-    type=_Path(dir_okay=False, path_type=Path),
+    type=OutputFile(),
     help="Where the list of artifacts goes, as JSON (default: prewarm.json in the folder).",
 )
 @click.pass_context
@@ -311,8 +293,6 @@ def prewarm(
 ) -> None:
     """Compile kernels before they are asked for."""
     with reported():
-        if manifest is not None and not manifest.absolute().parent.is_dir():
-            raise click.BadParameter(f"{manifest.parent} is no folder.", param_hint="--manifest")
         wanted = _kernels(backends, archs, dtypes, lengths)
         if not wanted:
             raise click.UsageError(

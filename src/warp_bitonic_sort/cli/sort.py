@@ -24,6 +24,7 @@ import click
 from .. import ops
 from ._common import DTYPE, NAN, Nan, need, reported
 from ._npy import Source, chunks, create, drop_pages, open_npy
+from ._terminal import progress_bar
 
 __all__ = ["sort"]
 
@@ -99,9 +100,10 @@ def sort(
     opened = open_npy(source, dtype)
     rank = max(len(opened.shape), 1)
     if not -rank <= axis < rank:
-        raise click.ClickException(
-            f"{click.format_filename(source)}: --axis {axis} is out of range for an array of shape "
-            f"{opened.shape}: expected {-rank} to {rank - 1}."
+        raise click.BadParameter(
+            f"expected {-rank} to {rank - 1} for the array of shape {opened.shape} in "
+            f"{click.format_filename(source)}, got {axis}.",
+            param_hint="--axis",
         )
     budget = max(int(chunk_size * 2**20), 1)
     # A link stays a link: what it points to is replaced.
@@ -148,11 +150,8 @@ def _sort_into(
 
 @contextlib.contextmanager
 def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    with click.progressbar(length=max(total, 1), label="sorting", file=sys.stderr) as bar:
-        yield bar.update
+    with progress_bar(total, "sorting") as advance:
+        yield advance
 
 
 # -- all or nothing -------------------------------------------------------------------------------

@@ -1,0 +1,71 @@
+"""Paths on the command line, checked before a command does anything.
+
+Invariant: a path that is refused here makes the command line wrong (exit status 2), and nothing was
+printed or written. What fails later is an error of the command (exit status 1).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["OutputFile", "SomePath"]
+
+
+class SomePath(click.Path):
+    """A path that is not empty, which would be the current folder."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:
+        """Return the path, or refuse it."""
+        if not os.fspath(value):
+            self.fail("expected a path, got an empty one.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class OutputFile(SomePath):
+    """A file to write, or to replace, in a folder that is there."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, readable=False, writable=True, path_type=Path)
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:
+        """Return the path, or refuse it."""
+        if os.fspath(value) == "-":
+            self.fail("'-' is no file. Name a file; ./- is the file of that name.", param, ctx)
+        path: Path = super().convert(value, param, ctx)
+        why = _obstacle(path)
+        if why is not None:
+            self.fail(f"{click.format_filename(path)}: {why}", param, ctx)
+        return path
+
+
+def _obstacle(path: Path) -> str | None:
+    """Return why a file cannot be made or replaced, as far as can be told without trying."""
+    folder = path.absolute().parent
+    shown = click.format_filename(folder)
+    try:
+        if not stat.S_ISDIR(folder.stat().st_mode):
+            return f"{shown} is no folder."
+        path.lstat()
+    except FileNotFoundError:
+        if not folder.is_dir():
+            return f"there is no folder {shown}; make it first."
+        if not os.access(folder, os.W_OK | os.X_OK):
+            return f"nothing can be written into the folder {shown}."
+    except OSError as error:
+        return f"{error.strerror}."
+    return None
