@@ -185,9 +185,10 @@ def build(
     ------
     ToolError
         Whoever reads the folder would take nothing of it, for ``CXX`` or ``CK_DIR`` changes what
-        is compiled; nothing was written.
+        is compiled; or the folder's name has a control character. Nothing was written.
     """
     if into is not None:
+        settings.refuse_control_characters("into", str(into), ToolError)
         _refuse_what_is_nobody_elses(wanted)
     store = None if into is None else Cache(into, is_shared=True, setting="--into")
     outcomes: list[Outcome] = []

@@ -262,6 +262,7 @@ def _backends(problems: list[Problem]) -> dict[str, Facts]:
 
 
 def _cuda(problems: list[Problem]) -> Facts:
+    home = _found(settings.cuda_home, problems, "unset CUDA_HOME", blocking=False)
     driver = _loadable("libcuda.so.1")
     missing = [] if driver else ["no NVIDIA driver (libcuda.so.1)"]
     compiler: str | None = None
@@ -269,11 +270,11 @@ def _cuda(problems: list[Problem]) -> Facts:
     try:
         found = finders.find_cuda_compiler()
         compiler = f"{found.path} ({found.why})"
-    except ToolError as error:
+    except BuildError as error:
         held = _held("cuda")
         if not held:
             missing.append("no CUDA compiler")
-        _note_gpu(problems, error, "CUDA devices", driver is not None, settings.cuda_home(), held)
+        _note_gpu(problems, error, "CUDA devices", driver is not None, home, held)
     return {
         "available": not missing,
         "why": _why(missing, compiler, held),
@@ -287,7 +288,7 @@ def _cuda(problems: list[Problem]) -> Facts:
 
 def _note_gpu(
     problems: list[Problem],
-    error: ToolError,
+    error: BuildError,
     devices: str,
     here: bool,
     asked: Path | None,
@@ -342,7 +343,9 @@ _USUAL_TARGET = "gfx942"
 
 
 def _hip(problems: list[Problem]) -> Facts:
-    driver = _loadable(*_hip_libraries())
+    home = _found(settings.rocm_path, problems, "unset ROCM_PATH", blocking=False)
+    headers = _found(settings.ck_dir, problems, "unset CK_DIR", blocking=False)
+    driver = _loadable(*_hip_libraries(home))
     devices = _amd_targets()
     missing = [] if driver else ["no HIP driver (libamdhip64.so, of ROCm)"]
     here = bool(driver and devices)
@@ -364,12 +367,11 @@ def _hip(problems: list[Problem]) -> Facts:
             compiler = f"{found.path} ({found.why})"
         else:
             missing.append("no device that kernels can be built for")
-    except ToolError as error:
+    except BuildError as error:
         held = _held("hip", devices)
         if not held:
             missing.append("no HIP compiler")
-        asked = settings.rocm_path() or settings.ck_dir()
-        _note_gpu(problems, error, "AMD GPUs", here, asked, held)
+        _note_gpu(problems, error, "AMD GPUs", here, home or headers, held)
     return {
         "available": not missing,
         "why": _why(missing, compiler, held),
@@ -381,10 +383,9 @@ def _hip(problems: list[Problem]) -> Facts:
     }
 
 
-def _hip_libraries() -> list[str]:
+def _hip_libraries(home: Path | None) -> list[str]:
     """Return the names of ROCm's driver: in ROCM_PATH, where the loader looks, and in /opt/rocm."""
     names = ["libamdhip64.so", *(f"libamdhip64.so.{version}" for version in (7, 6, 5))]
-    home = settings.rocm_path()
     folders = [*([f"{home}/lib/"] if home else []), "", "/opt/rocm/lib/"]
     return [folder + name for folder in folders for name in names]
 
@@ -446,7 +447,10 @@ def _first_line(text: str) -> str:
 
 def _has_layer() -> bool:
     """Tell whether there are kernels that need nothing to be compiled."""
-    return any(cache_entries(layer.root) for layer in layers.readers())
+    try:
+        return any(cache_entries(layer.root) for layer in layers.readers())
+    except BuildError:  # reported with the cache
+        return False
 
 
 def _compiler(problems: list[Problem]) -> Facts | None:

@@ -79,7 +79,7 @@ def _text(report: dict[str, Any]) -> Iterator[str]:
     yield _line("threads", f"{report['threads']['count']} ({report['threads']['why']})")
     for name, value in report["environment"].items():
         if value is not None:
-            yield _line(name, value)
+            yield _line(name, value if value.isprintable() else repr(value))
     yield _line("small sort", _trial_text(report["trial"]))
     yield ""
     yield from _problem_lines(report["problems"])

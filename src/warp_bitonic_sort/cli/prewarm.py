@@ -16,7 +16,7 @@ import click
 
 from .. import prewarm as _prewarm
 from ..dtypes import DTYPES
-from ..jit import ToolError, TrustError, gpu_targets, toolchain
+from ..jit import BuildError, ToolError, gpu_targets, toolchain
 from ..jit.spec import Kernel
 from ..jit.trust import refuse_foreign
 from ._common import reported
@@ -236,7 +236,7 @@ def _refusal(file: Path) -> str | None:
     """Return why nothing would be loaded from a file's folder, or None."""
     try:
         refuse_foreign(file.parent, file.parent)
-    except TrustError as error:
+    except BuildError as error:
         return str(error)
     return None
 

@@ -309,7 +309,8 @@ class Cache:
 
     def tool_file(self, identity: str) -> Path:
         """Return where what was remembered for an identity is."""
-        return self.base / "tools" / f"{digest(identity.encode())}.json"
+        name = digest(identity.encode(errors="surrogateescape"))  # of files, which may be any bytes
+        return self.base / "tools" / f"{name}.json"
 
 
 def reject(library: Path, reason: str) -> bool:

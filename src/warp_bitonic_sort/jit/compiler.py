@@ -5,6 +5,7 @@ Invariant: only `Compiler.version` runs anything.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -12,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..records import Record
-from . import ToolError
-from .toolchain import WRAPPERS, identity_of, identity_of_program, line
+from . import ToolError, settings
+from .toolchain import WRAPPERS, identity_of, identity_of_program, line, which
 
 __all__ = ["Compiler", "options_in", "plain_environment", "programs_in"]
 
@@ -115,7 +116,7 @@ def programs_in(words: Sequence[str]) -> list[str]:
 
     What follows one is no program, though there may be one of its name: ``-D test``.
     """
-    return [found for word in words[: _options_at(words)] if (found := shutil.which(word))]
+    return [found for word in words[: _options_at(words)] if (found := which(word))]
 
 
 def options_in(words: Sequence[str]) -> tuple[str, ...]:
@@ -129,6 +130,20 @@ def _options_at(words: Sequence[str]) -> int:
 
 
 def plain_environment() -> dict[str, str]:
-    """Return this process's environment, but in English."""
+    """Return this process's environment, but in English and with the folders of PATH absolute.
+
+    Raises
+    ------
+    ToolError
+        The folder for temporary files, which compilers name to each other, has a control character.
+    """
+    for variable in ("TMPDIR", "TMP", "TEMP"):
+        settings.refuse_control_characters(variable, os.environ.get(variable, ""), ToolError)
     # Messages are parsed and versions are hashed, so they must not depend on the user's language.
-    return {**os.environ, "LC_ALL": "C"}
+    environment = {**os.environ, "LC_ALL": "C"}
+    if environment.get("PATH"):
+        # Compilers run in another folder than this process does. An empty entry is the current one.
+        folders = environment["PATH"].split(os.pathsep)
+        with contextlib.suppress(FileNotFoundError):  # the current folder was removed
+            environment["PATH"] = os.pathsep.join(str(Path(each).absolute()) for each in folders)
+    return environment

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 from importlib import metadata
 from pathlib import Path
 
@@ -35,11 +34,13 @@ def find_compiler() -> Compiler:
     if asked is not None:
         words = words_of(asked)
         programs = programs_in(words)
-        words = [toolchain.absolute(word) if word in programs else word for word in words]
+        # A word with a slash is a path, which is another one in the folder that ninja runs in.
+        places = {word: toolchain.absolute(word) for word in words}
+        words = [places[word] if places[word] in programs else word for word in words]
         path = Path(programs[-1]).resolve()
         return Compiler(tuple(words), path, f"CXX={asked}", found=programs[-1])
     for name in toolchain.HOST_COMPILERS:
-        found = shutil.which(name)
+        found = toolchain.which(name)
         if found is not None:
             return Compiler((found,), Path(found).resolve(), f"{name} on the PATH")
     raise MissingToolError(
@@ -56,6 +57,8 @@ def words_of(asked: str) -> list[str]:
         words = shlex.split(asked)
     except ValueError as error:
         words, wrong = [], f"is no command: {error}"
+    for word in words:
+        settings.refuse_control_characters("CXX", word, ToolError)
     if not programs_in(words[:1]):
         raise ToolError(
             f"CXX: {asked!r} {wrong}. "
@@ -132,9 +135,9 @@ def find_ninja() -> Path:
         if program.is_file() and os.access(program, os.X_OK):
             return program.absolute()
     # Some distributions of Linux call it ninja-build.
-    found = shutil.which("ninja") or shutil.which("ninja-build")
+    found = toolchain.which("ninja") or toolchain.which("ninja-build")
     if found is not None:
-        return Path(found).absolute()
+        return Path(found)
     raise MissingToolError("no ninja: it runs the compiler. Install it (pip install ninja).")
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +17,7 @@ from pathlib import Path
 from . import ToolError, settings
 from .compiler import Compiler, plain_environment
 from .rtc_compilers import hiprtc_candidates
-from .toolchain import hip_flags
+from .toolchain import hip_flags, which
 
 __all__ = ["find_hip_compiler", "lasts", "refusal"]
 
@@ -103,11 +102,11 @@ def _programs() -> Iterator[Compiler]:
     else:
         for folder in _rocm_folders():
             yield from _of_rocm(folder, f"ROCm in {folder}")
-        hipcc = shutil.which("hipcc")
+        hipcc = which("hipcc")
         if hipcc is not None:
             yield _hipcc(Path(hipcc), "hipcc on the PATH")
     for name in _clang_names():
-        found = shutil.which(name)
+        found = which(name)
         if found is not None:
             yield _compiler(Path(found), f"{name} on the PATH")
 

@@ -7,7 +7,6 @@ between machines (folders, the compiler's command) stands in variables above it.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shlex
 import subprocess
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from . import ToolError, child, settings, toolchain
-from .compiler import Compiler
+from .compiler import Compiler, plain_environment
 from .spec import Artifact
 from .toolchain import COMMANDS, DEPFILE, PRODUCTS, SOURCES, rule
 
@@ -65,10 +64,22 @@ def text(artifacts: Sequence[Artifact], compilers: Mapping[str, Compiler]) -> st
         What to make.
     compilers : mapping of str to Compiler
         The compiler of each kind of artifact among them.
+
+    Raises
+    ------
+    ToolError
+        A command or a folder has a control character.
     """
     folders: dict[str, Path] = {}
     for artifact in artifacts:
         folders.update(toolchain.include_dirs(artifact))
+    for compiler in compilers.values():
+        for word in compiler.command:
+            name = f"the {compiler.kind} ({compiler.why!r})"
+            settings.refuse_control_characters(name, word, ToolError)
+    for token, path in folders.items():
+        name = f"the folder of headers {token}"
+        settings.refuse_control_characters(name, str(path), ToolError)
     commands = {COMMANDS[kind]: compiler.command for kind, compiler in compilers.items()}
     lines = [f"{name} = {shlex.join(words).replace('$', '$$')}" for name, words in commands.items()]
     lines += [f"{token} = {_escaped(folder)}" for token, folder in folders.items()]
@@ -186,7 +197,7 @@ def build(
     shown = settings.verbose()
     if shown:
         command.append("-v")
-    environment = {**os.environ, "LC_ALL": "C", "NINJA_STATUS": "[%f/%t] ", "TERM": "dumb"}
+    environment = {**plain_environment(), "NINJA_STATUS": "[%f/%t] ", "TERM": "dumb"}
     names = [artifact.name for artifact in artifacts]
     with contextlib.nullcontext() if is_quiet else _Progress(names):
         try:

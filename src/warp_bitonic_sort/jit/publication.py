@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from . import BuildError, CacheError, code_object, locks, toolchain
+from . import BuildError, CacheError, code_object, locks, settings, toolchain
 from .cache import SCHEMA, Cache, Entry, Tokens, is_utf8, portable
 from .files import digest, file_digest, make_folder, protect, stamp, write_json
 from .spec import Artifact
@@ -250,6 +250,7 @@ def source_digests() -> dict[str, str]:
 def _folder(cache: Cache, *names: str) -> Path:
     """Return a folder of the cache, making it and the root."""
     folder = cache.base.joinpath(*names)
+    settings.refuse_control_characters(cache.setting, str(cache.root), CacheError)
     if not is_utf8(cache.root):
         raise OSError(errno.EILSEQ, "its name is not UTF-8, and nothing loads from there")
     # Before anything is made where another user's link may lead, or built that could not be

@@ -97,7 +97,7 @@ def library_folders(home: Path) -> Iterator[Path]:
 def system_folders() -> list[Path]:
     """Return where the loader looks, but for what ldconfig was told: that takes a program."""
     asked = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
-    folders = [Path(folder) for folder in asked if folder]
+    folders = [Path(folder).absolute() for folder in asked if folder]
     folders += library_folders(Path(sys.prefix))
     for root in ("/usr/local", "/usr", "/"):
         folders += [Path(root, name) for name in ("lib64", "lib")]
@@ -113,7 +113,7 @@ def package_folders(name: str) -> list[Path]:
         return []
     if spec is None or spec.submodule_search_locations is None:
         return []
-    return [Path(folder) for folder in spec.submodule_search_locations]
+    return [Path(folder).absolute() for folder in spec.submodule_search_locations]
 
 
 # -- NVRTC -----------------------------------------------------------------------------------------

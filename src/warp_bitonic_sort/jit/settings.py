@@ -23,6 +23,7 @@ __all__ = [
     "hip_clang_path",
     "lock_timeout",
     "max_jobs",
+    "refuse_control_characters",
     "rocm_path",
     "run_time_compilers",
     "trusted_dirs",
@@ -30,6 +31,29 @@ __all__ = [
 ]
 
 _FALSE = {"", "0", "false", "no", "off"}
+_CONTROL_CHARACTERS = frozenset(map(chr, (*range(32), 127)))
+
+
+def refuse_control_characters(name: str, value: str, error: type[BuildError] = BuildError) -> None:
+    """Raise an error if a text holds a line break, a tab or another control character.
+
+    The text may reach build.ninja, a list of dependencies or a shell: a line break there begins a
+    statement of its own, and none of the three has an escape for it.
+
+    Parameters
+    ----------
+    name : str
+        Where the text comes from: a variable, or what lies in the folder.
+    value : str
+        The text.
+    error : type, default BuildError
+        What to raise.
+    """
+    if not _CONTROL_CHARACTERS.isdisjoint(value):
+        raise error(
+            f"{name}: {value!r} holds a control character (a line break, a tab or the like), which "
+            f"build files cannot express. Use a name without control characters."
+        )
 
 
 def cache_dir() -> Path:
@@ -39,6 +63,7 @@ def cache_dir() -> Path:
         return _expanded("WARP_SORT_CACHE_DIR", chosen)
     base = os.environ.get("XDG_CACHE_HOME")
     root = Path(base) if base else _home() / ".cache"
+    refuse_control_characters("XDG_CACHE_HOME" if base else "HOME", str(root))
     return root.absolute() / "warp_bitonic_sort" / "jit"
 
 
@@ -73,6 +98,7 @@ def _folders(variable: str) -> list[Path]:
 
 
 def _expanded(variable: str, value: str) -> Path:
+    refuse_control_characters(variable, value)
     try:
         return Path(value).expanduser().absolute()
     except RuntimeError as error:

@@ -52,6 +52,7 @@ __all__ = [
     "still_is",
     "toolkit_folders",
     "tvm_ffi_version",
+    "which",
 ]
 
 # Path.resolve() takes as long as importing a small module.
@@ -254,9 +255,9 @@ def _program(kind: str) -> tuple[tuple[str, ...], str, str] | None:
         return None if toolkit is None else ((toolkit[0],), toolkit[0], "")
     asked = settings.cxx()
     if asked is None:
-        found = next(filter(None, map(shutil.which, HOST_COMPILERS)), None)
+        found = next(filter(None, map(which, HOST_COMPILERS)), None)
         return None if found is None else ((found,), found, "")
-    found = shutil.which(asked) if is_plain(asked) and not asked.startswith("-") else None
+    found = which(asked) if is_plain(asked) and not asked.startswith("-") else None
     return None if found is None else ((absolute(asked),), found, found)
 
 
@@ -267,6 +268,12 @@ def _nvrtc_identity() -> str | None:
     if library is None or not sys.executable or getattr(sys, "frozen", False):
         return None
     return identity_of(rtc_search.command("nvrtc", library), library, rtc_search.PROGRAM)
+
+
+def which(name: str) -> str | None:
+    """Return where a program is on the PATH, as an absolute path; None where there is none."""
+    found = shutil.which(name)
+    return None if found is None else str(Path(found).absolute())
 
 
 def absolute(word: str) -> str:
@@ -296,7 +303,7 @@ def nvcc(home: Path | None) -> tuple[str, str] | None:
     if home is not None:
         program = str(home / "bin" / "nvcc")
         return (program, f"CUDA_HOME={home}") if os.access(program, os.X_OK) else None
-    found = shutil.which("nvcc")
+    found = which("nvcc")
     if found is not None:
         return found, "nvcc on the PATH"
     for folder in toolkit_folders():
@@ -434,7 +441,7 @@ def _tvm_ffi_include() -> Path:
     spec = importlib.util.find_spec("tvm_ffi")
     if spec is None or spec.origin is None:
         raise ToolError("no apache-tvm-ffi: it calls the kernels. pip install apache-tvm-ffi")
-    return Path(spec.origin).parent / "include"
+    return Path(spec.origin).absolute().parent / "include"
 
 
 def compile_flags(artifact: Artifact) -> tuple[str, ...]:
