@@ -127,6 +127,7 @@ def _found(
 
 def facts(problems: list[Problem]) -> Facts:
     """Return what there is, and append what is wrong to problems."""
+    _found(toolchain.require_sources, problems, "reinstall the package")
     compiler = _compiler(problems)
     return {
         "package": {

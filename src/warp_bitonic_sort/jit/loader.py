@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import BuildError, CacheError, MissingToolError, TrustError, layers
+from . import BuildError, CacheError, MissingToolError, TrustError, layers, toolchain
 from .cache import Cache, reject
 from .spec import LAUNCHER, Artifact, CpuKernel, Kernel
 
@@ -145,8 +145,6 @@ def _found(kernel: Kernel, order: str) -> Path:
         return _ready([kernel], order)[kernel.name]
     except MissingToolError:  # a compiler that was asked for and is wrong is not made up for
         if isinstance(kernel, CpuKernel):
-            from . import toolchain
-
             for arch in toolchain.lesser_cpu_archs(kernel.arch):
                 lesser = kernel._replace(arch=arch)
                 with contextlib.suppress(MissingToolError):
@@ -250,6 +248,7 @@ def _ensure(
     **options: Any,
 ) -> dict[str, Path]:
     """Find or build what is wanted, and load the launcher; options are those of `builder`."""
+    toolchain.require_sources()
     was_gone = False
     while True:
         readers, stores = (layers.readers(), layers.stores()) if into is None else ([], [into])

@@ -47,6 +47,7 @@ __all__ = [
     "line",
     "native_cpu_arch",
     "nvcc",
+    "require_sources",
     "rule",
     "source_files",
     "still_is",
@@ -472,6 +473,23 @@ def dependency_flags(artifact: Artifact, depfile: str, product: str) -> tuple[st
         words = ("-dependency-file", depfile, "-MT", product, "-sys-header-deps")
         return tuple(each for word in words for each in ("-Xclang", word))
     return ("-MD", "-MF", depfile)
+
+
+def require_sources() -> None:
+    """Raise ToolError if the package's C++ sources are no files, as in a zip archive."""
+    if INCLUDE_DIR.is_dir():
+        return
+    archive = next((folder for folder in INCLUDE_DIR.parents if folder.is_file()), None)
+    if archive is None:
+        raise ToolError(
+            f"the package's C++ sources are missing: there is no folder {INCLUDE_DIR}. Reinstall "
+            f"warp-bitonic-sort; a frozen application has to bring the package's folder csrc."
+        )
+    raise ToolError(
+        f"the package was imported from the zip archive {archive}, where neither a compiler nor "
+        f"the loader finds its files. Install it into a folder (pip install warp-bitonic-sort), or "
+        f"unpack the archive and put the folder on sys.path instead."
+    )
 
 
 def source_files() -> list[Path]:
