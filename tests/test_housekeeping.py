@@ -308,9 +308,9 @@ def test_prune_refuses(cache_copy, option, value, said):
 
 def test_prune_removes_what_a_removal_that_was_killed_left(cache_copy):
     code = """
-        import os, signal, tempfile
+        import os, signal
         from warp_bitonic_sort.jit import housekeeping, settings
-        tempfile.TemporaryDirectory.cleanup = lambda self: os.kill(os.getpid(), signal.SIGKILL)
+        housekeeping.shutil.rmtree = lambda _: os.kill(os.getpid(), signal.SIGKILL)
         housekeeping.clear(settings.cache_dir())
     """
     killed = children.run(code)
@@ -402,13 +402,13 @@ def test_to_be_verified_is_not_to_be_used(cache_copy):
 
 
 @pytest.mark.parametrize("gone", ["the entry", "its artifact's folder", "the cache"])
-@pytest.mark.parametrize("call", ["iterdir", "rename", "lstat", "scandir", "listdir", "mkdtemp"])
+@pytest.mark.parametrize("call", ["rename", "lstat", "scandir", "listdir", "mkdtemp", "open"])
 def test_what_another_one_removes_meanwhile(cache_copy, monkeypatch, call, gone):
     """At whatever moment: it was to be removed."""
     entry = children.folder_of(cache_copy, KERNEL)
     (cache_copy / "v1" / "entries" / "nothing").mkdir()
     folder = {"the entry": entry, "its artifact's folder": entry.parent}.get(gone, cache_copy)
-    where = {"iterdir": Path, "rename": Path, "lstat": Path, "mkdtemp": tempfile}.get(call, os)
+    where = {"lstat": Path, "mkdtemp": tempfile}.get(call, os)
     real = getattr(where, call)
 
     def removing(*arguments, **named):
@@ -434,11 +434,11 @@ def test_what_another_one_removes_meanwhile(cache_copy, monkeypatch, call, gone)
 def test_tidying_while_another_one_tidies(cache_copy, monkeypatch):
     folder = cache_copy / "v1" / "entries" / "nothing"
     folder.mkdir()
-    found = housekeeping.folders_in(folder.parent)
+    found = housekeeping._folders_in(folder.parent)
     folder.rmdir()
-    folders = housekeeping.folders_in
+    folders = housekeeping._folders_in
     monkeypatch.setattr(
-        housekeeping, "folders_in", lambda p: found if p == folder.parent else folders(p)
+        housekeeping, "_folders_in", lambda p: found if p == folder.parent else folders(p)
     )
     housekeeping.tidy(cache_copy)
     children.assert_sound(cache_copy, count=2)

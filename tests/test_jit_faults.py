@@ -174,11 +174,11 @@ def test_what_cannot_be_removed_in_passing_is_no_error(half_cache, fault):
     children.grow_old(litter)
     broken = {
         "unreadable": "def broken(path):\n    raise PermissionError(13, 'no', str(path))\n"
-        "housekeeping.folders_in = broken",
-        "undeletable": "housekeeping.tempfile.TemporaryDirectory = die",
+        "housekeeping._folders_in = broken",
+        "undeletable": "housekeeping._remove = die",
     }
     code = "from warp_bitonic_sort.jit import housekeeping\n"
-    code += "def die(**_):\n    raise OSError(28, 'No space left on device')\n"
+    code += "def die(*_):\n    raise OSError(28, 'No space left on device')\n"
     done = children.run(f"{code}{broken[fault]}\n{SORT}")
     assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
     assert litter.exists()

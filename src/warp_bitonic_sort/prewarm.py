@@ -7,6 +7,7 @@ object is for the target.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -211,7 +212,9 @@ def build(
             outcomes += _chunk(chunk, store, jobs)
         done(len(chunk) or 1)
     if into is not None:
-        housekeeping.tidy(into)
+        # What hinders that has hindered the builds.
+        with contextlib.suppress(CacheError, TrustError):
+            housekeeping.tidy(into)
     return outcomes
 
 
@@ -269,10 +272,20 @@ def _outcome(artifact: Artifact, path: Path) -> Outcome:
     return Outcome(artifact.name, artifact.kind, artifact.arch, str(path), len(data), digest(data))
 
 
-def write_manifest(outcomes: Sequence[Outcome], file: Path) -> None:
+def write_manifest(outcomes: Sequence[Outcome], file: Path, follows_links: bool = True) -> None:
     """Write what became of each artifact as JSON; a reader sees all of it or none.
 
-    A link stays, and what it leads to is written. A device or a pipe is written as it is.
+    A device or a pipe is written as it is.
+
+    Parameters
+    ----------
+    outcomes : sequence of Outcome
+        What became of them.
+    file : Path
+        Where to.
+    follows_links : bool, default True
+        Whether a link stays, and what it leads to is written. Else the link is replaced, as any in
+        a cache.
 
     Raises
     ------
@@ -281,7 +294,9 @@ def write_manifest(outcomes: Sequence[Outcome], file: Path) -> None:
     """
     complete = all(outcome.error is None for outcome in outcomes)
     said = {"complete": complete, "artifacts": [asdict(each) for each in outcomes]}
-    if file.exists() and not (file.is_file() or file.is_dir()):
+    if not follows_links:
+        write_json(file, said)
+    elif file.exists() and not (file.is_file() or file.is_dir()):
         with file.open("w", encoding="utf-8") as stream:
             stream.write(f"{json.dumps(said)}\n")
     else:

@@ -516,8 +516,12 @@ def _cache_facts(root: Path, problems: list[Problem]) -> Facts:
         )
     # In place of a folder that nobody named a temporary one will do.
     is_named = settings.cache_home() is None
+    known = len(problems)
     _found(lambda: refuse_foreign(root, root), problems, "chmod go-w it", is_named)
-    left = housekeeping.litter(root)
+    left: list[Path] = []
+    if len(problems) == known:
+        fix = "let only this user write there"
+        left = _found(lambda: housekeeping.litter(root), problems, fix, blocking=False) or []
     if left:
         problems.append(
             Problem(

@@ -57,13 +57,10 @@ def _roots() -> dict[Path, str]:
 
 def _refused(found: list[Item]) -> dict[Path, str]:
     """Return why nothing is loaded from some of the caches that hold these."""
-    reasons = {}
-    for root in dict.fromkeys(item.root for item in found):
-        # What the package brings is trusted as the package is.
-        if root != layers.PACKAGED:
-            reason = inventory.refusal(item for item in found if item.root == root)
-            if reason is not None:
-                reasons[root] = reason
+    reasons: dict[Path, str] = {}
+    for item in found:
+        if item.refused is not None:
+            reasons.setdefault(item.root, item.refused)
     return reasons
 
 
@@ -137,18 +134,23 @@ def _verify(context: click.Context) -> None:
     """Read every artifact again and say which are damaged, and which folders are refused.
 
     A damaged one is never loaded: it is as good as none. From a folder where other users can write
-    nothing is loaded. Exit status 1 if there is any of either.
+    nothing is loaded, and nothing is read. Exit status 1 if there is any of either.
     """
     with reported():
         roots = _roots()
         found = [item for root in roots for item in inventory.items(root)]
-        wrong = {item: reason for item in found if (reason := inventory.verify(item))}
+        wrong = {
+            item: reason
+            for item in found
+            if item.refused is None and (reason := inventory.verify(item))
+        }
         refused = _refused(found)
     for item, reason in wrong.items():
         _say(f"{item.folder}: {reason}. {_remedy(item.root, roots[item.root])}")
     for reason in refused.values():
         _say(f"Refused: {reason}")
-    click.echo(f"{len(found) - len(wrong)} of {len(found)} artifacts are sound")
+    unread = sum(item.refused is not None for item in found)
+    click.echo(f"{len(found) - len(wrong) - unread} of {len(found)} artifacts are sound")
     context.exit(1 if wrong or refused else 0)
 
 

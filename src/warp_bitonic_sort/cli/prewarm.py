@@ -314,7 +314,7 @@ def prewarm(
         option = f"--into {into}: " if manifest is None and into is not None else ""
         with reported(f"{option}the list of artifacts, {file}, cannot be written"):
             try:
-                _prewarm.write_manifest(outcomes, file)
+                _prewarm.write_manifest(outcomes, file, follows_links=manifest is not None)
             except OSError:
                 if not failed:
                     raise

@@ -19,7 +19,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import BuildError, CacheError, ToolError, finders, ninja, publication, settings, toolchain
+from . import (
+    BuildError,
+    CacheError,
+    ToolError,
+    TrustError,
+    finders,
+    ninja,
+    publication,
+    settings,
+    toolchain,
+)
 from .cache import Cache
 from .spec import LAUNCHER, Artifact
 
@@ -113,7 +123,7 @@ def _reasons(caches: Sequence[Cache], names: Sequence[str]) -> tuple[list[str], 
 def sweep(cache: Cache) -> None:
     """Remove the staging folders that killed builds have left, so that they do not pile up."""
     staging = cache.base / "staging"
-    with contextlib.suppress(OSError, CacheError):
+    with contextlib.suppress(OSError, CacheError, TrustError):
         if os.listdir(staging):  # noqa: PTH208 - most often there is nothing, and no look at it
             from . import housekeeping
 
@@ -231,7 +241,7 @@ def _told(
     names = ninja.failed(failure.log, [artifact.name for artifact in missing])
     try:
         log = str(publication.keep_log(logs, names[0], failure.log))
-    except CacheError as error:
+    except (CacheError, TrustError) as error:
         log = f"not kept: {error}"
     line, hint = ninja.first_error(failure.log)
     used = dict.fromkeys(_described(tools[a.kind]) for a in missing if a.name in names)

@@ -1,13 +1,17 @@
 """Removing what lies in a cache: everything, what options say, or what killed processes have left.
 
-Invariant: an entry or a staging folder goes as a whole, renamed away before it is emptied, so that
-no reader sees half of it; a build under way is never disturbed, for its process holds a lock.
+Invariant: nothing is touched in a cache that would not be loaded from, nor through a symbolic link
+below its root; all of it is checked before anything goes. An entry or a staging folder goes as a
+whole, renamed away before it is emptied, so that no reader sees half of it. A build under way is
+never disturbed, for its process holds a lock.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -15,24 +19,61 @@ from pathlib import Path
 
 from . import CacheError, locks
 from .cache import LAYOUT
-from .inventory import Item, below, folders_in, items, paths_in, size_of, verify
+from .inventory import Item, below, items, paths_in, size_of, verify
 from .publication import OWNER_LOCK
+from .trust import refuse_foreign, refuse_links
 
 __all__ = ["MANIFEST", "abandoned", "clear", "litter", "old_logs", "prune", "remove", "tidy"]
 
 # What prewarm leaves beside the entries.
 MANIFEST = "prewarm.json"
+_PARTS = ("entries", "staging", "logs", "tools", "locks")
 # Seconds in which a file that is being written has its final name.
 _NEWBORN = 60
 # No build takes as long; seconds.
 _DAY = 86400
 
 
+def _check(root: Path, folders: Iterable[Path] = ()) -> None:
+    """Refuse a cache, and folders in it, that are not the user's own, or are links below its root.
+
+    What passes can be changed by no other user, so that none can put a link there afterwards.
+
+    Raises
+    ------
+    TrustError, CacheError
+        Another user can write there, or there is a link.
+    """
+    if os.path.lexists(root / LAYOUT):
+        for folder in (*(root / LAYOUT / part for part in _PARTS), *folders):
+            refuse_foreign(folder, root, "removed from")
+            refuse_links(folder, root, "removed from")
+
+
+def _folders_in(parent: Path) -> list[Path]:
+    """Return the folders in a folder that are no links to one."""
+    return [path for path in paths_in(parent) if _is_folder(path)]
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
 def litter(root: Path) -> list[Path]:
-    """Return what processes that were killed have left: staging folders, files half written."""
+    """Return what processes that were killed have left: staging folders, files half written.
+
+    Raises
+    ------
+    TrustError, CacheError
+        Another user can write there, or there is a link.
+    """
+    _check(root)
     base = root / LAYOUT
     return [
-        *(folder for folder in folders_in(base / "staging") if _is_abandoned(folder)),
+        *(folder for folder in _folders_in(base / "staging") if _is_abandoned(folder)),
         *_removed(base),
         *(
             path
@@ -47,8 +88,14 @@ def abandoned(root: Path) -> list[Path]:
     """Return the staging folders of killed builds that may go while others begin to build.
 
     The lock of a folder that was made just now is not held yet: a new folder is left alone.
+
+    Raises
+    ------
+    TrustError, CacheError
+        Another user can write there, or there is a link.
     """
-    folders = folders_in(root / LAYOUT / "staging")
+    _check(root)
+    folders = _folders_in(root / LAYOUT / "staging")
     return [folder for folder in folders if _is_old(folder) and _is_abandoned(folder)]
 
 
@@ -89,25 +136,55 @@ def remove(paths: Iterable[Path], root: Path) -> int:
 
     Raises
     ------
+    TrustError
+        Another user can write the cache, or a folder that something is removed from.
     CacheError
-        The cache cannot be written.
+        One of these is reached through a link, or cannot be written.
     """
-    freed, base = 0, root / LAYOUT
-    try:
-        for path in paths:
-            with (
-                contextlib.suppress(FileNotFoundError),  # somebody else removed it, or everything
-                tempfile.TemporaryDirectory(prefix="removed-", dir=base) as away,
-            ):
-                bytes_there = path.lstat().st_size if not path.is_dir() else size_of(path)
-                path.rename(Path(away) / path.name)
-                freed += bytes_there
-    except OSError as error:
-        raise CacheError(
-            f"{error.filename or base} cannot be removed: {error.strerror or error}. Nothing that "
-            f"is left is damaged."
-        ) from None
+    paths = list(paths)
+    _check(root, {path.parent for path in paths})
+    freed = 0
+    for path in paths:
+        try:
+            with contextlib.suppress(FileNotFoundError):  # another process has removed it
+                freed += _remove(path, root)
+        except OSError as error:
+            raise CacheError(
+                f"{path} cannot be removed: {error.strerror or error}. Nothing that is left is "
+                f"damaged."
+            ) from None
     return freed
+
+
+def _remove(path: Path, root: Path) -> int:
+    """Remove a file or folder of a cache and return the bytes that it had."""
+    with _opened(path.parent, root) as parent:
+        freed = size_of(path) if _is_folder(path) else path.lstat().st_size
+        away = tempfile.mkdtemp(prefix="removed-", dir=root / LAYOUT)
+        try:
+            os.rename(path.name, Path(away, path.name), src_dir_fd=parent)
+        finally:
+            # Not by a TemporaryDirectory: before Python 3.12.1 that changes the mode of what a
+            # link leads to, where it may not remove the link.
+            shutil.rmtree(away)
+    return freed
+
+
+@contextlib.contextmanager
+def _opened(folder: Path, root: Path) -> Iterator[int]:
+    """Open a folder of a cache as a descriptor, following no link below the root.
+
+    Where root lets every user write a folder of his, a link may come after the check.
+    """
+    flags = os.O_PATH | os.O_DIRECTORY
+    descriptor = os.open(root, flags)
+    try:
+        for name in folder.relative_to(root).parts:
+            above, descriptor = descriptor, os.open(name, flags | os.O_NOFOLLOW, dir_fd=descriptor)
+            os.close(above)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def prune(
@@ -188,44 +265,53 @@ def old_logs(
 
 
 def tidy(root: Path) -> None:
-    """Remove what only waits to be removed: locks that nobody holds, folders that are empty."""
+    """Remove what only waits to be removed: locks that are not held, folders that are empty.
+
+    Raises
+    ------
+    TrustError, CacheError
+        As `remove` does.
+    """
     base = root / LAYOUT
-    if not base.is_dir():
-        return
-    remove(_spent(root), root)
+    _check(root)
+    empty = [folder for folder in _folders_in(base / "entries") if _is_empty(folder)]
+    remove(empty, root)
+    for lock in paths_in(base / "locks"):
+        if lock.suffix == ".lock":
+            with contextlib.suppress(OSError), locks.tried(lock) as free:
+                if free:
+                    remove([lock, lock.with_suffix(".holder")], root)
     for folder in (base / "locks", base / "staging", base / "logs"):
         with contextlib.suppress(OSError):
             folder.rmdir()
 
 
-def _spent(root: Path) -> Iterator[Path]:
-    base = root / LAYOUT
-    for folder in folders_in(base / "entries"):
-        if not paths_in(folder) and os.access(folder, os.R_OK):
-            yield folder
-    for lock in paths_in(base / "locks"):
-        if lock.suffix != ".lock":
-            continue
-        with contextlib.suppress(OSError), locks.tried(lock) as free:
-            if free:
-                yield from (path for path in (lock, lock.with_suffix(".holder")) if path.exists())
+def _is_empty(folder: Path) -> bool:
+    return os.access(folder, os.R_OK) and not paths_in(folder)
 
 
 def clear(root: Path) -> int:
-    """Remove everything that a cache holds but builds under way; return the bytes that it had."""
+    """Remove everything that a cache holds but builds under way; return the bytes that it had.
+
+    Raises
+    ------
+    TrustError, CacheError
+        As `remove` does.
+    """
     base = root / LAYOUT
-    if not base.is_dir():
+    _check(root)
+    if not _is_folder(base):
         return 0
-    kept = {folder for folder in folders_in(base / "staging") if not _is_abandoned(folder)}
+    kept = {folder for folder in _folders_in(base / "staging") if not _is_abandoned(folder)}
     goners = [
         path
-        for part in ("entries", "staging", "logs", "tools", "locks")
+        for part in _PARTS
         for path in paths_in(base / part)
         if path not in kept and not (part == "locks" and kept)
     ]
     goners += _removed(base)
     # A list of what is gone.
-    goners += [path for path in (root / MANIFEST,) if path.exists()]
+    goners += [root / MANIFEST]
     freed = remove(goners, root)
     for folder in (*paths_in(base), base):
         with contextlib.suppress(OSError):

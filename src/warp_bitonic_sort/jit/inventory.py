@@ -1,7 +1,8 @@
 """What lies in a cache or layer, and whether it is sound.
 
-Invariant: nothing is changed. All of it may go at any time: what is gone is passed over, and so is
-what this user may not read.
+Invariant: nothing is changed, and no entry is read that would not be loaded because another user
+can write it. All of it may go at any time: what is gone is passed over, and so is what this user
+may not read.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import TrustError, code_object, ninja
+from . import TrustError, code_object, layers, ninja
 from .cache import LAYOUT, is_utf8, portable, rejected
 from .files import digest, read_file, read_json
 from .publication import key_of
@@ -24,7 +25,6 @@ from .trust import refuse_foreign
 __all__ = [
     "Item",
     "below",
-    "folders_in",
     "items",
     "no_layer",
     "paths_in",
@@ -53,6 +53,8 @@ class Item:
     created, used : float
         When it was built, and when its library was last read as far as the file system keeps that
         (most note it once a day); seconds since 1970.
+    refused : str or None
+        Why it is not loaded, and was not read: another user can write it.
     """
 
     root: Path
@@ -63,6 +65,7 @@ class Item:
     size: int
     created: float
     used: float
+    refused: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -76,11 +79,6 @@ def paths_in(folder: Path) -> list[Path]:
         return sorted(folder / name for name in os.listdir(folder))  # noqa: PTH208
     except OSError:
         return []
-
-
-def folders_in(parent: Path) -> list[Path]:
-    """Return the folders in a folder, by name."""
-    return [path for path in paths_in(parent) if os.path.isdir(path)]  # noqa: PTH112
 
 
 def below(folder: Path) -> Iterator[Path]:
@@ -120,14 +118,15 @@ def no_layer(root: Path) -> str | None:
 
 def items(root: Path) -> list[Item]:
     """Return the entries of a cache or layer, by name and then by age."""
-    found = [item for folder in folders_in(root / LAYOUT / "entries") for item in _of(root, folder)]
+    found = [item for folder in paths_in(root / LAYOUT / "entries") for item in _of(root, folder)]
     return sorted(found, key=lambda item: (item.name, item.created))
 
 
 def _of(root: Path, artifact: Path) -> Iterator[Item]:
-    for folder in folders_in(artifact):
+    for folder in paths_in(artifact):
         with contextlib.suppress(OSError):
-            yield _item(root, folder)
+            if os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises where none may look
+                yield _item(root, folder)
 
 
 def unused(root: Path, name: str) -> str | None:
@@ -167,10 +166,12 @@ def unreadable(root: Path, name: str) -> str | None:
 
 
 def _item(root: Path, folder: Path) -> Item:
-    manifest = read_json(folder / "manifest.json") or {}
+    refused = _refusal(folder / "manifest.json", root)
+    manifest = (None if refused else read_json(folder / "manifest.json")) or {}
     kind, arch, created = (manifest.get(field) for field in ("kind", "arch", "created"))
     stat = folder.stat()
     product = folder / ninja.PRODUCTS.get(str(kind), "library.so")
+    refused = refused or _refusal(product, root)
     with contextlib.suppress(OSError):
         stat = product.stat()
     # A time that no clock shows is not believed, nor a target that no terminal prints.
@@ -188,24 +189,33 @@ def _item(root: Path, folder: Path) -> Item:
         size=size_of(folder),
         created=made,
         used=max(made, stat.st_atime),
+        refused=refused,
     )
 
 
-def refusal(found: Iterable[Item]) -> str | None:
-    """Return why nothing is loaded from the cache of some entries, for others can write there."""
-    for item in found:
+def _refusal(file: Path, root: Path) -> str | None:
+    """Return why a file of an entry is not loaded, or None: what the package brings always is."""
+    if root != layers.PACKAGED:
         try:
-            refuse_foreign(item.folder / ninja.PRODUCTS.get(item.kind, "library.so"), item.root)
+            refuse_foreign(file, root)
         except TrustError as error:
             return str(error)
     return None
 
 
+def refusal(found: Iterable[Item]) -> str | None:
+    """Return why nothing is loaded from the cache of some entries: another user can write there."""
+    return next((item.refused for item in found if item.refused is not None), None)
+
+
 def verify(item: Item) -> str | None:
     """Return what is wrong with an entry, every byte of which is read, or None.
 
-    Headers are not looked at: an entry whose headers have changed is sound, and merely not used.
+    An entry that is refused is not read. Headers are not looked at: an entry whose headers have
+    changed is sound, and merely not used.
     """
+    if item.refused is not None:
+        return item.refused
     manifest = read_json(item.folder / "manifest.json")
     if manifest is None:
         return "its manifest cannot be read"

@@ -23,7 +23,7 @@ from . import BuildError, CacheError, code_object, locks, settings, toolchain
 from .cache import SCHEMA, Cache, Entry, Tokens, is_utf8, portable
 from .files import digest, file_digest, make_folder, protect, stamp, write_json
 from .spec import Artifact
-from .trust import refuse_foreign
+from .trust import refuse_foreign, refuse_links
 
 __all__ = [
     "OWNER_LOCK",
@@ -256,6 +256,7 @@ def _folder(cache: Cache, *names: str) -> Path:
     # Before anything is made where another user's link may lead, or built that could not be
     # loaded.
     refuse_foreign(folder, cache.root)
+    refuse_links(folder, cache.root, "written to")
     if not folder.is_dir():
         if not cache.root.is_dir():
             if cache.home is not None and not cache.home.is_dir():

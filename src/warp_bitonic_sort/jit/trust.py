@@ -15,9 +15,9 @@ import os
 import stat
 from pathlib import Path
 
-from . import TrustError, settings
+from . import CacheError, TrustError, settings
 
-__all__ = ["refuse_foreign"]
+__all__ = ["refuse_foreign", "refuse_links"]
 
 # What was found sound in this process, which looks at it once: paths that were asked for and links,
 # and, with a slash behind, folders on the way to them.
@@ -35,7 +35,7 @@ _CLOSE = (
 )
 
 
-def refuse_foreign(path: str | Path, root: Path) -> None:
+def refuse_foreign(path: str | Path, root: Path, action: str = "loaded from") -> None:
     """Raise TrustError if another user can write a path or a folder on the way to it.
 
     Parameters
@@ -44,6 +44,8 @@ def refuse_foreign(path: str | Path, root: Path) -> None:
         A file or folder that may be loaded from; it and its parents need not exist.
     root : Path
         The cache or layer that it belongs to, for the message.
+    action : str, default "loaded from"
+        What is not done then, for the message.
     """
     seen: dict[str, os.stat_result] = {}
     text = os.fspath(path)
@@ -55,7 +57,32 @@ def refuse_foreign(path: str | Path, root: Path) -> None:
         for goal in goals:
             # With all that is in it, whosever that is.
             if not any(f"{goal}/".startswith(os.path.join(name, "")) for name in trusted):  # noqa: PTH118
-                _refuse(goal, seen, root)
+                _refuse(goal, seen, root, action)
+
+
+def refuse_links(folder: Path, root: Path, action: str) -> None:
+    """Raise CacheError if a folder of a cache is reached through a symbolic link below the root.
+
+    A link at the root or above leads to the whole cache, where its user wants it.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder; it and its parents need not exist.
+    root : Path
+        The cache that it is in.
+    action : str
+        What is not done then, for the message.
+    """
+    here = root
+    for name in folder.relative_to(root).parts:
+        here /= name
+        if here.is_symlink():
+            raise CacheError(
+                f"nothing is {action} {root}: {here} is a symbolic link, and what it leads to is "
+                f"no part of the cache. Remove the link; to keep kernels elsewhere, make {root} "
+                f"itself a link."
+            )
 
 
 def _walk(path: str, seen: dict[str, os.stat_result]) -> list[str]:
@@ -93,7 +120,7 @@ def _walk(path: str, seen: dict[str, os.stat_result]) -> list[str]:
     return [*links, here]
 
 
-def _refuse(goal: str, seen: dict[str, os.stat_result], root: Path) -> None:
+def _refuse(goal: str, seen: dict[str, os.stat_result], root: Path, action: str) -> None:
     """Raise TrustError if another user can write a path, without links in it, or its parents."""
     if goal in _sound:
         return
@@ -106,7 +133,7 @@ def _refuse(goal: str, seen: dict[str, os.stat_result], root: Path) -> None:
                 is_inside = f"{here}/".startswith(f"{root}/")
                 remedy = f"chmod -R go-w {root}" if is_inside else "chmod go-w"
                 why = reason.format(root=root, remedy=remedy)
-                raise TrustError(f"nothing is loaded from {root}: {here} {why}", root)
+                raise TrustError(f"nothing is {action} {root}: {here} {why}", root)
             passed.append(here if here == goal else f"{here}/")
         # What is not there is nobody's yet; who makes it is in the folder above.
         parent = os.path.dirname(here)  # noqa: PTH120
