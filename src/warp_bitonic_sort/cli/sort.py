@@ -1,7 +1,7 @@
 """The command ``sort``: sorts a .npy file along an axis, chunk by chunk.
 
-Invariant: OUT is either what it was or the whole result. The result grows under a temporary name in
-OUT's folder, which is renamed at the very end, or removed on an error, Ctrl-C, SIGTERM or SIGHUP.
+Invariant: OUT is either what it was or the whole result, on an error, Ctrl-C, SIGTERM and SIGHUP
+too; nothing else is left.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import secrets
 import signal
-import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -24,6 +22,7 @@ import click
 from .. import ops
 from ._common import DTYPE, NAN, Nan, need, reported
 from ._npy import Source, chunks, create, drop_pages, open_npy
+from ._replace import replacing
 from ._terminal import progress_bar
 
 __all__ = ["sort"]
@@ -36,10 +35,14 @@ than one row, and rows of more than 16384 elements, which np.sort sorts, need a 
 size. Where the sorted axis is the slowest one in the file, a larger --chunk-size saves passes over
 the disk.
 
-OUT gets IN's shape, dtype and memory order. As with sort -o and cp, an OUT that exists is replaced;
-it stays what it was until the result is complete, and for good if the command fails or is
-stopped. IN and OUT may be the same file. On a terminal a progress bar is shown; otherwise nothing
-is printed.
+OUT gets IN's shape, dtype and memory order. An OUT that exists is replaced by a new file. It stays
+what it was until the result is complete, and for good if the command fails or is stopped. The new
+file takes the permissions and the group of an OUT of your own, but no set-id bits; other hard links
+to OUT keep the old data. IN and OUT may be the same file. On a terminal a progress bar is shown;
+otherwise nothing is printed.
+
+While the command runs, the result grows in a hidden file beside OUT. A run that was killed leaves
+its hidden file, and the next run with the same OUT removes that.
 
 \b
 Examples:
@@ -106,10 +109,7 @@ def sort(
             param_hint="--axis",
         )
     budget = max(int(chunk_size * 2**20), 1)
-    # A link stays a link: what it points to is replaced.
-    with reported(click.format_filename(target)):
-        final = target.resolve()
-    with _stopped_cleanly() as check, _replacing(final, target) as temporary:
+    with _stopped_cleanly() as check, replacing(target) as temporary:
         _sort_into(opened, temporary, target, axis % rank, descending, nan, budget, check)
 
 
@@ -154,46 +154,7 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
         yield advance
 
 
-# -- all or nothing -------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _replacing(final: Path, target: Path) -> Iterator[int]:
-    """Give a new file's descriptor; put the file into final's place if all goes well."""
-    named = click.format_filename(target)
-    mode = _mode_of(final, named)
-    temporary = final.parent / f".warp-bitonic-sort-{os.getpid()}-{secrets.token_hex(4)}.tmp"
-    try:
-        with reported(f"{named}: cannot be written"):
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            descriptor = os.open(temporary, flags, 0o666)
-        try:
-            if mode is not None:
-                with contextlib.suppress(OSError):  # not ours to change on some file systems
-                    os.fchmod(descriptor, mode)
-            yield descriptor
-            with reported(f"{named}: cannot be written"):
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        with reported(f"{named}: cannot be written"):
-            temporary.replace(final)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-
-
-def _mode_of(final: Path, named: str) -> int | None:
-    """Return the permissions of the file to replace, or None where there is none."""
-    try:
-        status = final.stat()
-    except OSError:
-        return None
-    if not stat.S_ISREG(status.st_mode):
-        raise click.ClickException(f"{named}: expected a regular file or none, to be replaced.")
-    if not os.access(final, os.W_OK):
-        raise click.ClickException(f"{named}: the file is there and may not be written.")
-    return stat.S_IMODE(status.st_mode)
+# -- signals --------------------------------------------------------------------------------------
 
 
 class _Stopped(BaseException):
