@@ -1,170 +1,198 @@
-"""Files of NumPy's .npy format: reading the header, mapping the data, and cutting it into chunks.
+"""Opens files of NumPy's .npy format: checks the header and says what the elements are.
 
-Invariant: a file's bytes are checked against its header before they are mapped, and a new file's
-blocks are allocated before they are mapped, so that neither a short file nor a full disk can kill
-the process with SIGBUS.
+Invariant: a header costs little memory and time whatever it holds, and a malformed one is one click
+error. The data is not read here, only its size is compared with the header.
 """
 
 from __future__ import annotations
 
+import ast
 import contextlib
-import itertools
 import math
-import mmap
 import os
-from collections.abc import Iterator, Sequence
+import re
+import struct
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from ..dtypes import DTYPES
+from ..dtypes import DTYPES, SUPPORTED, numpy_name
 from ._common import need, reported
 
 if TYPE_CHECKING:
     import numpy as np
 
-    Array = np.ndarray[Any, Any]
+__all__ = ["Source", "open_npy"]
 
-__all__ = ["Source", "chunks", "create", "drop_pages", "open_npy"]
+_MAGIC = b"\x93NUMPY"
+# How the length of the header is stored, and how its text is encoded.
+_VERSIONS = {"1.0": ("<H", "latin-1"), "2.0": ("<I", "latin-1"), "3.0": ("<I", "utf-8")}
+_KEYS = {"descr", "fortran_order", "shape"}
+# Both as numpy.load has them: longer headers are slow to parse, and belong to structured arrays.
+_MAX_HEADER = 10_000
+_MAX_AXES = 64
 
 
 @dataclass(frozen=True)
 class Source:
-    """A mapped .npy file.
+    """An open .npy file whose elements can be sorted.
 
     Parameters
     ----------
     path : Path
         The file.
+    descriptor : int
+        The file, open for reading.
     header : bytes
         Everything before the data.
+    shape : tuple of int
+        The shape.
     fortran : bool
         Whether the first axis is the fastest.
-    array : numpy.ndarray
-        The data, read-only.
-    pages : mmap.mmap
-        The mapping.
+    dtype : numpy.dtype
+        The elements.
     """
 
     path: Path
+    descriptor: int
     header: bytes
+    shape: tuple[int, ...]
     fortran: bool
-    array: Array
-    pages: mmap.mmap
+    dtype: np.dtype[Any]
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape."""
-        return tuple(self.array.shape)
+    def nbytes(self) -> int:
+        """The size of the data in bytes."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
-def open_npy(path: Path, dtype: str | None) -> Source:
-    """Map a .npy file, or raise the click error that says what is wrong with it.
+@contextlib.contextmanager
+def open_npy(path: Path, dtype: str | None) -> Iterator[Source]:
+    """Open a .npy file, or raise the click error that says what is wrong with it.
 
     Parameters
     ----------
     path : Path
         The file.
     dtype : str or None
-        What its elements are; None believes the header.
+        What the elements of a file without a dtype are.
     """
-    named = click.format_filename(path)
-    if not path.is_file():  # opening a pipe would wait for its writer
-        raise click.ClickException(f"{named}: expected a regular file.")
-    with reported(named), path.open("rb") as file:
-        shape, fortran, stored = _read_header(file, named)
-        size = file.tell()
-        if stored.hasobject:
-            raise click.ClickException(
-                f"{named}: it holds Python objects ({stored}), which cannot be sorted here."
-            )
-        wanted = _element_type(stored, dtype, named)
-        needed, there = size + math.prod(shape) * wanted.itemsize, os.fstat(file.fileno()).st_size
-        if there < needed:
-            raise click.ClickException(
-                f"{named}: the file is cut short: its header promises {needed} bytes, "
-                f"it has {there}."
-            )
-        file.seek(0)
-        header = file.read(size)
-        pages = mmap.mmap(file.fileno(), needed, access=mmap.ACCESS_READ)
-        return Source(path, header, fortran, _view(pages, size, shape, wanted, fortran), pages)
+    with contextlib.ExitStack() as stack:
+        with reported(click.format_filename(path)):
+            if not path.is_file():  # opening a pipe would wait for its writer
+                _refuse(path, "expected a regular file; save what a stream brings to a file first.")
+            file = stack.enter_context(path.open("rb"))
+            source = _checked(path, file, dtype)
+        yield source
 
 
-def create(descriptor: int, like: Source) -> tuple[Array, mmap.mmap]:
-    """Make an empty file one with a source's header, and map it to write its data.
-
-    Parameters
-    ----------
-    descriptor : int
-        The file, open for reading and writing.
-    like : Source
-        What gives the header, shape, dtype and order.
-    """
-    size = len(like.header) + like.array.nbytes
-    os.posix_fallocate(descriptor, 0, size)
-    pages = mmap.mmap(descriptor, size)
-    pages[: len(like.header)] = like.header
-    return _view(pages, len(like.header), like.shape, like.array.dtype, like.fortran), pages
-
-
-def drop_pages(pages: mmap.mmap) -> None:
-    """Let go of a mapping's clean pages; the system keeps them for as long as it has room."""
-    with contextlib.suppress(OSError, AttributeError):  # a kernel without it just keeps them
-        pages.madvise(mmap.MADV_DONTNEED)
+def _checked(path: Path, file: IO[bytes], asked: str | None) -> Source:
+    header, text = _read_header(path, file)
+    fields = _parsed(path, text)
+    shape, fortran = fields["shape"], fields["fortran_order"]
+    if not isinstance(fortran, bool):
+        _refuse_header(path, f"fortran_order is {_short(fortran)}, expected True or False.")
+    # No bool, which is an int to isinstance.
+    if not isinstance(shape, tuple) or any(type(n) is not int or n < 0 for n in shape):
+        _refuse_header(path, f"shape is {_short(shape)}, expected a tuple of lengths.")
+    if len(shape) > _MAX_AXES:
+        _refuse_header(path, f"shape has {len(shape)} axes, expected at most {_MAX_AXES}.")
+    source = Source(
+        path, file.fileno(), header, shape, fortran, _element_type(path, fields["descr"], asked)
+    )
+    needed, size = len(header) + source.nbytes, os.fstat(file.fileno()).st_size
+    if size < needed:
+        promised = f"{needed} bytes" if needed < 2**63 else "more bytes than any file has"
+        _refuse(path, f"the file is cut short: its header promises {promised}, it has {size}.")
+    return source
 
 
-def _view(
-    pages: mmap.mmap, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any], fortran: bool
-) -> Array:
-    import numpy as np
-
-    array: Array = np.ndarray(shape, dtype, pages, offset, order="F" if fortran else "C")
-    return array
-
-
-def _read_header(file: IO[bytes], named: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    from numpy.lib import format as npy
-
-    start = file.read(len(npy.MAGIC_PREFIX))
-    if start != npy.MAGIC_PREFIX:
+def _read_header(path: Path, file: IO[bytes]) -> tuple[bytes, str]:
+    """Return all that comes before the data, and the text in it."""
+    start = file.read(len(_MAGIC) + 2)
+    if not start.startswith(_MAGIC):
         zipped = start.startswith(b"PK")
         hint = " but a zip archive, as .npz files are: load it and save one of its arrays" * zipped
-        raise click.ClickException(f"{named}: not a .npy file{hint}.")
-    file.seek(0)
-    version = npy.read_magic(file)
-    if version not in ((1, 0), (2, 0), (3, 0)):
-        raise click.ClickException(f"{named}: .npy version {version} is unknown (1.0, 2.0, 3.0).")
-    # 3.0 differs from 2.0 in how names of fields are encoded; nothing with fields is sorted.
-    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, fortran, dtype = read(file)
-    return shape, fortran, dtype
+        _refuse(path, f"not a .npy file{hint}.")
+    version = ".".join(map(str, start[len(_MAGIC) :]))
+    if len(start) == len(_MAGIC) + 2 and version not in _VERSIONS:
+        _refuse(path, f".npy version {version} is unknown; expected {', '.join(_VERSIONS)}.")
+    form, encoding = _VERSIONS.get(version, ("<H", "latin-1"))
+    prefix = file.read(struct.calcsize(form))
+    length = struct.unpack(form, prefix)[0] if len(prefix) == struct.calcsize(form) else 1
+    if length > _MAX_HEADER:
+        _refuse_header(path, f"it claims {length} bytes, expected at most {_MAX_HEADER}.")
+    text = file.read(length)
+    if len(text) < length:
+        _refuse(path, "the file is cut short: it ends within its header.")
+    try:
+        return start + prefix + text, text.decode(encoding)
+    except UnicodeDecodeError:
+        _refuse_header(path, f"expected text in {encoding}.")
 
 
-def _element_type(stored: np.dtype[Any], asked: str | None, named: str) -> np.dtype[Any]:
+def _parsed(path: Path, text: str) -> dict[str, Any]:
+    """Return what a header's text says, a Python literal of a dictionary."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the parser's remarks on odd literals
+            # Python 2 wrote lengths as 10L.
+            fields = ast.literal_eval(re.sub(r"(?<=\d)L\b", "", text))
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        _refuse_header(path, f"expected a dictionary as Python writes it, got {_short(text)}.")
+    if not isinstance(fields, dict) or fields.keys() != _KEYS:
+        keys = ", ".join(sorted(_KEYS))
+        _refuse_header(path, f"expected a dictionary of {keys}, got {_short(text)}.")
+    return fields
+
+
+def _element_type(path: Path, descr: object, asked: str | None) -> np.dtype[Any]:
     """Return the dtype to read the elements as."""
     import numpy as np
 
+    text = descr if isinstance(descr, str) else ""
+    # ml_dtypes saves float8_e5m2 as f1, which NumPy does not know.
+    untyped = re.fullmatch(r"([<>|=]?)(V[1248]|f1)", text)
+    if untyped:
+        return _named_type(path, int(untyped[2][1:]), untyped[1] == ">", asked)
+    try:
+        # No list of fields and no "f4,i4", which NumPy parses with more than one kind of error.
+        if not re.fullmatch(r"[<>|=]?(\?|\w+(\[\w+\])?)", text):
+            raise TypeError
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            stored = np.dtype(text)
+    except (TypeError, ValueError, OverflowError, MemoryError):
+        _refuse(path, f"dtype {_short(descr)} cannot be sorted: expected one of {SUPPORTED}.")
+    if stored.hasobject:
+        _refuse(path, "it holds Python objects, which cannot be sorted here.")
+    if stored.name not in DTYPES:
+        _refuse(
+            path, f"dtype {numpy_name(stored)} cannot be sorted; convert it to one of {SUPPORTED}."
+        )
+    if asked is not None:
+        return _named_type(path, stored.itemsize, not stored.isnative, asked)
+    return stored
+
+
+def _named_type(path: Path, size: int, swapped: bool, asked: str | None) -> np.dtype[Any]:
+    """Return the dtype that the command line gives to elements without one."""
+    import numpy as np
+
     if asked is None:
-        if stored.name in DTYPES:
-            return stored
-        same = [dtype.name for dtype in DTYPES.values() if dtype.bits == 8 * stored.itemsize]
-        if stored.kind == "V" and stored.names is None and same:
-            raise click.ClickException(
-                f"{named}: its header does not say what its {stored.itemsize}-byte elements are "
-                f"({stored.str}), as NumPy saves arrays of ml_dtypes. "
-                f"Say it with --dtype: {', '.join(same)}."
-            )
-        raise click.ClickException(
-            f"{named}: dtype {stored} cannot be sorted; convert it to one of {', '.join(DTYPES)}."
+        same = [dtype.name for dtype in DTYPES.values() if dtype.bits == 8 * size]
+        _refuse(
+            path,
+            f"its header does not say what its {size}-byte elements are, as NumPy saves arrays of "
+            f"ml_dtypes. Say it with --dtype: {', '.join(same)}.",
         )
-    if DTYPES[asked].bits != 8 * stored.itemsize:
-        raise click.ClickException(
-            f"{named}: --dtype {asked} is {DTYPES[asked].bits // 8} bytes wide, but the file's "
-            f"elements ({stored}) are {stored.itemsize}."
-        )
+    width = DTYPES[asked].bits // 8
+    if width != size:
+        _refuse(path, f"--dtype {asked} is {width} bytes wide, but the file's elements are {size}.")
     if asked.startswith(("bfloat", "float8")):
         need("ml_dtypes")
         import ml_dtypes
@@ -172,47 +200,21 @@ def _element_type(stored: np.dtype[Any], asked: str | None, named: str) -> np.dt
         dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, asked))
     else:
         dtype = np.dtype(asked)
-    if not stored.isnative:
-        dtype = dtype.newbyteorder()
-    return dtype
+    return dtype.newbyteorder(">") if swapped else dtype
 
 
-def chunks(
-    shape: Sequence[int], axis: int, itemsize: int, budget: int, fortran: bool = False
-) -> Iterator[tuple[slice, ...]]:
-    """Cut an array into boxes that hold whole rows, each as contiguous as can be.
+def _short(value: object) -> str:
+    """Quote something from a header, on one line and not too long."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits
+        text = "something too long to show"
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
-    Parameters
-    ----------
-    shape : sequence of int
-        The array's shape.
-    axis : int
-        The axis that is not cut, not negative.
-    itemsize : int
-        Bytes in an element.
-    budget : int
-        The most bytes in a box; a single row may be more.
-    fortran : bool, default False
-        Whether the first axis is the fastest, rather than the last.
 
-    Yields
-    ------
-    tuple of slice
-        The boxes in the order of memory; together they are the array, and none is empty.
-    """
-    if 0 in shape:
-        return
-    slowest_first = sorted(range(len(shape)), reverse=fortran)
-    sizes = dict(enumerate(shape))
-    room = max(budget // (itemsize * (shape[axis] if shape else 1)), 1)  # in rows
-    for index in reversed(slowest_first):
-        if index != axis:
-            sizes[index] = min(shape[index], room)
-            room //= sizes[index]
-            room = max(room, 1)
-    starts = (range(0, shape[index], sizes[index]) for index in slowest_first)
-    for corner in itertools.product(*starts):
-        box = [slice(None)] * len(shape)
-        for index, start in zip(slowest_first, corner, strict=True):
-            box[index] = slice(start, min(start + sizes[index], shape[index]))
-        yield tuple(box)
+def _refuse_header(path: Path, message: str) -> NoReturn:
+    _refuse(path, f"its .npy header is malformed: {message}")
+
+
+def _refuse(path: Path, message: str) -> NoReturn:
+    raise click.ClickException(f"{click.format_filename(path)}: {message}")

@@ -15,13 +15,14 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
 from .. import ops
+from ._chunks import Chunk, Data, Grid, chunks, write_all
 from ._common import DTYPE, NAN, Nan, need, reported
-from ._npy import Source, chunks, create, drop_pages, open_npy
+from ._npy import Source, open_npy
 from ._replace import replacing
 from ._terminal import progress_bar
 
@@ -29,17 +30,17 @@ __all__ = ["sort"]
 
 _HELP = """Sort the .npy file IN along an axis into the .npy file OUT.
 
-The file may be larger than memory: it is mapped, and sorted in chunks that hold whole rows, cut
-along the axes other than the sorted one. Memory need is about two chunks, but a chunk is never less
-than one row, and rows of more than 16384 elements, which np.sort sorts, need a few times their own
-size. Where the sorted axis is the slowest one in the file, a larger --chunk-size saves passes over
-the disk.
+The file may be larger than memory: it is sorted in chunks that hold whole rows, cut along the axes
+other than the sorted one. The command needs memory for about one chunk. A chunk is never less than
+one row, and rows of more than 16384 elements, which np.sort sorts, need a few times their own size.
+Where the sorted axis is the slowest one in the file, a larger --chunk-size saves passes over the
+disk.
 
 OUT gets IN's shape, dtype and memory order. An OUT that exists is replaced by a new file. It stays
 what it was until the result is complete, and for good if the command fails or is stopped. The new
 file takes the permissions and the group of an OUT of your own, but no set-id bits; other hard links
-to OUT keep the old data. IN and OUT may be the same file. On a terminal a progress bar is shown;
-otherwise nothing is printed.
+to OUT keep the old data. IN and OUT may be the same file. On a terminal a progress
+bar is shown; otherwise nothing is printed.
 
 While the command runs, the result grows in a hidden file beside OUT. A run that was killed leaves
 its hidden file, and the next run with the same OUT removes that.
@@ -100,58 +101,63 @@ def sort(
     need("numpy")
     if not math.isfinite(chunk_size):
         raise click.BadParameter("expected a finite number.", param_hint="--chunk-size")
-    opened = open_npy(source, dtype)
-    rank = max(len(opened.shape), 1)
-    if not -rank <= axis < rank:
-        raise click.BadParameter(
-            f"expected {-rank} to {rank - 1} for the array of shape {opened.shape} in "
-            f"{click.format_filename(source)}, got {axis}.",
-            param_hint="--axis",
-        )
     budget = max(int(chunk_size * 2**20), 1)
-    with _stopped_cleanly() as check, replacing(target) as temporary:
-        _sort_into(opened, temporary, target, axis % rank, descending, nan, budget, check)
+    with open_npy(source, dtype) as opened:
+        rank = max(len(opened.shape), 1)
+        if not -rank <= axis < rank:
+            raise click.BadParameter(
+                f"expected {-rank} to {rank - 1} for the array of shape {opened.shape} in "
+                f"{click.format_filename(source)}, got {axis}.",
+                param_hint="--axis",
+            )
+        grid = Grid.of(opened.shape, axis % rank, opened.fortran)
+        with _stopped_cleanly() as check, replacing(target) as temporary:
+            _sort_into(opened, grid, temporary, target, descending, nan, budget, check)
 
 
 def _sort_into(
     opened: Source,
+    grid: Grid,
     temporary: int,
     target: Path,
-    axis: int,
     descending: bool,
     nan: Nan,
     budget: int,
     check: Callable[[], None],
 ) -> None:
-    """Write the sorted array into an open file."""
-    named = click.format_filename(target)
-    with reported(f"{named}: cannot be written"):
-        out, pages = create(temporary, opened)
-    x = opened.array
+    """Write the sorted array into an empty file."""
+    import numpy as np
+
+    reading = click.format_filename(opened.path)
+    writing = f"{click.format_filename(target)}: cannot be written"
+    size, itemsize = len(opened.header), opened.dtype.itemsize
+    with reported(writing):
+        # A disk without enough room is an error now, not after most of the work.
+        os.posix_fallocate(temporary, 0, size + opened.nbytes)
+        write_all(temporary, opened.header, 0)
+    data = Data(opened.descriptor, size, grid, itemsize)
+    result = Data(temporary, size, grid, itemsize)
+
+    def sort_chunk(chunk: Chunk) -> int:
+        with reported(reading):
+            values = np.empty((chunk.blocks, grid.length, chunk.columns), f"u{itemsize}")
+            data.read(chunk, values)
+            rows = values.view(opened.dtype)
+            ops.sort(rows, axis=1, descending=descending, nan=nan, out=rows)
+        with reported(writing):
+            result.write(chunk, values)
+        return values.nbytes
+
     advance = None
     with contextlib.ExitStack() as stack:
-        for piece in chunks(opened.shape, axis, x.itemsize, budget, opened.fortran):
+        for chunk in chunks(grid, itemsize, budget):
             check()
-            box: Any = (*piece, ...)  # the dots make it an array even where x has no axes
-            rows = x[box]
-            with reported(click.format_filename(opened.path)):
-                ops.sort(rows, axis=axis, descending=descending, nan=nan, out=out[box])
-            # Written before the next chunk is sorted, so that dirty pages stay bounded.
-            with reported(f"{named}: cannot be written"):
-                pages.flush()
-            drop_pages(pages)
-            drop_pages(opened.pages)
+            done = sort_chunk(chunk)
             if advance is None:
                 # Not before: what the first chunk may have compiled would spoil the estimate.
-                advance = stack.enter_context(_progress(x.nbytes))
-            advance(rows.nbytes)
+                advance = stack.enter_context(progress_bar(opened.nbytes, "sorting"))
+            advance(done)
         check()
-
-
-@contextlib.contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    with progress_bar(total, "sorting") as advance:
-        yield advance
 
 
 # -- signals --------------------------------------------------------------------------------------
