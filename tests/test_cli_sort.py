@@ -9,6 +9,7 @@ import os
 import pty
 import re
 import resource
+import shlex
 import signal
 import socket
 import subprocess
@@ -171,6 +172,43 @@ def test_sort_dtype_of_typed_file_given_again_is_accepted(tmp_path, target, stor
     np.save(source, array)
     assert invoke(source, target, "--dtype", "float32").exit_code == 0
     check(source, target, np.sort(array).astype(stored))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    ("stored", "asked", "bits"),
+    [
+        ("f4", "int32", True),
+        ("f4", "float64", False),
+        ("f8", "bfloat16", False),
+        ("u2", "bfloat16", True),
+        ("u2", "int16", True),
+        ("i8", "float64", True),
+        ("b1", "uint8", True),
+    ],
+)
+def test_sort_other_dtype_for_typed_file_is_refused_with_working_advice(
+    tmp_path, target, stored, asked, bits, order
+):
+    source = tmp_path / 'it\'s a "file".npy'
+    array = (np.arange(6) % 2 + 1).astype(order + stored)
+    np.save(source, array)
+    result = invoke(source, target, "--dtype", asked)
+    assert result.exit_code == 1
+    assert result.output.startswith(f"Error: {source}: its elements are {array.dtype.name}; ")
+    assert f"--dtype {asked} converts nothing" in result.output
+    assert result.output.count("\n") == 1
+    assert names(target.parent) == []
+    dtype = np.dtype(getattr(ml_dtypes, asked, asked))
+    advice = re.findall(r"python -c .*?\)'(?=[.,])", result.output)
+    expected = [array.astype(dtype)]
+    if bits:
+        expected.append(array.astype(array.dtype.newbyteorder("=")).view(dtype))
+    for command, wanted in zip(advice, expected, strict=True):
+        words = shlex.split(command)
+        assert words[0] == "python"
+        subprocess.run([sys.executable, *words[1:]], cwd=tmp_path, check=True)
+        assert np.load(tmp_path / "NEW.npy").tobytes() == wanted.tobytes()
 
 
 @pytest.mark.parametrize("version", [(2, 0), (3, 0)])

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import json
 import math
 import os
 import re
+import shlex
 import struct
 import warnings
 from collections.abc import Iterator
@@ -174,8 +176,8 @@ def _element_type(path: Path, descr: object, asked: str | None) -> np.dtype[Any]
         _refuse(
             path, f"dtype {numpy_name(stored)} cannot be sorted; convert it to one of {SUPPORTED}."
         )
-    if asked is not None:
-        return _named_type(path, stored.itemsize, not stored.isnative, asked)
+    if asked is not None and asked != stored.name:
+        _refuse(path, _advice(path, stored, asked))
     return stored
 
 
@@ -201,6 +203,30 @@ def _named_type(path: Path, size: int, swapped: bool, asked: str | None) -> np.d
     else:
         dtype = np.dtype(asked)
     return dtype.newbyteorder(">") if swapped else dtype
+
+
+def _advice(path: Path, stored: np.dtype[Any], asked: str) -> str:
+    """Say how to convert a file, which --dtype does not."""
+
+    def command(expression: str, modules: str = "numpy") -> str:
+        name = json.dumps(click.format_filename(path), ensure_ascii=False)
+        code = f'import {modules}; numpy.save("NEW.npy", numpy.load({name}){expression})'
+        return f"python -c {shlex.quote(code)}"
+
+    if asked.startswith(("bfloat", "float8")):
+        convert = command(f".astype(ml_dtypes.{asked})", "ml_dtypes, numpy")
+    else:
+        convert = command(f'.astype("{asked}")')
+    text = (
+        f"its elements are {stored.name}; --dtype {asked} converts nothing, it only names elements "
+        f"without a dtype. To convert the values: {convert}"
+    )
+    if DTYPES[asked].bits == 8 * stored.itemsize:
+        # astype puts foreign bytes into the machine's order, which untyped bytes cannot tell.
+        native = "" if stored.isnative else f'.astype("{stored.name}")'
+        bits = command(f'{native}.view("V{stored.itemsize}")')
+        text += f". If they are the bits of {asked}: {bits}, and sort NEW.npy with this --dtype"
+    return f"{text}."
 
 
 def _short(value: object) -> str:

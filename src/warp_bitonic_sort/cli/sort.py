@@ -76,9 +76,10 @@ signal's (130 after Ctrl-C, 143 after SIGTERM) when it was stopped.
     "--dtype",
     type=DTYPE,
     metavar="NAME",
-    help="What the elements are, where the file cannot say: NumPy saves bfloat16 and float8 arrays "
-    "of ml_dtypes as untyped bytes. Must be as wide as the file's elements. OUT's header says what "
-    f"IN's does. One of {', '.join(DTYPE.choices)}.",
+    help="The dtype of the elements of a file that has none: NumPy saves bfloat16 and float8 "
+    "arrays of ml_dtypes as untyped bytes. Nothing is converted, and OUT's header is IN's; for a "
+    "file with another dtype, the error says how to convert the file. One of "
+    f"{', '.join(DTYPE.choices)}.",
 )
 @click.option(
     "--chunk-size",
