@@ -605,6 +605,8 @@ def test_output_that_cannot_be_written(source, tmp_path):
         *(["IN", "out.npy", "--chunk-size", size] for size in ("0", "-1", "inf", "nan", "much")),
         ["IN", "out.npy", "--dtype", "float33"],
         ["IN"],
+        ["IN", "-"],
+        ["-", "out.npy"],
     ],
 )
 def test_wrong_command_lines(source, tmp_path, monkeypatch, arguments):
@@ -613,3 +615,35 @@ def test_wrong_command_lines(source, tmp_path, monkeypatch, arguments):
     assert result.exit_code == 2
     assert result.output.startswith("Usage: ")
     assert names(tmp_path) == ["in.npy"]
+
+
+def test_sort_dash_is_refused_and_its_file_is_reached_by_a_path(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    array = np.load(source)
+    source.rename(tmp_path / "-")
+    for arguments in (["-", "out.npy"], ["./-", "-"]):
+        result = invoke("--", *arguments)
+        assert result.exit_code == 2
+        assert "./- is the file of that name" in result.output
+        assert names(tmp_path) == ["-"]
+    assert invoke("--", "./-", "./-").exit_code == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "-"), np.sort(array))
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+@pytest.mark.parametrize("into_file", [False, True])
+def test_sort_onto_standard_output_is_refused(source, tmp_path, name, into_file):
+    with (tmp_path / "redirected").open("w+b") as stream:
+        output = stream if into_file else subprocess.PIPE
+        done = subprocess.run([*COMMAND, source, name], stdout=output, stderr=subprocess.PIPE)
+    assert done.returncode == 1
+    expected = f"Error: {name}: expected a file to replace, got a stream or an open file.\n"
+    assert done.stderr.decode() == expected
+    assert (tmp_path / "redirected").read_bytes() == b""
+    assert names(tmp_path) == ["in.npy", "redirected"]
+
+
+def test_sort_of_standard_input_from_pipe_is_refused(target):
+    done = subprocess.run([*COMMAND, "/dev/stdin", target], input=b"x", capture_output=True)
+    assert done.returncode == 1
+    assert b"expected a regular file; save what a stream brings to a file first" in done.stderr
