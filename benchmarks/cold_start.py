@@ -9,10 +9,10 @@ that, import`), building, loading, calling, and waiting for the device. On the C
 tvm_ffi's import no torch, as where there is none. The kernel is the one for rows of 25 float32; the
 peers compile its translation unit inside a minimal binding of their own. `Launcher present` is the
 same sort again, with the cache's kernel removed; kernels for longer rows take longer to compile,
-as the one for rows of 64 shows (all of them: compile_cuda.py). `least` tells what of a median is
-other work on the machine. `tools` is how many subprocesses a first result took; a process that
-finds its kernel in a layer, which is a wheel's, or in a warm
-cache, and starts any ends this script with status 1.
+as the ones for rows of 100 (on a GPU: of 64) show (all of CUDA's: compile_cuda.py). `least` tells
+what of a median is other work on the machine. `tools` is how many subprocesses a first result took;
+a process that finds its kernel in a layer, which is a wheel's, or in a warm cache, and starts any
+ends this script with status 1.
 """
 
 from __future__ import annotations
@@ -347,10 +347,12 @@ def _without_kernels(environment: dict[str, str]) -> dict[str, str]:
 def _cpu_turn(folder: Path, with_peers: bool) -> dict[str, _First]:
     cache = {"WARP_SORT_CACHE_DIR": str(folder / "cache")}
     ours = _OURS.format(watch=_WATCH_BUILD, shape=_SHAPE)
+    longer = _OURS.format(watch=_WATCH_BUILD, shape=(1000, 100))
     found = _OURS.format(watch=_WATCH, shape=_SHAPE)
     turn = {
         "ours, from nothing": _first(ours, **cache),
         "ours, launcher present": _first(ours, **_without_kernels(cache)),
+        "ours, launcher present, rows of 100": _first(longer, **cache),
         "ours, in a layer": _first(found, **_layer(folder)),
         "ours, warm cache, new process": _first(found, **cache),
     }

@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import pty
 import re
 import shlex
 import shutil
@@ -222,35 +221,6 @@ def test_max_jobs_bounds_the_compilers(fresh_cache, tmp_path):
     done = run(MAX_JOBS="1", CXX=str(script), WARP_SORT_CACHE_DIR=str(fresh_cache))
     assert done.stdout.strip() == ANSWER, done.stderr
     assert log.read_text().split() == ["start", "end", "start", "end"]
-
-
-def test_somebody_at_a_terminal_sees_what_is_compiled(fresh_cache, tmp_path):
-    """Over a second of compiling shows the names and the seconds on stderr, then clears them."""
-    script = tmp_path / "slow-c++"
-    real = " ".join(COMPILER.command)
-    script.write_text(f'#!/bin/sh\ncase "$*" in *source.cc*) sleep 1.6;; esac\nexec {real} "$@"\n')
-    script.chmod(0o755)
-    master, slave = pty.openpty()
-    environment = {**os.environ, "CXX": str(script), "WARP_SORT_CACHE_DIR": str(fresh_cache)}
-    child = subprocess.Popen(
-        [sys.executable, "-c", SORT], stdout=subprocess.PIPE, stderr=slave, env=environment
-    )
-    os.close(slave)
-    seen = b""
-    while True:
-        try:
-            piece = os.read(master, 4096)
-        except OSError:
-            break
-        if not piece:
-            break
-        seen += piece
-    out, _ = child.communicate(timeout=60)
-    os.close(master)
-    assert out.decode().strip() == ANSWER
-    text = seen.decode()
-    assert re.search(r"warp_bitonic_sort: compiling launcher, sort_cpu_\w+ \(1 s\)", text), text
-    assert text.endswith("\r\x1b[K"), "the line is cleared"
 
 
 # -- the key -------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ import contextlib
 import os
 import re
 import shlex
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -26,6 +25,7 @@ from . import (
     TrustError,
     finders,
     ninja,
+    notice,
     publication,
     settings,
     toolchain,
@@ -153,10 +153,15 @@ def build(
     files["build.ninja"] = ninja.text(missing, compilers)
     if settings.verbose():
         for said in dict.fromkeys(_described(tools[a.kind]) for a in missing):
-            sys.stderr.write(f"warp_bitonic_sort: compiling with {said}\n")
+            notice.say(f"compiling with {said}")
+
+    def takes_long() -> None:
+        if not (options.is_quiet or settings.verbose()) and notice.is_watched():
+            notice.say(notice.compiling(missing, cache.root))
+
     options.started()
     with publication.staging(cache, files) as folder:
-        failure = ninja.build(folder, missing, program, jobs, options.is_quiet)
+        failure = ninja.build(folder, program, jobs, takes_long)
         if failure is not None:
             raise _told(cache, folder, failure, missing, tools, options.logs or cache)
         seconds = time.monotonic() - start

@@ -11,14 +11,14 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 __all__ = ["NotRunError", "run"]
 
 # Seconds that ninja has to end its compilers.
 _GRACE = 5.0
-# Seconds in which an exception that a signal handler raises may wait.
+# Seconds after which a build takes long, and that an exception of a signal handler may wait.
 _PERIOD = 1.0
 
 # What the program below prints before the reason of the system's.
@@ -46,7 +46,11 @@ class NotRunError(Exception):
     """Ninja does not run, for the reason that the system gives."""
 
 
-def run(command: Sequence[str], environment: Mapping[str, str]) -> tuple[str, int]:
+def run(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    takes_long: Callable[[], None] = lambda: None,
+) -> tuple[str, int]:
     """Run ninja and return its output and exit status.
 
     Parameters
@@ -55,6 +59,8 @@ def run(command: Sequence[str], environment: Mapping[str, str]) -> tuple[str, in
         The path of ninja, and its arguments.
     environment : mapping of str to str
         Its environment variables.
+    takes_long : callable, optional
+        Called once if ninja has run for a second.
 
     Raises
     ------
@@ -75,7 +81,7 @@ def run(command: Sequence[str], environment: Mapping[str, str]) -> tuple[str, in
         raise NotRunError(error) from error
     with process:
         try:
-            output = _output(process)
+            output = _output(process, takes_long)
         except BaseException:
             _end(process)
             raise
@@ -84,7 +90,10 @@ def run(command: Sequence[str], environment: Mapping[str, str]) -> tuple[str, in
     return output, process.returncode
 
 
-def _output(process: subprocess.Popen[str]) -> str:
+def _output(process: subprocess.Popen[str], takes_long: Callable[[], None]) -> str:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return process.communicate(timeout=_PERIOD)[0]
+    takes_long()
     # A signal that comes just before a read does not interrupt it: look up now and then.
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):

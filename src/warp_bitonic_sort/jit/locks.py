@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from . import LockError, settings
 from .files import read_json, write_json
+from .notice import say
 
 if TYPE_CHECKING:
     import filelock
@@ -112,7 +113,7 @@ def _acquired(lock: filelock.BaseFileLock, timeout: float) -> bool:
     except OSError as error:
         if settings.verbose() and not _has_noted:
             _has_noted = True
-            _say(
+            say(
                 f"{lock.lock_file} cannot be locked ({error.strerror or error}): kernels are built "
                 f"without locks, and another process may build the same."
             )
@@ -123,12 +124,6 @@ def _acquired(lock: filelock.BaseFileLock, timeout: float) -> bool:
 def _release(lock: filelock.BaseFileLock) -> None:
     with contextlib.suppress(OSError):  # it goes with the process
         lock.release()
-
-
-def _say(text: str) -> None:
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(f"warp_bitonic_sort: {text}\n")
-        sys.stderr.flush()
 
 
 def _wait(lock: filelock.BaseFileLock, path: Path, name: str) -> bool:
@@ -149,7 +144,7 @@ def _wait(lock: filelock.BaseFileLock, path: Path, name: str) -> bool:
                     f"waited {waited}; WARP_SORT_LOCK_TIMEOUT allows no more. If that process "
                     f"hangs, end it: its lock goes with it."
                 ) from None
-            _say(f"waiting {waited}")
+            say(f"waiting {waited}")
 
 
 def _holder(path: Path) -> str:

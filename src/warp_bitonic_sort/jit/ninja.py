@@ -1,4 +1,4 @@
-"""The text of build.ninja, running it, what a person sees meanwhile, and what went wrong.
+"""The text of build.ninja, running it, and what went wrong.
 
 Invariant: the rule that is hashed into an artifact's key is the rule that ninja runs; what differs
 between machines (folders, the compiler's command) stands in variables above it.
@@ -6,18 +6,14 @@ between machines (folders, the compiler's command) stands in variables above it.
 
 from __future__ import annotations
 
-import contextlib
 import re
 import shlex
 import subprocess
-import sys
-import threading
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from . import ToolError, child, settings, toolchain
+from . import ToolError, child, notice, settings, toolchain
 from .compiler import Compiler, plain_environment
 from .spec import Artifact
 from .toolchain import COMMANDS, DEPFILE, PRODUCTS, SOURCES, rule
@@ -95,50 +91,6 @@ def text(artifacts: Sequence[Artifact], compilers: Mapping[str, Compiler]) -> st
     return "\n".join(["ninja_required_version = 1.8", *lines, "", *sorted(rules), *statements])
 
 
-class _Progress:
-    """Tells a person at a terminal what is being compiled, once a build takes over a second."""
-
-    _DELAY, _PERIOD = 1.0, 0.2
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names = ", ".join(names[:3])
-        if len(names) > 3:
-            self._names += f" and {len(names) - 3} others"
-        self._done = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def __enter__(self) -> _Progress:
-        if not settings.verbose() and sys.stderr is not None and sys.stderr.isatty():
-            self._thread = threading.Thread(target=self._show, daemon=True)
-            self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        if self._thread is not None:
-            self._thread.join()
-
-    def _show(self) -> None:
-        start = time.monotonic()
-        if self._done.wait(self._DELAY):
-            return
-        while True:
-            seconds = int(time.monotonic() - start)
-            self._write(f"\rwarp_bitonic_sort: compiling {self._names} ({seconds} s)\x1b[K")
-            if self._done.wait(self._PERIOD):
-                self._write("\r\x1b[K")
-                return
-
-    @staticmethod
-    def _write(line: str) -> None:
-        # A terminal that went away must not fail the build.
-        try:
-            sys.stderr.write(line)
-            sys.stderr.flush()
-        except (OSError, ValueError):
-            pass
-
-
 def version(program: Path) -> str:
     """Run ninja and return the version that it answers.
 
@@ -171,10 +123,9 @@ def version(program: Path) -> str:
 
 def build(
     folder: Path,
-    artifacts: Sequence[Artifact],
     program: Path,
     jobs: int | None = None,
-    is_quiet: bool = False,
+    takes_long: Callable[[], None] = lambda: None,
 ) -> Failure | None:
     """Run ninja in a folder that holds build.ninja; return None when everything was made.
 
@@ -182,14 +133,12 @@ def build(
     ----------
     folder : Path
         The folder.
-    artifacts : sequence of Artifact
-        What it makes.
     program : Path
         The ninja to run.
     jobs : int, optional
         How many compilers may run at once; ninja finds out if not given.
-    is_quiet : bool, default False
-        Whether a person at a terminal is not to see what is being compiled.
+    takes_long : callable, optional
+        Called once if ninja has run for a second.
     """
     command = [str(program), "-C", str(folder), "-k", "1"]
     if jobs is not None:
@@ -198,15 +147,12 @@ def build(
     if shown:
         command.append("-v")
     environment = {**plain_environment(), "NINJA_STATUS": "[%f/%t] ", "TERM": "dumb"}
-    names = [artifact.name for artifact in artifacts]
-    with contextlib.nullcontext() if is_quiet else _Progress(names):
-        try:
-            log, status = child.run(command, environment)
-        except child.NotRunError as error:
-            raise ToolError(f"ninja ({program}) does not run: {error}. {_REINSTALL}") from error
+    try:
+        log, status = child.run(command, environment, takes_long)
+    except child.NotRunError as error:
+        raise ToolError(f"ninja ({program}) does not run: {error}. {_REINSTALL}") from error
     if shown:
-        sys.stderr.write(log)
-        sys.stderr.flush()
+        notice.write(log)
     return Failure(log, status) if status != 0 else None
 
 
