@@ -6,7 +6,7 @@ writes nothing; the first call that needs a kernel does.
 
 from typing import TYPE_CHECKING
 
-from .jit import BuildError, CacheError, ToolError
+from .jit import BuildError, CacheError, ToolError, forks
 from .ops import sort, warp_bitonic_sort
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ if not TYPE_CHECKING:
         # Sorting does not need it.
         if name not in ("Explanation", "explain"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from . import explanation
+        with forks.held_off():
+            from . import explanation
 
         globals().update(Explanation=explanation.Explanation, explain=explanation.explain)
         return getattr(explanation, name)

@@ -16,7 +16,7 @@ from . import arrays
 from .arguments import Nan, expected_bool, named_only, unnamed_error, validated
 from .arrays import Adapter, Description, Device
 from .dtypes import DType, lookup
-from .jit import loader, toolchain
+from .jit import forks, loader, toolchain
 from .jit.spec import Kernel
 from .plan import Plan, plan_gpu_sort, plan_sort
 
@@ -295,6 +295,7 @@ def _keep(key: Hashable, prepared: _Prepared) -> None:
     _prepared[key] = prepared
 
 
+@forks.held_off()
 def _prepare(
     adapter: Adapter, x: Any, buffer: Any, request: _Request, may_remember: bool
 ) -> _Prepared:
@@ -302,6 +303,9 @@ def _prepare(
     axis, descending, nan_last = request
     plan, axis = planned(seen, adapter.describe(buffer, "out").strides, axis)
     dtype = lookup(seen.dtype, "x")
+    if plan.route == "framework":
+        from . import framework  # noqa: F401 - what sorts will find it imported
+
     settled = (axis, descending, nan_last)
     # What is sorted again is sorted with NaN as the largest value.
     may_remember = may_remember and not nan_last

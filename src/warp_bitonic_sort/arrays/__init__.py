@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..jit import forks
 from ..records import Record
 
 __all__ = [
@@ -199,11 +200,12 @@ def adapter_of(x: object, argument: str = "x") -> Adapter:
         return found
     choose = _choosers.get(type(x))
     if choose is None:
-        found = _find(x, argument)
-        if found is not None:
-            adapters[type(x)] = found
-            return found
-        choose = _choosers[type(x)] = _find_chooser(x, argument)
+        with forks.held_off():  # an adapter is imported
+            found = _find(x, argument)
+            if found is not None:
+                adapters[type(x)] = found
+                return found
+            choose = _choosers[type(x)] = _find_chooser(x, argument)
     return choose(x, argument)
 
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Hashable
 from functools import cache
 from typing import Any, Literal
 
+import tvm_ffi
+
 from .. import framework
 from ..dtypes import DTYPES, DType, lookup
 from . import (
@@ -48,8 +50,6 @@ def choose(x: Any, argument: str) -> Adapter:
 
 
 def _is_tensor(x: Any) -> bool:
-    import tvm_ffi
-
     return isinstance(x, tvm_ffi.Tensor)
 
 
@@ -66,8 +66,6 @@ class DlpackAdapter(Plain):
         return str(seen.dtype), tuple(seen.shape), tuple(seen.strides), self._device
 
     def _export(self, x: Any) -> Any:
-        import tvm_ffi
-
         if isinstance(x, tvm_ffi.Tensor):
             return x
         try:
@@ -206,8 +204,6 @@ class GpuTensorAdapter(GpuDlpackAdapter):
 
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return what tells the stream that is current in TVM FFI."""
-        import tvm_ffi
-
         from ..jit import loader
 
         del x

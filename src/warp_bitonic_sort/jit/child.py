@@ -14,6 +14,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from . import forks
+
 __all__ = ["NotRunError", "run"]
 
 # Seconds that ninja has to end its compilers.
@@ -81,7 +83,10 @@ def run(
         raise NotRunError(error) from error
     with process:
         try:
-            output = _output(process, takes_long)
+            # Compilers take long. (Not the lines above: a child that is forked there keeps the
+            # pipe's other end, and may wait for this build while this waits for the pipe's end.)
+            with forks.allowed():
+                output = _output(process, takes_long)
         except BaseException:
             _end(process)
             raise

@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import CacheError, TrustError, settings, toolchain
+from . import CacheError, TrustError, forks, settings, toolchain
 from .cache import Cache, build_text
 from .spec import Artifact
 
@@ -38,7 +38,7 @@ __all__ = [
 # What a wheel brings; a source tree has none.
 PACKAGED = toolchain.PACKAGE / "layer"
 
-_guard = threading.Lock()
+_guard = threading.RLock()  # a finalizer that sorts may run in the midst
 # The temporary folder, by the cache folder that it stands in for and by the process: what is forked
 # has its own, for its parent's goes with that.
 _temporary: dict[tuple[Path, int], Cache] = {}
@@ -193,7 +193,8 @@ def degrade(error: CacheError | TrustError, tried: Cache) -> bool:
 
 def warn(text: str) -> None:
     """Warn whoever called the package."""
-    warnings.warn(text, RuntimeWarning, stacklevel=_callers())
+    with forks.allowed():  # who is told may log it, and logging waits for forks, too
+        warnings.warn(text, RuntimeWarning, stacklevel=_callers())
 
 
 def _callers() -> int:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import BuildError, CacheError, MissingToolError, TrustError, layers, toolchain
+from . import BuildError, CacheError, MissingToolError, TrustError, forks, layers, toolchain
 from .cache import Cache, reject
 from .spec import LAUNCHER, Artifact, CpuKernel, Kernel
 
@@ -45,7 +45,9 @@ class _UnusableError(BuildError):
 _opened: dict[tuple[Kernel, str, int], Callable[..., None]] = {}
 _launcher: Any = None
 _was_told_of_lesser = False
-_guard = threading.Lock()
+# Re-entrant: a finalizer that sorts may run in the midst. Nothing is imported under it: two threads
+# that had a module's lock and this one, each waiting for the other's, would wait for ever.
+_guard = threading.RLock()
 
 
 def open_kernels() -> list[str]:
@@ -70,6 +72,7 @@ def device_of(backend: str, number: int) -> Any:
     return tvm_ffi.device(_PLATFORMS[backend], number)
 
 
+@forks.held_off()
 def open_kernel(
     kernel: Kernel,
     dtype: str,
@@ -241,6 +244,7 @@ def _ready(kernels: Sequence[Kernel], order: str = "--help") -> dict[str, Path]:
     return _ensure(wanted, order=order) if wanted else {}
 
 
+@forks.held_off()
 def _ensure(
     wanted: Sequence[Artifact],
     may_degrade: bool = True,
@@ -313,10 +317,11 @@ def _import_tvm_ffi() -> None:
 
 def _imported_tvm_ffi() -> None:
     # What hinders, whoever needs it is told.
-    with contextlib.suppress(Exception):
+    with forks.held_off(), contextlib.suppress(Exception):
         importlib.import_module("tvm_ffi")
 
 
+@forks.held_off()
 def _check(artifact: Artifact, products: Mapping[str, Path]) -> None:
     """Load what a build made, as far as this machine can."""
     launcher_path = products.get(LAUNCHER.name)
@@ -334,21 +339,35 @@ def _load_launcher(path: Path | None, is_new: bool = False) -> Any:
     One that was found and does not load is not found again. A new one that does not is an error.
     """
     global _launcher
-    with _guard:
-        if _launcher is None:
-            import tvm_ffi
+    if _launcher is None:
+        load = _tvm_ffi().load_module
+        try:
+            with _guard:
+                if _launcher is None:
+                    _launcher = load(str(path))
+        except RuntimeError as error:
+            failure: type[BuildError] = BuildError
+            if path is not None and not path.exists():
+                failure = _GoneError
+            elif path is not None and not is_new and reject(path, str(error)):
+                layers.leave_out(path, str(error))
+                failure = _UnusableError
+            if _launcher is not None:  # a finalizer that sorted has built another
+                return _launcher
+            raise failure(
+                f"the launcher {path} was built but does not load: {error}. "
+                f"Remove the folder {Path(str(path)).parent} and try again."
+            ) from error
+    return _launcher
 
-            try:
-                _launcher = tvm_ffi.load_module(str(path))
-            except RuntimeError as error:
-                failure: type[BuildError] = BuildError
-                if path is not None and not path.exists():
-                    failure = _GoneError
-                elif path is not None and not is_new and reject(path, str(error)):
-                    layers.leave_out(path, str(error))
-                    failure = _UnusableError
-                raise failure(
-                    f"the launcher {path} was built but does not load: {error}. "
-                    f"Remove the folder {Path(str(path)).parent} and try again."
-                ) from error
-        return _launcher
+
+def _tvm_ffi() -> Any:
+    """Import tvm_ffi; raise where that is what this call has interrupted."""
+    import tvm_ffi
+
+    if not hasattr(tvm_ffi, "load_module"):
+        raise BuildError(
+            "a signal handler or a finalizer called sort while this thread was importing tvm_ffi, "
+            "which the first call of a process does. Sort something before, or later."
+        )
+    return tvm_ffi

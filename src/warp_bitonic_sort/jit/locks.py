@@ -14,17 +14,16 @@ import functools
 import os
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from . import LockError, settings
+import filelock
+
+from . import LockError, forks, settings
 from .files import read_json, write_json
 from .notice import say
-
-if TYPE_CHECKING:
-    import filelock
 
 __all__ = ["PATIENCE", "held", "machine", "tried"]
 
@@ -32,6 +31,10 @@ __all__ = ["PATIENCE", "held", "machine", "tried"]
 PATIENCE = 30.0
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _has_noted = False
+
+# The files of the locks that each thread has, or is about to have. What runs on the same thread (a
+# signal handler, a finalizer; a child that these fork) would wait for itself.
+_of_this_thread = threading.local()
 
 
 @contextlib.contextmanager
@@ -61,6 +64,20 @@ def held(folder: Path, names: Iterable[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _one(path: Path, name: str) -> Iterator[None]:
+    mine: set[Path] = _of_this_thread.__dict__.setdefault("paths", set())
+    if path in mine:
+        yield
+        return
+    mine.add(path)
+    try:
+        with _held(path, name):
+            yield
+    finally:
+        mine.discard(path)
+
+
+@contextlib.contextmanager
+def _held(path: Path, name: str) -> Iterator[None]:
     with contextlib.suppress(OSError):
         if path.lstat().st_mode & 0o077:
             # An earlier version made it, and another user may hold it.
@@ -90,21 +107,22 @@ def _one(path: Path, name: str) -> Iterator[None]:
         _release(lock)
 
 
+# The library waits for forks in these three, and has forks wait for them.
+
+
+@forks.allowed()
 def _lock(path: Path) -> filelock.BaseFileLock:
     """Return the lock of a file, which is made so that only this user can open it."""
-    import filelock
-
     return filelock.UnixFileLock(path, mode=0o600, fallback_to_soft=False)
 
 
+@forks.allowed()
 def _acquired(lock: filelock.BaseFileLock, timeout: float) -> bool:
     """Acquire a lock; False where there is none to be had. Raises filelock.Timeout.
 
     File systems without locks answer with various errors. A folder that cannot be written is told
     of by the build, which writes there next.
     """
-    import filelock
-
     global _has_noted
     try:
         lock.acquire(timeout=timeout)
@@ -121,6 +139,7 @@ def _acquired(lock: filelock.BaseFileLock, timeout: float) -> bool:
     return True
 
 
+@forks.allowed()
 def _release(lock: filelock.BaseFileLock) -> None:
     with contextlib.suppress(OSError):  # it goes with the process
         lock.release()
@@ -128,8 +147,6 @@ def _release(lock: filelock.BaseFileLock) -> None:
 
 def _wait(lock: filelock.BaseFileLock, path: Path, name: str) -> bool:
     """Acquire a lock, however long that takes; False where there is none to be had."""
-    import filelock
-
     limit = settings.lock_timeout()
     start = time.monotonic()
     while True:
@@ -168,8 +185,6 @@ def tried(path: Path) -> Iterator[bool | None]:
     path : Path
         The lock's file, which is made if it is not there.
     """
-    import filelock
-
     lock = _lock(path)
     try:
         is_held = _acquired(lock, 0)
