@@ -49,6 +49,7 @@ class _Prepared:
         self,
         adapter: Adapter,
         x: Any,
+        buffer: Any,
         device: Device,
         plan: Plan,
         dtype: DType,
@@ -59,7 +60,7 @@ class _Prepared:
         self._plan = plan
         self._dtype = dtype
         self._request = request
-        self._lower = adapter.lowering(x)
+        self._lower = adapter.lowering(x) or adapter.lowering(buffer)
         self._stream = adapter.stream(x)
         self._kernel = None
         if plan.kernel is not None:
@@ -309,7 +310,7 @@ def _prepare(
     settled = (axis, descending, nan_last)
     # What is sorted again is sorted with NaN as the largest value.
     may_remember = may_remember and not nan_last
-    return _Prepared(adapter, x, seen.device, plan, dtype, settled, may_remember)
+    return _Prepared(adapter, x, buffer, seen.device, plan, dtype, settled, may_remember)
 
 
 def planned(seen: Description, out_strides: Sequence[int], axis: int) -> tuple[Plan, int]:

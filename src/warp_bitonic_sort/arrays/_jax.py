@@ -78,7 +78,7 @@ class JaxAdapter(Plain):
     def key(self, x: Any, argument: str = "x") -> Hashable:
         """Return all that a prepared call depends on."""
         del argument
-        return x.dtype, x.shape, *x.devices()
+        return x.dtype, x.shape, np.asarray(x).strides, *x.devices()
 
     def regular(self, x: Any) -> Any:
         """Return x."""

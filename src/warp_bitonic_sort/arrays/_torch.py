@@ -73,7 +73,7 @@ class TorchAdapter:
                 f"{argument}: it has no memory (its storage was resized to nothing, or it is a "
                 f"lazy zero); pass a tensor that holds its values."
             )
-        return x.dtype, x.shape, strides, x.is_neg(), x.device.index
+        return x.dtype, x.shape, strides, x.is_neg(), x.requires_grad, x.device.index
 
     def _strides(self, x: Any, argument: str) -> tuple[int, ...]:
         if x.layout is not torch.strided:
