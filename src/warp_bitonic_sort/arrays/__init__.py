@@ -217,15 +217,10 @@ def _is(x: object, module: str, name: str) -> bool:
 
 
 def _find(x: object, argument: str) -> Adapter | None:
-    if _is(x, "numpy.ma", "MaskedArray"):
-        raise TypeError(
-            f"{argument}: a masked array cannot be sorted here, its mask would be lost; "
-            f"fill it first, as in x.filled(numpy.nan)."
-        )
     if _is(x, "numpy", "ndarray"):
         from ._numpy import NumpyAdapter
 
-        return NumpyAdapter()
+        return NumpyAdapter(type(x), argument)
     if _is(x, "torch", "Tensor"):
         from ._torch import TorchAdapter
 
@@ -242,14 +237,17 @@ def _find_chooser(x: object, argument: str) -> _Chooser:
         from ._jax import JaxChooser
 
         return JaxChooser(x, argument)
-    if hasattr(x, "__dlpack__") and hasattr(x, "__dlpack_device__"):
+    from ._advice import check_listed
+
+    check_listed(type(x), argument)
+    if hasattr(type(x), "__dlpack__") and hasattr(type(x), "__dlpack_device__"):
         from ._dlpack import choose
 
         return choose
     advice = ""
-    if hasattr(x, "to_numpy"):
+    if hasattr(type(x), "to_numpy"):
         advice = "; x.to_numpy() would do"
-    elif hasattr(x, "__array__") or hasattr(x, "__array_interface__") or _is_of_numbers(x):
+    elif _is_of_numbers(x):
         advice = "; numpy.asarray(x) would do"
     raise TypeError(
         f"{argument}: expected an array that speaks DLPack (NumPy, PyTorch, JAX, CuPy or any other "
@@ -258,8 +256,12 @@ def _find_chooser(x: object, argument: str) -> _Chooser:
 
 
 def _is_of_numbers(x: object) -> bool:
-    """Tell whether NumPy makes an array of numbers of what speaks no protocol of arrays."""
+    """Tell whether NumPy makes an array of numbers of x."""
     for _ in range(64):  # a list may hold itself
         if isinstance(x, (list, tuple)) and x:
             x = x[0]
-    return isinstance(x, (bool, int, float, list, tuple, range)) or _is(x, "array", "array")
+    kind = type(x)
+    if hasattr(kind, "__array__") or hasattr(kind, "__array_interface__"):
+        return True
+    numbers = (bool, int, float, list, tuple, range, memoryview)
+    return isinstance(x, numbers) or _is(x, "array", "array")

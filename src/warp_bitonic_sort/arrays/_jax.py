@@ -47,6 +47,7 @@ class JaxChooser:
 
     def __call__(self, x: Any, argument: str) -> Adapter:
         """Return the adapter for x."""
+        check_dtype(x, argument)
         devices = x.devices()
         if len(devices) != 1:
             raise ValueError(
@@ -86,7 +87,6 @@ class JaxAdapter(Plain):
 
     def describe(self, x: Any, argument: str) -> Description:
         """Describe an array or a buffer."""
-        check_dtype(x, argument)
         seen = self._numpy.describe(np.asarray(x), argument)
         return Description(self.kind, seen.dtype, seen.shape, seen.strides)
 

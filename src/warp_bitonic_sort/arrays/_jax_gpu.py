@@ -15,9 +15,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .. import framework
-from ..dtypes import DType, lookup
+from ..dtypes import DType, lookup, unsupported
 from . import Description, Device, Plain, dense_strides
 from ._own_stream import IN_OWN_STREAM, exported
 
@@ -33,8 +34,8 @@ def x64() -> Any:
 
 def check_dtype(x: Any, argument: str) -> None:
     """Raise TypeError for JAX's dtypes that are none of NumPy's, such as those of random keys."""
-    if jax.dtypes.issubdtype(x.dtype, jax.dtypes.extended):
-        raise TypeError(f"{argument}: dtype {x.dtype} cannot be sorted here.")
+    if not isinstance(x.dtype, np.dtype):
+        raise unsupported(str(x.dtype), argument)
 
 
 def refuse_out() -> TypeError:
@@ -108,7 +109,6 @@ class JaxGpuAdapter(Plain):
     def describe(self, x: Any, argument: str) -> Description:
         """Describe an array or a buffer."""
         array = x.like if isinstance(x, _Buffer) else x
-        check_dtype(array, argument)
         name = lookup(array.dtype.name, argument).name
         # Planned as the row-major array that nearly all are; a kernel is right for whatever strides
         # the export has.

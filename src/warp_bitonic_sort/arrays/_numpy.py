@@ -50,6 +50,18 @@ def read_only_tensor(x: _Array) -> Any:
         return alias(bits.__array_interface__, bits.__array_interface__["data"][0], bits)
 
 
+def _check_subclass(kind: type, argument: str) -> None:
+    """Raise TypeError for a subclass whose arrays are more than their memory: a unit, a mask."""
+    from ._advice import check_listed
+
+    check_listed(kind, argument)
+    if kind.__array_function__ is not np.ndarray.__array_function__:  # type: ignore[attr-defined]
+        raise TypeError(
+            f"{argument}: {kind.__module__}.{kind.__qualname__} cannot be sorted as it is, for it "
+            f"has functions of NumPy of its own; x.view(numpy.ndarray) has the values alone."
+        )
+
+
 def _is_regular(x: _Array) -> bool:
     size = x.dtype.itemsize
     return size == 0 or (x.dtype.isnative and not any(stride % size for stride in x.strides))
@@ -59,6 +71,10 @@ class NumpyAdapter(Plain):
     """Handles `numpy.ndarray` and what derives from it; results are plain `numpy.ndarray`."""
 
     kind = "numpy"
+
+    def __init__(self, kind: type = np.ndarray, argument: str = "x") -> None:
+        if kind is not np.ndarray:
+            _check_subclass(kind, argument)
 
     def key(self, x: _Array, argument: str = "x") -> Hashable:
         """Return all that a prepared call depends on."""
@@ -116,8 +132,10 @@ class NumpyAdapter(Plain):
         """Check out against x."""
         if not isinstance(out, np.ndarray):
             raise TypeError(f"out: expected a numpy.ndarray as x is, got {type_name(out)}.")
-        if isinstance(out, np.ma.MaskedArray):
-            raise TypeError("out: a masked array would keep its old mask; pass out.data.")
+        if type(out) is not np.ndarray:
+            if isinstance(out, np.ma.MaskedArray):
+                raise TypeError("out: a masked array would keep its old mask; pass out.data.")
+            _check_subclass(type(out), "out")
         if out.dtype != x.dtype:
             raise TypeError(f"out: expected x's dtype {x.dtype}, got {out.dtype}.")
         if out.shape != x.shape:

@@ -24,6 +24,7 @@ from . import (
     type_name,
     unsupported_device,
 )
+from ._advice import check_listed
 
 __all__ = ["TorchAdapter"]
 
@@ -44,6 +45,7 @@ class TorchAdapter:
     def __init__(self, kind: type, argument: str) -> None:
         self.again: Callable[[Any, int, bool], Any] | None = None
         if kind not in _ACCEPTED:
+            check_listed(kind, argument)
             raise TypeError(
                 f"{argument}: expected a plain torch.Tensor, got its subclass "
                 f"{kind.__module__}.{kind.__qualname__}; pass the tensor inside, or "
@@ -86,6 +88,11 @@ class TorchAdapter:
                 f"{argument}: expected a dense tensor, got a nested one; sort each of x.unbind()."
             )
         # What torch calls cuda is HIP where it was built for ROCm.
+        if x.is_meta:
+            raise NotImplementedError(
+                f"{argument}: it is on a meta device, where tensors have no values; pass a tensor "
+                f"on the CPU or a GPU."
+            )
         if x.device.type not in ("cpu", "cuda"):
             raise unsupported_device(x.device.type, argument)
         strides: tuple[int, ...] = x.stride()

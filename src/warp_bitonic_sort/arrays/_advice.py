@@ -1,0 +1,93 @@
+"""What to do with objects that `sort` does not take, by library.
+
+Invariant: no library is imported; a class is known by its module and name, or by those of a class
+that it derives from.
+"""
+
+from __future__ import annotations
+
+__all__ = ["TRACED", "check_listed"]
+
+# For tensors without values and for calls that are recorded.
+TRACED = "use torch.sort there, or make an operator of sort with torch.library.custom_op"
+
+_ARROW = (
+    "pyarrow.array(sort(x.to_numpy(zero_copy_only=False))) sorts its values; nulls become NaN, and "
+    "integers with nulls become floats (x.drop_null() leaves them out)"
+)
+# The first entry that fits a class counts. Each text ends a sentence on x.
+_ADVICE = {
+    "dask.array": (
+        "x.rechunk({axis: -1}).map_blocks(sort, axis=axis) sorts each chunk, with the sorted axis "
+        "in one chunk; numpy.asarray(x) would load all of it"
+    ),
+    "dask.dataframe": "x.to_dask_array(lengths=True) makes a Dask array, without index and names",
+    "xarray.core.dataset": 'a Dataset holds several arrays; sort one of them, as x["name"]',
+    "xarray": (
+        "x.to_numpy() has the values, without coordinates and attributes; "
+        "x.copy(data=sort(x.to_numpy())) keeps these, but the coordinates of the sorted dimension "
+        "then belong to other values"
+    ),
+    "polars.lazyframe": "x.collect() makes a DataFrame",
+    "polars": (
+        "x.to_numpy() has the values, without column names; nulls become NaN, and integers with "
+        "nulls become floats"
+    ),
+    "pandas": (
+        "x.to_numpy() has the values, without index and column names; missing values become NaN "
+        "or objects, unless na_value and dtype say otherwise"
+    ),
+    "cudf": "x.to_cupy() has the values, without index and column names; it refuses nulls",
+    "pyarrow.lib.Table": 'a table holds several columns; sort one of them, as x["name"].to_numpy()',
+    "pyarrow.lib.RecordBatch": "a batch holds several columns; sort one, as x.column(0).to_numpy()",
+    "pyarrow.lib.Tensor": "x.to_numpy() has the values",
+    "pyarrow.lib.FixedShapeTensorArray": "x.to_numpy_ndarray() has the values; it refuses nulls",
+    "pyarrow.lib.Array": _ARROW,
+    "pyarrow.lib.ChunkedArray": _ARROW,
+    "numpy.ma": (
+        "a masked array would lose its mask; fill it first, as x.filled(numpy.nan), or integers "
+        "with their largest value"
+    ),
+    "scipy.sparse": "x.toarray() has all values, the zeros that are not stored too",
+    "cupyx.scipy.sparse": "x.toarray() has all values, the zeros that are not stored too",
+    "sparse": "x.todense() has all values, those that are not stored too",
+    "jax.experimental.sparse": "x.todense() has all values, the zeros that are not stored too",
+    "PIL": (
+        "numpy.asarray(x) has the pixels, of shape (height, width) or (height, width, channels), "
+        "where axis=-1 would sort the channels of each pixel"
+    ),
+    "h5py": "x[...] reads all of it into a NumPy array, x[:1000] its first rows",
+    "zarr": "x[...] reads all of it into a NumPy array, x[:1000] its first rows",
+    "tensorflow": (
+        "tensorflow.convert_to_tensor(sort(x.numpy())) sorts its values; in tensorflow.function, "
+        "call sort by tensorflow.numpy_function"
+    ),
+    "mlx": "mlx.core.array(sort(numpy.asarray(x))) sorts its values",
+    "pint": "sort(x.magnitude) * x.units sorts its values and keeps the unit",
+    "jax.ShapeDtypeStruct": "it has no values; explain(x.shape, dtype=x.dtype) tells of its sort",
+    "jax._src.core.Ref": "x[...] reads it into an array",
+    "torch.fx.proxy.Proxy": (
+        'it stands for a value while torch.fx traces; torch.fx.wrap("sort") in the module that '
+        "calls sort records the call"
+    ),
+    "torch._subclasses": f"it has no values, for the call is traced or simulated; {TRACED}",
+    "torch.nested": "sort each of x.unbind()",
+    "torch.masked": "a masked tensor would lose its mask; x.to_tensor(value) fills it",
+    "torch.distributed.tensor": (
+        "x.to_local() is this process's part, which holds whole rows only if the sorted dimension "
+        "is not sharded; x.full_tensor() is all of it"
+    ),
+    "torch.nn.parameter.UninitializedTensorMixin": "it has no values before its module is called",
+}
+
+
+def check_listed(kind: type, argument: str) -> None:
+    """Raise TypeError for the objects of a class that has an entry here."""
+    for base in kind.__mro__:
+        path = f"{base.__module__}.{base.__qualname__}."
+        for start, advice in _ADVICE.items():
+            if path.startswith(f"{start}."):
+                raise TypeError(
+                    f"{argument}: {kind.__module__}.{kind.__qualname__} cannot be sorted as it is; "
+                    f"{advice}."
+                )
