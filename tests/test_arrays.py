@@ -132,7 +132,7 @@ def test_torch_tensors_that_are_not_plain_are_refused():
         TypeError, match=r"x: expected a plain torch\.Tensor, got its subclass .*Mine"
     ):
         sort(torch.randn(3).as_subclass(Mine))
-    with pytest.raises(TypeError, match="x: it is inside a torch.func transform"):
+    with pytest.raises(TypeError, match="x: sort is called inside a torch.func transform"):
         torch.func.jvp(sort, (torch.ones(3),), (torch.ones(3),))
     with forward_ad.dual_level(), pytest.raises(TypeError, match="x: it is a dual tensor"):
         sort(forward_ad.make_dual(torch.ones(3), torch.ones(3)))
@@ -150,7 +150,7 @@ def test_torch_tensors_that_are_not_plain_are_refused():
 
 def test_torch_function_transforms_are_refused():
     """A wrapped tensor must never be taken for its memory."""
-    with pytest.raises(TypeError, match="x: it is inside a torch.func transform"):
+    with pytest.raises(TypeError, match="x: sort is called inside a torch.func transform"):
         torch.func.vmap(sort)(torch.randn(3, 4))
 
 
@@ -290,6 +290,15 @@ def test_jax_results_on_a_device_share_no_memory():
         results = [sort(jnp.asarray(x + i)) for i in range(4)]
         for i, result in enumerate(results):
             np.testing.assert_array_equal(np.asarray(result), np.sort(x + i))
+
+
+@pytest.mark.usefixtures("jax_as_on_a_device")
+@pytest.mark.parametrize("length", [1, 9])
+def test_jax_constants_on_a_device_are_sorted_inside_transforms(length):
+    x = jnp.asarray(np.random.default_rng(12).random((3, length), dtype=np.float32))
+    want = np.sort(np.asarray(x))
+    np.testing.assert_array_equal(jax.jit(lambda v: v * 0 + sort(x))(x), want)
+    np.testing.assert_array_equal(jax.vmap(lambda v: v * 0 + sort(x)[0])(x)[0], want[0])
 
 
 class Place(NamedTuple):

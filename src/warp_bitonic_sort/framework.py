@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from .arrays import outside_torch_compile
 from .dtypes import DType
 
 if TYPE_CHECKING:
@@ -41,6 +42,17 @@ def sort_into(
     nan_last: bool,
 ) -> None:
     """Sort x along axis into out; both hold the raw bits as unsigned integers, out may be x."""
+    outside_torch_compile(_sort_bits)(x, out, dtype, axis, descending, nan_last)
+
+
+def _sort_bits(
+    x: np.ndarray[Any, Any],
+    out: np.ndarray[Any, Any],
+    dtype: DType,
+    axis: int,
+    descending: bool,
+    nan_last: bool,
+) -> None:
     import numpy as np
 
     word = np.dtype(f"u{dtype.bits // 8}")

@@ -270,7 +270,9 @@ def warp_bitonic_sort(x: Any, is_descending: bool = True) -> Any:
 def _sorted(adapter: Adapter, x: Any, request: _Request, key: Hashable) -> Any:
     regular = adapter.regular(x)
     buffer = adapter.allocate(regular)
-    prepared = _prepare(adapter, regular, buffer, request, may_remember=regular is x)
+    prepared = arrays.outside_torch_compile(_prepare)(
+        adapter, regular, buffer, request, may_remember=regular is x
+    )
     if regular is x:
         _keep(key, prepared)
     return adapter.finish(prepared(regular, buffer), x)
@@ -283,7 +285,9 @@ def _sorted_into(adapter: Adapter, x: Any, request: _Request, key: Hashable, out
     key = (key, adapter.key(out, "out"))
     prepared = _prepared.get(key)
     if prepared is None:
-        prepared = _prepare(adapter, x, out, request, may_remember=False)
+        prepared = arrays.outside_torch_compile(_prepare)(
+            adapter, x, out, request, may_remember=False
+        )
         _keep(key, prepared)
     prepared(x, out)
     adapter.written(out)
@@ -351,3 +355,13 @@ def native_arch(device: Device) -> str:
     if device.arch is not None:
         return device.arch
     return str(loader.launcher().gpu_arch(loader.device_of(device.backend, device.number)))
+
+
+# As torch.compiler.disable marks a function, without importing PyTorch: torch.compile runs a call
+# between two graphs, and says this where that is forbidden (fullgraph, torch.export).
+for _function in (sort, warp_bitonic_sort):
+    _function.__dict__.update(
+        _torchdynamo_disable=True,
+        _torchdynamo_disable_msg="its kernel is no operator of PyTorch; use torch.sort there, or "
+        "make an operator of it with torch.library.custom_op",
+    )

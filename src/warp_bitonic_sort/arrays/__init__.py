@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ..jit import forks
 from ..records import Record
@@ -29,11 +29,14 @@ __all__ = [
     "check_distinct",
     "dense_strides",
     "numpy_missing",
+    "outside_torch_compile",
     "span",
     "type_name",
     "unsupported_device",
     "unsupported_type",
 ]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 CPU, CUDA, ROCM, CUDA_MANAGED = 1, 2, 10, 13
 _PINNED = {3: "CUDA", 11: "ROCm"}
@@ -181,6 +184,18 @@ def dense_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
         strides.append(step)
         step *= size
     return tuple(reversed(strides))
+
+
+def outside_torch_compile(function: _Function) -> _Function:
+    """Return a function that torch.compile, where it is loaded, runs as it is.
+
+    It would follow ours step by step, and run NumPy's arithmetic with tensors, which have none of
+    unsigned integers.
+    """
+    if "torch._dynamo" not in sys.modules:
+        return function
+    disabled: _Function = sys.modules["torch"].compiler.disable(function)
+    return disabled
 
 
 # -- who handles an array --------------------------------------------------------------------------

@@ -93,8 +93,9 @@ class JaxGpuAdapter(Plain):
 
     @contextmanager
     def _here(self) -> Iterator[None]:
-        # Arrays that are not committed to their device would be moved to the default one.
-        with x64(), jax.default_device(self._place):
+        # Arrays that are not committed to their device would be moved to the default one. Concrete
+        # arrays inside jax.jit are sorted at once: a traced result has no memory to write to.
+        with x64(), jax.default_device(self._place), jax.ensure_compile_time_eval():
             yield
 
     def key(self, x: Any, argument: str = "x") -> Hashable:

@@ -1,8 +1,9 @@
 """PyTorch tensors.
 
-Invariant: only a plain tensor crosses. Subclasses, sparse and quantized tensors, tensors inside a
-functorch transform and those whose gradient is asked for would cross as something else than they
-mean, so they are refused by name.
+Invariant: only a plain tensor crosses, in a call that PyTorch runs rather than records
+(`_torch_context`). Subclasses, sparse and quantized tensors, tensors inside a functorch transform
+and those whose gradient is asked for would cross as something else than they mean, so they are
+refused by name.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from . import (
     unsupported_device,
 )
 from ._advice import check_listed
+from ._torch_context import is_plain, refuse
 
 __all__ = ["TorchAdapter"]
 
@@ -54,6 +56,8 @@ class TorchAdapter:
 
     def key(self, x: Any, argument: str = "x") -> Hashable:
         """Return all that a prepared call depends on; refuse what can't be sorted."""
+        if not is_plain():
+            refuse(argument)
         if x.requires_grad and torch.is_grad_enabled():
             raise TypeError(
                 f"{argument}: it requires a gradient, and sort has none yet; pass x.detach(), or "
@@ -93,7 +97,7 @@ class TorchAdapter:
                 f"{argument}: it is on a meta device, where tensors have no values; pass a tensor "
                 f"on the CPU or a GPU."
             )
-        if x.device.type not in ("cpu", "cuda"):
+        if not (x.is_cpu or x.is_cuda):
             raise unsupported_device(x.device.type, argument)
         strides: tuple[int, ...] = x.stride()
         return strides
@@ -220,6 +224,8 @@ def _again(launch: Callable[..., bool]) -> Callable[[Any, int, bool], Any]:
 
     def again(x: Any, axis: int, descending: bool) -> Any:
         if x.requires_grad or not x.is_cuda or x.is_neg() or modes._current_level >= 0:
+            return None
+        if not is_plain():
             return None
         try:
             buffer = empty_like(x)
