@@ -1,4 +1,4 @@
-"""ELF files of 64 bits, as far as code objects for GPUs take them."""
+"""ELF files of 64 bits, as far as code objects for GPUs take them, and what is in them."""
 
 import struct
 from typing import NamedTuple
@@ -54,3 +54,12 @@ def elf(identity: bytes, kind: int, machine: int, flags: int, sections: list[Sec
         flags, _HEADER.size, 0, 0, _SECTION.size, len(sections) + 2, 1,
     )  # fmt: skip
     return header + content + headers
+
+
+def section_sizes(data: bytes) -> dict[bytes, int]:
+    """The bytes of each section of a file, by name."""
+    fields = _HEADER.unpack_from(data)
+    at, size, count, of_names = fields[6], fields[11], fields[12], fields[13]
+    headers = [_SECTION.unpack_from(data, at + number * size) for number in range(count)]
+    names = data[headers[of_names][4] :]
+    return {names[each[0] :].partition(b"\0")[0]: each[5] for each in headers}

@@ -6,7 +6,7 @@ _X86_LEVELS = ["x86-64", "x86-64-avx2", "x86-64-avx512"]
 
 
 def runnable():
-    native = toolchain._native_cpu_arch()
+    native = toolchain.native_cpu_arch()
     if native not in _X86_LEVELS:
         return [native]
     return _X86_LEVELS[: _X86_LEVELS.index(native) + 1]

@@ -14,7 +14,7 @@ from . import arrays
 from .arguments import Nan, named_only, unnamed_error, validated
 from .arrays import Adapter, Description
 from .dtypes import lookup, numpy_name
-from .jit import BuildError, loader, toolchain
+from .jit import BuildError, loader
 from .jit.spec import Kernel
 from .ops import native_arch, planned
 from .records import Record
@@ -168,7 +168,7 @@ def explain(
         layout=None if kernel is None else kernel.layout,
         access=None if kernel is None else kernel.access,
         codec=None if kernel is None else kernel.codec,
-        arch=toolchain.cpu_arch() if seen.device.backend == "cpu" else native_arch(seen.device),
+        arch=loader.cpu_arch() if seen.device.backend == "cpu" else native_arch(seen.device),
         dtype=seen.dtype,
         shape=seen.shape,
         axis=settled,

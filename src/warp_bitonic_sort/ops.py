@@ -347,7 +347,7 @@ def planned(seen: Description, out_strides: Sequence[int], axis: int) -> tuple[P
             backend, dtype, shape, x_strides, out_strides, axis, arch, seen.library
         )
         return plan, axis
-    return plan_sort(dtype, shape, x_strides, out_strides, axis, toolchain.cpu_arch()), axis
+    return plan_sort(dtype, shape, x_strides, out_strides, axis, loader.cpu_arch()), axis
 
 
 def native_arch(device: Device) -> str:

@@ -252,7 +252,7 @@ def _backends(problems: list[Problem]) -> dict[str, Facts]:
         toolchain.cpu_arch, problems, "set WARP_SORT_CPU_ARCH to one of these, or unset it"
     )
     asked = settings.cpu_arch()
-    source = "this machine's instruction set"
+    source = "as /proc/cpuinfo lists this machine"
     if asked not in (None, "native"):
         source = f"WARP_SORT_CPU_ARCH={asked}"
     return {

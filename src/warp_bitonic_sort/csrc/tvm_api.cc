@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "driver/cpu_arch.hpp"
 #include "driver/cpu_kernel.hpp"
 #include "driver/gpu_driver.hpp"
 #include "driver/thread_pool.hpp"
@@ -235,6 +236,14 @@ path : str
     The kernel library.)",
                  "ffi.String", "ffi.String") {
   ffi::set(result, std::string(CpuKernel(arguments.text(0)).info().name));
+}
+
+WBS_FFI_FUNCTION(cpu_arch, "cpu_arch() -> str",
+                 R"(Return the best CPU target that this process can run.
+
+The processor that runs it is asked: x86-64, x86-64-avx2 or x86-64-avx512; else aarch64 or generic.)",
+                 "ffi.String") {
+  ffi::set(result, std::string(wbs::driver::cpu_arch()));
 }
 
 WBS_FFI_FUNCTION(open_gpu_kernel,

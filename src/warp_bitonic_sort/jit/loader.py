@@ -15,7 +15,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import BuildError, CacheError, MissingToolError, TrustError, forks, layers, toolchain
+from . import (
+    BuildError,
+    CacheError,
+    MissingToolError,
+    TrustError,
+    cpu_targets,
+    forks,
+    layers,
+    toolchain,
+)
 from .cache import Cache, reject
 from .spec import LAUNCHER, Artifact, CpuKernel, Kernel
 
@@ -122,12 +131,12 @@ def open_kernel(
     """
     function = _opened.get((kernel, dtype, device))
     if function is None:
-        order = "--help" if length is None else _order(kernel, dtype, length)
         # The launcher is what tells; where it has to be built, the kernel is built beside it.
         had_launcher = has_launcher()
         if refuse is not None and had_launcher:
             refuse()
-        path = _found(kernel, order)
+        asked = kernel
+        kernel, path = _located(kernel, dtype, length)
         if refuse is not None and not had_launcher:
             refuse()
         try:
@@ -137,9 +146,56 @@ def open_kernel(
                 raise
             # Somebody pruned the cache just now; or what it had is for another system than this,
             # and is built again. (What a driver says of a GPU's is for the caller.)
-            function = _open(_found(kernel, order), kernel, dtype, device)
-        _opened[kernel, dtype, device] = function
+            kernel, path = _located(kernel, dtype, length)
+            function = _open(path, kernel, dtype, device)
+        _opened[asked, dtype, device] = _opened[kernel, dtype, device] = function
     return function
+
+
+def cpu_arch() -> str:
+    """Return the CPU target to sort with: ``WARP_SORT_CPU_ARCH``, else this processor's best.
+
+    Until the launcher is loaded, which asks the processor, /proc/cpuinfo tells. `open_kernel` opens
+    no kernel that was planned by a promise that the processor does not keep.
+
+    Raises
+    ------
+    ToolError
+        ``WARP_SORT_CPU_ARCH`` names no target, or one that the processor does not run.
+    """
+    return toolchain.cpu_arch(None if _launcher is None else str(_launcher.cpu_arch()))
+
+
+def _located(kernel: Kernel, dtype: str, length: int | None) -> tuple[Kernel, Path]:
+    """Return a kernel and its product: of a CPU's, the kernel that this processor runs."""
+    if isinstance(kernel, CpuKernel):
+        _load_found_launcher()
+    while True:
+        kernel = _runnable(kernel)
+        order = "--help" if length is None else _order(kernel, dtype, length)
+        path = _found(kernel, order)
+        # A launcher that was missing was built beside the kernel, and is asked now.
+        if _runnable(kernel) == kernel:
+            return kernel, path
+
+
+def _load_found_launcher() -> None:
+    """Load the launcher if a cache has it; build nothing."""
+    if _launcher is None:
+        # What hinders, `_ensure` meets again, and deals with.
+        with contextlib.suppress(BuildError):
+            found = layers.look_up([LAUNCHER], layers.readers(), layers.stores())
+            if found:
+                _load_launcher(found[LAUNCHER.name])
+
+
+def _runnable(kernel: Kernel) -> Kernel:
+    """Return a kernel, or the same one for a target that the processor runs, once that is known."""
+    if not isinstance(kernel, CpuKernel) or _launcher is None:
+        return kernel
+    if cpu_targets.is_runnable(kernel.arch, str(_launcher.cpu_arch())):
+        return kernel
+    return kernel._replace(arch=cpu_arch())
 
 
 def _found(kernel: Kernel, order: str) -> Path:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import functools
 import os
-import platform
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from . import ToolError, settings
+from .cpu_targets import CPU_ARCHS, cpu_arch, lesser_cpu_archs, native_cpu_arch
 from .spec import Artifact
 
 __all__ = [
@@ -77,21 +77,6 @@ PRODUCTS = {
 DEPFILE = "source.d"
 # What stands for the compiler in a rule.
 COMMANDS = {"cpu_kernel": "cxx", "cuda_kernel": "nvcc", "hip_kernel": "hipcc", "launcher": "cxx"}
-
-# Explicit features, not -march=native: the same text means the same machine code on every machine
-# that shares a cache, and compilers older than the x86-64-v3 names understand it.
-_AVX2_FLAGS = ("-mavx2", "-mbmi2", "-mprfchw")
-CPU_ARCHS: dict[str, tuple[str, ...]] = {
-    "x86-64": (),
-    "x86-64-avx2": _AVX2_FLAGS,
-    "x86-64-avx512": (*_AVX2_FLAGS, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"),
-    "aarch64": (),
-    "generic": (),
-}
-# Each runs what is built for those before it.
-_LEVELS = ("x86-64", "x86-64-avx2", "x86-64-avx512")
-_AVX2 = {"avx2", "bmi2"}
-_AVX512 = {"avx512f", "avx512bw", "avx512vl", "avx512dq"}
 
 # What is loaded is digested first, so that nothing is to be left unused of a standard library that
 # some compilers link statically; and a symbol that others could have instead is looked for in all
@@ -326,54 +311,6 @@ def toolkit_folders() -> Iterator[Path]:
     yield from sorted(Path("/usr/local").glob("cuda-[0-9]*"), key=version, reverse=True)
 
 
-@functools.cache
-def _native_cpu_arch() -> str:
-    machine = platform.machine().lower()
-    if machine in ("aarch64", "arm64"):
-        return "aarch64"
-    if machine not in ("x86_64", "amd64"):
-        return "generic"
-    try:
-        with open("/proc/cpuinfo", "rb", buffering=0) as file:  # noqa: PTH123
-            # One read has the first processor, and of few others: the kernel asks each of them how
-            # it is, for a file of a quarter megabyte where there are a hundred.
-            text = file.read(1 << 13).decode("latin-1")
-    except OSError:
-        return "x86-64"
-    line = next((line for line in text.splitlines() if line.startswith("flags")), "")
-    flags = set(line.partition(":")[2].split())
-    if flags >= _AVX512 | _AVX2:
-        return "x86-64-avx512"
-    return "x86-64-avx2" if flags >= _AVX2 else "x86-64"
-
-
-def native_cpu_arch() -> str:
-    """Return the CPU target that uses most of this machine's instructions."""
-    return _native_cpu_arch()
-
-
-def cpu_arch() -> str:
-    """Return the CPU target to build for: ``WARP_SORT_CPU_ARCH``, else this machine's."""
-    asked = settings.cpu_arch()
-    native = _native_cpu_arch()
-    if asked is None or asked == "native":
-        return native
-    known = list(CPU_ARCHS)
-    if asked not in known:
-        raise ToolError(
-            f"WARP_SORT_CPU_ARCH: expected one of {', '.join(known)} or native, got {asked!r}."
-        )
-    runs = [native, "generic"]
-    if native in _LEVELS:
-        runs = list(_LEVELS[: _LEVELS.index(native) + 1])
-    if asked not in [*runs, "generic"]:
-        raise ToolError(
-            f"WARP_SORT_CPU_ARCH: this machine ({native}) cannot run kernels built for {asked!r}; "
-            f"it runs {', '.join(runs)}."
-        )
-    return asked
-
-
 def cuda_arch(native: str) -> str:
     """Return the target to build for a CUDA device, as `gpu_targets.cuda_arch` does."""
     if not settings.gpu_archs():
@@ -388,11 +325,6 @@ def hip_arch(native: str) -> str:
     from . import gpu_targets
 
     return gpu_targets.hip_arch(native)
-
-
-def lesser_cpu_archs(arch: str) -> tuple[str, ...]:
-    """Return the CPU targets whose kernels run wherever a target's do, the best first."""
-    return _LEVELS[: _LEVELS.index(arch)][::-1] if arch in _LEVELS else ()
 
 
 def include_dirs(artifact: Artifact) -> dict[str, Path]:

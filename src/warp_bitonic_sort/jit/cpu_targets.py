@@ -1,0 +1,103 @@
+"""The CPU targets: the flags of each, and which of them a processor runs.
+
+Invariant: nothing is run here. /proc/cpuinfo may list another processor than the one that runs this
+process (under valgrind, qemu-user, Rosetta): `loader.cpu_arch` asks that one, once the runtime that
+can ask is loaded.
+"""
+
+from __future__ import annotations
+
+import functools
+import platform
+
+from . import ToolError, settings
+
+__all__ = ["CPU_ARCHS", "cpu_arch", "is_runnable", "lesser_cpu_archs", "native_cpu_arch"]
+
+# Explicit features, not -march=native: the same text means the same machine code on every machine
+# that shares a cache, and compilers older than the x86-64-v3 names understand it.
+# What these flags imply is what csrc/driver/cpu_arch.hpp asks for: change both.
+_AVX2_FLAGS = ("-mavx2", "-mbmi2", "-mprfchw")
+CPU_ARCHS: dict[str, tuple[str, ...]] = {
+    "x86-64": (),
+    "x86-64-avx2": _AVX2_FLAGS,
+    "x86-64-avx512": (*_AVX2_FLAGS, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"),
+    "aarch64": (),
+    "generic": (),
+}
+# Each runs what is built for those before it.
+_LEVELS = ("x86-64", "x86-64-avx2", "x86-64-avx512")
+_AVX2 = {"avx2", "bmi2"}
+_AVX512 = {"avx512f", "avx512bw", "avx512vl", "avx512dq"}
+
+
+@functools.cache
+def _listed_cpu_arch() -> str | None:
+    """Return the target that the kernel lists this machine for; None for an unknown x86-64."""
+    machine = platform.machine().lower()
+    if machine in ("aarch64", "arm64"):
+        return "aarch64"
+    if machine not in ("x86_64", "amd64"):
+        return "generic"
+    try:
+        with open("/proc/cpuinfo", "rb", buffering=0) as file:  # noqa: PTH123
+            # One read has the first processor, and of few others: the kernel asks each of them how
+            # it is, for a file of a quarter megabyte where there are a hundred.
+            text = file.read(1 << 13).decode("latin-1")
+    except OSError:
+        return None
+    line = next((line for line in text.splitlines() if line.startswith("flags")), None)
+    if line is None:  # an Arm processor's, on which this process is emulated
+        return None
+    flags = set(line.partition(":")[2].split())
+    if flags >= _AVX512 | _AVX2:
+        return "x86-64-avx512"
+    return "x86-64-avx2" if flags >= _AVX2 else "x86-64"
+
+
+def native_cpu_arch() -> str:
+    """Return the best CPU target of the machine that /proc/cpuinfo lists."""
+    return _listed_cpu_arch() or "x86-64"
+
+
+def is_runnable(arch: str, native: str) -> bool:
+    """Tell whether a processor whose best target is given runs kernels for a target."""
+    return arch in (native, "generic", *lesser_cpu_archs(native))
+
+
+def cpu_arch(native: str | None = None) -> str:
+    """Return the CPU target to build for: ``WARP_SORT_CPU_ARCH``, else the processor's best.
+
+    Parameters
+    ----------
+    native : str, optional
+        The processor's best target, where the processor was asked; if not given, that of the
+        machine that /proc/cpuinfo lists.
+
+    Raises
+    ------
+    ToolError
+        ``WARP_SORT_CPU_ARCH`` names no target, or one that the processor does not run.
+    """
+    known = native or _listed_cpu_arch()
+    asked = settings.cpu_arch()
+    if asked is None or asked == "native":
+        return known or "x86-64"
+    if asked not in CPU_ARCHS:
+        raise ToolError(
+            f"WARP_SORT_CPU_ARCH: expected one of {', '.join(CPU_ARCHS)} or native, got {asked!r}."
+        )
+    # Where nothing is known yet, what is asked for is believed until the processor is asked.
+    best = known or _LEVELS[-1]
+    if not is_runnable(asked, best):
+        runs = [*lesser_cpu_archs(best)[::-1], *dict.fromkeys((best, "generic"))]
+        raise ToolError(
+            f"WARP_SORT_CPU_ARCH: this machine ({best}) cannot run kernels built for {asked!r}; "
+            f"it runs {', '.join(runs)}."
+        )
+    return asked
+
+
+def lesser_cpu_archs(arch: str) -> tuple[str, ...]:
+    """Return the CPU targets whose kernels run wherever a target's do, the best first."""
+    return _LEVELS[: _LEVELS.index(arch)][::-1] if arch in _LEVELS else ()

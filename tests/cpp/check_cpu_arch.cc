@@ -1,0 +1,21 @@
+// Prints the target of a processor that says of itself what the arguments say, in hexadecimal:
+// cpuid leaf 1 ecx, cpuid leaf 7 ebx, xgetbv 0. Without arguments, the same of this processor.
+#include <cstdio>
+#include <cstdlib>
+
+#include "driver/cpu_arch.hpp"
+
+int main(int count, char** arguments) {
+  using warp_bitonic_sort::driver::cpu_arch_of;
+  using warp_bitonic_sort::driver::CpuFeatures;
+  const auto word = [&](int at) {
+    return static_cast<uint32_t>(std::strtoul(arguments[at], nullptr, 16));
+  };
+  if (count == 1) {
+    const CpuFeatures cpu = warp_bitonic_sort::driver::cpu_features();
+    std::printf("%x %x %x %s\n", cpu.leaf1_ecx, cpu.leaf7_ebx, cpu.saved, cpu_arch_of(cpu));
+  }
+  for (int at = 1; at + 2 < count; at += 3) {
+    std::printf("%s\n", cpu_arch_of(CpuFeatures{word(at), word(at + 1), word(at + 2)}));
+  }
+}
