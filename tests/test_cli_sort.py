@@ -583,9 +583,6 @@ def test_output_that_cannot_be_written(source, tmp_path):
     looped = tmp_path / "loop"
     looped.symlink_to(looped)
     for target, said in (
-        (tmp_path / "no" / "out.npy", "No such file"),
-        (source / "out.npy", "Not a directory"),
-        (tmp_path / ("n" * 300), "File name too long"),
         (pipe, "regular file"),
         (looped, ""),
     ):
@@ -595,6 +592,21 @@ def test_output_that_cannot_be_written(source, tmp_path):
         assert result.output.startswith(f"Error: {target}: ")
         assert said in result.output
         assert names(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("no/out.npy", "there is no folder {}/no; make it first."),
+        ("in.npy/out.npy", "{}/in.npy is no folder."),
+        ("n" * 300, "File name too long."),
+    ],
+)
+def test_output_in_no_folder_makes_the_command_line_wrong(source, tmp_path, name, told):
+    result = invoke(source, tmp_path / name)
+    assert result.exit_code == 2
+    assert f"{tmp_path / name}: {told.format(tmp_path)}" in " ".join(result.output.split())
+    assert names(tmp_path) == ["in.npy"]
 
 
 @pytest.mark.parametrize(

@@ -227,20 +227,50 @@ def test_what_no_layer_has_is_named_with_where_it_was_looked_for(whole_layer, ca
     assert "launcher" not in last
 
 
+_EXPLAIN = """
+    import sys
+    import warp_bitonic_sort as w
+    ran = []
+    sys.addaudithook(lambda name, _: ran.append(name) if name == "subprocess.Popen" else None)
+    for length in (3, 4):
+        said = w.explain((5, length))
+        print(said.cached, said.missing, str(said).splitlines()[1].partition(" (")[2])
+    assert not ran
+"""
+_NOT_YET = "None False not compiled yet, as far as is known: a call compiles it, or says why not)"
+
+
 def test_explain_says_that_a_kernel_is_not_there(whole_layer, fresh_cache):
     """Neither in a cache, nor can it be compiled."""
-    code = """
-        import warp_bitonic_sort as w
-        for length in (3, 4):
-            said = w.explain((5, length))
-            print(said.missing, str(said).splitlines()[1].partition("(")[2])
-    """
-    yet, gone = "not open in this process yet)", "not there: it is in no cache, and cannot be"
-    done = children.run(code, WARP_SORT_CACHE_LAYERS=whole_layer, **NO_COMPILER)
-    assert done.stdout.splitlines() == [f"False {yet}", f"True {gone} compiled here)"], done.stderr
-    done = children.run(code)
-    assert done.stdout.splitlines() == [f"False {yet}"] * 2, done.stderr
+    held = f"{whole_layer} False compiled, in {whole_layer})"
+    done = children.run(_EXPLAIN, WARP_SORT_CACHE_LAYERS=whole_layer, **NO_COMPILER)
+    gone = "None True not compiled, and it cannot be compiled here)"
+    assert done.stdout.splitlines() == [held, gone], done.stderr
+    done = children.run(_EXPLAIN)
+    assert done.stdout.splitlines() == [_NOT_YET] * 2, done.stderr
+    done = children.run(_EXPLAIN, WARP_SORT_CACHE_LAYERS=whole_layer)
+    assert done.stdout.splitlines() == [held, _NOT_YET], done.stderr
     assert not fresh_cache.exists()
+
+
+def test_explain_of_a_kernel_in_the_users_cache_says_so(cache_copy, tmp_path):
+    held = f"{cache_copy} False compiled, in {cache_copy})"
+    done = children.run(_EXPLAIN)
+    assert done.stdout.splitlines() == [held, _NOT_YET], done.stderr
+    # Another compiler of the same version, whose answer its first build has remembered.
+    program = Path(shutil.which(finders.find_compiler().command[0]))
+    compiler = tmp_path / program.name
+    compiler.symlink_to(program)
+    done = children.run(OTHER_SORT, CXX=compiler)
+    assert done.stdout.strip() == OTHER_ANSWER, done.stderr
+    done = children.run(_EXPLAIN, CXX=compiler)
+    assert done.stdout.splitlines()[0] == held, done.stderr
+
+
+def test_explain_of_a_kernel_that_is_refused_does_not_say_that_it_is_there(cache_copy):
+    children.own(cache_copy, children.ALICE)
+    done = children.run(_EXPLAIN, user=children.BOB)
+    assert done.stdout.splitlines() == [_NOT_YET] * 2, done.stderr
 
 
 def test_what_no_layer_has_is_built_into_the_users_cache(whole_layer, fresh_cache):

@@ -58,6 +58,9 @@ class Explanation(Record):
     open : bool
         Whether this process holds the kernel open already, so that a call would not even look for
         it in the cache.
+    cached : str or None
+        The folder of the layer or cache that holds the kernel, as far as that can be told without
+        running the compiler.
     missing : bool
         Whether the kernel is in no cache and nothing is found that would compile it here. (On a
         CPU, one for a lesser processor may do instead.)
@@ -79,6 +82,7 @@ class Explanation(Record):
     length: int
     rows: int
     open: bool
+    cached: str | None
     missing: bool
     reason: str
 
@@ -92,9 +96,13 @@ class Explanation(Record):
             f"(shape {self.shape}, axis {self.axis}) on {self.backend} ({self.arch})"
         ]
         if self.kernel is not None:
-            state = "open in this process" if self.open else "not open in this process yet"
+            state = "not compiled yet, as far as is known: a call compiles it, or says why not"
             if self.missing:
-                state = "not there: it is in no cache, and cannot be compiled here"
+                state = "not compiled, and it cannot be compiled here"
+            elif self.cached is not None:
+                state = f"compiled, in {self.cached}"
+            if self.open:
+                state = "open in this process"
             lines.append(f"  kernel: {self.kernel} ({state})")
             lines.append(f"  layout: {self.layout}, access: {self.access}, keys: {self.codec}")
         else:
@@ -160,6 +168,7 @@ def explain(
     plan, settled = planned(seen, out_strides, asked)
     kernel = plan.kernel
     is_open = kernel is not None and kernel.name in loader.open_kernels()
+    cached, is_missing = (None, False) if kernel is None else _found(kernel)
     return Explanation(
         operation="sort",
         backend=seen.device.backend,
@@ -175,18 +184,21 @@ def explain(
         length=plan.length,
         rows=plan.rows,
         open=is_open,
-        missing=kernel is not None and not is_open and _is_missing(kernel),
+        cached=cached,
+        missing=is_missing and not is_open,
         reason=plan.reason,
     )
 
 
-def _is_missing(kernel: Kernel) -> bool:
+def _found(kernel: Kernel) -> tuple[str | None, bool]:
+    """Return the folder of the cache that holds a kernel, and whether a call could not have it."""
     from .jit import builder, layers
 
     try:
-        return builder.lacks(kernel, [*layers.readers(), *layers.stores()])
+        cache = builder.holder(kernel, layers.readers(), layers.stores())
+        return (None, not builder.can_build(kernel)) if cache is None else (str(cache.root), False)
     except BuildError:
-        return False  # a call says what is wrong
+        return None, False  # a call says what is wrong
 
 
 def _dtype_name(dtype: Any) -> str:

@@ -40,7 +40,7 @@ _HELP = """Sorts many short rows fast, with bitonic networks compiled on first u
 Every command has a --help of its own. In Python: from warp_bitonic_sort import sort.
 
 Exit status: 0 when all went well, 1 on an error (one message on standard error), 2 when the command
-line is wrong: an argument that is refused before anything is done.
+line is wrong: an option, an argument, or a path to what is not there. Nothing was done then.
 """
 
 

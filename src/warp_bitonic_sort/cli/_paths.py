@@ -17,7 +17,7 @@ __all__ = ["OutputFile", "SomePath"]
 
 
 class SomePath(click.Path):
-    """A path that is not empty, which would be the current folder."""
+    """A path; neither empty, which would be the current folder, nor ``-``, which is a stream."""
 
     def convert(
         self,
@@ -28,6 +28,13 @@ class SomePath(click.Path):
         """Return the path, or refuse it."""
         if not os.fspath(value):
             self.fail("expected a path, got an empty one.", param, ctx)
+        if os.fspath(value) == "-":
+            self.fail(
+                "'-' would be standard input or output, which no command takes for a file. "
+                "./- is the file of that name.",
+                param,
+                ctx,
+            )
         return super().convert(value, param, ctx)
 
 
@@ -44,8 +51,6 @@ class OutputFile(SomePath):
         ctx: click.Context | None,
     ) -> Any:
         """Return the path, or refuse it."""
-        if os.fspath(value) == "-":
-            self.fail("'-' is no file. Name a file; ./- is the file of that name.", param, ctx)
         path: Path = super().convert(value, param, ctx)
         why = _obstacle(path)
         if why is not None:

@@ -5,6 +5,7 @@ Invariant: it prints what `warp_bitonic_sort.explain` says and compiles nothing.
 
 from __future__ import annotations
 
+import os
 import re
 
 import click
@@ -14,7 +15,8 @@ from ._common import DTYPE, NAN, Nan, reported
 
 __all__ = ["explain"]
 
-_HELP = """Say which kernel sorts an array of SHAPE, and why. Nothing is compiled or sorted.
+_HELP = """Say which kernel sorts an array of SHAPE, whether a cache holds it compiled, and why
+that one. Nothing is compiled or sorted.
 
 SHAPE is the sizes of a row-major array with an x between them: 1000x9 is shape (1000, 9).
 
@@ -67,4 +69,5 @@ def explain(shape: tuple[int, ...], dtype: str, axis: int, descending: bool, nan
         except ValueError as error:  # click has checked the other arguments
             message = str(error).removeprefix("axis: ")
             raise click.BadParameter(message, param_hint="--axis") from error
-    click.echo(str(answer))
+    # As bytes: the folder of a cache may hold what the terminal's encoding cannot.
+    click.echo(os.fsencode(str(answer)))

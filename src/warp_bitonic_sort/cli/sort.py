@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
@@ -23,7 +23,7 @@ from .. import ops
 from ._chunks import Chunk, Data, Grid, chunks, write_all
 from ._common import DTYPE, NAN, Nan, need, reported
 from ._npy import Source, open_npy
-from ._paths import SomePath
+from ._paths import OutputFile, SomePath
 from ._replace import replacing
 from ._terminal import progress_bar
 
@@ -57,33 +57,9 @@ signal's (130 after Ctrl-C, 143 after SIGTERM) when it was stopped.
 """
 
 
-class _WholeFile(SomePath):
-    """A file that is no stream: `-` is refused."""
-
-    def convert(
-        self,
-        value: str | os.PathLike[str],
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> Any:
-        """Return the path, or refuse it."""
-        if os.fspath(value) == "-":
-            self.fail(
-                "'-' is no file: standard input and output cannot be sorted, for the file is read "
-                "and replaced as a whole. Name a file; ./- is the file of that name.",
-                param,
-                ctx,
-            )
-        return super().convert(value, param, ctx)
-
-
 @click.command(help=_HELP)
-@click.argument(
-    "source", metavar="IN", type=_WholeFile(exists=True, dir_okay=False, path_type=Path)
-)
-@click.argument(
-    "target", metavar="OUT", type=_WholeFile(dir_okay=False, readable=False, path_type=Path)
-)
+@click.argument("source", metavar="IN", type=SomePath(exists=True, dir_okay=False, path_type=Path))
+@click.argument("target", metavar="OUT", type=OutputFile())
 @click.option("--axis", type=int, default=-1, show_default=True, help="The axis to sort along.")
 @click.option("--descending", is_flag=True, help="The largest value comes first.")
 @click.option(

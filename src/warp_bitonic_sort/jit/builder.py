@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 from ..records import Record
 from . import ToolError, toolchain
 from .cache import Cache
-from .layers import text_of
+from .layers import look_up, text_of
 from .spec import Artifact
 
 if TYPE_CHECKING:
     from .compiler import Compiler
 
-__all__ = ["Options", "Tool", "ensure", "lacks"]
+__all__ = ["Options", "Tool", "can_build", "ensure", "holder"]
 
 
 class Options(Record):
@@ -208,21 +208,42 @@ def ensure(
     return found
 
 
-def lacks(artifact: Artifact, caches: Sequence[Cache]) -> bool:
-    """Tell whether an artifact is in no cache and cannot be built; nothing is run or written.
+def holder(artifact: Artifact, layers: Sequence[Cache], stores: Sequence[Cache]) -> Cache | None:
+    """Return the cache that `ensure` would take an artifact from; nothing is run or written.
+
+    None for what another compiler of the same version made, if that version is not remembered: the
+    compiler would have to be asked.
 
     Raises
     ------
     BuildError
         It is not known: a setting is wrong, or others can write where it is.
     """
+    for each in layers:
+        if look_up([artifact], [each], []):
+            return each
+    for each in stores:
+        if look_up([artifact], [], [each]):
+            return each
+    version = None  # where nothing can be compiled, any version suits
+    if can_build(artifact):
+        identity = toolchain.identity(artifact.kind)
+        version = None if identity is None else _recall(stores, identity)
+        if version is None:
+            return None
+    text = text_of(artifact)
+    return next((each for each in stores if each.find(artifact, text, version)), None)
+
+
+def can_build(artifact: Artifact) -> bool:
+    """Tell whether the tools that build an artifact are found; nothing is run."""
     from . import finders
 
     try:
         finders.require(artifact)
     except ToolError:
-        return not _find(caches, [artifact], {artifact.name: text_of(artifact)}, {})
-    return False
+        return False
+    return True
 
 
 def _missing(artifacts: Sequence[Artifact], found: Mapping[str, Path]) -> list[Artifact]:
