@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import children
 import numpy as np
@@ -58,6 +59,15 @@ def test_the_default_cache_is_below_the_home_folder(tmp_path, monkeypatch):
     assert settings.cache_dir() == tmp_path / ".cache" / "warp_bitonic_sort" / "jit"
     monkeypatch.setenv("WARP_SORT_CACHE_DIR", str(tmp_path / "other"))
     assert settings.cache_dir() == tmp_path / "other"
+
+
+def test_texts_that_are_read_first_say_that_sort_returns_values_only():
+    readme = Path(__file__).parents[1] / "README.md"
+    title, first, *_ = readme.read_text().split("\n\n")
+    assert title.startswith("# ")
+    assert "values only" in first
+    for function in (warp_bitonic_sort.sort, warp_bitonic_sort.warp_bitonic_sort):
+        assert "values only" in function.__doc__.partition("\n")[0]
 
 
 def test_what_is_imported_when_it_is_asked_for():

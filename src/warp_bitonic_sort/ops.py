@@ -137,7 +137,7 @@ def sort(
     out: Any = None,
     dim: int | None = None,
 ) -> Any:
-    """Sort an array along an axis.
+    """Sort an array along an axis; return values only, without indices.
 
     Parameters
     ----------
@@ -167,9 +167,9 @@ def sort(
     Returns
     -------
     array
-        The sorted values, an array of x's kind (a plain `numpy.ndarray` for its subclasses, a
-        `tvm_ffi.Tensor` for a library that makes no array of its own from DLPack): a
-        permutation of each row, bit for bit. It is `out` where that was given.
+        The sorted values, one array of x's kind (a plain `numpy.ndarray` for its subclasses, a
+        `tvm_ffi.Tensor` for a library that makes no array of its own from DLPack): a permutation of
+        each row, bit for bit. It is `out` where that was given. No indices come with it.
 
     Raises
     ------
@@ -238,7 +238,7 @@ def sort(
 
 
 def warp_bitonic_sort(x: Any, is_descending: bool = True) -> Any:
-    """Sort the last axis of an array, largest first unless told otherwise.
+    """Sort the last axis of an array, largest first unless told otherwise; return values only.
 
     The historical entry of this package; `sort` does the same and more.
 
