@@ -650,3 +650,25 @@ def test_dlpack_memory_is_given_back():
         launcher.empty_gpu((3,), torch.int8, loader.device_of("cuda", 63))
     with pytest.raises(ValueError, match="shape: expected sizes of at least 0"):
         launcher.empty_gpu((-1,), torch.int8, loader.device_of("cuda", 0))
+
+
+@pytest.mark.parametrize("shape", [(4, 9), (3, 1), (2, 20_000)])
+def test_sort_that_torch_records_raises_after_sorts_are_remembered(shape):
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    x, other = torch.rand(shape, device="cuda"), torch.rand(shape, device="cuda")
+    for _ in range(5):
+        sort(x)
+    for record in (
+        lambda: torch.jit.trace(sort, (x,), check_trace=False),
+        lambda: make_fx(lambda v: sort(v))(x),
+        lambda: make_fx(lambda v: sort(v), pre_dispatch=True)(x),
+        lambda: torch.func.grad(lambda v: (v * sort(x)).sum())(x),
+    ):
+        with pytest.raises(TypeError, match="^x: sort is called inside"):
+            record()
+    compiled = torch.compile(lambda v: sort(v * 2) + 1, backend="eager")
+    for stream in (torch.cuda.Stream(), torch.cuda.current_stream()):
+        with torch.cuda.stream(stream):
+            torch.testing.assert_close(compiled(other), torch.sort(other).values * 2 + 1)
+        torch.cuda.synchronize()

@@ -37,12 +37,14 @@ class _Prepared:
     __slots__ = (
         "_adapter",
         "_calls_until_remembered",
+        "_copies",
         "_dtype",
+        "_is_empty",
         "_kernel",
         "_lower",
-        "_plan",
         "_request",
         "_stream",
+        "_turned",
     )
 
     def __init__(
@@ -57,7 +59,9 @@ class _Prepared:
         may_remember: bool,
     ) -> None:
         self._adapter = adapter
-        self._plan = plan
+        # The fields of a plan are properties that torch.compile, in older versions, cannot follow.
+        self._copies, self._turned = plan.route == "copy", plan.turned
+        self._is_empty = plan.rows * plan.length == 0
         self._dtype = dtype
         self._request = request
         self._lower = adapter.lowering(x) or adapter.lowering(buffer)
@@ -79,7 +83,7 @@ class _Prepared:
         if kernel is None:
             self._without_kernel(x, buffer)
             return buffer
-        if self._plan.turned:
+        if self._turned:
             self._adapter.sort_turned(x, buffer, request[0], self._sort_last_axis)
             return buffer
         source, target = (x, buffer) if lower is None else (lower(x), lower(buffer))
@@ -103,11 +107,10 @@ class _Prepared:
             self._kernel(lowered, lowered, -1, *self._request[1:], self._stream())
 
     def _without_kernel(self, x: Any, buffer: Any) -> None:
-        if self._plan.route == "copy":
-            if self._plan.rows * self._plan.length > 0:
-                self._adapter.copy(x, buffer)
-        else:
+        if not self._copies:
             self._adapter.sort_long(x, buffer, self._dtype, *self._request)
+        elif not self._is_empty:
+            self._adapter.copy(x, buffer)
 
 
 def _refuse_capture(kernel: Kernel, device: Device, stream: Callable[[], int]) -> None:
