@@ -20,6 +20,7 @@ from .dtypes import lookup
 from .jit import (
     BuildError,
     CacheError,
+    EvictedError,
     LockError,
     ToolError,
     TrustError,
@@ -30,7 +31,7 @@ from .jit import (
     settings,
     toolchain,
 )
-from .jit.cache import Cache, reject
+from .jit.cache import Cache, Entry, reject
 from .jit.files import digest, write_json
 from .jit.housekeeping import MANIFEST
 from .jit.spec import LAUNCHER, Artifact, CpuKernel, Kernel
@@ -254,21 +255,28 @@ def _chunk(chunk: Sequence[Kernel], store: Cache | None, jobs: int | None) -> li
     return [_verified(kernel, found[kernel.name], store, jobs) for kernel in chunk]
 
 
-def _verified(kernel: Kernel, path: Path, store: Cache | None, jobs: int | None) -> Outcome:
+def _verified(kernel: Kernel, entry: Entry, store: Cache | None, jobs: int | None) -> Outcome:
     if isinstance(kernel, CpuKernel):
         # What was found, and not built just now, is to be loaded, too, or it is built now. (A GPU's
         # was verified to be for its target when it was found.)
         try:
-            loader.launcher().describe_cpu_kernel(str(path))
+            loader.try_cpu_kernel(entry)
+        except EvictedError as error:
+            return Outcome(kernel.name, kernel.kind, kernel.arch, error=str(error))
         except RuntimeError as error:
-            if reject(path, str(error)):
+            if reject(entry.library, str(error)):
                 return _chunk([kernel], store, jobs)[0]
             return Outcome(kernel.name, kernel.kind, kernel.arch, error=str(error))
-    return _outcome(kernel, path)
+    return _outcome(kernel, entry)
 
 
-def _outcome(artifact: Artifact, path: Path) -> Outcome:
-    data = path.read_bytes()
+def _outcome(artifact: Artifact, entry: Entry) -> Outcome:
+    path = entry.library
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        why = f"{path} cannot be read again: {error.strerror}"
+        return Outcome(artifact.name, artifact.kind, artifact.arch, error=why)
     return Outcome(artifact.name, artifact.kind, artifact.arch, str(path), len(data), digest(data))
 
 

@@ -11,7 +11,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["BuildError", "CacheError", "LockError", "MissingToolError", "ToolError", "TrustError"]
+__all__ = [
+    "BuildError",
+    "CacheError",
+    "EvictedError",
+    "LockError",
+    "MissingToolError",
+    "ToolError",
+    "TrustError",
+]
 
 
 class BuildError(RuntimeError):
@@ -28,6 +36,10 @@ class MissingToolError(ToolError):
 
 class CacheError(BuildError):
     """The cache folder cannot be used."""
+
+
+class EvictedError(CacheError):
+    """Another process removed or replaced what this one was using in a cache."""
 
 
 class LockError(BuildError):

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..records import Record
 from . import ToolError, toolchain
-from .cache import Cache
+from .cache import Cache, Entry
 from .layers import look_up, text_of
 from .spec import Artifact
 
@@ -33,8 +32,8 @@ class Options(Record):
     started : callable
         Called when ninja is about to run.
     check : callable
-        Called with each artifact before it is published, and with the product of every artifact,
-        by name: raises if this one's is of no use.
+        Called with each artifact before it is published, and with the entry of every artifact, by
+        name: raises if this one's is of no use.
     jobs : int, optional
         How many compilers may run at once (default: ``MAX_JOBS``, else as ninja finds best).
     is_quiet : bool, default False
@@ -46,7 +45,7 @@ class Options(Record):
     """
 
     started: Callable[[], None]
-    check: Callable[[Artifact, Mapping[str, Path]], None]
+    check: Callable[[Artifact, Mapping[str, Entry]], None]
     jobs: int | None = None
     is_quiet: bool = False
     order: str = "--help"
@@ -164,8 +163,8 @@ def ensure(
     layers: Sequence[Cache],
     stores: Sequence[Cache],
     options: Options,
-) -> dict[str, Path]:
-    """Return each artifact's product by its name, building what no cache has.
+) -> dict[str, Entry]:
+    """Return each artifact's entry by its name, building what no cache has.
 
     Parameters
     ----------
@@ -184,7 +183,7 @@ def ensure(
         As `loader.open_kernel` does.
     """
     texts = {artifact.name: text_of(artifact) for artifact in artifacts}
-    found: dict[str, Path] = {}
+    found: dict[str, Entry] = {}
     for layer in layers:
         found.update(_find([layer], _missing(artifacts, found), texts, {}))
     missing = _missing(artifacts, found)
@@ -246,7 +245,7 @@ def can_build(artifact: Artifact) -> bool:
     return True
 
 
-def _missing(artifacts: Sequence[Artifact], found: Mapping[str, Path]) -> list[Artifact]:
+def _missing(artifacts: Sequence[Artifact], found: Mapping[str, Entry]) -> list[Artifact]:
     return [artifact for artifact in artifacts if artifact.name not in found]
 
 
@@ -255,14 +254,14 @@ def _find(
     artifacts: Sequence[Artifact],
     texts: Mapping[str, str],
     tools: Mapping[str, Tool],
-) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+) -> dict[str, Entry]:
+    found: dict[str, Entry] = {}
     for artifact in artifacts:
         tool = tools.get(artifact.kind)
         version = None if tool is None else tool.version
         for cache in caches:
             entry = cache.find(artifact, texts[artifact.name], version)
             if entry is not None:
-                found[artifact.name] = entry.library
+                found[artifact.name] = entry
                 break
     return found

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from . import (
     BuildError,
     CacheError,
+    EvictedError,
     ToolError,
     TrustError,
     finders,
@@ -30,7 +31,8 @@ from . import (
     settings,
     toolchain,
 )
-from .cache import Cache
+from .cache import Cache, Entry
+from .files import stamp
 from .spec import LAUNCHER, Artifact
 
 if TYPE_CHECKING:
@@ -135,10 +137,16 @@ def build(
     tools: Mapping[str, Tool],
     missing: Sequence[Artifact],
     texts: Mapping[str, str],
-    found: Mapping[str, Path],
+    found: Mapping[str, Entry],
     options: Options,
-) -> dict[str, Path]:
-    """Build in a staging folder, check there, then publish; return the products."""
+) -> dict[str, Entry]:
+    """Build in a staging folder, check there, then publish; return the entries.
+
+    Raises
+    ------
+    EvictedError
+        Another process removed the staging folder.
+    """
     program = finders.find_ninja()
     ninja.version(program)  # what a build of another program said would be taken for a compiler's
     jobs = settings.max_jobs() if options.jobs is None else options.jobs
@@ -161,40 +169,54 @@ def build(
 
     options.started()
     with publication.staging(cache, files) as folder:
-        failure = ninja.build(folder, program, jobs, takes_long)
-        if failure is not None:
-            raise _told(cache, folder, failure, missing, tools, options.logs or cache)
-        seconds = time.monotonic() - start
-        staged = {a.name: folder / a.name / ninja.PRODUCTS[a.kind] for a in missing}
-        for artifact in missing:
-            for file, what in (
-                (ninja.PRODUCTS[artifact.kind], "nothing"),
-                (ninja.DEPFILE, "no list of what it read"),
-            ):
-                if not (folder / artifact.name / file).exists():
-                    raise BuildError(
-                        f"compiling {artifact.name}: {_described(tools[artifact.kind])} ended "
-                        f"with status 0 and made {what}. Is that a compiler?"
-                    )
-        for artifact in missing:
-            options.check(artifact, {**found, **staged})
-        # As it still is now that all is compiled: whoever waits for locks may find another.
-        makers = {kind: _maker(kind, tools[kind]) for kind in {a.kind for a in missing}}
-        products = {
-            artifact.name: publication.publish(
-                cache,
-                artifact,
-                texts[artifact.name],
-                tools[artifact.kind].version or "",
-                folder / artifact.name,
-                sources,
-                seconds,
-                makers[artifact.kind],
-            ).library
-            for artifact in missing
-        }
-        _built.extend(products)
-        return products
+        entries: dict[str, Entry] = {}
+        try:
+            failure = ninja.build(folder, program, jobs, takes_long)
+            if failure is not None:
+                raise _told(cache, folder, failure, missing, tools, options.logs or cache)
+            seconds = time.monotonic() - start
+            staged = {a.name: _staged(folder, a, tools[a.kind]) for a in missing}
+            for artifact in missing:
+                options.check(artifact, {**found, **staged})
+            # As it still is now that all is compiled: whoever waits for locks may find another.
+            makers = {kind: _maker(kind, tools[kind]) for kind in {a.kind for a in missing}}
+            for artifact in missing:
+                entries[artifact.name] = publication.publish(
+                    cache,
+                    artifact,
+                    texts[artifact.name],
+                    tools[artifact.kind].version or "",
+                    folder / artifact.name,
+                    sources,
+                    seconds,
+                    makers[artifact.kind],
+                )
+        except (BuildError, OSError) as error:
+            left = [name for name in files if name.partition("/")[0] not in entries]
+            if all((folder / name).exists() for name in left):
+                raise
+            raise EvictedError(
+                f"the folder {folder} was removed while kernels were compiled in it. Does another "
+                f"process clear the cache again and again? Call again, or set {cache.setting} to "
+                f"another folder."
+            ) from error
+        _built.extend(entries)
+        return entries
+
+
+def _staged(folder: Path, artifact: Artifact, tool: Tool) -> Entry:
+    """Return what a build has made of an artifact, in its private folder."""
+    made = folder / artifact.name
+    for file, what in (
+        (ninja.PRODUCTS[artifact.kind], "nothing"),
+        (ninja.DEPFILE, "no list of what it read"),
+    ):
+        if not (made / file).exists():
+            raise BuildError(
+                f"compiling {artifact.name}: {_described(tool)} ended with status 0 and made "
+                f"{what}. Is that a compiler?"
+            )
+    return Entry(made, artifact.kind, stamp((made / ninja.PRODUCTS[artifact.kind]).stat()))
 
 
 def _maker(kind: str, tool: Tool) -> str | None:

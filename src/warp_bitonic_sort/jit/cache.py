@@ -54,7 +54,7 @@ from typing import Any
 
 from ..records import Record
 from . import code_object, toolchain
-from .files import digest, file_digest, read_file, read_json, stamp
+from .files import digest, file_digest, opened, read_all, read_json, stamp
 from .spec import Artifact
 
 __all__ = [
@@ -77,10 +77,21 @@ rejected: dict[str, tuple[str, str]] = {}
 
 
 class Entry(Record):
-    """A published artifact."""
+    """An artifact that was checked, in a cache or in the folder where it was built.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it lies.
+    kind : str
+        What it is.
+    stamp : str
+        The stamp of the file that was checked: by it what is loaded is known to be that file.
+    """
 
     folder: Path
     kind: str
+    stamp: str
 
     @property
     def library(self) -> Path:
@@ -245,39 +256,47 @@ class Cache:
                 manifest is not None
                 and manifest.items() >= wanted.items()
                 and (is_maker is None or is_maker(str(manifest.get("maker"))))
-                and self._holds(library, artifact, manifest, is_exact, tokens)
-                and not _is_rejected(library)
             ):
-                return Entry(Path(folder, name), artifact.kind)
+                seen = self._checked(library, artifact, manifest, is_exact, tokens)
+                if seen is not None and not _is_rejected(library):
+                    return Entry(Path(folder, name), artifact.kind, seen)
         return None
 
-    def _holds(
+    def _checked(
         self,
         file: str,
         artifact: Artifact,
         manifest: Mapping[str, Any],
         is_exact: bool,
         tokens: Tokens,
-    ) -> bool:
-        """Tell whether an entry is complete, undamaged, and made of what is there now."""
+    ) -> str | None:
+        """Return the stamp of an entry's library; None unless all of the entry is sound.
+
+        That is, if it is complete, undamaged, and made of what is there now. The library's owner,
+        mode, bytes and stamp are those of one open file.
+        """
         dependencies = manifest.get("dependencies")
         if not isinstance(dependencies, list):
-            return False
+            return None
         try:
-            library = read_file(file)
+            with opened(file) as descriptor:
+                if not self._is_ours:
+                    _refuse_foreign(file, self.root, descriptor)
+                seen = stamp(os.fstat(descriptor))
+                library = read_all(descriptor)
             if digest(library) != manifest.get("library"):
-                return False
+                return None
             for line in dependencies:
                 if not self._is_current(line, is_exact, tokens):
-                    return False
+                    return None
             for folder, (was, *lines) in {} if self._is_layer else manifest["system"].items():
                 if not _is_as_it_was(folder, was):
                     for line in lines:
                         if not self._is_current(line, is_exact, tokens):
-                            return False
+                            return None
         except (OSError, AttributeError, LookupError, TypeError, ValueError):
-            return False
-        return code_object.is_for(library, artifact.arch)
+            return None
+        return seen if code_object.is_for(library, artifact.arch) else None
 
     def _is_current(self, line: str, is_exact: bool, tokens: Tokens) -> bool:
         """Tell whether a dependency is what it was."""
@@ -338,11 +357,11 @@ def reject(library: Path, reason: str) -> bool:
     return was == found  # if so, another thread may have been told
 
 
-def _refuse_foreign(path: str | Path, root: Path) -> None:
-    """Raise TrustError if another user can write a path."""
+def _refuse_foreign(path: str | Path, root: Path, descriptor: int | None = None) -> None:
+    """Raise TrustError if another user can write a path, or the file that was opened by it."""
     from .trust import refuse_foreign  # a start that has all of a wheel's layer does without
 
-    refuse_foreign(path, root)
+    refuse_foreign(path, root, descriptor=descriptor)
 
 
 def _is_rejected(library: str) -> bool:

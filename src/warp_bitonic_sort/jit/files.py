@@ -14,7 +14,7 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ __all__ = [
     "digest",
     "file_digest",
     "make_folder",
+    "opened",
     "protect",
+    "read_all",
     "read_file",
     "read_json",
     "stamp",
@@ -58,8 +60,9 @@ def stamp(found: os.stat_result) -> str:
     return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
 
 
-def read_file(file: str | Path, flags: int = 0) -> bytes:
-    """Return the bytes of a regular file, opened with these flags of the system's, too.
+@contextlib.contextmanager
+def opened(file: str | Path, flags: int = 0) -> Iterator[int]:
+    """Open a regular file for reading, with these flags of the system's, too, for a while.
 
     Raises
     ------
@@ -68,15 +71,31 @@ def read_file(file: str | Path, flags: int = 0) -> bytes:
     """
     descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | flags)
     try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(file))
-        parts = [os.read(descriptor, found.st_size + 1)]
-        while more := os.read(descriptor, _BLOCK):  # one read has it, unless it grows or is large
-            parts.append(more)
-        return b"".join(parts)
+        yield descriptor
     finally:
         os.close(descriptor)
+
+
+def read_all(descriptor: int) -> bytes:
+    """Return all bytes of a file that was just opened."""
+    parts = [os.read(descriptor, os.fstat(descriptor).st_size + 1)]
+    while more := os.read(descriptor, _BLOCK):  # one read has it, unless it grows or is large
+        parts.append(more)
+    return b"".join(parts)
+
+
+def read_file(file: str | Path, flags: int = 0) -> bytes:
+    """Return the bytes of a regular file, opened with these flags of the system's, too.
+
+    Raises
+    ------
+    OSError
+        It cannot be read, or is something else.
+    """
+    with opened(file, flags) as descriptor:
+        return read_all(descriptor)
 
 
 def read_json(file: str | Path) -> dict[str, Any] | None:

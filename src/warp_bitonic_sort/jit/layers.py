@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import CacheError, TrustError, forks, settings, toolchain
-from .cache import Cache, build_text
+from .cache import Cache, Entry, build_text
 from .spec import Artifact
 
 __all__ = [
@@ -108,8 +108,8 @@ def text_of(artifact: Artifact) -> str:
 
 def look_up(
     artifacts: Sequence[Artifact], layers: Sequence[Cache], caches: Sequence[Cache]
-) -> dict[str, Path]:
-    """Return the products of artifacts, by name, that are found without knowing any version.
+) -> dict[str, Entry]:
+    """Return the entries of artifacts, by name, that are found without knowing any version.
 
     That is what a layer has, and what was made by the very compilers that would be found now. (What
     another of the same version made is for `builder.ensure` to find, which most starts need not.)
@@ -128,7 +128,7 @@ def look_up(
     ToolError, TrustError
         As `loader.open_kernel` does.
     """
-    found: dict[str, Path] = {}
+    found: dict[str, Entry] = {}
     known: dict[tuple[str, str], bool] = {}
     for artifact in artifacts:
         text = text_of(artifact)
@@ -138,7 +138,7 @@ def look_up(
             made = (each.find(artifact, text, None, is_maker) for each in caches)
             entry = next(filter(None, made), None)
         if entry is not None:
-            found[artifact.name] = entry.library
+            found[artifact.name] = entry
     return found
 
 

@@ -12,12 +12,12 @@ import contextlib
 import importlib
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from . import (
     BuildError,
     CacheError,
+    EvictedError,
     MissingToolError,
     TrustError,
     cpu_targets,
@@ -25,7 +25,8 @@ from . import (
     layers,
     toolchain,
 )
-from .cache import Cache, reject
+from .cache import Cache, Entry, reject
+from .pinned import pinned
 from .spec import LAUNCHER, Artifact, CpuKernel, Kernel
 
 __all__ = [
@@ -37,14 +38,13 @@ __all__ = [
     "launcher",
     "open_kernel",
     "open_kernels",
+    "try_cpu_kernel",
 ]
 
 # What TVM FFI calls the platform of a back end, as DLPack does.
 _PLATFORMS = {"cuda": "cuda", "hip": "rocm"}
-
-
-class _GoneError(BuildError):
-    """Somebody pruned the cache between a look-up of the launcher and its loading."""
+# How often what was found or built may be removed by another process before it is loaded.
+_MAX_TRIES = 5
 
 
 class _UnusableError(BuildError):
@@ -136,18 +136,9 @@ def open_kernel(
         if refuse is not None and had_launcher:
             refuse()
         asked = kernel
-        kernel, path = _located(kernel, dtype, length)
-        if refuse is not None and not had_launcher:
-            refuse()
-        try:
-            function = _open(path, kernel, dtype, device)
-        except RuntimeError as error:
-            if path.exists() and not (isinstance(kernel, CpuKernel) and reject(path, str(error))):
-                raise
-            # Somebody pruned the cache just now; or what it had is for another system than this,
-            # and is built again. (What a driver says of a GPU's is for the caller.)
-            kernel, path = _located(kernel, dtype, length)
-            function = _open(path, kernel, dtype, device)
+        kernel, function = _open_located(
+            kernel, dtype, device, length, None if had_launcher else refuse
+        )
         _opened[asked, dtype, device] = _opened[kernel, dtype, device] = function
     return function
 
@@ -166,17 +157,46 @@ def cpu_arch() -> str:
     return toolchain.cpu_arch(None if _launcher is None else str(_launcher.cpu_arch()))
 
 
-def _located(kernel: Kernel, dtype: str, length: int | None) -> tuple[Kernel, Path]:
-    """Return a kernel and its product: of a CPU's, the kernel that this processor runs."""
+def _open_located(
+    kernel: Kernel,
+    dtype: str,
+    device: int,
+    length: int | None,
+    refuse: Callable[[], None] | None,
+) -> tuple[Kernel, Callable[..., None]]:
+    """Open a kernel, or what this processor runs instead, and return both.
+
+    Another process may remove it between the two steps: then it is located again.
+    """
+    tries = 1
+    while True:
+        kernel, entry = _located(kernel, dtype, length)
+        if refuse is not None:
+            refuse()
+        try:
+            return kernel, _open(entry, kernel, dtype, device)
+        except EvictedError:
+            if tries == _MAX_TRIES:
+                raise
+            tries += 1
+        except RuntimeError as error:
+            # It may be for another system than this, and is built again. (What a driver says of a
+            # GPU's is for the caller.)
+            if not isinstance(kernel, CpuKernel) or not reject(entry.library, str(error)):
+                raise
+
+
+def _located(kernel: Kernel, dtype: str, length: int | None) -> tuple[Kernel, Entry]:
+    """Return a kernel and its entry: of a CPU's, the kernel that this processor runs."""
     if isinstance(kernel, CpuKernel):
         _load_found_launcher()
     while True:
         kernel = _runnable(kernel)
         order = "--help" if length is None else _order(kernel, dtype, length)
-        path = _found(kernel, order)
+        entry = _found(kernel, order)
         # A launcher that was missing was built beside the kernel, and is asked now.
         if _runnable(kernel) == kernel:
-            return kernel, path
+            return kernel, entry
 
 
 def _load_found_launcher() -> None:
@@ -198,8 +218,8 @@ def _runnable(kernel: Kernel) -> Kernel:
     return kernel._replace(arch=cpu_arch())
 
 
-def _found(kernel: Kernel, order: str) -> Path:
-    """Return a kernel's product, or that of a lesser CPU target where nothing can be compiled."""
+def _found(kernel: Kernel, order: str) -> Entry:
+    """Return a kernel's entry, or that of a lesser CPU target where nothing can be compiled."""
     try:
         return _ready([kernel], order)[kernel.name]
     except MissingToolError:  # a compiler that was asked for and is wrong is not made up for
@@ -207,9 +227,9 @@ def _found(kernel: Kernel, order: str) -> Path:
             for arch in toolchain.lesser_cpu_archs(kernel.arch):
                 lesser = kernel._replace(arch=arch)
                 with contextlib.suppress(MissingToolError):
-                    path = _ready([lesser])[lesser.name]
+                    entry = _ready([lesser])[lesser.name]
                     _tell_of_lesser(kernel, arch, order)
-                    return path
+                    return entry
         raise
 
 
@@ -235,11 +255,12 @@ def _order(kernel: Kernel, dtype: str, length: int) -> str:
     )
 
 
-def _open(path: Path, kernel: Kernel, dtype: str, device: int) -> Callable[..., None]:
-    module = _load_launcher(None)
+def _open(entry: Entry, kernel: Kernel, dtype: str, device: int) -> Callable[..., None]:
+    module = launcher()
     function: Callable[..., None]
     if isinstance(kernel, CpuKernel):
-        function = module.open_cpu_kernel(str(path), dtype)
+        with pinned(entry) as name:
+            function = module.open_cpu_kernel(name, dtype)
         return function
     there = device_of(kernel.backend, device)
     native = str(module.gpu_arch(there))
@@ -248,7 +269,8 @@ def _open(path: Path, kernel: Kernel, dtype: str, device: int) -> Callable[..., 
             f"the kernel {kernel.name} is for {kernel.arch}, and device {device} is {native}: it "
             f"is not loaded. Set GPU_ARCH to native, or to a list that has the device's target."
         )
-    function = module.open_gpu_kernel(str(path), dtype, there)
+    with pinned(entry) as name:
+        function = module.open_gpu_kernel(name, dtype, there)
     return function
 
 
@@ -261,7 +283,7 @@ def _runs_on(arch: str, native: str) -> bool:
 def launcher() -> Any:
     """Return the launcher module, building it first if the cache does not have it."""
     _ready([])
-    return _load_launcher(None)
+    return _launcher
 
 
 def build(
@@ -269,7 +291,7 @@ def build(
     jobs: int | None = None,
     is_quiet: bool = False,
     may_degrade: bool = True,
-) -> dict[str, Path]:
+) -> dict[str, Entry]:
     """Put artifacts into the cache, compiling at once what no layer has, and load the launcher.
 
     Parameters
@@ -285,16 +307,16 @@ def build(
 
     Returns
     -------
-    dict of str to Path
-        The product of each by its name.
+    dict of str to Entry
+        The entry of each by its name.
     """
     needed = [] if _launcher is not None else [LAUNCHER]
     wanted = dict.fromkeys([*needed, *artifacts])
     return _ensure(list(wanted), may_degrade, jobs=jobs, is_quiet=is_quiet)
 
 
-def _ready(kernels: Sequence[Kernel], order: str = "--help") -> dict[str, Path]:
-    """Load the launcher and return each kernel's product, building what is missing."""
+def _ready(kernels: Sequence[Kernel], order: str = "--help") -> dict[str, Entry]:
+    """Load the launcher and return each kernel's entry, building what is missing."""
     wanted: list[Artifact] = [] if _launcher is not None else [LAUNCHER]
     wanted += kernels
     return _ensure(wanted, order=order) if wanted else {}
@@ -306,24 +328,24 @@ def _ensure(
     may_degrade: bool = True,
     into: Cache | None = None,
     **options: Any,
-) -> dict[str, Path]:
+) -> dict[str, Entry]:
     """Find or build what is wanted, and load the launcher; options are those of `builder`."""
     toolchain.require_sources()
-    was_gone = False
+    tries = 1
     while True:
         readers, stores = (layers.readers(), layers.stores()) if into is None else ([], [into])
         try:
             found = layers.look_up(wanted, readers, stores)
             if len(found) < len(wanted):
                 found = _build(wanted, readers, stores, options)
-            _load_launcher(found.get(LAUNCHER.name))
+            if LAUNCHER.name in found:
+                _load_launcher(found[LAUNCHER.name])
         except (CacheError, TrustError) as error:
+            if isinstance(error, EvictedError) and tries < _MAX_TRIES:
+                tries += 1
+                continue
             if not may_degrade or not layers.degrade(error, stores[-1]):
                 raise
-        except _GoneError:
-            if was_gone:
-                raise
-            was_gone = True
         except _UnusableError:
             continue  # without the one that was found
         else:
@@ -335,7 +357,7 @@ def _build(
     readers: Sequence[Cache],
     stores: Sequence[Cache],
     options: Mapping[str, Any],
-) -> dict[str, Path]:
+) -> dict[str, Entry]:
     from . import builder  # which most processes do without
 
     given = builder.Options(_import_tvm_ffi, _check, **options)
@@ -344,8 +366,8 @@ def _build(
 
 def build_into(
     kernels: Sequence[Kernel], store: Cache, jobs: int | None = None, is_quiet: bool = False
-) -> dict[str, Path]:
-    """Put kernels and the launcher into one cache, whatever other ones have; return the products.
+) -> dict[str, Entry]:
+    """Put kernels and the launcher into one cache, whatever other ones have; return the entries.
 
     Parameters
     ----------
@@ -378,50 +400,79 @@ def _imported_tvm_ffi() -> None:
 
 
 @forks.held_off()
-def _check(artifact: Artifact, products: Mapping[str, Path]) -> None:
+def _check(artifact: Artifact, entries: Mapping[str, Entry]) -> None:
     """Load what a build made, as far as this machine can."""
-    launcher_path = products.get(LAUNCHER.name)
     if artifact is LAUNCHER:
-        _load_launcher(launcher_path, is_new=True)
+        _load_launcher(entries[LAUNCHER.name], is_new=True)
     elif artifact.kind == "cpu_kernel":
-        # Loads it and checks its ABI. The library stays loaded wherever its file goes, and
-        # opening it from its final place later finds it by its inode.
-        _load_launcher(launcher_path).describe_cpu_kernel(str(products[artifact.name]))
+        if LAUNCHER.name in entries:
+            _load_launcher(entries[LAUNCHER.name])
+        try_cpu_kernel(entries[artifact.name])
 
 
-def _load_launcher(path: Path | None, is_new: bool = False) -> Any:
-    """Return this process's launcher, loaded from path by the first call.
+def try_cpu_kernel(entry: Entry) -> None:
+    """Load a CPU kernel and check its ABI.
+
+    The library stays loaded wherever its file goes: opening it from there finds it by its inode.
+
+    Raises
+    ------
+    EvictedError
+        It was removed or replaced since it was checked.
+    RuntimeError
+        It does not load, or is no kernel of this launcher's.
+    """
+    module = launcher()
+    with pinned(entry) as name:
+        module.describe_cpu_kernel(name)
+
+
+def _load_launcher(entry: Entry, is_new: bool = False) -> None:
+    """Load this process's launcher, unless it is loaded already.
 
     One that was found and does not load is not found again. A new one that does not is an error.
     """
     global _launcher
-    if _launcher is None:
-        load = _tvm_ffi().load_module
-        try:
-            with _guard:
-                if _launcher is None:
-                    _launcher = load(str(path))
-        except RuntimeError as error:
-            failure: type[BuildError] = BuildError
-            if path is not None and not path.exists():
-                failure = _GoneError
-            elif path is not None and not is_new and reject(path, str(error)):
-                layers.leave_out(path, str(error))
-                failure = _UnusableError
-            if _launcher is not None:  # a finalizer that sorted has built another
-                return _launcher
+    if _launcher is not None:
+        return
+    load = _loading(_tvm_ffi())
+    try:
+        with _guard:
+            if _launcher is None:
+                with pinned(entry) as name:
+                    _launcher = load(name)
+    except EvictedError:
+        raise
+    except RuntimeError as error:
+        failure: type[BuildError] = BuildError
+        if not is_new and reject(entry.library, str(error)):
+            layers.leave_out(entry.library, str(error))
+            failure = _UnusableError
+        if _launcher is None:  # or else a finalizer that sorted has built another
             raise failure(
-                f"the launcher {path} was built but does not load: {error}. "
-                f"Remove the folder {Path(str(path)).parent} and try again."
+                f"the launcher {entry.library} was built but does not load: {error}. "
+                f"Remove the folder {entry.folder} and try again."
             ) from error
-    return _launcher
+
+
+def _loading(tvm_ffi: Any) -> Callable[[str], Any]:
+    """Return what does as ``tvm_ffi.load_module``, which takes no name that does not end in .so."""
+    load = tvm_ffi.get_global_func("ffi.Module.load_from_file.so")
+    keep = tvm_ffi.get_global_func("ffi.ModuleGlobalsAdd")
+
+    def loaded(name: str) -> Any:
+        module = load(name, "so")
+        keep(module)  # its functions may be called until the very end of the process
+        return module
+
+    return loaded
 
 
 def _tvm_ffi() -> Any:
     """Import tvm_ffi; raise where that is what this call has interrupted."""
     import tvm_ffi
 
-    if not hasattr(tvm_ffi, "load_module"):
+    if not hasattr(tvm_ffi, "get_global_func"):
         raise BuildError(
             "a signal handler or a finalizer called sort while this thread was importing tvm_ffi, "
             "which the first call of a process does. Sort something before, or later."

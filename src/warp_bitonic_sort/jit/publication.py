@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from . import BuildError, CacheError, code_object, locks, settings, toolchain
+from . import BuildError, CacheError, EvictedError, code_object, locks, settings, toolchain
 from .cache import SCHEMA, Cache, Entry, Tokens, is_utf8, portable
 from .files import digest, file_digest, make_folder, protect, stamp, write_json
 from .spec import Artifact
@@ -211,19 +211,22 @@ def publish(
         for each in (staged, *staged.iterdir()):
             # Whatever the umask is, a reader accepts it, and others read what is shared.
             protect(each, cache.is_shared)
+        seen = stamp((staged / toolchain.PRODUCTS[artifact.kind]).stat())
         folder = _folder(cache, "entries", artifact.name)
-        entry = Entry(folder / key_of(wanted, compiler, digests), artifact.kind)
+        entry = Entry(folder / key_of(wanted, compiler, digests), artifact.kind, seen)
         try:
             staged.rename(entry.folder)
         except OSError:
             # What lies there is damaged; or, under a lock that does not lock (some network
             # file systems), somebody else published the same content first.
-            if cache.find(artifact, text, compiler) is None:
-                # It goes with the staging folder, whatever it is.
-                with contextlib.suppress(FileNotFoundError):
-                    entry.folder.rename(staged.with_name(f"{artifact.name}.replaced"))
-                _folder(cache, "entries", artifact.name)  # which somebody may have cleared
-                staged.rename(entry.folder)
+            there = cache.find(artifact, text, compiler)
+            if there is not None:
+                return there
+            # It goes with the staging folder, whatever it is.
+            with contextlib.suppress(FileNotFoundError):
+                entry.folder.rename(staged.with_name(f"{artifact.name}.replaced"))
+            _folder(cache, "entries", artifact.name)  # which another process may have cleared
+            staged.rename(entry.folder)
     return entry
 
 
@@ -272,11 +275,15 @@ def _folder(cache: Cache, *names: str) -> Path:
 
 @contextlib.contextmanager
 def _writing(cache: Cache) -> Iterator[None]:
-    """Turn a failure to write into the one error that says where and what would help."""
+    """Turn a failure to write into the one error that says where and what would help.
+
+    A folder that is not there may have been removed by another process just now.
+    """
     try:
         yield
     except OSError as error:
-        raise CacheError(
+        is_gone = error.errno in (errno.ENOENT, errno.ESTALE)
+        raise (EvictedError if is_gone else CacheError)(
             f"the cache folder {cache.root} cannot be written: "
             f"{error.strerror or error} ({error.filename or cache.root}). "
             f"Set {cache.setting} to a folder that this user can write."

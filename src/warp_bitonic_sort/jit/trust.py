@@ -35,7 +35,9 @@ _CLOSE = (
 )
 
 
-def refuse_foreign(path: str | Path, root: Path, action: str = "loaded from") -> None:
+def refuse_foreign(
+    path: str | Path, root: Path, action: str = "loaded from", descriptor: int | None = None
+) -> None:
     """Raise TrustError if another user can write a path or a folder on the way to it.
 
     Parameters
@@ -46,18 +48,26 @@ def refuse_foreign(path: str | Path, root: Path, action: str = "loaded from") ->
         The cache or layer that it belongs to, for the message.
     action : str, default "loaded from"
         What is not done then, for the message.
+    descriptor : int, optional
+        The file that was opened by that path. It is checked too: another file may lie there by now.
     """
     seen: dict[str, os.stat_result] = {}
     text = os.fspath(path)
     if not os.path.isabs(text):  # noqa: PTH117 - every microsecond of a start counts
         text = os.path.join(os.getcwd(), text)  # noqa: PTH109, PTH118
     goals = _walk(text, seen)
-    if not all(goal in _sound for goal in goals):
-        trusted = [name for folder in settings.trusted_dirs() for name in _walk(str(folder), {})]
-        for goal in goals:
-            # With all that is in it, whosever that is.
-            if not any(f"{goal}/".startswith(os.path.join(name, "")) for name in trusted):  # noqa: PTH118
-                _refuse(goal, seen, root, action)
+    if descriptor is None and all(goal in _sound for goal in goals):
+        return
+    trusted = [name for folder in settings.trusted_dirs() for name in _walk(str(folder), {})]
+    for goal in goals:
+        # With all that is in it, whosever that is.
+        if any(f"{goal}/".startswith(os.path.join(name, "")) for name in trusted):  # noqa: PTH118
+            continue
+        _refuse(goal, seen, root, action)
+        if descriptor is not None and goal == goals[-1]:
+            reason = _reason(descriptor, os.fstat(descriptor), is_goal=True)
+            if reason is not None:
+                raise _error(goal, reason, root, action)
 
 
 def refuse_links(folder: Path, root: Path, action: str) -> None:
@@ -130,10 +140,7 @@ def _refuse(goal: str, seen: dict[str, os.stat_result], root: Path, action: str)
         if found is not None:
             reason = _reason(here, found, is_goal=here == goal)
             if reason is not None:
-                is_inside = f"{here}/".startswith(f"{root}/")
-                remedy = f"chmod -R go-w {root}" if is_inside else "chmod go-w"
-                why = reason.format(root=root, remedy=remedy)
-                raise TrustError(f"nothing is {action} {root}: {here} {why}", root)
+                raise _error(here, reason, root, action)
             passed.append(here if here == goal else f"{here}/")
         # What is not there is nobody's yet; who makes it is in the folder above.
         parent = os.path.dirname(here)  # noqa: PTH120
@@ -143,6 +150,13 @@ def _refuse(goal: str, seen: dict[str, os.stat_result], root: Path, action: str)
     _sound.update(passed)
 
 
+def _error(here: str, reason: str, root: Path, action: str) -> TrustError:
+    is_inside = f"{here}/".startswith(f"{root}/")
+    remedy = f"chmod -R go-w {root}" if is_inside else "chmod go-w"
+    why = reason.format(root=root, remedy=remedy)
+    return TrustError(f"nothing is {action} {root}: {here} {why}", root)
+
+
 def _lstat(path: str) -> os.stat_result | None:
     try:
         return os.lstat(path)
@@ -150,8 +164,8 @@ def _lstat(path: str) -> os.stat_result | None:
         return None
 
 
-def _reason(path: str, found: os.stat_result, is_goal: bool) -> str | None:
-    """Return why others can write what lstat says this of, and what to do about it; or None."""
+def _reason(path: str | int, found: os.stat_result, is_goal: bool) -> str | None:
+    """Return why others can write a path or an open file, and what to do about it; or None."""
     is_link = stat.S_ISLNK(found.st_mode)
     if found.st_uid == 0:
         # Root answers for his folders, and for who may write there.
@@ -178,13 +192,14 @@ def _reason(path: str, found: os.stat_result, is_goal: bool) -> str | None:
     return None
 
 
-def _has_access_list(path: str) -> bool:
+def _has_access_list(path: str | int) -> bool:
     """Tell whether a file or folder has an access control list, or one that cannot be read.
 
     A folder's default list needs no check: what is made there gets a list of its own from it.
     """
     try:
-        os.getxattr(path, "system.posix_acl_access", follow_symlinks=False)
+        is_open = isinstance(path, int)
+        os.getxattr(path, "system.posix_acl_access", follow_symlinks=is_open)
     except OSError as error:
         return error.errno not in (errno.ENODATA, errno.ENOTSUP)
     return True
