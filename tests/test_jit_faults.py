@@ -1041,7 +1041,7 @@ def test_threads_that_find_the_cache_unwritable_at_once(tmp_path):
 
 @pytest.mark.parametrize("umask", [0, 0o022])
 def test_locks_of_own_cache_open_for_their_owner_alone(fresh_cache, umask):
-    """Whoever can read a lock's file can hold it for ever."""
+    """A user who can read the file of a lock can hold it for ever."""
     code = f"""
         import os, pathlib
         os.umask({umask})
@@ -1064,7 +1064,7 @@ def test_locks_of_own_cache_open_for_their_owner_alone(fresh_cache, umask):
 
 
 def test_lock_file_of_earlier_version_is_replaced(half_cache):
-    """Another user may hold one that everybody can read; none waits for him."""
+    """Another user may hold one that everybody can read."""
     file = half_cache / "v1" / "locks" / f"{KERNEL.name}.lock"
     file.unlink(missing_ok=True)
     file.touch(0o644)
