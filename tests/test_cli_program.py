@@ -48,6 +48,11 @@ def on_terminal(arguments, columns, **changes):
     return shown.decode()
 
 
+def _counts_of(length):
+    """What is printed about a network below its picture."""
+    return program("network", length).stdout.rpartition("\n\n")[2]
+
+
 @pytest.mark.parametrize("arguments", ["explain 9", "network 8", "cache path", "--help"])
 def test_closed_standard_output_is_an_error(arguments):
     done = program(*arguments.split(), close=[">&-"])
@@ -105,6 +110,36 @@ def test_progress_bar_is_narrower_than_the_terminal(file_of_many_chunks, columns
 @pytest.mark.usefixtures("cache_copy")
 def test_terminal_without_room_or_cursor_shows_no_bar(file_of_many_chunks, columns, terminal):
     assert on_terminal(file_of_many_chunks, columns, TERM=terminal) == ""
+
+
+def test_file_that_does_not_fit_on_the_disk_stays_what_it_was(tmp_path):
+    folder = tmp_path / "full"
+    folder.mkdir()
+    code = f"""
+        from pathlib import Path
+        from warp_bitonic_sort.cli import main
+        file = Path({str(folder / "n.svg")!r})
+        file.write_text("before")
+        try:
+            main(["network", "64", "--svg", str(file)])
+        finally:
+            print(file.read_text(), [path.name for path in file.parent.iterdir()])
+    """
+    done = children.run(code, before=children.full(folder, "8k"))
+    assert done.returncode == 1
+    assert done.stdout == "before ['n.svg']\n"
+    assert done.stderr == f"Error: {folder}/n.svg: cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "pipe"])
+def test_picture_is_written_into_a_stream(name, tmp_path):
+    if name == "pipe":
+        name = tmp_path / "pipe"
+        name.symlink_to("/proc/self/fd/1")
+    done = program("network", "3", "--svg", name)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("<?xml")
+    assert done.stdout.endswith(f"</svg>\n{_counts_of(3)}picture: {name}\n")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,11 @@ from typing import Any
 
 import click
 
-__all__ = ["OutputFile", "SomePath"]
+from ._chunks import write_all
+from ._common import reported
+from ._replace import replacing
+
+__all__ = ["OutputFile", "SomePath", "write_file"]
 
 
 class SomePath(click.Path):
@@ -74,3 +78,24 @@ def _obstacle(path: Path) -> str | None:
     except OSError as error:
         return f"{error.strerror}."
     return None
+
+
+def write_file(target: Path, data: bytes) -> None:
+    """Write a file so that it holds all of the data or what it held before.
+
+    A device or a pipe is written as it is.
+
+    Parameters
+    ----------
+    target : Path
+        The file.
+    data : bytes
+        What it is to hold.
+    """
+    writing = f"{click.format_filename(target)}: cannot be written"
+    if target.is_relative_to("/dev") or (target.exists() and not target.is_file()):
+        with reported(writing):
+            target.write_bytes(data)
+        return
+    with replacing(target) as descriptor, reported(writing):
+        write_all(descriptor, data, 0)

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import click
 
-from ._common import reported
 from ._comparators import Step, bitonic_comparators, bitonic_depth, columns, network_steps
-from ._paths import OutputFile
+from ._paths import OutputFile, write_file
 
 __all__ = ["draw_svg", "draw_text", "network"]
 
@@ -63,8 +62,7 @@ def network(length: int, svg: Path | None) -> None:
         click.echo(picture if _shows_unicode() else picture.translate(_ASCII))
         click.echo()
     else:
-        with reported(f"{click.format_filename(svg)}: cannot be written"):
-            svg.write_bytes(draw_svg(length, steps))
+        write_file(svg, draw_svg(length, steps))
     click.echo(_counts(length, steps))
     if svg is not None:
         click.echo(f"picture: {click.format_filename(svg)}")
