@@ -157,7 +157,10 @@ def test_torch_function_transforms_are_refused():
 def test_torch_tensors_without_memory_are_refused():
     gone = torch.randn(4, 8)
     gone.untyped_storage().resize_(0)
-    for x in (gone, torch._efficientzerotensor((4, 8)), torch._efficientzerotensor((4, 1))):
+    kept = []
+    torch.func.vmap(lambda v: kept.append(v) or v)(torch.randn(4, 8))
+    torch.func.functionalize(lambda v: kept.append(v + 1) or v)(torch.randn(4, 8))
+    for x in (gone, *kept, torch._efficientzerotensor((4, 8)), torch._efficientzerotensor((4, 1))):
         with pytest.raises(ValueError, match="x: it has no memory"):
             sort(x)
 

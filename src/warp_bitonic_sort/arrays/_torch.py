@@ -26,14 +26,11 @@ from . import (
     unsupported_device,
 )
 from ._advice import check_listed
-from ._torch_context import is_plain, refuse
+from ._torch_context import is_recorded, is_transformed, refuse
 
 __all__ = ["TorchAdapter"]
 
 _ACCEPTED = (torch.Tensor, torch.nn.Parameter)
-# A private name that every torch since 2.0 has; what it guards against would raise anyway, in
-# words that help nobody.
-_is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
 # What CUDA and HIP both call a stream of the calling thread's own.
 _PER_THREAD_STREAM = 2
 _WORDS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -56,17 +53,12 @@ class TorchAdapter:
 
     def key(self, x: Any, argument: str = "x") -> Hashable:
         """Return all that a prepared call depends on; refuse what can't be sorted."""
-        if not is_plain():
+        if is_recorded() or is_transformed():
             refuse(argument)
         if x.requires_grad and torch.is_grad_enabled():
             raise TypeError(
                 f"{argument}: it requires a gradient, and sort has none yet; pass x.detach(), or "
                 f"call under torch.no_grad()."
-            )
-        if _is_wrapped(x):
-            raise TypeError(
-                f"{argument}: it is inside a torch.func transform (vmap, grad, functionalize), "
-                f"which sort has no rule for yet; call sort outside, or use torch.sort there."
             )
         if forward_ad._current_level >= 0 and forward_ad.unpack_dual(x).tangent is not None:
             raise TypeError(
@@ -74,10 +66,11 @@ class TorchAdapter:
                 f"gradient yet; pass the primal that unpack_dual returns."
             )
         strides = self._strides(x, argument)
-        if not x.data_ptr() and x.numel():
+        if not _has_memory(x):
             raise ValueError(
-                f"{argument}: it has no memory (its storage was resized to nothing, or it is a "
-                f"lazy zero); pass a tensor that holds its values."
+                f"{argument}: it has no memory (its storage was resized to nothing, it is a lazy "
+                f"zero, or it comes from inside a torch.func transform); pass a tensor that holds "
+                f"its values."
             )
         return x.dtype, x.shape, strides, x.is_neg(), x.requires_grad, x.device.index
 
@@ -225,7 +218,7 @@ def _again(launch: Callable[..., bool]) -> Callable[[Any, int, bool], Any]:
     def again(x: Any, axis: int, descending: bool) -> Any:
         if x.requires_grad or not x.is_cuda or x.is_neg() or modes._current_level >= 0:
             return None
-        if not is_plain():
+        if is_recorded():
             return None
         try:
             buffer = empty_like(x)
@@ -236,6 +229,13 @@ def _again(launch: Callable[..., bool]) -> Callable[[Any, int, bool], Any]:
             return None
 
     return again
+
+
+def _has_memory(x: Any) -> bool:
+    try:
+        return bool(x.data_ptr()) or x.numel() == 0
+    except RuntimeError:  # as a tensor of a torch.func transform has it
+        return False
 
 
 def _sort(keys: Any, axis: int) -> Any:
