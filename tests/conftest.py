@@ -144,6 +144,41 @@ def hip_compiler():
 
 
 @pytest.fixture(scope="session")
+def clangs_for_hip():
+    """The clangs for AMD GPUs by version. CI names those it found; the tests must run them all."""
+    import hip_clangs
+
+    clangs = hip_clangs.found()
+    unused = hip_clangs.unused(clangs)
+    if unused:
+        pytest.fail(f"this machine has {', '.join(unused)}, and the tests would run only {clangs}")
+    return clangs
+
+
+@pytest.fixture(params=["oldest", "newest"])
+def each_hip_compiler(request, hip_compiler, clangs_for_hip, tmp_path_factory, monkeypatch):
+    """`hip_compiler`, once with the oldest clang that the README accepts, once with the newest."""
+    import hip_clangs
+
+    versions = list(clangs_for_hip)
+    if request.param == "oldest" and len(versions) < 2:
+        pytest.skip(f"only one clang here builds for AMD GPUs, the newest: {clangs_for_hip}")
+    if not versions:
+        return hip_compiler
+    version = versions[0 if request.param == "oldest" else -1]
+    rocm = hip_clangs.rocm_with(clangs_for_hip[version], tmp_path_factory.mktemp("rocm"))
+    monkeypatch.setenv("ROCM_PATH", str(rocm))
+
+    def of(arch):
+        compiler = hip_compiler(arch)
+        if not compiler.command[0].startswith(str(rocm)):
+            pytest.skip(f"clang {version} does not build for {arch}")
+        return compiler
+
+    return of
+
+
+@pytest.fixture(scope="session")
 def warm_cache(tmp_path_factory) -> Path:
     """A cache of the launcher and one kernel, for tests to copy; none changes it."""
     import children

@@ -1,13 +1,19 @@
-"""HIP kernels as clang makes them: for every target, without scratch memory; no device needed."""
+"""HIP kernels as clang makes them for every target: their code, and how clang is found.
 
+No device is needed.
+"""
+
+import collections
 import concurrent.futures
 import os
+import re
 import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import amd_metadata
+import hip_clangs
 import pytest
 
 from warp_bitonic_sort import plan
@@ -32,11 +38,29 @@ def _compile(compiler: Compiler, kernel: HipKernel, folder: Path) -> str:
     product = source.with_suffix(".hsaco")
     command = [*compiler.command, *toolchain.compile_flags(kernel), f"-I{toolchain.INCLUDE_DIR}"]
     done = subprocess.run(
-        [*command, str(source), "-o", str(product)], capture_output=True, text=True
+        [*command, "--save-temps=obj", str(source), "-o", str(product)],
+        capture_output=True,
+        text=True,
     )
-    if done.returncode != 0 or done.stderr:
+    # clang 19 warns of the version of code objects that generic targets need.
+    warned = done.stderr and "code object v6 is still in development" not in done.stderr
+    if done.returncode != 0 or warned:
         return f"{kernel.name}: {done.stdout}{done.stderr[:2000]}"
-    return "\n".join(f"{kernel.name} {wrong}" for wrong in _wrong(kernel, product.read_bytes()))
+    (assembly,) = folder.glob(f"{kernel.name}-*.s")
+    wrong = [*_wrong(kernel, product.read_bytes()), *_wrong_accesses(assembly.read_text())]
+    return "\n".join(f"{kernel.name} {each}" for each in wrong)
+
+
+# Accesses to memory whose kind the compiler does not know, and to scratch memory.
+_WRONG_ACCESS = re.compile(r"^\t((?:flat|scratch|buffer)_(?:load|store|atomic)\w*)", re.MULTILINE)
+
+
+def _wrong_accesses(assembly: str):
+    """Yield what is wrong with a kernel's instructions."""
+    assert re.search(r"^\tglobal_load", assembly, re.MULTILINE), "no assembly of a kernel"
+    wrong = collections.Counter(_WRONG_ACCESS.findall(assembly))
+    if wrong:
+        yield f"has {dict(wrong)}"
 
 
 def _wrong(kernel: HipKernel, image: bytes):
@@ -84,9 +108,11 @@ def _some(bits: int, arch: str):
 
 
 @pytest.mark.parametrize(("arch", "classes"), [("gfx942", CLASSES), ("gfx1100", FEW_CLASSES)])
-def test_no_kernel_uses_scratch_memory(hip_compiler, arch, classes, tmp_path):
+def test_kernels_use_neither_scratch_memory_nor_flat_accesses(
+    each_hip_compiler, arch, classes, tmp_path
+):
     _check(
-        hip_compiler(arch),
+        each_hip_compiler(arch),
         [
             HipKernel(codec, bits, *layout, arch)
             for codec, bits in classes
@@ -97,9 +123,9 @@ def test_no_kernel_uses_scratch_memory(hip_compiler, arch, classes, tmp_path):
 
 
 @pytest.mark.parametrize("arch", ["gfx90a", "gfx950", "gfx1030", "gfx1201"])
-def test_other_architectures(hip_compiler, arch, tmp_path):
+def test_other_architectures(each_hip_compiler, arch, tmp_path):
     _check(
-        hip_compiler(arch),
+        each_hip_compiler(arch),
         [
             HipKernel(codec, bits, *layout, arch)
             for codec, bits in FEW_CLASSES
@@ -114,12 +140,9 @@ def test_other_architectures(hip_compiler, arch, tmp_path):
     ["gfx900", "gfx908", "gfx90c", "gfx1010", "gfx1151", "gfx9-generic", "gfx9-4-generic",
      "gfx10-3-generic", "gfx11-generic", "gfx12-generic"],
 )  # fmt: skip
-def test_a_kernel_for_every_family(hip_compiler, arch, tmp_path):
+def test_a_kernel_for_every_family(each_hip_compiler, arch, tmp_path):
     kernel = HipKernel("floating", 32, 32, 5, 0, "rows", arch)
-    compiler = hip_compiler(arch)
-    wrong = _compile(compiler, kernel, tmp_path)
-    # clang 19 warns of the version of code objects that generic targets need.
-    assert not wrong or "code object v6 is still in development" in wrong, wrong
+    _check(each_hip_compiler(arch), [kernel], tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -127,14 +150,32 @@ def test_a_kernel_for_every_family(hip_compiler, arch, tmp_path):
 )
 def test_a_missing_compiler_skips_tests_only_where_there_is_none(there, outcome):
     environment = {"ROCM_PATH": "/nowhere", "WARP_SORT_TESTS_HIP": there}
+    test = f"{__file__}::test_other_architectures[newest-gfx90a]"
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-rs", f"{__file__}::test_other_architectures[gfx90a]"],
+        [sys.executable, "-m", "pytest", "-rs", test],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
     )
     assert outcome in ran.stdout
     assert ran.returncode == (1 if there else 0)
+
+
+def test_access_of_unknown_kind_or_to_scratch_is_wrong():
+    good = "\tglobal_load_dword v0, v[0:1], off\n\tds_read_b32 v0, v1\n\tbuffer_inv sc1\n"
+    assert list(_wrong_accesses(good)) == []
+    for name in ("flat_store_b128", "flat_load_ushort", "flat_atomic_add", "scratch_load_dword",
+                 "buffer_store_dword"):  # fmt: skip
+        assert list(_wrong_accesses(f"{good}\t{name} v[0:1], v2\n")) == [f"has {{'{name}': 1}}"]
+
+
+def test_unused_compiler_of_ci_is_named(monkeypatch):
+    clangs = {version: Path(f"/there/clang-{version}") for version in (19, 20, 22)}
+    for named, unused in (("", []), ("/there/clang-22:/there/clang-19", []),
+                          ("/there/clang-20", ["/there/clang-20"]),
+                          ("/there/clang-22:/there/clang-23", ["/there/clang-23"])):  # fmt: skip
+        monkeypatch.setenv("WARP_SORT_TESTS_HIP", named)
+        assert hip_clangs.unused(clangs) == unused
 
 
 # -- where the compiler is looked for --------------------------------------------------------------

@@ -32,14 +32,14 @@ double = driver_double.fixture("fake_hip.cc", LIBRARY)
 
 
 @pytest.fixture
-def on_emulator(double, hip_compiler):
+def on_emulator(double, each_hip_compiler):
     """A function that runs one of this module's bodies in a process of its own."""
     reason = amd_emulator.available()
     if reason is not None:
         pytest.skip(reason)
 
     def run(arch, body):
-        hip_compiler(arch)
+        each_hip_compiler(arch)
         path = os.pathsep.join(filter(None, [str(double), os.environ.get("LD_LIBRARY_PATH")]))
         ran = subprocess.run(
             [sys.executable, __file__, body, arch],

@@ -229,6 +229,14 @@ struct software_target {
   static int wave() { return current / wave_lanes; }
   static long long block() { return current_block; }
   static long long blocks() { return current_blocks; }
+  template <class T>
+  static T load_global(const char* address) {
+    return *reinterpret_cast<const T*>(address);
+  }
+  template <class T>
+  static void store_global(char* address, T value) {
+    *reinterpret_cast<T*>(address) = value;
+  }
   static void sync_wave(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
     sync({file, line, false});
   }

@@ -114,9 +114,9 @@ class gpu_columns : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
         set_pair(rows[0].dst + at, static_cast<unsigned>(raw));
         continue;
       }
-      *reinterpret_cast<element*>(rows[0].dst + at) = static_cast<element>(raw);
+      target::store_global(rows[0].dst + at, static_cast<element>(raw));
       if (shared_rows == 2 && both) {
-        *reinterpret_cast<element*>(rows[last].dst + at) = static_cast<element>(raw >> 16);
+        target::store_global(rows[last].dst + at, static_cast<element>(raw >> 16));
       }
     }
   }
@@ -128,20 +128,19 @@ class gpu_columns : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
                0;
   }
   static WBS_INLINE element element_at(const char* address) {
-    return *reinterpret_cast<const element*>(address);
+    return target::template load_global<element>(address);
   }
   // Two elements side by side, each in its half of a word; and back.
   static WBS_INLINE unsigned pair_at(const char* address) {
-    if constexpr (key_bytes == 2) return *reinterpret_cast<const unsigned*>(address);
-    const unsigned both = *reinterpret_cast<const unsigned short*>(address);
+    if constexpr (key_bytes == 2) return target::template load_global<unsigned>(address);
+    const unsigned both = target::template load_global<unsigned short>(address);
     return (both & 0xFFu) | (both & 0xFF00u) << 8;
   }
   static WBS_INLINE void set_pair(char* address, unsigned both) {
     if constexpr (key_bytes == 2) {
-      *reinterpret_cast<unsigned*>(address) = both;
+      target::store_global(address, both);
     } else {
-      *reinterpret_cast<unsigned short*>(address) =
-          static_cast<unsigned short>((both & 0xFFu) | both >> 8);
+      target::store_global(address, static_cast<unsigned short>((both & 0xFFu) | both >> 8));
     }
   }
 
@@ -162,7 +161,7 @@ class gpu_columns : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
       for (int i = 0; i < burst; ++i) {
         const int at = first + (c + i) * step;
         if (at < args.length && moved.present) {
-          raw[i] = *reinterpret_cast<const element*>(moved.src + at * args.src_stride);
+          raw[i] = target::template load_global<element>(moved.src + at * args.src_stride);
         }
       }
       WBS_UNROLL
@@ -191,7 +190,7 @@ class gpu_columns : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
     for (int c = 0; c < count; ++c) {
       const int at = first + c * step;
       if (at < args.length && moved.present) {
-        *reinterpret_cast<element*>(moved.dst + at * args.dst_stride) = column[at];
+        target::store_global(moved.dst + at * args.dst_stride, column[at]);
       }
     }
     target::sync_block();

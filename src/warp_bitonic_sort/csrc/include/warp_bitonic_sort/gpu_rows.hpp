@@ -202,9 +202,13 @@ class gpu_rows : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
   }
   template <bool Load, int Size>
   static WBS_INLINE void move(char* memory, element* in_stage, int at) {
-    elements<Size>& outside = *reinterpret_cast<elements<Size>*>(memory + at * key_bytes);
+    char* const outside = memory + at * key_bytes;
     elements<Size>& inside = *reinterpret_cast<elements<Size>*>(in_stage + at);
-    Load ? inside = outside : outside = inside;
+    if constexpr (Load) {
+      inside = target::template load_global<elements<Size> >(outside);
+    } else {
+      target::store_global(outside, inside);
+    }
   }
 
   // Moves the elements of a wave's rows one by one; in the stage each lane finds its own again.
@@ -224,7 +228,7 @@ class gpu_rows : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
       if constexpr (!Load) {
         WBS_ROLLED
         for (int at = lane; at < end; at += lanes) {
-          *reinterpret_cast<element*>(in_memory + at * stride) = own_row[at];
+          target::store_global(in_memory + at * stride, own_row[at]);
         }
       } else if constexpr (target::has_copies && key_bytes >= 4) {
         WBS_ROLLED
@@ -239,7 +243,7 @@ class gpu_rows : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
           WBS_UNROLL
           for (int i = 0; i < burst; ++i) {
             const int at = (c + i) * lanes + lane;
-            if (at < end) some[i] = *reinterpret_cast<const element*>(in_memory + at * stride);
+            if (at < end) some[i] = target::template load_global<element>(in_memory + at * stride);
           }
           WBS_UNROLL
           for (int i = 0; i < burst; ++i) {
@@ -278,7 +282,7 @@ class gpu_rows : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
           }
         }
         if (Full || (at < args.length && rows[r].present)) {
-          loaded[r] = *reinterpret_cast<const elements<size>*>(rows[r].src + at * key_bytes);
+          loaded[r] = target::template load_global<elements<size> >(rows[r].src + at * key_bytes);
         }
       }
       WBS_UNROLL
@@ -334,7 +338,7 @@ class gpu_rows : gpu_batch<Target, Keys, Registers, LaneBits, WaveBits> {
       WBS_UNROLL
       for (int r = 0; r < shared_rows; ++r) {
         if (first + at < args.length && rows[r].present) {
-          *reinterpret_cast<elements<size>*>(rows[r].dst + (first + at) * key_bytes) = stored[r];
+          target::store_global(rows[r].dst + (first + at) * key_bytes, stored[r]);
         }
       }
     }

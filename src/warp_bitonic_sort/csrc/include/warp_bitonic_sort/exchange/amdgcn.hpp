@@ -169,6 +169,21 @@ constexpr bool is_float = false;
 template <>
 inline constexpr bool is_float<float> = true;
 
+// What one access to global memory loads and stores: so many bytes of whatever type.
+template <int Bytes>
+struct access {
+  using loaded = typename unsigned_of<8 * Bytes>::type;
+  using stored = loaded;
+};
+// Of a vector, clang 19 loads some elements twice. An integer would be put together to be stored.
+template <>
+struct access<16> {
+  using loaded = unsigned __int128;
+  typedef unsigned stored __attribute__((ext_vector_type(4)));
+};
+template <class Word>
+using global_memory = Word __attribute__((address_space(1), may_alias));
+
 typedef float float_pair __attribute__((ext_vector_type(2)));
 typedef short short_pair __attribute__((ext_vector_type(2)));
 WBS_INLINE key_pair least(key_pair a, key_pair b) {
@@ -221,6 +236,20 @@ struct amdgcn_target {
     auto address = (constant*)__builtin_amdgcn_kernarg_segment_ptr();
     asm volatile("" : "+s"(address));
     return *(const Arguments*)address;
+  }
+  // The type of a pointer says that it points to global memory. Where the compiler has to infer it
+  // and cannot, it emits flat accesses: they are slower, and count as accesses to shared memory
+  // too.
+  template <class T>
+  static WBS_INLINE T load_global(const char* address) {
+    using word = typename amdgcn_detail::access<sizeof(T)>::loaded;
+    const word loaded = *(const amdgcn_detail::global_memory<word>*)address;
+    return __builtin_bit_cast(T, loaded);
+  }
+  template <class T>
+  static WBS_INLINE void store_global(char* address, T value) {
+    using word = typename amdgcn_detail::access<sizeof(T)>::stored;
+    *(amdgcn_detail::global_memory<word>*)address = __builtin_bit_cast(word, value);
   }
   // A wave's accesses to shared memory happen in the order that they are written in.
   static WBS_INLINE void sync_wave() {

@@ -117,6 +117,14 @@ struct cuda_target {
   static __device__ __forceinline__ const Arguments& in_turn(const Arguments& args) {
     return args;
   }
+  template <class T>
+  static __device__ __forceinline__ T load_global(const char* address) {
+    return *reinterpret_cast<const T*>(address);
+  }
+  template <class T>
+  static __device__ __forceinline__ void store_global(char* address, T value) {
+    *reinterpret_cast<T*>(address) = value;
+  }
   static __device__ __forceinline__ void sync_wave() {
     asm volatile("bar.warp.sync -1;" ::: "memory");
   }
