@@ -36,7 +36,7 @@ using namespace warp_bitonic_sort;
 using exact_rows = gpu_rows<amdgcn_target, gpu_key<key_class::floating, 32>, {layout}>;
 
 template <class Rows>
-__device__ inline void full_rows(const wbs_gpu_sort_args& given) {{
+WBS_INLINE void full_rows(const wbs_gpu_sort_args& given) {{
   extern __shared__ __align__(16) unsigned char shared[];
   const wbs_gpu_sort_args& args = amdgcn_target<int>::in_turn(given);
   __builtin_assume(args.length == exact_rows::capacity);

@@ -219,7 +219,9 @@ struct amdgcn_target {
   static WBS_INLINE int lane() { return amdgcn_detail::lane(); }
   static WBS_INLINE int wave() {
     // Lanes of a wave agree, which the compiler cannot know.
-    return static_cast<int>(__builtin_amdgcn_readfirstlane(amdgcn_detail::thread() >> lane_bits));
+    const int wave = __builtin_amdgcn_readfirstlane(amdgcn_detail::thread() >> lane_bits);
+    __builtin_assume(wave >= 0 && wave < 1024 >> lane_bits);
+    return wave;
   }
   static WBS_INLINE long long block() { return __builtin_amdgcn_workgroup_id_x(); }
   static WBS_INLINE long long blocks() {
