@@ -216,11 +216,11 @@ def test_what_is_removed_between_look_up_and_opening_is_built_again(cache_copy):
     code = f"""
         from warp_bitonic_sort.jit import housekeeping, loader, settings
         real, opened = loader._open, []
-        def removing(path, *rest):
-            opened.append(path)
+        def removing(entry, *rest):
+            opened.append(entry.folder)
             if len(opened) == 1:
                 housekeeping.clear(settings.cache_dir())
-            return real(path, *rest)
+            return real(entry, *rest)
         loader._open = removing
         {SORT}
         assert opened == opened[:1] * 2, opened

@@ -200,8 +200,9 @@ def warn(text: str) -> None:
 def _callers() -> int:
     """Return the stacklevel, for whoever calls this, of the line that called the package."""
     level, frame = 1, sys._getframe(1)
-    package = __name__.partition(".")[0]
-    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] == package:
+    # The decorators of the package's functions run in frames of contextlib.
+    ours = (__name__.partition(".")[0], "contextlib")
+    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] in ours:
         level, frame = level + 1, frame.f_back
     return level
 
