@@ -302,7 +302,7 @@ def test_doctor_names_what_is_broken(variable, value, said, monkeypatch):
         ("CK_DIR", "/nonexistent", "CK_DIR: '/nonexistent' is not a folder"),
         ("WARP_SORT_CACHE_DIR", "/dev/null/cache", "/dev/null/cache cannot be written"),
         ("WARP_SORT_CACHE_LAYERS", "/nonexistent", "/nonexistent does not exist"),
-        ("OMP_NUM_THREADS", "many", "OMP_NUM_THREADS: 'many' does not begin with a whole number"),
+        ("OMP_NUM_THREADS", "many", "OMP_NUM_THREADS: expected a whole number of at least 1"),
     ],
 )
 def test_doctor_notes_what_hinders_no_sort_on_the_cpu(variable, value, said, monkeypatch):

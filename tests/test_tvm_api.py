@@ -189,6 +189,7 @@ def test_opening_what_is_no_kernel_is_a_typed_error(launcher, tmp_path):
 
 def test_every_export_is_documented_and_typed(launcher):
     names = ["open_cpu_kernel", "describe_cpu_kernel", "empty", "abi_version", "thread_count"]
+    names += ["set_thread_count"]
     names += ["open_gpu_kernel", "gpu_arch", "is_capturing", "own_stream", "empty_gpu"]
     for name in names:
         assert launcher.get_function_doc(name)

@@ -7,6 +7,7 @@ writes nothing; the first call that needs a kernel does.
 from typing import TYPE_CHECKING
 
 from .jit import BuildError, CacheError, ToolError, forks
+from .jit.threads import get_num_threads, set_num_threads
 from .ops import sort, warp_bitonic_sort
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ __all__ = [
     "ToolError",
     "__version__",
     "explain",
+    "get_num_threads",
+    "set_num_threads",
     "sort",
     "warp_bitonic_sort",
 ]

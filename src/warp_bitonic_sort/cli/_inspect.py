@@ -39,6 +39,7 @@ from ..jit import (
     layers,
     ninja,
     settings,
+    threads,
     toolchain,
 )
 from ..jit.trust import refuse_foreign
@@ -49,7 +50,6 @@ __all__ = [
     "facts",
     "is_refused",
     "native_targets",
-    "thread_count",
     "trial",
 ]
 
@@ -219,28 +219,14 @@ def _is_no_folder(folder: Path) -> bool:
         return False
 
 
-def thread_count() -> tuple[int, str]:
-    """Return how many threads a sort may use, as ``thread_pool.hpp`` counts them, and why."""
-    asked = re.match(r"\s*\+?([0-9]+)", os.environ.get("OMP_NUM_THREADS", ""))
-    if asked and int(asked[1]) >= 1:
-        return min(int(asked[1]), 1024), "OMP_NUM_THREADS"
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0)), "the cores that this process may run on"
-    return os.cpu_count() or 1, "the cores of this machine"
-
-
 def _threads(problems: list[Problem]) -> Facts:
-    count, why = thread_count()
-    asked = os.environ.get("OMP_NUM_THREADS")
-    if asked and why != "OMP_NUM_THREADS":
-        problems.append(
-            Problem(
-                f"OMP_NUM_THREADS: {asked!r} does not begin with a whole number of at least 1, so "
-                "it is ignored",
-                "set it to such a number, or unset it",
-                blocking=False,
-            )
-        )
+    _found(
+        settings.omp_num_threads,
+        problems,
+        "set OMP_NUM_THREADS to such a number, or unset it",
+        blocking=False,  # it is ignored
+    )
+    count, why = threads.default()
     return {"count": count, "why": why}
 
 

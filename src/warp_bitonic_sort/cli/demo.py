@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .. import explain, ops
+from .. import explain, get_num_threads, ops
 from ..jit import building
 from ._common import need, reported
-from ._inspect import thread_count
 from ._paths import OutputFile
 
 if TYPE_CHECKING:
@@ -257,7 +256,7 @@ def _tell(measured: _Measured, rows: Array) -> None:
     ratio = measured.numpys / measured.ours
     compared = f"{ratio:.1f} times as fast" if ratio >= 1 else f"{1 / ratio:.1f} times as slow"
     what = f"it compiled {', '.join(measured.built)}" if measured.built else "kernel from the cache"
-    threads, _ = thread_count()
+    threads = get_num_threads()
     click.echo(
         f"Sorting {count:,} rows of {length} {rows.dtype}. The kernel is compiled on first use, "
         "then kept in the cache.\n"

@@ -417,3 +417,16 @@ WBS_FFI_FUNCTION(thread_count, "thread_count() -> int",
                  R"(Return how many threads large calls are spread over.)", "int") {
   ffi::set(result, static_cast<int64_t>(wbs::driver::thread_count()));
 }
+
+WBS_FFI_FUNCTION(
+    set_thread_count, "set_thread_count(count: int) -> None",
+    R"(Set how many threads large calls are spread over; until then all cores of this process.
+
+Parameters
+----------
+count : int
+    The number of threads, the caller's included; less than 1 counts as 1.)",
+    "None", "int") {
+  const int64_t count = std::clamp<int64_t>(arguments.integer(0), 1, INT32_MAX);
+  wbs::driver::set_thread_count(static_cast<int>(count));
+}

@@ -23,6 +23,7 @@ from . import (
     cpu_targets,
     forks,
     layers,
+    threads,
     toolchain,
 )
 from .cache import Cache, Entry, reject
@@ -436,11 +437,14 @@ def _load_launcher(entry: Entry, is_new: bool = False) -> None:
     if _launcher is not None:
         return
     load = _loading(_tvm_ffi())
+    threads.get_num_threads()  # may warn, which is not to be done under the lock
     try:
         with _guard:
             if _launcher is None:
                 with pinned(entry) as name:
-                    _launcher = load(name)
+                    loaded = load(name)
+                threads.attach(loaded.set_thread_count)
+                _launcher = loaded
     except EvictedError:
         raise
     except RuntimeError as error:

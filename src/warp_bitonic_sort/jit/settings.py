@@ -7,6 +7,7 @@ the call that it is meant for.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from . import BuildError
@@ -23,6 +24,7 @@ __all__ = [
     "hip_clang_path",
     "lock_timeout",
     "max_jobs",
+    "omp_num_threads",
     "refuse_control_characters",
     "rocm_path",
     "run_time_compilers",
@@ -141,6 +143,21 @@ def max_jobs() -> int | None:
     if not is_number or int(text) < 1:
         raise BuildError(f"MAX_JOBS: expected a whole number of at least 1, got {text!r}.")
     return int(text)
+
+
+def omp_num_threads() -> int | None:
+    """Return ``OMP_NUM_THREADS``, the number of threads; the first one counts if it is a list."""
+    text = os.environ.get("OMP_NUM_THREADS", "").strip()
+    if not text:
+        return None
+    # Of nested levels of threads, as OpenMP has them.
+    number = re.fullmatch(r"\+?0*([1-9][0-9]{0,8})\s*(,.*)?", text, re.ASCII)
+    if number is None:
+        raise BuildError(
+            f"OMP_NUM_THREADS: expected a whole number of at least 1, or a list that begins with "
+            f"one, as in 4,2; got {text!r}."
+        )
+    return int(number[1])
 
 
 def cxx() -> str | None:

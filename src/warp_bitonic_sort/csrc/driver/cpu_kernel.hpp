@@ -46,14 +46,15 @@ class CpuKernel {
     };
     const int64_t lanes = kernel_->lanes;
     const int64_t bytes_per_row = args.length * static_cast<int64_t>(kernel_->key_bytes);
-    if (rows <= lanes || rows * bytes_per_row < kParallelBytes || thread_count() == 1) {
+    const int threads = thread_count();
+    if (rows <= lanes || rows * bytes_per_row < kParallelBytes || threads == 1) {
       sort_rows(0, rows);
       return;
     }
     // Several pieces a thread, so that a core that is busy elsewhere does not hold up the rest.
-    int64_t grain = std::max(rows / (4 * int64_t{thread_count()}), kPieceBytes / bytes_per_row);
+    int64_t grain = std::max(rows / (4 * int64_t{threads}), kPieceBytes / bytes_per_row);
     grain = std::max((grain + lanes - 1) / lanes, int64_t{1}) * lanes;
-    ThreadPool::instance().run(rows, grain, sort_rows);
+    ThreadPool::instance().run(rows, grain, threads, sort_rows);
   }
 
  private:

@@ -14,36 +14,36 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
-#include <cstdlib>
 #include <exception>
 #include <mutex>
 #include <thread>
 
 namespace warp_bitonic_sort::driver {
 
-/// The number of threads to use: OMP_NUM_THREADS, else the cores this process may run on.
-inline int thread_count() {
-  static const int count = [] {
-    if (const char* asked = std::getenv("OMP_NUM_THREADS")) {
-      const long value = std::strtol(asked, nullptr, 10);
-      if (value >= 1) return static_cast<int>(std::min(value, 1024L));
-    }
+/// The number of cores that this process may run on.
+inline int core_count() {
 #ifdef __linux__
-    cpu_set_t cores;
-    CPU_ZERO(&cores);
-    if (sched_getaffinity(0, sizeof cores, &cores) == 0) return std::max(CPU_COUNT(&cores), 1);
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
+  if (sched_getaffinity(0, sizeof cores, &cores) == 0) return std::max(CPU_COUNT(&cores), 1);
 #endif
-    return std::max(static_cast<int>(std::thread::hardware_concurrency()), 1);
-  }();
-  return count;
+  return std::max(static_cast<int>(std::thread::hardware_concurrency()), 1);
+}
+
+// Not a static variable of a function: a child that is forked while another thread makes the first
+// call would wait for ever for the end of its initialization.
+inline std::atomic<int> thread_count_setting{core_count()};
+
+/// The number of threads to use, the caller's included.
+inline int thread_count() { return thread_count_setting.load(std::memory_order_relaxed); }
+inline void set_thread_count(int count) {
+  thread_count_setting.store(std::max(count, 1), std::memory_order_relaxed);
 }
 
 class ThreadPool {
  public:
   /// The process's pool; its threads start with the first call that needs them.
   static ThreadPool& instance() {
-    static const int registered = pthread_atfork(nullptr, nullptr, [] { current() = nullptr; });
-    static_cast<void>(registered);
     ThreadPool* pool = current().load(std::memory_order_acquire);
     if (pool == nullptr) {
       // Never destroyed: at exit its threads may still be waiting on it.
@@ -54,12 +54,13 @@ class ThreadPool {
     return *pool;
   }
 
-  /// Calls work(first, last) on disjoint ranges that cover 0..count, none longer than grain.
+  /// Calls work(first, last) on disjoint ranges that cover 0..count, none longer than grain,
+  /// on so many threads at most.
   /// A second caller at the same time does all of its work on its own thread.
   template <class Work>
-  void run(int64_t count, int64_t grain, const Work& work) {
+  void run(int64_t count, int64_t grain, int threads, const Work& work) {
     const int64_t pieces = (count + grain - 1) / grain;
-    const int helpers = static_cast<int>(std::min<int64_t>(thread_count(), pieces)) - 1;
+    const int helpers = static_cast<int>(std::min<int64_t>(threads, pieces)) - 1;
     std::unique_lock<std::mutex> submitting(submit_, std::try_to_lock);
     if (helpers < 1 || !submitting.owns_lock()) {
       for (int64_t at = 0; at < count; at += grain) work(at, std::min(at + grain, count));
@@ -114,6 +115,8 @@ class ThreadPool {
     static std::atomic<ThreadPool*> pool{nullptr};
     return pool;
   }
+  static inline const int registered_ =
+      pthread_atfork(nullptr, nullptr, [] { current() = nullptr; });
 
   // Under mutex_. A machine that refuses more threads just has fewer helpers.
   void start_threads(int wanted) {

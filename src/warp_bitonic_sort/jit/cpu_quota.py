@@ -1,0 +1,85 @@
+"""Reads how much CPU time the control groups of this process allow it, as in a container.
+
+Invariant: only files are read, and what cannot be read or understood limits nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+__all__ = ["cpu_quota"]
+
+
+def cpu_quota(root: Path = Path("/")) -> float | None:
+    """Return how many CPUs' time this process may use, or None where nothing limits it.
+
+    A quota of a group holds for all groups below it: the least counts.
+
+    Parameters
+    ----------
+    root : Path, default /
+        The folder that stands for the root of the file system.
+    """
+    quotas = [
+        quota
+        for mount, version, group in _groups(root)
+        for folder in (group, *group.parents)
+        if folder.is_relative_to(mount)
+        if (quota := _quota(root / folder.relative_to("/"), version)) is not None
+    ]
+    return min(quotas, default=None)
+
+
+def _groups(root: Path) -> Iterator[tuple[PurePosixPath, int, PurePosixPath]]:
+    """Yield where a hierarchy that limits CPU time is mounted, its version, and our group in it."""
+    paths: dict[int, str] = {}
+    for line in _lines(root / "proc/self/cgroup"):
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if number == "0" and not controllers:
+            paths[2] = path
+        elif "cpu" in controllers.split(","):
+            paths[1] = path
+    for line in _lines(root / "proc/self/mountinfo"):
+        # ID parent device root mount options [...] - type source options: see proc(5).
+        before, _, after = line.partition(" - ")
+        fields, kind = before.split(" "), after.split(" ")
+        if len(fields) < 6 or len(kind) < 3:
+            continue
+        version = {"cgroup2": 2, "cgroup": 1}.get(kind[0])
+        if version is None or version not in paths:
+            continue
+        if version == 1 and "cpu" not in kind[2].split(","):
+            continue
+        top, mount, ours = (PurePosixPath(_plain(each)) for each in (*fields[3:5], paths[version]))
+        # A container may see another name of its group than the one that is mounted.
+        is_below = ours.is_relative_to(top) and ".." not in ours.parts
+        yield mount, version, mount / ours.relative_to(top) if is_below else mount
+
+
+def _quota(folder: Path, version: int) -> float | None:
+    """Return the quota of a group itself, in CPUs."""
+    if version == 2:
+        words = " ".join(_lines(folder / "cpu.max")).split()
+    else:
+        files = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        words = [word for file in files for word in _lines(folder / file)]
+    try:
+        quota, period = map(int, words)
+    except ValueError:  # "max" is no number
+        return None
+    return quota / period if quota > 0 and period > 0 else None
+
+
+def _lines(file: Path) -> list[str]:
+    with contextlib.suppress(OSError):
+        return file.read_text("utf-8", "surrogateescape").splitlines()
+    return []
+
+
+def _plain(name: str) -> str:
+    """Return a path of mountinfo, where spaces and the like are octal numbers."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), name)
