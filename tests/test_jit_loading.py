@@ -95,7 +95,10 @@ def test_file_replaced_during_the_load_is_not_read(cache_copy):
 
 
 def test_two_libraries_by_one_descriptor_number_are_two(cache_copy, tmp_path):
-    """glibc takes a name that it knows for the library that it has loaded by that name."""
+    """glibc takes a name that it knows for the library that it has loaded by that name.
+
+    An application may close all descriptors, as one that becomes a daemon does.
+    """
     first = entry_of(cache_copy, KERNEL)
     second = entry_of(children.copy(cache_copy, tmp_path / "other"), KERNEL)
     names, handles = [], []
@@ -103,28 +106,69 @@ def test_two_libraries_by_one_descriptor_number_are_two(cache_copy, tmp_path):
         with pinned.pinned(entry) as name:
             names.append(name)
             handles.append(ctypes.CDLL(name)._handle)
+        pinned._kept.pop().close()
     assert len({Path(name).name for name in names}) == 1, "the number comes again"
     assert handles[0] == handles[2] != handles[1]
 
 
-def test_loading_keeps_no_descriptor(cache_copy):
+_DESCRIPTORS = """
+import os
+def names():
+    found = (os.readlink(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")
+             if os.path.islink(f"/proc/self/fd/{number}"))
+    return sorted(name.rpartition("/")[2] for name in found if "/v1/entries/" in name)
+"""
+
+
+def test_descriptors_of_loaded_libraries_stay_open(cache_copy):
+    """One each: what opens a library by its name, as backtraces do, finds the library."""
+    done = children.run(f"{_DESCRIPTORS}{SORT}\n{SORT}\nprint(names())")
+    said = [ANSWER, ANSWER, "['library.so', 'library.so']", ""]
+    assert done.stdout.split("\n") == said, done.stderr
+    del cache_copy
+
+
+def test_error_after_a_load_finds_libraries_by_their_names(cache_copy):
+    """tvm_ffi maps what lies at the name of every library where it makes a backtrace.
+
+    An empty file at one of the names would be a bus error.
+    """
     code = f"""
-        import os
-        def count():
-            return len(os.listdir("/proc/self/fd"))
         {SORT}
-        before = count()
+        import tempfile
         from warp_bitonic_sort.jit import loader
-        from warp_bitonic_sort.jit.spec import CpuKernel
-        kernel = CpuKernel({", ".join(map(repr, KERNEL))})
-        for dtype in ("float32", "float32"):
-            loader._opened.clear()
-            loader.open_kernel(kernel, dtype)
-        print(count() - before)
+        files = [tempfile.TemporaryFile() for _ in range(100)]
+        try:
+            loader.launcher().open_cpu_kernel("/nonexistent", "float32")
+        except RuntimeError as error:
+            print(error)
     """
     done = children.run(code)
-    assert done.stdout.split("\n") == [ANSWER, "0", ""], done.stderr
+    assert "the kernel does not load: /nonexistent: cannot open" in done.stdout, done.stderr
+    assert done.returncode == 0
     del cache_copy
+
+
+def test_libraries_beyond_the_limit_are_loaded_from_private_copies(cache_copy, tmp_path):
+    (tmp_path / "tmp").mkdir()
+    code = f"from warp_bitonic_sort.jit import pinned; pinned._MAX_KEPT = 1\n{_DESCRIPTORS}{SORT}\n"
+    done = children.run(f"{code}print(names())", TMPDIR=tmp_path / "tmp", **children.NO_COMPILER)
+    assert done.stdout.split("\n") == [ANSWER, "['library.so']", ""], done.stderr
+    assert list((tmp_path / "tmp").iterdir()) == []
+    del cache_copy
+
+
+def test_failed_load_and_code_object_keep_no_descriptor(cache_copy):
+    def count():
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    entry, before = entry_of(cache_copy, KERNEL), count()
+    with pytest.raises(RuntimeError, match="no"), pinned.pinned(entry):
+        raise RuntimeError("no")
+    product = entry.library.rename(entry.folder / toolchain.PRODUCTS["cuda_kernel"])
+    with pinned.pinned(Entry(entry.folder, "cuda_kernel", stamp(product.stat()))) as name:
+        Path(name).read_bytes()
+    assert count() == before
 
 
 def test_without_proc_a_private_copy_is_loaded(cache_copy, tmp_path):

@@ -58,6 +58,7 @@ from .files import digest, file_digest, opened, read_all, read_json, stamp
 from .spec import Artifact
 
 __all__ = [
+    "HOST_KINDS",
     "LAYOUT",
     "SCHEMA",
     "Cache",
@@ -72,6 +73,8 @@ __all__ = [
 
 LAYOUT = "v1"
 SCHEMA = 7
+# Libraries that this process loads. All other kinds are for the driver of a GPU.
+HOST_KINDS = frozenset({"cpu_kernel", "launcher"})
 # Libraries that did not load in this process: what they were then, and why they did not.
 rejected: dict[str, tuple[str, str]] = {}
 
@@ -227,7 +230,7 @@ class Cache:
         TrustError
             Other users can write the entry.
         """
-        if self.is_for_gpus and artifact.kind in ("cpu_kernel", "launcher"):
+        if self.is_for_gpus and artifact.kind in HOST_KINDS:
             return None
         # Every microsecond of a start counts: names are put together as text, not as paths.
         folder = os.path.join(self.base, "entries", artifact.name)  # noqa: PTH118

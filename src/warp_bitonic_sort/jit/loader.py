@@ -27,7 +27,7 @@ from . import (
     toolchain,
 )
 from .cache import Cache, Entry, reject
-from .pinned import pinned
+from .pinned import explained, pinned
 from .spec import LAUNCHER, Artifact, CpuKernel, Kernel
 
 __all__ = [
@@ -408,13 +408,16 @@ def _check(artifact: Artifact, entries: Mapping[str, Entry]) -> None:
     elif artifact.kind == "cpu_kernel":
         if LAUNCHER.name in entries:
             _load_launcher(entries[LAUNCHER.name])
-        try_cpu_kernel(entries[artifact.name])
+        # It lies in a private folder. It stays loaded wherever its file goes, and opening it from
+        # there finds it by its inode.
+        path = entries[artifact.name].library
+        module = launcher()
+        with explained(path, str(path)):
+            module.describe_cpu_kernel(str(path))
 
 
 def try_cpu_kernel(entry: Entry) -> None:
     """Load a CPU kernel and check its ABI.
-
-    The library stays loaded wherever its file goes: opening it from there finds it by its inode.
 
     Raises
     ------

@@ -1,7 +1,8 @@
 """Gives a name that loads exactly the file that was checked, wherever its path leads by now.
 
 Invariant: the name leads to a file with the stamp that the check noted, by way of an open
-descriptor, and no other file is ever loaded by the same name.
+descriptor. That of a library stays open: glibc, debuggers and backtraces know the library by that
+name from then on, and what they find there must be the library.
 """
 
 from __future__ import annotations
@@ -14,25 +15,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from . import EvictedError
-from .cache import Entry
+from .cache import HOST_KINDS, Entry
 from .files import opened, read_all, stamp
 
-__all__ = ["pinned"]
+__all__ = ["explained", "pinned"]
 
 _DESCRIPTORS = "/proc/self/fd"
+# Libraries whose descriptors are kept. Further ones are loaded from private copies.
+_MAX_KEPT = 64
+_kept: list[contextlib.ExitStack] = []
 _count = itertools.count(1)
 
 
 @contextlib.contextmanager
 def pinned(entry: Entry) -> Iterator[str]:
-    """Open an entry's product and yield a name to load it by, for as long as the body runs.
+    """Open an entry's product and yield a name to load it by while the body runs.
 
     Raises
     ------
     EvictedError
         What lies there is not the file that was checked.
     RuntimeError
-        The body has raised one: its text, with the path in place of the name.
+        The body has raised one.
     """
     path = entry.library
     with contextlib.ExitStack() as stack:
@@ -46,22 +50,34 @@ def pinned(entry: Entry) -> Iterator[str]:
                 f"{path} cannot be loaded as it was found: {why}. Does another process clear that "
                 f"folder again and again? Call again, or set WARP_SORT_CACHE_DIR to another folder."
             )
-        name = stack.enter_context(_name(descriptor, path.name))
-        try:
+        is_library = entry.kind in HOST_KINDS
+        name = _name(descriptor)
+        is_pinned = os.path.exists(name) and not (is_library and len(_kept) == _MAX_KEPT)  # noqa: PTH110
+        if not is_pinned:
+            name = stack.enter_context(_copy(descriptor, path.name))
+        with explained(path, name):
             yield name
-        except RuntimeError as error:
-            raise RuntimeError(str(error).replace(name, str(path))) from None
+        if is_library and is_pinned:
+            _kept.append(stack.pop_all())
 
 
 @contextlib.contextmanager
-def _name(descriptor: int, file: str) -> Iterator[str]:
-    # glibc takes a name that it knows for the library that it has loaded by that name, and numbers
-    # of descriptors come again. One slash more makes each name a new one.
-    name = f"{_DESCRIPTORS}{'/' * next(_count)}{descriptor}"
-    if os.path.exists(name):  # noqa: PTH110 - Path drops the slashes
-        yield name
-        return
-    # There is no /proc, or the name is too long by now: a private copy does as well.
+def explained(path: Path, name: str) -> Iterator[None]:
+    """Have an error of the body name the path of what it loads."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise RuntimeError(str(error).replace(name, str(path))) from None
+
+
+def _name(descriptor: int) -> str:
+    # glibc takes a name that it knows for the library that it has loaded by that name. If the
+    # application closes all descriptors, numbers come again: one slash more makes a new name.
+    return f"{_DESCRIPTORS}{'/' * next(_count)}{descriptor}"
+
+
+@contextlib.contextmanager
+def _copy(descriptor: int, file: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="warp-sort-") as folder:
         copy = Path(folder, file)
         copy.write_bytes(read_all(descriptor))
