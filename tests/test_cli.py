@@ -58,8 +58,8 @@ def test_version_by_either_name(command):
     assert done.stdout == f"warp-bitonic-sort, version {warp_bitonic_sort.__version__}\n"
 
 
-def test_import_loads_click_only():
-    heavy = ("numpy", "matplotlib", "tvm_ffi", "torch", "jax", "ml_dtypes", "ninja", "filelock")
+def test_import_loads_click_and_filelock_only():
+    heavy = ("numpy", "matplotlib", "scipy", "tvm_ffi", "torch", "jax", "ml_dtypes", "ninja")
     code = (
         "import sys, warp_bitonic_sort.cli;"
         f"print([name for name in {heavy!r} if name in sys.modules], 'click' in sys.modules)"
@@ -146,6 +146,12 @@ def test_demo_cleans_the_photograph(tmp_path):
     assert "921,600 rows of 9 uint8" in result.output
     assert "compiled on first use" in result.output
     assert warp_bitonic_sort.explain((921600, 9), dtype="uint8").kernel in result.output
+    threads = warp_bitonic_sort.get_num_threads()
+    for name in ("1", f"{threads}"):
+        assert re.search(rf"^  warp_bitonic_sort +{name}( +[0-9.]+){{3}}$", result.output, re.M)
+    assert re.search(r"^  np\.sort +1( +[0-9.]+){3}$", result.output, re.M)
+    assert re.search(r"^  scipy\.ndimage\.median_filter +1( +-){2} +[0-9.]+$", result.output, re.M)
+    assert f"On {threads} thread" in result.output
     before, after = map(float, re.findall(r"([0-9.]+) dB (?:before|after)", result.output))
     assert after > before + 8
     drawn = matplotlib.image.imread(picture)

@@ -1,24 +1,19 @@
-"""The command ``demo``: cleans a noisy photograph with a rank filter, and times the sort.
+"""The command ``demo``: cleans a noisy photograph with a median filter, and times that.
 
-Invariant: what is timed is sorted twice, by this package and by NumPy, on the very same rows, and
-the two results must agree bit for bit.
+Invariant: nothing is read but the photograph, and nothing written but the picture.
 """
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .. import explain, get_num_threads, ops
-from ..jit import building
 from ._common import need, reported
-from ._paths import OutputFile
+from ._filters import REPEATS, Comparison, Times, compare
+from ._paths import OutputFile, write_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["demo"]
 
 _PHOTOGRAPH = "grace_hopper.jpg"
-_REPEATS = 5
 _LARGEST_SIZE = 15
 # Those of NumPy's own that hold every value of an 8-bit photograph exactly.
 _DTYPES = ("uint8", "uint16", "int16", "int32", "float16", "float32", "float64")
@@ -38,8 +32,10 @@ _HELP = f"""Clean a noisy photograph by sorting each pixel's neighbourhood.
 The photograph is the one that matplotlib carries ({_PHOTOGRAPH}). Salt-and-pepper noise turns a
 fraction of its pixels black or white. Then each pixel's SIZE x SIZE neighbourhood becomes a row,
 one for each colour; all rows are sorted, and their middle column, the medians, is the clean
-picture. Nearly a million short rows: what this package is for. np.sort sorts the same rows for
-comparison.
+picture. Nearly a million short rows: what this package is for.
+
+For comparison the same is done with np.sort, and with scipy.ndimage.median_filter where SciPy is
+installed. This package is timed on one thread and on all that it may use.
 
 Writes one picture, which is replaced if it is there: original, noisy and cleaned side by side.
 Reads no file of yours. The kernel is compiled on first use, which takes some seconds.
@@ -101,7 +97,6 @@ def demo(size: int, noise: float, seed: int, dtype: str, output: Path) -> None:
     with reported(_PHOTOGRAPH):
         original = _photograph()
     noisy = _with_noise(original, noise, seed)
-    rows = _neighbourhoods(noisy, size, dtype)
     height, width, channels = original.shape
     click.echo(
         f"The photograph that matplotlib carries ({_PHOTOGRAPH}, {width} x {height}, "
@@ -109,13 +104,12 @@ def demo(size: int, noise: float, seed: int, dtype: str, output: Path) -> None:
         f"Rank filter: each pixel's {size} x {size} neighbourhood is a row, its median the result."
     )
     with reported():
-        measured = _measure(rows)
-        kernel = explain(rows)
-    cleaned = measured.result[:, size * size // 2].reshape(original.shape).astype("uint8")
-    _tell(measured, rows)
+        compared = compare(noisy.astype(dtype), size)
+    cleaned = compared.cleaned.astype("uint8")
+    _tell(compared, dtype)
     click.echo(
-        f"Kernel: {kernel.kernel}\n"
-        f"  {kernel.reason}\n"
+        f"Kernel: {compared.kernel}\n"
+        f"  {compared.reason}\n"
         f"Noise: {_psnr(original, noisy)} before, {_psnr(original, cleaned)} after "
         "(PSNR against the original; more is better)"
     )
@@ -125,7 +119,8 @@ def demo(size: int, noise: float, seed: int, dtype: str, output: Path) -> None:
         f"Cleaned: PSNR {_psnr(original, cleaned)}": cleaned,
     }
     with reported(click.format_filename(output)):
-        _draw(panels, output)
+        picture = _drawn(panels, output.suffix.removeprefix(".").lower())
+    write_file(output, picture)
     click.echo(f"Picture: {click.format_filename(output)}")
 
 
@@ -154,17 +149,6 @@ def _with_noise(picture: Array, fraction: float, seed: int) -> Array:
     return noisy
 
 
-def _neighbourhoods(picture: Array, size: int, dtype: str) -> Array:
-    """Return the neighbourhood of each pixel and colour as a row of (pixels x colours, size^2)."""
-    import numpy as np
-
-    margin = size // 2
-    padded = np.pad(picture.astype(dtype), ((margin, margin), (margin, margin), (0, 0)), "edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(0, 1))
-    rows: Array = windows.reshape(-1, size * size)
-    return rows
-
-
 def _psnr(original: Array, other: Array) -> str:
     import numpy as np
 
@@ -185,8 +169,8 @@ def _refuse_format(output: Path) -> None:
         )
 
 
-def _draw(panels: dict[str, Array], output: Path) -> None:
-    """Draw pictures side by side under their titles."""
+def _drawn(panels: dict[str, Array], picture_format: str) -> bytes:
+    """Return a file of pictures side by side under their titles."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -205,65 +189,56 @@ def _draw(panels: dict[str, Array], output: Path) -> None:
         axes.imshow(picture, interpolation="lanczos")
         axes.set_title(title, fontsize=15, pad=10)
         axes.set_axis_off()
-    figure.savefig(output, dpi=130)
+    file = io.BytesIO()
+    figure.savefig(file, format=picture_format, dpi=130)
+    return file.getvalue()
 
 
-# -- the measurement ------------------------------------------------------------------------------
+# -- the text -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Measured:
-    """The sorted rows, and seconds: of the first call, and medians of this package and of NumPy.
-
-    `built` is what the first call compiled.
-    """
-
-    result: Array
-    first: float
-    built: tuple[str, ...]
-    ours: float
-    numpys: float
-
-
-def _timed(call: Callable[[], Array]) -> tuple[float, Array]:
-    start = time.perf_counter()
-    result = call()
-    return time.perf_counter() - start, result
-
-
-def _measure(rows: Array) -> _Measured:
-    """Sort the rows with this package and with NumPy, in turns."""
-    import numpy as np
-
-    first, _ = _timed(lambda: ops.sort(rows))
-    built = tuple(sorted(building.built()))
-    ours, numpys = [], []
-    for _ in range(_REPEATS):
-        seconds, result = _timed(lambda: ops.sort(rows))
-        ours.append(seconds)
-        seconds, expected = _timed(lambda: np.sort(rows, axis=-1))
-        numpys.append(seconds)
-    if result.tobytes() != expected.tobytes():
-        raise click.ClickException(
-            f"this package and np.sort disagree on {rows.shape} {rows.dtype}: that is a bug. "
-            "Please report it with the output of: warp-bitonic-sort doctor --json"
-        )
-    return _Measured(result, first, built, statistics.median(ours), statistics.median(numpys))
-
-
-def _tell(measured: _Measured, rows: Array) -> None:
-    count, length = rows.shape
-    ratio = measured.numpys / measured.ours
-    compared = f"{ratio:.1f} times as fast" if ratio >= 1 else f"{1 / ratio:.1f} times as slow"
-    what = f"it compiled {', '.join(measured.built)}" if measured.built else "kernel from the cache"
-    threads = get_num_threads()
+def _tell(compared: Comparison, dtype: str) -> None:
+    """Print the times of the filters, and what they come to."""
+    count, length = compared.rows
+    what = f"it compiled {', '.join(compared.built)}" if compared.built else "kernel from the cache"
     click.echo(
-        f"Sorting {count:,} rows of {length} {rows.dtype}. The kernel is compiled on first use, "
-        "then kept in the cache.\n"
-        f"  first call           {measured.first * 1e3:9.1f} ms  {what}\n"
-        f"  warp_bitonic_sort    {measured.ours * 1e3:9.1f} ms  on {threads} thread"
-        f"{'s' * (threads != 1)}\n"
-        f"  np.sort              {measured.numpys * 1e3:9.1f} ms  on one thread\n"
-        f"  warp_bitonic_sort is {compared}; both results agree bit for bit "
-        f"(medians of {_REPEATS} runs in turns)"
+        f"Sorting {count:,} rows of {length} {dtype}. The kernel is compiled on first use, then "
+        f"kept in the cache.\n"
+        f"  first sort: {compared.first * 1e3:.1f} ms, {what}\n"
+        f"Milliseconds (medians of {REPEATS} runs in turn; all results agree bit for bit):\n"
+        f"  {'':<28} threads   gather     sort  whole filter"
     )
+    for each in compared.times:
+        click.echo(
+            f"  {each.name:<28} {each.threads:>7} {_ms(each.gather):>8} {_ms(each.sort):>8} "
+            f"{_ms(each.whole):>13}"
+        )
+    click.echo(
+        "  gather: NumPy copies each neighbourhood into a row, on one thread, whoever sorts\n"
+        "  whole filter: gather, sort, and the middle column"
+    )
+    if compared.left_out:
+        click.echo(f"  {compared.left_out}")
+    ours = [each for each in compared.times if each.name == "warp_bitonic_sort"]
+    for each in compared.times[len(ours) :]:
+        for mine in ours:
+            click.echo(f"{_compared(mine, each)}.")
+
+
+def _ms(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1e3:.1f}"
+
+
+def _compared(ours: Times, other: Times) -> str:
+    """Say how this package's times compare with another's."""
+    threads = f"{ours.threads} thread{'s' * (ours.threads != 1)}"
+    whole = _ratio(ours.whole, other.whole)
+    text = f"On {threads}, the whole filter is {whole} as {other.name} on {other.threads}"
+    if ours.sort is not None and other.sort is not None:
+        text += f", the sort alone {_ratio(ours.sort, other.sort)}"
+    return text
+
+
+def _ratio(ours: float, others: float) -> str:
+    ratio = others / ours
+    return f"{ratio:.1f} times as fast" if ratio >= 1 else f"{1 / ratio:.1f} times as slow"
