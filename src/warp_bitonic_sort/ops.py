@@ -8,6 +8,8 @@ whether later ones can do with less.)
 
 from __future__ import annotations
 
+import atexit
+import sys
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Any, NoReturn
@@ -16,7 +18,7 @@ from . import arrays
 from .arguments import Nan, expected_bool, named_only, unnamed_error, validated
 from .arrays import Adapter, Description, Device
 from .dtypes import DType, lookup
-from .jit import forks, loader, toolchain
+from .jit import ending, forks, loader, toolchain
 from .jit.spec import Kernel
 from .plan import Plan, plan_gpu_sort, plan_sort
 
@@ -300,7 +302,17 @@ def _sorted_into(adapter: Adapter, x: Any, request: _Request, key: Hashable, out
 def _keep(key: Hashable, prepared: _Prepared) -> None:
     if len(_prepared) >= _MOST_PREPARED:
         _prepared.clear()
-    _prepared[key] = prepared
+    if not ending.is_ending():
+        _prepared[key] = prepared
+
+
+def _forget() -> None:
+    _prepared.clear()
+    arrays.adapters.clear()
+
+
+if sys.version_info < (3, 14):  # from then on, daemon threads stop without ending
+    atexit.register(ending.end, _forget)
 
 
 @forks.held_off()

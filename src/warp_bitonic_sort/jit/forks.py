@@ -16,6 +16,8 @@ import os
 import threading
 from collections.abc import Iterator
 
+from . import ending
+
 __all__ = ["allowed", "held_off"]
 
 # Seconds. A thread that is inside for longer waits for something that the forking thread has.
@@ -32,6 +34,7 @@ _forking: list[int] = []
 @contextlib.contextmanager
 def held_off() -> Iterator[None]:
     """Have forks of other threads wait for the end of the body, which must be short."""
+    ending.park()
     me = threading.get_ident()
     with _changed:
         # A thread that is inside already is waited for, and must not wait in turn.

@@ -1,0 +1,58 @@
+"""Has daemon threads sort no more when the interpreter ends.
+
+Invariant: once `end` has returned, no daemon thread is inside a call of tvm_ffi. Up to Python 3.13
+a daemon thread ends where it next waits for the interpreter's lock; in C++ that aborts the process.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+__all__ = ["end", "is_ending", "park"]
+
+# Seconds in which calls under way are to end.
+_LIMIT = 10.0
+_PERIOD = 0.001
+
+_is_ending = False
+
+
+def is_ending() -> bool:
+    """Tell whether the interpreter ends: what would let calls begin is then not to be kept."""
+    return _is_ending
+
+
+def park() -> None:
+    """Stop a daemon thread for good if the interpreter ends."""
+    if _is_ending and threading.current_thread().daemon:
+        threading.Event().wait()
+
+
+def end(forget: Callable[[], None]) -> None:
+    """Wait until no daemon thread is in a call.
+
+    Parameters
+    ----------
+    forget : callable
+        Has every further call come by `park`.
+    """
+    global _is_ending
+    _is_ending = True
+    forget()
+    limit = time.monotonic() + _LIMIT
+    while _any_daemon_calls() and time.monotonic() < limit:
+        time.sleep(_PERIOD)
+
+
+def _any_daemon_calls() -> bool:
+    """Tell whether the innermost frame of a daemon thread is one that may call tvm_ffi."""
+    ours = (__name__.partition(".")[0], "tvm_ffi")
+    frames = sys._current_frames()
+    return any(
+        str(frames[thread.ident].f_globals.get("__name__")).partition(".")[0] in ours
+        for thread in threading.enumerate()
+        if thread.daemon and thread.ident in frames
+    )
