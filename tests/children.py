@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from warp_bitonic_sort.jit import cache, finders, inventory, spec, toolchain
+from warp_bitonic_sort.jit import cache, finders, inventory, ninja, publication, spec, toolchain
 
 SORT = "import numpy as np, warp_bitonic_sort as w; print(w.sort(np.float32([[3, 1, 2]])).tolist())"
 ANSWER = "[[1.0, 2.0, 3.0]]"
@@ -186,6 +186,12 @@ def full(folder, size):
     return mounted(f'mount -t tmpfs -o size={size},mode=700 none "$0"', folder)
 
 
+def noexec(folder, tree=None):
+    """The command before one that can execute nothing in a folder, which holds a copy of a tree."""
+    fill = f' && {shutil.which("cp")} -r "{tree}/." "$0"' if tree else ""
+    return mounted(f'mount -t tmpfs -o noexec,mode=700 none "$0"{fill}', folder)
+
+
 def read_only(folder):
     """The command before one that cannot write a folder, even as root."""
     return mounted('mount --bind "$0" "$0" && mount -o remount,ro,bind "$0"', folder)
@@ -208,6 +214,23 @@ def own(folder, user):
 def copy(tree, target):
     shutil.copytree(tree, target)
     return target
+
+
+def publish(store, artifact, product, *more):
+    """Publish an artifact as if a compiler had made these bytes of it and the package's headers.
+
+    And of more headers, whose names are written as they are.
+    """
+    with publication.staging(
+        store, {f"{artifact.name}/{ninja.SOURCES[artifact.kind]}": "source"}
+    ) as folder:
+        staged = folder / artifact.name
+        (staged / ninja.PRODUCTS[artifact.kind]).write_bytes(product)
+        header = toolchain.INCLUDE_DIR / "warp_bitonic_sort" / "base.hpp"
+        (staged / ninja.DEPFILE).write_text(f"product: {' '.join(map(str, [header, *more]))}\n")
+        return publication.publish(
+            store, artifact, cache.build_text(artifact), "c++ 1", staged, {}, 0.1
+        )
 
 
 @contextlib.contextmanager

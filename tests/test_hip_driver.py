@@ -23,7 +23,9 @@ from driver_double import DRIVERS, driven
 from host_cupy import ROCM, OnDevice
 
 from warp_bitonic_sort import dtypes, explain, plan, sort
-from warp_bitonic_sort.jit import loader
+from warp_bitonic_sort.jit import loader, toolchain
+from warp_bitonic_sort.jit.cache import Entry
+from warp_bitonic_sort.jit.files import stamp
 from warp_bitonic_sort.jit.spec import HipKernel
 
 LIBRARY = "libamdhip64.so"
@@ -690,21 +692,24 @@ def without_a_compiler(folder):
 
     def ready(kernels, *_):
         find([])
-        return {kernel.name: Path(written(folder, kernel)) for kernel in kernels}
+        return {kernel.name: written(folder, kernel) for kernel in kernels}
 
     loader._ready = ready
 
 
 def written(folder, kernel):
     assert isinstance(kernel, HipKernel)
-    return hsaco.write(
-        folder / kernel.name,
+    product = folder / kernel.name / toolchain.PRODUCTS[kernel.kind]
+    product.parent.mkdir(exist_ok=True)
+    hsaco.write(
+        product,
         kernel.arch,
         name=kernel.name,
         codec=kernel.codec,
         bits=kernel.bits,
         capacity=kernel.capacity,
     )
+    return Entry(product.parent, kernel.kind, stamp(product.stat()))
 
 
 def memory_of(tensor, like):

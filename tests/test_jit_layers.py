@@ -29,8 +29,6 @@ from warp_bitonic_sort.jit import (
     finders,
     layers,
     loader,
-    ninja,
-    publication,
     spec,
     toolchain,
     trust,
@@ -316,23 +314,6 @@ def test_what_is_for_another_machine_is_not_loaded(cache_copy, tmp_path, artifac
     assert compiled() == [artifact.name]
 
 
-def _publish(store, artifact, product, *more):
-    """Publish an artifact as if a compiler had made these bytes of it and the package's headers.
-
-    And of more headers, whose names are written as they are.
-    """
-    with publication.staging(
-        store, {f"{artifact.name}/{ninja.SOURCES[artifact.kind]}": "source"}
-    ) as folder:
-        staged = folder / artifact.name
-        (staged / ninja.PRODUCTS[artifact.kind]).write_bytes(product)
-        header = toolchain.INCLUDE_DIR / "warp_bitonic_sort" / "base.hpp"
-        (staged / ninja.DEPFILE).write_text(f"product: {' '.join(map(str, [header, *more]))}\n")
-        return publication.publish(
-            store, artifact, cache.build_text(artifact), "c++ 1", staged, {}, 0.1
-        )
-
-
 HIP = spec.HipKernel("floating", 32, 4, 0, 0, "rows", "gfx942")
 HSACO = hsaco.hsaco(cubin.constant(), "gfx942")
 
@@ -351,7 +332,7 @@ HSACO = hsaco.hsaco(cubin.constant(), "gfx942")
     ids=["cuda", "hip"],
 )
 def test_a_code_object_for_another_gpu_is_not_taken(tmp_path, artifact, right, wrong, is_layer):
-    entry = _publish(Cache(tmp_path), artifact, right)
+    entry = children.publish(Cache(tmp_path), artifact, right)
     store = Cache(tmp_path, is_layer=is_layer)
     text = cache.build_text(artifact)
     assert store.find(artifact, text, "c++ 1") == entry
@@ -373,7 +354,7 @@ def test_a_header_that_is_named_through_a_link(tmp_path, is_other_there):
     if is_other_there:
         other.write_text("#define A 2\n")
     store, text = Cache(tmp_path / "cache"), cache.build_text(HIP)
-    entry = _publish(store, HIP, HSACO, f"{tmp_path}/link/../inc/foo.h")
+    entry = children.publish(store, HIP, HSACO, f"{tmp_path}/link/../inc/foo.h")
     assert store.find(HIP, text, "c++ 1") == entry
     other.write_text("#define A 3\n")
     assert store.find(HIP, text, "c++ 1") == entry
@@ -385,7 +366,7 @@ def test_a_header_that_is_named_in_a_roundabout_way(tmp_path):
     """A name without links is made plain, so that folders stand in it as tokens."""
     folder = toolchain.INCLUDE_DIR / "warp_bitonic_sort"
     odd = f"{folder}/../warp_bitonic_sort/./exchange/../key.hpp"
-    entry = _publish(Cache(tmp_path), HIP, HSACO, odd)
+    entry = children.publish(Cache(tmp_path), HIP, HSACO, odd)
     said = json.loads((entry.folder / "manifest.json").read_text())
     assert said["dependencies"][-1].endswith(" {package_include}/warp_bitonic_sort/key.hpp")
 
@@ -412,7 +393,7 @@ def test_a_compiler_that_makes_code_for_another_machine_is_told_on(tmp_path):
     artifact = spec.CudaKernel("floating", 32, 4, 0, 0, "rows", "sm_90")
     wrong = cubin.cubin(cubin.constant(), 80)
     with pytest.raises(warp_bitonic_sort.BuildError, match=r"is for sm_80, not for sm_90.*c\+\+ 1"):
-        _publish(Cache(tmp_path), artifact, wrong)
+        children.publish(Cache(tmp_path), artifact, wrong)
     assert children.entries(tmp_path) == []
 
 
@@ -1045,7 +1026,7 @@ def test_a_layer_that_was_filled_with_options_is_nobody_elses(fresh_cache, tmp_p
 def test_gpu_kernels_of_a_layer_whose_launcher_does_not_load(tmp_path, monkeypatch):
     """Another launcher loads them: they are no libraries of this machine's."""
     kernel = spec.CudaKernel("floating", 32, 4, 0, 0, "rows", "sm_90")
-    entry = _publish(Cache(tmp_path), kernel, cubin.cubin(cubin.constant(), 90))
+    entry = children.publish(Cache(tmp_path), kernel, cubin.cubin(cubin.constant(), 90))
     monkeypatch.setenv("WARP_SORT_CACHE_LAYERS", str(tmp_path))
     monkeypatch.setattr(layers, "_unusable", set())
     library = tmp_path / "v1" / "entries" / "launcher" / "0" / "library.so"

@@ -211,13 +211,14 @@ def test_what_fails_is_named_and_the_rest_is_built(half_cache, tmp_path):
 
 
 @pytest.mark.parametrize("kind", [LockError, CacheError, TrustError, ToolError, BuildError])
-def test_what_hinders_every_kernel_is_met_once(monkeypatch, kind):
+def test_what_hinders_every_kernel_is_met_once(monkeypatch, tmp_path, kind):
     """But a compiler's failure may be one kernel's alone: then each is tried."""
+    (tmp_path / "library.so").touch()
     tried = []
 
     def fails(wanted, *_, **__):
         if wanted == [LAUNCHER]:
-            return {LAUNCHER.name: Path(__file__)}
+            return {LAUNCHER.name: cache.Entry(tmp_path, LAUNCHER.kind, "")}
         tried.append(len(wanted))
         raise kind("so it is")
 

@@ -42,6 +42,7 @@ from ..jit import (
     threads,
     toolchain,
 )
+from ..jit.mounts import is_noexec, temporary_parent
 from ..jit.trust import refuse_foreign
 
 __all__ = [
@@ -500,6 +501,17 @@ def _cache_facts(root: Path, problems: list[Problem]) -> Facts:
                 blocking=False,
             )
         )
+    if is_noexec(root):
+        parent = temporary_parent()
+        where = f"in {parent}, anew in every process" if parent else "nowhere"
+        problems.append(
+            Problem(
+                f"the cache folder {root} is on a file system that is mounted noexec, so that no "
+                f"library can be loaded from there and kernels are compiled {where}",
+                "set WARP_SORT_CACHE_DIR to a folder on another file system",
+                blocking=parent is None,
+            )
+        )
     # In place of a folder that nobody named a temporary one will do.
     is_named = settings.cache_home() is None
     known = len(problems)
@@ -558,6 +570,15 @@ def _layers(problems: list[Problem]) -> dict[str, int]:
             refused = inventory.refusal(inventory.items(layer.root))
             if refused is not None:
                 problems.append(_problem(TrustError(refused), "chmod go-w it"))
+            if is_noexec(layer.root):
+                problems.append(
+                    Problem(
+                        f"WARP_SORT_CACHE_LAYERS: {layer.root} is on a file system that is mounted "
+                        "noexec, so that only its kernels for GPUs are used",
+                        "copy it to another file system",
+                        blocking=False,
+                    )
+                )
     return held
 
 

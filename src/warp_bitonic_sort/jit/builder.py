@@ -197,6 +197,7 @@ def ensure(
 
         building.refuse_without_tools(missing, tools, layers, stores, options.order)
         store = stores[-1]
+        building.refuse_noexec(missing, store)
         with publication.locked(store, missing):
             # Whoever held the locks before may have built what is missing here.
             found.update(_find([store], missing, texts, tools))

@@ -31,14 +31,15 @@ from . import (
     settings,
     toolchain,
 )
-from .cache import Cache, Entry
+from .cache import HOST_KINDS, Cache, Entry
 from .files import stamp
+from .mounts import is_noexec
 from .spec import LAUNCHER, Artifact
 
 if TYPE_CHECKING:
     from .builder import Options, Tool
 
-__all__ = ["build", "built", "refuse_without_tools", "sweep"]
+__all__ = ["build", "built", "refuse_noexec", "refuse_without_tools", "sweep"]
 
 _built: list[str] = []
 
@@ -60,7 +61,8 @@ def refuse_without_tools(
     It is of the class of what hinders: whether a tool is wrong or is not there.
     """
     error = next((each for a in missing if (each := tools[a.kind].error) is not None), None)
-    names = [artifact.name for artifact in missing if tools[artifact.kind].error is error]
+    stuck = [artifact for artifact in missing if tools[artifact.kind].error is error]
+    names = [artifact.name for artifact in stuck]
     without_ninja = _ninja_error() if missing else None
     if error is None:
         error = without_ninja
@@ -73,7 +75,7 @@ def refuse_without_tools(
     # Path.is_dir() raises where nobody may look.
     there = [cache.root for cache in asked if os.path.isdir(cache.base)]  # noqa: PTH112
     roots = ", ".join(map(str, there))
-    closed, held = _reasons(asked, names)
+    closed, held = _reasons(asked, stuck)
     reasons = "; ".join([*closed, *held])
     advice = (
         f"Or have another machine compile it (warp-bitonic-sort prewarm {order}) and name the "
@@ -90,6 +92,16 @@ def refuse_without_tools(
     ) from None
 
 
+def refuse_noexec(missing: Sequence[Artifact], store: Cache) -> None:
+    """Raise CacheError where libraries would be built in a folder that none can be loaded from."""
+    if any(artifact.kind in HOST_KINDS for artifact in missing) and is_noexec(store.root):
+        raise CacheError(
+            f"the cache folder {store.root} is on a file system that is mounted noexec, so that no "
+            f"library can be loaded from there. Set {store.setting} to a folder on another file "
+            f"system."
+        )
+
+
 def _ninja_error() -> ToolError | None:
     try:
         finders.find_ninja()
@@ -98,24 +110,30 @@ def _ninja_error() -> ToolError | None:
     return None
 
 
-def _reasons(caches: Sequence[Cache], names: Sequence[str]) -> tuple[list[str], list[str]]:
+def _reasons(caches: Sequence[Cache], artifacts: Sequence[Artifact]) -> tuple[list[str], list[str]]:
     """Return what cannot be read where artifacts may be, and why what is there was not taken."""
     from . import inventory
 
     closed: list[str] = []
     held: list[str] = []
     for cache in caches:
-        said = [each for name in names if (each := inventory.unreadable(cache.root, name))]
+        said = [each for a in artifacts if (each := inventory.unreadable(cache.root, a.name))]
         closed += said
         if said:
             continue
         if cache.is_for_gpus:
-            held.append(f"{cache.root} is left out, for its launcher does not load here")
+            cause = "its launcher does not load here"
+            if is_noexec(cache.root):
+                cause = "it is on a noexec file system"
+            held.append(f"{cache.root} is left out, for {cause}")
             continue
-        for name in names:
+        for artifact in artifacts:
+            name = artifact.name
             why = inventory.unused(cache.root, name)
             if why is not None:
-                held.append(f"{cache.root} holds {name if len(names) > 1 else 'it'} {why}")
+                if artifact.kind in HOST_KINDS and is_noexec(cache.root):
+                    why = "on a file system that is mounted noexec"
+                held.append(f"{cache.root} holds {name if len(artifacts) > 1 else 'it'} {why}")
                 break
     strays = [why for root in settings.cache_layers() if (why := inventory.no_layer(root))]
     closed = [*closed[:1], *(f"WARP_SORT_CACHE_LAYERS: {why}" for why in strays)]

@@ -20,7 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import CacheError, TrustError, forks, settings, toolchain
-from .cache import Cache, Entry, build_text
+from .cache import HOST_KINDS, Cache, Entry, build_text
+from .mounts import is_noexec, temporary_parent
 from .spec import Artifact
 
 __all__ = [
@@ -44,7 +45,7 @@ _guard = threading.RLock()  # a finalizer that sorts may run in the midst
 _temporary: dict[tuple[Path, int], Cache] = {}
 # Cache folders from which nothing is loaded, for other users can write them.
 _foreign: set[Path] = set()
-# Layers whose libraries were built for another kind of system.
+# Layers whose libraries do not load here.
 _unusable: set[Path] = set()
 
 
@@ -102,8 +103,7 @@ def stores() -> list[Cache]:
 
 def text_of(artifact: Artifact) -> str:
     """Return the build text that an artifact has here and now."""
-    of_host = artifact.kind in ("cpu_kernel", "launcher")
-    return build_text(artifact, toolchain.cxx_options() if of_host else ())
+    return build_text(artifact, toolchain.cxx_options() if artifact.kind in HOST_KINDS else ())
 
 
 def look_up(
@@ -128,6 +128,9 @@ def look_up(
     ToolError, TrustError
         As `loader.open_kernel` does.
     """
+    if any(artifact.kind in HOST_KINDS for artifact in artifacts):
+        for layer in layers:
+            _warn_of_noexec(layer)
     found: dict[str, Entry] = {}
     known: dict[tuple[str, str], bool] = {}
     for artifact in artifacts:
@@ -140,6 +143,17 @@ def look_up(
         if entry is not None:
             found[artifact.name] = entry
     return found
+
+
+def _warn_of_noexec(layer: Cache) -> None:
+    """Warn once that no library is loaded from a layer, for it is on a noexec file system."""
+    if layer.root not in _unusable and is_noexec(layer.root) and layer.base.is_dir():
+        _unusable.add(layer.root)
+        warn(
+            f"the layer {layer.root} is on a file system that is mounted noexec, so that no "
+            f"library can be loaded from there: only its kernels for GPUs are used. Copy the layer "
+            f"to another file system."
+        )
 
 
 def _is_maker(known: dict[tuple[str, str], bool], kind: str, identity: str) -> bool:
@@ -179,7 +193,10 @@ def degrade(error: CacheError | TrustError, tried: Cache) -> bool:
         if owner in _temporary:
             return True
         try:
-            folder = Path(tempfile.mkdtemp(prefix="warp-sort-"))
+            parent = temporary_parent()
+            if parent is None:
+                return False
+            folder = Path(tempfile.mkdtemp(prefix="warp-sort-", dir=parent))
         except OSError:
             return False
         _temporary[owner] = Cache(folder)
