@@ -55,6 +55,7 @@ from typing import Any
 from ..records import Record
 from . import code_object, toolchain
 from .files import digest, file_digest, opened, read_all, read_json, stamp
+from .mounts import is_noexec
 from .spec import Artifact
 
 __all__ = [
@@ -230,7 +231,7 @@ class Cache:
         TrustError
             Other users can write the entry.
         """
-        if self.is_for_gpus and artifact.kind in HOST_KINDS:
+        if artifact.kind in HOST_KINDS and (self.is_for_gpus or is_noexec(self.root)):
             return None
         # Every microsecond of a start counts: names are put together as text, not as paths.
         folder = os.path.join(self.base, "entries", artifact.name)  # noqa: PTH118

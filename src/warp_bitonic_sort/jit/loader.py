@@ -451,6 +451,8 @@ def _load_launcher(entry: Entry, is_new: bool = False) -> None:
     except EvictedError:
         raise
     except RuntimeError as error:
+        if is_new and isinstance(error, CacheError):
+            raise
         failure: type[BuildError] = BuildError
         if not is_new and reject(entry.library, str(error)):
             layers.leave_out(entry.library, str(error))

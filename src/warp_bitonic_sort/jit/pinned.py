@@ -14,15 +14,18 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import EvictedError
+from . import CacheError, EvictedError
 from .cache import HOST_KINDS, Entry
 from .files import opened, read_all, stamp
+from .mounts import temporary_parent
 
 __all__ = ["explained", "pinned"]
 
 _DESCRIPTORS = "/proc/self/fd"
 # Libraries whose descriptors are kept. Further ones are loaded from private copies.
 _MAX_KEPT = 64
+# What dlopen says where a file must not be executed.
+_NOT_MAPPED = "failed to map segment from shared object"
 _kept: list[contextlib.ExitStack] = []
 _count = itertools.count(1)
 
@@ -35,6 +38,8 @@ def pinned(entry: Entry) -> Iterator[str]:
     ------
     EvictedError
         What lies there is not the file that was checked.
+    CacheError
+        The system does not let the file be executed.
     RuntimeError
         The body has raised one.
     """
@@ -63,11 +68,25 @@ def pinned(entry: Entry) -> Iterator[str]:
 
 @contextlib.contextmanager
 def explained(path: Path, name: str) -> Iterator[None]:
-    """Have an error of the body name the path of what it loads."""
+    """Have an error of the body name the path of what it loads, and say what hinders.
+
+    Raises
+    ------
+    CacheError
+        The system does not let the file be executed.
+    RuntimeError
+        The body has raised one.
+    """
     try:
         yield
     except RuntimeError as error:
-        raise RuntimeError(str(error).replace(name, str(path))) from None
+        text = str(error).replace(name, str(path))
+        if _NOT_MAPPED in text:
+            raise CacheError(
+                f"{path} cannot be executed: {text}. Its file system may be mounted noexec. "
+                f"Set WARP_SORT_CACHE_DIR to a folder on another file system."
+            ) from None
+        raise RuntimeError(text) from None
 
 
 def _name(descriptor: int) -> str:
@@ -78,7 +97,7 @@ def _name(descriptor: int) -> str:
 
 @contextlib.contextmanager
 def _copy(descriptor: int, file: str) -> Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix="warp-sort-") as folder:
+    with tempfile.TemporaryDirectory(prefix="warp-sort-", dir=temporary_parent()) as folder:
         copy = Path(folder, file)
         copy.write_bytes(read_all(descriptor))
         yield str(copy)
