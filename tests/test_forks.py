@@ -27,9 +27,9 @@ def fork(code="pass"):
 """
 
 
-def run(code):
+def run(code, said=""):
     done = children.run(_BEGIN + textwrap.dedent(code))
-    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert (done.returncode, done.stderr[: len(said) or None]) == (0, said), done.stderr
 
 
 def test_a_fork_waits_for_another_thread_inside():
@@ -58,13 +58,36 @@ def test_a_fork_does_not_wait_for_its_own_thread():
 
 def test_a_child_can_hold_off_forks_and_fork_again():
     """Although another thread was inside, and the fork would not wait for it any longer."""
-    run("""
+    code = """
         import contextlib
         forks._LIMIT = 0.2
         start(contextlib.nullcontext())
         child = "with forks.held_off(): pass" + chr(10) + "assert fork() < 0.1"
         assert 0.1 < fork(child) < 10
         leave.set()
+    """
+    run(code, said="warp_bitonic_sort: a process forks although another thread has been loading")
+
+
+def test_an_exception_while_forks_are_waited_for_leaves_no_thread_inside():
+    run("""
+        def interrupted(me):
+            forks._wait_for_forks = wait
+            raise InterruptedError
+        wait, caught = forks._wait_for_forks, 0
+        for entry in (forks.allowed, forks.held_off):
+            forks._wait_for_forks = interrupted
+            try:
+                with entry():
+                    pass
+            except InterruptedError:
+                caught += 1
+        try:
+            with forks.held_off(), forks.held_off(), forks.allowed():
+                forks._wait_for_forks = interrupted
+        except InterruptedError:
+            caught += 1
+        assert (caught, forks._inside) == (3, {})
     """)
 
 

@@ -1,7 +1,8 @@
-"""Has daemon threads sort no more when the interpreter ends.
+"""Ends daemon threads that sort while the interpreter ends.
 
 Invariant: once `end` has returned, no daemon thread is inside a call of tvm_ffi. Up to Python 3.13
-a daemon thread ends where it next waits for the interpreter's lock; in C++ that aborts the process.
+the interpreter ends a daemon thread where it next waits for the interpreter's lock; in C++ that
+aborts the process. Here it ends by SystemExit, which releases what the thread holds.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
-__all__ = ["end", "is_ending", "park"]
+__all__ = ["check", "end", "is_ending"]
 
 # Seconds in which calls under way are to end.
 _LIMIT = 10.0
@@ -25,10 +26,10 @@ def is_ending() -> bool:
     return _is_ending
 
 
-def park() -> None:
-    """Stop a daemon thread for good if the interpreter ends."""
+def check() -> None:
+    """Raise SystemExit in a daemon thread if the interpreter ends."""
     if _is_ending and threading.current_thread().daemon:
-        threading.Event().wait()
+        raise SystemExit
 
 
 def end(forget: Callable[[], None]) -> None:
@@ -37,7 +38,7 @@ def end(forget: Callable[[], None]) -> None:
     Parameters
     ----------
     forget : callable
-        Has every further call come by `park`.
+        Has every further call come by `check`.
     """
     global _is_ending
     _is_ending = True

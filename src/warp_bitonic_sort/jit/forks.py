@@ -17,6 +17,7 @@ import threading
 from collections.abc import Iterator
 
 from . import ending
+from .notice import say
 
 __all__ = ["allowed", "held_off"]
 
@@ -34,37 +35,43 @@ _forking: list[int] = []
 @contextlib.contextmanager
 def held_off() -> Iterator[None]:
     """Have forks of other threads wait for the end of the body, which must be short."""
-    ending.park()
+    ending.check()
     me = threading.get_ident()
-    with _changed:
-        # A thread that is inside already is waited for, and must not wait in turn.
-        if me not in _inside:
-            _wait_for_forks(me)
-        _inside[me] = _inside.get(me, 0) + 1
+    outer = _inside.get(me, 0)
     try:
+        with _changed:
+            # A thread that is inside already is waited for, and must not wait in turn.
+            if outer == 0:
+                _wait_for_forks(me)
+            _inside[me] = outer + 1
         yield
     finally:
-        with _changed:
-            _inside[me] -= 1
-            if _inside[me] == 0:
-                del _inside[me]
-                _changed.notify_all()
+        _set_depth(me, outer)
 
 
 @contextlib.contextmanager
 def allowed() -> Iterator[None]:
     """Let other threads fork during the body, whatever `held_off` this thread is in."""
     me = threading.get_ident()
-    with _changed:
-        depth = _inside.pop(me, 0)
-        _changed.notify_all()
+    outer = _inside.get(me, 0)
     try:
+        _set_depth(me, 0)
         yield
     finally:
         with _changed:
-            _wait_for_forks(me)
-            if depth:
-                _inside[me] = depth
+            try:
+                _wait_for_forks(me)
+            finally:
+                _set_depth(me, outer)
+
+
+def _set_depth(me: int, depth: int) -> None:
+    with _changed:
+        if depth:
+            _inside[me] = depth
+        else:
+            _inside.pop(me, None)
+            _changed.notify_all()
 
 
 def _wait_for_forks(me: int) -> None:
@@ -76,7 +83,12 @@ def _before() -> None:
     me = threading.get_ident()
     with _changed:
         _forking.append(me)
-        _changed.wait_for(lambda: _inside.keys() <= set(_forking), _LIMIT)
+        if not _changed.wait_for(lambda: _inside.keys() <= set(_forking), _LIMIT):
+            say(
+                f"a process forks although another thread has been loading a kernel for "
+                f"{_LIMIT:.0f} s. A sort in the new process may wait for ever: sort once before "
+                f"the first fork."
+            )
 
 
 def _after_in_parent() -> None:
