@@ -1,6 +1,7 @@
 """What is loaded is what was checked, whatever other processes replace or remove meanwhile."""
 
 import ctypes
+import os
 import shutil
 import subprocess
 import textwrap
@@ -11,6 +12,7 @@ import pytest
 from children import ANSWER, KERNEL, SORT
 
 from warp_bitonic_sort.jit import (
+    CacheError,
     EvictedError,
     TrustError,
     cache,
@@ -106,7 +108,7 @@ def test_two_libraries_by_one_descriptor_number_are_two(cache_copy, tmp_path):
         with pinned.pinned(entry) as name:
             names.append(name)
             handles.append(ctypes.CDLL(name)._handle)
-        pinned._kept.pop().close()
+        os.close(pinned._kept.pop())
     assert len({Path(name).name for name in names}) == 1, "the number comes again"
     assert handles[0] == handles[2] != handles[1]
 
@@ -178,6 +180,28 @@ def test_without_proc_a_private_copy_is_loaded(cache_copy, tmp_path):
     assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
     assert list((tmp_path / "tmp").iterdir()) == []
     del cache_copy
+
+
+def test_private_copy_that_cannot_be_written_names_the_folder_and_the_variable(
+    cache_copy, tmp_path
+):
+    entry = entry_of(cache_copy, KERNEL)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pinned, "_DESCRIPTORS", "/nonexistent")
+        patch.setattr(pinned, "temporary_parent", lambda: str(tmp_path / "none"))
+        with (
+            pytest.raises(CacheError, match=rf"private copy.*\({tmp_path}/none.*TMPDIR"),
+            pinned.pinned(entry),
+        ):
+            pass
+
+
+def test_load_without_memory_is_no_load_from_a_noexec_mount(cache_copy):
+    entry = entry_of(cache_copy, KERNEL)
+    text = "failed to map segment from shared object: Cannot allocate memory"
+    with pytest.raises(RuntimeError, match=text) as raised, pinned.pinned(entry):
+        raise RuntimeError(text)
+    assert not isinstance(raised.value, CacheError)
 
 
 def test_profilers_see_the_path_of_what_is_loaded(cache_copy):

@@ -8,6 +8,7 @@ name from then on, and what they find there must be the library.
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import tempfile
@@ -26,7 +27,8 @@ _DESCRIPTORS = "/proc/self/fd"
 _MAX_KEPT = 64
 # What dlopen says where a file must not be executed.
 _NOT_MAPPED = "failed to map segment from shared object"
-_kept: list[contextlib.ExitStack] = []
+_NO_MEMORY = os.strerror(errno.ENOMEM)
+_kept: list[int] = []
 _count = itertools.count(1)
 
 
@@ -55,15 +57,20 @@ def pinned(entry: Entry) -> Iterator[str]:
                 f"{path} cannot be loaded as it was found: {why}. Does another process clear that "
                 f"folder again and again? Call again, or set WARP_SORT_CACHE_DIR to another folder."
             )
-        is_library = entry.kind in HOST_KINDS
+        failed = stack.enter_context(contextlib.ExitStack())
         name = _name(descriptor)
-        is_pinned = os.path.exists(name) and not (is_library and len(_kept) == _MAX_KEPT)  # noqa: PTH110
-        if not is_pinned:
+        is_library = entry.kind in HOST_KINDS
+        if not os.path.exists(name) or (is_library and len(_kept) >= _MAX_KEPT):  # noqa: PTH110
             name = stack.enter_context(_copy(descriptor, path.name))
+        elif is_library:
+            # Never closed after a load: at the end of the process it may be another file's number.
+            kept = os.dup(descriptor)
+            _kept.append(kept)
+            failed.callback(_forget, kept)
+            name = _name(kept)
         with explained(path, name):
             yield name
-        if is_library and is_pinned:
-            _kept.append(stack.pop_all())
+        failed.pop_all()
 
 
 @contextlib.contextmanager
@@ -81,12 +88,17 @@ def explained(path: Path, name: str) -> Iterator[None]:
         yield
     except RuntimeError as error:
         text = str(error).replace(name, str(path))
-        if _NOT_MAPPED in text:
+        if _NOT_MAPPED in text and _NO_MEMORY not in text:
             raise CacheError(
                 f"{path} cannot be executed: {text}. Its file system may be mounted noexec. "
                 f"Set WARP_SORT_CACHE_DIR to a folder on another file system."
             ) from None
         raise RuntimeError(text) from None
+
+
+def _forget(kept: int) -> None:
+    _kept.remove(kept)
+    os.close(kept)
 
 
 def _name(descriptor: int) -> str:
@@ -97,7 +109,15 @@ def _name(descriptor: int) -> str:
 
 @contextlib.contextmanager
 def _copy(descriptor: int, file: str) -> Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix="warp-sort-", dir=temporary_parent()) as folder:
-        copy = Path(folder, file)
-        copy.write_bytes(read_all(descriptor))
+    with contextlib.ExitStack() as stack:
+        try:
+            parent = tempfile.TemporaryDirectory(prefix="warp-sort-", dir=temporary_parent())
+            copy = Path(stack.enter_context(parent), file)
+            copy.write_bytes(read_all(descriptor))
+        except OSError as error:
+            raise CacheError(
+                f"{file} is loaded from a private copy, and that cannot be written: "
+                f"{error.strerror or error} ({error.filename or tempfile.gettempdir()}). "
+                f"Set TMPDIR to a folder that this user can write."
+            ) from None
         yield str(copy)
