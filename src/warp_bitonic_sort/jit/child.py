@@ -120,7 +120,8 @@ def _tether() -> list[str]:
     ``PYTHONHOME``.
     """
     executable = sys.executable or ""
-    is_python = re.match(r"python|pypy", Path(executable).name) is not None
-    if not is_python or "PYTHONHOME" in os.environ:
+    is_python = re.fullmatch(r"(python|pypy)[0-9.]*[dt]*", Path(executable).name) is not None
+    # A virtual environment may have been removed since this process began.
+    if not is_python or not os.access(executable, os.X_OK) or "PYTHONHOME" in os.environ:
         return []
     return [executable, "-I", "-S", "-c", _TETHER, str(os.getpid())]
