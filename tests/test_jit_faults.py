@@ -928,16 +928,26 @@ import warnings; warnings.simplefilter("ignore")
     assert not list(tmp_path.iterdir())
 
 
+_DLPACK_SORT = """
+import numpy as np, warp_bitonic_sort as w
+class Array(list):
+    def __dlpack__(self, **how): return np.float32(self).__dlpack__()
+    def __dlpack_device__(self): return 1, 0
+"""
+
+
+@pytest.mark.parametrize("array", ["np.float32", "Array"])
 @pytest.mark.usefixtures("cache_copy")
-def test_a_sort_within_the_import_of_tvm_ffi_by_the_same_thread_raises():
+def test_a_sort_within_the_import_of_tvm_ffi_by_the_same_thread_raises(array):
     code = f"""
+{_DLPACK_SORT}
 import sys
 class Interrupts:
     def find_spec(self, name, path, target=None):
         if name == "tvm_ffi.core" and self in sys.meta_path:
             sys.meta_path.remove(self)
             try:
-                {SORT}
+                w.sort({array}([[3, 1, 2]]))
             except RuntimeError as error:
                 print(error)
 sys.meta_path.insert(0, Interrupts())

@@ -12,10 +12,9 @@ from collections.abc import Callable, Hashable
 from functools import cache
 from typing import Any, Literal
 
-import tvm_ffi
-
 from .. import framework
 from ..dtypes import DTYPES, DType, lookup
+from ..jit import loader
 from . import (
     CPU,
     CPU_DEVICE,
@@ -35,6 +34,8 @@ from ._own_stream import IN_OWN_STREAM, exported
 
 __all__ = ["DlpackAdapter", "GpuDlpackAdapter", "GpuTensorAdapter", "choose"]
 
+
+tvm_ffi = loader.import_tvm_ffi()
 
 _BACKENDS: dict[int, Literal["cuda", "hip"]] = {CUDA: "cuda", CUDA_MANAGED: "cuda", ROCM: "hip"}
 
@@ -88,8 +89,6 @@ class DlpackAdapter(Plain):
 
     def allocate(self, x: Any) -> Any:
         """Allocate a buffer, in row-major order."""
-        from ..jit import loader
-
         seen = self._export(x)
         return loader.launcher().empty(tuple(seen.shape), seen.dtype)
 
@@ -177,8 +176,6 @@ class GpuDlpackAdapter(DlpackAdapter):
 
     def allocate(self, x: Any) -> Any:
         """Allocate a buffer, in row-major order."""
-        from ..jit import loader
-
         seen = self._export(x)
         there = loader.device_of(self._device.backend, self._device.number)
         return loader.launcher().empty_gpu(tuple(seen.shape), seen.dtype, there)
@@ -204,8 +201,6 @@ class GpuTensorAdapter(GpuDlpackAdapter):
 
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return what tells the stream that is current in TVM FFI."""
-        from ..jit import loader
-
         del x
         device = loader.device_of(self._device.backend, self._device.number)
         return lambda: int(tvm_ffi.get_raw_stream(device))

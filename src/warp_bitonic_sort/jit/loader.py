@@ -35,6 +35,7 @@ __all__ = [
     "build_into",
     "device_of",
     "has_launcher",
+    "import_tvm_ffi",
     "is_open",
     "launcher",
     "open_kernel",
@@ -439,7 +440,7 @@ def _load_launcher(entry: Entry, is_new: bool = False) -> None:
     global _launcher
     if _launcher is not None:
         return
-    load = _loading(_tvm_ffi())
+    load = _loading(import_tvm_ffi())
     threads.get_num_threads()  # may warn, which is not to be done under the lock
     try:
         with _guard:
@@ -477,8 +478,14 @@ def _loading(tvm_ffi: Any) -> Callable[[str], Any]:
     return loaded
 
 
-def _tvm_ffi() -> Any:
-    """Import tvm_ffi; raise where that is what this call has interrupted."""
+def import_tvm_ffi() -> Any:
+    """Import tvm_ffi and return it.
+
+    Raises
+    ------
+    BuildError
+        This call has interrupted that very import on the same thread.
+    """
     import tvm_ffi
 
     if not hasattr(tvm_ffi, "get_global_func"):
