@@ -62,11 +62,11 @@ def test_cpu_arch_of_a_processor_that_lacks_a_feature_is_the_next_lesser(arch_of
 
 
 @x86_64
-@pytest.mark.parametrize("compiler", ["g++", "clang++", "clang++-19", "clang++-22"])
+@pytest.mark.parametrize(
+    "compiler",
+    [*filter(shutil.which, ["c++", "g++", "clang++", *(f"clang++-{n}" for n in range(14, 40))])],
+)
 def test_cpu_arch_asks_for_every_feature_that_the_flags_imply(compiler):
-    if shutil.which(compiler) is None:
-        compiler = finders.find_compiler().command[0]
-
     def macros(arch):
         command = [compiler, *toolchain.CPU_ARCHS[arch], "-x", "c++", "-dM", "-E", "/dev/null"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -1,9 +1,9 @@
 """Replaces a file by a new one, all or nothing.
 
-Invariant: the file is either what it was or the whole new one, and no user has more rights to the
-new one than to the old. The new one grows under a hidden name in the same folder, and is locked
-meanwhile. A file of such a name without a lock was left by a killed process; the next run removes
-it.
+Invariant: the file is either what it was or the whole new one. A new file gives no other user more
+rights than an old one of the same owner did. The new one grows under a hidden name in the same
+folder, and is locked meanwhile. A file of such a name without a lock was left by a killed process;
+the next run removes it.
 """
 
 from __future__ import annotations

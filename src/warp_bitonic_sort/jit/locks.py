@@ -80,8 +80,11 @@ def _one(path: Path, name: str) -> Iterator[None]:
 def _held(path: Path, name: str) -> Iterator[None]:
     with contextlib.suppress(OSError):
         if path.lstat().st_mode & 0o077:
-            # An earlier version made it, and another user may hold it.
-            path.unlink()
+            # An earlier version made it, and another user may hold it. Some file systems have no
+            # modes: there it is a lock as good as any.
+            path.chmod(0o600)
+            if not path.lstat().st_mode & 0o077:
+                path.unlink()
     lock = _lock(path)
     if not _wait(lock, path, name):
         yield
