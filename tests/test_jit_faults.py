@@ -245,7 +245,7 @@ thread.join()
     [
         (SORT, signal.SIGKILL),
         (SORT, signal.SIGTERM),
-        (SORT, signal.SIGINT),
+        (f"import signal; signal.signal(2, signal.default_int_handler)\n{SORT}", signal.SIGINT),
         (_IN_A_THREAD, signal.SIGKILL),
     ],
     ids=["SIGKILL", "SIGTERM", "SIGINT", "SIGKILL in a thread"],

@@ -39,7 +39,7 @@ def temporary_parent() -> str | None:
         There is no folder for temporary files.
     """
     usual = tempfile.gettempdir()
-    for folder in (usual, *_OTHERS):
-        if not is_noexec(folder) and os.access(folder, os.W_OK | os.X_OK):
-            return folder
-    return None
+    if not is_noexec(usual):
+        return usual
+    usable = (each for each in _OTHERS if os.access(each, os.W_OK | os.X_OK))
+    return next((each for each in usable if not is_noexec(each)), None)
