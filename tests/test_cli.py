@@ -58,7 +58,7 @@ def test_version_by_either_name(command):
     assert done.stdout == f"warp-bitonic-sort, version {warp_bitonic_sort.__version__}\n"
 
 
-def test_import_loads_click_and_filelock_only():
+def test_import_loads_click_only():
     heavy = ("numpy", "matplotlib", "scipy", "tvm_ffi", "torch", "jax", "ml_dtypes", "ninja")
     code = (
         "import sys, warp_bitonic_sort.cli;"

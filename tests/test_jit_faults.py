@@ -757,7 +757,7 @@ thread.start()
         "warp_bitonic_sort.arrays._numpy",
         "warp_bitonic_sort.jit.builder",
         "warp_bitonic_sort.jit.building",
-        "filelock",
+        "warp_bitonic_sort.jit.flock",
     ],
 )
 @pytest.mark.usefixtures("half_cache")

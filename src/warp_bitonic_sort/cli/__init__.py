@@ -1,6 +1,6 @@
 """The command line: ``warp-bitonic-sort``, which is also ``python -m warp_bitonic_sort``.
 
-Invariant: importing it loads click, filelock and the standard library only; what a command needs
+Invariant: importing it loads click and the standard library only; what a command needs
 besides (NumPy, matplotlib, tvm_ffi) is imported when the command runs, and a missing one is one
 message that says what installs it. Nothing in the library imports this package.
 """

@@ -60,7 +60,6 @@ T = TypeVar("T")
 _DEPENDENCIES = {
     "apache-tvm-ffi": None,
     "ninja": None,
-    "filelock": None,
     "click": None,
     "numpy": "numpy",
     "ml_dtypes": "numpy",

@@ -2,9 +2,8 @@
 
 Invariant: a lock only saves work, for builds are private until they are renamed into place. So a
 build goes on without a lock where the file system has none, and a file that is left of a lock
-hinders no process. No other user can open a lock's file, and so hold it. A process that waits
-longer than `PATIENCE` says so on standard error every time, naming the lock and its holder. The
-existence of a file is never a lock: a process that dies on another host would hold it for ever.
+hinders no process. A process that waits longer than `PATIENCE` says so on standard error every
+time, naming the lock and its holder.
 """
 
 from __future__ import annotations
@@ -19,10 +18,9 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import filelock
-
-from . import LockError, forks, settings
+from . import LockError, settings
 from .files import read_json, write_json
+from .flock import FileLock
 from .notice import say
 
 __all__ = ["PATIENCE", "held", "machine", "tried"]
@@ -85,86 +83,67 @@ def _held(path: Path, name: str) -> Iterator[None]:
             path.chmod(0o600)
             if not path.lstat().st_mode & 0o077:
                 path.unlink()
-    lock = _lock(path)
-    if not _wait(lock, path, name):
-        yield
-        return
     holder = path.with_suffix(".holder")
-    try:
-        # Beside the lock, for some versions of the library empty the file that they lock.
-        with contextlib.suppress(OSError):
-            write_json(
-                holder,
-                {
-                    "pid": os.getpid(),
-                    "host": socket.gethostname(),
-                    "since": int(time.time()),
-                    "command": " ".join(sys.argv)[:200],
-                },
-                mode=0o600,
-            )
+    lock = FileLock(path)
+    with contextlib.ExitStack() as stack:
+        stack.callback(lock.release)
+        if _wait(lock, path, name):
+            stack.callback(_unlink, holder)
+            with contextlib.suppress(OSError):
+                write_json(
+                    holder,
+                    {
+                        "pid": os.getpid(),
+                        "host": socket.gethostname(),
+                        "since": int(time.time()),
+                        "command": " ".join(sys.argv)[:200],
+                    },
+                    mode=0o600,
+                )
         yield
-    finally:
-        with contextlib.suppress(OSError):
-            holder.unlink()
-        _release(lock)
 
 
-# The library waits for forks in these three, and has forks wait for them.
+def _unlink(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
-@forks.allowed()
-def _lock(path: Path) -> filelock.BaseFileLock:
-    """Return the lock of a file, which is made so that only this user can open it."""
-    return filelock.UnixFileLock(path, mode=0o600, fallback_to_soft=False)
-
-
-@forks.allowed()
-def _acquired(lock: filelock.BaseFileLock, timeout: float) -> bool:
-    """Acquire a lock; False where there is none to be had. Raises filelock.Timeout.
+def _acquired(lock: FileLock, path: Path, timeout: float) -> bool | None:
+    """Acquire a lock: False if it is held for too long, None where there is none to be had.
 
     File systems without locks answer with various errors. A folder that cannot be written is told
     of by the build, which writes there next.
     """
     global _has_noted
     try:
-        lock.acquire(timeout=timeout)
-    except filelock.Timeout:
-        raise
+        return lock.acquire(timeout)
     except OSError as error:
         if settings.verbose() and not _has_noted:
             _has_noted = True
             say(
-                f"{lock.lock_file} cannot be locked ({error.strerror or error}): kernels are built "
-                f"without locks, and another process may build the same."
+                f"{path} cannot be locked ({error.strerror or error}): kernels are built without "
+                f"locks, and another process may build the same."
             )
-        return False
-    return True
+        return None
 
 
-@forks.allowed()
-def _release(lock: filelock.BaseFileLock) -> None:
-    with contextlib.suppress(OSError):  # it goes with the process
-        lock.release()
-
-
-def _wait(lock: filelock.BaseFileLock, path: Path, name: str) -> bool:
+def _wait(lock: FileLock, path: Path, name: str) -> bool:
     """Acquire a lock, however long that takes; False where there is none to be had."""
     limit = settings.lock_timeout()
     start = time.monotonic()
     while True:
         left = float("inf") if limit is None else max(0.0, start + limit - time.monotonic())
-        try:
-            return _acquired(lock, min(PATIENCE, left))
-        except filelock.Timeout:
-            seconds = round(time.monotonic() - start)
-            waited = f"{seconds} s for {path}, the lock of {name}, held by {_holder(path)}"
-            if left <= PATIENCE:
-                raise LockError(
-                    f"waited {waited}; WARP_SORT_LOCK_TIMEOUT allows no more. If that process "
-                    f"hangs, end it: its lock goes with it."
-                ) from None
-            say(f"waiting {waited}")
+        is_held = _acquired(lock, path, min(PATIENCE, left))
+        if is_held is not False:
+            return bool(is_held)
+        seconds = round(time.monotonic() - start)
+        waited = f"{seconds} s for {path}, the lock of {name}, held by {_holder(path)}"
+        if left <= PATIENCE:
+            raise LockError(
+                f"waited {waited}; WARP_SORT_LOCK_TIMEOUT allows no more. If that process "
+                f"hangs, end it: its lock goes with it."
+            )
+        say(f"waiting {waited}")
 
 
 def _holder(path: Path) -> str:
@@ -188,16 +167,11 @@ def tried(path: Path) -> Iterator[bool | None]:
     path : Path
         The lock's file, which is made if it is not there.
     """
-    lock = _lock(path)
+    lock = FileLock(path)
     try:
-        is_held = _acquired(lock, 0)
-    except filelock.Timeout:
-        yield False
-        return
-    try:
-        yield True if is_held else None
+        yield _acquired(lock, path, 0)
     finally:
-        _release(lock)
+        lock.release()
 
 
 @functools.cache
