@@ -143,6 +143,14 @@ def test_open_npy_header_longer_than_file_is_refused(file, version):
     assert refusal(file) == "the file is cut short: it ends within its header."
 
 
+@pytest.mark.parametrize("count", [1, 24])
+def test_open_npy_file_that_goes_on_after_its_array_is_refused(file, count):
+    """It may hold more arrays, which a sort into the same file would lose."""
+    write(file, GOOD)
+    file.write_bytes(file.read_bytes() + bytes(count))
+    assert refusal(file).startswith(f"the file goes on for {count} bytes after its array; only")
+
+
 @pytest.mark.parametrize("size", range(6, 64))
 def test_open_npy_file_that_ends_in_its_header_is_refused(file, size):
     write(file, GOOD)

@@ -221,12 +221,14 @@ def test_newer_formats(tmp_path, target, version):
     assert target.read_bytes() == start + np.sort(values((5, 40))).tobytes()
 
 
-def test_bytes_after_the_data_are_ignored(source, target):
-    array = np.load(source)
+def test_file_that_goes_on_after_its_array_is_refused_and_kept(source):
     with source.open("ab") as file:
-        file.write(b"more")
-    assert invoke(source, target).exit_code == 0
-    check(source, target, np.sort(array))
+        np.save(file, np.zeros(3))
+    before = source.read_bytes()
+    result = invoke(source, source)
+    assert result.exit_code == 1
+    assert "only a file of one array is sorted" in result.output
+    assert source.read_bytes() == before
 
 
 # -- chunks ---------------------------------------------------------------------------------------

@@ -110,6 +110,12 @@ def _checked(path: Path, file: IO[bytes], asked: str | None) -> Source:
     if size < needed:
         promised = f"{needed} bytes" if needed < 2**63 else "more bytes than any file has"
         _refuse(path, f"the file is cut short: its header promises {promised}, it has {size}.")
+    if size > needed:
+        _refuse(
+            path,
+            f"the file goes on for {size - needed} bytes after its array; only a file of one array "
+            f"is sorted. Load each array and save it to a file of its own.",
+        )
     return source
 
 
