@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import termios
+from pathlib import Path
 
 import children
 import numpy as np
@@ -140,6 +141,22 @@ def test_picture_is_written_into_a_stream(name, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("<?xml")
     assert done.stdout.endswith(f"</svg>\n{_counts_of(3)}picture: {name}\n")
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+@pytest.mark.parametrize(
+    "arguments", [["network", "8", "--svg"], ["demo", "--output"], ["sort", "in.npy"]]
+)
+def test_file_whose_name_ends_with_a_slash_is_refused(arguments, is_there, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("in.npy", np.zeros(3))
+    if is_there:
+        Path("out.png").touch()
+    done = program(*arguments, "out.png/")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "'out.png/' ends like a folder's name; expected a file's." in done.stderr
+    assert is_there == Path("out.png").exists()
+    assert not is_there or Path("out.png").stat().st_size == 0
 
 
 @pytest.mark.parametrize(

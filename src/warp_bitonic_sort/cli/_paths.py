@@ -55,6 +55,8 @@ class OutputFile(SomePath):
         ctx: click.Context | None,
     ) -> Any:
         """Return the path, or refuse it."""
+        if os.fspath(value).endswith(os.sep):
+            self.fail(f"{value!r} ends like a folder's name; expected a file's.", param, ctx)
         path: Path = super().convert(value, param, ctx)
         why = _obstacle(path)
         if why is not None:
