@@ -837,6 +837,11 @@ class TestFailures:
                 "system header",
             ),
             (
+                "g++: fatal error: cannot execute 'as': execvp: No such file or directory",
+                "g++: fatal error: cannot execute 'as': execvp: No such file or directory",
+                "binutils",
+            ),
+            (
                 "[0/1] c++\nFAILED: x\nc++ a\nc++: fatal error: Killed signal terminated program",
                 "c++: fatal error: Killed signal terminated program",
                 "MAX_JOBS=1",

@@ -216,6 +216,11 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "the package's own sources are missing; reinstall warp-bitonic-sort",
     ),
     (
+        r"fatal error: cannot execute|error trying to exec",
+        "a program that the compiler runs is missing; install its binutils (Debian and Ubuntu: "
+        "apt install g++ binutils)",
+    ),
+    (
         r"fatal error: .*(?:No such file|file not found)",
         "a system header is missing; install the C++ standard library's development files "
         "(Debian and Ubuntu: apt install g++)",
