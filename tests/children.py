@@ -27,8 +27,12 @@ NO_NINJA = """
 import importlib.metadata as m, warp_bitonic_sort.jit.finders; d = m.distribution
 m.distribution = lambda name: d("no-such-distribution" if name == "ninja" else name)
 """
-# Importing tvm_ffi imports torch, which takes ten times as long as all the rest.
-_QUICK = "import sys; sys.modules['torch'] = None\n"
+# Importing tvm_ffi imports torch, which takes ten times as long as all the rest. From 3.12 on,
+# Python warns of every fork in a process with threads, which some children try on purpose.
+_QUICK = (
+    "import sys; sys.modules['torch'] = None; import warnings; "
+    "warnings.filterwarnings('ignore', 'This process', DeprecationWarning)\n"
+)
 
 # Two people. Root is both for real; anybody else is the first, and only takes himself for the
 # second: whose a file is is then what root's would be, what he may do with it is not.
