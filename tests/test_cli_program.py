@@ -168,7 +168,7 @@ def test_file_whose_name_ends_with_a_slash_is_refused(arguments, is_there, tmp_p
     ],
 )
 def test_file_in_a_folder_that_cannot_be_written_is_refused_first(arguments, tmp_path, fresh_cache):
-    """As somebody else than root, who may write anywhere."""
+    """As another user than root, who may write anywhere."""
     folder = tmp_path / "closed"
     folder.mkdir(mode=0o555)
     code = f"""

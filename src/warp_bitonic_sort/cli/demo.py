@@ -214,7 +214,7 @@ def _tell(compared: Comparison, dtype: str) -> None:
             f"{_ms(each.whole):>13}"
         )
     click.echo(
-        "  gather: NumPy copies each neighbourhood into a row, on one thread, whoever sorts\n"
+        "  gather: NumPy copies each neighbourhood into a row, on one thread, for each sort\n"
         "  whole filter: gather, sort, and the middle column"
     )
     if compared.left_out:

@@ -196,7 +196,7 @@ def build(
             staged = {a.name: _staged(folder, a, tools[a.kind]) for a in missing}
             for artifact in missing:
                 options.check(artifact, {**found, **staged})
-            # As it still is now that all is compiled: whoever waits for locks may find another.
+            # As it is now that all is compiled: a process that waits for locks may find another.
             makers = {kind: _maker(kind, tools[kind]) for kind in {a.kind for a in missing}}
             for artifact in missing:
                 entries[artifact.name] = publication.publish(

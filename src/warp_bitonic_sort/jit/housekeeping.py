@@ -174,7 +174,7 @@ def _remove(path: Path, root: Path) -> int:
 def _opened(folder: Path, root: Path) -> Iterator[int]:
     """Open a folder of a cache as a descriptor, following no link below the root.
 
-    Where root lets every user write a folder of his, a link may come after the check.
+    Where every user can write a folder of root, a link may come after the check.
     """
     flags = os.O_PATH | os.O_DIRECTORY
     descriptor = os.open(root, flags)

@@ -99,7 +99,7 @@ def size_of(folder: Path) -> int:
 def no_layer(root: Path) -> str | None:
     """Return why a folder that was named for a layer is none; None where it is one.
 
-    One that nobody may look into may be one.
+    A folder that this user may not read may be one.
     """
     try:
         os.stat(root / LAYOUT)  # noqa: PTH116 - Path is used for names here

@@ -60,7 +60,7 @@ def refuse_foreign(
         return
     trusted = [name for folder in settings.trusted_dirs() for name in _walk(str(folder), {})]
     for goal in goals:
-        # With all that is in it, whosever that is.
+        # A trusted folder is trusted with its contents, regardless of their owners.
         if any(f"{goal}/".startswith(os.path.join(name, "")) for name in trusted):  # noqa: PTH118
             continue
         _refuse(goal, seen, root, action)
