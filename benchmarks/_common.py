@@ -17,7 +17,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["device_torch", "interleaved", "machine", "pin_numpy_to", "report", "table"]
+__all__ = [
+    "device_torch",
+    "interleaved",
+    "machine",
+    "peer_torch",
+    "pin_numpy_to",
+    "report",
+    "table",
+]
 
 # What NumPy dispatches to beyond AVX2, by the names that NPY_DISABLE_CPU_FEATURES takes.
 _BEYOND_AVX2 = (
@@ -50,12 +58,18 @@ def pin_numpy_to(arch: str | None) -> None:
     os.execve(sys.executable, [sys.executable, *sys.argv], environment)  # noqa: S606
 
 
-def device_torch() -> Any:
-    """Return torch where it has a CUDA device, or end with what is missing."""
+def peer_torch() -> Any:
+    """Return torch, or end with what is missing."""
     try:
         import torch
     except ImportError:
         raise SystemExit("this needs PyTorch: pip install torch") from None
+    return torch
+
+
+def device_torch() -> Any:
+    """Return torch where it has a CUDA device, or end with what is missing."""
+    torch = peer_torch()
     if not torch.cuda.is_available():
         raise SystemExit("this needs a CUDA device, and a build of PyTorch that sees it")
     return torch

@@ -32,8 +32,8 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
 
+    torch = _common.peer_torch()
     import numpy as np
-    import torch
 
     from warp_bitonic_sort import sort
 

@@ -489,8 +489,7 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
 
-    import torch
-
+    torch = _common.peer_torch()
     there = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     turns: list[dict[str, _First]] = []
     for _ in range(options.repeats):

@@ -56,10 +56,7 @@ def _measure(x: Any, axis: int, seconds: float, with_torch: bool) -> dict[str, f
         "copy": lambda: x.copy(),
     }
     if with_torch:
-        try:
-            import torch
-        except ImportError:
-            raise SystemExit("this needs PyTorch: pip install torch") from None
+        torch = _common.peer_torch()
         torch.set_num_threads(1)
         tensor = torch.from_numpy(x)
         peers["torch.sort"] = lambda: torch.sort(tensor, dim=axis)
