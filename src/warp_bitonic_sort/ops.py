@@ -130,6 +130,7 @@ _prepared: dict[Hashable, _Prepared] = {}
 _adapters = arrays.adapters
 
 
+@arrays.between_torch_graphs
 @named_only
 def sort(
     x: Any,
@@ -242,6 +243,7 @@ def sort(
     return adapter.finish(prepared(x, adapter.allocate(x)), x)
 
 
+@arrays.between_torch_graphs
 def warp_bitonic_sort(x: Any, is_descending: bool = True) -> Any:
     """Sort the last axis of an array, largest first unless told otherwise; return values only.
 
@@ -370,13 +372,3 @@ def native_arch(device: Device) -> str:
     if device.arch is not None:
         return device.arch
     return str(loader.launcher().gpu_arch(loader.device_of(device.backend, device.number)))
-
-
-# As torch.compiler.disable marks a function, without importing PyTorch: torch.compile runs a call
-# between two graphs, and says this where that is forbidden (fullgraph, torch.export).
-for _function in (sort, warp_bitonic_sort):
-    _function.__dict__.update(
-        _torchdynamo_disable=True,
-        _torchdynamo_disable_msg="its kernel is no operator of PyTorch; use torch.sort there, or "
-        "make an operator of it with torch.library.custom_op",
-    )

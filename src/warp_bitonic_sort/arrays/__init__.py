@@ -26,6 +26,7 @@ __all__ = [
     "Plain",
     "adapter_of",
     "adapters",
+    "between_torch_graphs",
     "check_distinct",
     "dense_strides",
     "numpy_missing",
@@ -184,6 +185,20 @@ def dense_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
         strides.append(step)
         step *= size
     return tuple(reversed(strides))
+
+
+def between_torch_graphs(function: _Function) -> _Function:
+    """Mark a function, which torch.compile then runs between two graphs.
+
+    That is what torch.compiler.disable does, here without importing PyTorch. Where no call may be
+    between graphs (fullgraph, torch.export), PyTorch raises an error with the reason given here.
+    """
+    function.__dict__.update(
+        _torchdynamo_disable=True,
+        _torchdynamo_disable_msg="its kernel is no operator of PyTorch; use torch.sort there, or "
+        "make an operator of it with torch.library.custom_op",
+    )
+    return function
 
 
 def outside_torch_compile(function: _Function) -> _Function:

@@ -87,7 +87,7 @@ def cpu_arch(native: str | None = None) -> str:
         raise ToolError(
             f"WARP_SORT_CPU_ARCH: expected one of {', '.join(CPU_ARCHS)} or native, got {asked!r}."
         )
-    # Where nothing is known yet, what is asked for is believed until the processor is asked.
+    # Where nothing is known yet, the variable is believed until the processor can be asked.
     best = known or _LEVELS[-1]
     if not is_runnable(asked, best):
         runs = [*lesser_cpu_archs(best)[::-1], *dict.fromkeys((best, "generic"))]
