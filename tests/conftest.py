@@ -41,8 +41,8 @@ def pytest_unconfigure(config):
         reasons = "; ".join(sorted(set(_NOT_EMULATED)))
         terminal = config.pluginmanager.get_plugin("terminalreporter")
         terminal.write_line(
-            f"NOT RUN: {len(_NOT_EMULATED)} tests of tests/test_hip_emulated.py, which execute AMD "
-            f"kernels on an emulator: {reasons}"
+            f"NOT RUN: {len(_NOT_EMULATED)} tests of tests/kernels/test_hip_emulated.py, which "
+            f"execute AMD kernels on an emulator: {reasons}"
         )
 
 
@@ -146,7 +146,7 @@ def hip_compiler():
 @pytest.fixture(scope="session")
 def clangs_for_hip():
     """The clangs for AMD GPUs by version. CI names those it found; the tests must run them all."""
-    import hip_clangs
+    from support import hip_clangs
 
     clangs = hip_clangs.found()
     unused = hip_clangs.unused(clangs)
@@ -158,7 +158,7 @@ def clangs_for_hip():
 @pytest.fixture(params=["oldest", "newest"])
 def each_hip_compiler(request, hip_compiler, clangs_for_hip, tmp_path_factory, monkeypatch):
     """`hip_compiler`, once with the oldest clang that the README accepts, once with the newest."""
-    import hip_clangs
+    from support import hip_clangs
 
     versions = list(clangs_for_hip)
     if request.param == "oldest" and len(versions) < 2:
@@ -181,7 +181,7 @@ def each_hip_compiler(request, hip_compiler, clangs_for_hip, tmp_path_factory, m
 @pytest.fixture(scope="session")
 def warm_cache(tmp_path_factory) -> Path:
     """A cache of the launcher and one kernel, for tests to copy; none changes it."""
-    import children
+    from support import children
 
     folder = tmp_path_factory.mktemp("warm") / "cache"
     done = children.run(WARP_SORT_CACHE_DIR=folder)
@@ -192,7 +192,7 @@ def warm_cache(tmp_path_factory) -> Path:
 @pytest.fixture
 def cache_copy(warm_cache, tmp_path, monkeypatch) -> Path:
     """A copy of it that is this process's cache and its children's."""
-    import children
+    from support import children
 
     monkeypatch.setenv("WARP_SORT_CACHE_DIR", str(tmp_path / "cache"))
     return children.copy(warm_cache, tmp_path / "cache")
@@ -203,7 +203,7 @@ def half_cache(cache_copy) -> Path:
     """Likewise, but without the kernel: the launcher alone."""
     import shutil
 
-    import children
+    from support import children
 
     shutil.rmtree(cache_copy / "v1" / "entries" / children.KERNEL.name)
     return cache_copy
@@ -212,7 +212,7 @@ def half_cache(cache_copy) -> Path:
 @pytest.fixture(scope="session")
 def whole_layer(tmp_path_factory) -> Path:
     """A layer of the launcher and the kernels for rows of three float32; none changes it."""
-    import children
+    from support import children
 
     folder = tmp_path_factory.mktemp("layer") / "layer"
     done = children.program("prewarm", "--length", 3, "--into", folder)

@@ -1,0 +1,315 @@
+"""Nothing in a cache is believed: whatever lies there is taken for what was published, or not."""
+
+import contextlib
+import json
+import os
+import shutil
+import struct
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from support import children
+from warp_bitonic_sort.cli import main
+from warp_bitonic_sort.jit import (
+    cache,
+    code_object,
+    files,
+    housekeeping,
+    inventory,
+    locks,
+    ninja,
+    publication,
+    toolchain,
+)
+from warp_bitonic_sort.jit.cache import Cache
+
+KERNEL = children.KERNEL
+TEXT = cache.build_text(KERNEL)
+COMPILER = "c++ 1.0"
+_MACHINE = {"x86-64": 62, "aarch64": 183}.get(toolchain.cpu_arch().partition("-avx")[0], 62)
+# As much of a library as the cache looks at, and what would be its code.
+LIBRARY = (
+    b"\x7fELF\x02\x01\x01".ljust(18, b"\0") + struct.pack("<H", _MACHINE) + bytes(44) + b"code"
+)
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+# Numbers that no float holds, text that no terminal prints.
+odd_values = st.sampled_from([10**400, -(10**400), "\ud800", "\x1b[2J", "../..", "/", "\0", "", -1])
+values = json_values | odd_values
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A cache that holds one entry, and the entry's manifest."""
+    root = tmp_path_factory.mktemp("fuzz") / "cache"
+    store = Cache(root)
+    header = toolchain.INCLUDE_DIR / "warp_bitonic_sort" / "base.hpp"
+    system = root.parent / "system header.h"
+    system.write_text("#define A\n")
+    of_system = root.parent / "usr" / "a.h"
+    of_system.parent.mkdir()
+    of_system.write_text("#define B\n")
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        publication.staging(
+            store, {f"{KERNEL.name}/{ninja.SOURCES[KERNEL.kind]}": "source"}
+        ) as folder,
+    ):
+        patch.setattr(publication, "_SYSTEM", (f"{of_system.parent}/",))
+        patch.setattr(publication, "_ROOT", os.getuid())
+        staged = folder / KERNEL.name
+        (staged / "library.so").write_bytes(LIBRARY)
+        name = str(system).replace(" ", "\\ ")
+        (staged / ninja.DEPFILE).write_text(f"library.so: {header} \\\n {name} {of_system}\n")
+        publication.publish(store, KERNEL, TEXT, COMPILER, staged, {}, 0.1)
+    entry = store.find(KERNEL, TEXT, COMPILER)
+    return store, (entry.folder / "manifest.json").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def store(published):
+    return published[0]
+
+
+@pytest.fixture(scope="module")
+def manifest(published):
+    return published[1]
+
+
+def _check(store):
+    """Nothing raises, and what is found is what was published."""
+    for is_layer in (False, True):
+        reader = Cache(store.root, is_layer=is_layer)
+        for compiler in (COMPILER, "another", None):
+            entry = reader.find(KERNEL, TEXT, compiler)
+            if entry is not None:
+                assert entry.library.read_bytes() == LIBRARY
+                assert compiler != "another" or is_layer
+    for item in inventory.items(store.root):
+        inventory.verify(item)
+        assert item.kind == "?" or item.kind in ninja.PRODUCTS
+    housekeeping.prune(store.root, keep=0, older=1, max_size=1)
+    housekeeping.litter(store.root)
+
+
+def _with(store, data, library=LIBRARY):
+    folder = children.folder_of(store.root, KERNEL)
+    (folder / "manifest.json").write_bytes(data)
+    (folder / "library.so").write_bytes(library)
+
+
+@settings(max_examples=60)
+@given(st.binary(max_size=200))
+@example(b"")
+@example(b"[]")
+@example(b"[" * 100_000)
+@example(b'{"build": ' + b"9" * 5000 + b"}")
+@example(b"\xff\xfe{\0}\0")
+def test_a_manifest_of_any_bytes(store, data):
+    _with(store, data)
+    for compiler in (COMPILER, None):
+        assert store.find(KERNEL, TEXT, compiler) is None
+    _check(store)
+
+
+@settings(max_examples=150)
+@given(st.data())
+def test_a_manifest_whose_fields_are_anything(store, manifest, data):
+    said = json.loads(manifest)
+    changes = data.draw(st.dictionaries(st.sampled_from(sorted(said)), values, max_size=3))
+    for name in data.draw(st.sets(st.sampled_from(sorted(said)), max_size=2)):
+        del said[name]
+    _with(store, json.dumps({**said, **changes}).encode())
+    _check(store)
+
+
+dependency_lines = st.lists(
+    st.text()
+    | values
+    | st.builds(
+        "{} {} {} {} {} {}".format,
+        st.text(),
+        *[st.integers() | st.text()] * 4,
+        st.text() | st.sampled_from(["{package_include}/../..", "{csrc}", "/", "", "\0", "{"]),
+    ),
+    max_size=3,
+)
+
+
+@settings(max_examples=150)
+@given(dependency_lines, st.booleans())
+def test_dependencies_of_any_text(store, manifest, lines, is_more):
+    said = json.loads(manifest)
+    lines = [*said["dependencies"], *lines] if is_more else lines
+    _with(store, json.dumps({**said, "dependencies": lines}).encode())
+    _check(store)
+
+
+@settings(max_examples=150)
+@given(st.dictionaries(st.text() | st.sampled_from(["/", "\0"]), dependency_lines | values))
+@example({"/": []})
+@example({"/": "123456"})
+@example({"/": ["", ""]})
+def test_system_headers_of_any_text(store, manifest, system):
+    _with(store, json.dumps({**json.loads(manifest), "system": system}).encode())
+    _check(store)
+
+
+@settings(max_examples=100)
+@given(st.data())
+def test_a_library_of_any_other_bytes_is_never_taken(store, manifest, data):
+    position = data.draw(st.integers(0, len(LIBRARY) - 1))
+    flipped = bytearray(LIBRARY)
+    flipped[position] ^= data.draw(st.integers(1, 255))
+    others = st.sampled_from([bytes(flipped), LIBRARY[:position], LIBRARY + b"\0"]) | st.binary()
+    _with(store, manifest, data.draw(others.filter(lambda other: other != LIBRARY)))
+    for is_layer in (False, True):
+        reader = Cache(store.root, is_layer=is_layer)
+        assert reader.find(KERNEL, TEXT, COMPILER) is reader.find(KERNEL, TEXT, None) is None
+    (item,) = inventory.items(store.root)
+    assert "bytes have changed" in inventory.verify(item)
+
+
+def test_the_entry_itself_is_found(store, manifest):
+    """Or the tests above would hold for a cache that finds nothing."""
+    _with(store, manifest)
+    layer = Cache(store.root, is_layer=True)
+    for compiler in (COMPILER, None):
+        assert store.find(KERNEL, TEXT, compiler) == layer.find(KERNEL, TEXT, compiler) is not None
+    assert store.find(KERNEL, TEXT, "another") is None
+    assert layer.find(KERNEL, TEXT, "another") is not None
+    (item,) = inventory.items(store.root)
+    assert inventory.verify(item) is None
+    said = json.loads(manifest)
+    _with(store, json.dumps({**said, "compiler": "another"}).encode())
+    assert store.find(KERNEL, TEXT, COMPILER) is None
+    assert store.find(KERNEL, TEXT, None) is not None
+
+
+@pytest.mark.parametrize("field", ["name", "kind", "arch", "build", "portable", "text", "compiler",
+                                   "library", "dependencies", "system"])  # fmt: skip
+@settings(max_examples=20)
+@given(value=values)
+def test_verify_sees_every_edit_that_matters(store, manifest, field, value):
+    said = json.loads(manifest)
+    if value == said[field]:
+        return
+    _with(store, json.dumps({**said, field: value}).encode())
+    (item,) = inventory.items(store.root)
+    assert inventory.verify(item) is not None
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_the_commands_print_whatever_lies_there(store, manifest, data):
+    said = json.loads(manifest)
+    changes = data.draw(st.dictionaries(st.sampled_from(sorted(said)), values, max_size=3))
+    _with(store, json.dumps({**said, **changes}).encode())
+    os.environ["WARP_SORT_CACHE_DIR"], before = str(store.root), os.environ["WARP_SORT_CACHE_DIR"]
+    try:
+        for arguments in (["list"], ["list", "--json"], ["verify"], ["prune", "--dry-run"]):
+            result = CliRunner().invoke(main, ["cache", *arguments])
+            assert result.exception is None or isinstance(result.exception, SystemExit)
+            assert result.exit_code in (0, 1)
+            assert "\x1b" not in result.output
+    finally:
+        os.environ["WARP_SORT_CACHE_DIR"] = before
+
+
+@settings(max_examples=60)
+@given(st.binary(max_size=100) | st.dictionaries(st.text(), values, max_size=3))
+@example({"identity": "g++|1", "value": 3})
+@example({"identity": "g++|1"})
+@example({"identity": "g++|2", "value": "another's"})
+def test_what_tools_answered_is_text_or_forgotten(store, answer):
+    publication.remember(store, "g++|1", "1.0")
+    assert store.recall("g++|1") == "1.0"
+    (file,) = (store.base / "tools").iterdir()
+    file.write_bytes(answer if isinstance(answer, bytes) else json.dumps(answer).encode())
+    assert store.recall("g++|1") is None
+
+
+@settings(max_examples=60)
+@given(st.binary(max_size=100), st.fixed_dictionaries({
+    "pid": values, "host": values, "since": values, "command": values}))  # fmt: skip
+def test_a_holder_that_says_anything(tmp_path_factory, data, said):
+    lock = tmp_path_factory.getbasetemp() / "any.lock"
+    for content in (data, json.dumps(said).encode()):
+        lock.with_suffix(".holder").write_bytes(content)
+        text = locks._holder(lock)
+        assert "process" in text
+        text.encode()
+        assert text.isprintable()
+
+
+@settings(max_examples=200)
+@given(st.text())
+@example("a: b\\")
+@example("a: b$")
+@example("")
+def test_a_list_of_dependencies_of_any_text(text):
+    assert all(isinstance(path, str) and path for path in publication._parse_depfile(text))
+
+
+@settings(max_examples=200)
+@given(st.lists(st.text(st.characters(codec="ascii", exclude_characters="\\\n\0"), min_size=1)))
+def test_a_list_of_dependencies_is_read_as_make_writes_it(paths):
+    paths = [path for path in ("".join(each.split()) for each in paths) if path]
+    paths = [path + " x" if number % 2 else path for number, path in enumerate(paths)]
+    escaped = [path.replace("$", "$$").replace("#", "\\#").replace(" ", "\\ ") for path in paths]
+    assert publication._parse_depfile("a.so: " + " \\\n  ".join(escaped) + "\n") == paths
+
+
+elf_like = st.builds(
+    lambda head, body: head + body,
+    st.sampled_from([b"\x7fELF\x02\x01", b"\x7fELF", b""]),
+    st.binary(max_size=100),
+)
+
+
+@settings(max_examples=300)
+@given(elf_like, st.sampled_from(["sm_90", "gfx942", "x86-64", "host", "generic"]) | st.text())
+def test_a_code_object_of_any_bytes(data, arch):
+    found = code_object.arch_of(data)
+    assert found is None or data.startswith(b"\x7fELF")
+    assert code_object.is_for(data, arch) in (False, True)
+    if not data.startswith(b"\x7fELF\x02\x01") or len(data) < 64:
+        assert not code_object.is_for(data, arch)
+
+
+@given(values)
+def test_json_that_is_written_is_read(tmp_path_factory, value):
+    file = tmp_path_factory.getbasetemp() / "value.json"
+    files.write_json(file, {"value": value})
+    read = files.read_json(file)
+    assert repr(read) == repr({"value": value})
+
+
+def test_folders_where_files_should_be(store, manifest):
+    """A cache may hold anything anywhere."""
+    folder = children.folder_of(store.root, KERNEL)
+    for name in ("manifest.json", "library.so"):
+        (folder / name).unlink()
+        (folder / name).mkdir()
+        _check(store)
+        (folder / name).rmdir()
+        _with(store, manifest)
+    for place in ("entries/file", "staging/file", "locks/file", "tools/file", "logs/file"):
+        (store.base / place).parent.mkdir(exist_ok=True)
+        (store.base / place).write_bytes(b"\0")
+    for place in ("locks/a.lock", "tools/b.json", "entries/c/d/e", "staging/f/owner.lock"):
+        (store.base / place).mkdir(parents=True, exist_ok=True)
+    (store.base / "entries" / "link").symlink_to("/nonexistent")
+    with contextlib.suppress(OSError):
+        os.mkfifo(store.base / "staging" / "fifo")
+    _check(store)
+    housekeeping.tidy(store.root)
+    housekeeping.clear(store.root)
+    shutil.rmtree(store.root, ignore_errors=True)

@@ -1,0 +1,67 @@
+"""CUDA code objects as nvcc writes them, without the code: all that a launcher reads, and no nvcc.
+
+test_cuda_driver.py compares them with nvcc's own.
+"""
+
+import re
+import struct
+from pathlib import Path
+
+from support import elf
+from warp_bitonic_sort.jit import toolchain
+
+_ABI = (toolchain.INCLUDE_DIR / "warp_bitonic_sort" / "gpu_abi.h").read_text()
+ABI_VERSION = int(re.search(r"define WBS_GPU_ABI_VERSION (\d+)", _ABI)[1])
+MAX_BATCH_DIMS = int(re.search(r"define WBS_GPU_MAX_BATCH_DIMS (\d+)", _ABI)[1])
+
+CODECS = ("bits", "floating", "fnuz")
+
+
+def constant(
+    *,
+    name: str = "sort_cuda_of_a_test",
+    codec: str = "floating",
+    bits: int = 32,
+    threads: int = 128,
+    rows: int = 64,
+    shared_bytes: int = 4096,
+    capacity: int = 32,
+    abi_version: int = ABI_VERSION,
+) -> bytes:
+    """What a kernel says of itself: the struct wbs_gpu_kernel."""
+    return struct.pack(
+        "<8I96s", abi_version, bits // 8, CODECS.index(codec), threads, rows, shared_bytes, 1,
+        capacity, name.encode(),
+    )  # fmt: skip
+
+
+def cubin(
+    said: bytes,
+    arch: int = 80,
+    *,
+    function: str = "warp_bitonic_sort_rows",
+    abi: int = 8,
+) -> bytes:
+    """A code object for an architecture; older toolkits write ABI version 7."""
+    table, strings = elf.symbols(
+        [
+            elf.Symbol(b"warp_bitonic_sort_gpu_kernel", elf.OBJECT, 4, 0, len(said)),
+            elf.Symbol(function.encode(), elf.FUNCTION, 5, 0, 8),
+        ]
+    )
+    sections = [
+        elf.Section(b".strtab", elf.STRTAB, strings),
+        elf.Section(b".symtab", elf.SYMTAB, table, link=2),
+        elf.Section(b".nv.constant3", elf.PROGBITS, said),
+        elf.Section(b".text", elf.PROGBITS, bytes(8)),
+    ]
+    executable, machine = 2, 190
+    flags = arch << 8 if abi == 8 else arch << 16 | arch
+    identity = b"\x41\x08" if abi == 8 else b"\x33\x07"
+    return elf.elf(identity, executable, machine, flags, sections)
+
+
+def write(path: Path, arch: int = 80, **said: object) -> str:
+    """Write a code object whose kernel says that of itself; return its path as text."""
+    path.write_bytes(cubin(constant(**said), arch))
+    return str(path)

@@ -1,0 +1,126 @@
+"""Doubles of GPUs' drivers, and tests that run in processes of their own with one.
+
+A process loads its driver once, so every test of one runs in a process of its own, which finds the
+double where the driver would be: pytest's process only starts it.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from warp_bitonic_sort.jit import loader, toolchain
+
+TESTS = Path(__file__).resolve().parent.parent
+SOURCES = TESTS / "cpp"
+DRIVERS = Path(loader.__file__).resolve().parent.parent / "csrc" / "driver"
+
+
+def build(source: str, library: Path, *flags: str) -> None:
+    """Build a double from a source in tests/cpp."""
+    compiler = os.environ.get("CXX", "c++")
+    command = [compiler, "-std=c++17", "-O1", "-fPIC", "-shared", "-fvisibility=hidden"]
+    command += ["-Wall", "-Wextra", "-Werror", f"-I{toolchain.INCLUDE_DIR}", *flags]
+    built = subprocess.run(
+        [*command, str(SOURCES / source), "-o", str(library)], capture_output=True, text=True
+    )
+    assert built.returncode == 0, built.stderr
+
+
+def fixture(source: str, library: str):
+    """Return a module's `double` fixture: the folder with a double of a driver's library."""
+
+    @pytest.fixture(scope="module")
+    def double(tmp_path_factory) -> Path:
+        # The launcher is in the cache when the double is there.
+        loader.launcher()
+        folder = tmp_path_factory.mktemp("driver")
+        build(source, folder / library)
+        return folder
+
+    return double
+
+
+def the_double(double, folder):
+    del folder
+    return double
+
+
+def driven(driver=the_double, **environment):
+    """Make a test of a body that is to run in a process of its own.
+
+    The module's `double` fixture is the folder with the double; `driver` returns the folder of the
+    driver that it runs with, the double if nothing is said. The module ends with `run_body`.
+    """
+
+    def decorate(body):
+        # Not functools.wraps: pytest would look for the body's own arguments.
+        def test(double, tmp_path):
+            path = [str(driver(double, tmp_path)), os.environ.get("LD_LIBRARY_PATH")]
+            library_path = os.pathsep.join(filter(None, path))
+            ran = subprocess.run(
+                [sys.executable, body.__code__.co_filename, body.__name__, str(tmp_path)],
+                capture_output=True,
+                text=True,
+                timeout=300,
+                env={
+                    **{name: value for name, value in os.environ.items() if name != "ROCM_PATH"},
+                    "LD_LIBRARY_PATH": library_path,
+                    "PYTHONPATH": str(TESTS),
+                    "GPU_ARCH": "native",
+                    **environment,
+                },
+            )
+            assert ran.returncode == 0, ran.stdout + ran.stderr
+
+        test.__name__, test.__doc__, test.body = body.__name__, body.__doc__, body
+        return test
+
+    return decorate
+
+
+def run_body(names):
+    """Run the body that the command line names."""
+    # tvm_ffi imports torch where there is one, which takes seconds and may look for a driver.
+    sys.modules["torch"] = None
+    names[sys.argv[1]].body(Path(sys.argv[2]))
+
+
+class Driver:
+    """A double, as its tests see it."""
+
+    LIBRARY: str
+    PREFIX: str
+
+    def __init__(self):
+        self.library = ctypes.CDLL(self.LIBRARY)
+        self._double("report").restype = ctypes.c_char_p
+
+    def _double(self, name):
+        return getattr(self.library, f"{self.PREFIX}_{name}")
+
+    def report(self):
+        return json.loads(self._double("report")())
+
+    def launches(self):
+        return self.report()["launches"]
+
+    def capture(self, stream):
+        self._double("capture")(ctypes.c_void_p(stream))
+
+    def record_only(self):
+        self._double("record_only")(1)
+
+    @contextlib.contextmanager
+    def failing(self, **codes):
+        listed = ",".join(f"{name}={code}" for name, code in codes.items())
+        self._double("fail")(listed.encode())
+        try:
+            yield
+        finally:
+            self._double("fail")(b"")

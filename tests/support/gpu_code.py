@@ -1,0 +1,44 @@
+"""What must hold of a code object for a GPU, whichever compiler made it."""
+
+import struct
+
+from support import amd_metadata
+from warp_bitonic_sort import plan
+from warp_bitonic_sort.jit.spec import CudaKernel, HipKernel
+
+
+def wrong_shared_memory(kernel: CudaKernel, image: bytes) -> str:
+    """What is wrong with the shared memory that a code object asks for, or nothing."""
+    # The name is the last member of wbs_gpu_kernel, behind eight of four bytes.
+    name = image.index(kernel.name.encode() + b"\0")
+    shared = struct.unpack_from("<8i", image, name - 32)[5]
+    layout = (kernel.registers, kernel.lane_bits, kernel.wave_bits)
+    if kernel.access == "rows" and shared != plan.shared_bytes(layout, kernel.bits, kernel.arch):
+        return f"{kernel.name} asks for {shared} bytes, planned were others"
+    fits = layout in plan.row_layouts(kernel.bits, kernel.arch) or shared <= 48 * 1024
+    return "" if fits else f"{kernel.name} asks for {shared} bytes of shared memory"
+
+
+def wrong_hip_code(kernel: HipKernel, image: bytes):
+    """Yield what is wrong with a code object."""
+    said = amd_metadata.kernel(image)
+    for name in (".private_segment_fixed_size", ".sgpr_spill_count", ".vgpr_spill_count"):
+        if said[name] != 0:
+            yield f"has a {name} of {said[name]}"
+    if said[".uses_dynamic_stack"]:
+        yield "uses a stack"
+    if said[".wavefront_size"] != plan.wave_lanes(kernel.arch):
+        yield f"has waves of {said['.wavefront_size']} lanes"
+    # The name is the last member of wbs_gpu_kernel, behind eight of four bytes.
+    name = image.index(kernel.name.encode() + b"\0")
+    _, key_bytes, _, threads, _, shared, _, capacity = struct.unpack_from("<8i", image, name - 32)
+    if (key_bytes * 8, capacity) != (kernel.bits, kernel.capacity):
+        yield f"says that it is for {capacity} keys of {key_bytes} bytes"
+    if threads > 1024 or said[".max_flat_workgroup_size"] < threads:
+        yield f"has {threads} threads, of {said['.max_flat_workgroup_size']}"
+    layout = (kernel.registers, kernel.lane_bits, kernel.wave_bits)
+    planned = plan.shared_bytes(layout, kernel.bits, kernel.arch)
+    if kernel.access == "rows" and shared != planned:
+        yield f"asks for {shared} bytes, planned were {planned}"
+    if shared + said[".group_segment_fixed_size"] > 64 * 1024:
+        yield f"asks for {shared} bytes of shared memory"

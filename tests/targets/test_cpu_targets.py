@@ -1,0 +1,214 @@
+"""Which CPU target a process builds for: what the processor says, not what /proc/cpuinfo lists."""
+
+import platform
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from support import children, elf
+from warp_bitonic_sort import ToolError
+from warp_bitonic_sort.jit import cpu_targets, finders, loader, toolchain
+
+x86_64 = pytest.mark.skipif(
+    platform.machine() != "x86_64", reason="only x86-64 has several targets"
+)
+
+# A bit of each word that the processor says, by the macro of compilers that stands for it.
+LEAF1_ECX = {"SSE3": 0, "SSSE3": 9, "FMA": 12, "SSE4_1": 19, "SSE4_2": 20, "POPCNT": 23,
+             "XSAVE": 27, "AVX": 28, "F16C": 29}  # fmt: skip
+LEAF7_EBX = {"AVX2": 5, "BMI2": 8, "AVX512F": 16, "AVX512DQ": 17, "AVX512BW": 30, "AVX512VL": 31}
+SAVED = {"xmm": 1, "ymm": 2, "mask": 5, "zmm_high": 6, "zmm16": 7}
+# What compilers define beside: CRC32 is part of SSE4.2, prefetchw runs everywhere, and the rest
+# says how wide clang's registers are.
+NO_BIT = {"CRC32", "PRFCHW", "EVEX256", "EVEX512"}
+FOR_AVX2 = {"SSE3", "SSSE3", "SSE4_1", "SSE4_2", "POPCNT", "XSAVE", "AVX", "AVX2", "BMI2"}
+FOR_AVX2_SAVED = {"xmm", "ymm"}
+
+
+@pytest.fixture(scope="module")
+def arch_of(tmp_path_factory):
+    """A function that returns the targets of processors that lack some features each."""
+    program = tmp_path_factory.mktemp("arch") / "check"
+    source = children.Path(__file__).parents[1] / "cpp" / "check_cpu_arch.cc"
+    flags = ["-std=c++17", "-Wall", "-Wextra", "-Werror", f"-I{toolchain._CSRC}"]
+    subprocess.run([*finders.find_compiler().command, *flags, source, "-o", program], check=True)
+
+    def of(*lacking):
+        words = [
+            f"{sum(1 << bit for name, bit in table.items() if name not in each):x}"
+            for each in lacking
+            for table in (LEAF1_ECX, LEAF7_EBX, SAVED)
+        ]
+        done = subprocess.run([program, *words], capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    of.program = program
+    return of
+
+
+@x86_64
+def test_cpu_arch_of_a_processor_that_lacks_a_feature_is_the_next_lesser(arch_of):
+    every = [*LEAF1_ECX, *LEAF7_EBX, *SAVED]
+    found = dict(zip(every, arch_of(*({name} for name in every)), strict=True))
+    assert arch_of(set()) == ["x86-64-avx512"]
+    assert {name for name, arch in found.items() if arch == "x86-64"} == FOR_AVX2 | FOR_AVX2_SAVED
+    assert {arch for name, arch in found.items() if name not in FOR_AVX2 | FOR_AVX2_SAVED} == {
+        "x86-64-avx2"
+    }
+    assert arch_of(set(every)) == ["x86-64"]
+
+
+@x86_64
+@pytest.mark.parametrize(
+    "compiler",
+    [*filter(shutil.which, ["c++", "g++", "clang++", *(f"clang++-{n}" for n in range(14, 40))])],
+)
+def test_cpu_arch_asks_for_every_feature_that_the_flags_imply(compiler):
+    def macros(arch):
+        command = [compiler, *toolchain.CPU_ARCHS[arch], "-x", "c++", "-dM", "-E", "/dev/null"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return set(re.findall(r"^#define __([A-Z0-9_]+)__ 1$", done.stdout, re.MULTILINE))
+
+    base = macros("x86-64")
+    of_avx2, of_avx512 = (macros(f"x86-64-{level}") - base - NO_BIT for level in ("avx2", "avx512"))
+    assert of_avx2 == FOR_AVX2
+    assert of_avx512 <= {*LEAF1_ECX, *LEAF7_EBX}
+    assert of_avx512 | {"FMA", "F16C"} == {*LEAF1_ECX, *LEAF7_EBX}
+
+
+def test_the_launcher_names_a_target_of_this_machine():
+    found = str(loader.launcher().cpu_arch())
+    assert found in cpu_targets.CPU_ARCHS
+    assert cpu_targets.is_runnable(cpu_targets.native_cpu_arch(), found)
+
+
+# -- a processor that is less than /proc/cpuinfo lists ---------------------------------------------
+
+ACTUAL = "x86-64"
+LISTED = cpu_targets.native_cpu_arch()
+has_lesser = pytest.mark.skipif(
+    not cpu_targets.lesser_cpu_archs(LISTED), reason="there is no lesser target"
+)
+# What runs here is a processor of the least target, whatever /proc/cpuinfo lists.
+LESSER = f"""
+class Runtime:
+    def __init__(self, module): self.module = module
+    def __getattr__(self, name): return getattr(self.module, name)
+    def cpu_arch(self): return {ACTUAL!r}
+from warp_bitonic_sort.jit import loader
+loading = loader._loading
+loader._loading = lambda ffi: lambda name: Runtime(loading(ffi)(name))
+from warp_bitonic_sort.jit import ninja
+build, runs = ninja.build, []
+sources = lambda folder: len([*folder.glob("*/source.cc")])
+ninja.build = lambda folder, *more: runs.append(sources(folder)) or build(folder, *more)
+"""
+OPENED = """
+print(*sorted({line.split("/")[-3] for line in open("/proc/self/maps") if "/sort_cpu_" in line}))
+"""
+LESSER_KERNEL = children.KERNEL._replace(arch=ACTUAL).name
+
+
+@has_lesser
+def test_a_cold_start_on_a_lesser_processor_runs_the_lesser_kernel(fresh_cache):
+    # The one of /proc/cpuinfo was built beside the launcher, and loaded to check it, not run.
+    code = f"{LESSER}\n{children.SORT}\nprint(runs)\nprint(w.explain((3, 3)).kernel)"
+    done = children.run(code)
+    assert done.stdout.splitlines() == [children.ANSWER, "[2, 1]", LESSER_KERNEL], done.stderr
+    assert children.entries(fresh_cache) == ["launcher", LESSER_KERNEL, children.KERNEL.name]
+    done = children.run(f"{LESSER}\n{children.SORT}\nprint(runs)\n{OPENED}")
+    assert done.stdout.splitlines() == [children.ANSWER, "[]", LESSER_KERNEL], done.stderr
+
+
+@has_lesser
+def test_a_start_with_a_launcher_on_a_lesser_processor_builds_its_kernel_alone(half_cache):
+    code = f"{LESSER}\n{children.SORT}\nprint(runs)\nx = w.explain((3, 3))\nprint(x.arch, x.open)"
+    done = children.run(code)
+    assert done.stdout.splitlines() == [children.ANSWER, "[1]", f"{ACTUAL} True"], done.stderr
+    assert children.entries(half_cache) == ["launcher", LESSER_KERNEL]
+
+
+@has_lesser
+@pytest.mark.parametrize("is_cold", [True, False])
+def test_a_target_that_the_processor_lacks_is_refused_by_name(
+    is_cold, request, tmp_path, monkeypatch
+):
+    if is_cold:
+        monkeypatch.setenv("WARP_SORT_CACHE_DIR", str(tmp_path / "cold"))
+    else:
+        request.getfixturevalue("cache_copy")
+    done = children.run(f"{LESSER}\n{children.SORT}", WARP_SORT_CPU_ARCH=LISTED)
+    said = f"ToolError: WARP_SORT_CPU_ARCH: this machine ({ACTUAL}) cannot run kernels built for "
+    assert f"{said}{LISTED!r}; it runs {ACTUAL}, generic." in done.stderr
+
+
+@has_lesser
+def test_a_lesser_processor_without_a_compiler_takes_its_kernel_without_a_warning(
+    whole_layer, fresh_cache, tmp_path
+):
+    layer = children.copy(whole_layer, tmp_path / "layer")
+    filled = children.program("prewarm", "--length", 3, "--arch", ACTUAL, "--into", layer)
+    assert filled.returncode == 0, filled.stderr
+    how = {"WARP_SORT_CACHE_LAYERS": layer, **children.NO_COMPILER}
+    done = children.run(f"{LESSER}\n{children.SORT}", **how)
+    assert (done.stdout.strip(), done.stderr) == (children.ANSWER, "")
+    assert not fresh_cache.exists()
+
+
+def test_loading_a_kernel_runs_none_of_its_code(warm_cache):
+    """A build loads what it has made for any target: beside the C library's hook, nothing runs."""
+    library = children.folder_of(warm_cache, children.KERNEL) / "library.so"
+    sizes = elf.section_sizes(library.read_bytes())
+    assert (sizes[b".init_array"], sizes.get(b".ctors")) == (8, None)
+
+
+# -- what /proc/cpuinfo lists ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def listed(monkeypatch):
+    """A function that sets what is listed of this machine; None for what nobody knows."""
+    monkeypatch.delenv("WARP_SORT_CPU_ARCH", raising=False)
+    return lambda arch: monkeypatch.setattr(cpu_targets, "_listed_cpu_arch", lambda: arch)
+
+
+def test_cpu_arch_of_an_unknown_x86_64_is_the_baseline(listed):
+    listed(None)
+    assert cpu_targets.native_cpu_arch() == cpu_targets.cpu_arch() == "x86-64"
+
+
+def test_cpu_arch_of_an_unknown_x86_64_believes_what_is_asked_for(listed, monkeypatch):
+    listed(None)
+    monkeypatch.setenv("WARP_SORT_CPU_ARCH", "x86-64-avx2")
+    assert cpu_targets.cpu_arch() == "x86-64-avx2"
+    assert cpu_targets.cpu_arch("x86-64-avx512") == "x86-64-avx2"
+    with pytest.raises(ToolError, match=r"this machine \(x86-64\) cannot run .*'x86-64-avx2'"):
+        cpu_targets.cpu_arch("x86-64")
+    monkeypatch.setenv("WARP_SORT_CPU_ARCH", "aarch64")
+    with pytest.raises(ToolError, match=r"cannot run .*'aarch64'; it runs x86-64, x86-64-avx2, "):
+        cpu_targets.cpu_arch()
+
+
+def test_cpu_arch_prefers_what_the_processor_says(listed):
+    listed("x86-64-avx512")
+    assert cpu_targets.cpu_arch("x86-64-avx2") == "x86-64-avx2"
+    listed("x86-64")
+    assert cpu_targets.cpu_arch("x86-64-avx2") == "x86-64-avx2"
+
+
+@pytest.mark.parametrize(
+    ("arch", "native", "expected"),
+    [
+        ("x86-64", "x86-64-avx512", True),
+        ("x86-64-avx512", "x86-64-avx512", True),
+        ("x86-64-avx512", "x86-64-avx2", False),
+        ("generic", "x86-64", True),
+        ("generic", "aarch64", True),
+        ("aarch64", "x86-64-avx512", False),
+        ("x86-64", "aarch64", False),
+    ],
+)
+def test_is_runnable(arch, native, expected):
+    assert cpu_targets.is_runnable(arch, native) == expected

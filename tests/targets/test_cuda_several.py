@@ -1,0 +1,302 @@
+"""Several streams, threads and devices at once: each array is sorted where it is, in its stream.
+
+What needs two devices is skipped where there is one.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from support import oracle
+from support.device_arrays import check, to_device, torch
+from warp_bitonic_sort import explain, plan, sort
+from warp_bitonic_sort.dtypes import DTYPES
+from warp_bitonic_sort.jit import loader
+
+if not torch.cuda.is_available():
+    pytest.skip("no CUDA device", allow_module_level=True)
+
+pytestmark = pytest.mark.usefixtures("cuda_kernels")
+two_devices = pytest.mark.skipif(
+    torch.cuda.device_count() < 2, reason="two CUDA devices are needed"
+)
+
+# What a copy, kernels of one lane, of some, of a warp and of many warps, and torch sort.
+LENGTHS = [1, 3, 25, 100, 700, 5000, plan.MAX_NATIVE_LENGTH + 1]
+# Long enough that nobody gets to the end of it within a call.
+CYCLES = 200_000_000
+
+
+@pytest.fixture
+def nothing_open(monkeypatch):
+    """As in a new process: no kernel is open and no call prepared."""
+    monkeypatch.setattr("warp_bitonic_sort.jit.loader._opened", {})
+    monkeypatch.setattr("warp_bitonic_sort.ops._prepared", {})
+
+
+def sleep(stream):
+    """Keep a stream busy for a while."""
+    with torch.cuda.device(stream.device), torch.cuda.stream(stream):
+        torch.cuda._sleep(CYCLES)
+
+
+def rows(generator, device, number):
+    """Some rows of one of many shapes, and what sorting them gives."""
+    length = (2, 7, 25, 64, 100, 300, 900, 2500, 9000)[number % 9]
+    shape = (1 + (1 << 15) // length + number, length)
+    if number % 2:
+        x = torch.rand(shape, device=device, generator=generator)
+    else:
+        x = torch.randint(-1000, 1000, shape, device=device, generator=generator)
+    return x, torch.sort(x, dim=-1).values
+
+
+# -- one device ----------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("nothing_open")
+def test_streams_and_threads_at_once():
+    """Eight threads, each with a stream that is behind the others, open kernels and sort."""
+
+    def work(number):
+        stream = torch.cuda.Stream()
+        generator = torch.Generator("cuda").manual_seed(number)
+        with torch.cuda.stream(stream):
+            cases = [rows(generator, "cuda", number + turn) for turn in range(18)]
+            torch.cuda._sleep(CYCLES // 20 * (number + 1))
+            results = [sort(x) for x, _ in cases]
+            good = [torch.equal(y, want) for y, (_, want) in zip(results, cases, strict=True)]
+        return all(good)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(work, range(8)))
+
+
+def test_streams_of_one_thread_do_not_wait_for_each_other():
+    """A sort in a free stream is done while one behind a busy stream is not."""
+    x = torch.rand(2000, 100, device="cuda")
+    busy, free = torch.cuda.Stream(), torch.cuda.Stream()
+    for stream in (busy, free):
+        with torch.cuda.stream(stream):
+            sort(x)  # the stream has memory for a result from here on
+    torch.cuda.synchronize()
+    sleep(busy)
+    with torch.cuda.stream(busy):
+        late = sort(x)
+    with torch.cuda.stream(free):
+        early = sort(x)
+    free.synchronize()
+    assert not busy.query(), "the free stream waited for the busy one"
+    expected = torch.sort(x, dim=-1).values
+    busy.synchronize()
+    assert torch.equal(early, expected)
+    assert torch.equal(late, expected)
+
+
+# -- two devices ---------------------------------------------------------------------------------
+
+
+@two_devices
+@pytest.mark.usefixtures("nothing_open")
+@pytest.mark.parametrize(("current", "own"), [(0, 1), (1, 0)])
+def test_an_array_is_sorted_where_it_is(current, own):
+    """The first call, which opens the kernel, and later ones; the current device stays."""
+    rng = np.random.default_rng(1)
+    with torch.cuda.device(current):
+        for length in LENGTHS:
+            x = oracle.random("float32", (37, length), rng)
+            tensor = to_device(x, f"cuda:{own}")
+            for order in ((False, "largest"), (True, "last")):
+                result = sort(tensor, descending=order[0], nan=order[1])
+                assert torch.cuda.current_device() == current
+                assert result.device == torch.device("cuda", own)
+                check(x, result, -1, *order)
+            out = torch.empty_like(tensor)
+            assert sort(tensor, out=out) is out
+            check(x, out)
+            memory = to_device(x, f"cuda:{own}")
+            sort(memory[:-1], out=memory[1:])
+            check(x[:-1], memory[1:])
+            assert torch.cuda.current_device() == current
+
+
+@two_devices
+@pytest.mark.usefixtures("nothing_open")
+def test_each_device_has_the_kernel_open_for_itself():
+    rng = np.random.default_rng(2)
+    x = oracle.random("int32", (50, 90), rng)
+    tensors = [to_device(x, f"cuda:{number}") for number in (0, 1)]
+    arch = explain(tensors[0]).arch
+    if explain(tensors[1]).arch != arch:
+        pytest.skip("devices of two architectures share no kernel")
+    kernel = plan.plan_gpu_sort("cuda", DTYPES["int32"], x.shape, (90, 1), (90, 1), 1, arch).kernel
+    check(x, sort(tensors[0]))
+    assert [loader.is_open(kernel, "int32", number) for number in (0, 1)] == [True, False]
+    check(x, sort(tensors[1]))
+    assert [loader.is_open(kernel, "int32", number) for number in (0, 1)] == [True, True]
+    assert loader.open_kernels() == [kernel.name]
+    for tensor in tensors:
+        check(x, sort(tensor))
+
+
+@two_devices
+@pytest.mark.parametrize(("current", "own"), [(0, 1), (1, 0)])
+@pytest.mark.parametrize("length", [100, plan.MAX_NATIVE_LENGTH + 1])
+def test_the_stream_is_that_of_the_arrays_own_device(current, own, length):
+    """Behind what is slow in it, without waiting, whichever device is current."""
+    device = torch.device("cuda", own)
+    x = torch.rand(300, length, device=device)
+    expected = torch.sort(x, dim=-1).values
+    torch.cuda.synchronize(device)
+    side = torch.cuda.Stream(device=own)
+    with torch.cuda.stream(side), torch.cuda.device(current):
+        y = torch.zeros_like(x)
+        sort(y)  # the stream has memory for a result from here on
+        side.synchronize()
+        sleep(side)
+        assert torch.cuda.current_device() == current
+        y.copy_(x, non_blocking=True)
+        result = sort(y)
+        if length <= plan.MAX_NATIVE_LENGTH:  # a library's own sort may wait
+            assert not side.query(), "sort waited for the stream"
+        assert torch.cuda.current_device() == current
+    side.synchronize()
+    assert torch.equal(result, expected), "sort ran ahead of its stream"
+
+
+@two_devices
+def test_a_graph_of_another_device():
+    x = torch.rand(500, 60, device="cuda:1")
+    out = torch.empty_like(x)
+    sort(x, out=out)
+    side = torch.cuda.Stream(device=1)
+    graph = torch.cuda.CUDAGraph()
+    torch.cuda.synchronize(1)
+    with torch.cuda.device(1), torch.cuda.graph(graph, stream=side), torch.cuda.device(0):
+        sort(x, out=out)
+    out.zero_()
+    for _ in range(3):
+        with torch.cuda.device(1):
+            x.copy_(torch.rand_like(x))
+            graph.replay()
+        assert torch.equal(out, torch.sort(x, dim=-1).values)
+
+
+@two_devices
+@pytest.mark.usefixtures("nothing_open")
+def test_a_kernel_open_elsewhere_is_not_opened_during_capture():
+    sort(torch.zeros(4, 3001, dtype=torch.int16, device="cuda:0"))
+    x = torch.zeros(4, 3001, dtype=torch.int16, device="cuda:1")
+    out = torch.full_like(x, 7)
+    side = torch.cuda.Stream(device=1)
+    graph = torch.cuda.CUDAGraph()
+
+    def capture():
+        with torch.cuda.device(1), torch.cuda.graph(graph, stream=side), torch.cuda.device(0):
+            torch.neg(x)
+            sort(x, out=out)
+
+    with pytest.raises(RuntimeError, match="being captured into a CUDA graph"):
+        capture()
+    assert bool((out == 7).all())
+    sort(x, out=out)
+    assert not out.any()
+
+
+@two_devices
+@pytest.mark.usefixtures("nothing_open")
+def test_threads_sort_on_both_devices_at_once():
+    """Half of them while the other device is current; they open kernels at once, too."""
+
+    def work(number):
+        own = number % 2
+        stream = torch.cuda.Stream(device=own)
+        generator = torch.Generator(f"cuda:{own}").manual_seed(number)
+        good = []
+        with torch.cuda.stream(stream), torch.cuda.device((number // 2) % 2):
+            for turn in range(27):
+                x, want = rows(generator, f"cuda:{own}", number + turn)
+                y = sort(x)
+                good.append(y.device.index == own and torch.equal(y, want))
+        return all(good)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(work, range(8)))
+
+
+@two_devices
+def test_an_out_on_another_device_is_refused():
+    x = torch.rand(10, 30, device="cuda:1")
+    out = torch.full((10, 30), 7.0, device="cuda:0")
+    with pytest.raises(ValueError, match="out: expected x's device cuda:1, got cuda:0"):
+        sort(x, out=out)
+    assert bool((out == 7).all())
+
+
+# -- CuPy on two devices -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cupy():
+    return pytest.importorskip("cupy")
+
+
+@two_devices
+@pytest.mark.usefixtures("nothing_open")
+# CuPy warns of work on one device with arrays of another: that would be slow, and out of order.
+@pytest.mark.filterwarnings("error:The device where the array resides")
+@pytest.mark.parametrize(("current", "own"), [(0, 1), (1, 0)])
+def test_a_cupy_array_is_sorted_where_it_is(cupy, current, own):
+    rng = np.random.default_rng(3)
+    for length in LENGTHS:
+        x = oracle.random("int32", (20, length), rng)
+        with cupy.cuda.Device(own):
+            array, out, memory = cupy.asarray(x), cupy.zeros(x.shape, x.dtype), cupy.asarray(x)
+            cupy.cuda.Device(own).synchronize()
+        with cupy.cuda.Device(current):
+            result = sort(array)
+            assert sort(array, out=out, descending=True) is out
+            sort(memory[:-1], out=memory[1:])
+            assert cupy.cuda.runtime.getDevice() == current
+        assert result.device.id == own
+        with cupy.cuda.Device(own):
+            oracle.check(x, result.get())
+            oracle.check(x, out.get(), -1, True)
+            oracle.check(x[:-1], memory.get()[1:])
+
+
+@two_devices
+@pytest.mark.parametrize(("current", "own"), [(0, 1), (1, 0)])
+@pytest.mark.parametrize("length", [100, plan.MAX_NATIVE_LENGTH + 1])
+def test_cupys_stream_is_that_of_the_arrays_own_device(cupy, current, own, length):
+    """A non-blocking stream waits for no other, so a sort elsewhere would see what was before."""
+    x = np.random.default_rng(4).integers(-1000, 1000, (300, length), dtype=np.int32)
+    with cupy.cuda.Device(own):
+        source, y = cupy.asarray(x), cupy.zeros(x.shape, x.dtype)
+        cupy.cuda.Device(own).synchronize()
+        stream = cupy.cuda.Stream(non_blocking=True)
+        with stream:
+            sort(y)  # the stream has memory for a result from here on
+            stream.synchronize()
+            sleep(torch.cuda.ExternalStream(stream.ptr, device=own))
+            y[...] = source
+            with cupy.cuda.Device(current):
+                result = sort(y)
+                assert cupy.cuda.runtime.getDevice() == current
+            if length <= plan.MAX_NATIVE_LENGTH:  # a library's own sort may wait
+                assert not stream.done, "sort waited for the stream"
+        stream.synchronize()
+        oracle.check(x, result.get())
+
+
+@two_devices
+def test_a_cupy_out_on_another_device_is_refused(cupy):
+    with cupy.cuda.Device(1):
+        x = cupy.zeros((10, 30))
+    with cupy.cuda.Device(0):
+        out = cupy.ones((10, 30))
+    with pytest.raises(ValueError, match="out: expected x's device"):
+        sort(x, out=out)
+    with cupy.cuda.Device(0):
+        assert bool((out == 1).all())

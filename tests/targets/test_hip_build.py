@@ -1,0 +1,467 @@
+"""HIP kernels as clang makes them for every target: their code, and how clang is found.
+
+No device is needed.
+"""
+
+import collections
+import concurrent.futures
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support import amd_metadata, gpu_code, hip_clangs
+from support.hip_clangs import fake
+from warp_bitonic_sort import plan
+from warp_bitonic_sort.jit import ToolError, builder, cache, loader, ninja, toolchain
+from warp_bitonic_sort.jit import hip_compiler as finder
+from warp_bitonic_sort.jit.compiler import Compiler
+from warp_bitonic_sort.jit.hip_compiler import find_hip_compiler
+from warp_bitonic_sort.jit.spec import CudaKernel, HipKernel
+
+CLASSES = [("bits", 8), ("fnuz", 8), ("floating", 16), ("bits", 32), ("floating", 32),
+           ("bits", 64), ("floating", 64)]  # fmt: skip
+# The order of the classes is in every kernel; one of each width shows what registers hold.
+FEW_CLASSES = [("fnuz", 8), ("floating", 16), ("floating", 32), ("floating", 64)]
+
+# -- what is compiled ------------------------------------------------------------------------------
+
+
+def _compile(compiler: Compiler, kernel: HipKernel, folder: Path) -> str:
+    """What is wrong with a kernel, or nothing."""
+    source = folder / f"{kernel.name}.hip"
+    source.write_text(kernel.source())
+    product = source.with_suffix(".hsaco")
+    command = [*compiler.command, *toolchain.compile_flags(kernel), f"-I{toolchain.INCLUDE_DIR}"]
+    done = subprocess.run(
+        [*command, "--save-temps=obj", str(source), "-o", str(product)],
+        capture_output=True,
+        text=True,
+    )
+    # clang 19 warns of the version of code objects that generic targets need.
+    warned = done.stderr and "code object v6 is still in development" not in done.stderr
+    if done.returncode != 0 or warned:
+        return f"{kernel.name}: {done.stdout}{done.stderr[:2000]}"
+    (assembly,) = folder.glob(f"{kernel.name}-*.s")
+    wrong = [
+        *gpu_code.wrong_hip_code(kernel, product.read_bytes()),
+        *_wrong_accesses(assembly.read_text()),
+    ]
+    return "\n".join(f"{kernel.name} {each}" for each in wrong)
+
+
+# Accesses to memory whose kind the compiler does not know, and to scratch memory.
+_WRONG_ACCESS = re.compile(r"^\t((?:flat|scratch|buffer)_(?:load|store|atomic)\w*)", re.MULTILINE)
+
+
+def _wrong_accesses(assembly: str):
+    """Yield what is wrong with a kernel's instructions."""
+    assert re.search(r"^\tglobal_load", assembly, re.MULTILINE), "no assembly of a kernel"
+    wrong = collections.Counter(_WRONG_ACCESS.findall(assembly))
+    if wrong:
+        yield f"has {dict(wrong)}"
+
+
+def _check(compiler, kernels, folder) -> None:
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        wrong = pool.map(lambda kernel: _compile(compiler, kernel, folder), kernels)
+        said = "\n".join(filter(None, wrong))
+    assert not said, said
+
+
+def _some(bits: int, arch: str):
+    """Rows of 2 to 4096 and more by one, some and all lanes and by waves; both kinds of columns."""
+    every = plan.hip_layouts(bits, arch)
+    rows = [layout for layout in every if layout[3] == "rows"]
+    waves = [layout for layout in rows if layout[2]]
+    threads = [layout for layout in rows if layout[1] == 0]
+    columns = [layout for layout in every if layout[3] == "columns"]
+    fitting = [next(each for each in rows if each[0] << each[1] << each[2] >= length)
+               for length in (2, 9, 100, 512, 1024, 4096)]  # fmt: skip
+    return sorted({*fitting, waves[0], waves[-1], threads[-1], columns[1], columns[-1]})
+
+
+@pytest.mark.parametrize(("arch", "classes"), [("gfx942", CLASSES), ("gfx1100", FEW_CLASSES)])
+def test_kernels_use_neither_scratch_memory_nor_flat_accesses(
+    each_hip_compiler, arch, classes, tmp_path
+):
+    _check(
+        each_hip_compiler(arch),
+        [
+            HipKernel(codec, bits, *layout, arch)
+            for codec, bits in classes
+            for layout in _some(bits, arch)
+        ],
+        tmp_path,
+    )
+
+
+@pytest.mark.parametrize("arch", ["gfx90a", "gfx950", "gfx1030", "gfx1201"])
+def test_other_architectures(each_hip_compiler, arch, tmp_path):
+    _check(
+        each_hip_compiler(arch),
+        [
+            HipKernel(codec, bits, *layout, arch)
+            for codec, bits in FEW_CLASSES
+            for layout in _some(bits, arch)[::3]
+        ],
+        tmp_path,
+    )
+
+
+@pytest.mark.parametrize(
+    "arch",
+    ["gfx900", "gfx908", "gfx90c", "gfx1010", "gfx1151", "gfx9-generic", "gfx9-4-generic",
+     "gfx10-3-generic", "gfx11-generic", "gfx12-generic"],
+)  # fmt: skip
+def test_a_kernel_for_every_family(each_hip_compiler, arch, tmp_path):
+    kernel = HipKernel("floating", 32, 32, 5, 0, "rows", arch)
+    _check(each_hip_compiler(arch), [kernel], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("there", "outcome"), [("", "1 skipped"), ("/there/hipcc", "has /there/hipcc, and the package")]
+)
+def test_a_missing_compiler_skips_tests_only_where_there_is_none(there, outcome):
+    environment = {"ROCM_PATH": "/nowhere", "WARP_SORT_TESTS_HIP": there}
+    test = f"{__file__}::test_other_architectures[newest-gfx90a]"
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-rs", test],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert outcome in ran.stdout
+    assert ran.returncode == (1 if there else 0)
+
+
+def test_access_of_unknown_kind_or_to_scratch_is_wrong():
+    good = "\tglobal_load_dword v0, v[0:1], off\n\tds_read_b32 v0, v1\n\tbuffer_inv sc1\n"
+    assert list(_wrong_accesses(good)) == []
+    for name in ("flat_store_b128", "flat_load_ushort", "flat_atomic_add", "scratch_load_dword",
+                 "buffer_store_dword"):  # fmt: skip
+        assert list(_wrong_accesses(f"{good}\t{name} v[0:1], v2\n")) == [f"has {{'{name}': 1}}"]
+
+
+def test_unused_compiler_of_ci_is_named(monkeypatch):
+    clangs = {version: Path(f"/there/clang-{version}") for version in (19, 20, 22)}
+    for named, unused in (("", []), ("/there/clang-22:/there/clang-19", []),
+                          ("/there/clang-20", ["/there/clang-20"]),
+                          ("/there/clang-22:/there/clang-23", ["/there/clang-23"])):  # fmt: skip
+        monkeypatch.setenv("WARP_SORT_TESTS_HIP", named)
+        assert hip_clangs.unused(clangs) == unused
+
+
+# -- where the compiler is looked for --------------------------------------------------------------
+
+
+@pytest.fixture
+def nothing_there(tmp_path, monkeypatch):
+    """A machine with no HIP compiler, whose PATH is a folder of its own."""
+    for variable in ("ROCM_PATH", "HIP_CLANG_PATH", "CK_DIR", "GPU_ARCH"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(finder, "_rocm_folders", lambda: [])
+    monkeypatch.setattr(finder, "hiprtc_candidates", lambda *_: iter(()))
+    path = tmp_path / "path"
+    path.mkdir()
+    monkeypatch.setenv("PATH", str(path))
+    return path
+
+
+def find(*archs):
+    return find_hip_compiler(archs or ["gfx942"])
+
+
+@pytest.mark.usefixtures("nothing_there")
+def test_no_compiler_at_all():
+    with pytest.raises(
+        ToolError, match=r"no HIP compiler: .*/opt/rocm.*apt install clang-19 lld-19"
+    ):
+        find()
+
+
+def test_rocm_path_that_is_wrong(nothing_there, tmp_path, monkeypatch):
+    fake(nothing_there, "clang-19")
+    monkeypatch.setenv("ROCM_PATH", str(tmp_path / "nowhere"))
+    message = r"ROCM_PATH: '.*nowhere' holds neither bin/hipcc nor llvm/bin/clang\+\+"
+    with pytest.raises(ToolError, match=message):
+        find()
+
+
+def test_the_order_in_which_compilers_are_looked_for(nothing_there, tmp_path, monkeypatch):
+    rocm, usual = tmp_path / "rocm", tmp_path / "opt" / "rocm"
+
+    def found(program, why):
+        compiler = find()
+        assert compiler.command == (str(program),)
+        assert compiler.why == why
+        assert compiler.kind == "HIP compiler"
+
+    for name in ("clang-9", "clang-19", "clang-22"):
+        found(fake(nothing_there, name), f"{name} on the PATH")
+    for name in ("clang-tidy-99", "clang-cpp-99"):
+        fake(nothing_there, name)
+    found(nothing_there / "clang-22", "clang-22 on the PATH")
+    found(fake(nothing_there, "clang"), "clang on the PATH")
+    found(fake(nothing_there, "clang++"), "clang++ on the PATH")
+    found(fake(nothing_there, "hipcc"), "hipcc on the PATH")
+    monkeypatch.setattr(finder, "_rocm_folders", lambda: [usual])
+    found(fake(usual, "lib/llvm/bin/clang++"), f"ROCm in {usual}")
+    found(fake(usual, "llvm/bin/clang++"), f"ROCm in {usual}")
+    found(fake(usual, "bin/hipcc"), f"ROCm in {usual}")
+    clang = fake(rocm, "llvm/bin/clang++")
+    monkeypatch.setenv("ROCM_PATH", str(rocm))
+    found(clang, f"ROCM_PATH={rocm}")
+    found(fake(rocm, "bin/hipcc"), f"ROCM_PATH={rocm}")
+
+
+def test_a_compiler_that_does_not_know_the_target_is_passed_over(
+    nothing_there, tmp_path, monkeypatch
+):
+    hipcc = fake(tmp_path / "rocm", "bin/hipcc")
+    newer = fake(nothing_there, "clang-20", "gfx942 gfx950")
+    monkeypatch.setenv("ROCM_PATH", str(tmp_path / "rocm"))
+    assert find("gfx942").command == (str(hipcc),)
+    for archs in (["gfx950"], ["gfx942", "gfx950"]):
+        compiler = find(*archs)
+        assert compiler.command == (str(newer),)
+        assert compiler.why == f"clang-20 on the PATH; {hipcc} does not build for gfx950"
+
+
+def test_compilers_that_are_too_old(nothing_there):
+    fake(nothing_there, "clang-19")
+    fake(nothing_there, "clang-18", error="unknown argument: '--offload-device-only'")
+    with pytest.raises(ToolError) as caught:
+        find("gfx950")
+    message = str(caught.value)
+    assert message.startswith(
+        "no HIP compiler here builds for gfx950; gfx950 needs clang 20 or newer: "
+    )
+    for part in (
+        "clang-19 (clang-19 on the PATH) says for gfx950: clang-19: error: invalid target ID 'gfx9",
+        "clang-18: error: unknown argument",
+        "apt install clang-19 lld-19), or ROCm, and set ROCM_PATH to it.",
+    ):
+        assert part in message
+
+
+def test_a_compiler_without_its_linker(nothing_there):
+    fake(
+        nothing_there,
+        "clang-19",
+        "",
+        'unable to execute command: Executable \\"lld\\" doesn\'t exist!',
+    )
+    with pytest.raises(ToolError, match="it finds no lld"):
+        find()
+
+
+def test_a_compiler_that_makes_a_bundle(nothing_there):
+    program = fake(nothing_there, "clang-19")
+    program.write_text(program.read_text().replace("\\177ELF", "__CLANG_OFFLOAD_BUNDLE__"))
+    with pytest.raises(ToolError, match="what it makes is no code object"):
+        find()
+
+
+def test_a_program_that_does_not_run(nothing_there):
+    program = nothing_there / "clang-19"
+    program.write_text("#!/nowhere/sh\n")
+    program.chmod(0o755)
+    with pytest.raises(ToolError, match="it cannot be asked: "):
+        find()
+
+
+@pytest.mark.usefixtures("nothing_there")
+def test_what_a_compiler_knows_is_asked_once(tmp_path, monkeypatch):
+    """For each binary, by what tells it from another; a script's clang is part of that."""
+    store = cache.Cache(tmp_path / "cache")
+    rocm = tmp_path / "rocm"
+    asked = rocm / "asked"
+    program, clang = fake(rocm, "bin/hipcc"), fake(rocm, "llvm/bin/clang++", "")
+    monkeypatch.setenv("ROCM_PATH", str(rocm))
+
+    def answers(arch, count):
+        compiler = next(finder._candidates())
+        assert compiler.path == program
+        answer = builder._refusal([store], compiler, arch)
+        assert len(asked.read_text().splitlines()) == count
+        return answer
+
+    for count in (1, 1):
+        assert answers("gfx942", count) == ""
+    for count in (2, 2):
+        assert "invalid target ID" in answers("gfx950", count)
+    clang.write_text(clang.read_text() + "# newer\n")
+    assert answers("gfx942", 3) == ""
+    monkeypatch.setenv("HIP_CLANG_PATH", str(fake(tmp_path / "other", "clang++").parent))
+    assert answers("gfx942", 4) == ""
+    assert answers("gfx942", 4) == ""
+    # Of a script around nobody knows what, nothing is remembered.
+    monkeypatch.setenv("HIP_CLANG_PATH", str(tmp_path / "nowhere"))
+    assert [answers("gfx942", count) for count in (5, 6)] == ["", ""]
+    # Nor what may be mended while the compiler stays the same.
+    monkeypatch.delenv("HIP_CLANG_PATH")
+    fake(rocm, "bin/hipcc", "", "No space left on device")
+    assert [answers("gfx942", count) for count in (7, 8)] == [
+        "hipcc: error: No space left on device"
+    ] * 2
+
+
+# -- targets ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "native", "expected"),
+    [
+        (None, "gfx942:sramecc+:xnack-", "gfx942"),
+        ("native", "gfx90a:sramecc+:xnack-", "gfx90a"),
+        ("sm_90,gfx942", "gfx942", "gfx942"),
+        ("gfx90a;gfx942", "gfx942:xnack+", "gfx942"),
+        ("gfx9-4-generic,gfx942", "gfx942", "gfx942"),
+        ("sm_80,gfx9-4-generic", "gfx950", "gfx9-4-generic"),
+        ("gfx9-generic,gfx11-generic", "gfx1151", "gfx11-generic"),
+        ("gfx9-generic,gfx11-generic", "gfx906", "gfx9-generic"),
+        ("gfx10-1-generic,gfx10-3-generic", "gfx1034", "gfx10-3-generic"),
+        ("gfx12-generic", "gfx1201", "gfx12-generic"),
+    ],
+)
+def test_gpu_arch(asked, native, expected, monkeypatch):
+    monkeypatch.delenv("GPU_ARCH", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("GPU_ARCH", asked)
+    assert toolchain.hip_arch(native) == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "native"),
+    [
+        ("gfx90a,gfx941", "gfx942"),  # of one family, and not compatible
+        ("sm_90", "gfx942"),
+        ("gfx9-generic", "gfx90a"),
+        ("gfx11-generic", "gfx1201"),
+    ],
+)
+def test_gpu_arch_that_does_not_run(asked, native, monkeypatch):
+    monkeypatch.setenv("GPU_ARCH", asked)
+    with pytest.raises(ToolError, match=f"GPU_ARCH: none of .* runs on this device, .* {native}"):
+        toolchain.hip_arch(native)
+
+
+def test_gpu_arch_of_two_makers(monkeypatch):
+    monkeypatch.setenv("GPU_ARCH", "gfx942,sm_80,gfx11-generic")
+    assert toolchain.cuda_arch("sm_86") == "sm_80"
+    assert toolchain.hip_arch("gfx1100") == "gfx11-generic"
+    for wrong in ("gfx", "gfx942:xnack-", "gfx13-generic", "GFX942", "mi300"):
+        monkeypatch.setenv("GPU_ARCH", f"gfx942,{wrong}")
+        with pytest.raises(ToolError, match=rf"expected native or a list .*'{wrong}'"):
+            toolchain.hip_arch("gfx942")
+
+
+def test_devices_that_are_too_old():
+    for native in ("gfx803", "gfx701"):
+        with pytest.raises(ToolError, match=f"x: .* {native}, .* gfx9 and newer"):
+            toolchain.hip_arch(native)
+
+
+# -- the key ---------------------------------------------------------------------------------------
+
+KERNEL = HipKernel("floating", 32, 8, 1, 0, "rows", "gfx942")
+
+
+def test_names_are_folders():
+    assert KERNEL.name == "sort_hip_floating32_lanes2_registers8_rows_gfx942"
+    generic = HipKernel("bits", 8, 32, 6, 1, "rows", "gfx9-4-generic")
+    assert generic.name == "sort_hip_bits8_waves2_lanes64_registers32_rows_gfx9_4_generic"
+    assert generic.capacity == 4096
+    assert (KERNEL.backend, KERNEL.kind) == ("hip", "hip_kernel")
+
+
+def test_ck_dir_is_in_the_key(tmp_path, monkeypatch):
+    monkeypatch.delenv("CK_DIR", raising=False)
+    cuda = CudaKernel("floating", 32, 8, 1, 0, "rows", "sm_90")
+    without, of_cuda = cache.build_text(KERNEL), cache.build_text(cuda)
+    texts = {without}
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setenv("CK_DIR", str(tmp_path / name))
+        assert "-I$ck_dir" in ninja.rule(KERNEL)
+        texts.add(cache.build_text(KERNEL))
+        (tmp_path / name / "include").mkdir()
+        assert "-I$ck_dir -I$ck_include" in ninja.rule(KERNEL)
+        texts.add(cache.build_text(KERNEL))
+    assert len(texts) == 5
+    assert cache.build_text(cuda) == of_cuda
+    monkeypatch.setenv("CK_DIR", str(tmp_path / "nowhere"))
+    with pytest.raises(ToolError, match=r"CK_DIR: '.*nowhere' is not a folder"):
+        cache.build_text(KERNEL)
+
+
+@pytest.fixture
+def no_launcher(monkeypatch):
+    """Kernels are built and the launcher, which nothing here calls, is not."""
+    monkeypatch.setattr(loader, "_launcher", object())
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """HIP kernels are one line, of which a header may be the first."""
+    lines = ["", 'extern "C" __attribute__((global)) void f(int* p) { *p = 1; }\n']
+    monkeypatch.setattr(HipKernel, "source", lambda _: "\n".join(lines))
+    return lines
+
+
+@pytest.mark.usefixtures("no_launcher")
+def test_headers_of_ck_dir_are_found_and_watched(
+    hip_compiler, tiny, tmp_path, monkeypatch, fresh_cache
+):
+    hip_compiler("gfx942")
+    header = tmp_path / "ck $" / "include" / "of_ck.hpp"  # what make, ninja and the shell escape
+    header.parent.mkdir(parents=True)
+    monkeypatch.setenv("CK_DIR", str(tmp_path / "ck $"))
+    tiny[0] = "#include <of_ck.hpp>"
+    for text in ("// one\n", "// two\n", "// two\n"):
+        header.write_text(text)
+        loader.build([KERNEL])
+    entries = sorted(fresh_cache.glob(f"v1/entries/{KERNEL.name}/*"))
+    assert len(entries) == 2
+    for entry in entries:
+        assert "{ck_include}/of_ck.hpp" in (entry / "manifest.json").read_text()
+        assert sorted(file.name for file in entry.iterdir()) == [
+            "kernel.hsaco", "manifest.json", "source.hip",
+        ]  # fmt: skip
+        assert amd_metadata.metadata((entry / "kernel.hsaco").read_bytes())
+
+
+@pytest.mark.usefixtures("no_launcher", "tiny", "fresh_cache")
+def test_a_warm_build_starts_nothing(hip_compiler, monkeypatch):
+    if hip_compiler("gfx942").identity() is None:
+        pytest.skip("the HIP compiler here is a wrapper, which is asked every time")
+    loader.build([KERNEL])
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: pytest.fail(f"started {command}"))
+    loader.build([KERNEL])
+
+
+@pytest.mark.usefixtures("no_launcher", "tiny", "fresh_cache")
+def test_what_is_cached_needs_no_compiler(hip_compiler, monkeypatch, tmp_path):
+    hip_compiler("gfx942")
+    loader.build([KERNEL])
+    monkeypatch.setenv("ROCM_PATH", str(tmp_path))
+    loader.build([KERNEL])
+    with pytest.raises(ToolError, match="ROCM_PATH: .* holds neither bin/hipcc"):
+        loader.build([HipKernel("floating", 32, 8, 2, 0, "rows", "gfx942")])
+
+
+@pytest.mark.parametrize(
+    ("log", "hint"),
+    [
+        ("clang-19: error: invalid target ID 'gfx950'; format is", "does not know the device's"),
+        ('clang++: error: unable to execute command: Executable "lld" doesn\'t exist!', "no lld"),
+    ],
+)
+def test_hints(log, hint):
+    line, said = ninja.first_error(log)
+    assert line == log
+    assert hint in said

@@ -1,0 +1,786 @@
+"""Run-time compilers: what NVRTC makes of our kernels, a double of hipRTC, where they are found.
+
+NVRTC comes with the ``test`` extra; no device is needed, nor a toolkit.
+"""
+
+import json
+import os
+import platform
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support import amd_metadata, driver_double, gpu_code, hip_clangs
+from warp_bitonic_sort import plan
+from warp_bitonic_sort.cli import _inspect
+from warp_bitonic_sort.jit import (
+    BuildError,
+    ToolError,
+    cache,
+    finders,
+    hip_compiler,
+    loader,
+    ninja,
+    publication,
+    rtc,
+    rtc_compilers,
+    rtc_search,
+    toolchain,
+)
+from warp_bitonic_sort.jit.compiler import Compiler
+from warp_bitonic_sort.jit.hip_compiler import find_hip_compiler
+from warp_bitonic_sort.jit.spec import CudaKernel, HipKernel
+
+KERNEL = CudaKernel("floating", 32, 8, 1, 0, "rows", "sm_90")
+HIP_KERNEL = HipKernel("floating", 32, 8, 1, 0, "rows", "gfx942")
+
+
+@pytest.fixture(scope="session")
+def nvrtc():
+    """The NVRTC of this machine."""
+    found, _ = rtc_compilers.find_nvrtc(None, toolchain.toolkit_folders())
+    if found is None:
+        if (sys.platform, platform.machine()) == ("linux", "x86_64"):
+            pytest.fail("no NVRTC, which the test extra brings: pip install '.[test]'")
+        pytest.skip("no NVRTC")
+    return found
+
+
+@pytest.fixture
+def no_nvcc(nvrtc, tmp_path, monkeypatch):
+    """A machine with NVRTC and no nvcc."""
+    for variable in ("CUDA_HOME", "WARP_SORT_RTC"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(toolchain, "toolkit_folders", lambda: [])
+    monkeypatch.setattr(rtc_compilers, "find_nvrtc", lambda *_: (nvrtc, ""))
+
+
+@pytest.fixture
+def no_launcher(monkeypatch):
+    """Kernels are built and the launcher, which nothing here calls, is not."""
+    monkeypatch.setattr(loader, "_launcher", object())
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """A copy of the package's headers, below what make, ninja and the shell escape."""
+    csrc = tmp_path / "a folder $ #1" / "csrc"
+    shutil.copytree(toolchain._CSRC, csrc)
+    monkeypatch.setattr(toolchain, "_CSRC", csrc)
+    monkeypatch.setattr(toolchain, "INCLUDE_DIR", csrc / "include")
+    return csrc / "include" / "warp_bitonic_sort"
+
+
+def run(compiler, *words, folder=None):
+    """Run a compiler, which may fail."""
+    return subprocess.run(
+        [*compiler.command, *map(str, words)], capture_output=True, text=True, cwd=folder
+    )
+
+
+def compiled(compiler, kernel, folder: Path, include=None):
+    """Compile a kernel with the command line of ninja's rule; return the product and depfile."""
+    source = folder / kernel.name / ninja.SOURCES[kernel.kind]
+    source.parent.mkdir(parents=True, exist_ok=True)
+    source.write_text(kernel.source())
+    product = source.with_name(ninja.PRODUCTS[kernel.kind])
+    depfile = source.with_name(ninja.DEPFILE)
+    depends = toolchain.dependency_flags(kernel, str(depfile), str(product))
+    flags = [*toolchain.compile_flags(kernel), f"-I{include or toolchain.INCLUDE_DIR}", *depends]
+    done = run(compiler, *flags, source, "-o", product)
+    assert (done.returncode, done.stderr) == (0, "")
+    return product, depfile
+
+
+# -- what NVRTC makes ------------------------------------------------------------------------------
+
+
+def arch_of(image: bytes) -> int:
+    (flags,) = struct.unpack_from("<I", image, 48)
+    return flags >> 8 & 0xFF if image[8] >= 8 else flags & 0xFF
+
+
+def stack_bytes(image: bytes) -> int:
+    """What the function of a code object has of local memory: of its frame, and of arrays."""
+    (sections_at,) = struct.unpack_from("<Q", image, 40)
+    size, count, names = struct.unpack_from("<HHH", image, 58)
+    headers = [
+        struct.unpack_from("<IIQQQQ", image, sections_at + number * size) for number in range(count)
+    ]
+    total, infos = 0, 0
+    for name_at, _, _, _, at, length in headers:
+        start = headers[names][4] + name_at
+        name = image[start : image.index(b"\0", start)]
+        if name.startswith(b".nv.local"):
+            total += length
+        if name == b".nv.info":
+            infos += 1
+            end = at + length
+            while at < end:
+                form, attribute, size = struct.unpack_from("<BBH", image, at)
+                # EIFMT_SVAL: a value of that size comes behind; EIATTR_FRAME_SIZE: symbol, bytes.
+                if (form, attribute) == (4, 0x11):
+                    total += struct.unpack_from("<II", image, at + 4)[1]
+                at += 4 + (size if form == 4 else 0)
+    assert infos == 1
+    return total
+
+
+def test_local_memory_is_seen(nvrtc, tmp_path):
+    source = tmp_path / "source.cu"
+    source.write_text(
+        'extern "C" __attribute__((global)) void f(int* p, int n) {\n'
+        "  int a[64];\n"
+        "  for (int i = 0; i < 64; ++i) a[i] = p[i];\n"
+        "  for (int i = 0; i < n; ++i) a[a[i] & 63] += i;\n"
+        "  for (int i = 0; i < 64; ++i) p[i] = a[i];\n}\n"
+    )
+    product = tmp_path / "kernel.cubin"
+    done = run(nvrtc, *toolchain.compile_flags(KERNEL), source, "-o", product)
+    assert done.returncode == 0, done.stderr
+    assert stack_bytes(product.read_bytes()) == 256
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90", "sm_120"])
+@pytest.mark.parametrize(
+    ("codec", "bits"), [("fnuz", 8), ("floating", 16), ("floating", 32), ("floating", 64)]
+)
+def test_kernels_for_every_width(nvrtc, codec, bits, arch, tmp_path):
+    rows = (16, 1, 0, "rows") if bits < 64 else (8, 2, 0, "rows")
+    columns = next(layout for layout in plan.cuda_layouts(bits) if layout[3] == "columns")
+    for layout in (rows, columns):
+        assert layout in plan.cuda_layouts(bits)
+        kernel = CudaKernel(codec, bits, *layout, arch)
+        image = compiled(nvrtc, kernel, tmp_path)[0].read_bytes()
+        assert image[:4] == b"\x7fELF"
+        assert struct.unpack_from("<H", image, 18) == (190,)
+        assert arch_of(image) == int(arch[3:])
+        assert b"\0warp_bitonic_sort_rows\0" in image
+        assert b"\0.nv.global" not in image, "variables, which a driver has to make as it loads it"
+        assert not gpu_code.wrong_shared_memory(kernel, image)
+        assert stack_bytes(image) == 0
+
+
+def listed(depfile: Path) -> list[str]:
+    return [os.path.normpath(path) for path in publication._parse_depfile(depfile.read_text())]
+
+
+def test_headers_are_those_that_a_preprocessor_reads(nvrtc, tree, tmp_path):
+    include = tree.parent
+    product, depfile = compiled(nvrtc, KERNEL, tmp_path / "of rtc", include)
+    ours = listed(depfile)
+    host = tmp_path / "host.d"
+    command = [*finders.find_compiler().command, "-std=c++17", "-D__CUDACC__", f"-I{include}"]
+    subprocess.run(
+        [*command, "-x", "c++", "-M", "-MF", host, product.with_name("source.cu")], check=True
+    )
+    read = {path for path in listed(host) if path.startswith(str(tmp_path))}
+    assert len(read) > 15
+    assert read <= set(ours)
+    assert len(ours) == len(set(ours))
+    # What is listed beside them is other makers': nothing of the CPU's.
+    assert {Path(path).name for path in set(ours) - read} <= {
+        "amdgcn.hpp", "amdgcn_halves.hpp", "amdgcn_single_order.hpp",
+    }  # fmt: skip
+
+
+def test_headers_are_those_that_nvcc_reads(nvrtc, nvcc, tmp_path):
+    theirs = compiled(Compiler((nvcc,), Path(nvcc), ""), KERNEL, tmp_path / "nvcc")[1]
+    folder = str(toolchain.INCLUDE_DIR)
+    read = {path for path in listed(theirs) if path.startswith(folder)}
+    assert len(read) > 15
+    assert read <= set(listed(compiled(nvrtc, KERNEL, tmp_path / "rtc")[1]))
+
+
+# -- the command line ------------------------------------------------------------------------------
+
+
+def test_version(nvrtc):
+    text = nvrtc.version()
+    assert text.startswith("NVRTC 1")
+    assert nvrtc.path.name in text
+    assert "rtc.py" in text
+    assert text == nvrtc.version()
+
+
+@pytest.mark.parametrize(
+    ("kind", "version", "told"),
+    [
+        ("nvrtc", (12, 8), []),
+        ("nvrtc", (12, 9), ["--no-cache"]),
+        ("nvrtc", (13, 0), ["--no-cache"]),
+        ("hiprtc", (13, 0), []),
+    ],
+)
+def test_the_librarys_own_cache_is_not_used(kind, version, told):
+    """What NVRTC before 12.9 would call an unknown option."""
+    library = rtc._Library.__new__(rtc._Library)
+    library._prefix, library._numbers = kind, version
+    assert library.own_options() == told
+
+
+def test_an_error_leaves_nothing(nvrtc, tmp_path):
+    source = tmp_path / "source.cu"
+    source.write_text("\nint f() { return nothing; }\n")
+    flags = [*toolchain.compile_flags(KERNEL), "-MD", "-MF", "source.d"]
+    done = run(nvrtc, *flags, "source.cu", "-o", "kernel.cubin", folder=tmp_path)
+    assert done.returncode == 1
+    line, _ = ninja.first_error(done.stderr)
+    assert line.startswith("source.cu(2): error: ")
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_an_unknown_architecture_has_a_hint(nvrtc, tmp_path):
+    (tmp_path / "source.cu").write_text("")
+    done = run(nvrtc, "-arch=sm_999", "source.cu", "-o", "kernel.cubin", folder=tmp_path)
+    assert done.returncode == 1
+    line, hint = ninja.first_error(done.stderr)
+    assert "error: invalid value for --gpu-architecture" in line
+    assert "does not know the device's architecture" in hint
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "expected rtc.py nvrtc|hiprtc LIBRARY"),
+        (["clang", "x", "y"], "expected rtc.py nvrtc|hiprtc LIBRARY"),
+        (["nvrtc", "/nowhere/libnvrtc.so.13", "--version"], "NVRTC does not load: /nowhere"),
+        (["nvrtc", "libc.so.6", "--version"], "libc.so.6 is no NVRTC: it lacks nvrtcVersion"),
+        (["hiprtc", "libc.so.6", "--version"], "libc.so.6 is no hipRTC: it lacks hiprtcVersion"),
+        (
+            ["nvrtc", "x", "-lineinfo", "a.cu", "-o", "b"],
+            "'-lineinfo' is none of the flags of nvcc",
+        ),
+        (["hiprtc", "x", "--save-temps", "-c"], "'--save-temps' is none of the flags of clang"),
+        (["nvrtc", "x", "-cubin", "-o"], "-o: expected a word after it, got the end"),
+        (["nvrtc", "x", "-cubin", "a.cu"], "expected a source and -o with a product"),
+        (["nvrtc", "x", "/nowhere/a.cu", "-o", "b"], "error: /nowhere/a.cu: No such file"),
+    ],
+)
+def test_bad_command_lines(words, said):
+    program = Compiler((sys.executable, str(rtc_search.PROGRAM)), Path(), "")
+    done = run(program, *words)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("rtc.py: error: ")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_start_is_light(nvrtc):
+    """Every kernel waits for it: no site-packages, and no module that takes long to import."""
+    assert nvrtc.command[1:3] == ("-I", "-S")
+    done = subprocess.run(
+        [*nvrtc.command[:1], "-X", "importtime", *nvrtc.command[1:4]],
+        capture_output=True,
+        text=True,
+    )
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "ctypes" in imported
+    heavy = {"re", "pathlib", "typing", "dataclasses", "subprocess", "hashlib", "site"}
+    assert not imported & heavy
+
+
+# -- the whole way ---------------------------------------------------------------------------------
+
+
+def manifests(folder: Path):
+    return [json.loads(file.read_text()) for file in folder.glob("v1/entries/*/*/manifest.json")]
+
+
+@pytest.mark.usefixtures("no_nvcc", "no_launcher")
+def test_a_build_without_nvcc(nvrtc, tree, fresh_cache, monkeypatch):
+    loader.build([KERNEL])
+    (manifest,) = manifests(fresh_cache)
+    assert manifest["compiler"] == nvrtc.version()
+    # What is hashed says nothing of the compiler but its version.
+    assert manifest["text"] == json.loads(cache.build_text(KERNEL))
+    assert any("{package_include}/" in line for line in manifest["dependencies"])
+    (entry,) = fresh_cache.glob(f"v1/entries/{KERNEL.name}/*")
+    assert sorted(file.name for file in entry.iterdir()) == [
+        "kernel.cubin", "manifest.json", "source.cu",
+    ]  # fmt: skip
+    assert arch_of((entry / "kernel.cubin").read_bytes()) == 90
+
+    with monkeypatch.context() as context:
+        context.setattr(subprocess, "run", lambda command, **_: pytest.fail(f"started {command}"))
+        loader.build([KERNEL])
+        other = tree / "cpu_kernel.hpp"
+        other.write_text(other.read_text() + "// edited\n")
+        loader.build([KERNEL])
+    assert len(manifests(fresh_cache)) == 1
+
+    header = tree / "leaf_networks.hpp"
+    header.write_text(header.read_text() + "// edited\n")
+    loader.build([KERNEL])
+    assert len(manifests(fresh_cache)) == 2
+
+
+@pytest.mark.usefixtures("no_nvcc", "no_launcher", "fresh_cache")
+def test_an_error_names_the_file_and_the_line(tree):
+    header = tree / "key.hpp"
+    text = header.read_text()
+    header.write_text(f"{text}int wrong = nothing;\n")
+    number = text.count("\n") + 1
+    with pytest.raises(BuildError) as caught:
+        loader.build([KERNEL])
+    assert f"First error: {header}({number}): error: " in str(caught.value)
+    assert "there is no nvcc" in str(caught.value)
+
+
+# -- where NVRTC is looked for ---------------------------------------------------------------------
+
+
+def library(folder: Path, name: str = "libnvrtc.so.13") -> Path:
+    """Make a library of some name that nobody loads."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(b"\x7fELF")
+    return folder / name
+
+
+@pytest.fixture
+def empty(tmp_path, monkeypatch):
+    """A machine with neither nvcc nor ROCm nor a run-time compiler; the root of its places."""
+    for name in ("CUDA_HOME", "ROCM_PATH", "HIP_CLANG_PATH", "WARP_SORT_RTC", "LD_LIBRARY_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "path").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "path"))
+    packages = {"nvidia": tmp_path / "site" / "nvidia", "torch": tmp_path / "site" / "torch"}
+    monkeypatch.setattr(
+        rtc_search, "package_folders", lambda name: [packages[name]] if name in packages else []
+    )
+    monkeypatch.setattr(rtc_search, "system_folders", lambda: [tmp_path / "usr"])
+    monkeypatch.setattr(toolchain, "toolkit_folders", lambda: [tmp_path / "cuda"])
+    monkeypatch.setattr(hip_compiler, "_rocm_folders", lambda: [tmp_path / "rocm"])
+    return tmp_path
+
+
+def nvcc_at(home: Path) -> Path:
+    program = home / "bin" / "nvcc"
+    program.parent.mkdir(parents=True)
+    program.write_text("")
+    program.chmod(0o755)
+    return program
+
+
+@pytest.mark.parametrize(
+    ("links", "version"),
+    [
+        ({"libnvrtc.so": "libnvrtc.so.12", "libnvrtc.so.12": "libnvrtc.so.12.4.127"}, 12),
+        # For programs that were linked with an older one.
+        ({"libnvrtc.so": "libnvrtc.so.12.4.127", "libnvrtc.so.11.2": "libnvrtc.so.12.4.127"}, 12),
+        ({"libnvrtc.so": "../elsewhere/libnvrtc.so.13"}, 13),
+        ({"libnvrtc.so": "nowhere"}, None),
+    ],
+)
+def test_the_version_of_a_library_with_several_names(tmp_path, links, version):
+    folder = tmp_path / "lib"
+    library(tmp_path / "elsewhere", "libnvrtc.so.13")
+    library(folder, "libnvrtc-builtins.so.12.4.127")
+    if version == 12:
+        library(folder, "libnvrtc.so.12.4.127")
+    for name, target in links.items():
+        (folder / name).symlink_to(target)
+    found = [] if version is None else [(version, folder / "libnvrtc.so")]
+    assert rtc_search.libraries(folder, ("libnvrtc.so",)) == found
+
+
+def test_the_order_in_which_nvrtc_is_looked_for(empty, monkeypatch):
+    def found(file, why, is_quick=True):
+        compiler = finders.find_cuda_compiler()
+        assert compiler.command[-2:] == ("nvrtc", str(file))
+        assert compiler.why == why
+        assert compiler.kind == "CUDA run-time compiler"
+        assert compiler.identity() is not None
+        assert toolchain.identity("cuda_kernel") == (compiler.identity() if is_quick else None)
+        assert toolchain.still_is("cuda_kernel", str(compiler.identity())) == is_quick
+
+    none = "; there is no nvcc"
+    found(library(empty / "usr"), f"NVRTC in {empty / 'usr'}{none}")
+    toolkit = empty / "cuda"
+    found(library(toolkit / "targets" / "x86_64-linux" / "lib", "libnvrtc.so.12"),
+          f"NVRTC of the toolkit in {toolkit}{none}")  # fmt: skip
+    site = empty / "site" / "nvidia"
+    twelve = library(site / "cuda_nvrtc" / "lib", "libnvrtc.so.12")
+    found(twelve, f"NVRTC in {twelve.parent}{none}")
+    (empty / "site" / "nvidia_cuda_nvrtc_cu12-12.9.86.dist-info").mkdir()
+    found(twelve, f"NVRTC of the package nvidia-cuda-nvrtc-cu12 12.9.86{none}")
+    (empty / "site" / "nvidia_cuda_nvrtc-13.0.88.dist-info").mkdir()
+    # Neither of these is NVRTC.
+    library(site / "cu13" / "lib", "libnvrtc.alt.so.13")
+    library(site / "cu13" / "lib", "libnvrtc-builtins.so.13.0")
+    found(twelve, f"NVRTC of the package nvidia-cuda-nvrtc-cu12 12.9.86{none}")
+    thirteen = library(site / "cu13" / "lib")
+    found(thirteen, f"NVRTC of the package nvidia-cuda-nvrtc 13.0.88{none}")
+    home = empty / "home"
+    monkeypatch.setenv("CUDA_HOME", str(home))
+    found(library(home / "lib64"), f"NVRTC in CUDA_HOME={home}{none}")
+
+    program = nvcc_at(home)
+    compiler = finders.find_cuda_compiler()
+    assert (compiler.command, compiler.why) == ((str(program),), f"CUDA_HOME={home}")
+    assert toolchain.identity("cuda_kernel") == compiler.identity() is not None
+    assert toolchain.still_is("cuda_kernel", compiler.identity())
+    assert not toolchain.still_is("cuda_kernel", f"{compiler.identity()}|")
+    monkeypatch.setenv("WARP_SORT_RTC", "1")
+    found(home / "lib64" / "libnvrtc.so.13",
+          f"NVRTC in CUDA_HOME={home}; WARP_SORT_RTC asks for it")  # fmt: skip
+    (home / "lib64" / "libnvrtc.so.13").unlink()
+    found(thirteen, "NVRTC of the package nvidia-cuda-nvrtc 13.0.88; WARP_SORT_RTC asks for it",
+          is_quick=False)  # fmt: skip
+    shutil.rmtree(site)
+    shutil.rmtree(empty / "usr")
+    shutil.rmtree(toolkit)
+    compiler = finders.find_cuda_compiler()
+    assert compiler.command == (str(program),)
+    assert compiler.why == f"CUDA_HOME={home}; WARP_SORT_RTC is set, but there is no NVRTC"
+    monkeypatch.setenv("WARP_SORT_RTC", "off")
+    assert finders.find_cuda_compiler().why == f"CUDA_HOME={home}"
+
+
+def test_an_old_nvrtc_is_passed_over(empty):
+    lib = empty / "cuda" / "lib64"
+    old = library(lib, "libnvrtc.so.11.2")
+    (lib / "libnvrtc.so").symlink_to(old.name)
+    with pytest.raises(ToolError, match=r"no CUDA compiler: .*libnvrtc\.so is older than 12\.0"):
+        finders.find_cuda_compiler()
+    new = library(empty / "usr", "libnvrtc.so.12")
+    compiler = finders.find_cuda_compiler()
+    assert compiler.command[-1] == str(new)
+    assert "libnvrtc.so is older than 12.0; there is no nvcc" in compiler.why
+
+
+@pytest.mark.usefixtures("empty")
+def test_neither_nvcc_nor_nvrtc():
+    with pytest.raises(ToolError) as caught:
+        finders.find_cuda_compiler()
+    for part in ("neither nvcc", "nor NVRTC", "Install the CUDA toolkit (12.0 or newer)",
+                 "pip install nvidia-cuda-nvrtc", "set CUDA_HOME"):  # fmt: skip
+        assert part in str(caught.value)
+
+
+def test_a_wrong_cuda_home_is_not_made_up_for(empty, monkeypatch):
+    library(empty / "usr")
+    monkeypatch.setenv("CUDA_HOME", str(empty / "home"))
+    for asked in ("0", "1"):
+        monkeypatch.setenv("WARP_SORT_RTC", asked)
+        with pytest.raises(ToolError, match=r"CUDA_HOME: '.*home' holds no bin/nvcc, nor NVRTC"):
+            finders.find_cuda_compiler()
+
+
+def test_an_interpreter_that_does_not_know_itself(empty, monkeypatch):
+    library(empty / "usr")
+    monkeypatch.setattr(sys, "executable", "")
+    assert toolchain.identity("cuda_kernel") is None
+    with pytest.raises(ToolError, match=r"sys\.executable is empty"):
+        finders.find_cuda_compiler()
+    monkeypatch.setattr(sys, "executable", "/usr/bin/python3")
+    assert toolchain.identity("cuda_kernel") is not None
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    assert toolchain.identity("cuda_kernel") is None
+
+
+def test_what_tells_one_from_another(empty, monkeypatch):
+    """The library, and the program that runs it."""
+    file = library(empty / "usr")
+    program = empty / "rtc.py"
+    program.write_text("")
+    monkeypatch.setattr(rtc_search, "PROGRAM", program)
+    identities = {finders.find_cuda_compiler().identity()}
+    file.write_bytes(b"\x7fELF, newer")
+    identities.add(finders.find_cuda_compiler().identity())
+    program.write_text("# newer\n")
+    identities.add(finders.find_cuda_compiler().identity())
+    assert len(identities) == 3
+    assert None not in identities
+
+
+def test_a_library_that_does_not_load(empty):
+    library(empty / "usr")
+    with pytest.raises(ToolError, match=r"the CUDA run-time compiler .* does not answer --version"):
+        finders.find_cuda_compiler().version()
+
+
+@pytest.mark.usefixtures("fresh_cache")
+def test_doctor_says_which_compiler_is_used(empty, monkeypatch):
+    file = library(empty / "usr")
+    home = empty / "home"
+    used = _inspect._cuda([])["found"]["compiler"]
+    assert used == f"{file} (NVRTC in {file.parent}; there is no nvcc)"
+    monkeypatch.setenv("CUDA_HOME", str(home))
+    program = nvcc_at(home)
+    assert _inspect._cuda([])["found"]["compiler"] == f"{program} (CUDA_HOME={home})"
+    monkeypatch.delenv("CUDA_HOME")
+    file.unlink()
+    monkeypatch.setattr(_inspect, "_loadable", lambda *_: "libcuda.so.1")
+    problems = []
+    assert "no CUDA compiler" in _inspect._cuda(problems)["why"]
+    (problem,) = problems
+    assert "pip install nvidia-cuda-nvrtc" in problem.fix
+
+
+# -- hipRTC ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def hiprtc_library(tmp_path_factory):
+    """The double's file: a folder's libhiprtc.so."""
+    file = tmp_path_factory.mktemp("rocm") / "lib" / "libhiprtc.so"
+    file.parent.mkdir()
+    driver_double.build("fake_hiprtc.cc", file)
+    return file
+
+
+@pytest.fixture
+def hiprtc(hip_compiler, hiprtc_library, monkeypatch, request):
+    """The double of hipRTC, on a machine without hipcc; a function, as `hip_compiler`."""
+    clang = hip_compiler("gfx942").command[0]
+    request.getfixturevalue("empty")
+    monkeypatch.setenv("FAKE_HIPRTC_CLANG", clang)
+    monkeypatch.setenv("ROCM_PATH", str(hiprtc_library.parent.parent))
+    return lambda arch: find_hip_compiler([arch])
+
+
+@pytest.mark.parametrize("bundles", [False, True])
+def test_a_kernel_by_hiprtc(hiprtc, bundles, hiprtc_library, tmp_path, monkeypatch):
+    if bundles:
+        monkeypatch.setenv("FAKE_HIPRTC_BUNDLES", "1")
+    compiler = hiprtc("gfx942")
+    assert compiler.command[-2:] == ("hiprtc", str(hiprtc_library))
+    assert compiler.why == f"hipRTC in ROCM_PATH={hiprtc_library.parent.parent}"
+    assert compiler.version().startswith("hipRTC 99.1 (libhiprtc.so, ")
+    product, depfile = compiled(compiler, HIP_KERNEL, tmp_path / "a folder")
+    image = product.read_bytes()
+    assert not list(gpu_code.wrong_hip_code(HIP_KERNEL, image))
+    assert amd_metadata.metadata(image)["amdhsa.target"].endswith("gfx942")
+    assert {"amdgcn.hpp", "base.hpp", "gpu_rows.hpp"} <= {Path(p).name for p in listed(depfile)}
+
+
+@pytest.mark.usefixtures("no_launcher", "hiprtc")
+def test_a_build_by_hiprtc(fresh_cache, monkeypatch, tree):
+    loader.build([HIP_KERNEL])
+    (manifest,) = manifests(fresh_cache)
+    assert manifest["compiler"].startswith("hipRTC 99.1")
+    assert manifest["text"] == json.loads(cache.build_text(HIP_KERNEL))
+    with monkeypatch.context() as context:
+        context.setattr(subprocess, "run", lambda command, **_: pytest.fail(f"started {command}"))
+        loader.build([HIP_KERNEL])
+    (tree / "key.hpp").write_text("#error as edited\n")
+    with pytest.raises(BuildError, match=r"First error: .*key\.hpp:1:2: error: as edited"):
+        loader.build([HIP_KERNEL])
+
+
+def test_a_target_that_hiprtc_does_not_know(hiprtc):
+    with pytest.raises(ToolError, match=r"hipRTC in ROCM_PATH=.* says for gfx9999: .*error"):
+        hiprtc("gfx9999")
+
+
+def test_what_the_real_hiprtc_makes(tmp_path):
+    """Where there is one; of the targets that it may know, one is enough."""
+    folders = [Path("/opt/rocm")]
+    for compiler in rtc_compilers.hiprtc_candidates(None, folders):
+        for arch in ("gfx942", "gfx90a"):
+            if not hip_compiler.refusal(compiler, arch):
+                kernel = HipKernel("floating", 32, 8, 1, 0, "rows", arch)
+                image = compiled(compiler, kernel, tmp_path)[0].read_bytes()
+                assert not list(gpu_code.wrong_hip_code(kernel, image))
+                return
+    pytest.skip("no hipRTC here; the tests above run a double of it")
+
+
+def test_the_order_in_which_hiprtc_is_looked_for(empty, monkeypatch):
+    def found(file, why, *others):
+        # A compiler that refuses is passed over; the rest come behind.
+        first = find_hip_compiler(["gfx942"], lambda *_: "")
+        assert first.command[-1] == str(file)
+        assert first.why == why
+        rest = [each.command[-1] for each in hip_compiler._candidates()][1:]
+        assert rest == [str(each) for each in others]
+
+    with pytest.raises(ToolError, match=r"no HIP compiler: .*nor hipRTC \(libhiprtc\.so\)"):
+        find_hip_compiler(["gfx942"])
+    driver = library(empty / "usr", "libamdhip64.so.5")
+    found(driver, f"hipRTC in {empty / 'usr'}")
+    of_torch = library(empty / "site" / "torch" / "lib", "libhiprtc.so")
+    found(of_torch, "hipRTC of the package torch", driver)
+    rocm = library(empty / "rocm" / "lib", "libhiprtc.so.7")
+    found(rocm, f"hipRTC of ROCm in {empty / 'rocm'}", of_torch, driver)
+    home = empty / "home"
+    monkeypatch.setenv("ROCM_PATH", str(home))
+    with pytest.raises(ToolError, match=r"ROCM_PATH: .*home' holds neither .* nor lib/libhiprtc"):
+        find_hip_compiler(["gfx942"])
+    of_home = library(home / "lib", "libhiprtc.so.7")
+    found(of_home, f"hipRTC in ROCM_PATH={home}")
+    clang = hip_clangs.fake(empty / "path", "clang")
+    found(clang, "clang on the PATH", of_home)
+    monkeypatch.setenv("WARP_SORT_RTC", "1")
+    found(of_home, f"hipRTC in ROCM_PATH={home}", clang)
+
+
+@pytest.mark.parametrize("backend", ["cuda", "hip"])
+def test_doctor_counts_the_kernels_that_layers_hold(empty, monkeypatch, backend):
+    """Without a compiler, arrays on a device are sorted by these."""
+    kernel = KERNEL if backend == "cuda" else HIP_KERNEL
+    look = _inspect._cuda if backend == "cuda" else _inspect._hip
+    monkeypatch.setattr(_inspect, "_loadable", lambda *_: "the driver")
+    monkeypatch.setattr(_inspect, "_amd_targets", lambda: ["gfx942"])
+    monkeypatch.setenv("WARP_SORT_CACHE_DIR", str(empty / "cache"))
+    monkeypatch.setenv("WARP_SORT_CACHE_LAYERS", str(empty / "layer"))
+    problems = []
+    facts = look(problems)
+    assert not facts["available"]
+    assert "can't be sorted" in problems[0].what
+    for arch in (kernel.arch, "sm_80" if backend == "cuda" else "gfx90a"):
+        other = kernel._replace(arch=arch)
+        entry = empty / "layer" / "v1" / "entries" / other.name / "0"
+        entry.mkdir(parents=True)
+        (entry / "manifest.json").write_text(json.dumps({"kind": kernel.kind, "arch": arch}))
+    problems = []
+    facts = look(problems)
+    assert facts["available"]
+    # Of an NVIDIA GPU doctor does not know the target.
+    held = 2 if backend == "cuda" else 1
+    assert f"and {held} kernels in layers and the cache; no compiler" in facts["why"]
+    (problem,) = problems
+    assert f"can be sorted by the {held} kernels for them that layers" in problem.what
+    assert "can't be sorted" not in problem.what
+
+
+def test_a_frozen_application_is_not_run(empty, monkeypatch):
+    """It is no Python: what is there is passed over, and said to be."""
+    nvrtc, hiprtc = library(empty / "usr"), library(empty / "usr", "libhiprtc.so")
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: pytest.fail(f"started {command}"))
+    said = rf"is not run, .*sys\.executable \({sys.executable}\) is a frozen application"
+    with pytest.raises(ToolError, match=f"no CUDA compiler: .*{nvrtc} {said}"):
+        finders.find_cuda_compiler()
+    with pytest.raises(ToolError, match=f"{hiprtc} .*{said}"):
+        find_hip_compiler(["gfx942"])
+    home = empty / "home"
+    monkeypatch.setenv("CUDA_HOME", str(home))
+    monkeypatch.setenv("WARP_SORT_RTC", "1")
+    program = nvcc_at(home)
+    compiler = finders.find_cuda_compiler()
+    assert compiler.command == (str(program),)
+    assert "is a frozen application" in compiler.why
+
+
+def test_a_program_that_is_no_python(empty, monkeypatch):
+    """An application that Python is a part of answers with what it is, and compiles nothing."""
+    library(empty / "usr")
+    library(empty / "usr", "libhiprtc.so")
+    application = empty / "application"
+    application.write_text("#!/bin/sh\necho The Application 1.0\n")
+    application.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(application))
+    said = "answers --version with 'The Application 1.0', not with"
+    with pytest.raises(ToolError, match=f"{said} NVRTC: {application} is no Python"):
+        finders.find_cuda_compiler().version()
+    with pytest.raises(ToolError, match=f"{said} hipRTC: {application} is no Python"):
+        find_hip_compiler(["gfx942"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#include <a.h>",
+        '# include "a.h" // once',
+        "/**/ #include <a.h>",
+        "/* one\n two */ # /* three */ include /* four\n */ <a.h>",
+        "#/**/include <a.h>",
+        "#include/**/<a.h>",
+        "#inc\\\nlude <a.h>",
+        "#inc\\\r\nlude <a.h>",
+        "\\\n\\\n#include <a.h>",
+        "/\\\n* one *\\\n/ #include <a.h>",
+        "// one\r#include <a.h>",
+        "\ufeff#include <a.h>",
+        "\f\v\t#include <a.h>",
+        "%:include <a.h>",
+        "% :\n%:\tinclude <a.h>",
+        # What looks like a comment's beginning, and is none.
+        'auto a = "/*";\n#include <a.h>',
+        'auto a = "\\"/*";\n#include <a.h>',
+        "auto a = '\"' + '/*';\n#include <a.h>",
+        "auto a = u8'\\'' + 1'000 + '\"'; /* '\n*/\n#include <a.h>",
+        'auto a = 0x1\'f + "\'a" "/*"; /**/\n#include <a.h>',
+        "auto a = 1'0 + \"a' /* \";\n#include <a.h>",
+        "// one /* two\n#include <a.h>",
+        "/**/// one /* two\n#include <a.h>",
+        "#include <.//a.h>",
+        "#include <b/*c*/../../a.h>",
+        'auto a = R"(\n/*)";\n#include <a.h>',
+        'auto a = u8R"x(\n)" /* )x"; /**/ auto b = R"()" "/*";\n#include <a.h>',
+        'auto ERR = "ERR"; /* "\n*/\n#include <a.h>',
+        'auto BAR = LR"/(/* )/"; int b;\n#include <a.h>',
+    ],
+)
+def test_an_include_line_of_any_form_is_seen(tmp_path, text):
+    """As a compiler sees it, which says so here."""
+    header, source = tmp_path / "a.h", tmp_path / "source.cc"
+    header.write_text("#define A\n")
+    (tmp_path / "b" / "*c*").mkdir(parents=True)
+    data = text.encode() + b"\n"
+    source.write_bytes(data + b"#ifndef A\n#error\n#endif\n")
+    command = [*finders.find_compiler().command, "-std=c++17", f"-I{tmp_path}", "-E", source]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = rtc._headers(str(source), data, [str(tmp_path)])
+    assert [os.path.normpath(name) for name in found] == [str(header)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/* one\n#include <a.h>\n*/",
+        "// one \\\n#include <a.h>",
+        'auto a = R"(\n#include <a.h>\n)"; /**/',
+        "int x; /*\n*/ #include <a.h>",
+        "int x; #include <a.h>",
+    ],
+)
+def test_what_is_no_include_line_is_none(text):
+    assert rtc._included("a.cc", text.encode()) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "#include MACRO",
+        "# include_next <key.hpp>",
+        " #\tinclude STRING(key.hpp)",
+        "#import <a>",
+        "%:include MACRO",
+        "??=import <a>",
+        "#if __has_include(<a.h>)",
+        "#elif defined(A) && __has_include(A)",
+        "#define HAS(a) __has_include(a)",
+        # Joined by some compilers, and not by others.
+        "#inc\\ \nlude <a.h>",
+        # What has no end hides all behind it.
+        "/* one",
+        'auto a = R"(one',
+    ],
+)
+def test_an_include_line_that_is_not_understood(tmp_path, line):
+    """What it reads would be missing from the list, and its change compile nothing anew."""
+    (tmp_path / "a.hpp").write_text(f"// one \\\n\n{line}\n")
+    text = b'#include "a.hpp"\n'
+    with pytest.raises(rtc._FailureError) as caught:
+        rtc._headers(str(tmp_path / "source.cu"), text, [])
+    said = str(caught.value)
+    assert said.startswith(f"{tmp_path / 'a.hpp'}:3: error: {line.partition(chr(10))[0].strip()!r}")
+    assert "#include <file> or #include" in said
+    found, _ = ninja.first_error(f"rtc.py: {said}\n")
+    assert f"{tmp_path / 'a.hpp'}:3: error: " in found
+
+
+def test_our_headers_include_plainly():
+    files = [*toolchain.INCLUDE_DIR.rglob("*.h*"), *toolchain._CSRC.rglob("*.h*")]
+    assert len(files) > 20
+    for file in files:
+        rtc._included(str(file), file.read_bytes())
