@@ -21,7 +21,8 @@ from typing import Any
 
 import _common
 
-from warp_bitonic_sort.jit import ToolError, toolchain
+from warp_bitonic_sort.errors import ToolError
+from warp_bitonic_sort.jit import toolchain
 from warp_bitonic_sort.jit.hip_compiler import find_hip_compiler
 from warp_bitonic_sort.jit.spec import HipKernel
 from warp_bitonic_sort.layouts import first_fit, row_layouts, wave_lanes

@@ -103,7 +103,8 @@ def nvcc() -> str:
 
     CI looks for nvcc by means of its own and names what it finds, which the package must not miss.
     """
-    from warp_bitonic_sort.jit import ToolError, finders
+    from warp_bitonic_sort.errors import ToolError
+    from warp_bitonic_sort.jit import finders
 
     there = os.environ.get("WARP_SORT_TESTS_NVCC")
     try:
@@ -121,7 +122,7 @@ def hip_compiler():
     CI looks for one by means of its own and names what it finds, which the package must not miss.
     It may know some targets and be too old for others.
     """
-    from warp_bitonic_sort.jit import ToolError
+    from warp_bitonic_sort.errors import ToolError
     from warp_bitonic_sort.jit.hip_compiler import find_hip_compiler
 
     there = os.environ.get("WARP_SORT_TESTS_HIP")

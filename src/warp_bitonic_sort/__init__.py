@@ -6,7 +6,8 @@ writes nothing; the first call that needs a kernel does.
 
 from typing import TYPE_CHECKING
 
-from .jit import BuildError, CacheError, ToolError, forks
+from .errors import BuildError, CacheError, ToolError
+from .jit import forks
 from .jit.threads import get_num_threads, set_num_threads
 from .ops import sort, warp_bitonic_sort
 

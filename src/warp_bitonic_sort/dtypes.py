@@ -6,14 +6,12 @@ in the package lists dtypes.
 
 from __future__ import annotations
 
-from typing import Any, Literal
-
-from .records import Record
+from typing import Any, Literal, NamedTuple
 
 __all__ = ["DTYPES", "SUPPORTED", "DType", "lookup", "numpy_name", "unsupported"]
 
 
-class DType(Record):
+class DType(NamedTuple):
     """One dtype.
 
     Parameters

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from . import arrays
 from .arguments import Nan, named_only, unnamed_error, validated
 from .arrays import Adapter, Description
 from .dtypes import lookup, numpy_name
-from .jit import BuildError, loader
+from .errors import BuildError
+from .jit import loader
 from .jit.spec import Kernel
 from .ops import native_arch, planned
-from .records import Record
 
 __all__ = ["Explanation", "explain"]
 
 
-class Explanation(Record):
+class Explanation(NamedTuple):
     """Which kernel a call would get, and why.
 
     Parameters

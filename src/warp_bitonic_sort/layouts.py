@@ -7,9 +7,7 @@ its shared memory and 1024 threads; capacities rise, so that the first that fits
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
-
-from .records import Record
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 __all__ = [
     "WIDE_BYTES",
@@ -184,7 +182,7 @@ _LEAST_SHARED_KIB = 99
 _HIP_SHARED_KIB = 64
 
 
-class Tables(Record):
+class Tables(NamedTuple):
     """The layouts for keys of one width: of rows, of short rows that adjoin, and of columns."""
 
     rows: _Layouts

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from .dtypes import DType
 from .jit.spec import Access, CpuKernel, CudaKernel, HipKernel, Kernel
-from .records import Record
 
 if TYPE_CHECKING:
     from .layouts import cuda_layouts, hip_layouts, row_layouts, shared_bytes, wave_lanes
@@ -50,7 +49,7 @@ MAX_NATIVE_LENGTH = 16384
 _MIN_COLUMNS = 4
 
 
-class Plan(Record):
+class Plan(NamedTuple):
     """What a call will do.
 
     Parameters

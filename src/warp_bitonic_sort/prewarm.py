@@ -16,21 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from . import settings
 from .dtypes import lookup
-from .jit import (
-    BuildError,
-    CacheError,
-    EvictedError,
-    LockError,
-    ToolError,
-    TrustError,
-    gpu_targets,
-    housekeeping,
-    layers,
-    loader,
-    settings,
-    toolchain,
-)
+from .errors import BuildError, CacheError, EvictedError, LockError, ToolError, TrustError
+from .jit import gpu_targets, housekeeping, layers, loader, toolchain
 from .jit.cache import Cache, Entry, reject
 from .jit.files import digest, write_json
 from .jit.housekeeping import MANIFEST

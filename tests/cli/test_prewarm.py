@@ -21,19 +21,8 @@ from support.children import ANSWER, KERNEL, NO_COMPILER
 from warp_bitonic_sort import plan, prewarm
 from warp_bitonic_sort.cli import main
 from warp_bitonic_sort.dtypes import DTYPES
-from warp_bitonic_sort.jit import (
-    BuildError,
-    CacheError,
-    LockError,
-    ToolError,
-    TrustError,
-    cache,
-    code_object,
-    finders,
-    loader,
-    ninja,
-    toolchain,
-)
+from warp_bitonic_sort.errors import BuildError, CacheError, LockError, ToolError, TrustError
+from warp_bitonic_sort.jit import cache, code_object, finders, loader, ninja, toolchain
 from warp_bitonic_sort.jit.spec import LAUNCHER
 
 _CPU = toolchain.cpu_arch()

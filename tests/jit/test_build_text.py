@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings, strategies
 
 from support import children
 from warp_bitonic_sort import BuildError, ToolError, prewarm
+from warp_bitonic_sort import settings as variables
 from warp_bitonic_sort.cli import _inspect
 from warp_bitonic_sort.jit import builder, cache, finders, ninja, rtc_search, toolchain
-from warp_bitonic_sort.jit import settings as variables
 from warp_bitonic_sort.jit.compiler import Compiler, plain_environment
 from warp_bitonic_sort.jit.hip_compiler import find_hip_compiler
 from warp_bitonic_sort.jit.spec import LAUNCHER

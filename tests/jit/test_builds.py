@@ -20,7 +20,7 @@ import pytest
 
 import warp_bitonic_sort
 from support import cpu_targets
-from warp_bitonic_sort import BuildError, CacheError, ToolError
+from warp_bitonic_sort import BuildError, CacheError, ToolError, settings
 from warp_bitonic_sort.jit import (
     builder,
     cache,
@@ -28,7 +28,6 @@ from warp_bitonic_sort.jit import (
     loader,
     ninja,
     publication,
-    settings,
     spec,
     toolchain,
 )

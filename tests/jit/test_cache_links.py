@@ -12,14 +12,8 @@ from support import children
 from support.children import ANSWER, KERNEL
 from warp_bitonic_sort import prewarm
 from warp_bitonic_sort.cli import main
-from warp_bitonic_sort.jit import (
-    CacheError,
-    TrustError,
-    housekeeping,
-    inventory,
-    publication,
-    trust,
-)
+from warp_bitonic_sort.errors import CacheError, TrustError
+from warp_bitonic_sort.jit import housekeeping, inventory, publication, trust
 from warp_bitonic_sort.jit.cache import Cache
 
 _PARTS = ["entries", "staging", "locks", "logs", "tools"]

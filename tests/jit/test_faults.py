@@ -1002,7 +1002,8 @@ def test_a_wait_that_is_not_allowed_ends_in_an_error(half_cache):
 @pytest.mark.usefixtures("half_cache")
 @pytest.mark.parametrize("value", ["soon", "-1", "inf", "nan"])
 def test_a_limit_that_is_none_is_refused(monkeypatch, value):
-    from warp_bitonic_sort.jit import BuildError, builder, layers, loader
+    from warp_bitonic_sort.errors import BuildError
+    from warp_bitonic_sort.jit import builder, layers, loader
 
     monkeypatch.setenv("WARP_SORT_LOCK_TIMEOUT", value)
     options = builder.Options(lambda: None, loader._check)

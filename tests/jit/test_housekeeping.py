@@ -195,7 +195,8 @@ def test_a_build_outlives_a_clear(half_cache, tmp_path):
 def test_a_process_sorts_on_after_its_kernel_was_cleared(cache_copy):
     code = f"""
         {SORT}
-        from warp_bitonic_sort.jit import housekeeping, settings
+        from warp_bitonic_sort import settings
+        from warp_bitonic_sort.jit import housekeeping
         housekeeping.clear(settings.cache_dir())
         assert list(settings.cache_dir().iterdir()) == []
         {SORT}
@@ -214,7 +215,8 @@ def test_a_process_sorts_on_after_its_kernel_was_cleared(cache_copy):
 
 def test_what_is_removed_between_look_up_and_opening_is_built_again(cache_copy):
     code = f"""
-        from warp_bitonic_sort.jit import housekeeping, loader, settings
+        from warp_bitonic_sort import settings
+        from warp_bitonic_sort.jit import housekeeping, loader
         real, opened = loader._open, []
         def removing(entry, *rest):
             opened.append(entry.folder)
@@ -309,7 +311,8 @@ def test_prune_refuses(cache_copy, option, value, said):
 def test_prune_removes_what_a_removal_that_was_killed_left(cache_copy):
     code = """
         import os, signal
-        from warp_bitonic_sort.jit import housekeeping, settings
+        from warp_bitonic_sort import settings
+        from warp_bitonic_sort.jit import housekeeping
         housekeeping.shutil.rmtree = lambda _: os.kill(os.getpid(), signal.SIGKILL)
         housekeeping.clear(settings.cache_dir())
     """

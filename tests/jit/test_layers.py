@@ -19,9 +19,8 @@ import pytest
 import warp_bitonic_sort
 from support import children, cubin, hsaco
 from support.children import ANSWER, KERNEL, NO_COMPILER, OTHER_ANSWER, OTHER_SORT, SORT
+from warp_bitonic_sort.errors import ToolError, TrustError
 from warp_bitonic_sort.jit import (
-    ToolError,
-    TrustError,
     cache,
     code_object,
     finders,

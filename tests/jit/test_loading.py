@@ -11,18 +11,8 @@ import pytest
 
 from support import children
 from support.children import ANSWER, KERNEL, SORT
-from warp_bitonic_sort.jit import (
-    CacheError,
-    EvictedError,
-    TrustError,
-    cache,
-    finders,
-    loader,
-    pinned,
-    spec,
-    toolchain,
-    trust,
-)
+from warp_bitonic_sort.errors import CacheError, EvictedError, TrustError
+from warp_bitonic_sort.jit import cache, finders, loader, pinned, spec, toolchain, trust
 from warp_bitonic_sort.jit.cache import Cache, Entry
 from warp_bitonic_sort.jit.files import opened, stamp
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 import tvm_ffi
 
-from warp_bitonic_sort.jit import cache, finders, loader, settings, toolchain
+from warp_bitonic_sort import settings
+from warp_bitonic_sort.jit import cache, finders, loader, toolchain
 from warp_bitonic_sort.jit.spec import CpuKernel
 
 ARCH = toolchain.cpu_arch()

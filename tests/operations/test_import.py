@@ -51,7 +51,7 @@ def test_import_is_inert(tmp_path):
 
 
 def test_the_default_cache_is_below_the_home_folder(tmp_path, monkeypatch):
-    from warp_bitonic_sort.jit import settings
+    from warp_bitonic_sort import settings
 
     monkeypatch.delenv("WARP_SORT_CACHE_DIR", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)

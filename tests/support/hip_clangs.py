@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from warp_bitonic_sort.jit import ToolError
+from warp_bitonic_sort.errors import ToolError
 from warp_bitonic_sort.jit import hip_compiler as finder
 
 OLDEST_ACCEPTED = 19

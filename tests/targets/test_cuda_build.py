@@ -10,7 +10,8 @@ import pytest
 
 from support import gpu_code
 from warp_bitonic_sort import plan
-from warp_bitonic_sort.jit import ToolError, finders, ninja, toolchain
+from warp_bitonic_sort.errors import ToolError
+from warp_bitonic_sort.jit import finders, ninja, toolchain
 from warp_bitonic_sort.jit.spec import CudaKernel
 
 CLASSES = [("bits", 8), ("fnuz", 8), ("floating", 16), ("bits", 32), ("floating", 32),

@@ -16,7 +16,8 @@ import pytest
 from support import amd_metadata, gpu_code, hip_clangs
 from support.hip_clangs import fake
 from warp_bitonic_sort import plan
-from warp_bitonic_sort.jit import ToolError, builder, cache, loader, ninja, toolchain
+from warp_bitonic_sort.errors import ToolError
+from warp_bitonic_sort.jit import builder, cache, loader, ninja, toolchain
 from warp_bitonic_sort.jit import hip_compiler as finder
 from warp_bitonic_sort.jit.compiler import Compiler
 from warp_bitonic_sort.jit.hip_compiler import find_hip_compiler

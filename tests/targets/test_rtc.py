@@ -17,9 +17,8 @@ import pytest
 from support import amd_metadata, driver_double, gpu_code, hip_clangs
 from warp_bitonic_sort import plan
 from warp_bitonic_sort.cli import _inspect
+from warp_bitonic_sort.errors import BuildError, ToolError
 from warp_bitonic_sort.jit import (
-    BuildError,
-    ToolError,
     cache,
     finders,
     hip_compiler,

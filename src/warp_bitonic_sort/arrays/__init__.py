@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from ..jit import forks
-from ..records import Record
 
 __all__ = [
     "CPU",
@@ -44,7 +43,7 @@ _PINNED = {3: "CUDA", 11: "ROCm"}
 _DEVICES = {7: "Vulkan", 8: "Metal", 14: "oneAPI"}
 
 
-class Device(Record):
+class Device(NamedTuple):
     """Where an array lives.
 
     Parameters
@@ -65,7 +64,7 @@ class Device(Record):
 CPU_DEVICE = Device("cpu", 0, None)
 
 
-class Description(Record):
+class Description(NamedTuple):
     """An array, as far as planning goes.
 
     Parameters

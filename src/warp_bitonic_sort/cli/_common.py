@@ -14,7 +14,7 @@ from typing import Literal
 import click
 
 from ..dtypes import DTYPES
-from ..jit import BuildError
+from ..errors import BuildError
 
 __all__ = ["DTYPE", "NAN", "Nan", "need", "reported"]
 

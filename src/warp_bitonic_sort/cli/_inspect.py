@@ -26,11 +26,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .. import __version__
+from .. import __version__, settings
+from ..errors import BuildError, ToolError, TrustError
 from ..jit import (
-    BuildError,
-    ToolError,
-    TrustError,
     finders,
     gpu_targets,
     hip_compiler,
@@ -38,7 +36,6 @@ from ..jit import (
     inventory,
     layers,
     ninja,
-    settings,
     threads,
     toolchain,
 )

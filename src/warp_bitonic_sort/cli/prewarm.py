@@ -16,7 +16,8 @@ import click
 
 from .. import prewarm as _prewarm
 from ..dtypes import DTYPES
-from ..jit import BuildError, ToolError, gpu_targets, toolchain
+from ..errors import BuildError, ToolError
+from ..jit import gpu_targets, toolchain
 from ..jit.spec import Kernel
 from ..jit.trust import refuse_foreign
 from ._common import reported

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..records import Record
-from . import ToolError, toolchain
+from ..errors import ToolError
+from . import toolchain
 from .cache import Cache, Entry
 from .layers import look_up, text_of
 from .spec import Artifact
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Options", "Tool", "can_build", "ensure", "holder"]
 
 
-class Options(Record):
+class Options(NamedTuple):
     """How to build.
 
     Parameters

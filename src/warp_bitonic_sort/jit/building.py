@@ -18,19 +18,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import (
-    BuildError,
-    CacheError,
-    EvictedError,
-    ToolError,
-    TrustError,
-    finders,
-    ninja,
-    notice,
-    publication,
-    settings,
-    toolchain,
-)
+from .. import settings
+from ..errors import BuildError, CacheError, EvictedError, ToolError, TrustError
+from . import finders, ninja, notice, publication, toolchain
 from .cache import HOST_KINDS, Cache, Entry
 from .files import stamp
 from .mounts import is_noexec

@@ -50,9 +50,8 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..records import Record
 from . import code_object, toolchain
 from .files import digest, file_digest, opened, read_all, read_json, stamp
 from .mounts import is_noexec
@@ -80,7 +79,7 @@ HOST_KINDS = frozenset({"cpu_kernel", "launcher"})
 rejected: dict[str, tuple[str, str]] = {}
 
 
-class Entry(Record):
+class Entry(NamedTuple):
     """An artifact that was checked, in a cache or in the folder where it was built.
 
     Parameters

@@ -11,15 +11,16 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from ..records import Record
-from . import ToolError, settings
+from .. import settings
+from ..errors import ToolError
 from .toolchain import WRAPPERS, identity_of, identity_of_program, line, which
 
 __all__ = ["Compiler", "options_in", "plain_environment", "programs_in"]
 
 
-class Compiler(Record):
+class Compiler(NamedTuple):
     """A compiler.
 
     Parameters

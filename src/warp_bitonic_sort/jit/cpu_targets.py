@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 import platform
 
-from . import ToolError, settings
+from .. import settings
+from ..errors import ToolError
 
 __all__ = ["CPU_ARCHS", "cpu_arch", "is_runnable", "lesser_cpu_archs", "native_cpu_arch"]
 

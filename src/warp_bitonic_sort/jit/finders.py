@@ -14,7 +14,9 @@ import shlex
 from importlib import metadata
 from pathlib import Path
 
-from . import MissingToolError, ToolError, settings, toolchain
+from .. import settings
+from ..errors import MissingToolError, ToolError
+from . import toolchain
 from .compiler import Compiler, programs_in
 from .spec import Artifact
 

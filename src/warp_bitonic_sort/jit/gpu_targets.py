@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from . import ToolError, settings
+from .. import settings
+from ..errors import ToolError
 
 __all__ = ["FAMILIES", "backend_of", "cuda_arch", "gpu_archs", "hip_arch", "is_generic", "runs_on"]
 

@@ -14,7 +14,8 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from . import ToolError, settings
+from .. import settings
+from ..errors import ToolError
 from .compiler import Compiler, plain_environment
 from .rtc_compilers import hiprtc_candidates
 from .toolchain import hip_flags, which

@@ -17,7 +17,8 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from . import CacheError, locks
+from ..errors import CacheError
+from . import locks
 from .cache import LAYOUT
 from .inventory import Item, below, items, paths_in, size_of, verify
 from .publication import OWNER_LOCK

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import TrustError, code_object, layers, ninja
+from ..errors import TrustError
+from . import code_object, layers, ninja
 from .cache import LAYOUT, is_utf8, portable, rejected
 from .files import digest, read_file, read_json
 from .publication import key_of

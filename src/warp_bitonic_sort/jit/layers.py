@@ -19,7 +19,9 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import CacheError, TrustError, forks, settings, toolchain
+from .. import settings
+from ..errors import CacheError, TrustError
+from . import forks, toolchain
 from .cache import HOST_KINDS, Cache, Entry, build_text
 from .mounts import is_noexec, temporary_parent
 from .spec import Artifact

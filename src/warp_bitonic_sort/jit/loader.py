@@ -14,18 +14,8 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from . import (
-    BuildError,
-    CacheError,
-    EvictedError,
-    MissingToolError,
-    TrustError,
-    cpu_targets,
-    forks,
-    layers,
-    threads,
-    toolchain,
-)
+from ..errors import BuildError, CacheError, EvictedError, MissingToolError, TrustError
+from . import cpu_targets, forks, layers, threads, toolchain
 from .cache import Cache, Entry, reject
 from .pinned import explained, pinned
 from .spec import LAUNCHER, Artifact, CpuKernel, Kernel

@@ -18,7 +18,8 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from . import LockError, settings
+from .. import settings
+from ..errors import LockError
 from .files import read_json, write_json
 from .flock import FileLock
 from .notice import say

@@ -13,7 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from . import ToolError, child, notice, settings, toolchain
+from .. import settings
+from ..errors import ToolError
+from . import child, notice, toolchain
 from .compiler import Compiler, plain_environment
 from .spec import Artifact
 from .toolchain import COMMANDS, DEPFILE, PRODUCTS, SOURCES, rule

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import CacheError, EvictedError
+from ..errors import CacheError, EvictedError
 from .cache import HOST_KINDS, Entry
 from .files import opened, read_all, stamp
 from .mounts import temporary_parent

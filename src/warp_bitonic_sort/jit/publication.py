@@ -19,7 +19,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from . import BuildError, CacheError, EvictedError, code_object, locks, settings, toolchain
+from .. import settings
+from ..errors import BuildError, CacheError, EvictedError
+from . import code_object, locks, toolchain
 from .cache import SCHEMA, Cache, Entry, Tokens, is_utf8, portable
 from .files import digest, file_digest, make_folder, protect, stamp, write_json
 from .spec import Artifact

@@ -6,9 +6,7 @@ equal specifications share one cache entry.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
-
-from ..records import Record
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 __all__ = [
     "LAUNCHER",
@@ -50,7 +48,7 @@ else:
     Artifact = object
 
 
-class CpuKernel(Record):
+class CpuKernel(NamedTuple):
     """A sorting kernel for the CPU.
 
     Parameters
@@ -102,7 +100,7 @@ class CpuKernel(Record):
         return f"#include <warp_bitonic_sort/cpu_kernel.hpp>\n\n{call}\n"
 
 
-class GpuKernel(Record):
+class GpuKernel(NamedTuple):
     """What sorting kernels for devices have in common, whoever makes the devices.
 
     Parameters

@@ -13,7 +13,9 @@ import os
 import threading
 from collections.abc import Callable
 
-from . import BuildError, layers, settings
+from .. import settings
+from ..errors import BuildError
+from . import layers
 from .cpu_quota import cpu_quota
 
 __all__ = ["attach", "default", "get_num_threads", "set_num_threads"]

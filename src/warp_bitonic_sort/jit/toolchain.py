@@ -14,7 +14,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from . import ToolError, settings
+from .. import settings
+from ..errors import ToolError
 from .cpu_targets import CPU_ARCHS, cpu_arch, lesser_cpu_archs, native_cpu_arch
 from .spec import Artifact
 

@@ -15,7 +15,8 @@ import os
 import stat
 from pathlib import Path
 
-from . import CacheError, TrustError, settings
+from .. import settings
+from ..errors import CacheError, TrustError
 
 __all__ = ["refuse_foreign", "refuse_links"]
 

@@ -1,0 +1,49 @@
+"""The errors of building, caching and opening kernels.
+
+Invariant: every message says what happened, to which kernel, file or variable, and what would help.
+Errors of arguments are Python's own (TypeError, ValueError, NotImplementedError).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class BuildError(RuntimeError):
+    """A kernel could not be built or opened."""
+
+
+class ToolError(BuildError):
+    """A tool that the build needs (compiler, ninja) is missing or does not run."""
+
+
+class MissingToolError(ToolError):
+    """A tool is not installed, and no variable names one."""
+
+
+class CacheError(BuildError):
+    """The cache folder cannot be used."""
+
+
+class EvictedError(CacheError):
+    """Another process removed or replaced a cache entry that this process was using."""
+
+
+class LockError(BuildError):
+    """Another process builds the same kernel for longer than the lock's time limit."""
+
+
+class TrustError(BuildError):
+    """Other users can write a file or folder that would be loaded.
+
+    Parameters
+    ----------
+    message : str
+        What other users can write, and what would help.
+    root : Path, optional
+        The cache or layer that the file or folder belongs to.
+    """
+
+    def __init__(self, message: str, root: Path | None = None) -> None:
+        super().__init__(message)
+        self.root = root
