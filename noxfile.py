@@ -1,0 +1,82 @@
+"""Names the checks of a change: ``nox -s lint types tests docs`` runs them.
+
+Invariant: ``.ci/run`` runs these sessions, so that a check passes or fails alike in both places.
+"""
+
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5"
+nox.options.sessions = ["lint", "types", "tests", "docs"]
+nox.options.reuse_existing_virtualenvs = True
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+LINT = PROJECT["project"]["optional-dependencies"]["lint"]
+CPP_FILES = ("*.h", "*.hpp", "*.cc", "*.cu")
+
+
+def _tracked(session: nox.Session, *patterns: str) -> list[str]:
+    """Return the files of the repository that match the patterns."""
+    listed = session.run("git", "ls-files", *patterns, external=True, silent=True, log=False)
+    return [name for name in str(listed).splitlines() if Path(name).exists()]
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check the format and the lint rules of Python and C++."""
+    session.install(*LINT)
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+    session.run("clang-format", "--dry-run", "-Werror", *_tracked(session, *CPP_FILES))
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types with mypy --strict."""
+    session.install(*LINT)
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the quick tests: nox -s tests -- tests/cli -x."""
+    session.install("-e", ".[test]")
+    quick = ["-m", "not compile and not stress"]
+    session.run("pytest", *quick, *session.posargs)
+
+
+@nox.session(name="tests-compile")
+def tests_compile(session: nox.Session) -> None:
+    """Run the tests that compile many kernels or take long."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "-m", "compile or stress", *session.posargs)
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """Compare results with those of NumPy, PyTorch and JAX."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "tests/conformance", *session.posargs)
+
+
+@nox.session
+def engines(session: nox.Session) -> None:
+    """Sort data of Dask, xarray, Polars, Arrow and pandas as the error messages advise."""
+    session.install("-e", ".[engines]")
+    session.run("pytest", "tests/engines", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Follow the links of the documents, and run their code."""
+    session.install("-e", ".[docs]")
+    session.run("pytest", "tests/docs", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure the CPU kernels and one call beside their peers."""
+    session.install("-e", ".[bench]")
+    session.run("python", "benchmarks/sort_cpu.py", *session.posargs)
+    session.run("python", "benchmarks/call_overhead.py")
