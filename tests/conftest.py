@@ -47,27 +47,6 @@ def pytest_unconfigure(config):
 
 
 @pytest.fixture(scope="session")
-def kernels():
-    """Build every register kernel and every tile kernel of this machine, all cores at once."""
-    from warp_bitonic_sort.dtypes import DTYPES
-    from warp_bitonic_sort.jit import loader, toolchain
-    from warp_bitonic_sort.jit.spec import CpuKernel
-    from warp_bitonic_sort.plan import MAX_REGISTER_LENGTH
-
-    arch = toolchain.cpu_arch()
-    keys = sorted({(dtype.codec, dtype.bits) for dtype in DTYPES.values()})
-    wanted = [CpuKernel(codec, bits, 0, "any", arch) for codec, bits in keys]
-    wanted += [
-        CpuKernel(codec, bits, length, access, arch)
-        for codec, bits in keys
-        for length in range(2, MAX_REGISTER_LENGTH + 1)
-        for access in ("rows", "columns")
-    ]
-    loader.build(wanted)
-    return wanted
-
-
-@pytest.fixture(scope="session")
 def cuda_kernels():
     """Build every layout of every class of keys for this machine's devices, all cores at once."""
     import torch

@@ -326,9 +326,9 @@ def test_doctor_tells_what_was_compiled_into_a_temporary_folder(monkeypatch):
     assert trial["compiled"] == ["launcher", trial["kernel"]]
 
 
-def test_doctor_tells_what_works_from_what_would(monkeypatch, kernels):
+def test_doctor_tells_what_works_from_what_would(monkeypatch):
     """A kernel in the cache needs none of the tools that building others does."""
-    del kernels
+    assert subprocess.run([PROGRAM, "doctor"], capture_output=True).returncode == 0
     monkeypatch.setenv("MAX_JOBS", "none")
     done = subprocess.run([PROGRAM, "doctor"], capture_output=True, text=True)
     assert done.returncode == 1

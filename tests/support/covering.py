@@ -5,18 +5,21 @@ Invariant: deterministic. The same axes give the same cases in the same order, o
 
 import heapq
 import itertools
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 
 def pairwise(
-    *axes: Sequence[Any], allowed: Callable[..., bool] = lambda *_: True
+    *axes: Sequence[Any],
+    allowed: Callable[..., bool] = lambda *_: True,
+    given: Iterable[tuple[Any, ...]] = (),
 ) -> list[tuple[Any, ...]]:
     """Return cases, one value of each axis, in which every pair of values of two axes occurs.
 
     The first pair is that of the two longest axes, so there are at least as many cases as their
     lengths' product; a good choice has few more. The cases are chosen greedily: each covers as many
-    new pairs as any other would, and of several such the first in the order of the axes is taken.
+    new pairs as any other would, and several such are taken in a fixed order that favours no value.
 
     Parameters
     ----------
@@ -25,10 +28,14 @@ def pairwise(
     allowed : callable, optional
         Called with a value of each axis: whether that case exists. A pair that occurs in no allowed
         case is not required.
+    given : iterable of tuple, optional
+        Cases that are tested anyway; only the others are returned.
     """
     cases = [case for case in itertools.product(*axes) if allowed(*case)]
+    random.Random(0).shuffle(cases)  # noqa: S311
     pairs = [set(itertools.combinations(enumerate(case), 2)) for case in cases]
     missing = set().union(*pairs)
+    missing -= {pair for case in given for pair in itertools.combinations(enumerate(case), 2)}
     # A gain only shrinks, so a case whose gain is up to date and still the greatest is the best.
     heap = [(-len(each), number) for number, each in enumerate(pairs)]
     heapq.heapify(heap)
