@@ -80,7 +80,7 @@ EXPORT int hiprtcCompileProgram(program* of, int count, const char** options) {
   for (int i = 0; i < count; ++i) {
     const std::string option = options[i];
     for (const char* of_driver :
-         {"-c", "-x", "-nogpu", "--offload-device", "--no-gpu", "-fuse-cuid", "-Xclang", "-MD"}) {
+         {"-c", "-x", "-nogpu", "--offload-device", "--no-gpu", "-fuse-cuid", "-Xclang", "-MMD"}) {
       if (option.compare(0, std::strlen(of_driver), of_driver) == 0) return 5;
     }
     command += " '" + option + "'";

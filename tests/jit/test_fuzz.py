@@ -51,23 +51,15 @@ def published(tmp_path_factory):
     root = tmp_path_factory.mktemp("fuzz") / "cache"
     store = Cache(root)
     header = toolchain.INCLUDE_DIR / "warp_bitonic_sort" / "base.hpp"
-    system = root.parent / "system header.h"
-    system.write_text("#define A\n")
-    of_system = root.parent / "usr" / "a.h"
-    of_system.parent.mkdir()
-    of_system.write_text("#define B\n")
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        publication.staging(
-            store, {f"{KERNEL.name}/{ninja.SOURCES[KERNEL.kind]}": "source"}
-        ) as folder,
-    ):
-        patch.setattr(publication, "_SYSTEM", (f"{of_system.parent}/",))
-        patch.setattr(publication, "_ROOT", os.getuid())
+    users = root.parent / "a user's header.h"
+    users.write_text("#define A\n")
+    with publication.staging(
+        store, {f"{KERNEL.name}/{ninja.SOURCES[KERNEL.kind]}": "source"}
+    ) as folder:
         staged = folder / KERNEL.name
         (staged / "library.so").write_bytes(LIBRARY)
-        name = str(system).replace(" ", "\\ ")
-        (staged / ninja.DEPFILE).write_text(f"library.so: {header} \\\n {name} {of_system}\n")
+        name = str(users).replace(" ", "\\ ")
+        (staged / ninja.DEPFILE).write_text(f"library.so: {header} \\\n {name}\n")
         publication.publish(store, KERNEL, TEXT, COMPILER, staged, {}, 0.1)
     entry = store.find(KERNEL, TEXT, COMPILER)
     return store, (entry.folder / "manifest.json").read_bytes()
@@ -152,16 +144,6 @@ def test_dependencies_of_any_text(store, manifest, lines, is_more):
     _check(store)
 
 
-@settings(max_examples=150)
-@given(st.dictionaries(st.text() | st.sampled_from(["/", "\0"]), dependency_lines | values))
-@example({"/": []})
-@example({"/": "123456"})
-@example({"/": ["", ""]})
-def test_system_headers_of_any_text(store, manifest, system):
-    _with(store, json.dumps({**json.loads(manifest), "system": system}).encode())
-    _check(store)
-
-
 @settings(max_examples=100)
 @given(st.data())
 def test_a_library_of_any_other_bytes_is_never_taken(store, manifest, data):
@@ -194,7 +176,7 @@ def test_the_entry_itself_is_found(store, manifest):
 
 
 @pytest.mark.parametrize("field", ["name", "kind", "arch", "build", "portable", "text", "compiler",
-                                   "library", "dependencies", "system"])  # fmt: skip
+                                   "library", "dependencies"])  # fmt: skip
 @settings(max_examples=20)
 @given(value=values)
 def test_verify_sees_every_edit_that_matters(store, manifest, field, value):

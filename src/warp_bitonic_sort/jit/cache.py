@@ -21,8 +21,7 @@ tvm-ffi's version for the launcher, CK_DIR for HIP kernels), of the compiler's v
 file in the compiler's own list of dependencies. Folders that differ between machines stand in it as
 tokens, so a moved installation still hits. A manifest also says by the identity of which binary its
 entry was made: where that is what would be run now, the version need not be known. On a machine
-without a compiler, any compiler's entry will do: then its version is not asked for, nor are system
-headers that are not there.
+without a compiler, any compiler's entry will do: then its version is not asked for.
 
 A *layer* is such a folder that is only read: one that the package brings, or that somebody shares.
 It was filled on another machine, so nobody asks for its compiler's version, for any
@@ -30,18 +29,14 @@ header but the package's own, nor for the release of tvm-ffi, whose C interface 
 launcher was built with.
 
 Known gaps: a new header that would be found before one of the list, and environment variables that
-change what a compiler does (CPATH, HIPCC_COMPILE_FLAGS_APPEND), are not seen; nor is a compiler of
-the same size, inode and time as that which was at its place before, as in images that have all
-files of one time.
+change what a compiler does (CPATH, HIPCC_COMPILE_FLAGS_APPEND), are not seen. Neither is an edited
+system header where the compiler stays the same, nor a compiler of the same size, inode and time as
+the one that was at its place before, as in images that have all files of one time.
 
 A manifest also keeps each dependency's size, inode and times. They only spare the reading: when
 they are what they were, so are the bytes; when they are not, the file is read and its digest
-decides. A touched or copied header is therefore no reason to build again. Of the system's own
-headers, which are nine tenths of the launcher's, first the folder is looked at: packages replace
-files, which changes their folder's times, so where these are what they were, so are the headers.
-That is so of root's own files, not of links, nor of what others can write: these are looked at
-themselves. (Whoever edits one of the others in place, as root, is not seen until something in its
-folder changes.)
+decides. A touched or copied header is therefore no reason to build again. System headers are not
+listed: the compiler's version stands for them, and tvm-ffi's version for its own.
 """
 
 from __future__ import annotations
@@ -72,7 +67,7 @@ __all__ = [
 ]
 
 LAYOUT = "v1"
-SCHEMA = 7
+SCHEMA = 8
 # Libraries that this process loads. All other kinds are for the driver of a GPU.
 HOST_KINDS = frozenset({"cpu_kernel", "launcher"})
 # Libraries that did not load in this process: what they were then, and why they did not.
@@ -249,7 +244,6 @@ class Cache:
             is_maker = None
         elif is_maker is None and compiler is not None:
             wanted["compiler"] = compiler
-        is_exact = is_maker is not None or len(wanted) > 1
         for name in names:
             library = f"{folder}/{name}/{toolchain.PRODUCTS[artifact.kind]}"
             if not self._is_ours:
@@ -260,7 +254,7 @@ class Cache:
                 and manifest.items() >= wanted.items()
                 and (is_maker is None or is_maker(str(manifest.get("maker"))))
             ):
-                seen = self._checked(library, artifact, manifest, is_exact, tokens)
+                seen = self._checked(library, artifact, manifest, tokens)
                 if seen is not None and not _is_rejected(library):
                     return Entry(Path(folder, name), artifact.kind, seen)
         return None
@@ -270,7 +264,6 @@ class Cache:
         file: str,
         artifact: Artifact,
         manifest: Mapping[str, Any],
-        is_exact: bool,
         tokens: Tokens,
     ) -> str | None:
         """Return the stamp of an entry's library; None unless all of the entry is sound.
@@ -290,26 +283,18 @@ class Cache:
             if digest(library) != manifest.get("library"):
                 return None
             for line in dependencies:
-                if not self._is_current(line, is_exact, tokens):
+                if not self._is_current(line, tokens):
                     return None
-            for folder, (was, *lines) in {} if self._is_layer else manifest["system"].items():
-                if not _is_as_it_was(folder, was):
-                    for line in lines:
-                        if not self._is_current(line, is_exact, tokens):
-                            return None
         except (OSError, AttributeError, LookupError, TypeError, ValueError):
             return None
         return seen if code_object.is_for(library, artifact.arch) else None
 
-    def _is_current(self, line: str, is_exact: bool, tokens: Tokens) -> bool:
+    def _is_current(self, line: str, tokens: Tokens) -> bool:
         """Tell whether a dependency is what it was."""
-        # Hundreds of lines at every start: nothing is made of one that is not needed.
         was, _, _, _, _, path = line.split(" ", 5)
         if self._is_layer and not path.startswith(("{package_include}", "{csrc}")):
             return True
         real = tokens.concrete(path)
-        if not is_exact and real == path and not os.path.exists(real):  # noqa: PTH110
-            return True
         found = f"{stamp(os.stat(real))} "  # noqa: PTH116
         return line.startswith(found, len(was) + 1) or file_digest(real) == was
 

@@ -251,8 +251,7 @@ def _is_published(manifest: Mapping[str, Any], item: Item) -> bool:
     """Tell whether an entry's key, which is its folder's name, is that of its manifest."""
     parts, build = manifest["text"], manifest["build"]
     text = json.dumps(parts, sort_keys=True)
-    of_system = [line for _, *lines in manifest["system"].values() for line in lines]
-    lines = [*manifest["dependencies"], *of_system]
+    lines = manifest["dependencies"]
     dependencies = [(line.split(" ", 5)[5], line.split(" ", 1)[0]) for line in lines]
     return (
         key_of(build, manifest["compiler"], dependencies) == item.key

@@ -13,7 +13,6 @@ import errno
 import json
 import os
 import shutil
-import stat
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,9 +38,6 @@ __all__ = [
     "staging_prefix",
 ]
 
-# Folders of headers that the system's packages bring, where root owns them.
-_SYSTEM = ("/usr/include/", "/usr/lib/", "/usr/lib64/")
-_ROOT = 0
 # In a staging folder of a user's own cache: held for as long as its build runs.
 OWNER_LOCK = "owner.lock"
 
@@ -152,10 +148,8 @@ def publish(
     tokens = Tokens(toolchain.include_dirs(artifact))
     depfile = staged / toolchain.DEPFILE
     listed = _parse_depfile(depfile.read_text(encoding="utf-8", errors="surrogateescape"))
-    # A line each, "digest size mtime ctime inode path", not a list each: hundreds of new
-    # containers would set off the garbage collector in a process that merely starts.
+    # A line each: "digest size mtime ctime inode path".
     dependencies: list[str] = []
-    system: dict[str, list[str]] = {}
     digests: list[tuple[str, str]] = []
     for path in listed:
         # The translation unit is in the build text; its own folder is about to move.
@@ -176,10 +170,7 @@ def publish(
                     f"knows which of its contents the library is made of. Call again."
                 )
             path = tokens.abstract(absolute)
-            lines = dependencies
-            if path.startswith(_SYSTEM) and _is_roots_alone(path):
-                lines = _lines_of(path.rpartition("/")[0], system) or dependencies
-            lines.append(f"{found} {stamp(state)} {path}")
+            dependencies.append(f"{found} {stamp(state)} {path}")
             digests.append((path, found))
     wanted = digest(text.encode())
     library = (staged / toolchain.PRODUCTS[artifact.kind]).read_bytes()
@@ -204,7 +195,6 @@ def publish(
                 "maker": maker,
                 "library": digest(library),
                 "dependencies": dependencies,
-                "system": system,
                 "seconds": round(seconds, 3),
                 "created": int(time.time()),
             },
@@ -324,23 +314,3 @@ def _plain(path: str) -> str:
         except OSError:
             return path
     return plain
-
-
-def _lines_of(folder: str, system: dict[str, list[str]]) -> list[str] | None:
-    """Return where a manifest has the headers of a system's folder; None for anybody else's.
-
-    What the folder is comes first there.
-    """
-    if folder not in system:
-        found = os.stat(folder)  # noqa: PTH116
-        if found.st_uid != _ROOT:
-            return None
-        system[folder] = [stamp(found)]
-    return system[folder]
-
-
-def _is_roots_alone(path: str) -> bool:
-    """Tell whether a file changes only with its folder, by root: no link, and no one else's."""
-    found = os.lstat(path)
-    is_open = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return stat.S_ISREG(found.st_mode) and found.st_uid == _ROOT and not is_open

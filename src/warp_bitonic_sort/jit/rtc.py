@@ -3,7 +3,7 @@
 Invariant: stands alone. It is run as a file by an interpreter that imports nothing of the user's,
 ``python -I -S rtc.py nvrtc LIBRARY FLAGS``, takes the very flags that toolchain.py has for nvcc
 (for ``hiprtc``, those that hip_compiler.py has for clang), and leaves what those leave: a code
-object and a list of the headers that it was made of, each whole or not at all.
+object and a list of the headers that it may be made of, each whole or not at all.
 
 It imports little (neither pathlib nor re), for every kernel that is compiled waits for its start.
 """
@@ -17,6 +17,7 @@ import sys
 _USAGE = "rtc.py nvrtc|hiprtc LIBRARY --version, or the flags of nvcc or of clang"
 _BUNDLE = b"__CLANG_OFFLOAD_BUNDLE__"
 _COMPRESSED = b"CCOB"
+_HEADERS = (".h", ".hpp", ".hh", ".hxx", ".inc", ".inl", ".cuh")
 
 
 class _FailureError(Exception):
@@ -80,7 +81,7 @@ def _for_nvrtc(words: list[str]) -> _Request:
         elif word.startswith("-arch="):
             request.options.append(f"--gpu-architecture={word[6:]}")
         # NVRTC always optimizes, and makes device code alone.
-        elif word not in ("-cubin", "-O3", "-MD") and not _common(request, word, words):
+        elif word not in ("-cubin", "-O3", "-MMD") and not _common(request, word, words):
             raise _FailureError(f"error: {word!r} is none of the flags of nvcc that are known here")
     return request
 
@@ -253,162 +254,18 @@ def _unbundled(image: bytes) -> bytes:
 # -- files -----------------------------------------------------------------------------------------
 
 
-def _not_understood(file: str, number: int, line: bytes) -> _FailureError:
-    return _FailureError(
-        f"{file}:{number}: error: {os.fsdecode(line.strip())!r} is not understood, and what it "
-        'reads would not be known: write #include <file> or #include "file"'
-    )
+def _headers(folders: list[str]) -> list[str]:
+    """Return every header in some folders and below.
 
-
-def _included(file: str, text: bytes) -> list[tuple[str, bool]]:
-    """Return the names in a text's include lines, and whether they are quoted.
-
-    Conditions are not looked at: a header that is listed and not read does no harm but that its
-    change compiles anew. A line whose header cannot be told from it is an error, for a header that
-    is not listed would do harm; and so is one that asks whether there is a header.
+    A kernel reads some of these and no others. A change of one that it does not read compiles it
+    anew, and does no other harm.
     """
-    names = []
-    for number, line in enumerate(_lines(file, text), 1):
-        line = line.strip()
-        if not line.startswith((b"#", b"%:", b"??=")):
-            continue
-        if b"__has_include" in line or b"__has_embed" in line:
-            raise _not_understood(file, number, line)
-        word = line.lstrip(b"#%:?=").lstrip()
-        if word.startswith((b"include", b"import", b"embed")):
-            rest = word[7:].lstrip()
-            quote = rest[:1]
-            end = rest.find(b">" if quote == b"<" else b'"', 1)
-            if not word.startswith(b"include") or quote not in (b"<", b'"') or end < 0:
-                raise _not_understood(file, number, line)
-            names.append((os.fsdecode(rest[1:end]), quote == b'"'))
-        elif word.endswith(b"\\") and (len(word) == 1 or word[:-1].isalpha()):
-            # The rest of the name is on the next line for clang, and not for NVRTC.
-            raise _not_understood(file, number, line)
-    return names
-
-
-def _lines(file: str, text: bytes) -> list[bytes]:
-    """Return a text's lines as a preprocessor has them: whole, and without comments.
-
-    What continues a line is where that begins, and empty lines are in its place.
-    """
-    text = text.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    lines = text.split(b"\n")
-    # Every kernel waits for this, and most headers have nothing of the kind.
-    if b"\\\n" in text or b"/*" in text or b'R"' in text:
-        return _without_comments(file, _joined(lines))
-    return lines
-
-
-def _joined(lines: list[bytes]) -> list[bytes]:
-    """Join lines that end with a backslash to those that follow."""
-    whole, part, more = [], b"", 0
-    for line in lines:
-        if line.endswith(b"\\"):
-            part += line[:-1]
-            more += 1
-        else:
-            whole += [part + line, *[b""] * more]
-            part, more = b"", 0
-    return [*whole, part]
-
-
-def _without_comments(file: str, lines: list[bytes]) -> list[bytes]:
-    """Have a space for each comment, and nothing for raw strings; lines of one end are joined."""
-    whole, part, more, end, opened = [], b"", 0, b"", b""
-    for line in lines:
-        if not end and b"/*" not in line and b'R"' not in line:
-            whole.append(line)
-            continue
-        rest = line
-        if end:
-            _, found, rest = line.partition(end)
-            if not found:
-                more += 1
-                continue
-        rest, end = _cut(rest)
-        part += rest
-        if end:
-            opened = line
-            more += 1
-        else:
-            whole += [part, *[b""] * more]
-            part, more = b"", 0
-    if end:
-        raise _not_understood(file, len(whole) + 1, opened)
-    return whole
-
-
-def _cut(line: bytes) -> tuple[bytes, bytes]:
-    """Return a line without comments and raw strings, and what ends the one that it leaves open."""
-    kept, start, at = b"", 0, 0
-    while at < len(line):
-        character = line[at : at + 1]
-        if line.startswith(b"//", at):
-            break
-        if line.startswith(b"/*", at):
-            kept += line[start:at] + b" "
-            start = at = line.find(b"*/", at + 2) + 2
-            if at < 2:
-                return kept, b"*/"
-        elif character in (b'"', b"'"):
-            at = _past_literal(line, at)
-        elif character == b"<" and (kept + line[start:at]).rstrip().endswith(b"include"):
-            # A header's name, in which nothing is a comment.
-            at = max(line.find(b">", at), at) + 1
-        elif character.isalnum() or character == b"_":
-            word = _word(line, at)
-            at += len(word)
-            if word in (b"R", b"LR", b"uR", b"UR", b"u8R") and line.startswith(b'"', at):
-                name, _, text = line[at + 1 :].partition(b"(")
-                kept += line[start : at - len(word)] + b" "
-                found = text.find(b")" + name + b'"')
-                if found < 0:
-                    return kept, b")" + name + b'"'
-                start = at = len(line) - len(text) + found + len(name) + 2
-        else:
-            at += 1
-    return kept + line[start:], b""
-
-
-def _past_literal(line: bytes, at: int) -> int:
-    """Return where a string or a character in quotes ends, or else the line."""
-    quote = line[at]
-    at += 1
-    while at < len(line) and line[at] != quote:
-        at += 2 if line[at] == ord("\\") else 1
-    return at + 1
-
-
-def _word(line: bytes, at: int) -> bytes:
-    """Return a name, or a number, in which quotes stand between digits."""
-    start, is_number = at, line[at : at + 1].isdigit()
-    while at < len(line):
-        character = line[at : at + 1]
-        is_between = is_number and character == b"'" and line[at + 1 : at + 2].isalnum()
-        if not (character.isalnum() or character == b"_" or is_between):
-            break
-        at += 1
-    return line[start:at]
-
-
-def _headers(source: str, text: bytes, folders: list[str]) -> list[str]:
-    """Return the headers that a source reads, and that those read, in that order."""
     found: dict[str, None] = {}
-    waiting = [(source, text)]
-    while waiting:
-        reader, read = waiting.pop(0)
-        for name, quoted in _included(reader, read):
-            for folder in [os.path.dirname(reader)] * quoted + folders:
-                file = os.path.join(folder, name)
-                if file in found:
-                    break
-                if os.path.isfile(file):
-                    found[file] = None
-                    waiting.append((file, _bytes_of(file)))
-                    break
-    return list(found)
+    for folder in folders:
+        for parent, _, names in os.walk(folder):
+            files = (os.path.join(parent, name) for name in names)
+            found.update(dict.fromkeys(file for file in files if file.endswith(_HEADERS)))
+    return sorted(found)
 
 
 def _escaped(path: str) -> str:
@@ -416,11 +273,6 @@ def _escaped(path: str) -> str:
     for character in "\\ #":
         path = path.replace(character, f"\\{character}")
     return path.replace("$", "$$")
-
-
-def _bytes_of(file: str) -> bytes:
-    with open(file, "rb") as stream:
-        return stream.read()
 
 
 def _write(file: str, data: bytes) -> None:
@@ -446,11 +298,12 @@ def _run(arguments: list[str]) -> None:
     request = _for_nvrtc(words) if kind == "nvrtc" else _for_hiprtc(words)
     if not request.source or not request.product:
         raise _FailureError("error: expected a source and -o with a product")
-    text = _bytes_of(request.source)
+    with open(request.source, "rb") as stream:
+        text = stream.read()
     library = _Library(kind, path)
     image = library.compile(text, request.source, request.options + library.own_options())
     if request.depfile:
-        listed = [request.source, *_headers(request.source, text, request.folders)]
+        listed = [request.source, *_headers(request.folders)]
         lines = " \\\n  ".join(map(_escaped, listed))
         _write(request.depfile, os.fsencode(f"{_escaped(request.product)}: {lines}\n"))
     _write(request.product, image if kind == "nvrtc" else _unbundled(image))

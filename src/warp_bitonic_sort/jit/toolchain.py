@@ -399,13 +399,16 @@ def hip_flags(arch: str) -> tuple[str, ...]:
 
 
 def dependency_flags(artifact: Artifact, depfile: str, product: str) -> tuple[str, ...]:
-    """Return the flags that make the compiler list what it read in a file, as make reads it."""
+    """Return the flags that make the compiler list what it read in a file, as make reads it.
+
+    System headers are left out: the compiler's version stands for them, and tvm-ffi's for its own.
+    """
     if artifact.kind == "hip_kernel":
-        # Those of the driver (-MD -MF) are for the host's part of a translation unit, which there
+        # Those of the driver (-MMD -MF) are for the host's part of a translation unit, which there
         # is none of: clang 20 and newer ignore them.
-        words = ("-dependency-file", depfile, "-MT", product, "-sys-header-deps")
+        words = ("-dependency-file", depfile, "-MT", product)
         return tuple(each for word in words for each in ("-Xclang", word))
-    return ("-MD", "-MF", depfile)
+    return ("-MMD", "-MF", depfile)
 
 
 def require_sources() -> None:
