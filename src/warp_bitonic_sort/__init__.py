@@ -4,6 +4,7 @@ Invariant: importing this package loads neither an array library nor tvm_ffi, ru
 writes nothing; the first call that needs a kernel does.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import BuildError, CacheError, ToolError
@@ -21,6 +22,7 @@ __all__ = [
     "ToolError",
     "__version__",
     "explain",
+    "get_include",
     "get_num_threads",
     "set_num_threads",
     "sort",
@@ -29,6 +31,22 @@ __all__ = [
 
 # The build reads this line.
 __version__ = "0.1.0.dev0"
+
+
+def get_include() -> str:
+    """Return the folder of the C++ headers, for the ``-I`` option of a compiler.
+
+    Programs and kernels of your own include its files as ``<warp_bitonic_sort/...>``. The headers
+    need no library. Their interface may change in any version before 1.0.0.
+
+    Examples
+    --------
+    In a shell::
+
+        g++ -I"$(python -c 'import warp_bitonic_sort as w; print(w.get_include())')" program.cc
+    """
+    return str(Path(__file__).parent / "csrc" / "include")
+
 
 if not TYPE_CHECKING:
 

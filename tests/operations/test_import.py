@@ -132,3 +132,14 @@ def test_torch_that_is_imported_already_stays_imported():
             print(sys.modules["torch"])
     """
     assert children.run(code).stdout.endswith("\nimported\n")
+
+
+def test_get_include_in_new_process_names_the_headers_and_imports_no_tvm_ffi():
+    code = """
+        import sys, warp_bitonic_sort
+        print(warp_bitonic_sort.get_include())
+        print("tvm_ffi" in sys.modules, "numpy" in sys.modules)
+    """
+    folder, imported = children.run(code).stdout.splitlines()
+    assert list(Path(folder).glob("warp_bitonic_sort/**/network.hpp"))
+    assert imported == "False False"

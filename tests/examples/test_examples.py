@@ -1,0 +1,61 @@
+"""The examples work as their texts say."""
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.ndimage
+
+import warp_bitonic_sort
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+INCLUDE = f"-I{warp_bitonic_sort.get_include()}"
+
+
+def run(*command):
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_rank_filter_of_random_image_equals_scipy():
+    spec = importlib.util.spec_from_file_location("rank_filter", EXAMPLES / "rank_filter.py")
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    image = np.random.default_rng(0).random((20, 30), np.float32)
+    for size, rank in [(3, 0), (3, 4), (5, 12), (5, 24)]:
+        expected = scipy.ndimage.rank_filter(image, rank, size, mode="nearest")
+        np.testing.assert_array_equal(example.rank_filter(image, size, rank), expected)
+
+
+def test_rank_filter_as_program_reduces_the_error():
+    output = run(sys.executable, EXAMPLES / "rank_filter.py")
+    noisy, filtered = (float(number) for number in re.findall(r"error ([\d.]+)", output))
+    assert filtered < noisy / 5
+
+
+@pytest.mark.parametrize("optimization", ["-O0", "-O2"])
+def test_cpp_program_sorts_rows(optimization, tmp_path):
+    compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    program = tmp_path / "sort_rows"
+    flags = ["-std=c++17", optimization, "-Wall", "-Wextra", "-Werror", INCLUDE]
+    run(compiler, *flags, EXAMPLES / "sort_rows.cc", "-o", program)
+    rows = np.array([line.split() for line in run(program).splitlines()], int)
+    assert rows.shape == (8, 25)
+    np.testing.assert_array_equal(rows, np.sort(rows))
+    assert len(np.unique(rows)) > 50
+
+
+@pytest.mark.parametrize("arch", ["sm_75", "sm_90"])
+def test_cuda_kernel_compiles_without_local_memory(arch, nvcc, tmp_path):
+    source, product = EXAMPLES / "median_filter.cu", tmp_path / "median_filter.cubin"
+    command = [nvcc, "-cubin", f"-arch={arch}", "-std=c++17", "-Xptxas", "-v", INCLUDE, source]
+    done = subprocess.run([*command, "-o", product], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "median_filter" in done.stderr
+    assert "0 bytes stack frame, 0 bytes spill stores" in done.stderr
