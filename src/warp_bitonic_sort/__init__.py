@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import BuildError, CacheError, ToolError
-from .jit import forks
-from .jit.threads import get_num_threads, set_num_threads
 from .ops import sort, warp_bitonic_sort
+from .process import forks
+from .process.threads import get_num_threads, set_num_threads
 
 if TYPE_CHECKING:
     from .explanation import Explanation, explain

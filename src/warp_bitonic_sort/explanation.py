@@ -192,10 +192,11 @@ def explain(
 
 def _found(kernel: Kernel) -> tuple[str | None, bool]:
     """Return the folder of the cache that holds a kernel, and whether a call could not have it."""
-    from .jit import builder, layers
+    from .jit import builder
+    from .jit.store import layers
 
     try:
-        cache = builder.holder(kernel, layers.readers(), layers.stores())
+        cache = builder.holder(kernel, layers.all_layers(), layers.stores())
         return (None, not builder.can_build(kernel)) if cache is None else (str(cache.root), False)
     except BuildError:
         return None, False  # a call says what is wrong

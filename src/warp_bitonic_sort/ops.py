@@ -18,9 +18,10 @@ from . import arrays
 from .arguments import Nan, expected_bool, named_only, unnamed_error, validated
 from .arrays import Adapter, Description, Device
 from .dtypes import DType, lookup
-from .jit import ending, forks, loader, toolchain
+from .jit import loader, toolchain
 from .jit.spec import Kernel
 from .plan import Plan, plan_gpu_sort, plan_sort
+from .process import ending, forks
 
 __all__ = ["native_arch", "planned", "sort", "warp_bitonic_sort"]
 

@@ -19,11 +19,12 @@ from typing import Literal
 from . import settings
 from .dtypes import lookup
 from .errors import BuildError, CacheError, EvictedError, LockError, ToolError, TrustError
-from .jit import gpu_targets, housekeeping, layers, loader, toolchain
-from .jit.cache import Cache, Entry, reject
-from .jit.files import digest, write_json
-from .jit.housekeeping import MANIFEST
+from .jit import gpu_targets, loader, toolchain
 from .jit.spec import LAUNCHER, Artifact, CpuKernel, Kernel
+from .jit.store import layers, maintenance
+from .jit.store.files import digest, write_json
+from .jit.store.maintenance import MANIFEST
+from .jit.store.store import Entry, Store, mark_unloadable
 from .plan import MAX_NATIVE_LENGTH, Plan, plan_gpu_sort, plan_sort
 
 __all__ = [
@@ -180,8 +181,8 @@ def build(
     """
     if into is not None:
         settings.refuse_control_characters("into", str(into), ToolError)
-        _refuse_what_is_nobody_elses(wanted)
-    store = None if into is None else Cache(into, is_shared=True, setting="--into")
+        _check_shareable(wanted)
+    store = None if into is None else Store(into, is_shared=True, setting="--into")
     outcomes: list[Outcome] = []
     # One kind and target at a time: what one compiler cannot build, another may.
     groups: dict[tuple[str, str], list[Kernel]] = {}
@@ -204,11 +205,11 @@ def build(
     if into is not None:
         # What hinders that has hindered the builds.
         with contextlib.suppress(CacheError, TrustError):
-            housekeeping.tidy(into)
+            maintenance.tidy(into)
     return outcomes
 
 
-def _refuse_what_is_nobody_elses(wanted: Sequence[Kernel]) -> None:
+def _check_shareable(wanted: Sequence[Kernel]) -> None:
     """Raise ToolError where keys would hold what readers of a layer are not to have set."""
     asked, options = settings.cxx(), toolchain.cxx_options()
     if options:
@@ -225,7 +226,7 @@ def _refuse_what_is_nobody_elses(wanted: Sequence[Kernel]) -> None:
         )
 
 
-def _chunk(chunk: Sequence[Kernel], store: Cache | None, jobs: int | None) -> list[Outcome]:
+def _chunk(chunk: Sequence[Kernel], store: Store | None, jobs: int | None) -> list[Outcome]:
     """Build some kernels at once; where compiling fails, one by one, to tell which ones fail."""
     try:
         if store is None:
@@ -244,7 +245,7 @@ def _chunk(chunk: Sequence[Kernel], store: Cache | None, jobs: int | None) -> li
     return [_verified(kernel, found[kernel.name], store, jobs) for kernel in chunk]
 
 
-def _verified(kernel: Kernel, entry: Entry, store: Cache | None, jobs: int | None) -> Outcome:
+def _verified(kernel: Kernel, entry: Entry, store: Store | None, jobs: int | None) -> Outcome:
     if isinstance(kernel, CpuKernel):
         # What was found, and not built just now, is to be loaded, too, or it is built now. (A GPU's
         # was verified to be for its target when it was found.)
@@ -253,7 +254,7 @@ def _verified(kernel: Kernel, entry: Entry, store: Cache | None, jobs: int | Non
         except EvictedError as error:
             return Outcome(kernel.name, kernel.kind, kernel.arch, error=str(error))
         except RuntimeError as error:
-            if reject(entry.library, str(error)):
+            if mark_unloadable(entry.library, str(error)):
                 return _chunk([kernel], store, jobs)[0]
             return Outcome(kernel.name, kernel.kind, kernel.arch, error=str(error))
     return _outcome(kernel, entry)
@@ -302,5 +303,5 @@ def write_manifest(outcomes: Sequence[Outcome], file: Path, follows_links: bool 
 
 def default_manifest(into: Path | None) -> Path | None:
     """Return where the manifest goes: beside the entries, if any had to be made."""
-    root = layers.user().root if into is None else into
+    root = layers.user_store().root if into is None else into
     return root / MANIFEST if root.is_dir() else None

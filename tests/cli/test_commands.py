@@ -17,7 +17,7 @@ import warp_bitonic_sort
 from support import children
 from warp_bitonic_sort import ops
 from warp_bitonic_sort.cli import _inspect, main
-from warp_bitonic_sort.jit import locks, publication
+from warp_bitonic_sort.jit.store import locks, publish
 
 # The script of the environment that runs the tests, which need not be on the PATH.
 PROGRAM = str(Path(sys.executable).with_name("warp-bitonic-sort"))
@@ -384,13 +384,13 @@ def test_doctor_survives_a_crash_of_the_sort(tmp_path, monkeypatch):
 
 
 def test_doctor_notes_what_killed_builds_left(fresh_cache):
-    prefix = publication.staging_prefix()
+    prefix = publish.staging_prefix()
     left, newborn, ours = (fresh_cache / "v1" / "staging" / f"{prefix}{name}" for name in "abc")
     for folder in (left, newborn, ours):
         folder.mkdir(parents=True)
     (left / "source.cc").write_bytes(b"12345")
-    (left / publication.OWNER_LOCK).touch()
-    with locks.tried(ours / publication.OWNER_LOCK):
+    (left / publish.OWNER_LOCK).touch()
+    with locks.try_acquire(ours / publish.OWNER_LOCK):
         document = report("--no-build")
     assert document["works"]
     assert document["cache"]["left"] == [str(left)]

@@ -22,8 +22,10 @@ from warp_bitonic_sort import plan, prewarm
 from warp_bitonic_sort.cli import main
 from warp_bitonic_sort.dtypes import DTYPES
 from warp_bitonic_sort.errors import BuildError, CacheError, LockError, ToolError, TrustError
-from warp_bitonic_sort.jit import cache, code_object, finders, loader, ninja, toolchain
+from warp_bitonic_sort.jit import code_object, finders, loader, ninja, toolchain
 from warp_bitonic_sort.jit.spec import LAUNCHER
+from warp_bitonic_sort.jit.store.files import digest
+from warp_bitonic_sort.jit.store.store import Entry
 
 _CPU = toolchain.cpu_arch()
 
@@ -40,7 +42,7 @@ def checked(file, *, complete=True):
         assert set(each) == {"name", "kind", "arch", "path", "size", "digest", "error"}
         if each["error"] is None:
             data = Path(each["path"]).read_bytes()
-            assert (len(data), cache.digest(data)) == (each["size"], each["digest"])
+            assert (len(data), digest(data)) == (each["size"], each["digest"])
             assert Path(each["path"]).name == ninja.PRODUCTS[each["kind"]]
             assert code_object.is_for(data, each["arch"])
         else:
@@ -206,7 +208,7 @@ def test_what_hinders_every_kernel_is_met_once(monkeypatch, tmp_path, kind):
 
     def fails(wanted, *_, **__):
         if wanted == [LAUNCHER]:
-            return {LAUNCHER.name: cache.Entry(tmp_path, LAUNCHER.kind, "")}
+            return {LAUNCHER.name: Entry(tmp_path, LAUNCHER.kind, "")}
         tried.append(len(wanted))
         raise kind("so it is")
 

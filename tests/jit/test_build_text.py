@@ -14,10 +14,11 @@ from support import children
 from warp_bitonic_sort import BuildError, ToolError, prewarm
 from warp_bitonic_sort import settings as variables
 from warp_bitonic_sort.cli import _inspect
-from warp_bitonic_sort.jit import builder, cache, finders, ninja, rtc_search, toolchain
+from warp_bitonic_sort.jit import builder, finders, ninja, rtc_search, toolchain
 from warp_bitonic_sort.jit.compiler import Compiler, plain_environment
 from warp_bitonic_sort.jit.hip_compiler import find_hip_compiler
 from warp_bitonic_sort.jit.spec import LAUNCHER
+from warp_bitonic_sort.jit.store.store import Store
 
 CONTROL = ["\n", "\t", "\r", "\0", "\x1b", "\x7f"]
 REFUSED = "holds a control character"
@@ -161,7 +162,7 @@ def test_a_compiler_whose_name_is_not_utf_8_is_remembered(tmp_path, monkeypatch)
     folder.mkdir()
     (folder / "g++").symlink_to(finders.find_compiler().path)
     monkeypatch.setenv("CXX", str(folder / "g++"))
-    store = cache.Cache(tmp_path / "cache")
+    store = Store(tmp_path / "cache")
     tool = builder.Tool([store], "launcher", finders.find_compiler)
     assert store.recall(tool.identity) == tool.version
 

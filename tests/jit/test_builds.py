@@ -21,17 +21,11 @@ import pytest
 import warp_bitonic_sort
 from support import cpu_targets
 from warp_bitonic_sort import BuildError, CacheError, ToolError, settings
-from warp_bitonic_sort.jit import (
-    builder,
-    cache,
-    finders,
-    loader,
-    ninja,
-    publication,
-    spec,
-    toolchain,
-)
+from warp_bitonic_sort.jit import builder, finders, loader, ninja, spec, toolchain
 from warp_bitonic_sort.jit.compiler import Compiler
+from warp_bitonic_sort.jit.store import publish
+from warp_bitonic_sort.jit.store.key import build_text
+from warp_bitonic_sort.jit.store.store import Store
 
 COMPILER = finders.find_compiler()
 SORT = "import numpy as np, warp_bitonic_sort as w; print(w.sort(np.float32([[3, 1, 2]])).tolist())"
@@ -141,20 +135,20 @@ def test_a_start_imports_nothing_that_only_a_build_or_a_device_needs(warm, tmp_p
         import os, pathlib, sys, numpy as np, tvm_ffi
         import warp_bitonic_sort as w
         if "PACKAGED" in os.environ:
-            w.jit.layers.PACKAGED = pathlib.Path(os.environ["PACKAGED"])
+            w.jit.store.layers.PACKAGED = pathlib.Path(os.environ["PACKAGED"])
         w.sort(np.float32([[3, 1, 2]]))
         ours = "warp_bitonic_sort."
         print(*(name.removeprefix(ours) for name in sys.modules if name.startswith(ours)))
     """
     folders = {"WARP_SORT_CACHE_DIR": str(tmp_path / "empty"), variable: str(warm)}
     done = run(code, **folders)
-    built = {"ninja", "locks", "hip_compiler", "rtc_compilers", "rtc_search", "housekeeping"}
-    built |= {"building", "inventory", "publication"}
+    built = {"ninja", "hip_compiler", "rtc_compilers", "rtc_search", "building"}
+    built |= {f"store.{name}" for name in ("locks", "maintenance", "inventory", "publish")}
     of_devices = {"jit.gpu_targets", "layouts"}
     of_others = {"framework", "explanation"}
     needless = {*(f"jit.{name}" for name in built), *of_devices, *of_others}
     if variable == "PACKAGED":
-        needless.add("jit.trust")
+        needless.add("jit.store.permissions")
     if variable != "WARP_SORT_CACHE_DIR" or finders.find_compiler().identity() is not None:
         # A script's version has to be asked for.
         needless |= {"jit.builder", "jit.compiler", "jit.finders"}
@@ -376,16 +370,16 @@ def test_threads_that_start_at_once_compile_once(fresh_cache, counting_compiler)
 
 def test_the_build_text_holds_everything_but_the_compiler_and_file_contents():
     kernel = spec.CpuKernel("floating", 32, 9, "rows", "x86-64-avx2")
-    text = cache.build_text(kernel)
-    assert cache.build_text(kernel) == text
+    text = build_text(kernel)
+    assert build_text(kernel) == text
     others = [
-        cache.build_text(kernel, ["-O0"]),
-        cache.build_text(kernel._replace(capacity=10)),
-        cache.build_text(kernel._replace(access="columns")),
-        cache.build_text(kernel._replace(codec="bits")),
-        cache.build_text(kernel._replace(bits=64)),
-        cache.build_text(kernel._replace(capacity=0, access="any")),
-        cache.build_text(kernel._replace(arch="x86-64-avx512")),
+        build_text(kernel, ["-O0"]),
+        build_text(kernel._replace(capacity=10)),
+        build_text(kernel._replace(access="columns")),
+        build_text(kernel._replace(codec="bits")),
+        build_text(kernel._replace(bits=64)),
+        build_text(kernel._replace(capacity=0, access="any")),
+        build_text(kernel._replace(arch="x86-64-avx512")),
     ]
     assert len({text, *others}) == len(others) + 1
     assert str(toolchain.INCLUDE_DIR) not in text
@@ -636,7 +630,7 @@ def test_nothing_is_remembered_of_a_wrapper(programs, monkeypatch, tmp_path):
     asked = []
     version = Compiler.version
     monkeypatch.setattr(Compiler, "version", lambda self: asked.append(self) or version(self))
-    store = cache.Cache(tmp_path / "cache")
+    store = Store(tmp_path / "cache")
     for _ in range(2):
         tool = builder.Tool([store], "launcher", finders.find_compiler)
         assert tool.version == "1.0"
@@ -647,7 +641,7 @@ def test_nothing_is_remembered_of_a_wrapper(programs, monkeypatch, tmp_path):
 def test_a_compiler_whose_version_is_remembered_is_not_looked_for(programs, monkeypatch, tmp_path):
     monkeypatch.setenv("CXX", "g++")
     monkeypatch.setattr(Compiler, "version", lambda _: "1.0")
-    store = cache.Cache(tmp_path / "cache")
+    store = Store(tmp_path / "cache")
     found = []
     find = lambda: found.append(1) or finders.find_compiler()  # noqa: E731
     for _ in range(2):
@@ -730,7 +724,7 @@ def test_a_source_that_changes_while_it_is_compiled_is_not_vouched_for(fresh_cac
     ],
 )
 def test_depfiles(depfile, paths):
-    assert publication._parse_depfile(depfile) == paths
+    assert publish._parse_depfile(depfile) == paths
 
 
 # -- failures ------------------------------------------------------------------------------------

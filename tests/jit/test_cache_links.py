@@ -13,8 +13,8 @@ from support.children import ANSWER, KERNEL
 from warp_bitonic_sort import prewarm
 from warp_bitonic_sort.cli import main
 from warp_bitonic_sort.errors import CacheError, TrustError
-from warp_bitonic_sort.jit import housekeeping, inventory, publication, trust
-from warp_bitonic_sort.jit.cache import Cache
+from warp_bitonic_sort.jit.store import inventory, maintenance, permissions, publish
+from warp_bitonic_sort.jit.store.store import Store
 
 _PARTS = ["entries", "staging", "locks", "logs", "tools"]
 _PLACES = ["v1", *(f"v1/{part}" for part in _PARTS)]
@@ -37,17 +37,17 @@ def _tree(folder):
 
 @pytest.fixture(autouse=True)
 def nothing_seen(monkeypatch):
-    monkeypatch.setattr(trust, "_sound", set())
+    monkeypatch.setattr(permissions, "_sound", set())
 
 
 @pytest.fixture
 def outside(tmp_path):
     """A user's own files, which look as if killed builds had left them in a cache."""
     folder = tmp_path / "outside"
-    left = folder / f"{publication.staging_prefix()}project" / "code"
+    left = folder / f"{publish.staging_prefix()}project" / "code"
     left.mkdir(parents=True)
     (left / "main.c").write_text("int main;")
-    (left.parent / publication.OWNER_LOCK).touch()
+    (left.parent / publish.OWNER_LOCK).touch()
     for name in ("artifact.lock", "artifact.holder", ".half.tmp", "notes.log", "some.json"):
         (folder / name).write_text("mine")
     for part in _PARTS:  # what a link in place of v1 leads to
@@ -87,14 +87,12 @@ def test_removal_where_folder_is_link_is_refused(full_cache, outside, place, com
 
 @pytest.mark.parametrize("command", ["clear", "prune --keep 0 --older 0s"])
 def test_removal_removes_links_and_not_what_they_lead_to(full_cache, outside, command):
-    base, prefix = full_cache / "v1", publication.staging_prefix()
+    base, prefix = full_cache / "v1", publish.staging_prefix()
     (base / "logs" / "link-20200101-000000-x.log").symlink_to(outside)
     (base / "removed-x").symlink_to(outside)
     (base / "staging" / f"{prefix}link").symlink_to(outside)
     (base / "staging" / f"{prefix}folder").mkdir()
-    (base / "staging" / f"{prefix}folder" / publication.OWNER_LOCK).symlink_to(
-        outside / "some.json"
-    )
+    (base / "staging" / f"{prefix}folder" / publish.OWNER_LOCK).symlink_to(outside / "some.json")
     (base / "entries" / KERNEL.name / "key").symlink_to(outside)
     (base / "entries" / KERNEL.name / "folder").mkdir()
     (base / "entries" / KERNEL.name / "folder" / "link").symlink_to(outside)
@@ -167,7 +165,7 @@ def test_clear_of_cache_that_is_link_itself_clears_it(full_cache, tmp_path, monk
 @pytest.mark.parametrize("place", ["v1", "v1/entries"])
 def test_link_that_comes_after_the_check_is_not_followed(full_cache, outside, monkeypatch, place):
     """As in a folder of root's that every user can write."""
-    check = housekeeping._check
+    check = maintenance._check
     target = outside if place == "v1" else outside / "entries"
 
     def checking(root, folders=()):
@@ -176,32 +174,32 @@ def test_link_that_comes_after_the_check_is_not_followed(full_cache, outside, mo
         if folders:
             _replace(full_cache / place, target)
 
-    monkeypatch.setattr(housekeeping, "_check", checking)
+    monkeypatch.setattr(maintenance, "_check", checking)
     (outside / "entries" / KERNEL.name).mkdir()
     before = _tree(outside)
     with pytest.raises(CacheError, match="cannot be removed: Not a directory"):
-        housekeeping.remove([full_cache / "v1" / "entries" / KERNEL.name], full_cache)
+        maintenance.remove([full_cache / "v1" / "entries" / KERNEL.name], full_cache)
     assert _tree(outside) == before
 
 
 def _write(part, cache):
     """Have the package write in a part of a cache."""
     if part == "tools":
-        publication.remember(cache, "g++|1", "1.0")
+        publish.remember(cache, "g++|1", "1.0")
     elif part == "logs":
-        publication.keep_log(cache, "artifact", "failed")
+        publish.keep_log(cache, "artifact", "failed")
     elif part == "locks":
-        with publication.locked(cache, [KERNEL]):
+        with publish.locked(cache, [KERNEL]):
             pass
     else:
-        with publication.staging(cache, {"file": "text"}):
+        with publish.staging(cache, {"file": "text"}):
             pass
 
 
 @pytest.mark.parametrize("place", ["v1", "v1/staging", "v1/locks", "v1/logs", "v1/tools"])
 def test_nothing_is_written_through_link(full_cache, outside, place):
     _replace(full_cache / place, outside)
-    before, cache = _tree(outside), Cache(full_cache)
+    before, cache = _tree(outside), Store(full_cache)
     for part in _PARTS if place == "v1" else [Path(place).name]:
         if part == "tools":  # a cache that cannot be written may still hold what is wanted
             _write(part, cache)
@@ -278,23 +276,23 @@ def test_entry_with_manifest_of_another_user_is_refused(cache_copy, monkeypatch)
     children.own(cache_copy, number)
     monkeypatch.setattr(os, "geteuid", lambda: number)
     (children.folder_of(cache_copy, KERNEL) / "manifest.json").chmod(0o666)
-    (item,) = (each for each in inventory.items(cache_copy) if each.name == KERNEL.name)
+    (item,) = (each for each in inventory.entries(cache_copy) if each.name == KERNEL.name)
     assert "manifest.json can be written by everybody" in inventory.verify(item)
     assert item.kind == "?"
 
 
 def test_sweep_where_another_user_can_write_removes_nothing(full_cache, monkeypatch):
     number = 4321 if children.IS_ROOT else os.geteuid()
-    staging = full_cache / "v1" / "staging" / f"{publication.staging_prefix()}left"
+    staging = full_cache / "v1" / "staging" / f"{publish.staging_prefix()}left"
     staging.mkdir()
     children.own(full_cache, number)
     children.grow_old(full_cache, hours=100)
     monkeypatch.setattr(os, "geteuid", lambda: number)
-    assert housekeeping.abandoned(full_cache) == [staging]
-    trust._sound.clear()
+    assert maintenance.abandoned(full_cache) == [staging]
+    permissions._sound.clear()
     staging.parent.chmod(0o777)
     with pytest.raises(TrustError, match="can be written by everybody"):
-        housekeeping.abandoned(full_cache)
+        maintenance.abandoned(full_cache)
     assert staging.is_dir()
 
 

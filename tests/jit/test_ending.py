@@ -48,7 +48,7 @@ def test_main_thread_can_sort_while_the_process_ends(warm_cache, when):
 
 def test_a_daemon_thread_that_is_elsewhere_delays_no_end(warm_cache):
     code = """
-from warp_bitonic_sort.jit import ending
+from warp_bitonic_sort.process import ending
 ending._LIMIT = 600.0  # more than a child is given
 threading.Thread(target=time.sleep, args=(900,), daemon=True).start()
 """
@@ -96,7 +96,8 @@ def fork():
     print(time.monotonic() - begin < 30)
 import numpy as np
 from warp_bitonic_sort import sort
-from warp_bitonic_sort.jit import ending, ninja
+from warp_bitonic_sort.process import ending
+from warp_bitonic_sort.jit import ninja
 build = ninja.build
 def waits_for_the_end(*arguments):
     compiling.set()

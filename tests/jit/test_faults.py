@@ -18,7 +18,8 @@ import warp_bitonic_sort
 from support import children
 from support.children import ANSWER, KERNEL, OTHER_ANSWER, OTHER_SORT, SORT
 from warp_bitonic_sort.cli import main
-from warp_bitonic_sort.jit import child, housekeeping, inventory, locks, publication, spec
+from warp_bitonic_sort.jit import child, spec
+from warp_bitonic_sort.jit.store import inventory, locks, maintenance, publish
 
 # -- crowds ---------------------------------------------------------------------------------------
 
@@ -61,7 +62,8 @@ def test_thirty_two_threads_compile_each_kernel_once(half_cache, tmp_path, lengt
 
 _MORTAL = """
 import os, pathlib, signal
-from warp_bitonic_sort.jit import builder, cache, files, housekeeping, locks, ninja, publication
+from warp_bitonic_sort.jit import builder, ninja
+from warp_bitonic_sort.jit.store import files, locks, maintenance, publish
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -71,11 +73,11 @@ os.replace = lambda a, b: die() if str(b).endswith({end!r}) else replace(a, b)
 """
 _PHASES = {
     "the lock is held, and its holder half written": _DIE_BY_NAME.format(end=".holder"),
-    "the lock is held": "publication.staging = die",
-    "the staging folder has no lock yet": "locks.tried = die",
+    "the lock is held": "publish.staging = die",
+    "the staging folder has no lock yet": "locks.try_acquire = die",
     "everything is staged": "ninja.build = die",
     "the compiler is running": "os.environ['VICTIM'] = str(os.getpid())",
-    "everything is compiled": "publication.publish = die",
+    "everything is compiled": "publish.publish = die",
     "the manifest is half written": _DIE_BY_NAME.format(end="manifest.json"),
     "the entry is about to be renamed": "pathlib.Path.rename = die",
     "the entry was renamed": (
@@ -168,16 +170,16 @@ def test_a_build_removes_what_killed_ones_left(half_cache, tmp_path):
 
 @pytest.mark.parametrize("fault", ["unreadable", "undeletable"])
 def test_what_cannot_be_removed_in_passing_is_no_error(half_cache, fault):
-    litter = half_cache / "v1" / "staging" / f"{publication.staging_prefix()}litter"
+    litter = half_cache / "v1" / "staging" / f"{publish.staging_prefix()}litter"
     litter.mkdir(parents=True)
-    (litter / publication.OWNER_LOCK).touch()
+    (litter / publish.OWNER_LOCK).touch()
     children.grow_old(litter)
     broken = {
         "unreadable": "def broken(path):\n    raise PermissionError(13, 'no', str(path))\n"
-        "housekeeping._folders_in = broken",
-        "undeletable": "housekeeping._remove = die",
+        "maintenance._folders_in = broken",
+        "undeletable": "maintenance._remove = die",
     }
-    code = "from warp_bitonic_sort.jit import housekeeping\n"
+    code = "from warp_bitonic_sort.jit.store import maintenance\n"
     code += "def die(*_):\n    raise OSError(28, 'No space left on device')\n"
     done = children.run(f"{code}{broken[fault]}\n{SORT}")
     assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
@@ -324,7 +326,7 @@ def test_an_entry_that_is_a_file_is_replaced(cache_copy):
 def test_a_pipe_in_place_of_a_file_is_not_waited_for(cache_copy, tmp_path, file):
     """Nobody may ever write to it: it is as good as not there."""
     path = children.folder_of(cache_copy, KERNEL) / file
-    (item,) = (each for each in inventory.items(cache_copy) if each.name == KERNEL.name)
+    (item,) = (each for each in inventory.entries(cache_copy) if each.name == KERNEL.name)
     path.unlink()
     os.mkfifo(path)
     done = children.run(**children.NO_COMPILER)
@@ -437,7 +439,7 @@ def test_many_that_find_a_launcher_that_does_not_load(cache_copy, tmp_path, how)
 _SORT_TWICE = f"""
 {SORT}
 {OTHER_SORT}
-from warp_bitonic_sort.jit import layers
+from warp_bitonic_sort.jit.store import layers
 print(*[each.root for each in layers._temporary.values()])
 """
 
@@ -542,9 +544,9 @@ def test_nothing_is_taken_of_what_another_user_says_of_compilers(foreign_home, w
     shutil.rmtree(foreign_home / "named" / "v1" / "entries")
     code = f"""
         import json
-        from warp_bitonic_sort.jit import cache
-        answers, read = [], cache.read_json
-        cache.read_json = lambda file: (answers.append(file), read(file))[1]
+        from warp_bitonic_sort.jit.store import store
+        answers, read = [], store.read_json
+        store.read_json = lambda file: (answers.append(file), read(file))[1]
         try:
             {SORT}
         finally:
@@ -632,7 +634,7 @@ def test_what_is_forked_leaves_the_temporary_folder_to_its_parent(tmp_path):
         warnings.simplefilter("ignore")
         {SORT}
         from pathlib import Path
-        from warp_bitonic_sort.jit import layers
+        from warp_bitonic_sort.jit.store import layers
         (cache,) = layers._temporary.values()
         sys.stdout.flush()  # or the child says it again
         child = os.fork()
@@ -658,7 +660,7 @@ def test_a_forked_child_has_a_temporary_folder_of_its_own(tmp_path, fork):
         import multiprocessing, os, sys, warnings
         warnings.simplefilter("ignore")
         {SORT}
-        from warp_bitonic_sort.jit import layers
+        from warp_bitonic_sort.jit.store import layers
         (ours,) = (each.root for each in layers._temporary.values())
         def child():
             import shutil
@@ -757,7 +759,7 @@ thread.start()
         "warp_bitonic_sort.arrays._numpy",
         "warp_bitonic_sort.jit.builder",
         "warp_bitonic_sort.jit.building",
-        "warp_bitonic_sort.jit.flock",
+        "warp_bitonic_sort.jit.store.flock",
     ],
 )
 @pytest.mark.usefixtures("half_cache")
@@ -855,7 +857,7 @@ if (child := os.fork()) > 0:
 # What a signal handler or a finalizer may do at any line.
 _SORT_IN = f"""
 import importlib
-module = importlib.import_module("warp_bitonic_sort.jit." + MODULE)
+module = importlib.import_module("warp_bitonic_sort." + MODULE)
 original = getattr(module, FUNCTION)
 def interrupted(*arguments, **options):
     setattr(module, FUNCTION, original)
@@ -868,22 +870,22 @@ setattr(module, FUNCTION, interrupted)
 @pytest.mark.parametrize(
     "point",
     [
-        "layers.look_up",
-        "builder.ensure",
-        "locks.write_json",
-        "building.sweep",
-        "ninja.build",
-        "loader._check",
-        "publication.publish",
-        "loader._load_launcher",
-        "loader.reject",
+        "jit.store.layers.look_up",
+        "jit.builder.ensure",
+        "jit.store.locks.write_json",
+        "jit.building.sweep",
+        "jit.ninja.build",
+        "jit.loader._check",
+        "jit.store.publish.publish",
+        "jit.loader._load_launcher",
+        "jit.loader.mark_unloadable",
     ],
 )
 @pytest.mark.usefixtures("half_cache")
 def test_a_sort_within_a_first_sort_of_the_same_thread_returns(half_cache, point):
-    if point == "loader.reject":
+    if point == "jit.loader.mark_unloadable":
         children.break_library(half_cache, spec.LAUNCHER)
-    module, function = point.split(".")
+    module, _, function = point.rpartition(".")
     done = children.run(f"MODULE, FUNCTION = {module!r}, {function!r}\n{_SORT_IN}{SORT}")
     assert (done.stdout.splitlines(), done.stderr) == ([ANSWER, ANSWER], "")
 
@@ -961,7 +963,7 @@ sys.meta_path.insert(0, Interrupts())
 
 # -- locks ----------------------------------------------------------------------------------------
 
-_IMPATIENT = "from warp_bitonic_sort.jit import locks; locks.PATIENCE = 0.2\n"
+_IMPATIENT = "from warp_bitonic_sort.jit.store import locks; locks.PATIENCE = 0.2\n"
 
 
 @pytest.mark.parametrize("end", ["release", "kill"])
@@ -1003,7 +1005,8 @@ def test_a_wait_that_is_not_allowed_ends_in_an_error(half_cache):
 @pytest.mark.parametrize("value", ["soon", "-1", "inf", "nan"])
 def test_a_limit_that_is_none_is_refused(monkeypatch, value):
     from warp_bitonic_sort.errors import BuildError
-    from warp_bitonic_sort.jit import builder, layers, loader
+    from warp_bitonic_sort.jit import builder, loader
+    from warp_bitonic_sort.jit.store import layers
 
     monkeypatch.setenv("WARP_SORT_LOCK_TIMEOUT", value)
     options = builder.Options(lambda: None, loader._check)
@@ -1030,7 +1033,8 @@ def test_threads_that_find_the_cache_unwritable_at_once(tmp_path):
     code = """
         import threading, warnings, numpy as np, warp_bitonic_sort as w
         from concurrent.futures import ThreadPoolExecutor
-        from warp_bitonic_sort.jit import builder, layers
+        from warp_bitonic_sort.jit import builder
+        from warp_bitonic_sort.jit.store import layers
         ensure, barrier = builder.ensure, threading.Barrier(4)
         def at_once(wanted, layers, stores, options):
             try:
@@ -1068,7 +1072,7 @@ def test_locks_of_own_cache_open_for_their_owner_alone(fresh_cache, umask):
     done = children.run(textwrap.dedent(code) + SORT)
     *modes, answer = done.stdout.splitlines()
     assert answer == ANSWER, done.stderr
-    names = [publication.OWNER_LOCK]
+    names = [publish.OWNER_LOCK]
     names += [f"{each}.{end}" for each in ("launcher", KERNEL.name) for end in ("holder", "lock")]
     assert sorted(modes) == sorted(f"{name} 0o600" for name in names)
     assert [path for path in fresh_cache.rglob("*.lock") if path.stat().st_mode & 0o077] == []
@@ -1089,13 +1093,13 @@ def test_lock_file_of_earlier_version_is_replaced(half_cache):
 
 def test_staging_lock_of_earlier_version_is_respected(half_cache):
     """Its folder is closed to other users, and its build may be under way."""
-    folder = half_cache / "v1" / "staging" / f"{publication.staging_prefix()}earlier"
+    folder = half_cache / "v1" / "staging" / f"{publish.staging_prefix()}earlier"
     folder.mkdir(parents=True)
-    (folder / publication.OWNER_LOCK).touch(0o644)
+    (folder / publish.OWNER_LOCK).touch(0o644)
     children.grow_old(folder)
-    with (folder / publication.OWNER_LOCK).open() as held:
+    with (folder / publish.OWNER_LOCK).open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        assert housekeeping.litter(half_cache) == []
+        assert maintenance.litter(half_cache) == []
 
 
 _NO_LOCKS = {name: getattr(errno, name) for name in ("ENOLCK", "ENOSYS", "EOPNOTSUPP", "EIO")}
@@ -1162,18 +1166,18 @@ def test_lock_file_that_cannot_be_opened_hinders_no_build(half_cache):
 
 @pytest.mark.parametrize("name", _NO_LOCKS)
 def test_staging_folder_where_flock_fails_is_litter_after_a_day(fresh_cache, monkeypatch, name):
-    staging = fresh_cache / "v1" / "staging" / f"{publication.staging_prefix()}ours"
+    staging = fresh_cache / "v1" / "staging" / f"{publish.staging_prefix()}ours"
     staging.mkdir(parents=True)
-    (staging / publication.OWNER_LOCK).touch()
+    (staging / publish.OWNER_LOCK).touch()
 
     def refused(*_):
         raise OSError(_NO_LOCKS[name], "no such lock")
 
     monkeypatch.setattr(fcntl, "flock", refused)
     children.grow_old(fresh_cache, hours=23)
-    assert housekeeping.litter(fresh_cache) == []
+    assert maintenance.litter(fresh_cache) == []
     children.grow_old(fresh_cache, hours=25)
-    assert housekeeping.litter(fresh_cache) == [staging]
+    assert maintenance.litter(fresh_cache) == [staging]
 
 
 @pytest.mark.parametrize("place", ["another machine", "an unknown machine"])
@@ -1181,18 +1185,18 @@ def test_staging_folder_of_another_machine_is_litter_after_a_day(fresh_cache, mo
     """Its lock seems to be free where locks work within one host."""
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr(locks, "machine", lambda: "0f" * 16 if place == "another machine" else "")
-        prefix = publication.staging_prefix()
+        prefix = publish.staging_prefix()
     if place == "an unknown machine":
         monkeypatch.setattr(locks, "machine", lambda: "")
     staging = fresh_cache / "v1" / "staging" / f"{prefix}theirs"
     staging.mkdir(parents=True)
-    (staging / publication.OWNER_LOCK).touch()
+    (staging / publish.OWNER_LOCK).touch()
     children.grow_old(fresh_cache, hours=23)
-    assert housekeeping.litter(fresh_cache) == housekeeping.abandoned(fresh_cache) == []
-    housekeeping.clear(fresh_cache)
+    assert maintenance.litter(fresh_cache) == maintenance.abandoned(fresh_cache) == []
+    maintenance.clear(fresh_cache)
     assert staging.is_dir()
     children.grow_old(fresh_cache, hours=25)
-    assert housekeeping.litter(fresh_cache) == housekeeping.abandoned(fresh_cache) == [staging]
+    assert maintenance.litter(fresh_cache) == maintenance.abandoned(fresh_cache) == [staging]
 
 
 def test_machine_is_known_and_part_of_a_name():

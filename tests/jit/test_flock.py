@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from warp_bitonic_sort.jit.flock import FileLock
+from warp_bitonic_sort.jit.store.flock import FileLock
 
 
 @pytest.fixture

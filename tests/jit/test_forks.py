@@ -6,7 +6,7 @@ from support import children
 
 _BEGIN = """
 import os, signal, sys, threading, time
-from warp_bitonic_sort.jit import forks
+from warp_bitonic_sort.process import forks
 inside, leave = threading.Event(), threading.Event()
 def stay(how):
     with forks.held_off(), how:

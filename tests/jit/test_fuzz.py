@@ -13,21 +13,13 @@ from hypothesis import strategies as st
 
 from support import children
 from warp_bitonic_sort.cli import main
-from warp_bitonic_sort.jit import (
-    cache,
-    code_object,
-    files,
-    housekeeping,
-    inventory,
-    locks,
-    ninja,
-    publication,
-    toolchain,
-)
-from warp_bitonic_sort.jit.cache import Cache
+from warp_bitonic_sort.jit import code_object, ninja, toolchain
+from warp_bitonic_sort.jit.store import files, inventory, locks, maintenance, publish
+from warp_bitonic_sort.jit.store.key import build_text
+from warp_bitonic_sort.jit.store.store import Store
 
 KERNEL = children.KERNEL
-TEXT = cache.build_text(KERNEL)
+TEXT = build_text(KERNEL)
 COMPILER = "c++ 1.0"
 _MACHINE = {"x86-64": 62, "aarch64": 183}.get(toolchain.cpu_arch().partition("-avx")[0], 62)
 # As much of a library as the cache looks at, and what would be its code.
@@ -49,18 +41,18 @@ values = json_values | odd_values
 def published(tmp_path_factory):
     """A cache that holds one entry, and the entry's manifest."""
     root = tmp_path_factory.mktemp("fuzz") / "cache"
-    store = Cache(root)
+    store = Store(root)
     header = toolchain.INCLUDE_DIR / "warp_bitonic_sort" / "base.hpp"
     users = root.parent / "a user's header.h"
     users.write_text("#define A\n")
-    with publication.staging(
+    with publish.staging(
         store, {f"{KERNEL.name}/{ninja.SOURCES[KERNEL.kind]}": "source"}
     ) as folder:
         staged = folder / KERNEL.name
         (staged / "library.so").write_bytes(LIBRARY)
         name = str(users).replace(" ", "\\ ")
         (staged / ninja.DEPFILE).write_text(f"library.so: {header} \\\n {name}\n")
-        publication.publish(store, KERNEL, TEXT, COMPILER, staged, {}, 0.1)
+        publish.publish(store, KERNEL, TEXT, COMPILER, staged, {}, 0.1)
     entry = store.find(KERNEL, TEXT, COMPILER)
     return store, (entry.folder / "manifest.json").read_bytes()
 
@@ -78,17 +70,17 @@ def manifest(published):
 def _check(store):
     """Nothing raises, and what is found is what was published."""
     for is_layer in (False, True):
-        reader = Cache(store.root, is_layer=is_layer)
+        reader = Store(store.root, is_layer=is_layer)
         for compiler in (COMPILER, "another", None):
             entry = reader.find(KERNEL, TEXT, compiler)
             if entry is not None:
                 assert entry.library.read_bytes() == LIBRARY
                 assert compiler != "another" or is_layer
-    for item in inventory.items(store.root):
+    for item in inventory.entries(store.root):
         inventory.verify(item)
         assert item.kind == "?" or item.kind in ninja.PRODUCTS
-    housekeeping.prune(store.root, keep=0, older=1, max_size=1)
-    housekeeping.litter(store.root)
+    maintenance.prune(store.root, keep=0, older=1, max_size=1)
+    maintenance.litter(store.root)
 
 
 def _with(store, data, library=LIBRARY):
@@ -153,21 +145,21 @@ def test_a_library_of_any_other_bytes_is_never_taken(store, manifest, data):
     others = st.sampled_from([bytes(flipped), LIBRARY[:position], LIBRARY + b"\0"]) | st.binary()
     _with(store, manifest, data.draw(others.filter(lambda other: other != LIBRARY)))
     for is_layer in (False, True):
-        reader = Cache(store.root, is_layer=is_layer)
+        reader = Store(store.root, is_layer=is_layer)
         assert reader.find(KERNEL, TEXT, COMPILER) is reader.find(KERNEL, TEXT, None) is None
-    (item,) = inventory.items(store.root)
+    (item,) = inventory.entries(store.root)
     assert "bytes have changed" in inventory.verify(item)
 
 
 def test_the_entry_itself_is_found(store, manifest):
     """Or the tests above would hold for a cache that finds nothing."""
     _with(store, manifest)
-    layer = Cache(store.root, is_layer=True)
+    layer = Store(store.root, is_layer=True)
     for compiler in (COMPILER, None):
         assert store.find(KERNEL, TEXT, compiler) == layer.find(KERNEL, TEXT, compiler) is not None
     assert store.find(KERNEL, TEXT, "another") is None
     assert layer.find(KERNEL, TEXT, "another") is not None
-    (item,) = inventory.items(store.root)
+    (item,) = inventory.entries(store.root)
     assert inventory.verify(item) is None
     said = json.loads(manifest)
     _with(store, json.dumps({**said, "compiler": "another"}).encode())
@@ -184,7 +176,7 @@ def test_verify_sees_every_edit_that_matters(store, manifest, field, value):
     if value == said[field]:
         return
     _with(store, json.dumps({**said, field: value}).encode())
-    (item,) = inventory.items(store.root)
+    (item,) = inventory.entries(store.root)
     assert inventory.verify(item) is not None
 
 
@@ -211,7 +203,7 @@ def test_the_commands_print_whatever_lies_there(store, manifest, data):
 @example({"identity": "g++|1"})
 @example({"identity": "g++|2", "value": "another's"})
 def test_what_tools_answered_is_text_or_forgotten(store, answer):
-    publication.remember(store, "g++|1", "1.0")
+    publish.remember(store, "g++|1", "1.0")
     assert store.recall("g++|1") == "1.0"
     (file,) = (store.base / "tools").iterdir()
     file.write_bytes(answer if isinstance(answer, bytes) else json.dumps(answer).encode())
@@ -237,7 +229,7 @@ def test_a_holder_that_says_anything(tmp_path_factory, data, said):
 @example("a: b$")
 @example("")
 def test_a_list_of_dependencies_of_any_text(text):
-    assert all(isinstance(path, str) and path for path in publication._parse_depfile(text))
+    assert all(isinstance(path, str) and path for path in publish._parse_depfile(text))
 
 
 @settings(max_examples=200)
@@ -246,7 +238,7 @@ def test_a_list_of_dependencies_is_read_as_make_writes_it(paths):
     paths = [path for path in ("".join(each.split()) for each in paths) if path]
     paths = [path + " x" if number % 2 else path for number, path in enumerate(paths)]
     escaped = [path.replace("$", "$$").replace("#", "\\#").replace(" ", "\\ ") for path in paths]
-    assert publication._parse_depfile("a.so: " + " \\\n  ".join(escaped) + "\n") == paths
+    assert publish._parse_depfile("a.so: " + " \\\n  ".join(escaped) + "\n") == paths
 
 
 elf_like = st.builds(
@@ -292,6 +284,6 @@ def test_folders_where_files_should_be(store, manifest):
     with contextlib.suppress(OSError):
         os.mkfifo(store.base / "staging" / "fifo")
     _check(store)
-    housekeeping.tidy(store.root)
-    housekeeping.clear(store.root)
+    maintenance.tidy(store.root)
+    maintenance.clear(store.root)
     shutil.rmtree(store.root, ignore_errors=True)

@@ -8,8 +8,8 @@ import pytest
 
 from support import children
 from warp_bitonic_sort.jit import loader
-from warp_bitonic_sort.jit.files import digest, file_digest, read_file
 from warp_bitonic_sort.jit.spec import LAUNCHER
+from warp_bitonic_sort.jit.store.files import digest, file_digest, read_file
 
 
 @pytest.mark.usefixtures("fresh_cache")

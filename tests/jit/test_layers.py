@@ -20,17 +20,11 @@ import warp_bitonic_sort
 from support import children, cubin, hsaco
 from support.children import ANSWER, KERNEL, NO_COMPILER, OTHER_ANSWER, OTHER_SORT, SORT
 from warp_bitonic_sort.errors import ToolError, TrustError
-from warp_bitonic_sort.jit import (
-    cache,
-    code_object,
-    finders,
-    layers,
-    loader,
-    spec,
-    toolchain,
-    trust,
-)
-from warp_bitonic_sort.jit.cache import Cache
+from warp_bitonic_sort.jit import code_object, finders, loader, spec, toolchain
+from warp_bitonic_sort.jit.store import layers, permissions
+from warp_bitonic_sort.jit.store.files import digest
+from warp_bitonic_sort.jit.store.key import build_text
+from warp_bitonic_sort.jit.store.store import Store
 
 # -- layers ---------------------------------------------------------------------------------------
 
@@ -293,7 +287,7 @@ def _vouch_for(product, data):
     product.unlink()
     product.write_bytes(data)
     manifest = product.with_name("manifest.json")
-    said = {**json.loads(manifest.read_text()), "library": cache.digest(data)}
+    said = {**json.loads(manifest.read_text()), "library": digest(data)}
     manifest.write_text(json.dumps(said))
 
 
@@ -329,9 +323,9 @@ HSACO = hsaco.hsaco(cubin.constant(), "gfx942")
     ids=["cuda", "hip"],
 )
 def test_a_code_object_for_another_gpu_is_not_taken(tmp_path, artifact, right, wrong, is_layer):
-    entry = children.publish(Cache(tmp_path), artifact, right)
-    store = Cache(tmp_path, is_layer=is_layer)
-    text = cache.build_text(artifact)
+    entry = children.publish_product(Store(tmp_path), artifact, right)
+    store = Store(tmp_path, is_layer=is_layer)
+    text = build_text(artifact)
     assert store.find(artifact, text, "c++ 1") == entry
     for data in (wrong, wrong[:64], right[:63], b"", b"not ELF" + right[7:]):
         _vouch_for(entry.library, data)
@@ -350,8 +344,8 @@ def test_a_header_that_is_named_through_a_link(tmp_path, is_other_there):
     header.write_text("#define A 1\n")
     if is_other_there:
         other.write_text("#define A 2\n")
-    store, text = Cache(tmp_path / "cache"), cache.build_text(HIP)
-    entry = children.publish(store, HIP, HSACO, f"{tmp_path}/link/../inc/foo.h")
+    store, text = Store(tmp_path / "cache"), build_text(HIP)
+    entry = children.publish_product(store, HIP, HSACO, f"{tmp_path}/link/../inc/foo.h")
     assert store.find(HIP, text, "c++ 1") == entry
     other.write_text("#define A 3\n")
     assert store.find(HIP, text, "c++ 1") == entry
@@ -363,7 +357,7 @@ def test_a_header_that_is_named_in_a_roundabout_way(tmp_path):
     """A name without links is made plain, so that folders stand in it as tokens."""
     folder = toolchain.INCLUDE_DIR / "warp_bitonic_sort"
     odd = f"{folder}/../warp_bitonic_sort/./exchange/../key.hpp"
-    entry = children.publish(Cache(tmp_path), HIP, HSACO, odd)
+    entry = children.publish_product(Store(tmp_path), HIP, HSACO, odd)
     said = json.loads((entry.folder / "manifest.json").read_text())
     assert said["dependencies"][-1].endswith(" {package_include}/warp_bitonic_sort/key.hpp")
 
@@ -390,7 +384,7 @@ def test_a_compiler_that_makes_code_for_another_machine_is_told_on(tmp_path):
     artifact = spec.CudaKernel("floating", 32, 4, 0, 0, "rows", "sm_90")
     wrong = cubin.cubin(cubin.constant(), 80)
     with pytest.raises(warp_bitonic_sort.BuildError, match=r"is for sm_80, not for sm_90.*c\+\+ 1"):
-        children.publish(Cache(tmp_path), artifact, wrong)
+        children.publish_product(Store(tmp_path), artifact, wrong)
     assert children.entries(tmp_path) == []
 
 
@@ -692,7 +686,7 @@ def test_two_users_share_a_layer(open_folder, filler):
     alice = children.ALICE if filler == "a user" else 0
     if alice == 0 and not children.IS_ROOT:
         # A layer that root filled differs by its owner alone, and / is a folder of his.
-        trust.refuse_foreign(Path("/usr/bin/env"), Path("root"))
+        permissions.check_writers(Path("/usr/bin/env"), Path("root"))
         return
     home, away = open_folder / "alice", open_folder / "bob"
     for folder, user in ((home, alice), (away, children.BOB)):
@@ -715,7 +709,7 @@ def test_two_users_share_a_layer(open_folder, filler):
 
 @pytest.fixture
 def nothing_seen(monkeypatch):
-    monkeypatch.setattr(trust, "_sound", set())
+    monkeypatch.setattr(permissions, "_sound", set())
 
 
 @pytest.mark.usefixtures("nothing_seen")
@@ -728,21 +722,21 @@ def test_the_rules_of_trust(open_folder, monkeypatch):
     children.own(sticky, number)
     for mode in (0o1777, 0o1775):
         sticky.chmod(mode)
-        trust._sound.clear()
-        trust.refuse_foreign(sticky / "mine", Path("root"))
-        trust.refuse_foreign(sticky / "mine" / "not" / "there", Path("root"))
+        permissions._sound.clear()
+        permissions.check_writers(sticky / "mine", Path("root"))
+        permissions.check_writers(sticky / "mine" / "not" / "there", Path("root"))
     sticky.chmod(0o1777)
     with pytest.raises(TrustError, match=f"{sticky} can be written by everybody"):
-        trust.refuse_foreign(sticky, Path("root"))
+        permissions.check_writers(sticky, Path("root"))
     monkeypatch.setattr(os, "geteuid", lambda: number + 1)
-    trust._sound.clear()
+    permissions._sound.clear()
     for beside in ("", f"/nonexistent{os.pathsep}", sticky / "min", sticky / "mine" / "not"):
         monkeypatch.setenv("WARP_SORT_TRUSTED_DIRS", str(beside))
         with pytest.raises(TrustError, match=f"belongs to another user .number {number}"):
-            trust.refuse_foreign(sticky / "mine", Path("root"))
+            permissions.check_writers(sticky / "mine", Path("root"))
     for around in (sticky / "mine", sticky, open_folder, "/"):
         monkeypatch.setenv("WARP_SORT_TRUSTED_DIRS", f"/nonexistent{os.pathsep}{around}")
-        trust.refuse_foreign(sticky / "mine" / "not", Path("root"))
+        permissions.check_writers(sticky / "mine" / "not", Path("root"))
 
 
 def _chain(folder):
@@ -762,15 +756,15 @@ def test_a_folder_in_the_middle_of_a_chain_of_links(open_folder, monkeypatch):
     path, between = _chain(open_folder), open_folder / "between"
     children.own(open_folder, number)
     monkeypatch.setattr(os, "geteuid", lambda: number)
-    trust.refuse_foreign(path, Path("root"))
-    trust.refuse_foreign(path, Path("root"))
-    trust._sound.clear()
+    permissions.check_writers(path, Path("root"))
+    permissions.check_writers(path, Path("root"))
+    permissions._sound.clear()
     between.chmod(0o777)
     for _ in range(2):
         with pytest.raises(TrustError, match=f"{between} can be written by everybody"):
-            trust.refuse_foreign(path, Path("root"))
+            permissions.check_writers(path, Path("root"))
     monkeypatch.setenv("WARP_SORT_TRUSTED_DIRS", str(between))
-    trust.refuse_foreign(path, Path("root"))
+    permissions.check_writers(path, Path("root"))
 
 
 @pytest.mark.skipif(not children.IS_ROOT, reason="root alone gives links to others")
@@ -783,14 +777,14 @@ def test_a_link_of_another_users_is_refused(open_folder, monkeypatch, link):
     open_folder.chmod(0o1777)
     (open_folder / "between").chmod(0o1777)
     monkeypatch.setattr(os, "geteuid", lambda: 4321)
-    trust.refuse_foreign(path, Path("root"))
-    trust._sound.clear()
+    permissions.check_writers(path, Path("root"))
+    permissions._sound.clear()
     os.chown(open_folder / link, 4322, 4322, follow_symlinks=False)
     with pytest.raises(TrustError, match=f"{open_folder / link} belongs to another user"):
-        trust.refuse_foreign(path, Path("root"))
+        permissions.check_writers(path, Path("root"))
     # Whose layer is named by way of a link trusts whoever has that, too.
     monkeypatch.setenv("WARP_SORT_TRUSTED_DIRS", str(path.parent))
-    trust.refuse_foreign(path, Path("root"))
+    permissions.check_writers(path, Path("root"))
 
 
 @pytest.mark.usefixtures("nothing_seen")
@@ -798,9 +792,9 @@ def test_links_that_lead_nowhere_or_in_circles(open_folder):
     (open_folder / "nowhere").symlink_to("gone/away")
     (open_folder / "circle").symlink_to("circle/on")
     (open_folder / "up").symlink_to("../" * 40)
-    trust.refuse_foreign(open_folder / "nowhere" / "file", Path("root"))
-    trust.refuse_foreign(open_folder / "circle" / "file", Path("root"))
-    trust.refuse_foreign(open_folder / "up" / "usr" / "bin" / "env", Path("root"))
+    permissions.check_writers(open_folder / "nowhere" / "file", Path("root"))
+    permissions.check_writers(open_folder / "circle" / "file", Path("root"))
+    permissions.check_writers(open_folder / "up" / "usr" / "bin" / "env", Path("root"))
 
 
 def _user(name, number, group):
@@ -842,7 +836,7 @@ def test_whose_group_it_is(monkeypatch, users, group, members, is_hers):
     monkeypatch.setattr(pwd, "getpwuid", {each.pw_uid: each for each in users[::-1]}.__getitem__)
     monkeypatch.setattr(pwd, "getpwall", lambda: users)
     monkeypatch.setattr(grp, "getgrgid", groups.__getitem__)
-    assert trust._is_own_group(4321) is is_hers
+    assert permissions._is_own_group(4321) is is_hers
 
 
 def _access_list(*entries):
@@ -874,7 +868,7 @@ def own_group(open_folder, monkeypatch):
     number = 4321 if children.IS_ROOT else os.geteuid()
     children.own(open_folder, number)
     monkeypatch.setattr(os, "geteuid", lambda: number)
-    monkeypatch.setattr(trust, "_is_own_group", lambda _: True)
+    monkeypatch.setattr(permissions, "_is_own_group", lambda _: True)
     return open_folder
 
 
@@ -885,16 +879,16 @@ def test_group_write_with_access_list_is_refused(own_group, what):
     path.mkdir() if what == "folder" else path.touch()
     children.own(own_group, os.geteuid())
     path.chmod(0o775)
-    trust.refuse_foreign(path, own_group)
-    trust._sound.clear()
+    permissions.check_writers(path, own_group)
+    permissions._sound.clear()
     _set_access_list(path, "access", children.BOB, mask=7)
     assert path.stat().st_mode & 0o777 == 0o775, "it looks as it did"
     said = rf"{path} can be written by the users in its access control list, .*chmod -R go-w"
     for goal in [path, path / "below"] if what == "folder" else [path]:
         with pytest.raises(TrustError, match=said):
-            trust.refuse_foreign(goal, own_group)
+            permissions.check_writers(goal, own_group)
     path.chmod(0o755)  # what the message says: the mask then lets no entry write
-    trust.refuse_foreign(path, own_group)
+    permissions.check_writers(path, own_group)
 
 
 @pytest.mark.usefixtures("nothing_seen")
@@ -903,11 +897,11 @@ def test_file_made_under_default_access_list_is_refused(own_group):
     folder.mkdir(mode=0o755)
     children.own(own_group, os.geteuid())
     _set_access_list(folder, "default", children.BOB, mask=7)
-    trust.refuse_foreign(folder, own_group)
+    permissions.check_writers(folder, own_group)
     (folder / "file").touch(0o666)
     children.own(own_group, os.geteuid())
     with pytest.raises(TrustError, match="file can be written by the users in its access control"):
-        trust.refuse_foreign(folder / "file", own_group)
+        permissions.check_writers(folder / "file", own_group)
 
 
 @pytest.mark.parametrize(
@@ -924,13 +918,13 @@ def test_access_list_that_cannot_be_read_counts_as_one(own_group, monkeypatch, c
     (own_group / "file").chmod(0o664)
     monkeypatch.setattr(os, "getxattr", failing)
     with pytest.raises(TrustError) if is_refused else contextlib.nullcontext():
-        trust.refuse_foreign(own_group / "file", own_group)
+        permissions.check_writers(own_group / "file", own_group)
 
 
 @pytest.mark.usefixtures("nothing_seen")
 def test_what_is_roots_is_accepted():
-    trust.refuse_foreign(Path("/usr/bin/env"), Path("root"))
-    trust.refuse_foreign(Path("/dev/null"), Path("root"))
+    permissions.check_writers(Path("/usr/bin/env"), Path("root"))
+    permissions.check_writers(Path("/dev/null"), Path("root"))
 
 
 @pytest.mark.skipif(not children.IS_ROOT, reason="root alone has files of root's to make")
@@ -940,11 +934,11 @@ def test_a_file_of_roots_that_everybody_can_write_is_refused(open_folder):
     file = open_folder / "library.so"
     file.touch()
     open_folder.chmod(0o777)
-    trust.refuse_foreign(file, open_folder)
+    permissions.check_writers(file, open_folder)
     file.chmod(0o666)
-    trust._sound.clear()
+    permissions._sound.clear()
     with pytest.raises(TrustError, match=f"{file} can be written by everybody"):
-        trust.refuse_foreign(file, open_folder)
+        permissions.check_writers(file, open_folder)
 
 
 def test_a_container_in_which_root_is_nobody(open_folder, monkeypatch):
@@ -962,14 +956,14 @@ def test_a_container_in_which_root_is_nobody(open_folder, monkeypatch):
         owners[str(parent)] = nobody
     monkeypatch.setattr(os, "geteuid", lambda: somebody)
     monkeypatch.setattr(os, "lstat", owned)
-    monkeypatch.setattr(trust, "_sound", set())
-    trust.refuse_foreign(open_folder / "mine", Path("root"))
+    monkeypatch.setattr(permissions, "_sound", set())
+    permissions.check_writers(open_folder / "mine", Path("root"))
     with pytest.raises(TrustError, match=f"belongs to another user \\(number {nobody}\\)"):
-        trust.refuse_foreign(open_folder, Path("root"))
+        permissions.check_writers(open_folder, Path("root"))
     owners["/"] = 0
-    trust._sound.clear()
+    permissions._sound.clear()
     with pytest.raises(TrustError, match=f"{open_folder} belongs to another user"):
-        trust.refuse_foreign(open_folder / "mine", Path("root"))
+        permissions.check_writers(open_folder / "mine", Path("root"))
 
 
 @pytest.mark.parametrize("code", [SORT, OTHER_SORT])
@@ -1023,15 +1017,15 @@ def test_a_layer_that_was_filled_with_options_is_nobody_elses(fresh_cache, tmp_p
 def test_gpu_kernels_of_a_layer_whose_launcher_does_not_load(tmp_path, monkeypatch):
     """Another launcher loads them: they are no libraries of this machine's."""
     kernel = spec.CudaKernel("floating", 32, 4, 0, 0, "rows", "sm_90")
-    entry = children.publish(Cache(tmp_path), kernel, cubin.cubin(cubin.constant(), 90))
+    entry = children.publish_product(Store(tmp_path), kernel, cubin.cubin(cubin.constant(), 90))
     monkeypatch.setenv("WARP_SORT_CACHE_LAYERS", str(tmp_path))
     monkeypatch.setattr(layers, "_unusable", set())
     library = tmp_path / "v1" / "entries" / "launcher" / "0" / "library.so"
     with pytest.warns(RuntimeWarning, match="only its kernels for GPUs are used"):
-        assert layers.leave_out(library, "no such library")
+        assert layers.disable_layer(library, "no such library")
     for artifact, found in ((kernel, entry), (KERNEL, None), (spec.LAUNCHER, None)):
-        text = cache.build_text(artifact)
-        assert [layer.find(artifact, text, None) for layer in layers.readers()][-1] == found
+        text = build_text(artifact)
+        assert [layer.find(artifact, text, None) for layer in layers.all_layers()][-1] == found
 
 
 @pytest.mark.parametrize(

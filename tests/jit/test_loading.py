@@ -12,9 +12,11 @@ import pytest
 from support import children
 from support.children import ANSWER, KERNEL, SORT
 from warp_bitonic_sort.errors import CacheError, EvictedError, TrustError
-from warp_bitonic_sort.jit import cache, finders, loader, pinned, spec, toolchain, trust
-from warp_bitonic_sort.jit.cache import Cache, Entry
-from warp_bitonic_sort.jit.files import opened, stamp
+from warp_bitonic_sort.jit import finders, loader, spec, toolchain
+from warp_bitonic_sort.jit.store import permissions, pinned
+from warp_bitonic_sort.jit.store.files import opened, stamp
+from warp_bitonic_sort.jit.store.key import build_text
+from warp_bitonic_sort.jit.store.store import Entry, Store
 
 _BOTH = pytest.mark.parametrize("artifact", [spec.LAUNCHER, KERNEL], ids=["launcher", "kernel"])
 
@@ -50,15 +52,16 @@ def test_library_replaced_between_check_and_load_is_not_loaded(
     shutil.copy(evil, cache_copy / "evil.so")
     code = f"""
         import os
-        from warp_bitonic_sort.jit import cache
-        find, done = cache.Cache.find, []
+        from warp_bitonic_sort.jit.store.key import build_text
+        from warp_bitonic_sort.jit.store.store import Store
+        find, done = Store.find, []
         def replacing(self, artifact, *others):
             entry = find(self, artifact, *others)
             if entry is not None and artifact.name == {artifact.name!r} and not done:
                 done.append(True)
                 os.replace({str(cache_copy / "evil.so")!r}, entry.library)
             return entry
-        cache.Cache.find = replacing
+        Store.find = replacing
     """
     compiler, compiled = children.counting(tmp_path)
     done = children.run(textwrap.dedent(code) + SORT, CXX=compiler)
@@ -144,7 +147,8 @@ def test_error_after_a_load_finds_libraries_by_their_names(cache_copy):
 
 def test_libraries_beyond_the_limit_are_loaded_from_private_copies(cache_copy, tmp_path):
     (tmp_path / "tmp").mkdir()
-    code = f"from warp_bitonic_sort.jit import pinned; pinned._MAX_KEPT = 1\n{_DESCRIPTORS}{SORT}\n"
+    limit = "from warp_bitonic_sort.jit.store import pinned; pinned._MAX_KEPT = 1\n"
+    code = f"{limit}{_DESCRIPTORS}{SORT}\n"
     done = children.run(f"{code}print(names())", TMPDIR=tmp_path / "tmp", **children.NO_COMPILER)
     assert done.stdout.split("\n") == [ANSWER, "['library.so']", ""], done.stderr
     assert list((tmp_path / "tmp").iterdir()) == []
@@ -166,7 +170,10 @@ def test_failed_load_and_code_object_keep_no_descriptor(cache_copy):
 
 def test_without_proc_a_private_copy_is_loaded(cache_copy, tmp_path):
     (tmp_path / "tmp").mkdir()
-    code = "from warp_bitonic_sort.jit import pinned; pinned._DESCRIPTORS = '/nonexistent'\n" + SORT
+    code = (
+        "from warp_bitonic_sort.jit.store import pinned; pinned._DESCRIPTORS = '/nonexistent'\n"
+        + SORT
+    )
     done = children.run(code, TMPDIR=tmp_path / "tmp", **children.NO_COMPILER)
     assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
     assert list((tmp_path / "tmp").iterdir()) == []
@@ -214,22 +221,22 @@ def test_error_of_a_load_names_the_path(tmp_path):
 
 def test_opened_file_that_others_can_write_is_refused(tmp_path, monkeypatch):
     """The path was sound a moment before."""
-    monkeypatch.setattr(trust, "_sound", set())
+    monkeypatch.setattr(permissions, "_sound", set())
     for name, mode in (("sound", 0o644), ("open", 0o666)):
         (tmp_path / name).touch()
         (tmp_path / name).chmod(mode)
-    trust.refuse_foreign(tmp_path / "sound", tmp_path)
+    permissions.check_writers(tmp_path / "sound", tmp_path)
     with opened(tmp_path / "sound") as descriptor:
-        trust.refuse_foreign(tmp_path / "sound", tmp_path, descriptor=descriptor)
+        permissions.check_writers(tmp_path / "sound", tmp_path, descriptor=descriptor)
     with opened(tmp_path / "open") as descriptor:
         with pytest.raises(TrustError, match=f"{tmp_path}/sound can be written by everybody"):
-            trust.refuse_foreign(tmp_path / "sound", tmp_path, descriptor=descriptor)
+            permissions.check_writers(tmp_path / "sound", tmp_path, descriptor=descriptor)
         monkeypatch.setenv("WARP_SORT_TRUSTED_DIRS", str(tmp_path))
-        trust.refuse_foreign(tmp_path / "sound", tmp_path, descriptor=descriptor)
+        permissions.check_writers(tmp_path / "sound", tmp_path, descriptor=descriptor)
 
 
 def test_library_that_others_could_write_by_the_second_look_is_refused(cache_copy):
-    store, text = Cache(cache_copy), cache.build_text(KERNEL, toolchain.cxx_options())
+    store, text = Store(cache_copy), build_text(KERNEL, toolchain.cxx_options())
     entry = store.find(KERNEL, text, None)
     assert entry.folder == children.folder_of(cache_copy, KERNEL)
     entry.library.chmod(0o666)
@@ -242,7 +249,11 @@ def test_library_that_others_could_write_by_the_second_look_is_refused(cache_cop
 _REMOVING = """
 import os, shutil
 from pathlib import Path
-from warp_bitonic_sort.jit import cache, ninja, publication
+from warp_bitonic_sort.jit.store.key import build_text
+from warp_bitonic_sort.jit.store.store import Store
+from warp_bitonic_sort.jit import ninja
+from warp_bitonic_sort.jit.store import publish
+from warp_bitonic_sort.jit.store.store import Store
 root = Path(os.environ["WARP_SORT_CACHE_DIR"])
 left = {times}
 def removing(call, *folders, after=False):
@@ -260,7 +271,7 @@ def removing(call, *folders, after=False):
 
 @pytest.mark.parametrize("folder", ["entries", f"entries/{KERNEL.name}", "entries/launcher"])
 def test_start_whose_entry_is_removed_before_it_is_loaded_builds(cache_copy, folder):
-    code = f"cache.Cache.find = removing(cache.Cache.find, {folder!r}, after=True)\n"
+    code = f"Store.find = removing(Store.find, {folder!r}, after=True)\n"
     done = children.run(_REMOVING.format(times=1) + code + SORT)
     assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
     children.assert_sound(cache_copy, count=2)
@@ -269,13 +280,13 @@ def test_start_whose_entry_is_removed_before_it_is_loaded_builds(cache_copy, fol
 @pytest.mark.parametrize(
     "code",
     [
-        "publication.locks.held = removing(publication.locks.held, 'locks')",
-        "publication.locks.tried = removing(publication.locks.tried, 'staging')",
+        "publish.locks.acquire_all = removing(publish.locks.acquire_all, 'locks')",
+        "publish.locks.try_acquire = removing(publish.locks.try_acquire, 'staging')",
         "ninja.build = removing(ninja.build, 'staging')",
-        "publication.key_of = removing(publication.key_of, 'staging')",
-        "publication.key_of = removing(publication.key_of, 'entries', 'staging', 'locks')",
+        "publish.entry_key = removing(publish.entry_key, 'staging')",
+        "publish.entry_key = removing(publish.entry_key, 'entries', 'staging', 'locks')",
         "Path.rename = removing(Path.rename, f'entries/{KERNEL}')",
-        "publication.publish = removing(publication.publish, f'entries/{KERNEL}', after=True)",
+        "publish.publish = removing(publish.publish, f'entries/{KERNEL}', after=True)",
         # A build that was complete: nothing says so.
         "build = ninja.build\nninja.build = lambda *a: (build(*a), removing(bool, 'staging')())[0]",
     ],

@@ -10,8 +10,10 @@ import pytest
 
 from support import children, cubin
 from support.children import ANSWER, KERNEL, NO_COMPILER, SORT
-from warp_bitonic_sort.jit import cache, layers, mounts, spec
-from warp_bitonic_sort.jit.cache import Cache
+from warp_bitonic_sort.jit import spec
+from warp_bitonic_sort.jit.store import layers, mounts
+from warp_bitonic_sort.jit.store.key import build_text
+from warp_bitonic_sort.jit.store.store import Store
 
 _SAID = "is on a file system that is mounted noexec, so that no library can be loaded from there"
 
@@ -106,7 +108,7 @@ def test_sort_with_an_unwritable_cache_and_a_noexec_tmpdir_works(folder, tmp_pat
 
 
 def test_sort_where_nothing_can_be_executed_names_the_setting(folder):
-    code = "from warp_bitonic_sort.jit import mounts; mounts._OTHERS = ()\n" + SORT
+    code = "from warp_bitonic_sort.jit.store import mounts; mounts._OTHERS = ()\n" + SORT
     how = {"WARP_SORT_CACHE_DIR": folder / "cache", "TMPDIR": folder}
     done = children.run(code, before=children.noexec(folder), **how)
     last = done.stderr.splitlines()[-1]
@@ -154,8 +156,8 @@ def test_library_that_a_policy_does_not_let_map_is_built_in_a_temporary_folder(
 def test_gpu_kernels_are_found_in_a_noexec_cache(tmp_path, noexec):
     noexec.append(tmp_path)
     kernel = spec.CudaKernel("floating", 32, 4, 0, 0, "rows", "sm_90")
-    entry = children.publish(Cache(tmp_path), kernel, cubin.cubin(cubin.constant(), 90))
-    assert Cache(tmp_path).find(kernel, cache.build_text(kernel), "c++ 1") == entry
+    entry = children.publish_product(Store(tmp_path), kernel, cubin.cubin(cubin.constant(), 90))
+    assert Store(tmp_path).find(kernel, build_text(kernel), "c++ 1") == entry
 
 
 # -- layers ---------------------------------------------------------------------------------------
@@ -181,13 +183,13 @@ def test_noexec_layer_without_a_compiler_is_named_with_the_reason(folder, whole_
 
 def test_gpu_kernels_of_a_noexec_layer_are_used(tmp_path, noexec, monkeypatch):
     kernel = spec.CudaKernel("floating", 32, 4, 0, 0, "rows", "sm_90")
-    entry = children.publish(Cache(tmp_path), kernel, cubin.cubin(cubin.constant(), 90))
+    entry = children.publish_product(Store(tmp_path), kernel, cubin.cubin(cubin.constant(), 90))
     noexec.append(tmp_path)
     monkeypatch.setenv("WARP_SORT_CACHE_LAYERS", str(tmp_path))
     monkeypatch.setattr(layers, "_unusable", set())
     with pytest.warns(RuntimeWarning, match="only its kernels for GPUs are used"):
-        layers.look_up([spec.LAUNCHER], layers.readers(), [])
-    assert layers.look_up([kernel], layers.readers(), []) == {kernel.name: entry}
+        layers.look_up([spec.LAUNCHER], layers.all_layers(), [])
+    assert layers.look_up([kernel], layers.all_layers(), []) == {kernel.name: entry}
 
 
 # -- doctor ---------------------------------------------------------------------------------------
@@ -206,7 +208,7 @@ def test_doctor_reports_a_noexec_folder(folder, warm_cache, tmp_path, role):
 
 
 def test_doctor_says_that_nothing_works_where_nothing_can_be_executed(folder):
-    code = "from warp_bitonic_sort.jit import mounts; mounts._OTHERS = ()\n"
+    code = "from warp_bitonic_sort.jit.store import mounts; mounts._OTHERS = ()\n"
     code += "from warp_bitonic_sort.cli import main; main(['doctor', '--no-build'])"
     how = {"WARP_SORT_CACHE_DIR": folder / "cache", "TMPDIR": folder}
     done = children.run(code, before=children.noexec(folder), **how)

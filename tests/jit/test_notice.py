@@ -14,6 +14,7 @@ import pytest
 from support import children
 from warp_bitonic_sort.jit import child, notice
 from warp_bitonic_sort.jit.spec import LAUNCHER, CpuKernel, CudaKernel
+from warp_bitonic_sort.process import messages
 
 FLOATS = CpuKernel("floating", 32, 25, "rows", "x86-64-avx2")
 # Told once a build takes over a second.
@@ -36,37 +37,37 @@ def shell_of(name, *bases):
 
 def test_terminal_is_watched(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
-    assert notice.is_watched()
+    assert messages.is_watched()
 
 
 def test_notebook_is_watched(monkeypatch):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     kernel = shell_of("ZMQInteractiveShell")
     ipython(monkeypatch, kernel())
-    assert notice.is_watched()
+    assert messages.is_watched()
     ipython(monkeypatch, shell_of("Shell", kernel)())  # as Colab's is
-    assert notice.is_watched()
+    assert messages.is_watched()
 
 
 @pytest.mark.parametrize("stderr", [None, io.StringIO(), types.SimpleNamespace()])
 def test_standard_error_that_no_person_sees_is_not_watched(monkeypatch, stderr):
     monkeypatch.setattr(sys, "stderr", stderr)
     monkeypatch.setitem(sys.modules, "IPython", None)
-    assert not notice.is_watched()
+    assert not messages.is_watched()
     ipython(monkeypatch, None)  # imported, and not what runs this process
-    assert not notice.is_watched()
+    assert not messages.is_watched()
     ipython(monkeypatch, shell_of("TerminalInteractiveShell")())
-    assert not notice.is_watched()
+    assert not messages.is_watched()
 
 
 def test_closed_standard_error_is_not_watched_and_fails_nothing(monkeypatch):
     closed = Terminal()
     closed.close()
     monkeypatch.setattr(sys, "stderr", closed)
-    notice.say("lost")
+    messages.say("lost")
     monkeypatch.setattr(sys, "stderr", None)
-    notice.say("lost")
-    assert not notice.is_watched()
+    messages.say("lost")
+    assert not messages.is_watched()
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ import torch
 import tvm_ffi
 
 from warp_bitonic_sort import settings
-from warp_bitonic_sort.jit import cache, finders, loader, toolchain
+from warp_bitonic_sort.jit import finders, loader, toolchain
 from warp_bitonic_sort.jit.spec import CpuKernel
+from warp_bitonic_sort.jit.store.key import build_text
+from warp_bitonic_sort.jit.store.store import Store
 
 ARCH = toolchain.cpu_arch()
 
@@ -22,8 +24,8 @@ def launcher():
 def path_of(kernel):
     loader.build([kernel])
     compiler = finders.find_compiler()
-    store = cache.Cache(settings.cache_dir())
-    text = cache.build_text(kernel, toolchain.cxx_options())
+    store = Store(settings.cache_dir())
+    text = build_text(kernel, toolchain.cxx_options())
     entry = store.find(kernel, text, compiler.version())
     return str(entry.library)
 

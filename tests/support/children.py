@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from warp_bitonic_sort.jit import cache, finders, inventory, ninja, publication, spec, toolchain
+from warp_bitonic_sort.jit import finders, ninja, spec, toolchain
+from warp_bitonic_sort.jit.store import inventory, publish
+from warp_bitonic_sort.jit.store.files import digest
+from warp_bitonic_sort.jit.store.key import build_text
 
 SORT = "import numpy as np, warp_bitonic_sort as w; print(w.sort(np.float32([[3, 1, 2]])).tolist())"
 ANSWER = "[[1.0, 2.0, 3.0]]"
@@ -126,7 +129,7 @@ def leftovers(root):
 
 def assert_sound(root, *, count):
     """Every entry of a cache is what was published, and there are so many."""
-    found = inventory.items(root)
+    found = inventory.entries(root)
     assert len(found) == count
     assert {item.name: inventory.verify(item) for item in found} == {
         item.name: None for item in found
@@ -148,7 +151,7 @@ def break_library(root, artifact):
     product = folder_of(root, artifact) / "library.so"
     product.write_bytes(broken)
     manifest = product.with_name("manifest.json")
-    said = {**json.loads(manifest.read_text()), "library": cache.digest(broken)}
+    said = {**json.loads(manifest.read_text()), "library": digest(broken)}
     manifest.write_text(json.dumps(said))
 
 
@@ -220,21 +223,19 @@ def copy(tree, target):
     return target
 
 
-def publish(store, artifact, product, *more):
+def publish_product(store, artifact, product, *more):
     """Publish an artifact as if a compiler had made these bytes of it and the package's headers.
 
     And of more headers, whose names are written as they are.
     """
-    with publication.staging(
+    with publish.staging(
         store, {f"{artifact.name}/{ninja.SOURCES[artifact.kind]}": "source"}
     ) as folder:
         staged = folder / artifact.name
         (staged / ninja.PRODUCTS[artifact.kind]).write_bytes(product)
         header = toolchain.INCLUDE_DIR / "warp_bitonic_sort" / "base.hpp"
         (staged / ninja.DEPFILE).write_text(f"product: {' '.join(map(str, [header, *more]))}\n")
-        return publication.publish(
-            store, artifact, cache.build_text(artifact), "c++ 1", staged, {}, 0.1
-        )
+        return publish.publish(store, artifact, build_text(artifact), "c++ 1", staged, {}, 0.1)
 
 
 @contextlib.contextmanager
@@ -243,11 +244,11 @@ def holder_of(root, artifact):
     code = f"""
         import sys
         from pathlib import Path
-        from warp_bitonic_sort.jit import locks
+        from warp_bitonic_sort.jit.store import locks
         folder = Path({str(root / "v1" / "locks")!r})
         folder.mkdir(parents=True, exist_ok=True)
         sys.argv = ["the-holder", "--of=locks"]
-        with locks.held(folder, [{artifact.name!r}]):
+        with locks.acquire_all(folder, [{artifact.name!r}]):
             print("ready", flush=True)
             sys.stdin.read()
     """

@@ -17,11 +17,13 @@ from support import amd_metadata, gpu_code, hip_clangs
 from support.hip_clangs import fake
 from warp_bitonic_sort import plan
 from warp_bitonic_sort.errors import ToolError
-from warp_bitonic_sort.jit import builder, cache, loader, ninja, toolchain
+from warp_bitonic_sort.jit import builder, loader, ninja, toolchain
 from warp_bitonic_sort.jit import hip_compiler as finder
 from warp_bitonic_sort.jit.compiler import Compiler
 from warp_bitonic_sort.jit.hip_compiler import find_hip_compiler
 from warp_bitonic_sort.jit.spec import CudaKernel, HipKernel
+from warp_bitonic_sort.jit.store.key import build_text
+from warp_bitonic_sort.jit.store.store import Store
 
 CLASSES = [("bits", 8), ("fnuz", 8), ("floating", 16), ("bits", 32), ("floating", 32),
            ("bits", 64), ("floating", 64)]  # fmt: skip
@@ -278,7 +280,7 @@ def test_a_program_that_does_not_run(nothing_there):
 @pytest.mark.usefixtures("nothing_there")
 def test_what_a_compiler_knows_is_asked_once(tmp_path, monkeypatch):
     """For each binary, by what tells it from another; a script's clang is part of that."""
-    store = cache.Cache(tmp_path / "cache")
+    store = Store(tmp_path / "cache")
     rocm = tmp_path / "rocm"
     asked = rocm / "asked"
     program, clang = fake(rocm, "bin/hipcc"), fake(rocm, "llvm/bin/clang++", "")
@@ -383,21 +385,21 @@ def test_names_are_folders():
 def test_ck_dir_is_in_the_key(tmp_path, monkeypatch):
     monkeypatch.delenv("CK_DIR", raising=False)
     cuda = CudaKernel("floating", 32, 8, 1, 0, "rows", "sm_90")
-    without, of_cuda = cache.build_text(KERNEL), cache.build_text(cuda)
+    without, of_cuda = build_text(KERNEL), build_text(cuda)
     texts = {without}
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         monkeypatch.setenv("CK_DIR", str(tmp_path / name))
         assert "-I$ck_dir" in ninja.rule(KERNEL)
-        texts.add(cache.build_text(KERNEL))
+        texts.add(build_text(KERNEL))
         (tmp_path / name / "include").mkdir()
         assert "-I$ck_dir -I$ck_include" in ninja.rule(KERNEL)
-        texts.add(cache.build_text(KERNEL))
+        texts.add(build_text(KERNEL))
     assert len(texts) == 5
-    assert cache.build_text(cuda) == of_cuda
+    assert build_text(cuda) == of_cuda
     monkeypatch.setenv("CK_DIR", str(tmp_path / "nowhere"))
     with pytest.raises(ToolError, match=r"CK_DIR: '.*nowhere' is not a folder"):
-        cache.build_text(KERNEL)
+        build_text(KERNEL)
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ from support.driver_double import DRIVERS, driven
 from support.host_cupy import ROCM, OnDevice
 from warp_bitonic_sort import dtypes, explain, plan, sort
 from warp_bitonic_sort.jit import loader, toolchain
-from warp_bitonic_sort.jit.cache import Entry
-from warp_bitonic_sort.jit.files import stamp
 from warp_bitonic_sort.jit.spec import HipKernel
+from warp_bitonic_sort.jit.store.files import stamp
+from warp_bitonic_sort.jit.store.store import Entry
 
 LIBRARY = "libamdhip64.so"
 TARGETS = ("gfx90a", "gfx1100")  # of the double's devices, if nothing else is asked of it

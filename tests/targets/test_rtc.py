@@ -19,12 +19,10 @@ from warp_bitonic_sort import plan
 from warp_bitonic_sort.cli import _inspect
 from warp_bitonic_sort.errors import BuildError, ToolError
 from warp_bitonic_sort.jit import (
-    cache,
     finders,
     hip_compiler,
     loader,
     ninja,
-    publication,
     rtc,
     rtc_compilers,
     rtc_search,
@@ -33,6 +31,8 @@ from warp_bitonic_sort.jit import (
 from warp_bitonic_sort.jit.compiler import Compiler
 from warp_bitonic_sort.jit.hip_compiler import find_hip_compiler
 from warp_bitonic_sort.jit.spec import CudaKernel, HipKernel
+from warp_bitonic_sort.jit.store import publish
+from warp_bitonic_sort.jit.store.key import build_text
 
 KERNEL = CudaKernel("floating", 32, 8, 1, 0, "rows", "sm_90")
 HIP_KERNEL = HipKernel("floating", 32, 8, 1, 0, "rows", "gfx942")
@@ -166,7 +166,7 @@ def test_kernels_for_every_width(nvrtc, codec, bits, arch, tmp_path):
 
 
 def listed(depfile: Path) -> list[str]:
-    return [os.path.normpath(path) for path in publication._parse_depfile(depfile.read_text())]
+    return [os.path.normpath(path) for path in publish._parse_depfile(depfile.read_text())]
 
 
 def test_depfile_of_rtc_lists_what_a_preprocessor_reads(nvrtc, tree, tmp_path):
@@ -293,7 +293,7 @@ def test_a_build_without_nvcc(nvrtc, tree, fresh_cache, monkeypatch):
     (manifest,) = manifests(fresh_cache)
     assert manifest["compiler"] == nvrtc.version()
     # What is hashed says nothing of the compiler but its version.
-    assert manifest["text"] == json.loads(cache.build_text(KERNEL))
+    assert manifest["text"] == json.loads(build_text(KERNEL))
     assert any("{package_include}/" in line for line in manifest["dependencies"])
     (entry,) = fresh_cache.glob(f"v1/entries/{KERNEL.name}/*")
     assert sorted(file.name for file in entry.iterdir()) == [
@@ -557,7 +557,7 @@ def test_a_build_by_hiprtc(fresh_cache, monkeypatch, tree):
     loader.build([HIP_KERNEL])
     (manifest,) = manifests(fresh_cache)
     assert manifest["compiler"].startswith("hipRTC 99.1")
-    assert manifest["text"] == json.loads(cache.build_text(HIP_KERNEL))
+    assert manifest["text"] == json.loads(build_text(HIP_KERNEL))
     with monkeypatch.context() as context:
         context.setattr(subprocess, "run", lambda command, **_: pytest.fail(f"started {command}"))
         loader.build([HIP_KERNEL])

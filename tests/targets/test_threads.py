@@ -8,8 +8,8 @@ import pytest
 
 import warp_bitonic_sort
 from support import children
-from warp_bitonic_sort.jit import threads
-from warp_bitonic_sort.jit.cpu_quota import cpu_quota
+from warp_bitonic_sort.process import threads
+from warp_bitonic_sort.process.cpu_quota import cpu_quota
 
 # -- quotas of control groups ----------------------------------------------------------------------
 
@@ -116,7 +116,7 @@ def test_cpu_quota_of_a_real_group_is_found():
             (group / file).write_text(text)
             code = f"""
                 import os
-                from warp_bitonic_sort.jit.cpu_quota import cpu_quota
+                from warp_bitonic_sort.process.cpu_quota import cpu_quota
                 open({str(group / "cgroup.procs")!r}, "w").write(str(os.getpid()))
                 print(cpu_quota())
             """

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
-from ..jit import forks
+from ..process import forks
 
 __all__ = [
     "CPU",

@@ -28,19 +28,11 @@ from typing import Any, TypeVar
 
 from .. import __version__, settings
 from ..errors import BuildError, ToolError, TrustError
-from ..jit import (
-    finders,
-    gpu_targets,
-    hip_compiler,
-    housekeeping,
-    inventory,
-    layers,
-    ninja,
-    threads,
-    toolchain,
-)
-from ..jit.mounts import is_noexec, temporary_parent
-from ..jit.trust import refuse_foreign
+from ..jit import finders, gpu_targets, hip_compiler, ninja, toolchain
+from ..jit.store import inventory, layers, maintenance
+from ..jit.store.mounts import is_noexec, temporary_parent
+from ..jit.store.permissions import check_writers
+from ..process import threads
 
 __all__ = [
     "Problem",
@@ -298,13 +290,13 @@ def _note_gpu(
 def _held(backend: str, devices: Sequence[str] = ()) -> int:
     """Return how many kernels for a back end's devices there are that need not be compiled."""
     try:
-        roots = [*(layer.root for layer in layers.readers()), settings.cache_dir()]
+        roots = [*(layer.root for layer in layers.all_layers()), settings.cache_dir()]
     except BuildError:  # reported with the cache
         return 0
     kernels = {
         (item.name, item.arch)
         for root in roots
-        for item in inventory.items(root)
+        for item in inventory.entries(root)
         if item.kind == f"{backend}_kernel"
     }
     if not devices:
@@ -432,7 +424,7 @@ def _first_line(text: str) -> str:
 def _has_layer() -> bool:
     """Tell whether there are kernels that need nothing to be compiled."""
     try:
-        return any(cache_entries(layer.root) for layer in layers.readers())
+        return any(cache_entries(layer.root) for layer in layers.all_layers())
     except BuildError:  # reported with the cache
         return False
 
@@ -511,11 +503,11 @@ def _cache_facts(root: Path, problems: list[Problem]) -> Facts:
     # In place of a folder that nobody named a temporary one will do.
     is_named = settings.cache_home() is None
     known = len(problems)
-    _found(lambda: refuse_foreign(root, root), problems, "chmod go-w it", is_named)
+    _found(lambda: check_writers(root, root), problems, "chmod go-w it", is_named)
     left: list[Path] = []
     if len(problems) == known:
         fix = "let only this user write there"
-        left = _found(lambda: housekeeping.litter(root), problems, fix, blocking=False) or []
+        left = _found(lambda: maintenance.litter(root), problems, fix, blocking=False) or []
     if left:
         problems.append(
             Problem(
@@ -539,7 +531,7 @@ def _cache_facts(root: Path, problems: list[Problem]) -> Facts:
 def _layers(problems: list[Problem]) -> dict[str, int]:
     """Return how many artifacts each layer holds."""
     held: dict[str, int] = {}
-    for layer in layers.readers():
+    for layer in layers.all_layers():
         if layer.root == layers.PACKAGED and not layer.base.is_dir():
             continue
         closed = _unreadable(layer.base / "entries")
@@ -553,7 +545,7 @@ def _layers(problems: list[Problem]) -> dict[str, int]:
                     blocking=False,
                 )
             )
-        elif (why := inventory.no_layer(layer.root)) is not None:
+        elif (why := inventory.why_no_layer(layer.root)) is not None:
             problems.append(
                 Problem(
                     f"WARP_SORT_CACHE_LAYERS: {why}",
@@ -563,7 +555,7 @@ def _layers(problems: list[Problem]) -> dict[str, int]:
                 )
             )
         elif layer.root != layers.PACKAGED:
-            refused = inventory.refusal(inventory.items(layer.root))
+            refused = inventory.permission_error(inventory.entries(layer.root))
             if refused is not None:
                 problems.append(_problem(TrustError(refused), "chmod go-w it"))
             if is_noexec(layer.root):

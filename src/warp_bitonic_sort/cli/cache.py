@@ -15,8 +15,8 @@ from pathlib import Path
 
 import click
 
-from ..jit import housekeeping, inventory, layers
-from ..jit.inventory import Item
+from ..jit.store import inventory, layers, maintenance
+from ..jit.store.inventory import EntryInfo
 from ._common import reported
 
 __all__ = ["cache"]
@@ -49,13 +49,13 @@ def _say(line: str) -> None:
 
 def _roots() -> dict[Path, str]:
     """Return the caches by their folders, and what each is."""
-    roots = {layer.root: "layer" for layer in layers.readers()}
+    roots = {layer.root: "layer" for layer in layers.all_layers()}
     roots[layers.PACKAGED] = "packaged"
-    roots[layers.user().root] = "user"
+    roots[layers.user_store().root] = "user"
     return roots
 
 
-def _refused(found: list[Item]) -> dict[Path, str]:
+def _refused(found: list[EntryInfo]) -> dict[Path, str]:
     """Return why nothing is loaded from some of the caches that hold these."""
     reasons: dict[Path, str] = {}
     for item in found:
@@ -73,7 +73,7 @@ def cache() -> None:
 def _path() -> None:
     """Print where the user's cache is."""
     with reported():
-        root = layers.user().root
+        root = layers.user_store().root
     _say(str(root))
 
 
@@ -89,7 +89,9 @@ def _age(seconds: float) -> str:
 def _list(as_json: bool) -> None:
     """List the artifacts of the user's cache and of the layers: what, for which target, how big."""
     with reported():
-        found = [(item, what) for root, what in _roots().items() for item in inventory.items(root)]
+        found = [
+            (item, what) for root, what in _roots().items() for item in inventory.entries(root)
+        ]
         refused = _refused([item for item, _ in found])
     if as_json:
         documents = [
@@ -138,7 +140,7 @@ def _verify(context: click.Context) -> None:
     """
     with reported():
         roots = _roots()
-        found = [item for root in roots for item in inventory.items(root)]
+        found = [item for root in roots for item in inventory.entries(root)]
         wrong = {
             item: reason
             for item in found
@@ -158,8 +160,8 @@ def _verify(context: click.Context) -> None:
 def _clear() -> None:
     """Remove everything in the user's cache but builds that are under way."""
     with reported():
-        root = layers.user().root
-        freed = housekeeping.clear(root)
+        root = layers.user_store().root
+        freed = maintenance.clear(root)
     _say(f"{freed / 1e6:.1f} MB removed from {root}")
 
 
@@ -217,14 +219,14 @@ def _prune(
     case, or 0.
     """
     with reported():
-        root = layers.user().root
-        gone: list[Item] = housekeeping.prune(root, keep, older, max_size, damaged)
-        logs = housekeeping.old_logs(root, keep, older)
-        paths = [*housekeeping.litter(root), *(item.folder for item in gone), *logs]
+        root = layers.user_store().root
+        gone: list[EntryInfo] = maintenance.prune(root, keep, older, max_size, damaged)
+        logs = maintenance.old_logs(root, keep, older)
+        paths = [*maintenance.litter(root), *(item.folder for item in gone), *logs]
         freed = 0
         if not dry_run:
-            freed = housekeeping.remove(paths, root) if paths else 0
-            housekeeping.tidy(root)
+            freed = maintenance.remove(paths, root) if paths else 0
+            maintenance.tidy(root)
     for path in paths:
         _say(str(path))
     done = "would be removed" if dry_run else f"removed ({freed / 1e6:.1f} MB)"

@@ -19,7 +19,7 @@ from ..dtypes import DTYPES
 from ..errors import BuildError, ToolError
 from ..jit import gpu_targets, toolchain
 from ..jit.spec import Kernel
-from ..jit.trust import refuse_foreign
+from ..jit.store.permissions import check_writers
 from ._common import reported
 from ._inspect import native_targets
 from ._paths import OutputFile, SomePath
@@ -236,7 +236,7 @@ def _tell(failed: list[_prewarm.Outcome]) -> None:
 def _refusal(file: Path) -> str | None:
     """Return why nothing would be loaded from a file's folder, or None."""
     try:
-        refuse_foreign(file.parent, file.parent)
+        check_writers(file.parent, file.parent)
     except BuildError as error:
         return str(error)
     return None

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import ToolError
 from . import toolchain
-from .cache import Cache, Entry
-from .layers import look_up, text_of
 from .spec import Artifact
+from .store.layers import look_up, text_of
+from .store.store import Entry, Store
 
 if TYPE_CHECKING:
     from .compiler import Compiler
@@ -40,7 +40,7 @@ class Options(NamedTuple):
         Whether a person at a terminal is not to see what is being compiled.
     order : str, default "--help"
         What tells ``prewarm`` to make what is wanted, for the error where nothing can be compiled.
-    logs : Cache, optional
+    logs : Store, optional
         Where the output of a build that fails is kept (default: where it was to go).
     """
 
@@ -49,7 +49,7 @@ class Options(NamedTuple):
     jobs: int | None = None
     is_quiet: bool = False
     order: str = "--help"
-    logs: Cache | None = None
+    logs: Store | None = None
 
 
 class Tool:
@@ -65,7 +65,7 @@ class Tool:
         What that is remembered by; None where it is not remembered.
     """
 
-    def __init__(self, caches: Sequence[Cache], kind: str, find: Callable[[], Compiler]) -> None:
+    def __init__(self, caches: Sequence[Store], kind: str, find: Callable[[], Compiler]) -> None:
         self._find = find
         self.identity = toolchain.identity(kind)
         self.version = None if self.identity is None else _recall(caches, self.identity)
@@ -98,17 +98,17 @@ class Tool:
         return self._found[1]
 
 
-def _recall(caches: Sequence[Cache], identity: str) -> str | None:
+def _recall(caches: Sequence[Store], identity: str) -> str | None:
     return next((said for each in caches if (said := each.recall(identity)) is not None), None)
 
 
-def _remember(caches: Sequence[Cache], identity: str, said: str) -> None:
-    from . import publication
+def _remember(caches: Sequence[Store], identity: str, said: str) -> None:
+    from .store import publish
 
-    publication.remember(caches[-1], identity, said)
+    publish.remember(caches[-1], identity, said)
 
 
-def _tools(caches: Sequence[Cache], artifacts: Sequence[Artifact]) -> dict[str, Tool]:
+def _tools(caches: Sequence[Store], artifacts: Sequence[Artifact]) -> dict[str, Tool]:
     """Return the tool of each kind of artifact."""
     kinds = {artifact.kind for artifact in artifacts}
     tools: dict[str, Tool] = {}
@@ -138,13 +138,13 @@ def _cuda_compiler() -> Compiler:
     return find_cuda_compiler()
 
 
-def _hip_compiler(caches: Sequence[Cache], archs: Sequence[str]) -> Compiler:
+def _hip_compiler(caches: Sequence[Store], archs: Sequence[str]) -> Compiler:
     from .hip_compiler import find_hip_compiler
 
     return find_hip_compiler(archs, functools.partial(_refusal, caches))
 
 
-def _refusal(caches: Sequence[Cache], compiler: Compiler, arch: str) -> str:
+def _refusal(caches: Sequence[Store], compiler: Compiler, arch: str) -> str:
     """Return why a compiler does not build for an AMD GPU, asking it once for each binary."""
     from . import hip_compiler
 
@@ -160,8 +160,8 @@ def _refusal(caches: Sequence[Cache], compiler: Compiler, arch: str) -> str:
 
 def ensure(
     artifacts: Sequence[Artifact],
-    layers: Sequence[Cache],
-    stores: Sequence[Cache],
+    layers: Sequence[Store],
+    stores: Sequence[Store],
     options: Options,
 ) -> dict[str, Entry]:
     """Return each artifact's entry by its name, building what no cache has.
@@ -170,9 +170,9 @@ def ensure(
     ----------
     artifacts : sequence of Artifact
         What is wanted.
-    layers : sequence of Cache
+    layers : sequence of Store
         Caches that are only read; they are asked first.
-    stores : sequence of Cache
+    stores : sequence of Store
         Caches that hold what is built here; what is missing goes into the last one.
     options : Options
         How to build.
@@ -193,12 +193,13 @@ def ensure(
     found.update(_find(stores, missing, texts, tools))
     missing = _missing(artifacts, found)
     if missing:
-        from . import building, publication
+        from . import building
+        from .store import publish
 
         building.refuse_without_tools(missing, tools, layers, stores, options.order)
         store = stores[-1]
         building.refuse_noexec(missing, store)
-        with publication.locked(store, missing):
+        with publish.locked(store, missing):
             # Whoever held the locks before may have built what is missing here.
             found.update(_find([store], missing, texts, tools))
             missing = _missing(artifacts, found)
@@ -208,7 +209,7 @@ def ensure(
     return found
 
 
-def holder(artifact: Artifact, layers: Sequence[Cache], stores: Sequence[Cache]) -> Cache | None:
+def holder(artifact: Artifact, layers: Sequence[Store], stores: Sequence[Store]) -> Store | None:
     """Return the cache that `ensure` would take an artifact from; nothing is run or written.
 
     None for what another compiler of the same version made, if that version is not remembered: the
@@ -251,7 +252,7 @@ def _missing(artifacts: Sequence[Artifact], found: Mapping[str, Entry]) -> list[
 
 
 def _find(
-    caches: Sequence[Cache],
+    caches: Sequence[Store],
     artifacts: Sequence[Artifact],
     texts: Mapping[str, str],
     tools: Mapping[str, Tool],

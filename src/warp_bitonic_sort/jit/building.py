@@ -20,11 +20,14 @@ from typing import TYPE_CHECKING
 
 from .. import settings
 from ..errors import BuildError, CacheError, EvictedError, ToolError, TrustError
-from . import finders, ninja, notice, publication, toolchain
-from .cache import HOST_KINDS, Cache, Entry
-from .files import stamp
-from .mounts import is_noexec
+from ..process import messages
+from . import finders, ninja, notice, toolchain
 from .spec import LAUNCHER, Artifact
+from .store import publish
+from .store.files import stamp
+from .store.key import HOST_KINDS
+from .store.mounts import is_noexec
+from .store.store import Entry, Store
 
 if TYPE_CHECKING:
     from .builder import Options, Tool
@@ -42,8 +45,8 @@ def built() -> list[str]:
 def refuse_without_tools(
     missing: Sequence[Artifact],
     tools: Mapping[str, Tool],
-    layers: Sequence[Cache],
-    stores: Sequence[Cache],
+    layers: Sequence[Store],
+    stores: Sequence[Store],
     order: str,
 ) -> None:
     """Raise what says which artifacts cannot be built, why, and how to get them.
@@ -82,7 +85,7 @@ def refuse_without_tools(
     ) from None
 
 
-def refuse_noexec(missing: Sequence[Artifact], store: Cache) -> None:
+def refuse_noexec(missing: Sequence[Artifact], store: Store) -> None:
     """Raise CacheError where libraries would be built in a folder that none can be loaded from."""
     if any(artifact.kind in HOST_KINDS for artifact in missing) and is_noexec(store.root):
         raise CacheError(
@@ -100,14 +103,14 @@ def _ninja_error() -> ToolError | None:
     return None
 
 
-def _reasons(caches: Sequence[Cache], artifacts: Sequence[Artifact]) -> tuple[list[str], list[str]]:
+def _reasons(caches: Sequence[Store], artifacts: Sequence[Artifact]) -> tuple[list[str], list[str]]:
     """Return what cannot be read where artifacts may be, and why what is there was not taken."""
-    from . import inventory
+    from .store import inventory
 
     closed: list[str] = []
     held: list[str] = []
     for cache in caches:
-        said = [each for a in artifacts if (each := inventory.unreadable(cache.root, a.name))]
+        said = [each for a in artifacts if (each := inventory.why_unreadable(cache.root, a.name))]
         closed += said
         if said:
             continue
@@ -119,29 +122,29 @@ def _reasons(caches: Sequence[Cache], artifacts: Sequence[Artifact]) -> tuple[li
             continue
         for artifact in artifacts:
             name = artifact.name
-            why = inventory.unused(cache.root, name)
+            why = inventory.why_unused(cache.root, name)
             if why is not None:
                 if artifact.kind in HOST_KINDS and is_noexec(cache.root):
                     why = "on a file system that is mounted noexec"
                 held.append(f"{cache.root} holds {name if len(artifacts) > 1 else 'it'} {why}")
                 break
-    strays = [why for root in settings.cache_layers() if (why := inventory.no_layer(root))]
+    strays = [why for root in settings.cache_layers() if (why := inventory.why_no_layer(root))]
     closed = [*closed[:1], *(f"WARP_SORT_CACHE_LAYERS: {why}" for why in strays)]
     return closed, held
 
 
-def sweep(cache: Cache) -> None:
+def sweep(cache: Store) -> None:
     """Remove the staging folders that killed builds have left, so that they do not pile up."""
     staging = cache.base / "staging"
     with contextlib.suppress(OSError, CacheError, TrustError):
         if os.listdir(staging):  # noqa: PTH208 - most often there is nothing, and no look at it
-            from . import housekeeping
+            from .store import maintenance
 
-            housekeeping.remove(housekeeping.abandoned(cache.root), cache.root)
+            maintenance.remove(maintenance.abandoned(cache.root), cache.root)
 
 
 def build(
-    cache: Cache,
+    cache: Store,
     tools: Mapping[str, Tool],
     missing: Sequence[Artifact],
     texts: Mapping[str, str],
@@ -159,7 +162,7 @@ def build(
     ninja.version(program)  # what a build of another program said would be taken for a compiler's
     jobs = settings.max_jobs() if options.jobs is None else options.jobs
     start = time.monotonic()
-    sources = publication.source_digests()
+    sources = publish.source_digests()
     files = {f"{a.name}/{ninja.SOURCES[a.kind]}": a.source() for a in missing}
     compilers = {
         kind: tool.compiler
@@ -169,14 +172,14 @@ def build(
     files["build.ninja"] = ninja.text(missing, compilers)
     if settings.verbose():
         for said in dict.fromkeys(_described(tools[a.kind]) for a in missing):
-            notice.say(f"compiling with {said}")
+            messages.say(f"compiling with {said}")
 
     def takes_long() -> None:
-        if not (options.is_quiet or settings.verbose()) and notice.is_watched():
-            notice.say(notice.compiling(missing, cache.root))
+        if not (options.is_quiet or settings.verbose()) and messages.is_watched():
+            messages.say(notice.compiling(missing, cache.root))
 
     options.started()
-    with publication.staging(cache, files) as folder:
+    with publish.staging(cache, files) as folder:
         entries: dict[str, Entry] = {}
         try:
             failure = ninja.build(folder, program, jobs, takes_long)
@@ -189,7 +192,7 @@ def build(
             # As it is now that all is compiled: a process that waits for locks may find another.
             makers = {kind: _maker(kind, tools[kind]) for kind in {a.kind for a in missing}}
             for artifact in missing:
-                entries[artifact.name] = publication.publish(
+                entries[artifact.name] = publish.publish(
                     cache,
                     artifact,
                     texts[artifact.name],
@@ -259,12 +262,12 @@ def _is_cache_full(folder: Path, log: str, missing: Sequence[Artifact]) -> bool:
 
 
 def _told(
-    cache: Cache,
+    cache: Store,
     folder: Path,
     failure: ninja.Failure,
     missing: Sequence[Artifact],
     tools: Mapping[str, Tool],
-    logs: Cache,
+    logs: Store,
 ) -> BuildError:
     """Return the error that says what of a failed build a person needs to know."""
     full = re.search(_NO_SPACE, failure.log)
@@ -275,7 +278,7 @@ def _told(
         )
     names = ninja.failed(failure.log, [artifact.name for artifact in missing])
     try:
-        log = str(publication.keep_log(logs, names[0], failure.log))
+        log = str(publish.keep_log(logs, names[0], failure.log))
     except (CacheError, TrustError) as error:
         log = f"not kept: {error}"
     line, hint = ninja.first_error(failure.log)

@@ -3,7 +3,7 @@
 Invariant: looking for a tool runs nothing, and what is not there is an error that says where it was
 looked for and how to get it. Only `Compiler.version` and `hip_compiler.refusal` run a compiler,
 once for each binary (and target), and the answers are remembered in the cache
-(`publication.remember`) by what `toolchain.identity` knows it by: most starts do without this
+(`publish.remember`) by what `toolchain.identity` knows it by: most starts do without this
 module.
 """
 

@@ -15,10 +15,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..errors import BuildError, CacheError, EvictedError, MissingToolError, TrustError
-from . import cpu_targets, forks, layers, threads, toolchain
-from .cache import Cache, Entry, reject
-from .pinned import explained, pinned
+from ..process import forks, threads
+from ..process.warn import warn
+from . import cpu_targets, toolchain
 from .spec import LAUNCHER, Artifact, CpuKernel, Kernel
+from .store import layers
+from .store.pinned import explained, pinned
+from .store.store import Entry, Store, mark_unloadable
 
 __all__ = [
     "build",
@@ -174,7 +177,7 @@ def _open_located(
         except RuntimeError as error:
             # It may be for another system than this, and is built again. (What a driver says of a
             # GPU's is for the caller.)
-            if not isinstance(kernel, CpuKernel) or not reject(entry.library, str(error)):
+            if not isinstance(kernel, CpuKernel) or not mark_unloadable(entry.library, str(error)):
                 raise
 
 
@@ -196,7 +199,7 @@ def _load_found_launcher() -> None:
     if _launcher is None:
         # What hinders, `_ensure` meets again, and deals with.
         with contextlib.suppress(BuildError):
-            found = layers.look_up([LAUNCHER], layers.readers(), layers.stores())
+            found = layers.look_up([LAUNCHER], layers.all_layers(), layers.stores())
             if found:
                 _load_launcher(found[LAUNCHER.name])
 
@@ -231,7 +234,7 @@ def _tell_of_lesser(kernel: CpuKernel, arch: str, order: str) -> None:
     with _guard:
         was_told, _was_told_of_lesser = _was_told_of_lesser, True
     if not was_told:
-        layers.warn(
+        warn(
             f"the kernel {kernel.name} is in no cache and cannot be compiled here, so that for "
             f"{arch} is taken, and so are others: they sort the same, slower. Install a C++ "
             f"compiler and ninja, or have another machine compile it (warp-bitonic-sort prewarm "
@@ -318,14 +321,14 @@ def _ready(kernels: Sequence[Kernel], order: str = "--help") -> dict[str, Entry]
 def _ensure(
     wanted: Sequence[Artifact],
     may_degrade: bool = True,
-    into: Cache | None = None,
+    into: Store | None = None,
     **options: Any,
 ) -> dict[str, Entry]:
     """Find or build what is wanted, and load the launcher; options are those of `builder`."""
     toolchain.require_sources()
     tries = 1
     while True:
-        readers, stores = (layers.readers(), layers.stores()) if into is None else ([], [into])
+        readers, stores = (layers.all_layers(), layers.stores()) if into is None else ([], [into])
         try:
             found = layers.look_up(wanted, readers, stores)
             if len(found) < len(wanted):
@@ -336,7 +339,7 @@ def _ensure(
             if isinstance(error, EvictedError) and tries < _MAX_TRIES:
                 tries += 1
                 continue
-            if not may_degrade or not layers.degrade(error, stores[-1]):
+            if not may_degrade or not layers.use_temporary_store(error, stores[-1]):
                 raise
         except _UnusableError:
             continue  # without the one that was found
@@ -346,8 +349,8 @@ def _ensure(
 
 def _build(
     wanted: Sequence[Artifact],
-    readers: Sequence[Cache],
-    stores: Sequence[Cache],
+    readers: Sequence[Store],
+    stores: Sequence[Store],
     options: Mapping[str, Any],
 ) -> dict[str, Entry]:
     from . import builder  # which most processes do without
@@ -357,7 +360,7 @@ def _build(
 
 
 def build_into(
-    kernels: Sequence[Kernel], store: Cache, jobs: int | None = None, is_quiet: bool = False
+    kernels: Sequence[Kernel], store: Store, jobs: int | None = None, is_quiet: bool = False
 ) -> dict[str, Entry]:
     """Put kernels and the launcher into one cache, whatever other ones have; return the entries.
 
@@ -365,7 +368,7 @@ def build_into(
     ----------
     kernels : sequence of Kernel
         What to build; a GPU need not be there.
-    store : Cache
+    store : Store
         Where to.
     jobs : int, optional
         How many compilers may run at once.
@@ -373,7 +376,7 @@ def build_into(
         Whether a person at a terminal is not to see what is being compiled.
     """
     # What is filled is for others; a failure is this user's own.
-    options = {"jobs": jobs, "is_quiet": is_quiet, "logs": layers.user()}
+    options = {"jobs": jobs, "is_quiet": is_quiet, "logs": layers.user_store()}
     return _ensure([LAUNCHER, *kernels], may_degrade=False, into=store, **options)
 
 
@@ -445,8 +448,8 @@ def _load_launcher(entry: Entry, is_new: bool = False) -> None:
         if is_new and isinstance(error, CacheError):
             raise
         failure: type[BuildError] = BuildError
-        if not is_new and reject(entry.library, str(error)):
-            layers.leave_out(entry.library, str(error))
+        if not is_new and mark_unloadable(entry.library, str(error)):
+            layers.disable_layer(entry.library, str(error))
             failure = _UnusableError
         if _launcher is None:  # or else a finalizer that sorted has built another
             raise failure(

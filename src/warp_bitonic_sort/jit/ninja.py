@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from .. import settings
 from ..errors import ToolError
-from . import child, notice, toolchain
+from ..process import messages
+from . import child, toolchain
 from .compiler import Compiler, plain_environment
 from .spec import Artifact
 from .toolchain import COMMANDS, DEPFILE, PRODUCTS, SOURCES, rule
@@ -154,7 +155,7 @@ def build(
     except child.NotRunError as error:
         raise ToolError(f"ninja ({program}) does not run: {error}. {_REINSTALL}") from error
     if shown:
-        notice.write(log)
+        messages.write(log)
     return Failure(log, status) if status != 0 else None
 
 

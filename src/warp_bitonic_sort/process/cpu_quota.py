@@ -10,8 +10,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-__all__ = ["cpu_quota"]
-
 
 def cpu_quota(root: Path = Path("/")) -> float | None:
     """Return how many CPUs' time this process may use, or None where nothing limits it.

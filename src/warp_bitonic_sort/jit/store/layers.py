@@ -15,28 +15,17 @@ import shutil
 import sys
 import tempfile
 import threading
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from .. import settings
-from ..errors import CacheError, TrustError
-from . import forks, toolchain
-from .cache import HOST_KINDS, Cache, Entry, build_text
+from ... import settings
+from ...errors import CacheError, TrustError
+from ...process.warn import warn
+from .. import toolchain
+from ..spec import Artifact
+from .key import HOST_KINDS, build_text
 from .mounts import is_noexec, temporary_parent
-from .spec import Artifact
-
-__all__ = [
-    "PACKAGED",
-    "degrade",
-    "leave_out",
-    "look_up",
-    "readers",
-    "stores",
-    "text_of",
-    "user",
-    "warn",
-]
+from .store import Entry, Store
 
 # What a wheel brings; a source tree has none.
 PACKAGED = toolchain.PACKAGE / "layer"
@@ -44,22 +33,22 @@ PACKAGED = toolchain.PACKAGE / "layer"
 _guard = threading.RLock()  # a finalizer that sorts may run in the midst
 # The temporary folder, by the cache folder that it stands in for and by the process: what is forked
 # has its own, for its parent's goes with that.
-_temporary: dict[tuple[Path, int], Cache] = {}
+_temporary: dict[tuple[Path, int], Store] = {}
 # Cache folders from which nothing is loaded, for other users can write them.
 _foreign: set[Path] = set()
 # Layers whose libraries do not load here.
 _unusable: set[Path] = set()
 
 
-def readers() -> list[Cache]:
+def all_layers() -> list[Store]:
     """Return the layers: the package's own, then those of ``WARP_SORT_CACHE_LAYERS``."""
-    found = [Cache(PACKAGED, is_layer=True, is_ours=True, is_for_gpus=PACKAGED in _unusable)]
+    found = [Store(PACKAGED, is_layer=True, is_ours=True, is_for_gpus=PACKAGED in _unusable)]
     for folder in settings.cache_layers():
-        found.append(Cache(folder, is_layer=True, is_for_gpus=folder in _unusable))
+        found.append(Store(folder, is_layer=True, is_for_gpus=folder in _unusable))
     return found
 
 
-def leave_out(library: Path, reason: str) -> bool:
+def disable_layer(library: Path, reason: str) -> bool:
     """Load no library of a layer, for the launcher in it does not load on this machine; warn.
 
     What it has for GPUs is as good as ever.
@@ -76,7 +65,7 @@ def leave_out(library: Path, reason: str) -> bool:
     bool
         False where no layer holds it.
     """
-    for layer in readers():
+    for layer in all_layers():
         if layer.base in library.parents:
             if layer.root in _unusable:
                 return True  # another thread was told
@@ -89,14 +78,14 @@ def leave_out(library: Path, reason: str) -> bool:
     return False
 
 
-def user() -> Cache:
+def user_store() -> Store:
     """Return the user's cache."""
-    return Cache(settings.cache_dir(), home=settings.cache_home())
+    return Store(settings.cache_dir(), home=settings.cache_home())
 
 
-def stores() -> list[Cache]:
+def stores() -> list[Store]:
     """Return the caches that hold what was built here; what is built goes into the last."""
-    cache = user()
+    cache = user_store()
     instead = _temporary.get((cache.root, os.getpid())) if _temporary else None
     if instead is None:
         return [cache]
@@ -109,7 +98,7 @@ def text_of(artifact: Artifact) -> str:
 
 
 def look_up(
-    artifacts: Sequence[Artifact], layers: Sequence[Cache], caches: Sequence[Cache]
+    artifacts: Sequence[Artifact], layers: Sequence[Store], caches: Sequence[Store]
 ) -> dict[str, Entry]:
     """Return the entries of artifacts, by name, that are found without knowing any version.
 
@@ -120,9 +109,9 @@ def look_up(
     ----------
     artifacts : sequence of Artifact
         What is wanted.
-    layers : sequence of Cache
+    layers : sequence of Store
         Caches that are only read; they are asked first.
-    caches : sequence of Cache
+    caches : sequence of Store
         Caches that hold what is built here.
 
     Raises
@@ -147,7 +136,7 @@ def look_up(
     return found
 
 
-def _warn_of_noexec(layer: Cache) -> None:
+def _warn_of_noexec(layer: Store) -> None:
     """Warn once that no library is loaded from a layer, for it is on a noexec file system."""
     if layer.root not in _unusable and is_noexec(layer.root) and layer.base.is_dir():
         _unusable.add(layer.root)
@@ -166,14 +155,14 @@ def _is_maker(known: dict[tuple[str, str], bool], kind: str, identity: str) -> b
     return known[asked]
 
 
-def degrade(error: CacheError | TrustError, tried: Cache) -> bool:
+def use_temporary_store(error: CacheError | TrustError, tried: Store) -> bool:
     """Have what is built go into a temporary folder from now on, and warn once.
 
     Parameters
     ----------
     error : CacheError or TrustError
         Why the user's cache cannot be written, or nothing is loaded from it.
-    tried : Cache
+    tried : Store
         Where what is built was to go.
 
     Returns
@@ -201,29 +190,13 @@ def degrade(error: CacheError | TrustError, tried: Cache) -> bool:
             folder = Path(tempfile.mkdtemp(prefix="warp-sort-", dir=parent))
         except OSError:
             return False
-        _temporary[owner] = Cache(folder)
+        _temporary[owner] = Store(folder)
     _at_exit(folder, os.getpid())
     warn(
         f"{str(error).rstrip('.')}. Until then kernels are compiled anew in every process, into "
         f"{folder}."
     )
     return True
-
-
-def warn(text: str) -> None:
-    """Warn whoever called the package."""
-    with forks.allowed():  # who is told may log it, and logging waits for forks, too
-        warnings.warn(text, RuntimeWarning, stacklevel=_callers())
-
-
-def _callers() -> int:
-    """Return the stacklevel, for whoever calls this, of the line that called the package."""
-    level, frame = 1, sys._getframe(1)
-    # The decorators of the package's functions run in frames of contextlib.
-    ours = (__name__.partition(".")[0], "contextlib")
-    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] in ours:
-        level, frame = level + 1, frame.f_back
-    return level
 
 
 def _at_exit(folder: Path, owner: int) -> None:

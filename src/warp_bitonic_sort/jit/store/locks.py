@@ -18,13 +18,11 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from .. import settings
-from ..errors import LockError
+from ... import settings
+from ...errors import LockError
+from ...process.messages import say
 from .files import read_json, write_json
 from .flock import FileLock
-from .notice import say
-
-__all__ = ["PATIENCE", "held", "machine", "tried"]
 
 # Seconds.
 PATIENCE = 30.0
@@ -37,7 +35,7 @@ _of_this_thread = threading.local()
 
 
 @contextlib.contextmanager
-def held(folder: Path, names: Iterable[str]) -> Iterator[None]:
+def acquire_all(folder: Path, names: Iterable[str]) -> Iterator[None]:
     """Hold the locks of several artifacts.
 
     Parameters
@@ -158,7 +156,7 @@ def _holder(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def tried(path: Path) -> Iterator[bool | None]:
+def try_acquire(path: Path) -> Iterator[bool | None]:
     """Hold a lock for a while if no other process has it, and tell whether that was so.
 
     None is for file systems without locks, where no process can tell.

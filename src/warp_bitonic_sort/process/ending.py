@@ -12,8 +12,6 @@ import threading
 import time
 from collections.abc import Callable
 
-__all__ = ["check", "end", "is_ending"]
-
 # Seconds in which calls under way are to end.
 _LIMIT = 10.0
 _PERIOD = 0.001

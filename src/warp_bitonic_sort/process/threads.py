@@ -15,10 +15,8 @@ from collections.abc import Callable
 
 from .. import settings
 from ..errors import BuildError
-from . import layers
 from .cpu_quota import cpu_quota
-
-__all__ = ["attach", "default", "get_num_threads", "set_num_threads"]
+from .warn import warn
 
 _MAX = 1024
 
@@ -85,7 +83,7 @@ def get_num_threads() -> int:
         try:
             settings.omp_num_threads()
         except BuildError as error:
-            layers.warn(f"{error} It is ignored: large sorts use {count} threads.")
+            warn(f"{error} It is ignored: large sorts use {count} threads.")
         with _guard:
             if _count is None:
                 _count = count

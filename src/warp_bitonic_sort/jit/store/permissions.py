@@ -15,10 +15,8 @@ import os
 import stat
 from pathlib import Path
 
-from .. import settings
-from ..errors import CacheError, TrustError
-
-__all__ = ["refuse_foreign", "refuse_links"]
+from ... import settings
+from ...errors import CacheError, TrustError
 
 # What was found sound in this process, which looks at it once: paths that were asked for and links,
 # and, with a slash behind, folders on the way to them.
@@ -36,7 +34,7 @@ _CLOSE = (
 )
 
 
-def refuse_foreign(
+def check_writers(
     path: str | Path, root: Path, action: str = "loaded from", descriptor: int | None = None
 ) -> None:
     """Raise TrustError if another user can write a path or a folder on the way to it.
@@ -71,7 +69,7 @@ def refuse_foreign(
                 raise _error(goal, reason, root, action)
 
 
-def refuse_links(folder: Path, root: Path, action: str) -> None:
+def check_no_links(folder: Path, root: Path, action: str) -> None:
     """Raise CacheError if a folder of a cache is reached through a symbolic link below the root.
 
     A link at the root or above leads to the whole cache, where its user wants it.

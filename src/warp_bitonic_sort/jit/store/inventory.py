@@ -16,29 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import TrustError
-from . import code_object, layers, ninja
-from .cache import LAYOUT, is_utf8, portable, rejected
+from ...errors import TrustError
+from .. import code_object, ninja
+from . import layers
 from .files import digest, read_file, read_json
-from .publication import key_of
-from .trust import refuse_foreign
-
-__all__ = [
-    "Item",
-    "below",
-    "items",
-    "no_layer",
-    "paths_in",
-    "refusal",
-    "size_of",
-    "unreadable",
-    "unused",
-    "verify",
-]
+from .key import entry_key, layer_key_text
+from .permissions import check_writers
+from .store import LAYOUT, is_utf8, unloadable
 
 
 @dataclass(frozen=True)
-class Item:
+class EntryInfo:
     """An entry, as its folder and its manifest describe it.
 
     Parameters
@@ -97,7 +85,7 @@ def size_of(folder: Path) -> int:
     return total
 
 
-def no_layer(root: Path) -> str | None:
+def why_no_layer(root: Path) -> str | None:
     """Return why a folder that was named for a layer is none; None where it is one.
 
     A folder that this user may not read may be one.
@@ -117,20 +105,20 @@ def no_layer(root: Path) -> str | None:
     return f"{root} holds no kernels"
 
 
-def items(root: Path) -> list[Item]:
+def entries(root: Path) -> list[EntryInfo]:
     """Return the entries of a cache or layer, by name and then by age."""
     found = [item for folder in paths_in(root / LAYOUT / "entries") for item in _of(root, folder)]
     return sorted(found, key=lambda item: (item.name, item.created))
 
 
-def _of(root: Path, artifact: Path) -> Iterator[Item]:
+def _of(root: Path, artifact: Path) -> Iterator[EntryInfo]:
     for folder in paths_in(artifact):
         with contextlib.suppress(OSError):
             if os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises where none may look
                 yield _item(root, folder)
 
 
-def unused(root: Path, name: str) -> str | None:
+def why_unused(root: Path, name: str) -> str | None:
     """Return why what a cache has of an artifact was not taken; None where it has nothing of it.
 
     Only for messages: every byte of it is read.
@@ -144,7 +132,7 @@ def unused(root: Path, name: str) -> str | None:
     return "made of other sources or with other flags, as by another version of this package"
 
 
-def unreadable(root: Path, name: str) -> str | None:
+def why_unreadable(root: Path, name: str) -> str | None:
     """Return what of an artifact's entries cannot be read or loaded, and why, or None.
 
     Only for messages: a look-up takes what it cannot read for what is not there.
@@ -160,13 +148,13 @@ def unreadable(root: Path, name: str) -> str | None:
         return None
     except OSError as error:
         return f"{error.filename} cannot be read: {error.strerror}"
-    for library, (_, reason) in list(rejected.items()):
+    for library, (_, reason) in list(unloadable.items()):
         if folder in Path(library).parents:
             return f"{library} does not load: {reason}"
     return None
 
 
-def _item(root: Path, folder: Path) -> Item:
+def _item(root: Path, folder: Path) -> EntryInfo:
     refused = _refusal(folder / "manifest.json", root)
     manifest = (None if refused else read_json(folder / "manifest.json")) or {}
     kind, arch, created = (manifest.get(field) for field in ("kind", "arch", "created"))
@@ -181,7 +169,7 @@ def _item(root: Path, folder: Path) -> Item:
         made = float(created)
     if not isinstance(arch, str) or not re.fullmatch(r"[\w.+-]{1,64}", arch, re.ASCII):
         arch = "?"
-    return Item(
+    return EntryInfo(
         root=root,
         name=folder.parent.name,
         key=folder.name,
@@ -198,18 +186,18 @@ def _refusal(file: Path, root: Path) -> str | None:
     """Return why a file of an entry is not loaded, or None: what the package brings always is."""
     if root != layers.PACKAGED:
         try:
-            refuse_foreign(file, root)
+            check_writers(file, root)
         except TrustError as error:
             return str(error)
     return None
 
 
-def refusal(found: Iterable[Item]) -> str | None:
+def permission_error(found: Iterable[EntryInfo]) -> str | None:
     """Return why nothing is loaded from the cache of some entries: another user can write there."""
     return next((item.refused for item in found if item.refused is not None), None)
 
 
-def verify(item: Item) -> str | None:
+def verify(item: EntryInfo) -> str | None:
     """Return what is wrong with an entry, every byte of which is read, or None.
 
     An entry that is refused is not read. Headers are not looked at: an entry whose headers have
@@ -247,16 +235,16 @@ def _looked_at(file: Path) -> bytes:
         return read_file(file)
 
 
-def _is_published(manifest: Mapping[str, Any], item: Item) -> bool:
+def _is_published(manifest: Mapping[str, Any], item: EntryInfo) -> bool:
     """Tell whether an entry's key, which is its folder's name, is that of its manifest."""
     parts, build = manifest["text"], manifest["build"]
     text = json.dumps(parts, sort_keys=True)
     lines = manifest["dependencies"]
     dependencies = [(line.split(" ", 5)[5], line.split(" ", 1)[0]) for line in lines]
     return (
-        key_of(build, manifest["compiler"], dependencies) == item.key
+        entry_key(build, manifest["compiler"], dependencies) == item.key
         and build == digest(text.encode())
-        and manifest["portable"] == digest(portable(text).encode())
+        and manifest["portable"] == digest(layer_key_text(text).encode())
         and (parts["name"], parts["arch"]) == (item.name, item.arch)
         and parts["rule"].startswith(f"rule {item.kind}_")
     )

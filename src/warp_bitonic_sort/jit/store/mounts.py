@@ -9,8 +9,6 @@ import os
 import tempfile
 from pathlib import Path
 
-__all__ = ["is_noexec", "temporary_parent"]
-
 # Where temporary folders may be if the system's own folder for them is mounted noexec.
 _OTHERS = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - mkdtemp makes folders there
 

@@ -16,9 +16,7 @@ import os
 import time
 from pathlib import Path
 
-from . import forks
-
-__all__ = ["FileLock"]
+from ...process import forks
 
 # Seconds between two tries.
 _PERIOD = 0.05

@@ -17,9 +17,7 @@ import threading
 from collections.abc import Iterator
 
 from . import ending
-from .notice import say
-
-__all__ = ["allowed", "held_off"]
+from .messages import say
 
 # Seconds. A thread that is inside for longer waits for something that the forking thread has.
 _LIMIT = 60.0

@@ -18,46 +18,21 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from .. import settings
-from ..errors import BuildError, CacheError, EvictedError
-from . import code_object, locks, toolchain
-from .cache import SCHEMA, Cache, Entry, Tokens, is_utf8, portable
+from ... import settings
+from ...errors import BuildError, CacheError, EvictedError
+from .. import code_object, toolchain
+from ..spec import Artifact
+from . import locks
 from .files import digest, file_digest, make_folder, protect, stamp, write_json
-from .spec import Artifact
-from .trust import refuse_foreign, refuse_links
-
-__all__ = [
-    "OWNER_LOCK",
-    "keep_log",
-    "key_of",
-    "locked",
-    "publish",
-    "remember",
-    "source_digests",
-    "staging",
-    "staging_prefix",
-]
+from .key import SCHEMA, Tokens, entry_key, layer_key_text
+from .permissions import check_no_links, check_writers
+from .store import Entry, Store, is_utf8
 
 # In a staging folder of a user's own cache: held for as long as its build runs.
 OWNER_LOCK = "owner.lock"
 
 
-def key_of(build: str, compiler: str, dependencies: Sequence[tuple[str, str]]) -> str:
-    """Return an entry's key.
-
-    Parameters
-    ----------
-    build : str
-        The digest of its build text.
-    compiler : str
-        The compiler's version.
-    dependencies : sequence of tuple
-        What the compiler read: paths, with tokens, and digests.
-    """
-    return digest(json.dumps([build, compiler, sorted(map(list, dependencies))]).encode())
-
-
-def remember(cache: Cache, identity: str, value: str) -> None:
+def remember(cache: Store, identity: str, value: str) -> None:
     """Keep a tool's answer; it is valid for as long as the tool's identity stays the same.
 
     A cache that cannot be written may still hold the entry that is wanted, so that is no error.
@@ -68,7 +43,7 @@ def remember(cache: Cache, identity: str, value: str) -> None:
 
 
 @contextlib.contextmanager
-def locked(cache: Cache, artifacts: Sequence[Artifact]) -> Iterator[None]:
+def locked(cache: Store, artifacts: Sequence[Artifact]) -> Iterator[None]:
     """Hold the locks of several artifacts; the kernel releases them when the holder dies.
 
     In a folder that is filled for other users there are none: any reader could hold them.
@@ -78,7 +53,7 @@ def locked(cache: Cache, artifacts: Sequence[Artifact]) -> Iterator[None]:
             with _writing(cache):
                 folder = _folder(cache, "locks")
                 names = [artifact.name for artifact in artifacts]
-                stack.enter_context(locks.held(folder, names))
+                stack.enter_context(locks.acquire_all(folder, names))
         yield
 
 
@@ -88,7 +63,7 @@ def staging_prefix() -> str:
 
 
 @contextlib.contextmanager
-def staging(cache: Cache, files: Mapping[str, str]) -> Iterator[Path]:
+def staging(cache: Store, files: Mapping[str, str]) -> Iterator[Path]:
     """Make a private folder of these files on the cache's own file system, for a while."""
     with contextlib.ExitStack() as stack:
         with _writing(cache):
@@ -99,7 +74,7 @@ def staging(cache: Cache, files: Mapping[str, str]) -> Iterator[Path]:
                 stack.callback(shutil.rmtree, folder, ignore_errors=True)
                 is_ours = None
                 if not cache.is_shared:
-                    is_ours = stack.enter_context(locks.tried(folder / OWNER_LOCK))
+                    is_ours = stack.enter_context(locks.try_acquire(folder / OWNER_LOCK))
             for name, text in files.items():
                 (folder / name).parent.mkdir(exist_ok=True)
                 (folder / name).write_text(text, encoding="utf-8", errors="surrogateescape")
@@ -107,7 +82,7 @@ def staging(cache: Cache, files: Mapping[str, str]) -> Iterator[Path]:
 
 
 def publish(
-    cache: Cache,
+    cache: Store,
     artifact: Artifact,
     text: str,
     compiler: str,
@@ -120,7 +95,7 @@ def publish(
 
     Parameters
     ----------
-    cache : Cache
+    cache : Store
         Where to.
     artifact : Artifact
         What was built.
@@ -189,7 +164,7 @@ def publish(
                 "kind": artifact.kind,
                 "arch": artifact.arch,
                 "build": wanted,
-                "portable": digest(portable(text).encode()),
+                "portable": digest(layer_key_text(text).encode()),
                 "text": json.loads(text),
                 "compiler": compiler,
                 "maker": maker,
@@ -205,7 +180,7 @@ def publish(
             protect(each, cache.is_shared)
         seen = stamp((staged / toolchain.PRODUCTS[artifact.kind]).stat())
         folder = _folder(cache, "entries", artifact.name)
-        entry = Entry(folder / key_of(wanted, compiler, digests), artifact.kind, seen)
+        entry = Entry(folder / entry_key(wanted, compiler, digests), artifact.kind, seen)
         try:
             staged.rename(entry.folder)
         except OSError:
@@ -222,7 +197,7 @@ def publish(
     return entry
 
 
-def keep_log(cache: Cache, name: str, log: str) -> Path:
+def keep_log(cache: Store, name: str, log: str) -> Path:
     """Keep the whole output of a failed build and return the file."""
     with _writing(cache):
         folder = _folder(cache, "logs")
@@ -242,7 +217,7 @@ def source_digests() -> dict[str, str]:
     return digests
 
 
-def _folder(cache: Cache, *names: str) -> Path:
+def _folder(cache: Store, *names: str) -> Path:
     """Return a folder of the cache, making it and the root."""
     folder = cache.base.joinpath(*names)
     settings.refuse_control_characters(cache.setting, str(cache.root), CacheError)
@@ -250,8 +225,8 @@ def _folder(cache: Cache, *names: str) -> Path:
         raise OSError(errno.EILSEQ, "its name is not UTF-8, and nothing loads from there")
     # Before anything is made where another user's link may lead, or built that could not be
     # loaded.
-    refuse_foreign(folder, cache.root)
-    refuse_links(folder, cache.root, "written to")
+    check_writers(folder, cache.root)
+    check_no_links(folder, cache.root, "written to")
     if not folder.is_dir():
         if not cache.root.is_dir():
             if cache.home is not None and not cache.home.is_dir():
@@ -261,12 +236,12 @@ def _folder(cache: Cache, *names: str) -> Path:
             if not cache.is_shared:
                 cache.root.mkdir(0o700, exist_ok=True)
         make_folder(folder, cache.is_shared)
-        refuse_foreign(folder, cache.root)  # as it is now that all of it is there
+        check_writers(folder, cache.root)  # as it is now that all of it is there
     return folder
 
 
 @contextlib.contextmanager
-def _writing(cache: Cache) -> Iterator[None]:
+def _writing(cache: Store) -> Iterator[None]:
     """Turn a failure to write into the one error that says where and what would help.
 
     A folder that is not there may have been removed by another process just now.

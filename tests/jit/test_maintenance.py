@@ -16,7 +16,8 @@ from click.testing import CliRunner
 from support import children
 from support.children import ANSWER, KERNEL, OTHER_ANSWER, OTHER_SORT, SORT
 from warp_bitonic_sort.cli import main
-from warp_bitonic_sort.jit import housekeeping, inventory, locks, publication, spec
+from warp_bitonic_sort.jit import spec
+from warp_bitonic_sort.jit.store import inventory, locks, maintenance, publish
 
 NAMES = sorted(["launcher", KERNEL.name])
 
@@ -161,16 +162,16 @@ def test_clear_leaves_nothing(cache_copy):
 
 def test_clear_does_not_disturb_a_build_under_way(cache_copy):
     staging = cache_copy / "v1" / "staging"
-    ours, left = (staging / f"{publication.staging_prefix()}{name}" for name in ("ours", "left"))
+    ours, left = (staging / f"{publish.staging_prefix()}{name}" for name in ("ours", "left"))
     for folder in (ours, left):
         folder.mkdir(parents=True)
-        (folder / publication.OWNER_LOCK).touch()
-    with locks.tried(ours / publication.OWNER_LOCK) as is_held:
+        (folder / publish.OWNER_LOCK).touch()
+    with locks.try_acquire(ours / publish.OWNER_LOCK) as is_held:
         assert is_held
         invoke("clear")
         assert sorted(path.name for path in (cache_copy / "v1").iterdir()) == ["locks", "staging"]
         assert list(staging.iterdir()) == [ours]
-        assert (ours / publication.OWNER_LOCK).exists()
+        assert (ours / publish.OWNER_LOCK).exists()
     invoke("clear")
     assert list(cache_copy.iterdir()) == []
 
@@ -179,8 +180,8 @@ def test_a_build_outlives_a_clear(half_cache, tmp_path):
     """The cache is cleared while the compiler runs; what was built is published, and loads."""
     (tmp_path / "clear.py").write_text(
         "from pathlib import Path\n"
-        "from warp_bitonic_sort.jit import housekeeping\n"
-        f"housekeeping.clear(Path({str(half_cache)!r}))\n"
+        "from warp_bitonic_sort.jit.store import maintenance\n"
+        f"maintenance.clear(Path({str(half_cache)!r}))\n"
     )
     compiler = children.script(
         tmp_path / "clearing-c++",
@@ -196,8 +197,8 @@ def test_a_process_sorts_on_after_its_kernel_was_cleared(cache_copy):
     code = f"""
         {SORT}
         from warp_bitonic_sort import settings
-        from warp_bitonic_sort.jit import housekeeping
-        housekeeping.clear(settings.cache_dir())
+        from warp_bitonic_sort.jit.store import maintenance
+        maintenance.clear(settings.cache_dir())
         assert list(settings.cache_dir().iterdir()) == []
         {SORT}
         {OTHER_SORT}
@@ -216,12 +217,13 @@ def test_a_process_sorts_on_after_its_kernel_was_cleared(cache_copy):
 def test_what_is_removed_between_look_up_and_opening_is_built_again(cache_copy):
     code = f"""
         from warp_bitonic_sort import settings
-        from warp_bitonic_sort.jit import housekeeping, loader
+        from warp_bitonic_sort.jit.store import maintenance
+        from warp_bitonic_sort.jit import loader
         real, opened = loader._open, []
         def removing(entry, *rest):
             opened.append(entry.folder)
             if len(opened) == 1:
-                housekeeping.clear(settings.cache_dir())
+                maintenance.clear(settings.cache_dir())
             return real(entry, *rest)
         loader._open = removing
         {SORT}
@@ -312,9 +314,9 @@ def test_prune_removes_what_a_removal_that_was_killed_left(cache_copy):
     code = """
         import os, signal
         from warp_bitonic_sort import settings
-        from warp_bitonic_sort.jit import housekeeping
-        housekeeping.shutil.rmtree = lambda _: os.kill(os.getpid(), signal.SIGKILL)
-        housekeeping.clear(settings.cache_dir())
+        from warp_bitonic_sort.jit.store import maintenance
+        maintenance.shutil.rmtree = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+        maintenance.clear(settings.cache_dir())
     """
     killed = children.run(code)
     assert killed.returncode == -signal.SIGKILL
@@ -348,9 +350,9 @@ def test_pruning_at_once_disturbs_nobody(cache_copy):
 
     with ThreadPoolExecutor(4) as pool:
         # One output at a time is captured; removing is what is to be done at once.
-        gone = [housekeeping.prune(cache_copy, keep=1) for _ in range(4)]
+        gone = [maintenance.prune(cache_copy, keep=1) for _ in range(4)]
         paths = [[item.folder for item in each] for each in gone]
-        list(pool.map(lambda each: housekeeping.remove(each, cache_copy), paths))
+        list(pool.map(lambda each: maintenance.remove(each, cache_copy), paths))
     assert prune(0) == 0
     children.assert_sound(cache_copy, count=2)
 
@@ -387,7 +389,7 @@ def test_doctor_says_what_the_layers_hold(whole_layer, cache_copy):
 def test_an_entry_of_another_kind_is_listed_by_its_own_name(cache_copy):
     """What a later version may publish."""
     edit(children.folder_of(cache_copy, spec.LAUNCHER), kind="something")
-    (first, second) = inventory.items(cache_copy)
+    (first, second) = inventory.entries(cache_copy)
     assert (first.kind, second.kind) == ("?", "cpu_kernel")
     assert "another artifact's" in inventory.verify(first)
 
@@ -420,11 +422,11 @@ def test_what_another_one_removes_meanwhile(cache_copy, monkeypatch, call, gone)
         return real(*arguments, **named)
 
     for work in (
-        lambda: housekeeping.remove([entry], cache_copy),
-        lambda: housekeeping.tidy(cache_copy),
-        lambda: housekeeping.litter(cache_copy),
-        lambda: housekeeping.prune(cache_copy, keep=0),
-        lambda: housekeeping.clear(cache_copy),
+        lambda: maintenance.remove([entry], cache_copy),
+        lambda: maintenance.tidy(cache_copy),
+        lambda: maintenance.litter(cache_copy),
+        lambda: maintenance.prune(cache_copy, keep=0),
+        lambda: maintenance.clear(cache_copy),
     ):
         saved = children.copy(cache_copy, cache_copy.with_name("saved"))
         monkeypatch.setattr(where, call, removing)
@@ -437,13 +439,13 @@ def test_what_another_one_removes_meanwhile(cache_copy, monkeypatch, call, gone)
 def test_tidying_while_another_one_tidies(cache_copy, monkeypatch):
     folder = cache_copy / "v1" / "entries" / "nothing"
     folder.mkdir()
-    found = housekeeping._folders_in(folder.parent)
+    found = maintenance._folders_in(folder.parent)
     folder.rmdir()
-    folders = housekeeping._folders_in
+    folders = maintenance._folders_in
     monkeypatch.setattr(
-        housekeeping, "_folders_in", lambda p: found if p == folder.parent else folders(p)
+        maintenance, "_folders_in", lambda p: found if p == folder.parent else folders(p)
     )
-    housekeeping.tidy(cache_copy)
+    maintenance.tidy(cache_copy)
     children.assert_sound(cache_copy, count=2)
 
 

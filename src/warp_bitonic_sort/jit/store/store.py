@@ -43,35 +43,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import code_object, toolchain
+from .. import code_object, toolchain
+from ..spec import Artifact
 from .files import digest, file_digest, opened, read_all, read_json, stamp
+from .key import HOST_KINDS, Tokens, layer_key_text
 from .mounts import is_noexec
-from .spec import Artifact
 
-__all__ = [
-    "HOST_KINDS",
-    "LAYOUT",
-    "SCHEMA",
-    "Cache",
-    "Entry",
-    "Tokens",
-    "build_text",
-    "is_utf8",
-    "portable",
-    "reject",
-    "rejected",
-]
-
+# The folder of this format, below a store's root.
 LAYOUT = "v1"
-SCHEMA = 8
-# Libraries that this process loads. All other kinds are for the driver of a GPU.
-HOST_KINDS = frozenset({"cpu_kernel", "launcher"})
 # Libraries that did not load in this process: what they were then, and why they did not.
-rejected: dict[str, tuple[str, str]] = {}
+unloadable: dict[str, tuple[str, str]] = {}
 
 
 class Entry(NamedTuple):
@@ -97,67 +82,7 @@ class Entry(NamedTuple):
         return self.folder / toolchain.PRODUCTS[self.kind]
 
 
-def build_text(artifact: Artifact, options: Sequence[str] = ()) -> str:
-    """Return everything but the compiler and file contents that decides what a library is.
-
-    Parameters
-    ----------
-    artifact : Artifact
-        What is built.
-    options : sequence of str
-        The compiler's options that the user gave in ``CXX``.
-    """
-    parts = {
-        "schema": SCHEMA,
-        "name": artifact.name,
-        "arch": artifact.arch,
-        "rule": toolchain.rule(artifact),
-        "source": artifact.source(),
-        "options": list(options),
-    }
-    if artifact.kind == "launcher":
-        parts["tvm_ffi"] = toolchain.tvm_ffi_version()
-    elif artifact.kind == "hip_kernel" and (extra := toolchain.ck_dir()) is not None:
-        # Literally: headers there are nobody's we know, and may look at what lies beside them.
-        parts["ck_dir"] = str(extra)
-    return json.dumps(parts, sort_keys=True)
-
-
-def portable(text: str) -> str:
-    """Return a build text without what may differ where an entry comes from another machine."""
-    parts = json.loads(text)
-    if "tvm_ffi" in parts:
-        # Its C interface is promised to be stable within such a series.
-        parts["tvm_ffi"] = ".".join(parts["tvm_ffi"].split(".")[:2])
-    return json.dumps(parts, sort_keys=True)
-
-
-class Tokens:
-    """Writes paths below known folders as ``{token}/rest``, and reads them back."""
-
-    def __init__(self, folders: Mapping[str, Path]) -> None:
-        # The longest folder first: one may lie inside another.
-        longest = sorted(folders.items(), key=lambda item: -len(str(item[1])))
-        self._folders = [(f"{{{token}}}", str(folder)) for token, folder in longest]
-
-    def abstract(self, path: str) -> str:
-        """Return a path as manifests have it."""
-        for token, folder in self._folders:
-            if path.startswith(f"{folder}{os.sep}"):
-                return f"{token}{path[len(folder) :]}"
-        return path
-
-    def concrete(self, path: str) -> str:
-        """Return where a manifest's path is on this machine."""
-        if not path.startswith("{"):
-            return path
-        for token, folder in self._folders:
-            if path.startswith(token):
-                return f"{folder}{path[len(token) :]}"
-        return path
-
-
-class Cache:
+class Store:
     """One cache folder.
 
     Parameters
@@ -240,14 +165,14 @@ class Cache:
         if self._is_layer:
             if json.loads(text)["options"]:
                 return None  # whoever gives options wants them applied here
-            wanted = {"portable": digest(portable(text).encode())}
+            wanted = {"portable": digest(layer_key_text(text).encode())}
             is_maker = None
         elif is_maker is None and compiler is not None:
             wanted["compiler"] = compiler
         for name in names:
             library = f"{folder}/{name}/{toolchain.PRODUCTS[artifact.kind]}"
             if not self._is_ours:
-                _refuse_foreign(library, self.root)
+                _check_writers(library, self.root)
             manifest = read_json(f"{folder}/{name}/manifest.json")
             if (
                 manifest is not None
@@ -255,7 +180,7 @@ class Cache:
                 and (is_maker is None or is_maker(str(manifest.get("maker"))))
             ):
                 seen = self._checked(library, artifact, manifest, tokens)
-                if seen is not None and not _is_rejected(library):
+                if seen is not None and not _is_unloadable(library):
                     return Entry(Path(folder, name), artifact.kind, seen)
         return None
 
@@ -277,7 +202,7 @@ class Cache:
         try:
             with opened(file) as descriptor:
                 if not self._is_ours:
-                    _refuse_foreign(file, self.root, descriptor)
+                    _check_writers(file, self.root, descriptor)
                 seen = stamp(os.fstat(descriptor))
                 library = read_all(descriptor)
             if digest(library) != manifest.get("library"):
@@ -307,7 +232,7 @@ class Cache:
             Other users can write what is remembered.
         """
         file = self.tool_file(identity)
-        _refuse_foreign(file, self.root)
+        _check_writers(file, self.root)
         manifest = read_json(file)
         if manifest is None or manifest.get("identity") != identity:
             return None
@@ -320,7 +245,7 @@ class Cache:
         return self.base / "tools" / f"{name}.json"
 
 
-def reject(library: Path, reason: str) -> bool:
+def mark_unloadable(library: Path, reason: str) -> bool:
     """Have this process pass over an entry whose library does not load, until it is replaced.
 
     It was found to be what was published, but may be for another system than this one.
@@ -341,20 +266,20 @@ def reject(library: Path, reason: str) -> bool:
         found = stamp(library.stat())
     except OSError:
         return True  # it has gone
-    was, _ = rejected.setdefault(str(library), (found, reason))
+    was, _ = unloadable.setdefault(str(library), (found, reason))
     return was == found  # if so, another thread may have been told
 
 
-def _refuse_foreign(path: str | Path, root: Path, descriptor: int | None = None) -> None:
+def _check_writers(path: str | Path, root: Path, descriptor: int | None = None) -> None:
     """Raise TrustError if another user can write a path, or the file that was opened by it."""
-    from .trust import refuse_foreign  # a start that has all of a wheel's layer does without
+    from .permissions import check_writers  # a start that has all of a wheel's layer does without
 
-    refuse_foreign(path, root, descriptor=descriptor)
+    check_writers(path, root, descriptor=descriptor)
 
 
-def _is_rejected(library: str) -> bool:
+def _is_unloadable(library: str) -> bool:
     """Tell whether a library is what was rejected; most processes reject none, and ask nobody."""
-    was, _ = rejected.get(library, ("", ""))
+    was, _ = unloadable.get(library, ("", ""))
     return was != "" and _is_as_it_was(library, was)
 
 

@@ -15,12 +15,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import CacheError, EvictedError
-from .cache import HOST_KINDS, Entry
+from ...errors import CacheError, EvictedError
 from .files import opened, read_all, stamp
+from .key import HOST_KINDS
 from .mounts import temporary_parent
-
-__all__ = ["explained", "pinned"]
+from .store import Entry
 
 _DESCRIPTORS = "/proc/self/fd"
 # Libraries whose descriptors are kept. Further ones are loaded from private copies.

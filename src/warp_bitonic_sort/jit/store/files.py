@@ -18,19 +18,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = [
-    "digest",
-    "file_digest",
-    "make_folder",
-    "opened",
-    "protect",
-    "read_all",
-    "read_file",
-    "read_json",
-    "stamp",
-    "write_json",
-]
-
 # Bytes; larger ones are mapped, and mapped anew when they turn out to be less.
 _BLOCK = 1 << 16
 _DIGEST = 40  # hexadecimal digits

@@ -17,14 +17,12 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ..errors import CacheError
+from ...errors import CacheError
 from . import locks
-from .cache import LAYOUT
-from .inventory import Item, below, items, paths_in, size_of, verify
-from .publication import OWNER_LOCK
-from .trust import refuse_foreign, refuse_links
-
-__all__ = ["MANIFEST", "abandoned", "clear", "litter", "old_logs", "prune", "remove", "tidy"]
+from .inventory import EntryInfo, below, entries, paths_in, size_of, verify
+from .permissions import check_no_links, check_writers
+from .publish import OWNER_LOCK
+from .store import LAYOUT
 
 # What prewarm leaves beside the entries.
 MANIFEST = "prewarm.json"
@@ -47,8 +45,8 @@ def _check(root: Path, folders: Iterable[Path] = ()) -> None:
     """
     if os.path.lexists(root / LAYOUT):
         for folder in (*(root / LAYOUT / part for part in _PARTS), *folders):
-            refuse_foreign(folder, root, "removed from")
-            refuse_links(folder, root, "removed from")
+            check_writers(folder, root, "removed from")
+            check_no_links(folder, root, "removed from")
 
 
 def _folders_in(parent: Path) -> list[Path]:
@@ -120,7 +118,7 @@ def _is_abandoned(folder: Path) -> bool:
     lock, machine = folder / OWNER_LOCK, locks.machine()
     free = None
     if machine and folder.name.split("-")[1:2] == [machine] and lock.exists():
-        with contextlib.suppress(OSError), locks.tried(lock) as free:
+        with contextlib.suppress(OSError), locks.try_acquire(lock) as free:
             pass
     return _is_old(folder, _DAY) if free is None else free
 
@@ -195,7 +193,7 @@ def prune(
     max_size: int | None = None,
     damaged: bool = False,
     now: float | None = None,
-) -> list[Item]:
+) -> list[EntryInfo]:
     """Return the entries that pruning removes; nothing is removed yet.
 
     Parameters
@@ -214,11 +212,11 @@ def prune(
         Seconds since 1970; the clock's if not given.
     """
     now = time.time() if now is None else now
-    left = items(root)
-    gone: list[Item] = [item for item in left if verify(item)] if damaged else []
+    left = entries(root)
+    gone: list[EntryInfo] = [item for item in left if verify(item)] if damaged else []
     left = [item for item in left if item not in gone]
     if keep is not None:
-        by_name: dict[str, list[Item]] = {}
+        by_name: dict[str, list[EntryInfo]] = {}
         for item in left:
             by_name.setdefault(item.name, []).append(item)
         gone += [item for group in by_name.values() for item in group[: max(len(group) - keep, 0)]]
@@ -279,7 +277,7 @@ def tidy(root: Path) -> None:
     remove(empty, root)
     for lock in paths_in(base / "locks"):
         if lock.suffix == ".lock":
-            with contextlib.suppress(OSError), locks.tried(lock) as free:
+            with contextlib.suppress(OSError), locks.try_acquire(lock) as free:
                 if free:
                     remove([lock, lock.with_suffix(".holder")], root)
     for folder in (base / "locks", base / "staging", base / "logs"):

@@ -1,0 +1,1 @@
+"""Compiled kernels on disk: found by content, published whole, never modified."""
