@@ -7,7 +7,7 @@ Each time is that of a new process, and starts when its imports (numpy, tvm_ffi,
 done and, on a CUDA device, its context exists: what is left is importing the library itself (`of
 that, import`), building, loading, calling, and waiting for the device. On the CPU our processes and
 tvm_ffi's import no torch, as where there is none. The kernel is the one for rows of 25 float32; the
-peers compile its translation unit inside a minimal binding of their own. `Launcher present` is the
+peers compile its translation unit inside a minimal binding of their own. `Runtime present` is the
 same sort again, with the cache's kernel removed; kernels for longer rows take longer to compile,
 as the ones for rows of 100 (on a GPU: of 64) show (all of CUDA's: compile_cuda.py). `least` tells
 what of a median is other work on the machine. `tools` is how many subprocesses a first result took;
@@ -270,9 +270,10 @@ def _first(code: str, **environment: str) -> _First:
 
 def _peer(template: str, prologue: str, body: str, folder: Path) -> str:
     from warp_bitonic_sort.jit import toolchain
-    from warp_bitonic_sort.jit.spec import CpuKernel
+    from warp_bitonic_sort.kernels import Kernel, Layout
 
-    kernel = CpuKernel("floating", 32, _SHAPE[1], "rows", toolchain.cpu_arch())
+    arch, layout = toolchain.cpu_arch(), Layout(_SHAPE[1])
+    kernel = Kernel("cpu", arch, "all", "none", "floating", 32, layout, "rows")
     unit = kernel.source().split("\n\n", 1)[1]
     source = prologue + _BINDING.format(unit=unit, length=_SHAPE[1]) + body
     flags = [f for f in toolchain.compile_flags(kernel) if f.startswith(("-m", "-O"))]
@@ -351,8 +352,8 @@ def _cpu_turn(folder: Path, with_peers: bool) -> dict[str, _First]:
     found = _OURS.format(watch=_WATCH, shape=_SHAPE)
     turn = {
         "ours, from nothing": _first(ours, **cache),
-        "ours, launcher present": _first(ours, **_without_kernels(cache)),
-        "ours, launcher present, rows of 100": _first(longer, **cache),
+        "ours, runtime present": _first(ours, **_without_kernels(cache)),
+        "ours, runtime present, rows of 100": _first(longer, **cache),
         "ours, in a layer": _first(found, **_layer(folder)),
         "ours, warm cache, new process": _first(found, **cache),
     }
@@ -395,8 +396,8 @@ def _cuda_turn(folder: Path, with_peers: bool) -> dict[str, _First]:
         }
         turn[f"CUDA: ours by {compiler}, from nothing"] = _first(ours, **chosen)
         chosen = _without_kernels(chosen)
-        turn[f"CUDA: ours by {compiler}, launcher present"] = _first(ours, **chosen)
-        turn[f"CUDA: ours by {compiler}, launcher present, rows of 64"] = _first(longer, **chosen)
+        turn[f"CUDA: ours by {compiler}, runtime present"] = _first(ours, **chosen)
+        turn[f"CUDA: ours by {compiler}, runtime present, rows of 64"] = _first(longer, **chosen)
         turn[f"CUDA: ours by {compiler}, warm cache, new process"] = _first(found, **chosen)
     arch = "sm_{}{}".format(*torch.cuda.get_device_capability())
     layer = _layer(folder / "cuda", "--backend", "cuda", "--arch", arch)
@@ -438,18 +439,18 @@ def _cuda_peers(folder: Path) -> dict[str, _First]:
 
 
 _ASKED = {
-    "ours, launcher present": 0.6,
+    "ours, runtime present": 0.6,
     "ours, in a layer": 0.010,
     "ours, warm cache, new process": 0.010,
-    "CUDA: ours by nvcc, launcher present": 0.8,
-    "CUDA: ours by nvcc, launcher present, rows of 64": 0.8,
-    "CUDA: ours by NVRTC, launcher present": 0.4,
-    "CUDA: ours by NVRTC, launcher present, rows of 64": 0.4,
+    "CUDA: ours by nvcc, runtime present": 0.8,
+    "CUDA: ours by nvcc, runtime present, rows of 64": 0.8,
+    "CUDA: ours by NVRTC, runtime present": 0.4,
+    "CUDA: ours by NVRTC, runtime present, rows of 64": 0.4,
     "CUDA: ours, in a layer": 0.010,
     "CUDA: ours by nvcc, warm cache, new process": 0.010,
     "CUDA: ours by NVRTC, warm cache, new process": 0.010,
 }
-_WARM = [name for name in _ASKED if "launcher" not in name]
+_WARM = [name for name in _ASKED if "runtime" not in name]
 _PEER = "tvm_ffi.cpp.load_inline, from nothing"
 
 

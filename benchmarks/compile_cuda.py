@@ -21,12 +21,12 @@ from warp_bitonic_sort import plan
 from warp_bitonic_sort.dtypes import DTYPES
 from warp_bitonic_sort.jit import finders, toolchain
 from warp_bitonic_sort.jit.compiler import Compiler
-from warp_bitonic_sort.jit.spec import CudaKernel
+from warp_bitonic_sort.kernels import Kernel, Layout
 
 _ASKED = 1.0
 
 
-def _seconds(nvcc: Compiler, kernel: CudaKernel, folder: Path) -> float:
+def _seconds(nvcc: Compiler, kernel: Kernel, folder: Path) -> float:
     source = folder / f"{kernel.name}.cu"
     source.write_text(kernel.source())
     flags = [*toolchain.compile_flags(kernel), f"-I{toolchain.INCLUDE_DIR}"]
@@ -54,8 +54,13 @@ def main() -> None:
         for codec, bits in sorted({(dtype.codec, dtype.bits) for dtype in DTYPES.values()}):
             taken = {}
             for layout in plan.cuda_layouts(bits):
-                kernel = CudaKernel(codec, bits, *layout, options.arch)
-                taken[f"{kernel.layout}_{kernel.access}"] = _seconds(nvcc, kernel, Path(folder))
+                *place, access = layout
+                kernel = Kernel(
+                    "cuda", options.arch, "all", "none", codec, bits, Layout(*place), access
+                )
+                taken[f"{kernel.layout.name}_{kernel.access}"] = _seconds(
+                    nvcc, kernel, Path(folder)
+                )
             slowest = max(taken, key=lambda layout: taken[layout])
             above = sum(seconds > _ASKED for seconds in taken.values())
             result["seconds"][f"{codec}{bits}"] = taken

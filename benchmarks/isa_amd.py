@@ -24,7 +24,7 @@ import _common
 from warp_bitonic_sort.errors import ToolError
 from warp_bitonic_sort.jit import toolchain
 from warp_bitonic_sort.jit.hip_compiler import find_hip_compiler
-from warp_bitonic_sort.jit.spec import HipKernel
+from warp_bitonic_sort.kernels import Kernel, Layout
 from warp_bitonic_sort.layouts import first_fit, row_layouts, wave_lanes
 
 ARCHS = ("gfx90a", "gfx942", "gfx950", "gfx1030", "gfx1100", "gfx1201")
@@ -128,7 +128,7 @@ extern "C" __global__ void ancestor(const float* src, float* dst) {{
 def assembly(arch: str, source: str) -> dict[str, list[str]]:
     """Compile a translation unit with the package's flags; return each function's mnemonics."""
     compiler = find_hip_compiler([arch])
-    kernel = HipKernel("floating", 32, 4, 0, 0, "rows", arch)
+    kernel = Kernel("hip", arch, "all", "none", "floating", 32, Layout(4), "rows")
     command = [*compiler.command, *toolchain.compile_flags(kernel), "-S"]
     command += [f"-I{toolchain.INCLUDE_DIR}", "-", "-o", "-"]
     done = subprocess.run(command, input=source, capture_output=True, text=True, check=False)

@@ -51,15 +51,15 @@ def cuda_kernels():
     """Build every layout of every class of keys for this machine's devices, all cores at once."""
     import torch
 
+    from support.descriptions import cuda_kernel
     from warp_bitonic_sort.dtypes import DTYPES
     from warp_bitonic_sort.jit import loader, toolchain
-    from warp_bitonic_sort.jit.spec import CudaKernel
     from warp_bitonic_sort.plan import cuda_layouts
 
     devices = range(torch.cuda.device_count())
     native = {"sm_{}{}".format(*torch.cuda.get_device_capability(number)) for number in devices}
     wanted = [
-        CudaKernel(codec, bits, *layout, toolchain.cuda_arch(arch))
+        cuda_kernel(codec, bits, *layout, toolchain.cuda_arch(arch))
         for arch in sorted(native)
         for codec, bits in sorted({(dtype.codec, dtype.bits) for dtype in DTYPES.values()})
         for layout in cuda_layouts(bits)
@@ -160,7 +160,7 @@ def each_hip_compiler(request, hip_compiler, clangs_for_hip, tmp_path_factory, m
 
 @pytest.fixture(scope="session")
 def warm_cache(tmp_path_factory) -> Path:
-    """A cache of the launcher and one kernel, for tests to copy; none changes it."""
+    """A cache of the runtime and one kernel, for tests to copy; none changes it."""
     from support import children
 
     folder = tmp_path_factory.mktemp("warm") / "cache"
@@ -180,7 +180,7 @@ def cache_copy(warm_cache, tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def half_cache(cache_copy) -> Path:
-    """Likewise, but without the kernel: the launcher alone."""
+    """Likewise, but without the kernel: the runtime alone."""
     import shutil
 
     from support import children
@@ -191,7 +191,7 @@ def half_cache(cache_copy) -> Path:
 
 @pytest.fixture(scope="session")
 def whole_layer(tmp_path_factory) -> Path:
-    """A layer of the launcher and the kernels for rows of three float32; none changes it."""
+    """A layer of the runtime and the kernels for rows of three float32; none changes it."""
     from support import children
 
     folder = tmp_path_factory.mktemp("layer") / "layer"

@@ -1,6 +1,6 @@
 """What a sort would do, and why.
 
-Invariant: nothing is compiled, loaded (but the launcher, where a device's library does not tell its
+Invariant: nothing is compiled, loaded (but the runtime, where a device's library does not tell its
 target) or sorted; a call with the same arguments does what is said.
 """
 
@@ -16,7 +16,7 @@ from .arrays import Adapter, Description
 from .dtypes import lookup, numpy_name
 from .errors import BuildError
 from .jit import loader
-from .jit.spec import Kernel
+from .kernels import Kernel
 from .ops import native_arch, planned
 
 __all__ = ["Explanation", "explain"]
@@ -38,9 +38,10 @@ class Explanation(NamedTuple):
         The name of the kernel, which is its folder in the cache.
     layout : str or None
         Where the positions of a row live: ``registersN`` or ``tile`` on the CPU, on a device
-        ``lanesL_registersN``, with ``wavesW_`` before it for rows of several warps.
+        ``lanesL_registersN`` (one lane is not named), with ``warpsW_`` before it for rows of
+        several warps.
     access : str or None
-        How elements are reached: ``rows``, ``columns`` or ``any``.
+        How elements are reached: ``rows``, ``columns`` or ``strided``.
     codec : str or None
         How keys are made of the dtype's bits: ``bits``, ``floating`` or ``fnuz``.
     arch : str
@@ -174,7 +175,7 @@ def explain(
         backend=seen.device.backend,
         route=plan.route,
         kernel=None if kernel is None else kernel.name,
-        layout=None if kernel is None else kernel.layout,
+        layout=None if kernel is None else kernel.layout.name,
         access=None if kernel is None else kernel.access,
         codec=None if kernel is None else kernel.codec,
         arch=loader.cpu_arch() if seen.device.backend == "cpu" else native_arch(seen.device),

@@ -260,8 +260,8 @@ def hip_layouts(bits: int, arch: str) -> _AccessedLayouts:
 
 def shared_bytes(layout: _Layout, bits: int, arch: str) -> int:
     """Return the shared memory of a block that sorts rows, as ``gpu_rows.hpp`` lays it out."""
-    registers, _, wave_bits = layout
-    lanes, waves = wave_lanes(arch), 1 << wave_bits
+    registers, _, warp_bits = layout
+    lanes, waves = wave_lanes(arch), 1 << warp_bits
     key = max(bits // 8, 4)
     padding = WIDE_BYTES // key
     if (registers + padding) * lanes * waves * key > 1024 * _padded_kib(arch):
@@ -287,8 +287,8 @@ def row_layouts(bits: int, arch: str) -> list[_Layout]:
 
 def capacity(layout: _Layout) -> int:
     """Return the longest row that a layout holds."""
-    registers, lane_bits, wave_bits = layout
-    return registers << lane_bits << wave_bits
+    registers, lane_bits, warp_bits = layout
+    return registers << lane_bits << warp_bits
 
 
 def first_fit(layouts: Sequence[_Layout], length: int) -> _Layout | None:

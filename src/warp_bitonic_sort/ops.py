@@ -2,7 +2,7 @@
 
 Invariant: every argument is checked before anything is written. A call that was made once for a
 dtype, shape and layout is *prepared*: the next one is a look-up, an allocation and a launch, and
-touches no file or subprocess. (The second one on a device also asks its library and the launcher
+touches no file or subprocess. (The second one on a device also asks its library and the runtime
 whether later ones can do with less.)
 """
 
@@ -19,7 +19,7 @@ from .arguments import Nan, expected_bool, named_only, unnamed_error, validated
 from .arrays import Adapter, Description, Device
 from .dtypes import DType, lookup
 from .jit import loader, toolchain
-from .jit.spec import Kernel
+from .kernels import Kernel
 from .plan import Plan, plan_gpu_sort, plan_sort
 from .process import ending, forks
 
@@ -119,7 +119,7 @@ class _Prepared:
 def _refuse_capture(kernel: Kernel, device: Device, stream: Callable[[], int]) -> None:
     """Raise if a kernel would have to be built or loaded while a graph is recorded."""
     there = loader.device_of(device.backend, device.number)
-    if loader.launcher().is_capturing(there, stream()):
+    if loader.runtime().is_capturing(there, stream()):
         raise RuntimeError(
             f"x: its kernel {kernel.name} is not loaded in this process yet, and the stream is "
             f"being captured into a {device.backend.upper()} graph, where nothing can be loaded. "
@@ -372,4 +372,4 @@ def native_arch(device: Device) -> str:
     """Return a device's own target, as its library or else its driver tells it."""
     if device.arch is not None:
         return device.arch
-    return str(loader.launcher().gpu_arch(loader.device_of(device.backend, device.number)))
+    return str(loader.runtime().gpu_arch(loader.device_of(device.backend, device.number)))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from .dtypes import DType
-from .jit.spec import Access, CpuKernel, CudaKernel, HipKernel, Kernel
+from .kernels import TILE, Access, Kernel, Layout
 
 if TYPE_CHECKING:
     from .layouts import cuda_layouts, hip_layouts, row_layouts, shared_bytes, wave_lanes
@@ -57,7 +57,7 @@ class Plan(NamedTuple):
     route : str
         ``kernel``: a kernel of this package; ``framework``: NumPy (on a device the array's own
         library) sorts the keys; ``copy``: there is nothing to sort.
-    kernel : CpuKernel, CudaKernel, HipKernel or None
+    kernel : Kernel or None
         The specialization, for route ``kernel``.
     length : int
         Elements in a row.
@@ -85,7 +85,7 @@ def _access(
     for size, x_stride, out_stride in zip(shape, x_strides, out_strides, strict=True):
         if x_stride == out_stride == 1 and size >= _MIN_COLUMNS:
             return "columns", "rows are neighbours in memory, so each SIMD lane loads its own row"
-    return "any", "neither rows nor their elements are neighbours, so elements are gathered"
+    return "strided", "neither rows nor their elements are neighbours, so elements are gathered"
 
 
 def _without_kernel(
@@ -133,12 +133,13 @@ def plan_sort(
     if without is not None:
         return without
     access, why = _access(shape, x_strides, out_strides, axis)
-    if length <= MAX_REGISTER_LENGTH and access != "any":
-        kernel = CpuKernel(dtype.codec, dtype.bits, length, access, arch)
+    if length <= MAX_REGISTER_LENGTH and access != "strided":
+        layout = Layout(length)
         reason = f"rows of up to {MAX_REGISTER_LENGTH} elements are sorted in registers; {why}"
     else:
-        kernel = CpuKernel(dtype.codec, dtype.bits, 0, "any", arch)
+        layout, access = TILE, "strided"
         reason = f"blocks are sorted in registers and merged in an L1 tile; {why}"
+    kernel = Kernel("cpu", arch, "all", "none", dtype.codec, dtype.bits, layout, access)
     return Plan("kernel", kernel, length, rows, reason)
 
 
@@ -208,21 +209,22 @@ def plan_gpu_sort(
             f"{backend.upper()} device, longer rows are sorted for PyTorch, CuPy and JAX only. "
             f"Hand x to one of these, as in torch.from_dlpack(x)."
         )
-    access, _ = _access(shape, x_strides, out_strides, axis)
-    columns = first_fit(tables.columns, length) if access == "columns" else None
+    reach, _ = _access(shape, x_strides, out_strides, axis)
+    columns = first_fit(tables.columns, length) if reach == "columns" else None
     layout = columns or next(each for each in layouts if capacity(each) >= length)
     odd = None
     if columns is None and layout[1] > 0 and _is_odd(dtype, shape, (x_strides, out_strides), axis):
         odd = first_fit(tables.odd, length)
     layout = odd or layout
-    make = CudaKernel if backend == "cuda" else HipKernel
-    kernel = make(dtype.codec, dtype.bits, *layout, "columns" if columns else "rows", arch)
-    lanes = 1 << kernel.lane_bits << kernel.wave_bits
+    placed = Layout(*layout)
+    access: Access = "columns" if columns else "rows"
+    kernel = Kernel(backend, arch, "all", "none", dtype.codec, dtype.bits, placed, access)
+    lanes = 1 << placed.lane_bits << placed.warp_bits
     reason = (
-        f"rows of up to {kernel.capacity} elements are sorted by {lanes} "
-        f"thread{'s' * (lanes != 1)} each, {kernel.registers} positions in the registers of each"
+        f"rows of up to {placed.capacity} elements are sorted by {lanes} "
+        f"thread{'s' * (lanes != 1)} each, {placed.registers} positions in the registers of each"
     )
-    turned = access == "columns" and columns is None and library == "turns"
+    turned = reach == "columns" and columns is None and library == "turns"
     if columns is not None:
         reason += "; rows are neighbours in memory, so neighbouring threads load neighbouring rows"
     elif odd is not None:

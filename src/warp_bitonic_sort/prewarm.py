@@ -20,11 +20,11 @@ from . import settings
 from .dtypes import lookup
 from .errors import BuildError, CacheError, EvictedError, LockError, ToolError, TrustError
 from .jit import gpu_targets, loader, toolchain
-from .jit.spec import LAUNCHER, Artifact, CpuKernel, Kernel
 from .jit.store import layers, maintenance
 from .jit.store.files import digest, write_json
 from .jit.store.maintenance import MANIFEST
 from .jit.store.store import Entry, Store, mark_unloadable
+from .kernels import RUNTIME, Artifact, Kernel
 from .plan import MAX_NATIVE_LENGTH, Plan, plan_gpu_sort, plan_sort
 
 __all__ = [
@@ -52,7 +52,7 @@ class Outcome:
 
     Parameters
     ----------
-    name, kind, arch : str
+    name, target, arch : str
         The artifact.
     path : str or None
         Its product; None where there is none.
@@ -65,7 +65,7 @@ class Outcome:
     """
 
     name: str
-    kind: str
+    target: str
     arch: str
     path: str | None = None
     size: int = 0
@@ -159,7 +159,7 @@ def build(
     jobs: int | None = None,
     done: Callable[[int], None] = lambda _: None,
 ) -> list[Outcome]:
-    """Build kernels, and the launcher, and return what became of each.
+    """Build kernels, and the runtime, and return what became of each.
 
     Parameters
     ----------
@@ -184,21 +184,21 @@ def build(
         _check_shareable(wanted)
     store = None if into is None else Store(into, is_shared=True, setting="--into")
     outcomes: list[Outcome] = []
-    # One kind and target at a time: what one compiler cannot build, another may.
+    # One target and architecture at a time: what one compiler cannot build, another may.
     groups: dict[tuple[str, str], list[Kernel]] = {}
     for kernel in wanted:
-        groups.setdefault((kernel.kind, kernel.arch), []).append(kernel)
-    launcher: list[Sequence[Kernel]] = [[]]
+        groups.setdefault((kernel.target, kernel.arch), []).append(kernel)
+    runtime: list[Sequence[Kernel]] = [[]]
     chunks = [
         group[start : start + _MOST_AT_ONCE]
         for group in groups.values()
         for start in range(0, len(group), _MOST_AT_ONCE)
     ]
-    for chunk in launcher + chunks:
+    for chunk in runtime + chunks:
         if outcomes and outcomes[0].error is not None:
-            # Without the launcher none can be used, and each try would build it again.
-            reason = "it was not tried, for the launcher could not be built"
-            outcomes += [Outcome(each.name, each.kind, each.arch, error=reason) for each in chunk]
+            # Without the runtime none can be used, and each try would build it again.
+            reason = "it was not tried, for the runtime could not be built"
+            outcomes += [Outcome(each.name, each.target, each.arch, error=reason) for each in chunk]
         else:
             outcomes += _chunk(chunk, store, jobs)
         done(len(chunk) or 1)
@@ -219,7 +219,7 @@ def _check_shareable(wanted: Sequence[Kernel]) -> None:
             f"alone: a script that adds the options will do."
         )
     folder = settings.ck_dir()
-    if folder is not None and any(kernel.kind == "hip_kernel" for kernel in wanted):
+    if folder is not None and any(kernel.target == "hip" for kernel in wanted):
         raise ToolError(
             f"CK_DIR: it is set to {str(folder)!r}, and nobody who has it otherwise takes HIP "
             f"kernels that were compiled with it. Unset CK_DIR: the package needs nothing of it."
@@ -231,32 +231,32 @@ def _chunk(chunk: Sequence[Kernel], store: Store | None, jobs: int | None) -> li
     try:
         if store is None:
             # A temporary folder would be gone when it is asked for.
-            found = loader.build(chunk or [LAUNCHER], jobs, is_quiet=True, may_degrade=False)
+            found = loader.build(chunk or [RUNTIME], jobs, is_quiet=True, may_degrade=False)
         else:
             found = loader.build_into(chunk, store, jobs, is_quiet=True)
     except BuildError as error:
         # What hinders all would hinder each; a wait for a lock would be waited for each, too.
         if len(chunk) <= 1 or isinstance(error, _OF_ALL):
-            failed: Sequence[Artifact] = chunk or [LAUNCHER]
-            return [Outcome(each.name, each.kind, each.arch, error=str(error)) for each in failed]
+            failed: Sequence[Artifact] = chunk or [RUNTIME]
+            return [Outcome(each.name, each.target, each.arch, error=str(error)) for each in failed]
         return [outcome for kernel in chunk for outcome in _chunk([kernel], store, jobs)]
     if not chunk:
-        return [_outcome(LAUNCHER, found[LAUNCHER.name])]
+        return [_outcome(RUNTIME, found[RUNTIME.name])]
     return [_verified(kernel, found[kernel.name], store, jobs) for kernel in chunk]
 
 
 def _verified(kernel: Kernel, entry: Entry, store: Store | None, jobs: int | None) -> Outcome:
-    if isinstance(kernel, CpuKernel):
+    if kernel.target == "cpu":
         # What was found, and not built just now, is to be loaded, too, or it is built now. (A GPU's
         # was verified to be for its target when it was found.)
         try:
             loader.try_cpu_kernel(entry)
         except EvictedError as error:
-            return Outcome(kernel.name, kernel.kind, kernel.arch, error=str(error))
+            return Outcome(kernel.name, kernel.target, kernel.arch, error=str(error))
         except RuntimeError as error:
             if mark_unloadable(entry.library, str(error)):
                 return _chunk([kernel], store, jobs)[0]
-            return Outcome(kernel.name, kernel.kind, kernel.arch, error=str(error))
+            return Outcome(kernel.name, kernel.target, kernel.arch, error=str(error))
     return _outcome(kernel, entry)
 
 
@@ -266,8 +266,10 @@ def _outcome(artifact: Artifact, entry: Entry) -> Outcome:
         data = path.read_bytes()
     except OSError as error:
         why = f"{path} cannot be read again: {error.strerror}"
-        return Outcome(artifact.name, artifact.kind, artifact.arch, error=why)
-    return Outcome(artifact.name, artifact.kind, artifact.arch, str(path), len(data), digest(data))
+        return Outcome(artifact.name, artifact.target, artifact.arch, error=why)
+    return Outcome(
+        artifact.name, artifact.target, artifact.arch, str(path), len(data), digest(data)
+    )
 
 
 def write_manifest(outcomes: Sequence[Outcome], file: Path, follows_links: bool = True) -> None:

@@ -531,7 +531,7 @@ def test_plans_on_a_device(name):
     for length in range(2, 2000):
         for shape, axis in (((100, length), 1), ((length, 100), 0), ((3, length, 7), 1)):
             made = cuda_plan(shape, axis, dtype=name)
-            assert made.kernel.capacity >= length
+            assert made.kernel.layout.capacity >= length
             assert made.kernel.access == ("columns" if axis != len(shape) - 1 and length <= most
                                           else "rows")  # fmt: skip
             assert made.turned == (axis != len(shape) - 1 and length > most)
@@ -574,13 +574,13 @@ def test_spans_are_numpys():
 
 
 def test_short_rows_that_are_odd_get_a_thread_each():
-    assert cuda_plan((100, 25)).kernel.layout == "lanes1_registers32"
-    assert cuda_plan((4, 25, 25)).kernel.layout == "lanes1_registers32"
-    assert cuda_plan((100, 24)).kernel.layout == "lanes2_registers16"
-    assert cuda_plan((100, 24), dtype="float16").kernel.layout == "lanes2_registers16"
-    assert cuda_plan((100, 25), strides=(26, 1)).kernel.layout == "lanes2_registers16"
-    assert cuda_plan((100, 25), out_strides=(26, 1)).kernel.layout == "lanes2_registers16"
-    assert cuda_plan((100, 33)).kernel.layout == "lanes4_registers16"
+    assert cuda_plan((100, 25)).kernel.layout.name == "registers32"
+    assert cuda_plan((4, 25, 25)).kernel.layout.name == "registers32"
+    assert cuda_plan((100, 24)).kernel.layout.name == "lanes2_registers16"
+    assert cuda_plan((100, 24), dtype="float16").kernel.layout.name == "lanes2_registers16"
+    assert cuda_plan((100, 25), strides=(26, 1)).kernel.layout.name == "lanes2_registers16"
+    assert cuda_plan((100, 25), out_strides=(26, 1)).kernel.layout.name == "lanes2_registers16"
+    assert cuda_plan((100, 33)).kernel.layout.name == "lanes4_registers16"
 
 
 # -- PyTorch on ROCm, as far as it can be told without a device ---------------------------------

@@ -23,9 +23,9 @@ from warp_bitonic_sort.cli import main
 from warp_bitonic_sort.dtypes import DTYPES
 from warp_bitonic_sort.errors import BuildError, CacheError, LockError, ToolError, TrustError
 from warp_bitonic_sort.jit import code_object, finders, loader, ninja, toolchain
-from warp_bitonic_sort.jit.spec import LAUNCHER
 from warp_bitonic_sort.jit.store.files import digest
 from warp_bitonic_sort.jit.store.store import Entry
+from warp_bitonic_sort.kernels import RUNTIME
 
 _CPU = toolchain.cpu_arch()
 
@@ -39,11 +39,11 @@ def checked(file, *, complete=True):
     said = json.loads(Path(file).read_text())
     assert said["complete"] is complete
     for each in said["artifacts"]:
-        assert set(each) == {"name", "kind", "arch", "path", "size", "digest", "error"}
+        assert set(each) == {"name", "target", "arch", "path", "size", "digest", "error"}
         if each["error"] is None:
             data = Path(each["path"]).read_bytes()
             assert (len(data), digest(data)) == (each["size"], each["digest"])
-            assert Path(each["path"]).name == ninja.PRODUCTS[each["kind"]]
+            assert Path(each["path"]).name == ninja.PRODUCTS[each["target"]]
             assert code_object.is_for(data, each["arch"])
         else:
             assert (each["path"], each["size"], each["digest"]) == (None, 0, None)
@@ -64,7 +64,7 @@ def test_the_users_cache_is_filled(half_cache):
     there = checked(file)
     assert sorted(there) == children.entries(half_cache)
     assert there[KERNEL.name]["arch"] == KERNEL.arch
-    assert there["launcher"]["kind"] == "launcher"
+    assert there["runtime"]["target"] == "runtime"
     sorted_ = children.run(**NO_COMPILER)
     assert (sorted_.stdout.strip(), sorted_.stderr) == (ANSWER, "")
     # Again, which compiles nothing; and what a layer has is not copied.
@@ -165,7 +165,7 @@ def _gpu_layer(folder, backend, arch):
     there = checked(file)
     wanted = prewarm.kernels(backend, arch, ["float32"], [2])
     wanted += prewarm.kernels("cpu", _CPU, ["float32"], [2])
-    assert set(there) == {"launcher", *(kernel.name for kernel in wanted)}
+    assert set(there) == {"runtime", *(kernel.name for kernel in wanted)}
     assert {arch, _CPU, "host"} == {each["arch"] for each in there.values()}
     assert children.leftovers(folder / "layer") == []
 
@@ -207,15 +207,15 @@ def test_what_hinders_every_kernel_is_met_once(monkeypatch, tmp_path, kind):
     tried = []
 
     def fails(wanted, *_, **__):
-        if wanted == [LAUNCHER]:
-            return {LAUNCHER.name: Entry(tmp_path, LAUNCHER.kind, "")}
+        if wanted == [RUNTIME]:
+            return {RUNTIME.name: Entry(tmp_path, RUNTIME.target, "")}
         tried.append(len(wanted))
         raise kind("so it is")
 
     monkeypatch.setattr(loader, "build", fails)
     wanted = prewarm.kernels("cpu", _CPU, ["float32"], [3, 4])
     outcomes = prewarm.build(wanted)
-    assert [each.name for each in outcomes] == ["launcher", *(kernel.name for kernel in wanted)]
+    assert [each.name for each in outcomes] == ["runtime", *(kernel.name for kernel in wanted)]
     assert {each.error for each in outcomes[1:]} == {"so it is"}
     each_alone = [1] * len(wanted) if kind is BuildError else []
     assert tried == [len(wanted), *each_alone]
@@ -243,19 +243,19 @@ def test_a_target_that_the_compiler_does_not_know(half_cache, tmp_path):
     assert {each["arch"] for each in there.values() if not each["error"]} == {"host", _CPU}
 
 
-def test_a_folder_needs_a_launcher_of_its_own(whole_layer, tmp_path):
+def test_a_folder_needs_a_runtime_of_its_own(whole_layer, tmp_path):
     """That a layer has one does not help; what would is said."""
     how = {"WARP_SORT_CACHE_LAYERS": whole_layer, **NO_COMPILER}
     done = children.program("prewarm", "--length", 3, "--into", tmp_path / "new", **how)
     assert done.returncode == 1
     said = done.stderr.splitlines()[1]
-    assert said.startswith("Error: launcher: launcher is in no cache, and cannot be compiled here")
-    assert "needs a launcher of its own, made by a C++ compiler, whatever layers have" in said
+    assert said.startswith("Error: runtime: runtime is in no cache, and cannot be compiled here")
+    assert "needs a runtime of its own, made by a C++ compiler, whatever layers have" in said
     assert said.endswith("Or fill it on another machine.")
     assert "WARP_SORT_CACHE_LAYERS" not in said
     layer = children.copy(whole_layer, tmp_path / "layer")
     done = children.program("prewarm", "--length", "3-4", "--into", layer, **how)
-    assert "launcher of its own" not in done.stderr
+    assert "runtime of its own" not in done.stderr
     assert "Or fill it on another machine." in done.stderr
 
 
@@ -285,7 +285,7 @@ def test_no_compiler_at_all(fresh_cache, tmp_path):
 
 @pytest.mark.parametrize("backend", ["cpu", "cuda"])
 def test_a_layer_is_not_filled_with_options_in_cxx(fresh_cache, tmp_path, backend):
-    """Nobody who reads it would take what they change; the launcher is always part of it."""
+    """Nobody who reads it would take what they change; the runtime is always part of it."""
     asked = f"{finders.find_compiler().path} -static-libstdc++ -D 'A B'"
     arch = _CPU if backend == "cpu" else "sm_90"
     layer, file = tmp_path / "layer", tmp_path / "list.json"
@@ -440,7 +440,7 @@ def test_the_longest_rows_that_a_kernel_sorts(backend, dtype):
     assert prewarm.kernels(backend, arch, [dtype], [longest + 1]) == []
 
 
-def test_without_a_launcher_nothing_else_is_tried(fresh_cache, tmp_path):
+def test_without_a_runtime_nothing_else_is_tried(fresh_cache, tmp_path):
     """And what fails alike is told once."""
     compiler = children.script(
         tmp_path / "c++",
@@ -605,10 +605,10 @@ def test_kernels_of_no_target_are_refused():
     with pytest.raises(ToolError, match="expected one of .*got 'z80'"):
         prewarm.kernels("cpu", "z80", ["float32"], [3])
     assert prewarm.kernels("cpu", _CPU, ["float32"], [1, 10**6]) == []
-    assert LAUNCHER not in prewarm.kernels("cpu", _CPU, ["float32"], [3])
+    assert RUNTIME not in prewarm.kernels("cpu", _CPU, ["float32"], [3])
 
 
-def test_a_folder_that_is_full_needs_no_other_launcher(whole_layer, fresh_cache, tmp_path):
+def test_a_folder_that_is_full_needs_no_other_runtime(whole_layer, fresh_cache, tmp_path):
     """What it holds is loaded by its own, and nothing is built in the user's cache."""
     folder = children.copy(whole_layer, tmp_path / "layer")
     done = children.program("prewarm", "--length", 3, "--into", folder)

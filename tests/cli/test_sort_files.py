@@ -330,7 +330,7 @@ def test_no_compiler(source, target):
         env={**os.environ, "CXX": "/nonexistent"},
     )
     assert done.returncode == 1
-    assert re.match(r"Error: launcher and sort_cpu_\w+ are in no cache, and cannot", done.stderr)
+    assert re.match(r"Error: runtime and cpu_all_none_\w+ are in no cache, and cannot", done.stderr)
     assert "CXX: '/nonexistent' is not a program" in done.stderr
     assert done.stderr.count("\n") == 1
     assert names(target.parent) == []

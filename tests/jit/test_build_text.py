@@ -17,8 +17,8 @@ from warp_bitonic_sort.cli import _inspect
 from warp_bitonic_sort.jit import builder, finders, ninja, rtc_search, toolchain
 from warp_bitonic_sort.jit.compiler import Compiler, plain_environment
 from warp_bitonic_sort.jit.hip_compiler import find_hip_compiler
-from warp_bitonic_sort.jit.spec import LAUNCHER
 from warp_bitonic_sort.jit.store.store import Store
+from warp_bitonic_sort.kernels import RUNTIME
 
 CONTROL = ["\n", "\t", "\r", "\0", "\x1b", "\x7f"]
 REFUSED = "holds a control character"
@@ -50,7 +50,7 @@ def test_text_of_any_names_gives_the_shell_the_same_words(
     headers = Path("/", folder, "include")
     monkeypatch.setattr(toolchain, "INCLUDE_DIR", headers)
     command = (f"/{program}/g++", option)
-    text = ninja.text([children.KERNEL], {"cpu_kernel": Compiler(command, Path("/g++"), "test")})
+    text = ninja.text([children.KERNEL], {"cpu": Compiler(command, Path("/g++"), "test")})
     (tmp_path / "build.ninja").write_text(text, errors="surrogateescape")
     (tmp_path / children.KERNEL.name).mkdir(exist_ok=True)
     (tmp_path / children.KERNEL.name / "source.cc").touch()
@@ -71,7 +71,7 @@ def test_text_of_a_command_with_a_control_character_raises(control):
     with pytest.raises(
         ToolError, match=rf"the C\+\+ compiler \('c\+\+ on the PATH'\): .*{REFUSED}"
     ):
-        ninja.text([children.KERNEL], {"cpu_kernel": compiler})
+        ninja.text([children.KERNEL], {"cpu": compiler})
 
 
 @pytest.mark.parametrize(("name", "token"), [("INCLUDE_DIR", "package_include"), ("_CSRC", "csrc")])
@@ -79,7 +79,7 @@ def test_text_of_a_folder_with_a_control_character_raises(monkeypatch, name, tok
     monkeypatch.setattr(toolchain, name, Path("/a\nb"))
     compiler = Compiler(("c++",), Path("/c++"), "test")
     with pytest.raises(ToolError, match=rf"the folder of headers {token}: '/a\\nb' {REFUSED}"):
-        ninja.text([LAUNCHER], {"launcher": compiler})
+        ninja.text([RUNTIME], {"runtime": compiler})
 
 
 def test_a_line_break_in_a_folder_of_the_path_runs_nothing(half_cache, tmp_path):
@@ -163,7 +163,7 @@ def test_a_compiler_whose_name_is_not_utf_8_is_remembered(tmp_path, monkeypatch)
     (folder / "g++").symlink_to(finders.find_compiler().path)
     monkeypatch.setenv("CXX", str(folder / "g++"))
     store = Store(tmp_path / "cache")
-    tool = builder.Tool([store], "launcher", finders.find_compiler)
+    tool = builder.Tool([store], "runtime", finders.find_compiler)
     assert store.recall(tool.identity) == tool.version
 
 
@@ -191,7 +191,7 @@ def test_a_compiler_of_a_relative_entry_of_path_is_absolute(tmp_path, monkeypatc
     monkeypatch.setenv("CXX", asked or "")
     found = finders.find_compiler()
     assert Path(asked or found.command[0]).is_absolute() == (asked is None)
-    assert found.identity() == toolchain.identity("launcher")
+    assert found.identity() == toolchain.identity("runtime")
     assert str(tmp_path) in found.identity()
     # A bare word is looked for once more, from another folder.
     ran = shutil.which(found.command[0], path=plain_environment()["PATH"])

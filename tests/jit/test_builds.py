@@ -19,13 +19,15 @@ import numpy as np
 import pytest
 
 import warp_bitonic_sort
-from support import cpu_targets
-from warp_bitonic_sort import BuildError, CacheError, ToolError, settings
-from warp_bitonic_sort.jit import builder, finders, loader, ninja, spec, toolchain
+from support import children, cpu_targets
+from support.descriptions import cpu_kernel
+from warp_bitonic_sort import BuildError, CacheError, ToolError, kernels, settings
+from warp_bitonic_sort.jit import builder, finders, loader, ninja, toolchain
 from warp_bitonic_sort.jit.compiler import Compiler
 from warp_bitonic_sort.jit.store import publish
 from warp_bitonic_sort.jit.store.key import build_text
 from warp_bitonic_sort.jit.store.store import Store
+from warp_bitonic_sort.kernels import TILE, Layout
 
 COMPILER = finders.find_compiler()
 SORT = "import numpy as np, warp_bitonic_sort as w; print(w.sort(np.float32([[3, 1, 2]])).tolist())"
@@ -50,7 +52,7 @@ def entries(folder):
 
 @pytest.fixture(scope="module")
 def warm(tmp_path_factory):
-    """A cache that holds the launcher and the kernel of SORT; tests copy it, none changes it."""
+    """A cache that holds the runtime and the kernel of SORT; tests copy it, none changes it."""
     folder = tmp_path_factory.mktemp("warm") / "cache"
     done = run(WARP_SORT_CACHE_DIR=str(folder))
     assert done.stdout.strip() == ANSWER, done.stderr
@@ -84,14 +86,11 @@ def counting_compiler(tmp_path):
 # -- what is built, and when ---------------------------------------------------------------------
 
 
-def test_the_first_call_builds_the_launcher_and_just_its_kernel(fresh_cache, counting_compiler):
+def test_the_first_call_builds_the_runtime_and_just_its_kernel(fresh_cache, counting_compiler):
     script, compiled = counting_compiler
     done = run(CXX=script, WARP_SORT_CACHE_DIR=str(fresh_cache))
     assert done.stdout.strip() == ANSWER
-    assert [Path(p).parent.name for p in compiled()] == [
-        "launcher",
-        f"sort_cpu_floating32_registers3_rows_{toolchain.cpu_arch().replace('-', '_')}",
-    ]
+    assert [Path(p).parent.name for p in compiled()] == [children.KERNEL.name, "runtime"]
     assert len(entries(fresh_cache)) == 2
     assert list((fresh_cache / "v1" / "staging").iterdir()) == []
     assert done.stderr == "", "a build is quiet when nobody watches"
@@ -157,15 +156,16 @@ def test_a_start_imports_nothing_that_only_a_build_or_a_device_needs(warm, tmp_p
 
 
 def test_who_refuses_a_kernel_is_asked_before_it_is_opened(fresh_cache):
-    """With the launcher loaded, which tells; and then before anything is built, too."""
+    """With the runtime loaded, which tells; and then before anything is built, too."""
     code = """
         import os
         from warp_bitonic_sort.jit import loader, toolchain
-        from warp_bitonic_sort.jit.spec import CpuKernel
+        from support.descriptions import cpu_kernel
+from warp_bitonic_sort.kernels import TILE, Layout
         entries, arch = os.environ["WARP_SORT_CACHE_DIR"] + "/v1/entries", toolchain.cpu_arch()
-        first, second = (CpuKernel("floating", 32, n, "rows", arch) for n in (3, 4))
+        first, second = (cpu_kernel("floating", 32, n, "rows", arch) for n in (3, 4))
         def refuse():
-            loader.launcher()
+            loader.runtime()
             raise ValueError(len(os.listdir(entries)))
         for kernel in (first, second):
             for _ in range(2):
@@ -196,13 +196,13 @@ def test_verbose_shows_commands_and_output(fresh_cache):
     done = run(WARP_SORT_JIT_VERBOSE="1", WARP_SORT_CACHE_DIR=str(fresh_cache))
     assert done.stdout.strip() == ANSWER
     assert "-std=c++17" in done.stderr
-    assert "-o launcher/library.so" in done.stderr
+    assert "-o runtime/library.so" in done.stderr
     (said,) = re.findall("^warp_bitonic_sort: compiling with (.*)$", done.stderr, re.MULTILINE)
     assert said.startswith(f"{shlex.join(COMPILER.command)} ({COMPILER.why}; ")
 
 
 def test_max_jobs_bounds_the_compilers(fresh_cache, tmp_path):
-    """With MAX_JOBS=1 the launcher and the kernel are compiled one after the other."""
+    """With MAX_JOBS=1 the runtime and the kernel are compiled one after the other."""
     log = tmp_path / "spans"
     script = tmp_path / "slow-c++"
     real = " ".join(COMPILER.command)
@@ -242,7 +242,7 @@ def test_a_header_edit_builds_again_and_a_touch_does_not(copy_of_warm, tmp_path,
     header.write_text(header.read_text() + "// changed\n")
     sorted_here()
     after = entries(copy_of_warm)
-    assert len(after) == len(before) + 1, "the kernel was built again, the launcher was not"
+    assert len(after) == len(before) + 1, "the kernel was built again, the runtime was not"
     options["CXX"] = script
     sorted_here()
     assert len(compiled()) == 0, "the same compiler behind another name says the same version"
@@ -329,7 +329,7 @@ def test_a_damaged_entry_is_never_loaded(copy_of_warm, damage, counting_compiler
 
 
 def test_the_manifest_says_what_was_built(warm):
-    (manifest,) = warm.glob("v1/entries/sort_cpu_*/*/manifest.json")
+    (manifest,) = warm.glob("v1/entries/cpu_all_none_*/*/manifest.json")
     data = json.loads(manifest.read_text())
     assert data["text"]["arch"] == toolchain.cpu_arch()
     assert data["text"]["source"].startswith("#include <warp_bitonic_sort/cpu_kernel.hpp>")
@@ -369,21 +369,21 @@ def test_threads_that_start_at_once_compile_once(fresh_cache, counting_compiler)
 
 
 def test_the_build_text_holds_everything_but_the_compiler_and_file_contents():
-    kernel = spec.CpuKernel("floating", 32, 9, "rows", "x86-64-avx2")
+    kernel = cpu_kernel("floating", 32, 9, "rows", "x86-64-avx2")
     text = build_text(kernel)
     assert build_text(kernel) == text
     others = [
         build_text(kernel, ["-O0"]),
-        build_text(kernel._replace(capacity=10)),
+        build_text(kernel._replace(layout=Layout(10))),
         build_text(kernel._replace(access="columns")),
         build_text(kernel._replace(codec="bits")),
         build_text(kernel._replace(bits=64)),
-        build_text(kernel._replace(capacity=0, access="any")),
+        build_text(kernel._replace(layout=TILE, access="strided")),
         build_text(kernel._replace(arch="x86-64-avx512")),
     ]
     assert len({text, *others}) == len(others) + 1
     assert str(toolchain.INCLUDE_DIR) not in text
-    assert ninja.rule(kernel) in ninja.text([kernel], {"cpu_kernel": COMPILER})
+    assert ninja.rule(kernel) in ninja.text([kernel], {"cpu": COMPILER})
     assert json.dumps(ninja.rule(kernel))[1:-1] in text
 
 
@@ -446,8 +446,8 @@ def test_which_words_of_cxx_are_programs(programs, monkeypatch, asked, name, opt
 
 def still_is(*identities):
     """Which of these a start takes for the compiler's, which is to be the one that it has."""
-    found = [toolchain.still_is("cpu_kernel", each) for each in identities]
-    assert found == [each == toolchain.identity("cpu_kernel") for each in identities]
+    found = [toolchain.still_is("cpu", each) for each in identities]
+    assert found == [each == toolchain.identity("cpu") for each in identities]
     return found
 
 
@@ -457,29 +457,29 @@ def test_the_quick_identity_is_that_of_what_is_found(programs, monkeypatch, aske
     monkeypatch.delenv("CXX", raising=False)
     if asked is not None:
         monkeypatch.setenv("CXX", asked.format(programs))
-    quick = toolchain.identity("cpu_kernel")
+    quick = toolchain.identity("cpu")
     assert quick == finders.find_compiler().identity() is not None
-    for kind in ("launcher", "cpu_kernel"):
+    for kind in ("runtime", "cpu"):
         assert toolchain.identity(kind) == quick
     name = "c++" if asked is None else "g++"
     (programs / name).rename(programs / "newer")
     (programs / name).symlink_to("newer")
     # What a link leads to is what counts, as it is for who finds it.
-    assert toolchain.identity("cpu_kernel") == finders.find_compiler().identity() == quick
+    assert toolchain.identity("cpu") == finders.find_compiler().identity() == quick
     assert (
         still_is(quick, "another", "", "None", f"{quick}|", f"{quick}|\0|1") == [True] + [False] * 5
     )
     # Of the same size, too.
     (programs / "newer").write_bytes(b"\x7fELf")
     os.utime(programs / "newer", ns=(0, 1))
-    edited = toolchain.identity("cpu_kernel")
+    edited = toolchain.identity("cpu")
     assert edited == finders.find_compiler().identity() != quick
     assert still_is(edited, quick) == [True, False]
     (programs / "newest").write_bytes(b"\x7fELf")
     (programs / "newest").chmod(0o755)
     os.utime(programs / "newest", ns=(0, 1))
     (programs / "newest").replace(programs / "newer")
-    assert toolchain.identity("cpu_kernel") == finders.find_compiler().identity() != edited
+    assert toolchain.identity("cpu") == finders.find_compiler().identity() != edited
     assert still_is(edited, quick) == [False, False]
     (programs / "newer").unlink()
     assert not any(still_is(edited, quick))
@@ -500,23 +500,23 @@ def test_a_script_that_runs_one_program_is_as_good_as_that(programs, monkeypatch
     if asked is not None:
         monkeypatch.setenv("CXX", asked.format(programs))
     write_script(programs / "c++", PLAIN_SCRIPT)
-    assert toolchain.identity("launcher") is None, "what it would run is not there"
+    assert toolchain.identity("runtime") is None, "what it would run is not there"
     (programs / "g++").rename(programs / "g++-real")
-    first = toolchain.identity("launcher")
+    first = toolchain.identity("runtime")
     assert first == finders.find_compiler().identity() is not None
     assert still_is(first) == [True]
     (programs / "g++-real").write_bytes(b"\x7fELF, newer")
-    second = toolchain.identity("launcher")
+    second = toolchain.identity("runtime")
     assert second == finders.find_compiler().identity() != first
     assert still_is(first, second) == [False, True]
     with monkeypatch.context() as context:
         context.setattr("builtins.open", lambda *_: pytest.fail("a start reads the script"))
-        assert toolchain.still_is("launcher", second)
+        assert toolchain.still_is("runtime", second)
     write_script(programs / "c++", PLAIN_SCRIPT.replace("-B/opt/", "-B/new/"))
     os.utime(programs / "c++", ns=(0, 1))
-    assert toolchain.identity("launcher") not in (None, second)
+    assert toolchain.identity("runtime") not in (None, second)
     assert still_is(first, second) == [False, False]
-    third = toolchain.identity("launcher")
+    third = toolchain.identity("runtime")
     (programs / "g++-real").rename(programs / "g++-13")
     assert still_is(third) == [False]
     # A link that the script goes through counts as what it leads to.
@@ -571,7 +571,7 @@ def test_of_any_other_script_nobody_knows_what_it_runs(programs, monkeypatch, te
         (programs / name).hardlink_to(programs / "g++")
     write_script(programs / "script", '#!/bin/sh\nexec {}/g++ "$@"\n')
     write_script(programs / "c++", text)
-    assert toolchain.identity("launcher") is None
+    assert toolchain.identity("runtime") is None
     assert finders.find_compiler().identity() is None
 
 
@@ -579,7 +579,7 @@ def test_of_any_other_script_nobody_knows_what_it_runs(programs, monkeypatch, te
 def test_another_mount_of_the_same_compiler_is_no_other_compiler(monkeypatch):
     """Each container sees its image's files on another device."""
     monkeypatch.setenv("CXX", "g++")
-    before, seen = toolchain.identity("launcher"), os.stat
+    before, seen = toolchain.identity("runtime"), os.stat
 
     def elsewhere(path, **options):
         found = seen(path, **options)
@@ -587,7 +587,7 @@ def test_another_mount_of_the_same_compiler_is_no_other_compiler(monkeypatch):
         return types.SimpleNamespace(**{**fields, "st_dev": found.st_dev + 1})
 
     monkeypatch.setattr(toolchain.os, "stat", elsewhere)
-    assert toolchain.identity("launcher") == before
+    assert toolchain.identity("runtime") == before
 
 
 def test_a_compiler_that_two_installations_share_is_two(programs, tmp_path, monkeypatch):
@@ -598,17 +598,17 @@ def test_a_compiler_that_two_installations_share_is_two(programs, tmp_path, monk
         (tmp_path / name).mkdir()
         (tmp_path / name / "clang++").hardlink_to(programs / "g++")
         monkeypatch.setenv("PATH", str(tmp_path / name))
-        identities.add(toolchain.identity("launcher"))
+        identities.add(toolchain.identity("runtime"))
         identities.add(finders.find_compiler().identity())
     assert len(identities) == 2
 
 
-def test_a_launcher_keeps_its_symbols_where_options_are_given(monkeypatch):
+def test_a_runtime_keeps_its_symbols_where_options_are_given(monkeypatch):
     monkeypatch.setenv("CXX", "c++ -g")
-    assert "-s" not in toolchain.compile_flags(spec.LAUNCHER)
+    assert "-s" not in toolchain.compile_flags(kernels.RUNTIME)
     monkeypatch.setenv("CXX", "c++")
-    assert "-s" in toolchain.compile_flags(spec.LAUNCHER)
-    assert " -s " in toolchain.rule(spec.LAUNCHER)
+    assert "-s" in toolchain.compile_flags(kernels.RUNTIME)
+    assert " -s " in toolchain.rule(kernels.RUNTIME)
 
 
 @pytest.mark.parametrize("asked", ["ccache g++", "g++ -O2", "nothing", "'g++'", "-O2", " "])
@@ -620,7 +620,7 @@ def test_there_is_no_quick_identity_of_more_than_one_word(programs, monkeypatch,
         (programs / asked).chmod(0o755)
     (programs / "c++").unlink()
     (programs / "g++").chmod(0o644 if asked == " " else 0o755)
-    assert toolchain.identity("cpu_kernel") is None
+    assert toolchain.identity("cpu") is None
 
 
 def test_nothing_is_remembered_of_a_wrapper(programs, monkeypatch, tmp_path):
@@ -632,7 +632,7 @@ def test_nothing_is_remembered_of_a_wrapper(programs, monkeypatch, tmp_path):
     monkeypatch.setattr(Compiler, "version", lambda self: asked.append(self) or version(self))
     store = Store(tmp_path / "cache")
     for _ in range(2):
-        tool = builder.Tool([store], "launcher", finders.find_compiler)
+        tool = builder.Tool([store], "runtime", finders.find_compiler)
         assert tool.version == "1.0"
     assert len(asked) == 2
     assert not (store.base / "tools").exists()
@@ -645,11 +645,11 @@ def test_a_compiler_whose_version_is_remembered_is_not_looked_for(programs, monk
     found = []
     find = lambda: found.append(1) or finders.find_compiler()  # noqa: E731
     for _ in range(2):
-        tool = builder.Tool([store], "launcher", find)
+        tool = builder.Tool([store], "runtime", find)
         assert (tool.version, len(found)) == ("1.0", 1)
     assert (tool.compiler.command, tool.error, len(found)) == (("g++",), None, 2)
     (programs / "g++").unlink()
-    tool = builder.Tool([store], "launcher", finders.find_compiler)
+    tool = builder.Tool([store], "runtime", finders.find_compiler)
     assert (tool.version, tool.compiler) == (None, None)
     assert "is not a program on the PATH" in str(tool.error)
 
@@ -792,7 +792,7 @@ class TestFailures:
         with pytest.raises(BuildError) as caught:
             self.sort()
         lines = str(caught.value).splitlines()
-        assert re.match(r"compiling .*sort_cpu_floating32_registers7_rows\w* failed", lines[0])
+        assert re.match(r"compiling .*cpu_all_none_floating32_registers7_rows\w* failed", lines[0])
         assert "with " in lines[0]
         assert lines[2].startswith("First error: ")
         assert "network.hpp" in lines[2]

@@ -278,7 +278,7 @@ def test_entry_with_manifest_of_another_user_is_refused(cache_copy, monkeypatch)
     (children.folder_of(cache_copy, KERNEL) / "manifest.json").chmod(0o666)
     (item,) = (each for each in inventory.entries(cache_copy) if each.name == KERNEL.name)
     assert "manifest.json can be written by everybody" in inventory.verify(item)
-    assert item.kind == "?"
+    assert item.target == "?"
 
 
 def test_sweep_where_another_user_can_write_removes_nothing(full_cache, monkeypatch):

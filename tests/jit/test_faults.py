@@ -17,8 +17,9 @@ from click.testing import CliRunner
 import warp_bitonic_sort
 from support import children
 from support.children import ANSWER, KERNEL, OTHER_ANSWER, OTHER_SORT, SORT
+from warp_bitonic_sort import kernels
 from warp_bitonic_sort.cli import main
-from warp_bitonic_sort.jit import child, spec
+from warp_bitonic_sort.jit import child
 from warp_bitonic_sort.jit.store import inventory, locks, maintenance, publish
 
 # -- crowds ---------------------------------------------------------------------------------------
@@ -30,7 +31,7 @@ def test_sixteen_cold_processes_compile_once(fresh_cache, tmp_path):
     for process in crowd:
         out, err = process.communicate(timeout=120)
         assert (out.strip(), err) == (ANSWER, "")
-    assert compiled() == sorted(["launcher", KERNEL.name])
+    assert compiled() == sorted(["runtime", KERNEL.name])
     children.assert_sound(fresh_cache, count=2)
 
 
@@ -344,7 +345,7 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(cache_copy, tmp_path, file)
 
 
 _BOTH_LIBRARIES = pytest.mark.parametrize(
-    "artifact", [spec.LAUNCHER, KERNEL], ids=["launcher", "kernel"]
+    "artifact", [kernels.RUNTIME, KERNEL], ids=["runtime", "kernel"]
 )
 
 
@@ -360,9 +361,9 @@ def test_what_does_not_load_is_built_again_and_replaced(cache_copy, tmp_path, ar
     children.assert_sound(cache_copy, count=2)
 
 
-def test_a_launcher_that_does_not_load_beside_a_kernel_that_is_missing(half_cache):
-    """The kernel was compiled before anybody has tried the launcher."""
-    children.break_library(half_cache, spec.LAUNCHER)
+def test_a_runtime_that_does_not_load_beside_a_kernel_that_is_missing(half_cache):
+    """The kernel was compiled before anybody has tried the runtime."""
+    children.break_library(half_cache, kernels.RUNTIME)
     done = children.run()
     assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
     children.assert_sound(half_cache, count=2)
@@ -397,30 +398,30 @@ def test_prewarm_builds_again_what_does_not_load(
     assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
 
 
-def test_a_launcher_that_was_just_built_and_does_not_load(cache_copy, tmp_path):
+def test_a_runtime_that_was_just_built_and_does_not_load(cache_copy, tmp_path):
     """Building it once more would help nobody."""
-    children.break_library(cache_copy, spec.LAUNCHER)
+    children.break_library(cache_copy, kernels.RUNTIME)
     log = tmp_path / "compiled"
     compiler = children.script(
         tmp_path / "c++",
         f"""$CXX "$@" || exit 1
-        case "$*" in *launcher/source.cc*)
-            echo launcher >>{log}
-            sed -i 's/libstdc++.so.6/libstdc++.so.9/' launcher/library.so;;
+        case "$*" in *runtime/source.cc*)
+            echo runtime >>{log}
+            sed -i 's/libstdc++.so.6/libstdc++.so.9/' runtime/library.so;;
         esac""",
     )
     done = children.run(CXX=compiler)
     last = done.stderr.splitlines()[-1]
-    assert "BuildError: the launcher" in "\n".join(done.stderr.splitlines()[-3:])
+    assert "BuildError: the runtime" in "\n".join(done.stderr.splitlines()[-3:])
     assert "was built but does not load" in done.stderr
     assert "and try again" in last
-    assert log.read_text().split() == ["launcher"]
+    assert log.read_text().split() == ["runtime"]
 
 
 @pytest.mark.parametrize("how", ["processes", "threads"])
-def test_many_that_find_a_launcher_that_does_not_load(cache_copy, tmp_path, how):
+def test_many_that_find_a_runtime_that_does_not_load(cache_copy, tmp_path, how):
     """One builds it again; the others take that, and none its own."""
-    children.break_library(cache_copy, spec.LAUNCHER)
+    children.break_library(cache_copy, kernels.RUNTIME)
     compiler, compiled = children.counting(tmp_path)
     if how == "threads":
         done = children.run(_THREADS.format(lengths=[3]), CXX=compiler)
@@ -430,7 +431,7 @@ def test_many_that_find_a_launcher_that_does_not_load(cache_copy, tmp_path, how)
         for process in crowd:
             out, err = process.communicate(timeout=120)
             assert (out.strip(), err) == (ANSWER, "")
-    assert compiled() == ["launcher"]
+    assert compiled() == ["runtime"]
     children.assert_sound(cache_copy, count=2)
 
 
@@ -599,13 +600,13 @@ def test_a_user_without_a_home(tmp_path, monkeypatch):
 
 
 def test_a_read_only_cache(half_cache, tmp_path):
-    """It is read, too: the launcher is in it."""
+    """It is read, too: the runtime is in it."""
     before = children.read_only(half_cache)
     how = {"before": before, "WARP_SORT_TRUSTED_DIRS": tmp_path}
     compiler, compiled = children.counting(tmp_path)
     reason = "Read-only file system"
     _sorts_as_nothing_can_be_written(half_cache, tmp_path, reason, CXX=compiler, **how)
-    assert "launcher" not in compiled()
+    assert "runtime" not in compiled()
     assert len(compiled()) == 2
 
 
@@ -877,14 +878,14 @@ setattr(module, FUNCTION, interrupted)
         "jit.ninja.build",
         "jit.loader._check",
         "jit.store.publish.publish",
-        "jit.loader._load_launcher",
+        "jit.loader._load_runtime",
         "jit.loader.mark_unloadable",
     ],
 )
 @pytest.mark.usefixtures("half_cache")
 def test_a_sort_within_a_first_sort_of_the_same_thread_returns(half_cache, point):
     if point == "jit.loader.mark_unloadable":
-        children.break_library(half_cache, spec.LAUNCHER)
+        children.break_library(half_cache, kernels.RUNTIME)
     module, _, function = point.rpartition(".")
     done = children.run(f"MODULE, FUNCTION = {module!r}, {function!r}\n{_SORT_IN}{SORT}")
     assert (done.stdout.splitlines(), done.stderr) == ([ANSWER, ANSWER], "")
@@ -1016,7 +1017,7 @@ def test_a_limit_that_is_none_is_refused(monkeypatch, value):
 
 def test_a_lock_that_was_left_hours_ago_delays_nobody(half_cache):
     locks = half_cache / "v1" / "locks"
-    for artifact in (spec.LAUNCHER, KERNEL):
+    for artifact in (kernels.RUNTIME, KERNEL):
         (locks / f"{artifact.name}.lock").write_text("12345")
         (locks / f"{artifact.name}.holder").write_text(
             '{"pid": 1, "host": "elsewhere", "since": 0, "command": "gone"}'
@@ -1073,7 +1074,7 @@ def test_locks_of_own_cache_open_for_their_owner_alone(fresh_cache, umask):
     *modes, answer = done.stdout.splitlines()
     assert answer == ANSWER, done.stderr
     names = [publish.OWNER_LOCK]
-    names += [f"{each}.{end}" for each in ("launcher", KERNEL.name) for end in ("holder", "lock")]
+    names += [f"{each}.{end}" for each in ("runtime", KERNEL.name) for end in ("holder", "lock")]
     assert sorted(modes) == sorted(f"{name} 0o600" for name in names)
     assert [path for path in fresh_cache.rglob("*.lock") if path.stat().st_mode & 0o077] == []
 
@@ -1137,7 +1138,7 @@ def test_build_where_flock_fails_notes_it_once_when_verbose(fresh_cache):
     how = {"WARP_SORT_JIT_VERBOSE": "1"}
     done = children.run(f"{_REFUSING.format(name='EIO')}{SORT}\n{OTHER_SORT}", **how)
     assert done.stdout.splitlines() == [ANSWER, OTHER_ANSWER]
-    lock = fresh_cache / "v1" / "locks" / "launcher.lock"
+    lock = fresh_cache / "v1" / "locks" / "runtime.lock"
     said = f"warp_bitonic_sort: {lock} cannot be locked (no such lock): kernels are built without"
     assert done.stderr.count("cannot be locked") == done.stderr.count(said) == 1, done.stderr
 
@@ -1210,7 +1211,7 @@ def test_a_compiler_that_lists_nothing(fresh_cache, tmp_path):
         esac"""
     compiler = children.script(tmp_path / "c++", forgetful)
     done = children.run(CXX=compiler)
-    assert "BuildError: compiling launcher: " in done.stderr
+    assert "BuildError: compiling runtime: " in done.stderr
     assert "and made no list of what it read. Is that a compiler?" in done.stderr
     assert children.entries(fresh_cache) == []
 
@@ -1243,7 +1244,7 @@ def test_a_process_whose_build_fails_ends_in_order(half_cache, tmp_path):
         tmp_path / "c++",
         'case "$*" in *source.cc*) echo "error: none today" >&2; exit 1;; *) exec $CXX "$@";; esac',
     )
-    (half_cache / "v1" / "entries" / "launcher").rename(tmp_path / "launcher")
+    (half_cache / "v1" / "entries" / "runtime").rename(tmp_path / "runtime")
     slow = """
         import atexit, sys, time
         class Slow:
@@ -1305,7 +1306,7 @@ def test_a_cache_in_a_folder_whose_name_is_not_utf_8(warm_cache, tmp_path):
     children.copy(warm_cache, folder)
     how = {"WARP_SORT_CACHE_LAYERS": folder, "WARP_SORT_CACHE_DIR": tmp_path / "none"}
     done = children.run(**how, **children.NO_COMPILER)
-    assert "ToolError: launcher and sort_cpu_" in done.stderr
+    assert "ToolError: runtime and cpu_all_none_" in done.stderr
     assert "cannot be read: its name is not UTF-8" in done.stderr
 
 
@@ -1334,13 +1335,13 @@ def test_a_header_that_vanishes(half_cache, tmp_path, moment):
     assert len(children.entries(half_cache)) == 1
 
 
-@pytest.mark.parametrize("what", ["an unwritable cache", "a launcher that does not load"])
+@pytest.mark.parametrize("what", ["an unwritable cache", "a runtime that does not load"])
 def test_warnings_point_to_the_callers_line(whole_layer, tmp_path, what):
     (tmp_path / "file").touch()
     how = {"WARP_SORT_CACHE_DIR": tmp_path / "file" / "cache"}
     if what != "an unwritable cache":
         layer = children.copy(whole_layer, tmp_path / "layer")
-        children.break_library(layer, spec.LAUNCHER)
+        children.break_library(layer, kernels.RUNTIME)
         how = {"WARP_SORT_CACHE_DIR": tmp_path / "cache", "WARP_SORT_CACHE_LAYERS": layer}
     script = tmp_path / "script.py"
     script.write_text(SORT.replace("; print", "\n\ndef work():\n    print") + "\n\nwork()\n")

@@ -46,7 +46,7 @@ def published(tmp_path_factory):
     users = root.parent / "a user's header.h"
     users.write_text("#define A\n")
     with publish.staging(
-        store, {f"{KERNEL.name}/{ninja.SOURCES[KERNEL.kind]}": "source"}
+        store, {f"{KERNEL.name}/{ninja.SOURCES[KERNEL.target]}": "source"}
     ) as folder:
         staged = folder / KERNEL.name
         (staged / "library.so").write_bytes(LIBRARY)
@@ -78,7 +78,7 @@ def _check(store):
                 assert compiler != "another" or is_layer
     for item in inventory.entries(store.root):
         inventory.verify(item)
-        assert item.kind == "?" or item.kind in ninja.PRODUCTS
+        assert item.target == "?" or item.target in ninja.PRODUCTS
     maintenance.prune(store.root, keep=0, older=1, max_size=1)
     maintenance.litter(store.root)
 
@@ -167,8 +167,8 @@ def test_the_entry_itself_is_found(store, manifest):
     assert store.find(KERNEL, TEXT, None) is not None
 
 
-@pytest.mark.parametrize("field", ["name", "kind", "arch", "build", "portable", "text", "compiler",
-                                   "library", "dependencies"])  # fmt: skip
+@pytest.mark.parametrize("field", ["name", "target", "arch", "build", "portable", "text",
+                                   "compiler", "library", "dependencies"])  # fmt: skip
 @settings(max_examples=20)
 @given(value=values)
 def test_verify_sees_every_edit_that_matters(store, manifest, field, value):

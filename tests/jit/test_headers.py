@@ -8,15 +8,15 @@ import pytest
 
 from support import children
 from warp_bitonic_sort.jit import loader
-from warp_bitonic_sort.jit.spec import LAUNCHER
 from warp_bitonic_sort.jit.store.files import digest, file_digest, read_file
+from warp_bitonic_sort.kernels import RUNTIME
 
 
 @pytest.mark.usefixtures("fresh_cache")
 def test_manifest_lists_the_packages_headers_alone():
     """Versions stand for others: the compiler's for the system's, tvm-ffi's for its own."""
-    entries = loader.build([LAUNCHER, children.KERNEL])
-    for name in (LAUNCHER.name, children.KERNEL.name):
+    entries = loader.build([RUNTIME, children.KERNEL])
+    for name in (RUNTIME.name, children.KERNEL.name):
         manifest = json.loads((entries[name].folder / "manifest.json").read_text())
         paths = [line.split(" ", 5)[5] for line in manifest["dependencies"]]
         assert paths

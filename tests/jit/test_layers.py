@@ -19,8 +19,10 @@ import pytest
 import warp_bitonic_sort
 from support import children, cubin, hsaco
 from support.children import ANSWER, KERNEL, NO_COMPILER, OTHER_ANSWER, OTHER_SORT, SORT
+from support.descriptions import cuda_kernel, hip_kernel
+from warp_bitonic_sort import kernels
 from warp_bitonic_sort.errors import ToolError, TrustError
-from warp_bitonic_sort.jit import code_object, finders, loader, spec, toolchain
+from warp_bitonic_sort.jit import code_object, finders, loader, toolchain
 from warp_bitonic_sort.jit.store import layers, permissions
 from warp_bitonic_sort.jit.store.files import digest
 from warp_bitonic_sort.jit.store.key import build_text
@@ -123,9 +125,9 @@ def test_what_is_listed_and_no_layer_is_named(whole_layer, fresh_cache, tmp_path
     ("file", "artifact"),
     [
         ("include/warp_bitonic_sort/network.hpp", KERNEL),
-        ("tvm_api.cc", spec.LAUNCHER),
-        ("ffi.hpp", spec.LAUNCHER),
-        ("driver/cpu_kernel.hpp", spec.LAUNCHER),
+        ("tvm_api.cc", kernels.RUNTIME),
+        ("ffi.hpp", kernels.RUNTIME),
+        ("driver/cpu_kernel.hpp", kernels.RUNTIME),
     ],
 )
 def test_a_layer_is_missed_once_a_source_of_the_package_has_changed(
@@ -145,7 +147,7 @@ def test_a_layer_is_missed_once_a_source_of_the_package_has_changed(
     assert not fresh_cache.exists()
 
 
-@pytest.mark.parametrize("artifact", [spec.LAUNCHER, KERNEL], ids=["launcher", "kernel"])
+@pytest.mark.parametrize("artifact", [kernels.RUNTIME, KERNEL], ids=["runtime", "kernel"])
 @pytest.mark.parametrize("as_layer", [False, True])
 def test_what_is_damaged_is_not_said_to_be_absent(cache_copy, artifact, as_layer, tmp_path):
     with (children.folder_of(cache_copy, artifact) / "library.so").open("ab") as file:
@@ -158,19 +160,20 @@ def test_what_is_damaged_is_not_said_to_be_absent(cache_copy, artifact, as_layer
     assert f"({cache_copy} holds it damaged: " in last
     assert "its bytes have changed; warp-bitonic-sort cache verify lists what is)" in last
     # Both: one of them is told of.
-    shutil.rmtree(children.folder_of(cache_copy, KERNEL if artifact is spec.LAUNCHER else artifact))
-    if artifact is spec.LAUNCHER:
+    other = KERNEL if artifact is kernels.RUNTIME else artifact
+    shutil.rmtree(children.folder_of(cache_copy, other))
+    if artifact is kernels.RUNTIME:
         last = children.run(**how).stderr.splitlines()[-1]
-        assert f"launcher and {KERNEL.name} are usable in none of {cache_copy} (" in last
-        assert f"({cache_copy} holds launcher damaged: " in last
+        assert f"runtime and {KERNEL.name} are usable in none of {cache_copy} (" in last
+        assert f"({cache_copy} holds runtime damaged: " in last
 
 
 def test_a_layer_that_is_left_out_is_not_said_to_be_damaged(whole_layer, fresh_cache, tmp_path):
     layer = children.copy(whole_layer, tmp_path / "layer")
-    children.break_library(layer, spec.LAUNCHER)
+    children.break_library(layer, kernels.RUNTIME)
     done = children.run(WARP_SORT_CACHE_LAYERS=layer, **NO_COMPILER)
     last = done.stderr.splitlines()[-1]
-    library = children.folder_of(layer, spec.LAUNCHER) / "library.so"
+    library = children.folder_of(layer, kernels.RUNTIME) / "library.so"
     assert f"are in none of {layer} ({library} does not load: " in last
     assert "damaged" not in last
     assert not fresh_cache.exists()
@@ -191,7 +194,7 @@ def test_another_tvm_ffi_of_the_same_series_hits_a_layer_and_no_other(whole_laye
         if is_hit:
             assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
         else:
-            assert f"ToolError: launcher is usable in none of {whole_layer} (" in done.stderr
+            assert f"ToolError: runtime is usable in none of {whole_layer} (" in done.stderr
     assert not fresh_cache.exists()
 
 
@@ -199,12 +202,12 @@ def test_another_tvm_ffi_misses_the_users_own_cache(cache_copy, tmp_path):
     compiler, compiled = children.counting(tmp_path)
     done = children.run(_with_tvm_ffi("0.1.99") + SORT, CXX=compiler)
     assert done.stdout.strip() == ANSWER, done.stderr
-    assert compiled() == ["launcher"]
+    assert compiled() == ["runtime"]
     assert len(children.entries(cache_copy)) == 3
 
 
 def test_what_no_layer_has_is_named_with_where_it_was_looked_for(whole_layer, cache_copy):
-    missing = "sort_cpu_floating32_registers4_rows_"
+    missing = "cpu_all_none_floating32_registers4_rows_"
     done = children.run(OTHER_SORT, WARP_SORT_CACHE_LAYERS=whole_layer, **NO_COMPILER)
     last = done.stderr.splitlines()[-1]
     assert f"ToolError: {missing}" in last
@@ -213,7 +216,7 @@ def test_what_no_layer_has_is_named_with_where_it_was_looked_for(whole_layer, ca
     assert "Install one" in last
     assert "warp-bitonic-sort prewarm" in last
     assert "WARP_SORT_CACHE_LAYERS" in last
-    assert "launcher" not in last
+    assert "runtime" not in last
 
 
 _EXPLAIN = """
@@ -267,7 +270,7 @@ def test_what_no_layer_has_is_built_into_the_users_cache(whole_layer, fresh_cach
     done = children.run(OTHER_SORT, WARP_SORT_CACHE_LAYERS=whole_layer)
     assert (done.stdout.strip(), done.stderr) == (OTHER_ANSWER, "")
     assert [name.rpartition("_rows")[0] for name in children.entries(fresh_cache)] == [
-        "sort_cpu_floating32_registers4"
+        "cpu_all_none_floating32_registers4"
     ]
     assert sorted(whole_layer.rglob("*")) == before
 
@@ -291,7 +294,7 @@ def _vouch_for(product, data):
     manifest.write_text(json.dumps(said))
 
 
-@pytest.mark.parametrize("artifact", [spec.LAUNCHER, KERNEL], ids=["launcher", "kernel"])
+@pytest.mark.parametrize("artifact", [kernels.RUNTIME, KERNEL], ids=["runtime", "kernel"])
 @pytest.mark.parametrize("as_layer", [False, True])
 def test_what_is_for_another_machine_is_not_loaded(cache_copy, tmp_path, artifact, as_layer):
     root = children.copy(cache_copy, tmp_path / "layer") if as_layer else cache_copy
@@ -305,7 +308,7 @@ def test_what_is_for_another_machine_is_not_loaded(cache_copy, tmp_path, artifac
     assert compiled() == [artifact.name]
 
 
-HIP = spec.HipKernel("floating", 32, 4, 0, 0, "rows", "gfx942")
+HIP = hip_kernel("floating", 32, 4, 0, 0, "rows", "gfx942")
 HSACO = hsaco.hsaco(cubin.constant(), "gfx942")
 
 
@@ -314,7 +317,7 @@ HSACO = hsaco.hsaco(cubin.constant(), "gfx942")
     ("artifact", "right", "wrong"),
     [
         (
-            spec.CudaKernel("floating", 32, 4, 0, 0, "rows", "sm_90"),
+            cuda_kernel("floating", 32, 4, 0, 0, "rows", "sm_90"),
             cubin.cubin(cubin.constant(), 90),
             cubin.cubin(cubin.constant(), 80),
         ),
@@ -381,7 +384,7 @@ def test_a_number_of_no_known_amd_gpu(arch, mach, is_taken):
 
 
 def test_a_compiler_that_makes_code_for_another_machine_is_told_on(tmp_path):
-    artifact = spec.CudaKernel("floating", 32, 4, 0, 0, "rows", "sm_90")
+    artifact = cuda_kernel("floating", 32, 4, 0, 0, "rows", "sm_90")
     wrong = cubin.cubin(cubin.constant(), 80)
     with pytest.raises(warp_bitonic_sort.BuildError, match=r"is for sm_80, not for sm_90.*c\+\+ 1"):
         children.publish_product(Store(tmp_path), artifact, wrong)
@@ -524,10 +527,10 @@ def test_the_command_cache_says_what_is_refused(theirs, place, role):
     assert (trusted.returncode, trusted.stdout) == (0, "2 of 2 artifacts are sound\n")
 
 
-@pytest.mark.parametrize("place", ["", "v1/entries", "launcher", "kernel"])
+@pytest.mark.parametrize("place", ["", "v1/entries", "runtime", "kernel"])
 def test_doctor_tells_of_a_refused_layer_once(theirs, place):
     layer = theirs / "cache"
-    products = {"launcher": spec.LAUNCHER, "kernel": KERNEL}
+    products = {"runtime": kernels.RUNTIME, "kernel": KERNEL}
     folder = layer / place
     if place in products:
         folder = children.folder_of(layer, products[place])
@@ -616,8 +619,8 @@ def test_a_layer_that_cannot_be_read_is_as_good_as_none(theirs):
     how = {"user": children.ALICE, "WARP_SORT_CACHE_LAYERS": layer, **NO_COMPILER}
     done = children.run(code, WARP_SORT_CACHE_DIR=theirs / "none", **how)
     last = done.stderr.splitlines()[-1]
-    assert "ToolError: launcher and sort_cpu_" in last
-    entries = layer / "v1" / "entries" / "launcher"
+    assert "ToolError: runtime and cpu_all_none_" in last
+    entries = layer / "v1" / "entries" / "runtime"
     assert f"are in no cache ({entries} cannot be read: Permission denied), and cannot be" in last
     sorted_ = children.run(code, user=children.ALICE, WARP_SORT_CACHE_LAYERS=layer,
                            WARP_SORT_CACHE_DIR=theirs / "mine")  # fmt: skip
@@ -967,32 +970,32 @@ def test_a_container_in_which_root_is_nobody(open_folder, monkeypatch):
 
 
 @pytest.mark.parametrize("code", [SORT, OTHER_SORT])
-def test_a_layer_whose_launcher_does_not_load_is_left_out(whole_layer, fresh_cache, tmp_path, code):
+def test_a_layer_whose_runtime_does_not_load_is_left_out(whole_layer, fresh_cache, tmp_path, code):
     """It may have been built where the C++ library has another name."""
     layer = children.copy(whole_layer, tmp_path / "layer")
-    children.break_library(layer, spec.LAUNCHER)
+    children.break_library(layer, kernels.RUNTIME)
     done = children.run(code, WARP_SORT_CACHE_LAYERS=layer)
     assert done.stdout.strip() == (ANSWER if code == SORT else OTHER_ANSWER), done.stderr
     assert done.stderr.count("RuntimeWarning") == 1
-    assert f"the launcher in the layer {layer} does not load on this machine" in done.stderr
+    assert f"the runtime in the layer {layer} does not load on this machine" in done.stderr
     assert "libstdc++.so.9" in done.stderr
     assert len(children.entries(fresh_cache)) == 2
 
 
-def test_threads_that_meet_a_launcher_that_does_not_load(whole_layer, fresh_cache, tmp_path):
+def test_threads_that_meet_a_runtime_that_does_not_load(whole_layer, fresh_cache, tmp_path):
     """One is told, and all of them go on without the layer."""
     layer = children.copy(whole_layer, tmp_path / "layer")
-    children.break_library(layer, spec.LAUNCHER)
+    children.break_library(layer, kernels.RUNTIME)
     code = """
         import threading, numpy as np, warp_bitonic_sort as w
         from concurrent.futures import ThreadPoolExecutor
         from warp_bitonic_sort.jit import loader
-        load, barrier = loader._load_launcher, threading.Barrier(4)
+        load, barrier = loader._load_runtime, threading.Barrier(4)
         def at_once(entry, is_new=False):
             if entry.folder.parents[3].name == "layer":
                 barrier.wait()  # all have found it, and nobody has tried it
             return load(entry, is_new)
-        loader._load_launcher = at_once
+        loader._load_runtime = at_once
         with ThreadPoolExecutor(4) as pool:
             rows = [np.float32([[3, 1, 2]])] * 4
             assert all((y == [[1, 2, 3]]).all() for y in pool.map(w.sort, rows))
@@ -1014,16 +1017,16 @@ def test_a_layer_that_was_filled_with_options_is_nobody_elses(fresh_cache, tmp_p
     assert len(children.entries(fresh_cache)) == 2
 
 
-def test_gpu_kernels_of_a_layer_whose_launcher_does_not_load(tmp_path, monkeypatch):
-    """Another launcher loads them: they are no libraries of this machine's."""
-    kernel = spec.CudaKernel("floating", 32, 4, 0, 0, "rows", "sm_90")
+def test_gpu_kernels_of_a_layer_whose_runtime_does_not_load(tmp_path, monkeypatch):
+    """Another runtime loads them: they are no libraries of this machine's."""
+    kernel = cuda_kernel("floating", 32, 4, 0, 0, "rows", "sm_90")
     entry = children.publish_product(Store(tmp_path), kernel, cubin.cubin(cubin.constant(), 90))
     monkeypatch.setenv("WARP_SORT_CACHE_LAYERS", str(tmp_path))
     monkeypatch.setattr(layers, "_unusable", set())
-    library = tmp_path / "v1" / "entries" / "launcher" / "0" / "library.so"
+    library = tmp_path / "v1" / "entries" / "runtime" / "0" / "library.so"
     with pytest.warns(RuntimeWarning, match="only its kernels for GPUs are used"):
         assert layers.disable_layer(library, "no such library")
-    for artifact, found in ((kernel, entry), (KERNEL, None), (spec.LAUNCHER, None)):
+    for artifact, found in ((kernel, entry), (KERNEL, None), (kernels.RUNTIME, None)):
         text = build_text(artifact)
         assert [layer.find(artifact, text, None) for layer in layers.all_layers()][-1] == found
 
@@ -1056,8 +1059,8 @@ def test_the_error_of_a_gpu_kernel_says_what_makes_it(tmp_path, monkeypatch):
     monkeypatch.setenv("WARP_SORT_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("CUDA_HOME", str(tmp_path))
-    monkeypatch.setattr(loader, "_launcher", object())
-    kernel = spec.CudaKernel("floating", 32, 4, 0, 0, "rows", "sm_90")
+    monkeypatch.setattr(loader, "_runtime", object())
+    kernel = cuda_kernel("floating", 32, 4, 0, 0, "rows", "sm_90")
     order = "--backend cuda --arch sm_90 --dtype float32 --length 3 --into FOLDER"
     with pytest.raises(ToolError, match=rf"\(warp-bitonic-sort prewarm {order}\)"):
         loader.open_kernel(kernel, "float32", 0, 3)
@@ -1093,7 +1096,7 @@ def test_a_lesser_target_where_nothing_can_be_compiled(lesser_layer, fresh_cache
         from pathlib import Path
         layer = str(Path({str(tmp_path)!r}, "layer"))
         print(*sorted({{line.split("/")[-3] for line in Path("/proc/self/maps").read_text().split()
-                       if line.startswith(layer) and "sort_cpu_" in line}}))
+                       if line.startswith(layer) and "cpu_all_none_" in line}}))
         print(w.sort(np.float32([[6, 5, 4, 3]])).tolist())
     """
     layer = children.copy(lesser_layer, tmp_path / "layer")

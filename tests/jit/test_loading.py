@@ -11,14 +11,16 @@ import pytest
 
 from support import children
 from support.children import ANSWER, KERNEL, SORT
+from support.descriptions import cuda_kernel
+from warp_bitonic_sort import kernels
 from warp_bitonic_sort.errors import CacheError, EvictedError, TrustError
-from warp_bitonic_sort.jit import finders, loader, spec, toolchain
+from warp_bitonic_sort.jit import finders, loader, toolchain
 from warp_bitonic_sort.jit.store import permissions, pinned
 from warp_bitonic_sort.jit.store.files import opened, stamp
 from warp_bitonic_sort.jit.store.key import build_text
 from warp_bitonic_sort.jit.store.store import Entry, Store
 
-_BOTH = pytest.mark.parametrize("artifact", [spec.LAUNCHER, KERNEL], ids=["launcher", "kernel"])
+_BOTH = pytest.mark.parametrize("artifact", [kernels.RUNTIME, KERNEL], ids=["runtime", "kernel"])
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +40,8 @@ def evil(tmp_path_factory):
 
 def entry_of(root, artifact):
     folder = children.folder_of(root, artifact)
-    library = folder / toolchain.PRODUCTS[artifact.kind]
-    return Entry(folder, artifact.kind, stamp(library.stat()))
+    library = folder / toolchain.PRODUCTS[artifact.target]
+    return Entry(folder, artifact.target, stamp(library.stat()))
 
 
 # -- replaced -------------------------------------------------------------------------------------
@@ -135,7 +137,7 @@ def test_error_after_a_load_finds_libraries_by_their_names(cache_copy):
         from warp_bitonic_sort.jit import loader
         files = [tempfile.TemporaryFile() for _ in range(100)]
         try:
-            loader.launcher().open_cpu_kernel("/nonexistent", "float32")
+            loader.runtime().open_cpu_kernel("/nonexistent", "float32")
         except RuntimeError as error:
             print(error)
     """
@@ -162,8 +164,8 @@ def test_failed_load_and_code_object_keep_no_descriptor(cache_copy):
     entry, before = entry_of(cache_copy, KERNEL), count()
     with pytest.raises(RuntimeError, match="no"), pinned.pinned(entry):
         raise RuntimeError("no")
-    product = entry.library.rename(entry.folder / toolchain.PRODUCTS["cuda_kernel"])
-    with pinned.pinned(Entry(entry.folder, "cuda_kernel", stamp(product.stat()))) as name:
+    product = entry.library.rename(entry.folder / toolchain.PRODUCTS["cuda"])
+    with pinned.pinned(Entry(entry.folder, "cuda", stamp(product.stat()))) as name:
         Path(name).read_bytes()
     assert count() == before
 
@@ -204,13 +206,13 @@ def test_load_without_memory_is_no_load_from_a_noexec_mount(cache_copy):
 
 def test_profilers_see_the_path_of_what_is_loaded(cache_copy):
     done = children.run(f"{SORT}; print(open('/proc/self/maps').read())")
-    for artifact in (spec.LAUNCHER, KERNEL):
+    for artifact in (kernels.RUNTIME, KERNEL):
         assert str(children.folder_of(cache_copy, artifact) / "library.so") in done.stdout
 
 
 def test_error_of_a_load_names_the_path(tmp_path):
     (tmp_path / "library.so").write_text("no library")
-    entry = Entry(tmp_path, "cpu_kernel", stamp((tmp_path / "library.so").stat()))
+    entry = Entry(tmp_path, "cpu", stamp((tmp_path / "library.so").stat()))
     with pytest.raises(RuntimeError, match=f"{tmp_path}/library.so") as caught:
         loader.try_cpu_kernel(entry)
     assert "/proc/" not in str(caught.value)
@@ -269,7 +271,7 @@ def removing(call, *folders, after=False):
 """
 
 
-@pytest.mark.parametrize("folder", ["entries", f"entries/{KERNEL.name}", "entries/launcher"])
+@pytest.mark.parametrize("folder", ["entries", f"entries/{KERNEL.name}", "entries/runtime"])
 def test_start_whose_entry_is_removed_before_it_is_loaded_builds(cache_copy, folder):
     code = f"Store.find = removing(Store.find, {folder!r}, after=True)\n"
     done = children.run(_REMOVING.format(times=1) + code + SORT)
@@ -295,14 +297,14 @@ def test_build_whose_folder_is_removed_is_made_again(half_cache, code):
     prelude = _REMOVING.format(times=1) + f"KERNEL = {KERNEL.name!r}\n"
     done = children.run(f"{prelude}{code}\n{SORT}")
     assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
-    # A launcher that is loaded is not built again.
+    # A runtime that is loaded is not built again.
     children.assert_sound(half_cache, count=1 if "'entries'" in code else 2)
 
 
 def test_kernel_that_is_always_removed_is_an_error(tmp_path, monkeypatch):
     """And not a loop without an end."""
     tries = []
-    gone = Entry(tmp_path / "gone", "cpu_kernel", "")
+    gone = Entry(tmp_path / "gone", "cpu", "")
     monkeypatch.setattr(loader, "_opened", {})
     monkeypatch.setattr(loader, "_found", lambda *_: tries.append(1) or gone)
     with pytest.raises(EvictedError) as caught:
@@ -325,7 +327,7 @@ def test_cache_that_is_always_removed_is_left_for_a_temporary_one(half_cache):
 
 
 class _Gpu:
-    """A launcher that opens code objects and keeps what they were."""
+    """A runtime that opens code objects and keeps what they were."""
 
     def __init__(self):
         self.images = []
@@ -342,14 +344,14 @@ class _Gpu:
 def test_code_object_removed_or_replaced_before_it_is_loaded_is_looked_up_again(
     tmp_path, monkeypatch, what
 ):
-    kernel = spec.CudaKernel("floating", 32, 4, 0, 0, "rows", "sm_90")
+    kernel = cuda_kernel("floating", 32, 4, 0, 0, "rows", "sm_90")
     gpu, tries = _Gpu(), []
-    product = tmp_path / toolchain.PRODUCTS[kernel.kind]
+    product = tmp_path / toolchain.PRODUCTS[kernel.target]
 
     def found(*_):
         tries.append(1)
         product.write_bytes(b"right")
-        entry = Entry(tmp_path, kernel.kind, stamp(product.stat()))
+        entry = Entry(tmp_path, kernel.target, stamp(product.stat()))
         if len(tries) < 3:
             product.unlink()
             if what == "replaced":
@@ -357,7 +359,7 @@ def test_code_object_removed_or_replaced_before_it_is_loaded_is_looked_up_again(
         return entry
 
     monkeypatch.setattr(loader, "_opened", {})
-    monkeypatch.setattr(loader, "_launcher", gpu)
+    monkeypatch.setattr(loader, "_runtime", gpu)
     monkeypatch.setattr(loader, "_found", found)
     loader.open_kernel(kernel, "float32")
     assert gpu.images == [b"right"]

@@ -15,11 +15,11 @@ from click.testing import CliRunner
 
 from support import children
 from support.children import ANSWER, KERNEL, OTHER_ANSWER, OTHER_SORT, SORT
+from warp_bitonic_sort import kernels
 from warp_bitonic_sort.cli import main
-from warp_bitonic_sort.jit import spec
 from warp_bitonic_sort.jit.store import inventory, locks, maintenance, publish
 
-NAMES = sorted(["launcher", KERNEL.name])
+NAMES = sorted(["runtime", KERNEL.name])
 
 
 def invoke(*arguments, status=0):
@@ -77,7 +77,7 @@ def test_list_shows_the_cache_and_the_layers(cache_copy, whole_layer, monkeypatc
     assert len([each for each in listed if each["layer"] == "layer"]) == 4
     for each in listed:
         assert each["root"] == str(whole_layer if each["layer"] == "layer" else cache_copy)
-        assert each["arch"] == ("host" if each["name"] == "launcher" else KERNEL.arch)
+        assert each["arch"] == ("host" if each["name"] == "runtime" else KERNEL.arch)
         assert each["size"] > 1000
         assert 0 <= time.time() - each["created"] < 3600
 
@@ -115,7 +115,7 @@ _DAMAGE = {
         lambda entry: (entry / "manifest.json").write_text('{"name": '),
         "cannot be read",
     ),
-    "another's manifest": (lambda entry: edit(entry, name="launcher"), "another artifact's"),
+    "another's manifest": (lambda entry: edit(entry, name="runtime"), "another artifact's"),
     "another target": (lambda entry: edit(entry, arch="gfx942"), "not for gfx942"),
     "another compiler": (lambda entry: edit(entry, compiler="c++ 1"), "not what was published"),
     "other headers": (lambda entry: edit(entry, dependencies=[]), "not what was published"),
@@ -246,21 +246,21 @@ def test_prune_without_options_keeps_every_artifact(cache_copy):
 @pytest.mark.parametrize(
     ("options", "left"),
     [
-        (["--keep", 3], ["copy5", "copy9", "new", "launcher"]),
-        (["--keep", 2], ["copy5", "new", "launcher"]),
+        (["--keep", 3], ["copy5", "copy9", "new", "runtime"]),
+        (["--keep", 2], ["copy5", "new", "runtime"]),
         (["--keep", 0], []),
-        (["--older", "1h"], ["new", "launcher"]),
-        (["--older", "7d"], ["copy5", "new", "launcher"]),
-        (["--older", "2w"], ["copy5", "copy9", "new", "launcher"]),
-        (["--max-size", "2400k"], ["copy5", "new", "launcher"]),
-        (["--max-size", "1200kb"], ["new", "launcher"]),
-        (["--max-size", "1.5MiB"], ["copy5", "new", "launcher"]),
-        (["--max-size", "0.001gib"], ["new", "launcher"]),
-        (["--max-size", "2.4M"], ["copy5", "new", "launcher"]),
-        (["--max-size", "2500000B"], ["copy5", "new", "launcher"]),
-        (["--max-size", "1G"], ["copy5", "copy9", "new", "launcher"]),
+        (["--older", "1h"], ["new", "runtime"]),
+        (["--older", "7d"], ["copy5", "new", "runtime"]),
+        (["--older", "2w"], ["copy5", "copy9", "new", "runtime"]),
+        (["--max-size", "2400k"], ["copy5", "new", "runtime"]),
+        (["--max-size", "1200kb"], ["new", "runtime"]),
+        (["--max-size", "1.5MiB"], ["copy5", "new", "runtime"]),
+        (["--max-size", "0.001gib"], ["new", "runtime"]),
+        (["--max-size", "2.4M"], ["copy5", "new", "runtime"]),
+        (["--max-size", "2500000B"], ["copy5", "new", "runtime"]),
+        (["--max-size", "1G"], ["copy5", "copy9", "new", "runtime"]),
         (["--max-size", "0"], []),
-        (["--keep", 2, "--older", "1d", "--max-size", "100M"], ["new", "launcher"]),
+        (["--keep", 2, "--older", "1d", "--max-size", "100M"], ["new", "runtime"]),
     ],
 )
 def test_prune(cache_copy, options, left):
@@ -272,7 +272,7 @@ def test_prune(cache_copy, options, left):
         every = (cache_copy / "v1" / "entries").glob("*/*")
         names = [folder.name if folder.name.startswith("copy") else folder for folder in every]
         known = {new: "new"}
-        return sorted(known.get(name, name if isinstance(name, str) else "launcher")
+        return sorted(known.get(name, name if isinstance(name, str) else "runtime")
                       for name in names)  # fmt: skip
 
     everything = there()
@@ -335,7 +335,7 @@ def test_prune_leaves_locks_that_are_held(cache_copy):
         invoke("prune")
         assert held.exists()
         assert held.with_suffix(".holder").exists()
-        assert not held.with_name("launcher.lock").exists()
+        assert not held.with_name("runtime.lock").exists()
     invoke("prune")
     assert not held.parent.exists()
 
@@ -388,9 +388,9 @@ def test_doctor_says_what_the_layers_hold(whole_layer, cache_copy):
 
 def test_an_entry_of_another_kind_is_listed_by_its_own_name(cache_copy):
     """What a later version may publish."""
-    edit(children.folder_of(cache_copy, spec.LAUNCHER), kind="something")
+    edit(children.folder_of(cache_copy, kernels.RUNTIME), target="something")
     (first, second) = inventory.entries(cache_copy)
-    assert (first.kind, second.kind) == ("?", "cpu_kernel")
+    assert (first.target, second.target) == ("?", "cpu")
     assert "another artifact's" in inventory.verify(first)
 
 
@@ -467,7 +467,7 @@ def test_prune_removes_old_logs(cache_copy, options, left):
     for artifact, days in (("a", 1), ("a", 2), ("a", 9), ("b", 9)):
         then = time.time() - days * 86400 - 3600
         moment = time.strftime("%Y%m%d-%H%M%S", time.localtime(then))
-        log = logs / f"sort_cpu_{artifact}-{moment}-x_{artifact}{days}.log"
+        log = logs / f"cpu_all_none_{artifact}-{moment}-x_{artifact}{days}.log"
         log.touch()
         os.utime(log, (then, then))
 

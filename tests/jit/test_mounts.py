@@ -10,7 +10,8 @@ import pytest
 
 from support import children, cubin
 from support.children import ANSWER, KERNEL, NO_COMPILER, SORT
-from warp_bitonic_sort.jit import spec
+from support.descriptions import cuda_kernel
+from warp_bitonic_sort import kernels
 from warp_bitonic_sort.jit.store import layers, mounts
 from warp_bitonic_sort.jit.store.key import build_text
 from warp_bitonic_sort.jit.store.store import Store
@@ -120,8 +121,8 @@ def test_sort_with_a_noexec_cache_and_no_compiler_says_why(folder, warm_cache):
     before = children.noexec(folder, warm_cache)
     done = children.run(before=before, WARP_SORT_CACHE_DIR=folder, **NO_COMPILER)
     last = done.stderr.splitlines()[-1]
-    assert "ToolError: launcher" in last
-    assert f"({folder} holds launcher on a file system that is mounted noexec" in last
+    assert "ToolError: runtime" in last
+    assert f"({folder} holds runtime on a file system that is mounted noexec" in last
 
 
 def test_prewarm_into_a_noexec_folder_names_it(folder, tmp_path):
@@ -132,7 +133,7 @@ def test_prewarm_into_a_noexec_folder_names_it(folder, tmp_path):
     assert f"the cache folder {folder}/layer {_SAID}. Set --into" in done.stderr
 
 
-@pytest.mark.parametrize("artifact", [spec.LAUNCHER, KERNEL], ids=["launcher", "kernel"])
+@pytest.mark.parametrize("artifact", [kernels.RUNTIME, KERNEL], ids=["runtime", "kernel"])
 def test_library_that_a_policy_does_not_let_map_is_built_in_a_temporary_folder(
     folder, whole_layer, tmp_path, artifact
 ):
@@ -155,7 +156,7 @@ def test_library_that_a_policy_does_not_let_map_is_built_in_a_temporary_folder(
 
 def test_gpu_kernels_are_found_in_a_noexec_cache(tmp_path, noexec):
     noexec.append(tmp_path)
-    kernel = spec.CudaKernel("floating", 32, 4, 0, 0, "rows", "sm_90")
+    kernel = cuda_kernel("floating", 32, 4, 0, 0, "rows", "sm_90")
     entry = children.publish_product(Store(tmp_path), kernel, cubin.cubin(cubin.constant(), 90))
     assert Store(tmp_path).find(kernel, build_text(kernel), "c++ 1") == entry
 
@@ -182,13 +183,13 @@ def test_noexec_layer_without_a_compiler_is_named_with_the_reason(folder, whole_
 
 
 def test_gpu_kernels_of_a_noexec_layer_are_used(tmp_path, noexec, monkeypatch):
-    kernel = spec.CudaKernel("floating", 32, 4, 0, 0, "rows", "sm_90")
+    kernel = cuda_kernel("floating", 32, 4, 0, 0, "rows", "sm_90")
     entry = children.publish_product(Store(tmp_path), kernel, cubin.cubin(cubin.constant(), 90))
     noexec.append(tmp_path)
     monkeypatch.setenv("WARP_SORT_CACHE_LAYERS", str(tmp_path))
     monkeypatch.setattr(layers, "_unusable", set())
     with pytest.warns(RuntimeWarning, match="only its kernels for GPUs are used"):
-        layers.look_up([spec.LAUNCHER], layers.all_layers(), [])
+        layers.look_up([kernels.RUNTIME], layers.all_layers(), [])
     assert layers.look_up([kernel], layers.all_layers(), []) == {kernel.name: entry}
 
 

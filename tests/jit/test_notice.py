@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from support import children
+from support.descriptions import cpu_kernel, cuda_kernel
 from warp_bitonic_sort.jit import child, notice
-from warp_bitonic_sort.jit.spec import LAUNCHER, CpuKernel, CudaKernel
+from warp_bitonic_sort.kernels import RUNTIME
 from warp_bitonic_sort.process import messages
 
-FLOATS = CpuKernel("floating", 32, 25, "rows", "x86-64-avx2")
+FLOATS = cpu_kernel("floating", 32, 25, "rows", "x86-64-avx2")
 # Told once a build takes over a second.
 SLOW = 'case "$*" in *source.cc*) sleep 1.2;; esac\nexec $CXX "$@"'
 
@@ -75,19 +76,19 @@ def test_closed_standard_error_is_not_watched_and_fails_nothing(monkeypatch):
     [
         ([FLOATS], "a kernel for rows of 25 floats of 32 bits on x86-64-avx2"),
         (
-            [LAUNCHER, CpuKernel("bits", 8, 3, "rows", "generic")],
-            "the launcher and a kernel for rows of 3 integers of 8 bits on generic",
+            [RUNTIME, cpu_kernel("bits", 8, 3, "rows", "generic")],
+            "the runtime and a kernel for rows of 3 integers of 8 bits on generic",
         ),
         (
-            [CpuKernel("floating", 64, 0, "any", "generic")],
+            [cpu_kernel("floating", 64, 0, "strided", "generic")],
             "a kernel for rows of many floats of 64 bits on generic",
         ),
         (
-            [CudaKernel("fnuz", 8, 8, 2, 0, "rows", "sm_90")],
+            [cuda_kernel("fnuz", 8, 8, 2, 0, "rows", "sm_90")],
             "a kernel for rows of up to 32 floats of 8 bits on sm_90",
         ),
-        ([LAUNCHER], "the launcher"),
-        ([LAUNCHER, FLOATS, FLOATS], "the launcher and 2 kernels"),
+        ([RUNTIME], "the runtime"),
+        ([RUNTIME, FLOATS, FLOATS], "the runtime and 2 kernels"),
     ],
 )
 def test_compiling_says_what_and_where_it_is_kept(artifacts, told, monkeypatch):

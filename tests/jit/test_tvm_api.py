@@ -1,4 +1,4 @@
-"""The launcher as C++ callers see it: typed, documented, and an error for every misuse."""
+"""The runtime as C++ callers see it: typed, documented, and an error for every misuse."""
 
 import json
 
@@ -7,9 +7,9 @@ import pytest
 import torch
 import tvm_ffi
 
+from support.descriptions import cpu_kernel
 from warp_bitonic_sort import settings
 from warp_bitonic_sort.jit import finders, loader, toolchain
-from warp_bitonic_sort.jit.spec import CpuKernel
 from warp_bitonic_sort.jit.store.key import build_text
 from warp_bitonic_sort.jit.store.store import Store
 
@@ -17,8 +17,8 @@ ARCH = toolchain.cpu_arch()
 
 
 @pytest.fixture(scope="module")
-def launcher():
-    return loader.launcher()
+def runtime():
+    return loader.runtime()
 
 
 def path_of(kernel):
@@ -31,14 +31,14 @@ def path_of(kernel):
 
 
 @pytest.fixture(scope="module")
-def rows9(launcher):
-    return launcher.open_cpu_kernel(path_of(CpuKernel("floating", 32, 9, "rows", ARCH)), "float32")
+def rows9(runtime):
+    return runtime.open_cpu_kernel(path_of(cpu_kernel("floating", 32, 9, "rows", ARCH)), "float32")
 
 
 @pytest.fixture(scope="module")
-def columns9(launcher):
-    return launcher.open_cpu_kernel(
-        path_of(CpuKernel("floating", 32, 9, "columns", ARCH)), "float32"
+def columns9(runtime):
+    return runtime.open_cpu_kernel(
+        path_of(cpu_kernel("floating", 32, 9, "columns", ARCH)), "float32"
     )
 
 
@@ -172,58 +172,58 @@ def test_a_device_that_is_not_the_cpu_is_a_typed_error(rows9):
         rows9(Elsewhere(array(5, 9)), array(5, 9), 1, False, False)
 
 
-def test_opening_what_is_no_kernel_is_a_typed_error(launcher, tmp_path):
-    kernel = path_of(CpuKernel("floating", 32, 9, "rows", ARCH))
+def test_opening_what_is_no_kernel_is_a_typed_error(runtime, tmp_path):
+    kernel = path_of(cpu_kernel("floating", 32, 9, "rows", ARCH))
     with pytest.raises(ValueError, match="dtype: expected one of bool, .*; got 'float31'"):
-        launcher.open_cpu_kernel(kernel, "float31")
+        runtime.open_cpu_kernel(kernel, "float31")
     with pytest.raises(ValueError, match="dtype: float64 has 64 bits, and the kernel sort_cpu"):
-        launcher.open_cpu_kernel(kernel, "float64")
+        runtime.open_cpu_kernel(kernel, "float64")
     for dtype in ("int32", "uint32"):
         with pytest.raises(ValueError, match=f"makes keys in another way than {dtype} needs"):
-            launcher.open_cpu_kernel(kernel, dtype)
+            runtime.open_cpu_kernel(kernel, dtype)
     with pytest.raises(RuntimeError, match="the kernel does not load: .*cannot open"):
-        launcher.open_cpu_kernel(str(tmp_path / "missing.so"), "float32")
+        runtime.open_cpu_kernel(str(tmp_path / "missing.so"), "float32")
     (tmp_path / "text.so").write_text("not a library")
     with pytest.raises(RuntimeError, match="the kernel does not load"):
-        launcher.open_cpu_kernel(str(tmp_path / "text.so"), "float32")
+        runtime.open_cpu_kernel(str(tmp_path / "text.so"), "float32")
     with pytest.raises(RuntimeError, match="is not a kernel of warp_bitonic_sort"):
-        launcher.open_cpu_kernel("libm.so.6", "float32")
+        runtime.open_cpu_kernel("libm.so.6", "float32")
 
 
-def test_every_export_is_documented_and_typed(launcher):
+def test_every_export_is_documented_and_typed(runtime):
     names = ["open_cpu_kernel", "describe_cpu_kernel", "empty", "abi_version", "thread_count"]
     names += ["set_thread_count"]
     names += ["open_gpu_kernel", "gpu_arch", "is_capturing", "own_stream", "empty_gpu"]
     for name in names:
-        assert launcher.get_function_doc(name)
-        assert "type_schema" in json.dumps(launcher.get_function_metadata(name))
-    assert launcher.abi_version() == 2
-    assert launcher.thread_count() >= 1
+        assert runtime.get_function_doc(name)
+        assert "type_schema" in json.dumps(runtime.get_function_metadata(name))
+    assert runtime.abi_version() == 2
+    assert runtime.thread_count() >= 1
 
 
-def test_empty_allocates(launcher):
-    made = launcher.empty((3, 5), tvm_ffi.dtype("bfloat16"))
+def test_empty_allocates(runtime):
+    made = runtime.empty((3, 5), tvm_ffi.dtype("bfloat16"))
     assert tuple(made.shape) == (3, 5)
     assert str(made.dtype) == "bfloat16"
     assert made.data_ptr() % 64 == 0
-    assert str(launcher.empty((2,), "float16").dtype) == "float16"
+    assert str(runtime.empty((2,), "float16").dtype) == "float16"
     for shape in ((2**62, 0), (2**40, 2**40, 0), (0, 2**40, 2**40)):
-        assert tuple(launcher.empty(shape, tvm_ffi.dtype("int8")).shape) == shape
+        assert tuple(runtime.empty(shape, tvm_ffi.dtype("int8")).shape) == shape
     for shape in ((2**62, 4), (-1, 3), (2**63 - 1,), (-1, 0)):
         with pytest.raises(ValueError, match="shape: expected sizes of at least 0"):
-            launcher.empty(shape, tvm_ffi.dtype("float32"))
+            runtime.empty(shape, tvm_ffi.dtype("float32"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a driver")
-def test_without_a_driver_the_error_says_so(launcher):
+def test_without_a_driver_the_error_says_so(runtime):
     device = tvm_ffi.device("cuda", 0)
     for call in (
-        lambda: launcher.own_stream(device),
-        lambda: launcher.empty_gpu((3,), torch.int8, device),
+        lambda: runtime.own_stream(device),
+        lambda: runtime.empty_gpu((3,), torch.int8, device),
     ):
         with pytest.raises(RuntimeError, match="no CUDA driver: .*; install NVIDIA's driver"):
             call()
-    assert not launcher.is_capturing(device, -1)
+    assert not runtime.is_capturing(device, -1)
 
 
 def test_a_tensor_without_memory_is_a_typed_error(rows9):

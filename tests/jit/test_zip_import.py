@@ -29,7 +29,7 @@ def test_sort_of_a_zipped_package_says_what_to_do(archive, cache_copy):
     done = children.run(PYTHONPATH=archive)
     assert f"ToolError: the package {SAID} {archive}, " in done.stderr
     assert "Install it into a folder (pip install warp-bitonic-sort)" in done.stderr
-    assert children.entries(cache_copy) == ["launcher", children.KERNEL.name]
+    assert children.entries(cache_copy) == [children.KERNEL.name, "runtime"]
 
 
 def test_prewarm_of_a_zipped_package_says_so_and_writes_nothing(archive, tmp_path):

@@ -9,8 +9,8 @@ import re
 import isa_amd
 import pytest
 
+from support.descriptions import hip_kernel
 from warp_bitonic_sort import layouts
-from warp_bitonic_sort.jit.spec import HipKernel
 
 # What float32 keys are while a kernel of a target sorts them: floats, negated in the lanes that
 # keep the greater of two, or integers, where a median takes a shuffled operand.
@@ -65,7 +65,7 @@ def test_rows_are_plain_floats_up_to_128_only(each_hip_compiler, arch):
     plain = {}
     for length in (64, 128, 256):
         layout = layouts.first_fit(layouts.row_layouts(32, arch), length)
-        source = HipKernel("floating", 32, *layout, "rows", arch).source()
+        source = hip_kernel("floating", 32, *layout, "rows", arch).source()
         code = isa_amd.assembly(arch, source)["warp_bitonic_sort_rows"]
         plain[length] = any(re.match("v_(pk_)?m(in|ax)[a-z0-9]*_f32", each) for each in code)
     floats = _KEYS_OF_FLOAT32[arch] == "float"

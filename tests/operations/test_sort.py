@@ -312,7 +312,7 @@ import numpy as np
 from warp_bitonic_sort import sort
 from warp_bitonic_sort.jit import loader
 
-assert loader.launcher().thread_count() == 4
+assert loader.runtime().thread_count() == 4
 rng = np.random.default_rng(17)
 x = rng.random((200_000, 8), dtype=np.float32)
 expected = np.sort(x)

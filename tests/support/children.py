@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from warp_bitonic_sort.jit import finders, ninja, spec, toolchain
+from support.descriptions import cpu_kernel
+from warp_bitonic_sort import kernels
+from warp_bitonic_sort.jit import finders, ninja, toolchain
 from warp_bitonic_sort.jit.store import inventory, publish
 from warp_bitonic_sort.jit.store.files import digest
 from warp_bitonic_sort.jit.store.key import build_text
@@ -21,7 +23,7 @@ from warp_bitonic_sort.jit.store.key import build_text
 SORT = "import numpy as np, warp_bitonic_sort as w; print(w.sort(np.float32([[3, 1, 2]])).tolist())"
 ANSWER = "[[1.0, 2.0, 3.0]]"
 # Of SORT, and of one that sorts four elements.
-KERNEL = spec.CpuKernel("floating", 32, 3, "rows", toolchain.cpu_arch())
+KERNEL = cpu_kernel("floating", 32, 3, "rows", toolchain.cpu_arch())
 OTHER_SORT = SORT.replace("[3, 1, 2]", "[3, 1, 2, 0]")
 OTHER_ANSWER = "[[0.0, 1.0, 2.0, 3.0]]"
 NO_COMPILER = {"PATH": "/nonexistent", "CXX": None}
@@ -146,8 +148,8 @@ def script(path, text):
 
 def break_library(root, artifact):
     """Have an artifact's library in a folder need another library, one that no machine has."""
-    launcher = (folder_of(root, spec.LAUNCHER) / "library.so").read_bytes()
-    broken = launcher.replace(b"libstdc++.so.6\0", b"libstdc++.so.9\0")
+    runtime = (folder_of(root, kernels.RUNTIME) / "library.so").read_bytes()
+    broken = runtime.replace(b"libstdc++.so.6\0", b"libstdc++.so.9\0")
     product = folder_of(root, artifact) / "library.so"
     product.write_bytes(broken)
     manifest = product.with_name("manifest.json")
@@ -229,10 +231,10 @@ def publish_product(store, artifact, product, *more):
     And of more headers, whose names are written as they are.
     """
     with publish.staging(
-        store, {f"{artifact.name}/{ninja.SOURCES[artifact.kind]}": "source"}
+        store, {f"{artifact.name}/{ninja.SOURCES[artifact.target]}": "source"}
     ) as folder:
         staged = folder / artifact.name
-        (staged / ninja.PRODUCTS[artifact.kind]).write_bytes(product)
+        (staged / ninja.PRODUCTS[artifact.target]).write_bytes(product)
         header = toolchain.INCLUDE_DIR / "warp_bitonic_sort" / "base.hpp"
         (staged / ninja.DEPFILE).write_text(f"product: {' '.join(map(str, [header, *more]))}\n")
         return publish.publish(store, artifact, build_text(artifact), "c++ 1", staged, {}, 0.1)

@@ -1,4 +1,4 @@
-"""CUDA code objects as nvcc writes them, without the code: all that a launcher reads, and no nvcc.
+"""CUDA code objects as nvcc writes them, without the code: all that a runtime reads, and no nvcc.
 
 test_cuda_driver.py compares them with nvcc's own.
 """

@@ -37,8 +37,8 @@ def fixture(source: str, library: str):
 
     @pytest.fixture(scope="module")
     def double(tmp_path_factory) -> Path:
-        # The launcher is in the cache when the double is there.
-        loader.launcher()
+        # The runtime is in the cache when the double is there.
+        loader.runtime()
         folder = tmp_path_factory.mktemp("driver")
         build(source, folder / library)
         return folder

@@ -4,22 +4,22 @@ import struct
 
 from support import amd_metadata
 from warp_bitonic_sort import plan
-from warp_bitonic_sort.jit.spec import CudaKernel, HipKernel
+from warp_bitonic_sort.kernels import Kernel
 
 
-def wrong_shared_memory(kernel: CudaKernel, image: bytes) -> str:
+def wrong_shared_memory(kernel: Kernel, image: bytes) -> str:
     """What is wrong with the shared memory that a code object asks for, or nothing."""
     # The name is the last member of wbs_gpu_kernel, behind eight of four bytes.
     name = image.index(kernel.name.encode() + b"\0")
     shared = struct.unpack_from("<8i", image, name - 32)[5]
-    layout = (kernel.registers, kernel.lane_bits, kernel.wave_bits)
+    layout = kernel.layout
     if kernel.access == "rows" and shared != plan.shared_bytes(layout, kernel.bits, kernel.arch):
         return f"{kernel.name} asks for {shared} bytes, planned were others"
     fits = layout in plan.row_layouts(kernel.bits, kernel.arch) or shared <= 48 * 1024
     return "" if fits else f"{kernel.name} asks for {shared} bytes of shared memory"
 
 
-def wrong_hip_code(kernel: HipKernel, image: bytes):
+def wrong_hip_code(kernel: Kernel, image: bytes):
     """Yield what is wrong with a code object."""
     said = amd_metadata.kernel(image)
     for name in (".private_segment_fixed_size", ".sgpr_spill_count", ".vgpr_spill_count"):
@@ -32,11 +32,11 @@ def wrong_hip_code(kernel: HipKernel, image: bytes):
     # The name is the last member of wbs_gpu_kernel, behind eight of four bytes.
     name = image.index(kernel.name.encode() + b"\0")
     _, key_bytes, _, threads, _, shared, _, capacity = struct.unpack_from("<8i", image, name - 32)
-    if (key_bytes * 8, capacity) != (kernel.bits, kernel.capacity):
+    if (key_bytes * 8, capacity) != (kernel.bits, kernel.layout.capacity):
         yield f"says that it is for {capacity} keys of {key_bytes} bytes"
     if threads > 1024 or said[".max_flat_workgroup_size"] < threads:
         yield f"has {threads} threads, of {said['.max_flat_workgroup_size']}"
-    layout = (kernel.registers, kernel.lane_bits, kernel.wave_bits)
+    layout = kernel.layout
     planned = plan.shared_bytes(layout, kernel.bits, kernel.arch)
     if kernel.access == "rows" and shared != planned:
         yield f"asks for {shared} bytes, planned were {planned}"

@@ -1,4 +1,4 @@
-"""AMD's code objects as clang writes them, without the code: all that a launcher reads."""
+"""AMD's code objects as clang writes them, without the code: all that a runtime reads."""
 
 from pathlib import Path
 

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 import torch
 
+from support.descriptions import cuda_kernel
 from warp_bitonic_sort import dtypes, plan, sort
 from warp_bitonic_sort.jit import loader
-from warp_bitonic_sort.jit.spec import CudaKernel
 
 _NAMES = ("int8", "float16", "float32", "float64", "int32")
 
@@ -24,15 +24,15 @@ def main(names: Sequence[str]) -> int:
     """Sort arrays of these dtypes, compare with torch.sort, and return the exit status."""
     major, minor = torch.cuda.get_device_capability()
     loader.build(
-        CudaKernel(dtype.codec, dtype.bits, *layout, f"sm_{major}{minor}")
+        cuda_kernel(dtype.codec, dtype.bits, *layout, f"sm_{major}{minor}")
         for dtype in map(dtypes.DTYPES.get, names)
         for layout in plan.cuda_layouts(dtype.bits)
     )
     wrong = 0
     for name in names:
         dtype = getattr(torch, name)
-        for registers, lane_bits, wave_bits, _ in plan.cuda_layouts(dtypes.DTYPES[name].bits):
-            length = (registers << lane_bits << wave_bits) - 1
+        for registers, lane_bits, warp_bits, _ in plan.cuda_layouts(dtypes.DTYPES[name].bits):
+            length = (registers << lane_bits << warp_bits) - 1
             rows = 3 if length > 2000 else 37
             flat = torch.randint(-100, 100, (rows * length + 1,), device="cuda").to(dtype)
             full = torch.randint(-100, 100, (rows, length + 1), device="cuda").to(dtype)

@@ -23,9 +23,9 @@ from typing import Any
 
 import torch
 
+from support.descriptions import cuda_kernel
 from warp_bitonic_sort import dtypes, plan, sort
 from warp_bitonic_sort.jit import loader, toolchain
-from warp_bitonic_sort.jit.spec import CudaKernel
 
 STREAMS = 8
 MOST_ELEMENTS = 1 << 21
@@ -104,8 +104,8 @@ def draw(seed: int, number: int) -> Case:
     most = math.log(plan.MAX_NATIVE_LENGTH + 1)
     length = int(math.exp(rng.uniform(0, most)))
     if rng.random() < 0.3:
-        registers, lane_bits, wave_bits, _ = rng.choice(plan.cuda_layouts(dtypes.DTYPES[name].bits))
-        length = (registers << lane_bits << wave_bits) + rng.choice((-1, 0, 1))
+        registers, lane_bits, warp_bits, _ = rng.choice(plan.cuda_layouts(dtypes.DTYPES[name].bits))
+        length = (registers << lane_bits << warp_bits) + rng.choice((-1, 0, 1))
     if rng.random() < 0.01:
         length = plan.MAX_NATIVE_LENGTH + rng.randrange(2000)
     room = int(math.exp(rng.uniform(0, math.log(MOST_ELEMENTS / length))))
@@ -260,7 +260,7 @@ def prebuild(device: torch.device) -> int:
     major, minor = torch.cuda.get_device_capability(device)
     classes = sorted({(dtypes.DTYPES[name].codec, dtypes.DTYPES[name].bits) for name in NAMES})
     kernels = [
-        CudaKernel(codec, bits, *layout, toolchain.cuda_arch(f"sm_{major}{minor}"))
+        cuda_kernel(codec, bits, *layout, toolchain.cuda_arch(f"sm_{major}{minor}"))
         for codec, bits in classes
         for layout in plan.cuda_layouts(bits)
     ]

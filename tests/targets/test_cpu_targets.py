@@ -78,8 +78,8 @@ def test_cpu_arch_asks_for_every_feature_that_the_flags_imply(compiler):
     assert of_avx512 | {"FMA", "F16C"} == {*LEAF1_ECX, *LEAF7_EBX}
 
 
-def test_the_launcher_names_a_target_of_this_machine():
-    found = str(loader.launcher().cpu_arch())
+def test_the_runtime_names_a_target_of_this_machine():
+    found = str(loader.runtime().cpu_arch())
     assert found in cpu_targets.CPU_ARCHS
     assert cpu_targets.is_runnable(cpu_targets.native_cpu_arch(), found)
 
@@ -106,28 +106,29 @@ sources = lambda folder: len([*folder.glob("*/source.cc")])
 ninja.build = lambda folder, *more: runs.append(sources(folder)) or build(folder, *more)
 """
 OPENED = """
-print(*sorted({line.split("/")[-3] for line in open("/proc/self/maps") if "/sort_cpu_" in line}))
+mapped = open("/proc/self/maps")
+print(*sorted({line.split("/")[-3] for line in mapped if "/cpu_all_none_" in line}))
 """
 LESSER_KERNEL = children.KERNEL._replace(arch=ACTUAL).name
 
 
 @has_lesser
 def test_a_cold_start_on_a_lesser_processor_runs_the_lesser_kernel(fresh_cache):
-    # The one of /proc/cpuinfo was built beside the launcher, and loaded to check it, not run.
+    # The one of /proc/cpuinfo was built beside the runtime, and loaded to check it, not run.
     code = f"{LESSER}\n{children.SORT}\nprint(runs)\nprint(w.explain((3, 3)).kernel)"
     done = children.run(code)
     assert done.stdout.splitlines() == [children.ANSWER, "[2, 1]", LESSER_KERNEL], done.stderr
-    assert children.entries(fresh_cache) == ["launcher", LESSER_KERNEL, children.KERNEL.name]
+    assert children.entries(fresh_cache) == [LESSER_KERNEL, children.KERNEL.name, "runtime"]
     done = children.run(f"{LESSER}\n{children.SORT}\nprint(runs)\n{OPENED}")
     assert done.stdout.splitlines() == [children.ANSWER, "[]", LESSER_KERNEL], done.stderr
 
 
 @has_lesser
-def test_a_start_with_a_launcher_on_a_lesser_processor_builds_its_kernel_alone(half_cache):
+def test_a_start_with_a_runtime_on_a_lesser_processor_builds_its_kernel_alone(half_cache):
     code = f"{LESSER}\n{children.SORT}\nprint(runs)\nx = w.explain((3, 3))\nprint(x.arch, x.open)"
     done = children.run(code)
     assert done.stdout.splitlines() == [children.ANSWER, "[1]", f"{ACTUAL} True"], done.stderr
-    assert children.entries(half_cache) == ["launcher", LESSER_KERNEL]
+    assert children.entries(half_cache) == [LESSER_KERNEL, "runtime"]
 
 
 @has_lesser

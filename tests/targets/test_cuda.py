@@ -26,8 +26,8 @@ EDGES = sorted(
     {
         edge + d
         for bits in (32, 64)
-        for registers, lane_bits, wave_bits, _ in plan.cuda_layouts(bits)
-        for edge in [registers << lane_bits << wave_bits]
+        for registers, lane_bits, warp_bits, _ in plan.cuda_layouts(bits)
+        for edge in [registers << lane_bits << warp_bits]
         for d in (-3, -1, 0, 1)
         if 2 <= edge + d <= plan.MAX_NATIVE_LENGTH
     }
@@ -234,9 +234,9 @@ with torch.no_grad():
 
 
 def test_sorts_again():
-    """What the launcher remembers is found by tensors of the same layout, and by no others.
+    """What the runtime remembers is found by tensors of the same layout, and by no others.
 
-    In a process of its own: a launcher remembers so many layouts, and no more.
+    In a process of its own: a runtime remembers so many layouts, and no more.
     """
     subprocess.run([sys.executable, "-c", _AGAIN], check=True)
 
@@ -577,7 +577,7 @@ def test_dlpack_arrays(name):
             result = sort(given, axis=axis, descending=descending, nan=nan)
             assert isinstance(result, Foreign)
             assert result.tensor.device == given.tensor.device
-            assert given.asked == {loader.launcher().own_stream(loader.device_of("cuda", 0))}
+            assert given.asked == {loader.runtime().own_stream(loader.device_of("cuda", 0))}
             check(x, result.tensor, axis, descending, nan)
     strided = to_device(oracle.random(name, (30, 8, 50), rng))
     for view in (strided[::2, :, 3:40], strided.transpose(0, 2), strided[..., 5:6]):
@@ -633,11 +633,11 @@ def test_dlpack_tensors_of_tvm_ffi():
 
 
 def test_dlpack_memory_is_given_back():
-    launcher = loader.launcher()
+    runtime = loader.runtime()
     torch.cuda.synchronize()
     free, total = torch.cuda.mem_get_info()
     size = 1 << 28
-    made = launcher.empty_gpu((size,), torch.int8, loader.device_of("cuda", 0))
+    made = runtime.empty_gpu((size,), torch.int8, loader.device_of("cuda", 0))
     assert made.data_ptr() % 16 == 0
     assert torch.cuda.mem_get_info()[0] <= free - size
     del made
@@ -645,11 +645,11 @@ def test_dlpack_memory_is_given_back():
     with pytest.raises(
         MemoryError, match=f"cannot allocate {2 * total} bytes on CUDA device 0: CUDA_ERROR_OUT"
     ):
-        launcher.empty_gpu((2 * total,), torch.int8, loader.device_of("cuda", 0))
+        runtime.empty_gpu((2 * total,), torch.int8, loader.device_of("cuda", 0))
     with pytest.raises(RuntimeError, match="no such CUDA device|CUDA_ERROR_INVALID_DEVICE"):
-        launcher.empty_gpu((3,), torch.int8, loader.device_of("cuda", 63))
+        runtime.empty_gpu((3,), torch.int8, loader.device_of("cuda", 63))
     with pytest.raises(ValueError, match="shape: expected sizes of at least 0"):
-        launcher.empty_gpu((-1,), torch.int8, loader.device_of("cuda", 0))
+        runtime.empty_gpu((-1,), torch.int8, loader.device_of("cuda", 0))
 
 
 @pytest.mark.parametrize("shape", [(4, 9), (3, 1), (2, 20_000)])

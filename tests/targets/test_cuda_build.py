@@ -9,16 +9,17 @@ import sys
 import pytest
 
 from support import gpu_code
+from support.descriptions import cuda_kernel
 from warp_bitonic_sort import plan
 from warp_bitonic_sort.errors import ToolError
 from warp_bitonic_sort.jit import finders, ninja, toolchain
-from warp_bitonic_sort.jit.spec import CudaKernel
+from warp_bitonic_sort.kernels import Kernel
 
 CLASSES = [("bits", 8), ("fnuz", 8), ("floating", 16), ("bits", 32), ("floating", 32),
            ("bits", 64), ("floating", 64)]  # fmt: skip
 
 
-def _compile(nvcc: str, kernel: CudaKernel, folder) -> str:
+def _compile(nvcc: str, kernel: Kernel, folder) -> str:
     """What is wrong with a kernel, or nothing."""
     source = folder / f"{kernel.name}.cu"
     source.write_text(kernel.source())
@@ -50,7 +51,7 @@ def test_no_kernel_uses_local_memory(nvcc, tmp_path):
     _check(
         nvcc,
         [
-            CudaKernel(codec, bits, *layout, "sm_90")
+            cuda_kernel(codec, bits, *layout, "sm_90")
             for codec, bits in CLASSES
             for layout in plan.cuda_layouts(bits)
         ],
@@ -72,7 +73,7 @@ def test_other_architectures(nvcc, arch, tmp_path):
     _check(
         nvcc,
         [
-            CudaKernel(codec, bits, *layout, arch)
+            cuda_kernel(codec, bits, *layout, arch)
             for codec, bits in CLASSES
             for layout in _some(bits, arch)
         ],

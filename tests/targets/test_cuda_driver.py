@@ -15,11 +15,11 @@ import pytest
 import tvm_ffi
 
 from support import cubin, driver_double, host_cupy, oracle
+from support.descriptions import cuda_kernel
 from support.driver_double import DRIVERS, driven
 from support.host_cupy import CUDA, CUDA_MANAGED, OnDevice
 from warp_bitonic_sort import dtypes, explain, plan, sort
 from warp_bitonic_sort.jit import loader
-from warp_bitonic_sort.jit.spec import CudaKernel
 
 double = driver_double.fixture("fake_cuda.cc", "libcuda.so.1")
 
@@ -65,12 +65,12 @@ def check_sorts(kernel, number=0, stream=0):
 
 @driven()
 def test_a_launch_lands_on_the_arrays_own_device(folder):
-    driver, launcher = Driver(), loader.launcher()
+    driver, runtime = Driver(), loader.runtime()
     paths = [cubin.write(folder / f"{arch}.cubin", arch) for arch in (80, 90)]
     for current in ([], [0], [1], [1, 0]):
         with driver.current(current):
             for number, path in enumerate(paths):
-                kernel = launcher.open_gpu_kernel(path, "float32", cuda(number))
+                kernel = runtime.open_gpu_kernel(path, "float32", cuda(number))
                 assert driver.stack() == current
                 check_sorts(kernel, number)
                 assert driver.stack() == current
@@ -79,8 +79,8 @@ def test_a_launch_lands_on_the_arrays_own_device(folder):
                 with driver.failing(cuLaunchKernel=1), pytest.raises(RuntimeError):
                     check_sorts(kernel, number)
                 assert driver.stack() == current
-                assert launcher.is_capturing(cuda(number), 0) is False
-                assert launcher.gpu_arch(cuda(number)) == ("sm_80", "sm_90")[number]
+                assert runtime.is_capturing(cuda(number), 0) is False
+                assert runtime.gpu_arch(cuda(number)) == ("sm_80", "sm_90")[number]
     # Retained once a device, however many kernels and calls there are; ours are the other four.
     assert driver.report()["calls"]["cuDevicePrimaryCtxRetain"] == 2 + 4
 
@@ -88,14 +88,14 @@ def test_a_launch_lands_on_the_arrays_own_device(folder):
 @driven()
 def test_an_address_between_elements_is_refused(folder):
     """A device reads and writes none, and its context is lost when it is asked to."""
-    driver, launcher = Driver(), loader.launcher()
-    kernel = launcher.open_gpu_kernel(cubin.write(folder / "80.cubin", 80), "float32", cuda(0))
+    driver, runtime = Driver(), loader.runtime()
+    kernel = runtime.open_gpu_kernel(cubin.write(folder / "80.cubin", 80), "float32", cuda(0))
     x, out = array(10, 8), np.zeros((10, 8), np.float32)
     kernel(OnDevice(x), OnDevice(out), -1, False, False, 0, True)
     launches = len(driver.launches())
     odd = np.zeros(321, np.uint8)[1:].view(np.float32).reshape(10, 8)
     for name, arrays in (("x", (odd, out)), ("out", (x, odd))):
-        assert not launcher.sort_remembered(*map(OnDevice, arrays), -1, False, False)
+        assert not runtime.sort_remembered(*map(OnDevice, arrays), -1, False, False)
         with pytest.raises(ValueError, match=f"^{name}: its address is no multiple of the 4 bytes"):
             kernel(*map(OnDevice, arrays), -1, False, False, 0)
     assert len(driver.launches()) == launches
@@ -104,10 +104,10 @@ def test_an_address_between_elements_is_refused(folder):
 @driven()
 def test_sorts_are_remembered(folder):
     """By layout, order, axis and device; and never where a closer look is needed."""
-    driver, launcher = Driver(), loader.launcher()
-    again = launcher.sort_remembered
+    driver, runtime = Driver(), loader.runtime()
+    again = runtime.sort_remembered
     kernels = [
-        launcher.open_gpu_kernel(
+        runtime.open_gpu_kernel(
             cubin.write(folder / f"{arch}.cubin", arch), "float32", cuda(number)
         )
         for number, arch in enumerate((80, 90))
@@ -136,7 +136,7 @@ def test_sorts_are_remembered(folder):
     # In place, in the stream that is TVM FFI's current one, and of raw bits never.
     with tvm_ffi.use_raw_stream(tvm_ffi.device("cuda", 0), 0x777):
         assert again(b, b, 1, False, False)
-        assert launcher.current_stream(b) == 0x777
+        assert runtime.current_stream(b) == 0x777
     assert driver.launches()[-1]["stream"] == 0x777
     kernels[1](OnDevice(x, 1), OnDevice(out, 1), -1, False, False, 0, True)
     assert again(OnDevice(x, 1), OnDevice(out, 1), 1, False, False)
@@ -151,9 +151,9 @@ def test_sorts_are_remembered(folder):
 
 @driven()
 def test_threads_launch_on_their_own(folder):
-    driver, launcher = Driver(), loader.launcher()
+    driver, runtime = Driver(), loader.runtime()
     paths = [cubin.write(folder / f"{arch}.cubin", arch) for arch in (80, 90)]
-    sorts = [launcher.open_gpu_kernel(path, "float32", cuda(i)) for i, path in enumerate(paths)]
+    sorts = [runtime.open_gpu_kernel(path, "float32", cuda(i)) for i, path in enumerate(paths)]
     stacks = []
 
     def work(number):
@@ -175,9 +175,9 @@ def test_threads_launch_on_their_own(folder):
 @driven()
 def test_what_a_launch_is_told(folder):
     """Streams, blocks, shared memory, tensors in managed memory."""
-    driver, launcher = Driver(), loader.launcher()
+    driver, runtime = Driver(), loader.runtime()
     path = cubin.write(folder / "kernel.cubin", threads=256, rows=64, shared_bytes=4096)
-    kernel = launcher.open_gpu_kernel(path, "float32", cuda(0))
+    kernel = runtime.open_gpu_kernel(path, "float32", cuda(0))
     for stream in (0, 1, 2, 0x7F12_3456_7890):
         check_sorts(kernel, stream=stream)
         launch = driver.launches()[-1]
@@ -187,7 +187,7 @@ def test_what_a_launch_is_told(folder):
         assert launch["one"] == 1
     assert "cuFuncSetAttribute" not in driver.report()["calls"]
     large = cubin.write(folder / "large.cubin", shared_bytes=48 * 1024 + 16)
-    check_sorts(launcher.open_gpu_kernel(large, "float32", cuda(0)))
+    check_sorts(runtime.open_gpu_kernel(large, "float32", cuda(0)))
     assert driver.launches()[-1]["shared_bytes"] == 48 * 1024 + 16
     assert driver.report()["calls"]["cuFuncSetAttribute"] == 1
     managed = OnDevice(array(10, 8), kind=CUDA_MANAGED)
@@ -202,10 +202,10 @@ def test_what_a_launch_is_told(folder):
 @driven()
 def test_the_grid(folder):
     """A block for every tile, up to the most that a grid may have; nothing holds more rows."""
-    driver, launcher = Driver(), loader.launcher()
+    driver, runtime = Driver(), loader.runtime()
     driver.record_only()
     path = cubin.write(folder / "kernel.cubin", rows=64)
-    kernel = launcher.open_gpu_kernel(path, "float32", cuda(0))
+    kernel = runtime.open_gpu_kernel(path, "float32", cuda(0))
     most = 2**31 - 1
     for rows, blocks in (
         (1, 1),
@@ -233,9 +233,9 @@ def test_the_grid(folder):
 
 @driven()
 def test_more_batch_dimensions_than_a_launch_takes(folder):
-    driver, launcher = Driver(), loader.launcher()
+    driver, runtime = Driver(), loader.runtime()
     path = cubin.write(folder / "kernel.cubin")
-    kernel = launcher.open_gpu_kernel(path, "float32", cuda(0))
+    kernel = runtime.open_gpu_kernel(path, "float32", cuda(0))
     rank = cubin.MAX_BATCH_DIMS + 2
     whole = array(*(3,) * rank, 8)
     # Every other element, so that no two dimensions are one run; reversed in out.
@@ -272,7 +272,7 @@ OPENING = [
 
 @driven()
 def test_nothing_leaks_from_an_open_that_fails(folder):
-    driver, launcher = Driver(), loader.launcher()
+    driver, runtime = Driver(), loader.runtime()
     path = cubin.write(folder / "kernel.cubin", shared_bytes=50_000)
     # A context is made once, so that only the first round can fail to.
     for current, steps in (([1], OPENING), ([], OPENING[2:])):
@@ -282,13 +282,13 @@ def test_nothing_leaks_from_an_open_that_fails(folder):
                     driver.failing(**{step: 2}),
                     pytest.raises(RuntimeError, match="CUDA_ERROR_OUT_OF_MEMORY"),
                 ):
-                    launcher.open_gpu_kernel(path, "float32", cuda(0))
+                    runtime.open_gpu_kernel(path, "float32", cuda(0))
                 assert driver.report()["modules"] == 0, step
                 assert driver.stack() == current, step
     with driver.current([1]):
         for dtype in ("int32", "float64"):
             with pytest.raises(ValueError, match=f"dtype: .*{dtype}"):
-                launcher.open_gpu_kernel(path, dtype, cuda(0))
+                runtime.open_gpu_kernel(path, dtype, cuda(0))
             assert driver.report()["modules"] == 0
             assert driver.stack() == [1]
     # The error that came first is the one that is told.
@@ -296,19 +296,19 @@ def test_nothing_leaks_from_an_open_that_fails(folder):
         driver.failing(cuModuleGetFunction=2, cuModuleUnload=999),
         pytest.raises(RuntimeError, match="CUDA_ERROR_OUT_OF_MEMORY"),
     ):
-        launcher.open_gpu_kernel(path, "float32", cuda(0))
-    check_sorts(launcher.open_gpu_kernel(path, "float32", cuda(0)))
+        runtime.open_gpu_kernel(path, "float32", cuda(0))
+    check_sorts(runtime.open_gpu_kernel(path, "float32", cuda(0)))
 
 
 @driven()
 def test_code_objects_that_are_none_of_ours(folder):
-    driver, launcher = Driver(), loader.launcher()
+    driver, runtime = Driver(), loader.runtime()
     kernel = folder / "kernel.cubin"
 
     def check_refused(content, message):
         kernel.write_bytes(content)
         with pytest.raises(RuntimeError, match=message):
-            launcher.open_gpu_kernel(str(kernel), "float32", cuda(0))
+            runtime.open_gpu_kernel(str(kernel), "float32", cuda(0))
         assert driver.report()["modules"] == 0
         assert driver.stack() == []
 
@@ -324,41 +324,41 @@ def test_code_objects_that_are_none_of_ours(folder):
     check_refused(b"not a code object", invalid)
     check_refused(cubin.cubin(said)[:18] + b"\x3e" + cubin.cubin(said)[19:], invalid)
     with pytest.raises(RuntimeError, match="cannot open the kernel .*missing.cubin"):
-        launcher.open_gpu_kernel(str(folder / "missing.cubin"), "float32", cuda(0))
+        runtime.open_gpu_kernel(str(folder / "missing.cubin"), "float32", cuda(0))
     # Older toolkits write the architecture elsewhere.
     for abi in (7, 8):
         kernel.write_bytes(cubin.cubin(said, 80, abi=abi))
-        check_sorts(launcher.open_gpu_kernel(str(kernel), "float32", cuda(0)))
+        check_sorts(runtime.open_gpu_kernel(str(kernel), "float32", cuda(0)))
 
 
 # glibc then fills memory that it hands out with bytes that are not zero.
 @driven(MALLOC_PERTURB_="85")
 def test_an_image_that_is_text_ends(folder):
     """A driver reads what is no ELF file as text, up to a zero: there must be one."""
-    driver, launcher = Driver(), loader.launcher()
+    driver, runtime = Driver(), loader.runtime()
     for size in (1, 20, 100, 16384, 16384 * 3):
         (folder / "text").write_bytes(b"x" * size)
         with pytest.raises(RuntimeError, match="CUDA_ERROR_INVALID_IMAGE"):
-            launcher.open_gpu_kernel(str(folder / "text"), "float32", cuda(0))
+            runtime.open_gpu_kernel(str(folder / "text"), "float32", cuda(0))
         assert driver.report()["text_bytes"] == size
 
 
 @driven()
 def test_a_kernel_for_another_architecture(folder):
-    launcher = loader.launcher()
+    runtime = loader.runtime()
     path = cubin.write(folder / "kernel.cubin", 90)
     with pytest.raises(
         RuntimeError,
         match="the kernel .*kernel.cubin does not run on CUDA device 0, an sm_80: "
         "CUDA_ERROR_NO_BINARY_FOR_GPU .no kernel image is available .*; build it for sm_80",
     ):
-        launcher.open_gpu_kernel(path, "float32", cuda(0))
-    check_sorts(launcher.open_gpu_kernel(path, "float32", cuda(1)), 1)
+        runtime.open_gpu_kernel(path, "float32", cuda(0))
+    check_sorts(runtime.open_gpu_kernel(path, "float32", cuda(1)), 1)
 
 
 @driven()
 def test_running_out_of_memory(folder):
-    driver, launcher = Driver(), loader.launcher()
+    driver, runtime = Driver(), loader.runtime()
     path = cubin.write(folder / "kernel.cubin")
 
     def says(doing):
@@ -369,10 +369,10 @@ def test_running_out_of_memory(folder):
         )
 
     with driver.failing(cuDevicePrimaryCtxRetain=2), says("making CUDA's context"):
-        launcher.open_gpu_kernel(path, "float32", cuda(0))
+        runtime.open_gpu_kernel(path, "float32", cuda(0))
     with driver.failing(cuModuleLoadData=2), says("loading the kernel .*kernel.cubin"):
-        launcher.open_gpu_kernel(path, "float32", cuda(0))
-    kernel = launcher.open_gpu_kernel(path, "float32", cuda(0))
+        runtime.open_gpu_kernel(path, "float32", cuda(0))
+    kernel = runtime.open_gpu_kernel(path, "float32", cuda(0))
     # Where modules are loaded lazily, their code is only when they are launched.
     with driver.failing(cuLaunchKernel=2), says("launching sort_cuda_of_a_test"):
         check_sorts(kernel)
@@ -382,9 +382,9 @@ def test_running_out_of_memory(folder):
 @driven()
 def test_errors_that_somebody_elses_kernel_left(folder):
     """The driver reports a kernel's error at whatever call comes next, and at all after it."""
-    driver, launcher = Driver(), loader.launcher()
+    driver, runtime = Driver(), loader.runtime()
     path = cubin.write(folder / "kernel.cubin", 90)
-    opened = launcher.open_gpu_kernel(path, "float32", cuda(1))
+    opened = runtime.open_gpu_kernel(path, "float32", cuda(1))
     for code, name, text in (
         (700, "ILLEGAL_ADDRESS", "an illegal memory access was encountered"),
         (702, "LAUNCH_TIMEOUT", "the launch timed out and was terminated"),
@@ -401,7 +401,7 @@ def test_errors_that_somebody_elses_kernel_left(folder):
         for current in ([], [0], [1]):
             with driver.current(current), driver.failing(**sticky):
                 with pytest.raises(RuntimeError, match=rf"loading the kernel .*cubin {words}"):
-                    launcher.open_gpu_kernel(path, "float32", cuda(1))
+                    runtime.open_gpu_kernel(path, "float32", cuda(1))
                 with pytest.raises(RuntimeError, match=f"launching sort_cuda_of_a_test {words}"):
                     check_sorts(opened, 1)
                 assert driver.stack() == current
@@ -426,14 +426,14 @@ def test_errors_that_somebody_elses_kernel_left(folder):
 
 @driven(FAKE_CUDA_DEVICES="75,100,121")
 def test_devices(folder):
-    launcher = loader.launcher()
+    runtime = loader.runtime()
     path = cubin.write(folder / "kernel.cubin", 100)
-    assert [launcher.gpu_arch(cuda(number)) for number in range(3)] == ["sm_75", "sm_100", "sm_121"]
-    check_sorts(launcher.open_gpu_kernel(path, "float32", cuda(1)), 1)
+    assert [runtime.gpu_arch(cuda(number)) for number in range(3)] == ["sm_75", "sm_100", "sm_121"]
+    check_sorts(runtime.open_gpu_kernel(path, "float32", cuda(1)), 1)
     calls = [
-        launcher.gpu_arch,
-        lambda device: launcher.is_capturing(device, 0),
-        lambda device: launcher.open_gpu_kernel(path, "float32", device),
+        runtime.gpu_arch,
+        lambda device: runtime.is_capturing(device, 0),
+        lambda device: runtime.open_gpu_kernel(path, "float32", device),
     ]
     for call in calls:
         for number in (3, 63, 64, 127, 128, 2**31 - 1):
@@ -449,30 +449,30 @@ def test_devices(folder):
 @driven()
 def test_capturing(folder):
     del folder
-    driver, launcher = Driver(), loader.launcher()
+    driver, runtime = Driver(), loader.runtime()
     driver.capture(0x1234)
     for current in ([], [0], [1]):
         with driver.current(current):
-            assert launcher.is_capturing(cuda(1), 0x1234) is True
-            assert launcher.is_capturing(cuda(1), 0x1235) is False
+            assert runtime.is_capturing(cuda(1), 0x1234) is True
+            assert runtime.is_capturing(cuda(1), 0x1235) is False
             with (
                 driver.failing(cuStreamIsCapturing=400),
                 pytest.raises(
                     RuntimeError, match="CUDA device 1 failed: CUDA_ERROR_INVALID_HANDLE"
                 ),
             ):
-                launcher.is_capturing(cuda(1), 0x1235)
+                runtime.is_capturing(cuda(1), 0x1235)
             # What the legacy stream answers while another stream is captured: it must stay out.
             with driver.failing(cuStreamIsCapturing=906):
-                assert launcher.is_capturing(cuda(1), 0) is True
+                assert runtime.is_capturing(cuda(1), 0) is True
 
 
 @driven()
 def test_own_streams(folder):
     """A launch in the own stream is waited for, whatever comes of it."""
-    driver, launcher = Driver(), loader.launcher()
+    driver, runtime = Driver(), loader.runtime()
     paths = [cubin.write(folder / f"{arch}.cubin", arch) for arch in (80, 90)]
-    kernels = [launcher.open_gpu_kernel(path, "float32", cuda(i)) for i, path in enumerate(paths)]
+    kernels = [runtime.open_gpu_kernel(path, "float32", cuda(i)) for i, path in enumerate(paths)]
 
     def streams():
         return {stream["device"]: stream for stream in driver.report()["streams"]}
@@ -488,7 +488,7 @@ def test_own_streams(folder):
                 own = streams()[number]
                 assert own["flags"] == 1
                 assert own["waits"] == before + 1
-                assert own["handle"] == launcher.own_stream(cuda(number))
+                assert own["handle"] == runtime.own_stream(cuda(number))
                 launch = driver.launches()[-1]
                 assert launch["stream"] == own["handle"]
                 assert launch["current_device"] == number
@@ -502,10 +502,10 @@ def test_own_streams(folder):
                 ):
                     check_sorts(kernel, number, -1)
     assert len(driver.report()["streams"]) == 2
-    assert launcher.is_capturing(cuda(0), -1) is False
+    assert runtime.is_capturing(cuda(0), -1) is False
     for number in (2, 64):
         with pytest.raises(RuntimeError, match=f"CUDA device {number}"):
-            launcher.own_stream(cuda(number))
+            runtime.own_stream(cuda(number))
 
 
 @driven()
@@ -513,12 +513,12 @@ def test_device_memory(folder):
     import tvm_ffi  # not before torch is hidden from it
 
     del folder
-    driver, launcher = Driver(), loader.launcher()
+    driver, runtime = Driver(), loader.runtime()
     float32 = tvm_ffi.dtype("float32")
     for current in ([], [0], [1]):
         with driver.current(current):
             for number in (0, 1):
-                made = launcher.empty_gpu((3, 5), float32, cuda(number))
+                made = runtime.empty_gpu((3, 5), float32, cuda(number))
                 (memory,) = driver.report()["memory"]
                 assert memory == {"address": made.data_ptr(), "device": number, "bytes": 60}
                 assert driver.stack() == current
@@ -529,19 +529,19 @@ def test_device_memory(folder):
                     driver.failing(cuMemAlloc_v2=2),
                     pytest.raises(MemoryError, match="60 bytes .*CUDA device .*OUT_OF_MEMORY"),
                 ):
-                    launcher.empty_gpu((3, 5), float32, cuda(number))
+                    runtime.empty_gpu((3, 5), float32, cuda(number))
     # What is no want of memory is no MemoryError.
     with (
         driver.failing(cuMemAlloc_v2=700),
         pytest.raises(RuntimeError, match="60 bytes on CUDA device 0 .*earlier kernel"),
     ):
-        launcher.empty_gpu((3, 5), float32, cuda(0))
+        runtime.empty_gpu((3, 5), float32, cuda(0))
     with pytest.raises(RuntimeError, match="CUDA device 2"):
-        launcher.empty_gpu((3, 5), float32, cuda(2))
+        runtime.empty_gpu((3, 5), float32, cuda(2))
     with pytest.raises(ValueError, match="device: expected"):
-        launcher.empty_gpu((3, 5), float32, tvm_ffi.device("cpu"))
+        runtime.empty_gpu((3, 5), float32, tvm_ffi.device("cpu"))
     # Freeing must not raise, even where a device does nothing any more.
-    made = launcher.empty_gpu((3, 5), float32, cuda(1))
+    made = runtime.empty_gpu((3, 5), float32, cuda(1))
     with driver.failing(cuMemFree_v2=719, cuCtxPushCurrent_v2=719):
         del made
     assert driver.stack() == []
@@ -561,9 +561,9 @@ def test_no_driver(folder):
     path = cubin.write(folder / "kernel.cubin")
     for _ in range(2):
         for call in (
-            lambda: loader.launcher().gpu_arch(cuda(0)),
-            lambda: loader.launcher().is_capturing(cuda(0), 0),
-            lambda: loader.launcher().open_gpu_kernel(path, "float32", cuda(0)),
+            lambda: loader.runtime().gpu_arch(cuda(0)),
+            lambda: loader.runtime().is_capturing(cuda(0), 0),
+            lambda: loader.runtime().open_gpu_kernel(path, "float32", cuda(0)),
         ):
             with pytest.raises(
                 RuntimeError,
@@ -591,32 +591,32 @@ def test_a_driver_that_is_too_old(folder):
     with pytest.raises(
         RuntimeError, match="the CUDA driver has no cuStreamIsCapturing; it is too old, update it"
     ):
-        loader.launcher().gpu_arch(cuda(0))
+        loader.runtime().gpu_arch(cuda(0))
 
 
 @driven(FAKE_CUDA_FAIL="cuInit=100")
 def test_a_driver_that_does_not_start(folder):
-    driver, launcher = Driver(), loader.launcher()
+    driver, runtime = Driver(), loader.runtime()
     with pytest.raises(
         RuntimeError,
         match=r"starting the CUDA driver failed: CUDA_ERROR_NO_DEVICE \(no CUDA-capable device is "
         r"detected\); nvidia-smi .*CUDA_VISIBLE_DEVICES",
     ):
-        launcher.gpu_arch(cuda(0))
+        runtime.gpu_arch(cuda(0))
     with (
         driver.failing(cuInit=999),
         pytest.raises(RuntimeError, match=r"CUDA_ERROR_UNKNOWN \(unknown error\); .*nvidia-smi"),
     ):
-        launcher.gpu_arch(cuda(0))
+        runtime.gpu_arch(cuda(0))
     # Nothing of a failed start is kept.
-    check_sorts(launcher.open_gpu_kernel(cubin.write(folder / "kernel.cubin"), "float32", cuda(0)))
+    check_sorts(runtime.open_gpu_kernel(cubin.write(folder / "kernel.cubin"), "float32", cuda(0)))
     assert driver.report()["calls"]["cuInit"] == 3
 
 
 @driven()
 def test_a_forked_process_is_told_what_it_is(folder):
-    driver, launcher = Driver(), loader.launcher()
-    kernel = launcher.open_gpu_kernel(cubin.write(folder / "kernel.cubin"), "float32", cuda(0))
+    driver, runtime = Driver(), loader.runtime()
+    kernel = runtime.open_gpu_kernel(cubin.write(folder / "kernel.cubin"), "float32", cuda(0))
     with driver.failing(cuLaunchKernel=3), pytest.raises(RuntimeError, match="; .*fork.*spawn"):
         check_sorts(kernel)
 
@@ -627,7 +627,7 @@ def kernels_of_every_class():
     for dtype in dtypes.DTYPES.values():
         names.setdefault((dtype.codec, dtype.bits), []).append(dtype.name)
     return [
-        (CudaKernel(codec, bits, *plan.cuda_layouts(bits)[2], ("sm_80", "sm_90")[i % 2]), names)
+        (cuda_kernel(codec, bits, *plan.cuda_layouts(bits)[2], ("sm_80", "sm_90")[i % 2]), names)
         for i, ((codec, bits), names) in enumerate(sorted(names.items()))
     ]
 
@@ -635,7 +635,7 @@ def kernels_of_every_class():
 @pytest.mark.usefixtures("nvcc")
 @driven()
 def test_what_nvcc_makes(folder):
-    """The launcher reads nvcc's own code objects, and tells them what every dtype's order is."""
+    """The runtime reads nvcc's own code objects, and tells them what every dtype's order is."""
     del folder
     driver = Driver()
     kernels = kernels_of_every_class()
@@ -646,7 +646,7 @@ def test_what_nvcc_makes(folder):
         for name in names:
             call = loader.open_kernel(kernel, name, number)
             for descending, nan in ((False, "largest"), (True, "largest"), (True, "last")):
-                x = oracle.random(name, (kernel.capacity, 3, 50), rng)
+                x = oracle.random(name, (kernel.layout.capacity, 3, 50), rng)
                 out = np.zeros_like(x)
                 claims = (OnDevice(oracle.bits(x), number), OnDevice(oracle.bits(out), number))
                 call(*claims, 0, descending, nan == "last", 0)
@@ -700,7 +700,7 @@ def test_sort_from_end_to_end(folder):
 @pytest.mark.usefixtures("nvcc")
 @driven()
 def test_sort_of_arrays_that_tell_no_stream(folder):
-    """Sorted in the own stream, into memory that the launcher allocates."""
+    """Sorted in the own stream, into memory that the runtime allocates."""
     del folder
     driver = Driver()
     rng = np.random.default_rng(4)

@@ -54,7 +54,7 @@ def _compiler():
 
 @pytest.fixture(scope="module")
 def warm(tmp_path_factory):
-    """A cache that holds the launcher and the kernel of SORT, and a count of what nvcc compiled."""
+    """A cache that holds the runtime and the kernel of SORT, and a count of what nvcc compiled."""
     folder = tmp_path_factory.mktemp("warm")
     (folder / "toolkit" / "bin").mkdir(parents=True)
     script = folder / "toolkit" / "bin" / "nvcc"
@@ -87,7 +87,7 @@ def test_the_first_call_compiles_just_its_kernel(warm):
         assert len(compiled.read_text().split()) == count
     entries = folder.glob("cache/v1/entries/*/*/manifest.json")
     kinds = [Path(entry).parent.parent.name.split("_")[0] for entry in entries]
-    assert sorted(kinds) == ["launcher", "sort", "sort"]
+    assert sorted(kinds) == ["cuda", "cuda", "runtime"]
 
 
 def _toolkit():

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support import oracle
+from support.descriptions import cpu_kernel
 from support.device_arrays import TORCH, WORDS, bits_to_device, check, to_device, to_host, torch
 from warp_bitonic_sort import plan, sort
 from warp_bitonic_sort.dtypes import DTYPES
 from warp_bitonic_sort.jit import loader, toolchain
-from warp_bitonic_sort.jit.spec import CpuKernel
 
 if not torch.cuda.is_available():
     pytest.skip("no CUDA device", allow_module_level=True)
@@ -28,8 +28,8 @@ EDGES = sorted(
     {
         edge + d
         for bits in (8, 16, 32, 64)
-        for registers, lane_bits, wave_bits, _ in plan.cuda_layouts(bits)
-        for edge in [registers << lane_bits << wave_bits]
+        for registers, lane_bits, warp_bits, _ in plan.cuda_layouts(bits)
+        for edge in [registers << lane_bits << warp_bits]
         for d in (-1, 0, 1)
         if edge + d <= plan.MAX_NATIVE_LENGTH
     }
@@ -168,7 +168,8 @@ def test_sorting_twice_changes_nothing(name, row, order, seed):
 def tile_kernels():
     """One kernel of the CPU for every class of keys, which takes any length."""
     classes = sorted({(DTYPES[name].codec, DTYPES[name].bits) for name in TORCH})
-    loader.build(CpuKernel(codec, bits, 0, "any", toolchain.cpu_arch()) for codec, bits in classes)
+    arch = toolchain.cpu_arch()
+    loader.build(cpu_kernel(codec, bits, 0, "strided", arch) for codec, bits in classes)
 
 
 @pytest.mark.usefixtures("tile_kernels")
@@ -228,6 +229,6 @@ def test_kernels_are_those_that_were_built(cuda_kernels):
     x = torch.zeros(3, 20, dtype=WORDS[4], device="cuda")
     sort(x)
     built = {kernel.name for kernel in cuda_kernels}
-    opened = {name for name in loader.open_kernels() if name.startswith("sort_cuda_")}
+    opened = {name for name in loader.open_kernels() if name.startswith("cuda_all_none_")}
     assert opened, "a kernel is open"
     assert opened <= built

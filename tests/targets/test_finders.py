@@ -117,4 +117,4 @@ def test_a_build_by_what_is_no_ninja_raises(half_cache, tmp_path):
     done = children.run(f"{children.NO_NINJA}\n{children.OTHER_SORT}", PATH=path)
     assert "ToolError: ninja (" in done.stderr
     assert "that is no ninja, or a broken one" in done.stderr
-    assert children.entries(half_cache) == ["launcher"]
+    assert children.entries(half_cache) == ["runtime"]

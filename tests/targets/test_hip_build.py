@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from support import amd_metadata, gpu_code, hip_clangs
+from support.descriptions import cuda_kernel, hip_kernel
 from support.hip_clangs import fake
 from warp_bitonic_sort import plan
 from warp_bitonic_sort.errors import ToolError
@@ -21,9 +22,9 @@ from warp_bitonic_sort.jit import builder, loader, ninja, toolchain
 from warp_bitonic_sort.jit import hip_compiler as finder
 from warp_bitonic_sort.jit.compiler import Compiler
 from warp_bitonic_sort.jit.hip_compiler import find_hip_compiler
-from warp_bitonic_sort.jit.spec import CudaKernel, HipKernel
 from warp_bitonic_sort.jit.store.key import build_text
 from warp_bitonic_sort.jit.store.store import Store
+from warp_bitonic_sort.kernels import Kernel
 
 CLASSES = [("bits", 8), ("fnuz", 8), ("floating", 16), ("bits", 32), ("floating", 32),
            ("bits", 64), ("floating", 64)]  # fmt: skip
@@ -33,7 +34,7 @@ FEW_CLASSES = [("fnuz", 8), ("floating", 16), ("floating", 32), ("floating", 64)
 # -- what is compiled ------------------------------------------------------------------------------
 
 
-def _compile(compiler: Compiler, kernel: HipKernel, folder: Path) -> str:
+def _compile(compiler: Compiler, kernel: Kernel, folder: Path) -> str:
     """What is wrong with a kernel, or nothing."""
     source = folder / f"{kernel.name}.hip"
     source.write_text(kernel.source())
@@ -94,7 +95,7 @@ def test_kernels_use_neither_scratch_memory_nor_flat_accesses(
     _check(
         each_hip_compiler(arch),
         [
-            HipKernel(codec, bits, *layout, arch)
+            hip_kernel(codec, bits, *layout, arch)
             for codec, bits in classes
             for layout in _some(bits, arch)
         ],
@@ -107,7 +108,7 @@ def test_other_architectures(each_hip_compiler, arch, tmp_path):
     _check(
         each_hip_compiler(arch),
         [
-            HipKernel(codec, bits, *layout, arch)
+            hip_kernel(codec, bits, *layout, arch)
             for codec, bits in FEW_CLASSES
             for layout in _some(bits, arch)[::3]
         ],
@@ -121,7 +122,7 @@ def test_other_architectures(each_hip_compiler, arch, tmp_path):
      "gfx10-3-generic", "gfx11-generic", "gfx12-generic"],
 )  # fmt: skip
 def test_a_kernel_for_every_family(each_hip_compiler, arch, tmp_path):
-    kernel = HipKernel("floating", 32, 32, 5, 0, "rows", arch)
+    kernel = hip_kernel("floating", 32, 32, 5, 0, "rows", arch)
     _check(each_hip_compiler(arch), [kernel], tmp_path)
 
 
@@ -371,20 +372,20 @@ def test_devices_that_are_too_old():
 
 # -- the key ---------------------------------------------------------------------------------------
 
-KERNEL = HipKernel("floating", 32, 8, 1, 0, "rows", "gfx942")
+KERNEL = hip_kernel("floating", 32, 8, 1, 0, "rows", "gfx942")
 
 
 def test_names_are_folders():
-    assert KERNEL.name == "sort_hip_floating32_lanes2_registers8_rows_gfx942"
-    generic = HipKernel("bits", 8, 32, 6, 1, "rows", "gfx9-4-generic")
-    assert generic.name == "sort_hip_bits8_waves2_lanes64_registers32_rows_gfx9_4_generic"
+    assert KERNEL.name == "hip_all_none_floating32_lanes2_registers8_rows_gfx942"
+    generic = hip_kernel("bits", 8, 32, 6, 1, "rows", "gfx9-4-generic")
+    assert generic.name == "hip_all_none_bits8_waves2_lanes64_registers32_rows_gfx9_4_generic"
     assert generic.capacity == 4096
-    assert (KERNEL.backend, KERNEL.kind) == ("hip", "hip_kernel")
+    assert (KERNEL.target) == ("hip", "hip")
 
 
 def test_ck_dir_is_in_the_key(tmp_path, monkeypatch):
     monkeypatch.delenv("CK_DIR", raising=False)
-    cuda = CudaKernel("floating", 32, 8, 1, 0, "rows", "sm_90")
+    cuda = cuda_kernel("floating", 32, 8, 1, 0, "rows", "sm_90")
     without, of_cuda = build_text(KERNEL), build_text(cuda)
     texts = {without}
     for name in ("one", "two"):
@@ -403,20 +404,20 @@ def test_ck_dir_is_in_the_key(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def no_launcher(monkeypatch):
-    """Kernels are built and the launcher, which nothing here calls, is not."""
-    monkeypatch.setattr(loader, "_launcher", object())
+def no_runtime(monkeypatch):
+    """Kernels are built and the runtime, which nothing here calls, is not."""
+    monkeypatch.setattr(loader, "_runtime", object())
 
 
 @pytest.fixture
 def tiny(monkeypatch):
     """HIP kernels are one line, of which a header may be the first."""
     lines = ["", 'extern "C" __attribute__((global)) void f(int* p) { *p = 1; }\n']
-    monkeypatch.setattr(HipKernel, "source", lambda _: "\n".join(lines))
+    monkeypatch.setattr(Kernel, "source", lambda _: "\n".join(lines))
     return lines
 
 
-@pytest.mark.usefixtures("no_launcher")
+@pytest.mark.usefixtures("no_runtime")
 def test_headers_of_ck_dir_are_found_and_watched(
     hip_compiler, tiny, tmp_path, monkeypatch, fresh_cache
 ):
@@ -438,7 +439,7 @@ def test_headers_of_ck_dir_are_found_and_watched(
         assert amd_metadata.metadata((entry / "kernel.hsaco").read_bytes())
 
 
-@pytest.mark.usefixtures("no_launcher", "tiny", "fresh_cache")
+@pytest.mark.usefixtures("no_runtime", "tiny", "fresh_cache")
 def test_a_warm_build_starts_nothing(hip_compiler, monkeypatch):
     if hip_compiler("gfx942").identity() is None:
         pytest.skip("the HIP compiler here is a wrapper, which is asked every time")
@@ -447,14 +448,14 @@ def test_a_warm_build_starts_nothing(hip_compiler, monkeypatch):
     loader.build([KERNEL])
 
 
-@pytest.mark.usefixtures("no_launcher", "tiny", "fresh_cache")
+@pytest.mark.usefixtures("no_runtime", "tiny", "fresh_cache")
 def test_what_is_cached_needs_no_compiler(hip_compiler, monkeypatch, tmp_path):
     hip_compiler("gfx942")
     loader.build([KERNEL])
     monkeypatch.setenv("ROCM_PATH", str(tmp_path))
     loader.build([KERNEL])
     with pytest.raises(ToolError, match="ROCM_PATH: .* holds neither bin/hipcc"):
-        loader.build([HipKernel("floating", 32, 8, 2, 0, "rows", "gfx942")])
+        loader.build([hip_kernel("floating", 32, 8, 2, 0, "rows", "gfx942")])
 
 
 @pytest.mark.parametrize(

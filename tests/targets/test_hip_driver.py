@@ -20,7 +20,6 @@ from support.driver_double import DRIVERS, driven
 from support.host_cupy import ROCM, OnDevice
 from warp_bitonic_sort import dtypes, explain, plan, sort
 from warp_bitonic_sort.jit import loader, toolchain
-from warp_bitonic_sort.jit.spec import HipKernel
 from warp_bitonic_sort.jit.store.files import stamp
 from warp_bitonic_sort.jit.store.store import Entry
 
@@ -71,9 +70,9 @@ def check_sorts(kernel, number=0, stream=0):
 
 def open_both(folder, **said):
     """Kernels for the double's devices."""
-    launcher = loader.launcher()
+    runtime = loader.runtime()
     paths = [hsaco.write(folder / f"{target}.co", target, **said) for target in TARGETS]
-    return [launcher.open_gpu_kernel(path, "float32", hip(i)) for i, path in enumerate(paths)]
+    return [runtime.open_gpu_kernel(path, "float32", hip(i)) for i, path in enumerate(paths)]
 
 
 # From here on every body runs in a process of its own.
@@ -81,12 +80,12 @@ def open_both(folder, **said):
 
 @driven()
 def test_a_launch_lands_on_the_arrays_own_device(folder):
-    kernels, driver, launcher = open_both(folder), Driver(), loader.launcher()
+    kernels, driver, runtime = open_both(folder), Driver(), loader.runtime()
     for current in (0, 1):
         with driver.current(current):
             for number, kernel in enumerate(kernels):
                 path = str(folder / f"{TARGETS[number]}.co")
-                launcher.open_gpu_kernel(path, "float32", hip(number))
+                runtime.open_gpu_kernel(path, "float32", hip(number))
                 assert driver.device() == current
                 check_sorts(kernel, number)
                 assert driver.device() == current
@@ -95,8 +94,8 @@ def test_a_launch_lands_on_the_arrays_own_device(folder):
                 with driver.failing(hipModuleLaunchKernel=1), pytest.raises(RuntimeError):
                     check_sorts(kernel, number)
                 assert driver.device() == current
-                assert launcher.is_capturing(hip(number), 0) is False
-                assert launcher.gpu_arch(hip(number)) == TARGETS[number]
+                assert runtime.is_capturing(hip(number), 0) is False
+                assert runtime.gpu_arch(hip(number)) == TARGETS[number]
     # On the current device a launch asks which that is, and nothing else.
     before = driver.report()["calls"]
     with driver.current(1):
@@ -113,8 +112,8 @@ def test_a_launch_lands_on_the_arrays_own_device(folder):
 @driven()
 def test_sorts_are_remembered(folder):
     """In the stream that is current on a ROCm device, and by its type."""
-    kernels, driver, launcher = open_both(folder), Driver(), loader.launcher()
-    again = launcher.sort_remembered
+    kernels, driver, runtime = open_both(folder), Driver(), loader.runtime()
+    again = runtime.sort_remembered
     x = array(10, 8)
     out = np.zeros_like(x)
     a, b = on_hip(x), on_hip(out)
@@ -136,7 +135,7 @@ def test_sorts_are_remembered(folder):
         tvm_ffi.use_raw_stream(tvm_ffi.device("cuda", 0), 0x999),
     ):
         assert again(b, b, 1, False, False)
-        assert launcher.current_stream(b) == 0x777
+        assert runtime.current_stream(b) == 0x777
     assert driver.launches()[-1]["stream"] == 0x777
     kernels[1](on_hip(x, 1), on_hip(out, 1), -1, False, False, 0, True)
     assert again(on_hip(x, 1), on_hip(out, 1), 1, False, False)
@@ -192,21 +191,21 @@ def test_what_a_launch_is_told(folder):
 
 @driven(FAKE_HIP_DEVICES="gfx942,gfx950")
 def test_more_shared_memory_than_a_device_has(folder):
-    driver, launcher = Driver(), loader.launcher()
+    driver, runtime = Driver(), loader.runtime()
     kib = 1024
     for number, target, most in ((0, "gfx942", 64 * kib), (1, "gfx950", 160 * kib)):
         path = hsaco.write(folder / f"{target}.co", target, shared_bytes=most)
-        check_sorts(launcher.open_gpu_kernel(path, "float32", hip(number)), number)
+        check_sorts(runtime.open_gpu_kernel(path, "float32", hip(number)), number)
         path = hsaco.write(folder / f"{target}.co", target, shared_bytes=most + 16)
         with pytest.raises(
             RuntimeError,
             match=f"sort_hip_of_a_test takes {most + 16} bytes of LDS a block, and HIP device "
             f"{number} has {most}",
         ):
-            launcher.open_gpu_kernel(path, "float32", hip(number))
+            runtime.open_gpu_kernel(path, "float32", hip(number))
     assert driver.report()["modules"] == 2
     with driver.failing(hipDeviceGetAttribute=1), pytest.raises(RuntimeError, match="Attribute"):
-        launcher.open_gpu_kernel(path, "float32", hip(1))
+        runtime.open_gpu_kernel(path, "float32", hip(1))
 
 
 @driven()
@@ -272,9 +271,9 @@ OPENING = [
 
 @driven(FAKE_HIP_DEVICES="gfx950,gfx90a")
 def test_nothing_leaks_from_an_open_that_fails(folder):
-    launcher = loader.launcher()
+    runtime = loader.runtime()
     path = hsaco.write(folder / "kernel.co", "gfx950", shared_bytes=100_000)
-    launcher.gpu_arch(hip(0))
+    runtime.gpu_arch(hip(0))
     driver = Driver()
     with driver.current(1):
         for step in OPENING:
@@ -282,35 +281,35 @@ def test_nothing_leaks_from_an_open_that_fails(folder):
                 driver.failing(**{step: 2}),
                 pytest.raises(RuntimeError, match=r"hipErrorOutOfMemory \(out of memory\); free"),
             ):
-                launcher.open_gpu_kernel(path, "float32", hip(0))
+                runtime.open_gpu_kernel(path, "float32", hip(0))
             assert driver.report()["modules"] == 0, step
             assert driver.device() == 1, step
             assert driver.last_error() == 0, step
         for dtype in ("int32", "float64"):
             with pytest.raises(ValueError, match=f"dtype: .*{dtype}"):
-                launcher.open_gpu_kernel(path, dtype, hip(0))
+                runtime.open_gpu_kernel(path, dtype, hip(0))
             assert driver.report()["modules"] == 0
     # The error that came first is the one that is told.
     with (
         driver.failing(hipModuleGetFunction=2, hipModuleUnload=999),
         pytest.raises(RuntimeError, match="hipErrorOutOfMemory"),
     ):
-        launcher.open_gpu_kernel(path, "float32", hip(0))
+        runtime.open_gpu_kernel(path, "float32", hip(0))
     assert driver.last_error() == 0
-    check_sorts(launcher.open_gpu_kernel(path, "float32", hip(0)))
+    check_sorts(runtime.open_gpu_kernel(path, "float32", hip(0)))
 
 
 @driven()
 def test_code_objects_that_are_none_of_ours(folder):
-    launcher = loader.launcher()
-    launcher.gpu_arch(hip(0))
+    runtime = loader.runtime()
+    runtime.gpu_arch(hip(0))
     driver = Driver()
     kernel = folder / "kernel.co"
 
     def check_refused(content, message):
         kernel.write_bytes(content)
         with pytest.raises(RuntimeError, match=message):
-            launcher.open_gpu_kernel(str(kernel), "float32", hip(0))
+            runtime.open_gpu_kernel(str(kernel), "float32", hip(0))
         assert driver.report()["modules"] == 0
         assert driver.last_error() == 0
 
@@ -327,7 +326,7 @@ def test_code_objects_that_are_none_of_ours(folder):
     with driver.failing(hipModuleLoadData=218):
         check_refused(hsaco.hsaco(said), "hipErrorInvalidKernelFile .*damaged, or .*update ROCm")
     with pytest.raises(RuntimeError, match="cannot open the kernel .*missing.co"):
-        launcher.open_gpu_kernel(str(folder / "missing.co"), "float32", hip(0))
+        runtime.open_gpu_kernel(str(folder / "missing.co"), "float32", hip(0))
     # HIP itself would read beyond the end.
     whole = hsaco.hsaco(said)
     loads = driver.report()["calls"]["hipModuleLoadData"]
@@ -335,29 +334,29 @@ def test_code_objects_that_are_none_of_ours(folder):
         check_refused(whole[:size], "kernel.co is cut off")
     assert driver.report()["calls"]["hipModuleLoadData"] == loads
     kernel.write_bytes(whole)
-    check_sorts(launcher.open_gpu_kernel(str(kernel), "float32", hip(0)))
+    check_sorts(runtime.open_gpu_kernel(str(kernel), "float32", hip(0)))
 
 
 @driven()
 def test_a_kernel_for_another_target(folder):
-    launcher = loader.launcher()
+    runtime = loader.runtime()
     path = hsaco.write(folder / "kernel.co", "gfx1100")
     with pytest.raises(
         RuntimeError,
         match="the kernel .*kernel.co does not run on HIP device 0, an gfx90a: "
         "hipErrorNoBinaryForGpu .no kernel image is available .*; build it for gfx90a",
     ):
-        launcher.open_gpu_kernel(path, "float32", hip(0))
+        runtime.open_gpu_kernel(path, "float32", hip(0))
     assert Driver().last_error() == 0
-    check_sorts(launcher.open_gpu_kernel(path, "float32", hip(1)), 1)
+    check_sorts(runtime.open_gpu_kernel(path, "float32", hip(1)), 1)
 
 
 @driven()
 def test_errors_that_somebody_elses_kernel_left(folder):
     """HIP reports a kernel's error at whatever call comes next, and at all after it."""
     path = hsaco.write(folder / "kernel.co", "gfx1100")
-    launcher = loader.launcher()
-    opened = launcher.open_gpu_kernel(path, "float32", hip(1))
+    runtime = loader.runtime()
+    opened = runtime.open_gpu_kernel(path, "float32", hip(1))
     driver = Driver()
     for code, name, text in (
         (700, "IllegalAddress", "an illegal memory access was encountered"),
@@ -375,7 +374,7 @@ def test_errors_that_somebody_elses_kernel_left(folder):
         for current in (0, 1):
             with driver.current(current), driver.failing(**sticky):
                 with pytest.raises(RuntimeError, match=rf"loading the kernel .*co {words}"):
-                    launcher.open_gpu_kernel(path, "float32", hip(1))
+                    runtime.open_gpu_kernel(path, "float32", hip(1))
                 with pytest.raises(RuntimeError, match=f"launching sort_hip_of_a_test {words}"):
                     check_sorts(opened, 1)
             assert driver.report()["modules"] == 1
@@ -412,18 +411,18 @@ def rocm5(double, folder):
 
 
 def check_devices(folder, query):
-    launcher = loader.launcher()
+    runtime = loader.runtime()
     path = hsaco.write(folder / "kernel.co", "gfx942")
-    found = [launcher.gpu_arch(hip(number)) for number in range(4)]
+    found = [runtime.gpu_arch(hip(number)) for number in range(4)]
     assert found == ["gfx942", "gfx90a", "gfx1100", "gfx9-4-generic"]
     driver = Driver()
     assert driver.report()["calls"][query] == 4
-    check_sorts(launcher.open_gpu_kernel(path, "float32", hip(0)))
+    check_sorts(runtime.open_gpu_kernel(path, "float32", hip(0)))
     calls = [
-        launcher.gpu_arch,
-        lambda device: launcher.is_capturing(device, 0),
-        launcher.own_stream,
-        lambda device: launcher.open_gpu_kernel(path, "float32", device),
+        runtime.gpu_arch,
+        lambda device: runtime.is_capturing(device, 0),
+        runtime.own_stream,
+        lambda device: runtime.open_gpu_kernel(path, "float32", device),
     ]
     for call in calls:
         for number in (4, 127, 128, 2**31 - 1):
@@ -433,7 +432,7 @@ def check_devices(folder, query):
             call(hip(-1))
     assert driver.last_error() == 0
     with driver.failing(**{query: 1}), pytest.raises(RuntimeError, match="Properties on HIP"):
-        launcher.gpu_arch(hip(0))
+        runtime.gpu_arch(hip(0))
 
 
 DEVICES = "gfx942,gfx90a,gfx1100,gfx9-4-generic"
@@ -454,38 +453,38 @@ def test_devices_of_rocm_5(folder):
 def test_a_device_that_does_not_tell_its_target(folder):
     del folder
     with pytest.raises(RuntimeError, match=r"HIP device 0: .*does not tell its target"):
-        loader.launcher().gpu_arch(hip(0))
+        loader.runtime().gpu_arch(hip(0))
 
 
 @driven()
 def test_capturing(folder):
     del folder
-    launcher = loader.launcher()
-    launcher.gpu_arch(hip(0))
+    runtime = loader.runtime()
+    runtime.gpu_arch(hip(0))
     driver = Driver()
     driver.capture(0x1234)
     for current in (0, 1):
         with driver.current(current):
-            assert launcher.is_capturing(hip(1), 0x1234) is True
-            assert launcher.is_capturing(hip(1), 0x1235) is False
-            assert launcher.is_capturing(hip(1), -1) is False
+            assert runtime.is_capturing(hip(1), 0x1234) is True
+            assert runtime.is_capturing(hip(1), 0x1235) is False
+            assert runtime.is_capturing(hip(1), -1) is False
             with (
                 driver.failing(hipStreamIsCapturing=709),
                 pytest.raises(
                     RuntimeError, match="HIP device 1 failed: .*; the stream was destroy"
                 ),
             ):
-                launcher.is_capturing(hip(1), 0x1235)
+                runtime.is_capturing(hip(1), 0x1235)
             # What the legacy stream answers while another stream is captured: it must stay out.
             with driver.failing(hipStreamIsCapturing=906):
-                assert launcher.is_capturing(hip(1), 0) is True
+                assert runtime.is_capturing(hip(1), 0) is True
             assert driver.last_error() == 0
 
 
 @driven()
 def test_own_streams(folder):
     """A launch in the own stream is waited for, whatever comes of it."""
-    kernels, driver, launcher = open_both(folder), Driver(), loader.launcher()
+    kernels, driver, runtime = open_both(folder), Driver(), loader.runtime()
 
     def streams():
         return {stream["device"]: stream for stream in driver.report()["streams"]}
@@ -504,7 +503,7 @@ def test_own_streams(folder):
                 own = streams()[number]
                 assert own["flags"] == 1
                 assert own["waits"] == before + 1
-                assert own["handle"] == launcher.own_stream(hip(number))
+                assert own["handle"] == runtime.own_stream(hip(number))
                 launch = driver.launches()[-1]
                 assert launch["stream"] == own["handle"]
                 assert launch["current_device"] == number
@@ -524,14 +523,14 @@ def test_own_streams(folder):
 @driven()
 def test_device_memory(folder):
     del folder
-    launcher = loader.launcher()
-    launcher.gpu_arch(hip(0))
+    runtime = loader.runtime()
+    runtime.gpu_arch(hip(0))
     driver = Driver()
     float32 = tvm_ffi.dtype("float32")
     for current in (0, 1):
         with driver.current(current):
             for number in (0, 1):
-                made = launcher.empty_gpu((3, 5), float32, hip(number))
+                made = runtime.empty_gpu((3, 5), float32, hip(number))
                 assert made.__dlpack_device__() == (ROCM, number)
                 (memory,) = driver.report()["memory"]
                 assert memory == {"address": made.data_ptr(), "device": number, "bytes": 60}
@@ -543,25 +542,25 @@ def test_device_memory(folder):
                     driver.failing(hipMalloc=2),
                     pytest.raises(MemoryError, match="60 bytes on HIP device .*OutOfMemory .*libr"),
                 ):
-                    launcher.empty_gpu((3, 5), float32, hip(number))
+                    runtime.empty_gpu((3, 5), float32, hip(number))
     # What is no want of memory is no MemoryError.
     with (
         driver.failing(hipMalloc=700),
         pytest.raises(RuntimeError, match="60 bytes on HIP device 0 .*earlier kernel"),
     ):
-        launcher.empty_gpu((3, 5), float32, hip(0))
+        runtime.empty_gpu((3, 5), float32, hip(0))
     # Freeing must not raise, even where a device does nothing any more.
     for failing in ("hipFree", "hipSetDevice", "hipDeviceSynchronize"):
-        made = launcher.empty_gpu((3, 5), float32, hip(1))
+        made = runtime.empty_gpu((3, 5), float32, hip(1))
         with driver.failing(**{failing: 719}):
             del made
     assert driver.device() == 0 or driver.library.hipSetDevice(0) == 0
     assert driver.last_error() == 0
     # An error that another library left is not ours to take away.
     assert driver.library.hipSetDevice(99) == 101
-    made = launcher.empty_gpu((3, 5), float32, hip(1))
+    made = runtime.empty_gpu((3, 5), float32, hip(1))
     del made
-    assert launcher.is_capturing(hip(0), 0) is False
+    assert runtime.is_capturing(hip(0), 0) is False
     assert driver.last_error() == 101
 
 
@@ -578,11 +577,11 @@ def absent(double, folder):
 @driven(absent)
 def test_no_driver(folder):
     path = hsaco.write(folder / "kernel.co")
-    launcher = loader.launcher()
+    runtime = loader.runtime()
     calls = [
-        lambda: launcher.gpu_arch(hip(0)),
-        lambda: launcher.is_capturing(hip(0), 0),
-        lambda: launcher.open_gpu_kernel(path, "float32", hip(0)),
+        lambda: runtime.gpu_arch(hip(0)),
+        lambda: runtime.is_capturing(hip(0), 0),
+        lambda: runtime.open_gpu_kernel(path, "float32", hip(0)),
     ]
     for _ in range(2):
         for call in calls:
@@ -597,7 +596,7 @@ def test_no_driver(folder):
         calls[0]()
     # It may come later.
     driver_double.build("fake_hip.cc", folder / "libamdhip64.so.7")
-    assert launcher.gpu_arch(hip(0)) == "gfx90a"
+    assert runtime.gpu_arch(hip(0)) == "gfx90a"
 
 
 @driven(absent)
@@ -607,9 +606,9 @@ def test_rocm_path(folder):
     driver_double.build("fake_hip.cc", folder / "lib" / LIBRARY)
     os.environ["ROCM_PATH"] = str(folder / "nowhere")
     with pytest.raises(RuntimeError, match="no HIP"):
-        loader.launcher().gpu_arch(hip(0))
+        loader.runtime().gpu_arch(hip(0))
     os.environ["ROCM_PATH"] = str(folder)
-    assert loader.launcher().gpu_arch(hip(0)) == "gfx90a"
+    assert loader.runtime().gpu_arch(hip(0)) == "gfx90a"
 
 
 @driven(FAKE_HIP_DEVICES="gfx942")
@@ -619,7 +618,7 @@ def test_the_copy_that_a_framework_brought(folder):
     place.mkdir(parents=True)
     driver_double.build("fake_hip.cc", place / "libamdhip64.so.99")
     theirs = ctypes.CDLL(str(place / "libamdhip64.so.99"))
-    assert loader.launcher().gpu_arch(hip(0)) == "gfx942"
+    assert loader.runtime().gpu_arch(hip(0)) == "gfx942"
     theirs.fake_hip_report.restype = ctypes.c_char_p
     assert b'"hipInit": 1' in theirs.fake_hip_report()
 
@@ -643,28 +642,28 @@ def test_a_driver_that_is_too_old(folder):
     with pytest.raises(
         RuntimeError, match="libamdhip64 has no hipStreamIsCapturing; it is too old, update ROCm"
     ):
-        loader.launcher().gpu_arch(hip(0))
+        loader.runtime().gpu_arch(hip(0))
 
 
 @driven(FAKE_HIP_FAIL="hipInit=100")
 def test_a_driver_that_does_not_start(folder):
-    launcher = loader.launcher()
+    runtime = loader.runtime()
     with pytest.raises(
         RuntimeError,
         match=r"starting HIP failed: hipErrorNoDevice \(no ROCm-capable device is detected\); .*"
         + ("HIP_VISIBLE_DEVICES|/dev/kfd" if Path("/dev/kfd").exists() else "there is no /dev/kfd"),
     ):
-        launcher.gpu_arch(hip(0))
+        runtime.gpu_arch(hip(0))
     driver = Driver()
     with (
         driver.failing(hipInit=35),
         pytest.raises(RuntimeError, match="hipErrorInsufficientDriver .*amdgpu .*update"),
     ):
-        launcher.gpu_arch(hip(0))
+        runtime.gpu_arch(hip(0))
     # Nothing of a failed start is kept.
     assert driver.last_error() == 0
     path = hsaco.write(folder / "kernel.co")
-    check_sorts(launcher.open_gpu_kernel(path, "float32", hip(0)))
+    check_sorts(runtime.open_gpu_kernel(path, "float32", hip(0)))
     assert driver.report()["calls"]["hipInit"] == 3
 
 
@@ -672,10 +671,10 @@ def test_a_driver_that_does_not_start(folder):
 def test_both_platforms_in_one_process(folder):
     """A device's type says whose driver it is: HIP is not asked for CUDA's, nor CUDA for HIP's."""
     kernels = open_both(folder)
-    launcher = loader.launcher()
+    runtime = loader.runtime()
     cuda = loader.device_of("cuda", 0)
     with pytest.raises(RuntimeError, match="no CUDA driver|on CUDA device 0"):
-        launcher.open_gpu_kernel(str(folder / "gfx90a.co"), "float32", cuda)
+        runtime.open_gpu_kernel(str(folder / "gfx90a.co"), "float32", cuda)
     check_sorts(kernels[0])
 
 
@@ -694,8 +693,8 @@ def without_a_compiler(folder):
 
 
 def written(folder, kernel):
-    assert isinstance(kernel, HipKernel)
-    product = folder / kernel.name / toolchain.PRODUCTS[kernel.kind]
+    assert kernel.target == "hip"
+    product = folder / kernel.name / toolchain.PRODUCTS[kernel.target]
     product.parent.mkdir(exist_ok=True)
     hsaco.write(
         product,
@@ -703,9 +702,9 @@ def written(folder, kernel):
         name=kernel.name,
         codec=kernel.codec,
         bits=kernel.bits,
-        capacity=kernel.capacity,
+        capacity=kernel.layout.capacity,
     )
-    return Entry(product.parent, kernel.kind, stamp(product.stat()))
+    return Entry(product.parent, kernel.target, stamp(product.stat()))
 
 
 def memory_of(tensor, like):
@@ -732,7 +731,7 @@ def test_every_dtype(folder):
 
 @driven()
 def test_sort_of_arrays_that_tell_no_stream(folder):
-    """Sorted in the own stream, into memory that the launcher allocates."""
+    """Sorted in the own stream, into memory that the runtime allocates."""
     without_a_compiler(folder)
     rng = np.random.default_rng(4)
     asked = []
@@ -813,7 +812,7 @@ def test_sort_of_cupys_arrays_on_rocm(folder):
                 assert launch["current_device"] == launch["module_device"] == number
                 assert launch["stream"] == host_cupy.stream
                 assert launch["kernel"] == explain(array, axis=axis).kernel
-                assert launch["kernel"].startswith("sort_hip_")
+                assert launch["kernel"].startswith("hip_all_none_")
                 assert launch["kernel"].endswith(TARGETS[number])
             assert sort(array, axis=axis, out=array) is array
             oracle.check(x, array.array, axis)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from support import amd_metadata, driver_double, gpu_code, hip_clangs
+from support.descriptions import cuda_kernel, hip_kernel
 from warp_bitonic_sort import plan
 from warp_bitonic_sort.cli import _inspect
 from warp_bitonic_sort.errors import BuildError, ToolError
@@ -30,12 +31,11 @@ from warp_bitonic_sort.jit import (
 )
 from warp_bitonic_sort.jit.compiler import Compiler
 from warp_bitonic_sort.jit.hip_compiler import find_hip_compiler
-from warp_bitonic_sort.jit.spec import CudaKernel, HipKernel
 from warp_bitonic_sort.jit.store import publish
 from warp_bitonic_sort.jit.store.key import build_text
 
-KERNEL = CudaKernel("floating", 32, 8, 1, 0, "rows", "sm_90")
-HIP_KERNEL = HipKernel("floating", 32, 8, 1, 0, "rows", "gfx942")
+KERNEL = cuda_kernel("floating", 32, 8, 1, 0, "rows", "sm_90")
+HIP_KERNEL = hip_kernel("floating", 32, 8, 1, 0, "rows", "gfx942")
 
 
 @pytest.fixture(scope="session")
@@ -60,9 +60,9 @@ def no_nvcc(nvrtc, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def no_launcher(monkeypatch):
-    """Kernels are built and the launcher, which nothing here calls, is not."""
-    monkeypatch.setattr(loader, "_launcher", object())
+def no_runtime(monkeypatch):
+    """Kernels are built and the runtime, which nothing here calls, is not."""
+    monkeypatch.setattr(loader, "_runtime", object())
 
 
 @pytest.fixture
@@ -84,10 +84,10 @@ def run(compiler, *words, folder=None):
 
 def compiled(compiler, kernel, folder: Path, include=None):
     """Compile a kernel with the command line of ninja's rule; return the product and depfile."""
-    source = folder / kernel.name / ninja.SOURCES[kernel.kind]
+    source = folder / kernel.name / ninja.SOURCES[kernel.target]
     source.parent.mkdir(parents=True, exist_ok=True)
     source.write_text(kernel.source())
-    product = source.with_name(ninja.PRODUCTS[kernel.kind])
+    product = source.with_name(ninja.PRODUCTS[kernel.target])
     depfile = source.with_name(ninja.DEPFILE)
     depends = toolchain.dependency_flags(kernel, str(depfile), str(product))
     flags = [*toolchain.compile_flags(kernel), f"-I{include or toolchain.INCLUDE_DIR}", *depends]
@@ -154,7 +154,7 @@ def test_kernels_for_every_width(nvrtc, codec, bits, arch, tmp_path):
     columns = next(layout for layout in plan.cuda_layouts(bits) if layout[3] == "columns")
     for layout in (rows, columns):
         assert layout in plan.cuda_layouts(bits)
-        kernel = CudaKernel(codec, bits, *layout, arch)
+        kernel = cuda_kernel(codec, bits, *layout, arch)
         image = compiled(nvrtc, kernel, tmp_path)[0].read_bytes()
         assert image[:4] == b"\x7fELF"
         assert struct.unpack_from("<H", image, 18) == (190,)
@@ -287,7 +287,7 @@ def manifests(folder: Path):
     return [json.loads(file.read_text()) for file in folder.glob("v1/entries/*/*/manifest.json")]
 
 
-@pytest.mark.usefixtures("no_nvcc", "no_launcher")
+@pytest.mark.usefixtures("no_nvcc", "no_runtime")
 def test_a_build_without_nvcc(nvrtc, tree, fresh_cache, monkeypatch):
     loader.build([KERNEL])
     (manifest,) = manifests(fresh_cache)
@@ -312,7 +312,7 @@ def test_a_build_without_nvcc(nvrtc, tree, fresh_cache, monkeypatch):
     assert len(manifests(fresh_cache)) == 2
 
 
-@pytest.mark.usefixtures("no_nvcc", "no_launcher", "fresh_cache")
+@pytest.mark.usefixtures("no_nvcc", "no_runtime", "fresh_cache")
 def test_an_error_names_the_file_and_the_line(tree):
     header = tree / "key.hpp"
     text = header.read_text()
@@ -388,8 +388,8 @@ def test_the_order_in_which_nvrtc_is_looked_for(empty, monkeypatch):
         assert compiler.why == why
         assert compiler.kind == "CUDA run-time compiler"
         assert compiler.identity() is not None
-        assert toolchain.identity("cuda_kernel") == (compiler.identity() if is_quick else None)
-        assert toolchain.still_is("cuda_kernel", str(compiler.identity())) == is_quick
+        assert toolchain.identity("cuda") == (compiler.identity() if is_quick else None)
+        assert toolchain.still_is("cuda", str(compiler.identity())) == is_quick
 
     none = "; there is no nvcc"
     found(library(empty / "usr"), f"NVRTC in {empty / 'usr'}{none}")
@@ -415,9 +415,9 @@ def test_the_order_in_which_nvrtc_is_looked_for(empty, monkeypatch):
     program = nvcc_at(home)
     compiler = finders.find_cuda_compiler()
     assert (compiler.command, compiler.why) == ((str(program),), f"CUDA_HOME={home}")
-    assert toolchain.identity("cuda_kernel") == compiler.identity() is not None
-    assert toolchain.still_is("cuda_kernel", compiler.identity())
-    assert not toolchain.still_is("cuda_kernel", f"{compiler.identity()}|")
+    assert toolchain.identity("cuda") == compiler.identity() is not None
+    assert toolchain.still_is("cuda", compiler.identity())
+    assert not toolchain.still_is("cuda", f"{compiler.identity()}|")
     monkeypatch.setenv("WARP_SORT_RTC", "1")
     found(home / "lib64" / "libnvrtc.so.13",
           f"NVRTC in CUDA_HOME={home}; WARP_SORT_RTC asks for it")  # fmt: skip
@@ -467,13 +467,13 @@ def test_a_wrong_cuda_home_is_not_made_up_for(empty, monkeypatch):
 def test_an_interpreter_that_does_not_know_itself(empty, monkeypatch):
     library(empty / "usr")
     monkeypatch.setattr(sys, "executable", "")
-    assert toolchain.identity("cuda_kernel") is None
+    assert toolchain.identity("cuda") is None
     with pytest.raises(ToolError, match=r"sys\.executable is empty"):
         finders.find_cuda_compiler()
     monkeypatch.setattr(sys, "executable", "/usr/bin/python3")
-    assert toolchain.identity("cuda_kernel") is not None
+    assert toolchain.identity("cuda") is not None
     monkeypatch.setattr(sys, "frozen", True, raising=False)
-    assert toolchain.identity("cuda_kernel") is None
+    assert toolchain.identity("cuda") is None
 
 
 def test_what_tells_one_from_another(empty, monkeypatch):
@@ -552,7 +552,7 @@ def test_a_kernel_by_hiprtc(hiprtc, bundles, hiprtc_library, tmp_path, monkeypat
     assert {"amdgcn.hpp", "base.hpp", "gpu_rows.hpp"} <= {Path(p).name for p in listed(depfile)}
 
 
-@pytest.mark.usefixtures("no_launcher", "hiprtc")
+@pytest.mark.usefixtures("no_runtime", "hiprtc")
 def test_a_build_by_hiprtc(fresh_cache, monkeypatch, tree):
     loader.build([HIP_KERNEL])
     (manifest,) = manifests(fresh_cache)
@@ -577,7 +577,7 @@ def test_what_the_real_hiprtc_makes(tmp_path):
     for compiler in rtc_compilers.hiprtc_candidates(None, folders):
         for arch in ("gfx942", "gfx90a"):
             if not hip_compiler.refusal(compiler, arch):
-                kernel = HipKernel("floating", 32, 8, 1, 0, "rows", arch)
+                kernel = hip_kernel("floating", 32, 8, 1, 0, "rows", arch)
                 image = compiled(compiler, kernel, tmp_path)[0].read_bytes()
                 assert not list(gpu_code.wrong_hip_code(kernel, image))
                 return
@@ -630,7 +630,7 @@ def test_doctor_counts_the_kernels_that_layers_hold(empty, monkeypatch, backend)
         other = kernel._replace(arch=arch)
         entry = empty / "layer" / "v1" / "entries" / other.name / "0"
         entry.mkdir(parents=True)
-        (entry / "manifest.json").write_text(json.dumps({"kind": kernel.kind, "arch": arch}))
+        (entry / "manifest.json").write_text(json.dumps({"target": kernel.target, "arch": arch}))
     problems = []
     facts = look(problems)
     assert facts["available"]

@@ -206,7 +206,7 @@ expected = np.sort(x)
 others = len(os.listdir("/proc/self/task"))
 def threads_of_a_sort():
     np.testing.assert_array_equal(w.sort(x), expected)
-    assert loader.launcher().thread_count() == w.get_num_threads()
+    assert loader.runtime().thread_count() == w.get_num_threads()
     return len(os.listdir("/proc/self/task")) - others + 1
 """
 
@@ -261,7 +261,7 @@ for worker in workers: worker.start()
 for count in (1, 4, 2, 7, 3) * 20:
     w.set_num_threads(count)
 for worker in workers: worker.join()
-assert w.get_num_threads() == loader.launcher().thread_count() == 3
+assert w.get_num_threads() == loader.runtime().thread_count() == 3
 """
     large(code, warm_cache)
 

@@ -22,7 +22,7 @@ class Adapter(Protocol):
     """
 
     kind: str
-    # Sorts x along an axis as the launcher remembers, which takes less than a prepared call,
+    # Sorts x along an axis as the runtime remembers, which takes less than a prepared call,
     # and returns None where it remembers no such sort. None itself where the library can't.
     again: Callable[[Any, int, bool], Any] | None
 
@@ -62,7 +62,7 @@ class Adapter(Protocol):
         """Return what tells the caller's current stream on x's device; None for the CPU."""
 
     def remembers(self, x: Any) -> bool:
-        """Tell whether the launcher is to remember sorts of arrays like x, for `again`."""
+        """Tell whether the runtime is to remember sorts of arrays like x, for `again`."""
 
     def finish(self, buffer: Any, x: Any) -> Any:
         """Return the result that the caller gets for x."""

@@ -90,7 +90,7 @@ class DlpackAdapter(Plain):
     def allocate(self, x: Any) -> Any:
         """Allocate a buffer, in row-major order."""
         seen = self._export(x)
-        return loader.launcher().empty(tuple(seen.shape), seen.dtype)
+        return loader.runtime().empty(tuple(seen.shape), seen.dtype)
 
     def result_strides(self, x: Any) -> tuple[int, ...]:
         """Return the strides of what `allocate` returns."""
@@ -166,7 +166,7 @@ class DlpackAdapter(Plain):
 
 
 class GpuDlpackAdapter(DlpackAdapter):
-    """Handles the arrays of one device; results are there, in memory of the launcher's."""
+    """Handles the arrays of one device; results are there, in memory of the runtime's."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
@@ -178,10 +178,10 @@ class GpuDlpackAdapter(DlpackAdapter):
         """Allocate a buffer, in row-major order."""
         seen = self._export(x)
         there = loader.device_of(self._device.backend, self._device.number)
-        return loader.launcher().empty_gpu(tuple(seen.shape), seen.dtype, there)
+        return loader.runtime().empty_gpu(tuple(seen.shape), seen.dtype, there)
 
     def stream(self, x: Any) -> Callable[[], int] | None:
-        """Return what tells the launcher's own stream."""
+        """Return what tells the runtime's own stream."""
         del x
         return lambda: IN_OWN_STREAM
 

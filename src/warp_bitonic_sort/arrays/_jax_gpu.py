@@ -151,7 +151,7 @@ class JaxGpuAdapter(Plain):
             buffer.array = _sort_long(x, dtype, axis, descending, nan_last)
 
     def stream(self, x: Any) -> Callable[[], int] | None:
-        """Return what tells the launcher's own stream."""
+        """Return what tells the runtime's own stream."""
         del x
         return lambda: IN_OWN_STREAM
 

@@ -1,6 +1,6 @@
 """How arrays of a library whose streams are not known here cross to a device's kernels.
 
-Invariant: the kernel runs in the launcher's own stream. Before it, the library makes that stream
+Invariant: the kernel runs in the runtime's own stream. Before it, the library makes that stream
 wait until x is ready, as DLPack has it; after it, the host waits, and only then are x's export and
 the result let go. So whatever the library does with either of them afterwards, in whatever stream,
 comes after the kernel. Nothing less is safe: a library may reuse x's memory once its export is
@@ -17,7 +17,7 @@ from . import Device
 
 __all__ = ["IN_OWN_STREAM", "exported"]
 
-# What a kernel takes for a stream to run in the launcher's own and wait for its end.
+# What a kernel takes for a stream to run in the runtime's own and wait for its end.
 IN_OWN_STREAM = -1
 
 
@@ -25,11 +25,11 @@ IN_OWN_STREAM = -1
 def _own_stream(backend: str, number: int) -> int:
     from ..jit import loader
 
-    return int(loader.launcher().own_stream(loader.device_of(backend, number)))
+    return int(loader.runtime().own_stream(loader.device_of(backend, number)))
 
 
 def exported(x: Any, device: Device) -> Any:
-    """Return x as a tensor that is ready in the launcher's stream."""
+    """Return x as a tensor that is ready in the runtime's stream."""
     import tvm_ffi
 
     stream = _own_stream(device.backend, device.number)

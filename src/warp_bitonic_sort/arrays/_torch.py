@@ -163,14 +163,14 @@ class TorchAdapter:
         if self.again is None:
             from ..jit import loader
 
-            launcher = loader.launcher()
+            runtime = loader.runtime()
             # Some stream that is not the current one: the thread's own, for torch makes a pool of
             # them where it makes one.
             side = torch.cuda.ExternalStream(_PER_THREAD_STREAM, device=x.device)
             with torch.cuda.stream(side):
-                if launcher.current_stream(x.detach()) != side.cuda_stream:
+                if runtime.current_stream(x.detach()) != side.cuda_stream:
                     return False
-            self.again = _again(launcher.sort_remembered)
+            self.again = _again(runtime.sort_remembered)
         return True
 
     def finish(self, buffer: Any, x: Any) -> Any:

@@ -297,7 +297,7 @@ def _held(backend: str, devices: Sequence[str] = ()) -> int:
         (item.name, item.arch)
         for root in roots
         for item in inventory.entries(root)
-        if item.kind == f"{backend}_kernel"
+        if item.target == f"{backend}_kernel"
     }
     if not devices:
         return len(kernels)

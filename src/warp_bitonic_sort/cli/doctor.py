@@ -100,7 +100,7 @@ def _verdict(report: dict[str, Any]) -> str:
     # What is refused fails a sort, whatever other layers have.
     has_layers = report["cache"] and report["cache"]["layers"] and not report["refused"]
     if report["trial"]["status"] == "failed" and has_layers:
-        return "A call to sort would not work, unless a layer has its kernel and the launcher."
+        return "A call to sort would not work, unless a layer has its kernel and the runtime."
     if report["trial"]["status"] == "passed" and not report["trial"]["compiled"]:
         return "Sorts whose kernels are in the cache work; others would not."
     return "A call to sort would not work."
@@ -133,9 +133,9 @@ def _cache_lines(cache: dict[str, Any] | None) -> Iterator[str]:
     state = "exists" if cache["exists"] else "not there yet"
     state += ", writable" if cache["writable"] else ", NOT writable"
     yield _line("cache", f"{cache['path']} ({state})")
-    yield _line("", f"{cache['entries']} kernels and launchers, {cache['bytes'] / 1e6:.1f} MB")
+    yield _line("", f"{cache['entries']} kernels and runtimes, {cache['bytes'] / 1e6:.1f} MB")
     for root, held in cache["layers"].items():
-        yield _line("layer", f"{root} ({held} kernels and launchers)")
+        yield _line("layer", f"{root} ({held} kernels and runtimes)")
 
 
 def _trial_text(trial: dict[str, Any]) -> str:

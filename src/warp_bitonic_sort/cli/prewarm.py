@@ -18,8 +18,8 @@ from .. import prewarm as _prewarm
 from ..dtypes import DTYPES
 from ..errors import BuildError, ToolError
 from ..jit import gpu_targets, toolchain
-from ..jit.spec import Kernel
 from ..jit.store.permissions import check_writers
+from ..kernels import Kernel
 from ._common import reported
 from ._inspect import native_targets
 from ._paths import OutputFile, SomePath
@@ -27,9 +27,9 @@ from ._terminal import is_terminal, progress_bar
 
 __all__ = ["prewarm"]
 
-_HELP = """Compile kernels now, for sorts of the dtypes and lengths given, and the launcher.
+_HELP = """Compile kernels now, for sorts of the dtypes and lengths given, and the runtime.
 
-No GPU is needed, only the compilers: of C++ for the CPU and the launcher; nvcc or NVRTC for cuda;
+No GPU is needed, only the compilers: of C++ for the CPU and the runtime; nvcc or NVRTC for cuda;
 hipcc, clang or hipRTC for hip.
 
 They go into the user's cache, or with --into into a folder that is whole by itself: a layer. Other

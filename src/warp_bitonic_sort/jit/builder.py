@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import ToolError
+from ..kernels import Artifact
 from . import toolchain
-from .spec import Artifact
 from .store.layers import look_up, text_of
 from .store.store import Entry, Store
 
@@ -110,18 +110,16 @@ def _remember(caches: Sequence[Store], identity: str, said: str) -> None:
 
 def _tools(caches: Sequence[Store], artifacts: Sequence[Artifact]) -> dict[str, Tool]:
     """Return the tool of each kind of artifact."""
-    kinds = {artifact.kind for artifact in artifacts}
+    kinds = {artifact.target for artifact in artifacts}
     tools: dict[str, Tool] = {}
-    if "cuda_kernel" in kinds:
-        tools["cuda_kernel"] = Tool(caches, "cuda_kernel", _cuda_compiler)
-    if "hip_kernel" in kinds:
-        archs = sorted({artifact.arch for artifact in artifacts if artifact.kind == "hip_kernel"})
-        tools["hip_kernel"] = Tool(
-            caches, "hip_kernel", functools.partial(_hip_compiler, caches, archs)
-        )
-    of_host = kinds - {"cuda_kernel", "hip_kernel"}
+    if "cuda" in kinds:
+        tools["cuda"] = Tool(caches, "cuda", _cuda_compiler)
+    if "hip" in kinds:
+        archs = sorted({artifact.arch for artifact in artifacts if artifact.target == "hip"})
+        tools["hip"] = Tool(caches, "hip", functools.partial(_hip_compiler, caches, archs))
+    of_host = kinds - {"cuda", "hip"}
     if of_host:
-        host = Tool(caches, "launcher", _host_compiler)
+        host = Tool(caches, "runtime", _host_compiler)
         tools.update(dict.fromkeys(of_host, host))
     return tools
 
@@ -228,7 +226,7 @@ def holder(artifact: Artifact, layers: Sequence[Store], stores: Sequence[Store])
             return each
     version = None  # where nothing can be compiled, any version suits
     if can_build(artifact):
-        identity = toolchain.identity(artifact.kind)
+        identity = toolchain.identity(artifact.target)
         version = None if identity is None else _recall(stores, identity)
         if version is None:
             return None
@@ -259,7 +257,7 @@ def _find(
 ) -> dict[str, Entry]:
     found: dict[str, Entry] = {}
     for artifact in artifacts:
-        tool = tools.get(artifact.kind)
+        tool = tools.get(artifact.target)
         version = None if tool is None else tool.version
         for cache in caches:
             entry = cache.find(artifact, texts[artifact.name], version)

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 
 from .. import settings
 from ..errors import BuildError, CacheError, EvictedError, ToolError, TrustError
+from ..kernels import RUNTIME, Artifact
 from ..process import messages
 from . import finders, ninja, notice, toolchain
-from .spec import LAUNCHER, Artifact
 from .store import publish
 from .store.files import stamp
 from .store.key import HOST_KINDS
@@ -53,8 +53,8 @@ def refuse_without_tools(
 
     It is of the class of what hinders: whether a tool is wrong or is not there.
     """
-    error = next((each for a in missing if (each := tools[a.kind].error) is not None), None)
-    stuck = [artifact for artifact in missing if tools[artifact.kind].error is error]
+    error = next((each for a in missing if (each := tools[a.target].error) is not None), None)
+    stuck = [artifact for artifact in missing if tools[artifact.target].error is error]
     names = [artifact.name for artifact in stuck]
     without_ninja = _ninja_error() if missing else None
     if error is None:
@@ -75,8 +75,8 @@ def refuse_without_tools(
         f"folder in WARP_SORT_CACHE_LAYERS."
     )
     if stores[-1].setting == "--into":
-        of_own = "a launcher of its own, made by a C++ compiler, whatever layers have"
-        needs = f"A folder that --into fills needs {of_own}. " if LAUNCHER in missing else ""
+        of_own = "a runtime of its own, made by a C++ compiler, whatever layers have"
+        needs = f"A folder that --into fills needs {of_own}. " if RUNTIME in missing else ""
         advice = f"{needs}Or fill it on another machine."
     raise type(error)(
         f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} {'usable ' if held else ''}in "
@@ -87,7 +87,7 @@ def refuse_without_tools(
 
 def refuse_noexec(missing: Sequence[Artifact], store: Store) -> None:
     """Raise CacheError where libraries would be built in a folder that none can be loaded from."""
-    if any(artifact.kind in HOST_KINDS for artifact in missing) and is_noexec(store.root):
+    if any(artifact.target in HOST_KINDS for artifact in missing) and is_noexec(store.root):
         raise CacheError(
             f"the cache folder {store.root} is on a file system that is mounted noexec, so that no "
             f"library can be loaded from there. Set {store.setting} to a folder on another file "
@@ -115,7 +115,7 @@ def _reasons(caches: Sequence[Store], artifacts: Sequence[Artifact]) -> tuple[li
         if said:
             continue
         if cache.is_for_gpus:
-            cause = "its launcher does not load here"
+            cause = "its runtime does not load here"
             if is_noexec(cache.root):
                 cause = "it is on a noexec file system"
             held.append(f"{cache.root} is left out, for {cause}")
@@ -124,7 +124,7 @@ def _reasons(caches: Sequence[Store], artifacts: Sequence[Artifact]) -> tuple[li
             name = artifact.name
             why = inventory.why_unused(cache.root, name)
             if why is not None:
-                if artifact.kind in HOST_KINDS and is_noexec(cache.root):
+                if artifact.target in HOST_KINDS and is_noexec(cache.root):
                     why = "on a file system that is mounted noexec"
                 held.append(f"{cache.root} holds {name if len(artifacts) > 1 else 'it'} {why}")
                 break
@@ -163,15 +163,15 @@ def build(
     jobs = settings.max_jobs() if options.jobs is None else options.jobs
     start = time.monotonic()
     sources = publish.source_digests()
-    files = {f"{a.name}/{ninja.SOURCES[a.kind]}": a.source() for a in missing}
+    files = {f"{a.name}/{ninja.SOURCES[a.target]}": a.source() for a in missing}
     compilers = {
         kind: tool.compiler
         for kind, tool in tools.items()
-        if tool.compiler is not None and any(a.kind == kind for a in missing)
+        if tool.compiler is not None and any(a.target == kind for a in missing)
     }
     files["build.ninja"] = ninja.text(missing, compilers)
     if settings.verbose():
-        for said in dict.fromkeys(_described(tools[a.kind]) for a in missing):
+        for said in dict.fromkeys(_described(tools[a.target]) for a in missing):
             messages.say(f"compiling with {said}")
 
     def takes_long() -> None:
@@ -186,21 +186,21 @@ def build(
             if failure is not None:
                 raise _told(cache, folder, failure, missing, tools, options.logs or cache)
             seconds = time.monotonic() - start
-            staged = {a.name: _staged(folder, a, tools[a.kind]) for a in missing}
+            staged = {a.name: _staged(folder, a, tools[a.target]) for a in missing}
             for artifact in missing:
                 options.check(artifact, {**found, **staged})
             # As it is now that all is compiled: a process that waits for locks may find another.
-            makers = {kind: _maker(kind, tools[kind]) for kind in {a.kind for a in missing}}
+            makers = {kind: _maker(kind, tools[kind]) for kind in {a.target for a in missing}}
             for artifact in missing:
                 entries[artifact.name] = publish.publish(
                     cache,
                     artifact,
                     texts[artifact.name],
-                    tools[artifact.kind].version or "",
+                    tools[artifact.target].version or "",
                     folder / artifact.name,
                     sources,
                     seconds,
-                    makers[artifact.kind],
+                    makers[artifact.target],
                 )
         except (BuildError, OSError) as error:
             left = [name for name in files if name.partition("/")[0] not in entries]
@@ -219,7 +219,7 @@ def _staged(folder: Path, artifact: Artifact, tool: Tool) -> Entry:
     """Return what a build has made of an artifact, in its private folder."""
     made = folder / artifact.name
     for file, what in (
-        (ninja.PRODUCTS[artifact.kind], "nothing"),
+        (ninja.PRODUCTS[artifact.target], "nothing"),
         (ninja.DEPFILE, "no list of what it read"),
     ):
         if not (made / file).exists():
@@ -227,7 +227,7 @@ def _staged(folder: Path, artifact: Artifact, tool: Tool) -> Entry:
                 f"compiling {artifact.name}: {_described(tool)} ended with status 0 and made "
                 f"{what}. Is that a compiler?"
             )
-    return Entry(made, artifact.kind, stamp((made / ninja.PRODUCTS[artifact.kind]).stat()))
+    return Entry(made, artifact.target, stamp((made / ninja.PRODUCTS[artifact.target]).stat()))
 
 
 def _maker(kind: str, tool: Tool) -> str | None:
@@ -249,7 +249,7 @@ def _is_cache_full(folder: Path, log: str, missing: Sequence[Artifact]) -> bool:
     """
     lines = [line for line in log.splitlines() if re.search(_NO_SPACE, line)]
     # (The source is named in front of any error.)
-    named = [str(folder), *(f"{a.name}/{ninja.PRODUCTS[a.kind]}" for a in missing)]
+    named = [str(folder), *(f"{a.name}/{ninja.PRODUCTS[a.target]}" for a in missing)]
     named += [f"{artifact.name}/{ninja.DEPFILE}" for artifact in missing]
     if any(name in line for line in lines for name in named):
         return True
@@ -282,7 +282,7 @@ def _told(
     except (CacheError, TrustError) as error:
         log = f"not kept: {error}"
     line, hint = ninja.first_error(failure.log)
-    used = dict.fromkeys(_described(tools[a.kind]) for a in missing if a.name in names)
+    used = dict.fromkeys(_described(tools[a.target]) for a in missing if a.name in names)
     return BuildError(
         f"compiling {', '.join(names)} failed (exit status {failure.status}) with "
         f"{' and '.join(used)}.\n"

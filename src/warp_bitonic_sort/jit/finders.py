@@ -16,9 +16,9 @@ from pathlib import Path
 
 from .. import settings
 from ..errors import MissingToolError, ToolError
+from ..kernels import Artifact
 from . import toolchain
 from .compiler import Compiler, programs_in
-from .spec import Artifact
 
 __all__ = [
     "find_compiler",
@@ -161,9 +161,9 @@ def _packaged_ninjas() -> list[Path]:
 
 def require(artifact: Artifact) -> None:
     """Raise ToolError if a tool that builds an artifact is not there."""
-    if artifact.kind == "cuda_kernel":
+    if artifact.target == "cuda":
         find_cuda_compiler()
-    elif artifact.kind == "hip_kernel":
+    elif artifact.target == "hip":
         from .hip_compiler import find_hip_compiler
 
         find_hip_compiler([artifact.arch], lambda *_: "")

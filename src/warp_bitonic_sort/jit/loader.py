@@ -1,7 +1,7 @@
-"""The launcher and the kernels that this process holds open.
+"""The runtime and the kernels that this process holds open.
 
 Invariant: `open_kernel` answers from a dict once a kernel is open; before that it takes the cache's
-entry, or builds the kernel and, in the same ninja run, the launcher if that is missing too. A
+entry, or builds the kernel and, in the same ninja run, the runtime if that is missing too. A
 library is published only after it was loaded; a device's code object as it is, for it may be for
 another machine's device.
 """
@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..errors import BuildError, CacheError, EvictedError, MissingToolError, TrustError
+from ..kernels import RUNTIME, Artifact, Kernel
 from ..process import forks, threads
 from ..process.warn import warn
 from . import cpu_targets, toolchain
-from .spec import LAUNCHER, Artifact, CpuKernel, Kernel
 from .store import layers
 from .store.pinned import explained, pinned
 from .store.store import Entry, Store, mark_unloadable
@@ -27,12 +27,12 @@ __all__ = [
     "build",
     "build_into",
     "device_of",
-    "has_launcher",
+    "has_runtime",
     "import_tvm_ffi",
     "is_open",
-    "launcher",
     "open_kernel",
     "open_kernels",
+    "runtime",
     "try_cpu_kernel",
 ]
 
@@ -43,11 +43,11 @@ _MAX_TRIES = 5
 
 
 class _UnusableError(BuildError):
-    """A launcher that was found does not load: another C library, say, than where it was built."""
+    """A runtime that was found does not load: another C library, say, than where it was built."""
 
 
 _opened: dict[tuple[Kernel, str, int], Callable[..., None]] = {}
-_launcher: Any = None
+_runtime: Any = None
 _was_told_of_lesser = False
 # Re-entrant: a finalizer that sorts may run in the midst. Nothing is imported under it: two threads
 # that had a module's lock and this one, each waiting for the other's, would wait for ever.
@@ -64,13 +64,13 @@ def is_open(kernel: Kernel, dtype: str, device: int) -> bool:
     return (kernel, dtype, device) in _opened
 
 
-def has_launcher() -> bool:
-    """Tell whether `launcher` would answer at once."""
-    return _launcher is not None
+def has_runtime() -> bool:
+    """Tell whether `runtime` would answer at once."""
+    return _runtime is not None
 
 
 def device_of(backend: str, number: int) -> Any:
-    """Return what the launcher takes for a device of a back end, ``cuda`` or ``hip``."""
+    """Return what the runtime takes for a device of a back end, ``cuda`` or ``hip``."""
     import tvm_ffi
 
     return tvm_ffi.device(_PLATFORMS[backend], number)
@@ -88,7 +88,7 @@ def open_kernel(
 
     Parameters
     ----------
-    kernel : CpuKernel, CudaKernel or HipKernel
+    kernel : Kernel
         The specialization.
     dtype : str
         The dtype whose order it is to sort by, as ``dtype.hpp`` names it.
@@ -97,15 +97,15 @@ def open_kernel(
     length : int, optional
         The length of the rows, for the error that says how to have the kernel made elsewhere.
     refuse : callable, optional
-        Called before a kernel is opened, with the launcher loaded, and before it is built if the
-        launcher was loaded already: raises if that may not be now.
+        Called before a kernel is opened, with the runtime loaded, and before it is built if the
+        runtime was loaded already: raises if that may not be now.
 
     Returns
     -------
     callable
         ``call(x, out, axis, descending, nan_last)``: sorts x along axis into out; a device's
         takes a stream as a sixth argument, and may take a seventh that tells whether to remember
-        the sort for the launcher's ``sort_remembered``.
+        the sort for the runtime's ``sort_remembered``.
 
     Raises
     ------
@@ -126,13 +126,13 @@ def open_kernel(
     """
     function = _opened.get((kernel, dtype, device))
     if function is None:
-        # The launcher is what tells; where it has to be built, the kernel is built beside it.
-        had_launcher = has_launcher()
-        if refuse is not None and had_launcher:
+        # The runtime is what tells; where it has to be built, the kernel is built beside it.
+        had_runtime = has_runtime()
+        if refuse is not None and had_runtime:
             refuse()
         asked = kernel
         kernel, function = _open_located(
-            kernel, dtype, device, length, None if had_launcher else refuse
+            kernel, dtype, device, length, None if had_runtime else refuse
         )
         _opened[asked, dtype, device] = _opened[kernel, dtype, device] = function
     return function
@@ -141,7 +141,7 @@ def open_kernel(
 def cpu_arch() -> str:
     """Return the CPU target to sort with: ``WARP_SORT_CPU_ARCH``, else this processor's best.
 
-    Until the launcher is loaded, which asks the processor, /proc/cpuinfo tells. `open_kernel` opens
+    Until the runtime is loaded, which asks the processor, /proc/cpuinfo tells. `open_kernel` opens
     no kernel that was planned by a promise that the processor does not keep.
 
     Raises
@@ -149,7 +149,7 @@ def cpu_arch() -> str:
     ToolError
         ``WARP_SORT_CPU_ARCH`` names no target, or one that the processor does not run.
     """
-    return toolchain.cpu_arch(None if _launcher is None else str(_launcher.cpu_arch()))
+    return toolchain.cpu_arch(None if _runtime is None else str(_runtime.cpu_arch()))
 
 
 def _open_located(
@@ -177,38 +177,38 @@ def _open_located(
         except RuntimeError as error:
             # It may be for another system than this, and is built again. (What a driver says of a
             # GPU's is for the caller.)
-            if not isinstance(kernel, CpuKernel) or not mark_unloadable(entry.library, str(error)):
+            if kernel.target != "cpu" or not mark_unloadable(entry.library, str(error)):
                 raise
 
 
 def _located(kernel: Kernel, dtype: str, length: int | None) -> tuple[Kernel, Entry]:
     """Return a kernel and its entry: of a CPU's, the kernel that this processor runs."""
-    if isinstance(kernel, CpuKernel):
-        _load_found_launcher()
+    if kernel.target == "cpu":
+        _load_found_runtime()
     while True:
         kernel = _runnable(kernel)
         order = "--help" if length is None else _order(kernel, dtype, length)
         entry = _found(kernel, order)
-        # A launcher that was missing was built beside the kernel, and is asked now.
+        # A runtime that was missing was built beside the kernel, and is asked now.
         if _runnable(kernel) == kernel:
             return kernel, entry
 
 
-def _load_found_launcher() -> None:
-    """Load the launcher if a cache has it; build nothing."""
-    if _launcher is None:
+def _load_found_runtime() -> None:
+    """Load the runtime if a cache has it; build nothing."""
+    if _runtime is None:
         # What hinders, `_ensure` meets again, and deals with.
         with contextlib.suppress(BuildError):
-            found = layers.look_up([LAUNCHER], layers.all_layers(), layers.stores())
+            found = layers.look_up([RUNTIME], layers.all_layers(), layers.stores())
             if found:
-                _load_launcher(found[LAUNCHER.name])
+                _load_runtime(found[RUNTIME.name])
 
 
 def _runnable(kernel: Kernel) -> Kernel:
     """Return a kernel, or the same one for a target that the processor runs, once that is known."""
-    if not isinstance(kernel, CpuKernel) or _launcher is None:
+    if kernel.target != "cpu" or _runtime is None:
         return kernel
-    if cpu_targets.is_runnable(kernel.arch, str(_launcher.cpu_arch())):
+    if cpu_targets.is_runnable(kernel.arch, str(_runtime.cpu_arch())):
         return kernel
     return kernel._replace(arch=cpu_arch())
 
@@ -218,7 +218,7 @@ def _found(kernel: Kernel, order: str) -> Entry:
     try:
         return _ready([kernel], order)[kernel.name]
     except MissingToolError:  # a compiler that was asked for and is wrong is not made up for
-        if isinstance(kernel, CpuKernel):
+        if kernel.target == "cpu":
             for arch in toolchain.lesser_cpu_archs(kernel.arch):
                 lesser = kernel._replace(arch=arch)
                 with contextlib.suppress(MissingToolError):
@@ -228,7 +228,7 @@ def _found(kernel: Kernel, order: str) -> Entry:
         raise
 
 
-def _tell_of_lesser(kernel: CpuKernel, arch: str, order: str) -> None:
+def _tell_of_lesser(kernel: Kernel, arch: str, order: str) -> None:
     """Warn once that a kernel for a lesser target is taken."""
     global _was_told_of_lesser
     with _guard:
@@ -244,20 +244,20 @@ def _tell_of_lesser(kernel: CpuKernel, arch: str, order: str) -> None:
 
 def _order(kernel: Kernel, dtype: str, length: int) -> str:
     """Return the options that have ``prewarm`` make a kernel in a folder."""
-    backend = kernel.kind.removesuffix("_kernel")
     return (
-        f"--backend {backend} --arch {kernel.arch} --dtype {dtype} --length {length} --into FOLDER"
+        f"--backend {kernel.target} --arch {kernel.arch} --dtype {dtype} --length {length} "
+        "--into FOLDER"
     )
 
 
 def _open(entry: Entry, kernel: Kernel, dtype: str, device: int) -> Callable[..., None]:
-    module = launcher()
+    module = runtime()
     function: Callable[..., None]
-    if isinstance(kernel, CpuKernel):
+    if kernel.target == "cpu":
         with pinned(entry) as name:
             function = module.open_cpu_kernel(name, dtype)
         return function
-    there = device_of(kernel.backend, device)
+    there = device_of(kernel.target, device)
     native = str(module.gpu_arch(there))
     if native != kernel.arch and not _runs_on(kernel.arch, native):
         raise BuildError(
@@ -275,10 +275,10 @@ def _runs_on(arch: str, native: str) -> bool:
     return gpu_targets.runs_on(arch, native)
 
 
-def launcher() -> Any:
-    """Return the launcher module, building it first if the cache does not have it."""
+def runtime() -> Any:
+    """Return the runtime module, building it first if the cache does not have it."""
     _ready([])
-    return _launcher
+    return _runtime
 
 
 def build(
@@ -287,7 +287,7 @@ def build(
     is_quiet: bool = False,
     may_degrade: bool = True,
 ) -> dict[str, Entry]:
-    """Put artifacts into the cache, compiling at once what no layer has, and load the launcher.
+    """Put artifacts into the cache, compiling at once what no layer has, and load the runtime.
 
     Parameters
     ----------
@@ -305,14 +305,14 @@ def build(
     dict of str to Entry
         The entry of each by its name.
     """
-    needed = [] if _launcher is not None else [LAUNCHER]
+    needed = [] if _runtime is not None else [RUNTIME]
     wanted = dict.fromkeys([*needed, *artifacts])
     return _ensure(list(wanted), may_degrade, jobs=jobs, is_quiet=is_quiet)
 
 
 def _ready(kernels: Sequence[Kernel], order: str = "--help") -> dict[str, Entry]:
-    """Load the launcher and return each kernel's entry, building what is missing."""
-    wanted: list[Artifact] = [] if _launcher is not None else [LAUNCHER]
+    """Load the runtime and return each kernel's entry, building what is missing."""
+    wanted: list[Artifact] = [] if _runtime is not None else [RUNTIME]
     wanted += kernels
     return _ensure(wanted, order=order) if wanted else {}
 
@@ -324,7 +324,7 @@ def _ensure(
     into: Store | None = None,
     **options: Any,
 ) -> dict[str, Entry]:
-    """Find or build what is wanted, and load the launcher; options are those of `builder`."""
+    """Find or build what is wanted, and load the runtime; options are those of `builder`."""
     toolchain.require_sources()
     tries = 1
     while True:
@@ -333,8 +333,8 @@ def _ensure(
             found = layers.look_up(wanted, readers, stores)
             if len(found) < len(wanted):
                 found = _build(wanted, readers, stores, options)
-            if LAUNCHER.name in found:
-                _load_launcher(found[LAUNCHER.name])
+            if RUNTIME.name in found:
+                _load_runtime(found[RUNTIME.name])
         except (CacheError, TrustError) as error:
             if isinstance(error, EvictedError) and tries < _MAX_TRIES:
                 tries += 1
@@ -362,7 +362,7 @@ def _build(
 def build_into(
     kernels: Sequence[Kernel], store: Store, jobs: int | None = None, is_quiet: bool = False
 ) -> dict[str, Entry]:
-    """Put kernels and the launcher into one cache, whatever other ones have; return the entries.
+    """Put kernels and the runtime into one cache, whatever other ones have; return the entries.
 
     Parameters
     ----------
@@ -377,11 +377,11 @@ def build_into(
     """
     # What is filled is for others; a failure is this user's own.
     options = {"jobs": jobs, "is_quiet": is_quiet, "logs": layers.user_store()}
-    return _ensure([LAUNCHER, *kernels], may_degrade=False, into=store, **options)
+    return _ensure([RUNTIME, *kernels], may_degrade=False, into=store, **options)
 
 
 def _import_tvm_ffi() -> None:
-    if _launcher is None:
+    if _runtime is None:
         # Importing tvm_ffi takes as long as a compiler does where torch is installed: do both. (Not
         # as a daemon: a process that ended meanwhile would abort in the midst of its C++.)
         with contextlib.suppress(RuntimeError):  # no more threads: it is imported later, then
@@ -397,15 +397,15 @@ def _imported_tvm_ffi() -> None:
 @forks.held_off()
 def _check(artifact: Artifact, entries: Mapping[str, Entry]) -> None:
     """Load what a build made, as far as this machine can."""
-    if artifact is LAUNCHER:
-        _load_launcher(entries[LAUNCHER.name], is_new=True)
-    elif artifact.kind == "cpu_kernel":
-        if LAUNCHER.name in entries:
-            _load_launcher(entries[LAUNCHER.name])
+    if artifact is RUNTIME:
+        _load_runtime(entries[RUNTIME.name], is_new=True)
+    elif artifact.target == "cpu":
+        if RUNTIME.name in entries:
+            _load_runtime(entries[RUNTIME.name])
         # It lies in a private folder. It stays loaded wherever its file goes, and opening it from
         # there finds it by its inode.
         path = entries[artifact.name].library
-        module = launcher()
+        module = runtime()
         with explained(path, str(path)):
             module.describe_cpu_kernel(str(path))
 
@@ -418,30 +418,30 @@ def try_cpu_kernel(entry: Entry) -> None:
     EvictedError
         It was removed or replaced since it was checked.
     RuntimeError
-        It does not load, or is no kernel of this launcher's.
+        It does not load, or is no kernel of this runtime's.
     """
-    module = launcher()
+    module = runtime()
     with pinned(entry) as name:
         module.describe_cpu_kernel(name)
 
 
-def _load_launcher(entry: Entry, is_new: bool = False) -> None:
-    """Load this process's launcher, unless it is loaded already.
+def _load_runtime(entry: Entry, is_new: bool = False) -> None:
+    """Load this process's runtime, unless it is loaded already.
 
     One that was found and does not load is not found again. A new one that does not is an error.
     """
-    global _launcher
-    if _launcher is not None:
+    global _runtime
+    if _runtime is not None:
         return
     load = _loading(import_tvm_ffi())
     threads.get_num_threads()  # may warn, which is not to be done under the lock
     try:
         with _guard:
-            if _launcher is None:
+            if _runtime is None:
                 with pinned(entry) as name:
                     loaded = load(name)
                 threads.attach(loaded.set_thread_count)
-                _launcher = loaded
+                _runtime = loaded
     except EvictedError:
         raise
     except RuntimeError as error:
@@ -451,9 +451,9 @@ def _load_launcher(entry: Entry, is_new: bool = False) -> None:
         if not is_new and mark_unloadable(entry.library, str(error)):
             layers.disable_layer(entry.library, str(error))
             failure = _UnusableError
-        if _launcher is None:  # or else a finalizer that sorted has built another
+        if _runtime is None:  # or else a finalizer that sorted has built another
             raise failure(
-                f"the launcher {entry.library} was built but does not load: {error}. "
+                f"the runtime {entry.library} was built but does not load: {error}. "
                 f"Remove the folder {entry.folder} and try again."
             ) from error
 

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 from .. import settings
 from ..errors import ToolError
+from ..kernels import Artifact
 from ..process import messages
 from . import child, toolchain
 from .compiler import Compiler, plain_environment
-from .spec import Artifact
 from .toolchain import COMMANDS, DEPFILE, PRODUCTS, SOURCES, rule
 
 __all__ = [
@@ -88,7 +88,8 @@ def text(artifacts: Sequence[Artifact], compilers: Mapping[str, Compiler]) -> st
         folder = _build_path(artifact.name)
         name = rule(artifact).split()[1]
         statements.append(
-            f"build {folder}/{PRODUCTS[artifact.kind]}: {name} {folder}/{SOURCES[artifact.kind]}\n"
+            f"build {folder}/{PRODUCTS[artifact.target]}: {name} "
+            f"{folder}/{SOURCES[artifact.target]}\n"
             f"  depfile = {folder}/{DEPFILE}\n"
         )
     return "\n".join(["ninja_required_version = 1.8", *lines, "", *sorted(rules), *statements])

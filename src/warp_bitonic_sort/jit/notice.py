@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from .spec import Artifact, CpuKernel, GpuKernel
+from ..kernels import Artifact, Kernel
 
 _NUMBERS = {"bits": "integers", "floating": "floats", "fnuz": "floats"}
 
@@ -21,8 +21,8 @@ def compiling(artifacts: Sequence[Artifact], folder: Path) -> str:
     folder : Path
         The cache that keeps it.
     """
-    kernels = [a for a in artifacts if isinstance(a, (CpuKernel, GpuKernel))]
-    what = ["the launcher"] if len(kernels) < len(artifacts) else []
+    kernels = [a for a in artifacts if isinstance(a, Kernel)]
+    what = ["the runtime"] if len(kernels) < len(artifacts) else []
     what += [_described(kernels[0])] if len(kernels) == 1 else []
     what += [f"{len(kernels)} kernels"] if len(kernels) > 1 else []
     with contextlib.suppress(ValueError, RuntimeError):  # elsewhere, or there is no home
@@ -30,9 +30,10 @@ def compiling(artifacts: Sequence[Artifact], folder: Path) -> str:
     return f"compiling {' and '.join(what)} (on first use; kept in {folder})"
 
 
-def _described(kernel: CpuKernel | GpuKernel) -> str:
+def _described(kernel: Kernel) -> str:
     """Return which rows a kernel sorts, and where."""
-    is_exact = isinstance(kernel, CpuKernel)
-    length = f"{'' if is_exact else 'up to '}{kernel.capacity} " if kernel.capacity else "many "
+    capacity = kernel.layout.capacity
+    up_to = "" if kernel.target == "cpu" else "up to "
+    length = f"{up_to}{capacity} " if capacity else "many "
     keys = f"{_NUMBERS[kernel.codec]} of {kernel.bits} bits"
     return f"a kernel for rows of {length}{keys} on {kernel.arch}"

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from .. import settings
 from ..errors import ToolError
+from ..kernels import Artifact
 from .cpu_targets import CPU_ARCHS, cpu_arch, lesser_cpu_archs, native_cpu_arch
-from .spec import Artifact
 
 __all__ = [
     "COMMANDS",
@@ -64,20 +64,20 @@ INCLUDE_DIR = _CSRC / "include"
 
 # By the kind of an artifact.
 SOURCES = {
-    "cpu_kernel": "source.cc",
-    "cuda_kernel": "source.cu",
-    "hip_kernel": "source.hip",
-    "launcher": "source.cc",
+    "cpu": "source.cc",
+    "cuda": "source.cu",
+    "hip": "source.hip",
+    "runtime": "source.cc",
 }
 PRODUCTS = {
-    "cpu_kernel": "library.so",
-    "cuda_kernel": "kernel.cubin",
-    "hip_kernel": "kernel.hsaco",
-    "launcher": "library.so",
+    "cpu": "library.so",
+    "cuda": "kernel.cubin",
+    "hip": "kernel.hsaco",
+    "runtime": "library.so",
 }
 DEPFILE = "source.d"
 # What stands for the compiler in a rule.
-COMMANDS = {"cpu_kernel": "cxx", "cuda_kernel": "nvcc", "hip_kernel": "hipcc", "launcher": "cxx"}
+COMMANDS = {"cpu": "cxx", "cuda": "nvcc", "hip": "hipcc", "runtime": "cxx"}
 
 # What is loaded is digested first, so that nothing is to be left unused of a standard library that
 # some compilers link statically; and a symbol that others could have instead is looked for in all
@@ -85,9 +85,9 @@ COMMANDS = {"cpu_kernel": "cxx", "cuda_kernel": "nvcc", "hip_kernel": "hipcc", "
 _SMALL = "-Wl,-Bsymbolic,--exclude-libs,ALL,--gc-sections"
 _COMMON = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-shared", _SMALL)
 _KERNEL = ("-O2", "-fno-exceptions", "-fno-rtti")
-# The launcher is glue: what it costs a call is in the FFI, and -Og compiles a quarter faster than
+# The runtime is glue: what it costs a call is in the FFI, and -Og compiles a quarter faster than
 # -O1, for some hundredths of a call.
-_LAUNCHER = ("-Og", "-pthread")
+_RUNTIME = ("-Og", "-pthread")
 # A start reads all of it, and a third of it would be symbols.
 _WITHOUT_SYMBOLS = "-s"
 # Device code alone, and no host pass: a whole nvcc run takes three times as long. Nor the header
@@ -202,13 +202,13 @@ def identity(kind: str) -> str | None:
     be that of a wrapper, which nothing is remembered for. It does much less than the search, and
     every start comes by.
     """
-    if kind == "hip_kernel":
+    if kind == "hip":
         return None
     try:
         found = _program(kind)
         if found is not None:
             return identity_of_program(*found)
-        return _nvrtc_identity() if kind == "cuda_kernel" else None
+        return _nvrtc_identity() if kind == "cuda" else None
     except OSError:  # what was found has gone meanwhile
         return None
 
@@ -219,7 +219,7 @@ def still_is(kind: str, maker: str) -> bool:
     It need not be read for that what is found is no script, nor what a script runs.
     """
     try:
-        found = None if kind == "hip_kernel" else _program(kind)
+        found = None if kind == "hip" else _program(kind)
         if found is None:
             return identity(kind) == maker
         command, program, place = found
@@ -237,7 +237,7 @@ def _program(kind: str) -> tuple[tuple[str, ...], str, str] | None:
 
     None for no compiler, for NVRTC and for a command of several words.
     """
-    if kind == "cuda_kernel":
+    if kind == "cuda":
         toolkit = None if settings.run_time_compilers() else nvcc(settings.cuda_home())
         return None if toolkit is None else ((toolkit[0],), toolkit[0], "")
     asked = settings.cxx()
@@ -331,10 +331,10 @@ def hip_arch(native: str) -> str:
 def include_dirs(artifact: Artifact) -> dict[str, Path]:
     """Return the include folders of an artifact by the token that stands for each in its key."""
     folders = {"package_include": INCLUDE_DIR}
-    if artifact.kind == "launcher":
+    if artifact.target == "runtime":
         folders["csrc"] = _CSRC
         folders["tvm_ffi_include"] = _tvm_ffi_include()
-    elif artifact.kind == "hip_kernel":
+    elif artifact.target == "hip":
         extra = ck_dir()
         if extra is not None:
             folders["ck_dir"] = extra
@@ -380,12 +380,12 @@ def _tvm_ffi_include() -> Path:
 
 def compile_flags(artifact: Artifact) -> tuple[str, ...]:
     """Return the compiler's flags for an artifact, include folders left out."""
-    if artifact.kind == "launcher":
+    if artifact.target == "runtime":
         # Whoever gives options may want to see into it.
-        return (*_COMMON, *_LAUNCHER, *([] if cxx_options() else [_WITHOUT_SYMBOLS]))
-    if artifact.kind == "cuda_kernel":
+        return (*_COMMON, *_RUNTIME, *([] if cxx_options() else [_WITHOUT_SYMBOLS]))
+    if artifact.target == "cuda":
         return (*_CUDA, f"-arch={artifact.arch}")
-    if artifact.kind == "hip_kernel":
+    if artifact.target == "hip":
         return hip_flags(artifact.arch)
     return (*_COMMON, *_KERNEL, *CPU_ARCHS[artifact.arch])
 
@@ -403,7 +403,7 @@ def dependency_flags(artifact: Artifact, depfile: str, product: str) -> tuple[st
 
     System headers are left out: the compiler's version stands for them, and tvm-ffi's for its own.
     """
-    if artifact.kind == "hip_kernel":
+    if artifact.target == "hip":
         # Those of the driver (-MMD -MF) are for the host's part of a translation unit, which there
         # is none of: clang 20 and newer ignore them.
         words = ("-dependency-file", depfile, "-MT", product)
@@ -435,8 +435,8 @@ def source_files() -> list[Path]:
 
 def libraries(artifact: Artifact) -> tuple[str, ...]:
     """Return what an artifact is linked with."""
-    # Symbols of libtvm_ffi are found in the process that loads the launcher: it is loaded by it.
-    return ("-ldl",) if artifact.kind == "launcher" else ()
+    # Symbols of libtvm_ffi are found in the process that loads the runtime: it is loaded by it.
+    return ("-ldl",) if artifact.target == "runtime" else ()
 
 
 def rule(artifact: Artifact) -> str:
@@ -447,7 +447,7 @@ def rule(artifact: Artifact) -> str:
         for name in include_dirs(artifact)
     )
     words = [
-        f"${COMMANDS[artifact.kind]}",
+        f"${COMMANDS[artifact.target]}",
         *compile_flags(artifact),
         includes,
         *dependency_flags(artifact, "$depfile", "$out"),
@@ -456,4 +456,4 @@ def rule(artifact: Artifact) -> str:
     words += libraries(artifact)
     # Every start comes by: no regular expression, which would have to be compiled.
     target = "".join(each if each.isalnum() else "_" for each in artifact.arch)
-    return f"rule {artifact.kind}_{target}\n  command = {' '.join(words)}\n"
+    return f"rule {artifact.target}_{target}\n  command = {' '.join(words)}\n"

@@ -35,7 +35,7 @@ class EntryInfo:
         The cache or layer that holds it.
     name, key : str
         The artifact's name, and what tells its entry from others of that name.
-    kind, arch : str
+    target, arch : str
         What it is, and for which target; ``?`` where its manifest cannot be read.
     size : int
         Bytes of all its files.
@@ -49,7 +49,7 @@ class EntryInfo:
     root: Path
     name: str
     key: str
-    kind: str
+    target: str
     arch: str
     size: int
     created: float
@@ -157,9 +157,9 @@ def why_unreadable(root: Path, name: str) -> str | None:
 def _item(root: Path, folder: Path) -> EntryInfo:
     refused = _refusal(folder / "manifest.json", root)
     manifest = (None if refused else read_json(folder / "manifest.json")) or {}
-    kind, arch, created = (manifest.get(field) for field in ("kind", "arch", "created"))
+    target, arch, created = (manifest.get(field) for field in ("target", "arch", "created"))
     stat = folder.stat()
-    product = folder / ninja.PRODUCTS.get(str(kind), "library.so")
+    product = folder / ninja.PRODUCTS.get(str(target), "library.so")
     refused = refused or _refusal(product, root)
     with contextlib.suppress(OSError):
         stat = product.stat()
@@ -173,7 +173,7 @@ def _item(root: Path, folder: Path) -> EntryInfo:
         root=root,
         name=folder.parent.name,
         key=folder.name,
-        kind=kind if isinstance(kind, str) and kind in ninja.PRODUCTS else "?",
+        target=target if isinstance(target, str) and target in ninja.PRODUCTS else "?",
         arch=arch,
         size=size_of(folder),
         created=made,
@@ -208,10 +208,10 @@ def verify(item: EntryInfo) -> str | None:
     manifest = read_json(item.folder / "manifest.json")
     if manifest is None:
         return "its manifest cannot be read"
-    if manifest.get("name") != item.name or item.kind == "?":
+    if manifest.get("name") != item.name or item.target == "?":
         return "its manifest is another artifact's"
     try:
-        library = _looked_at(item.folder / ninja.PRODUCTS[item.kind])
+        library = _looked_at(item.folder / ninja.PRODUCTS[item.target])
     except OSError as error:
         return f"its product cannot be read ({error.strerror})"
     if digest(library) != manifest.get("library"):
@@ -246,5 +246,5 @@ def _is_published(manifest: Mapping[str, Any], item: EntryInfo) -> bool:
         and build == digest(text.encode())
         and manifest["portable"] == digest(layer_key_text(text).encode())
         and (parts["name"], parts["arch"]) == (item.name, item.arch)
-        and parts["rule"].startswith(f"rule {item.kind}_")
+        and parts["rule"].startswith(f"rule {item.target}_")
     )

@@ -10,13 +10,13 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ...kernels import Artifact
 from .. import toolchain
-from ..spec import Artifact
 from .files import digest
 
 SCHEMA = 8
 # Libraries that this process loads. All other kinds are for the driver of a GPU.
-HOST_KINDS = frozenset({"cpu_kernel", "launcher"})
+HOST_KINDS = frozenset({"cpu", "runtime"})
 
 
 def build_text(artifact: Artifact, options: Sequence[str] = ()) -> str:
@@ -37,9 +37,9 @@ def build_text(artifact: Artifact, options: Sequence[str] = ()) -> str:
         "source": artifact.source(),
         "options": list(options),
     }
-    if artifact.kind == "launcher":
+    if artifact.target == "runtime":
         parts["tvm_ffi"] = toolchain.tvm_ffi_version()
-    elif artifact.kind == "hip_kernel" and (extra := toolchain.ck_dir()) is not None:
+    elif artifact.target == "hip" and (extra := toolchain.ck_dir()) is not None:
         # Literally: headers there are nobody's we know, and may look at what lies beside them.
         parts["ck_dir"] = str(extra)
     return json.dumps(parts, sort_keys=True)

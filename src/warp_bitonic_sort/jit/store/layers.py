@@ -20,9 +20,9 @@ from pathlib import Path
 
 from ... import settings
 from ...errors import CacheError, TrustError
+from ...kernels import Artifact
 from ...process.warn import warn
 from .. import toolchain
-from ..spec import Artifact
 from .key import HOST_KINDS, build_text
 from .mounts import is_noexec, temporary_parent
 from .store import Entry, Store
@@ -49,14 +49,14 @@ def all_layers() -> list[Store]:
 
 
 def disable_layer(library: Path, reason: str) -> bool:
-    """Load no library of a layer, for the launcher in it does not load on this machine; warn.
+    """Load no library of a layer, for the runtime in it does not load on this machine; warn.
 
     What it has for GPUs is as good as ever.
 
     Parameters
     ----------
     library : Path
-        The launcher.
+        The runtime.
     reason : str
         Why it does not load.
 
@@ -71,7 +71,7 @@ def disable_layer(library: Path, reason: str) -> bool:
                 return True  # another thread was told
             _unusable.add(layer.root)
             warn(
-                f"the launcher in the layer {layer.root} does not load on this machine ({reason}), "
+                f"the runtime in the layer {layer.root} does not load on this machine ({reason}), "
                 f"so that layer is left out: only its kernels for GPUs are used."
             )
             return True
@@ -94,7 +94,7 @@ def stores() -> list[Store]:
 
 def text_of(artifact: Artifact) -> str:
     """Return the build text that an artifact has here and now."""
-    return build_text(artifact, toolchain.cxx_options() if artifact.kind in HOST_KINDS else ())
+    return build_text(artifact, toolchain.cxx_options() if artifact.target in HOST_KINDS else ())
 
 
 def look_up(
@@ -119,7 +119,7 @@ def look_up(
     ToolError, TrustError
         As `loader.open_kernel` does.
     """
-    if any(artifact.kind in HOST_KINDS for artifact in artifacts):
+    if any(artifact.target in HOST_KINDS for artifact in artifacts):
         for layer in layers:
             _warn_of_noexec(layer)
     found: dict[str, Entry] = {}
@@ -128,7 +128,7 @@ def look_up(
         text = text_of(artifact)
         entry = next(filter(None, (each.find(artifact, text, None) for each in layers)), None)
         if entry is None:
-            is_maker = functools.partial(_is_maker, known, artifact.kind)
+            is_maker = functools.partial(_is_maker, known, artifact.target)
             made = (each.find(artifact, text, None, is_maker) for each in caches)
             entry = next(filter(None, made), None)
         if entry is not None:

@@ -58,7 +58,7 @@ def pinned(entry: Entry) -> Iterator[str]:
             )
         failed = stack.enter_context(contextlib.ExitStack())
         name = _name(descriptor)
-        is_library = entry.kind in HOST_KINDS
+        is_library = entry.target in HOST_KINDS
         if not os.path.exists(name) or (is_library and len(_kept) >= _MAX_KEPT):  # noqa: PTH110
             name = stack.enter_context(_copy(descriptor, path.name))
         elif is_library:

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from ... import settings
 from ...errors import BuildError, CacheError, EvictedError
+from ...kernels import Artifact
 from .. import code_object, toolchain
-from ..spec import Artifact
 from . import locks
 from .files import digest, file_digest, make_folder, protect, stamp, write_json
 from .key import SCHEMA, Tokens, entry_key, layer_key_text
@@ -128,7 +128,7 @@ def publish(
     digests: list[tuple[str, str]] = []
     for path in listed:
         # The translation unit is in the build text; its own folder is about to move.
-        if not path.endswith(f"{artifact.name}/{toolchain.SOURCES[artifact.kind]}"):
+        if not path.endswith(f"{artifact.name}/{toolchain.SOURCES[artifact.target]}"):
             # Where the path is relative, it is relative to the folder that ninja ran in.
             absolute = _plain(os.path.join(staged.parent, path))  # noqa: PTH118
             try:
@@ -148,7 +148,7 @@ def publish(
             dependencies.append(f"{found} {stamp(state)} {path}")
             digests.append((path, found))
     wanted = digest(text.encode())
-    library = (staged / toolchain.PRODUCTS[artifact.kind]).read_bytes()
+    library = (staged / toolchain.PRODUCTS[artifact.target]).read_bytes()
     if not code_object.is_for(library, artifact.arch):
         raise BuildError(
             f"compiling {artifact.name}: what the compiler made is for "
@@ -161,7 +161,7 @@ def publish(
             {
                 "schema": SCHEMA,
                 "name": artifact.name,
-                "kind": artifact.kind,
+                "target": artifact.target,
                 "arch": artifact.arch,
                 "build": wanted,
                 "portable": digest(layer_key_text(text).encode()),
@@ -178,9 +178,9 @@ def publish(
         for each in (staged, *staged.iterdir()):
             # Whatever the umask is, a reader accepts it, and others read what is shared.
             protect(each, cache.is_shared)
-        seen = stamp((staged / toolchain.PRODUCTS[artifact.kind]).stat())
+        seen = stamp((staged / toolchain.PRODUCTS[artifact.target]).stat())
         folder = _folder(cache, "entries", artifact.name)
-        entry = Entry(folder / entry_key(wanted, compiler, digests), artifact.kind, seen)
+        entry = Entry(folder / entry_key(wanted, compiler, digests), artifact.target, seen)
         try:
             staged.rename(entry.folder)
         except OSError:

@@ -17,7 +17,7 @@ On disk, below the root::
                                    an AMD GPU, by the binary's identity
 
 The key is a digest of the *build text* (translation unit, ninja rule, target, options in CXX,
-tvm-ffi's version for the launcher, CK_DIR for HIP kernels), of the compiler's version, and of every
+tvm-ffi's version for the runtime, CK_DIR for HIP kernels), of the compiler's version, and of every
 file in the compiler's own list of dependencies. Folders that differ between machines stand in it as
 tokens, so a moved installation still hits. A manifest also says by the identity of which binary its
 entry was made: where that is what would be run now, the version need not be known. On a machine
@@ -26,7 +26,7 @@ without a compiler, any compiler's entry will do: then its version is not asked 
 A *layer* is such a folder that is only read: one that the package brings, or that somebody shares.
 It was filled on another machine, so nobody asks for its compiler's version, for any
 header but the package's own, nor for the release of tvm-ffi, whose C interface is stable, that the
-launcher was built with.
+runtime was built with.
 
 Known gaps: a new header that would be found before one of the list, and environment variables that
 change what a compiler does (CPATH, HIPCC_COMPILE_FLAGS_APPEND), are not seen. Neither is an edited
@@ -47,8 +47,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...kernels import Artifact
 from .. import code_object, toolchain
-from ..spec import Artifact
 from .files import digest, file_digest, opened, read_all, read_json, stamp
 from .key import HOST_KINDS, Tokens, layer_key_text
 from .mounts import is_noexec
@@ -66,20 +66,20 @@ class Entry(NamedTuple):
     ----------
     folder : Path
         Where it lies.
-    kind : str
-        What it is.
+    target : str
+        The recipe that it was compiled by.
     stamp : str
         The stamp of the file that was checked: by it what is loaded is known to be that file.
     """
 
     folder: Path
-    kind: str
+    target: str
     stamp: str
 
     @property
     def library(self) -> Path:
         """The shared library, or the code object."""
-        return self.folder / toolchain.PRODUCTS[self.kind]
+        return self.folder / toolchain.PRODUCTS[self.target]
 
 
 class Store:
@@ -150,7 +150,7 @@ class Store:
         TrustError
             Other users can write the entry.
         """
-        if artifact.kind in HOST_KINDS and (self.is_for_gpus or is_noexec(self.root)):
+        if artifact.target in HOST_KINDS and (self.is_for_gpus or is_noexec(self.root)):
             return None
         # Every microsecond of a start counts: names are put together as text, not as paths.
         folder = os.path.join(self.base, "entries", artifact.name)  # noqa: PTH118
@@ -170,7 +170,7 @@ class Store:
         elif is_maker is None and compiler is not None:
             wanted["compiler"] = compiler
         for name in names:
-            library = f"{folder}/{name}/{toolchain.PRODUCTS[artifact.kind]}"
+            library = f"{folder}/{name}/{toolchain.PRODUCTS[artifact.target]}"
             if not self._is_ours:
                 _check_writers(library, self.root)
             manifest = read_json(f"{folder}/{name}/manifest.json")
@@ -181,7 +181,7 @@ class Store:
             ):
                 seen = self._checked(library, artifact, manifest, tokens)
                 if seen is not None and not _is_unloadable(library):
-                    return Entry(Path(folder, name), artifact.kind, seen)
+                    return Entry(Path(folder, name), artifact.target, seen)
         return None
 
     def _checked(

@@ -1,0 +1,140 @@
+"""What can be built: the description of a kernel, its name, and its translation unit.
+
+Invariant: pure. A description is a value; its name and its translation unit depend on nothing else,
+so that equal descriptions share one cache entry.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, Protocol
+
+Access = Literal["rows", "columns", "strided"]
+Codec = Literal["bits", "floating", "fnuz"]
+Payload = Literal["none", "index"]
+Selection = Literal["all"]
+
+
+class Artifact(Protocol):
+    """A translation unit that the build compiles, and where its product belongs."""
+
+    @property
+    def name(self) -> str:
+        """The name of its folder in the cache: letters, digits and underscores."""
+
+    @property
+    def target(self) -> str:
+        """The name of the recipe that compiles it."""
+
+    @property
+    def arch(self) -> str:
+        """The architecture that it is compiled for."""
+
+    def source(self) -> str:
+        """Return the translation unit."""
+
+
+class Layout(NamedTuple):
+    """Where the positions of a row live while the row is sorted.
+
+    Parameters
+    ----------
+    registers : int
+        Positions that each lane holds in registers; 0 for a tile in the CPU's L1 cache.
+    lane_bits, warp_bits : int
+        A row is held by 2^lane_bits lanes of each of 2^warp_bits warps.
+    """
+
+    registers: int
+    lane_bits: int = 0
+    warp_bits: int = 0
+
+    @property
+    def capacity(self) -> int:
+        """The longest row that it holds; 0 for the tile, which holds rows of any length."""
+        return self.registers << self.lane_bits << self.warp_bits
+
+    @property
+    def name(self) -> str:
+        """Its name, as in ``registers9``, ``lanes4_registers16`` or ``tile``."""
+        if not self.registers:
+            return "tile"
+        warps = f"warps{1 << self.warp_bits}_" if self.warp_bits else ""
+        lanes = f"lanes{1 << self.lane_bits}_" if self.lane_bits else ""
+        return f"{warps}{lanes}registers{self.registers}"
+
+
+TILE = Layout(0)
+
+
+class Kernel(NamedTuple):
+    """One cell of the grid of kernels.
+
+    Parameters
+    ----------
+    target : str
+        The back end, as ``targets`` names it.
+    arch : str
+        The architecture, as in ``x86-64-avx2``, ``sm_90`` or ``gfx942``.
+    selection : str
+        The positions of the sorted row that are wanted.
+    payload : str
+        What travels with each key.
+    codec : str
+        How a key is made of an element's bits, as ``core/codec.hpp`` names it.
+    bits : int
+        The width of an element: 8, 16, 32 or 64.
+    layout : Layout
+        Where the positions of a row live.
+    access : str
+        The strides that it is made for: ``rows`` have contiguous elements, ``columns`` are rows
+        that lie side by side, ``strided`` are rows with any strides.
+    """
+
+    target: str
+    arch: str
+    selection: Selection
+    payload: Payload
+    codec: Codec
+    bits: int
+    layout: Layout
+    access: Access
+
+    @property
+    def name(self) -> str:
+        """The name of its folder in the cache."""
+        # Some architectures have hyphens: x86-64-avx2, gfx11-generic.
+        return (
+            f"{self.target}_{self.selection}_{self.payload}_{self.codec}{self.bits}_"
+            f"{self.layout.name}_{self.access}_{self.arch}"
+        ).replace("-", "_")
+
+    def source(self) -> str:
+        """Return the translation unit."""
+        key = f"{self.codec}, {self.bits}"
+        registers, lane_bits, warp_bits = self.layout
+        if self.target != "cpu":
+            return (
+                "#include <warp_bitonic_sort/gpu_kernel.hpp>\n\n"
+                f'WARP_BITONIC_SORT_GPU_KERNEL("{self.name}", {self.access}, {key}, '
+                f"{registers}, {lane_bits}, {warp_bits})\n"
+            )
+        if registers:
+            call = f'REGISTERS("{self.name}", {key}, {registers}, {self.access})'
+        else:
+            call = f'TILE("{self.name}", {key})'
+        return f"#include <warp_bitonic_sort/cpu_kernel.hpp>\n\nWARP_BITONIC_SORT_CPU_{call}\n"
+
+
+class Runtime:
+    """The library through which Python and C++ call the kernels; one for a machine."""
+
+    name = "runtime"
+    target = "runtime"
+    arch = "host"
+
+    def source(self) -> str:
+        """Return the translation unit."""
+        return "#include <tvm_api.cc>\n"
+
+
+RUNTIME = Runtime()
