@@ -160,10 +160,11 @@ def test_who_refuses_a_kernel_is_asked_before_it_is_opened(fresh_cache):
     code = """
         import os
         from warp_bitonic_sort.jit import loader, toolchain
-        from support.descriptions import cpu_kernel
-from warp_bitonic_sort.kernels import TILE, Layout
+        from warp_bitonic_sort.kernels import Kernel, Layout
         entries, arch = os.environ["WARP_SORT_CACHE_DIR"] + "/v1/entries", toolchain.cpu_arch()
-        first, second = (cpu_kernel("floating", 32, n, "rows", arch) for n in (3, 4))
+        first, second = (
+            Kernel("cpu", arch, "all", "none", "floating", 32, Layout(n), "rows") for n in (3, 4)
+        )
         def refuse():
             loader.runtime()
             raise ValueError(len(os.listdir(entries)))
