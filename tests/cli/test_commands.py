@@ -16,7 +16,7 @@ from click.testing import CliRunner
 import warp_bitonic_sort
 from support import children
 from warp_bitonic_sort import ops
-from warp_bitonic_sort.cli import _inspect, main
+from warp_bitonic_sort.cli import _devices, _diagnosis, main
 from warp_bitonic_sort.jit.store import locks, publish
 
 # The script of the environment that runs the tests, which need not be on the PATH.
@@ -344,8 +344,8 @@ def test_doctor_reads_the_targets_of_amd_gpus(tmp_path):
         (tmp_path / str(node)).mkdir()
         text = f"cpu_cores_count 1\ngfx_target_version {version}\nvendor_id 4098\n"
         (tmp_path / str(node) / "properties").write_text(text)
-    assert _inspect._amd_targets(str(tmp_path)) == ["gfx1151", "gfx1201", "gfx90a", "gfx942"]
-    assert _inspect._amd_targets(str(tmp_path / "nowhere")) == []
+    assert _devices._amd_targets(str(tmp_path)) == ["gfx1151", "gfx1201", "gfx90a", "gfx942"]
+    assert _devices._amd_targets(str(tmp_path / "nowhere")) == []
 
 
 def test_doctor_survives_everything_at_once(tmp_path, monkeypatch):
@@ -449,7 +449,7 @@ def test_doctor_notes_settings_that_do_nothing(monkeypatch, tmp_path):
     folders = [tmp_path, tmp_path / "none", tmp_path / ("far" * 100)]  # nobody can look at that
     monkeypatch.setenv("WARP_SORT_TRUSTED_DIRS", os.pathsep.join(map(str, folders)))
     problems = []
-    _inspect._environment(problems)
+    _diagnosis._environment(problems)
     assert [(problem.what, problem.fix, problem.blocking) for problem in problems] == [
         (
             "WARP_SORT_CACHEDIR: there is no such setting",

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from warp_bitonic_sort.cli import main
-from warp_bitonic_sort.cli._comparators import (
+from warp_bitonic_sort.cli._network_data import (
     bitonic_comparators,
     bitonic_depth,
     columns,

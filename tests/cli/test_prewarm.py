@@ -738,7 +738,7 @@ def test_this_machines_targets(half_cache, monkeypatch):
 
 def test_the_targets_of_cuda_devices(tmp_path):
     driver_double.build("fake_cuda.cc", tmp_path / "libcuda.so.1")
-    code = "from warp_bitonic_sort.cli import _inspect; print(_inspect.native_targets('cuda'))"
+    code = "from warp_bitonic_sort.cli import _devices; print(_devices.native_targets('cuda'))"
     done = children.run(code, LD_LIBRARY_PATH=tmp_path)
     assert re.fullmatch(r"\['sm_\d+'(, 'sm_\d+')*\]\n", done.stdout), done.stderr
     (tmp_path / "libcuda.so.1").unlink()

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings, strategies
 from support import children
 from warp_bitonic_sort import BuildError, ToolError, prewarm
 from warp_bitonic_sort import settings as variables
-from warp_bitonic_sort.cli import _inspect
+from warp_bitonic_sort.cli import _diagnosis
 from warp_bitonic_sort.jit import builder, finders, ninja, rtc_search, toolchain
 from warp_bitonic_sort.jit.compiler import Compiler, plain_environment
 from warp_bitonic_sort.jit.hip_compiler import find_hip_compiler
@@ -150,7 +150,7 @@ def test_a_temporary_store_with_a_control_character_is_refused(tmp_path):
 def test_doctor_reports_a_variable_that_names_no_folder(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     problems = []
-    _inspect.facts(problems)
+    _diagnosis.facts(problems)
     assert any(problem.what.startswith(f"{name}: ") for problem in problems)
 
 

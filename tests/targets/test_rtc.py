@@ -17,7 +17,7 @@ import pytest
 from support import amd_metadata, driver_double, gpu_code, hip_clangs
 from support.descriptions import cuda_kernel, hip_kernel
 from warp_bitonic_sort import plan
-from warp_bitonic_sort.cli import _inspect
+from warp_bitonic_sort.cli import _devices
 from warp_bitonic_sort.errors import BuildError, ToolError
 from warp_bitonic_sort.jit import (
     finders,
@@ -501,16 +501,16 @@ def test_a_library_that_does_not_load(empty):
 def test_doctor_says_which_compiler_is_used(empty, monkeypatch):
     file = library(empty / "usr")
     home = empty / "home"
-    used = _inspect._cuda([])["found"]["compiler"]
+    used = _devices._cuda([])["found"]["compiler"]
     assert used == f"{file} (NVRTC in {file.parent}; there is no nvcc)"
     monkeypatch.setenv("CUDA_HOME", str(home))
     program = nvcc_at(home)
-    assert _inspect._cuda([])["found"]["compiler"] == f"{program} (CUDA_HOME={home})"
+    assert _devices._cuda([])["found"]["compiler"] == f"{program} (CUDA_HOME={home})"
     monkeypatch.delenv("CUDA_HOME")
     file.unlink()
-    monkeypatch.setattr(_inspect, "_loadable", lambda *_: "libcuda.so.1")
+    monkeypatch.setattr(_devices, "_loadable", lambda *_: "libcuda.so.1")
     problems = []
-    assert "no CUDA compiler" in _inspect._cuda(problems)["why"]
+    assert "no CUDA compiler" in _devices._cuda(problems)["why"]
     (problem,) = problems
     assert "pip install nvidia-cuda-nvrtc" in problem.fix
 
@@ -617,9 +617,9 @@ def test_the_order_in_which_hiprtc_is_looked_for(empty, monkeypatch):
 def test_doctor_counts_the_kernels_that_layers_hold(empty, monkeypatch, backend):
     """Without a compiler, arrays on a device are sorted by these."""
     kernel = KERNEL if backend == "cuda" else HIP_KERNEL
-    look = _inspect._cuda if backend == "cuda" else _inspect._hip
-    monkeypatch.setattr(_inspect, "_loadable", lambda *_: "the driver")
-    monkeypatch.setattr(_inspect, "_amd_targets", lambda: ["gfx942"])
+    look = _devices._cuda if backend == "cuda" else _devices._hip
+    monkeypatch.setattr(_devices, "_loadable", lambda *_: "the driver")
+    monkeypatch.setattr(_devices, "_amd_targets", lambda: ["gfx942"])
     monkeypatch.setenv("WARP_SORT_CACHE_DIR", str(empty / "cache"))
     monkeypatch.setenv("WARP_SORT_CACHE_LAYERS", str(empty / "layer"))
     problems = []

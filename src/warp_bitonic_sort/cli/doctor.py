@@ -13,8 +13,8 @@ from typing import Any
 
 import click
 
-from . import _inspect
-from ._inspect import Problem
+from . import _diagnosis
+from ._problem import Problem, is_refused
 from ._terminal import is_terminal
 
 __all__ = ["doctor"]
@@ -44,17 +44,17 @@ command line is wrong.
 def doctor(context: click.Context, as_json: bool, no_build: bool) -> None:
     """Inspect the installation."""
     problems: list[Problem] = []
-    report: dict[str, Any] = _inspect.facts(problems)
+    report: dict[str, Any] = _diagnosis.facts(problems)
     if no_build:
         report["trial"] = {"status": "skipped", "kernel": "", "seconds": None, "compiled": []}
     else:
         if not as_json and is_terminal():
             click.echo("Sorting a small array ...", err=True)
-        report["trial"] = _inspect.trial(problems)
+        report["trial"] = _diagnosis.smoke_sort(problems)
     works = not any(problem.blocking for problem in problems)
     report["problems"] = [asdict(problem) for problem in problems]
     report["works"] = works
-    report["refused"] = _inspect.is_refused(problems)
+    report["refused"] = is_refused(problems)
     text = json.dumps(report, indent=2) if as_json else "\n".join(_text(report))
     # As bytes: paths and variables may hold what the terminal's encoding cannot.
     click.echo(os.fsencode(text))
@@ -80,7 +80,7 @@ def _text(report: dict[str, Any]) -> Iterator[str]:
     for name, value in report["environment"].items():
         if value is not None:
             yield _line(name, value if value.isprintable() else repr(value))
-    yield _line("small sort", _trial_text(report["trial"]))
+    yield _line("small sort", _smoke_sort_text(report["trial"]))
     yield ""
     yield from _problem_lines(report["problems"])
     yield _verdict(report)
@@ -138,7 +138,7 @@ def _cache_lines(cache: dict[str, Any] | None) -> Iterator[str]:
         yield _line("layer", f"{root} ({held} kernels and runtimes)")
 
 
-def _trial_text(trial: dict[str, Any]) -> str:
+def _smoke_sort_text(trial: dict[str, Any]) -> str:
     if trial["status"] == "skipped":
         return "not tried"
     if trial["status"] != "passed":

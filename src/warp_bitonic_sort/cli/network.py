@@ -1,6 +1,6 @@
 """The command ``network``: draws the bitonic network, in the terminal or as SVG.
 
-Invariant: what is drawn is what `_comparators.network_steps` returns, and nothing else is known of
+Invariant: what is drawn is what `_network_data.network_steps` returns, and nothing else is known of
 the network here.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from ._comparators import Step, bitonic_comparators, bitonic_depth, columns, network_steps
+from ._network_data import Step, bitonic_comparators, bitonic_depth, columns, network_steps
 from ._paths import OutputFile, write_file
 
 __all__ = ["draw_svg", "draw_text", "network"]

@@ -21,7 +21,7 @@ from ..jit import gpu_targets, toolchain
 from ..jit.store.permissions import check_writers
 from ..kernels import Kernel
 from ._common import reported
-from ._inspect import native_targets
+from ._devices import native_targets
 from ._paths import OutputFile, SomePath
 from ._terminal import is_terminal, progress_bar
 

@@ -1,4 +1,4 @@
-"""The smallest sort, run by ``doctor`` in a process of its own: a crash there is a finding.
+"""Sorts a small array in a child process of ``doctor``, where a crash is a finding.
 
 Invariant: it prints one JSON document, the only line on standard output that begins with a brace.
 PyTorch is not hidden here, as it is from commands: tvm_ffi imports it in a user's process, too, and
@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 import time
 
-__all__ = ["main"]
-
 
 def main() -> None:
     """Sort a small array and print how that went."""
@@ -20,13 +18,13 @@ def main() -> None:
     try:
         kernel = _sorted_kernel()
         error = ""
-    except Exception as failure:  # whatever it is, it is the finding
+    except Exception as failure:  # any error is the finding
         error = str(failure) or type(failure).__name__
     seconds = round(time.perf_counter() - start, 3)
     from ..jit import building
 
-    said = {"error": error, "kernel": kernel, "seconds": seconds, "compiled": building.built()}
-    print(json.dumps(said))  # noqa: T201
+    report = {"error": error, "kernel": kernel, "seconds": seconds, "compiled": building.built()}
+    print(json.dumps(report))  # noqa: T201
 
 
 def _sorted_kernel() -> str:
