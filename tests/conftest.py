@@ -6,6 +6,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from support import programs
+
 hypothesis.settings.register_profile("default", deadline=None, max_examples=200)
 hypothesis.settings.load_profile("default")
 
@@ -22,6 +24,7 @@ def pytest_configure(config):
 
         config.stash[_CACHE] = tempfile.TemporaryDirectory(prefix="warp-sort-tests-")
         os.environ["WARP_SORT_CACHE_DIR"] = config.stash[_CACHE].name
+    programs.FOLDER = Path(os.environ["WARP_SORT_CACHE_DIR"]) / "test-programs"
 
 
 _CACHE = pytest.StashKey()

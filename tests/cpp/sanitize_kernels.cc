@@ -4,7 +4,7 @@
 // AddressSanitizer (source) or filled and checked (destination), so that a byte read or written
 // outside a row is seen.
 //
-// Built with -DPART=n, as several programs, only so that they compile in parallel.
+// Built with -DCASES=..., calls of REGISTERS and TILE: the kernels that a program runs.
 #include <sanitizer/asan_interface.h>
 
 // So that some of the cases are streamed past the caches, and some are not.
@@ -17,9 +17,17 @@
 #include <cstring>
 #include <string>
 #include <vector>
-#include <warp_bitonic_sort/cpu_kernel.hpp>
+#include <warp_bitonic_sort/base.hpp>
 
 #include "oracle.hpp"
+
+// Straight-line code would take twice as long to compile, and touches the same bytes.
+#undef WBS_INLINE
+#define WBS_INLINE inline
+#undef WBS_UNROLL
+#define WBS_UNROLL
+
+#include <warp_bitonic_sort/cpu_kernel.hpp>
 
 namespace {
 
@@ -250,88 +258,37 @@ void run_mixed(const wbs_kernel& kernel, dtype type, int n) {
   run_case(kernel, type, {{2, rows, n}, {0, 2, 1}, 0, 4}, {{2, rows, n}, {0, 2, 1}, 0, 4}, 0, true);
 }
 
-template <int KeyBits, int Length>
+template <key_class Class, int KeyBits, int Length, access Access>
 void run_registers(dtype type) {
-  constexpr key_class folding = KeyBits >= 32 ? key_class::floating : key_class::bits;
-  if (dtypes[static_cast<int>(type)].folding != folding) std::abort();
-  static const wbs_kernel rows =
-      describe_kernel<register_kernel<folding, KeyBits, Length, access::rows>>("rows");
-  run_rows(rows, type, Length);
-}
-template <key_class Class, int KeyBits, int Length>
-void run_registers_both(dtype type) {
-  static const wbs_kernel rows =
-      describe_kernel<register_kernel<Class, KeyBits, Length, access::rows>>("rows");
-  static const wbs_kernel columns =
-      describe_kernel<register_kernel<Class, KeyBits, Length, access::columns>>("columns");
-  run_rows(rows, type, Length);
-  run_columns(columns, type, Length);
+  if (dtypes[static_cast<int>(type)].folding != Class) std::abort();
+  static const wbs_kernel kernel =
+      describe_kernel<register_kernel<Class, KeyBits, Length, Access>>("registers");
+  if (Access == access::rows) {
+    run_rows(kernel, type, Length);
+  } else {
+    run_columns(kernel, type, Length);
+  }
 }
 
 template <key_class Class, int KeyBits>
-void run_tile(std::initializer_list<dtype> types) {
+void run_tile(dtype type) {
+  if (dtypes[static_cast<int>(type)].folding != Class) std::abort();
   static const wbs_kernel tile = describe_kernel<tile_kernel<Class, KeyBits>>("tile");
-  for (dtype type : types) {
-    for (int n : {1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 100, 129, 256, 300}) {
-      run_rows(tile, type, n);
-      run_columns(tile, type, n);
-      run_mixed(tile, type, n);
-    }
+  for (int n : {1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 100, 129, 256, 300}) {
+    run_rows(tile, type, n);
+    run_columns(tile, type, n);
+    run_mixed(tile, type, n);
   }
 }
 
 }  // namespace
 
+#define REGISTERS(type, Class, bits, length, Access) \
+  run_registers<key_class::Class, bits, length, access::Access>(dtype::type);
+#define TILE(type, Class, bits) run_tile<key_class::Class, bits>(dtype::type);
+
 int main() {
-#if PART == 0
-  run_registers<8, 1>(dtype::uint8);
-  run_registers<8, 7>(dtype::int8);
-  run_registers<8, 16>(dtype::bool_);
-  run_registers<8, 17>(dtype::int8);
-  run_registers<8, 31>(dtype::int8);
-  run_registers<16, 2>(dtype::int16);
-  run_registers<16, 3>(dtype::uint16);
-  run_registers<16, 8>(dtype::int16);
-  run_registers<16, 9>(dtype::int16);
-  run_registers<16, 25>(dtype::int16);
-  run_registers<16, 32>(dtype::uint16);
-  run_registers_both<key_class::fnuz, 8, 15>(dtype::float8_e4m3fnuz);
-#elif PART == 1
-  run_registers<32, 1>(dtype::float32);
-  run_registers<32, 2>(dtype::float32);
-  run_registers<32, 3>(dtype::float32);
-  run_registers<32, 7>(dtype::float32);
-  run_registers<32, 8>(dtype::float32);
-  run_registers<32, 9>(dtype::float32);
-  run_registers<32, 15>(dtype::float32);
-  run_registers<32, 16>(dtype::float32);
-  run_registers<32, 17>(dtype::float32);
-  run_registers<32, 25>(dtype::float32);
-  run_registers<32, 31>(dtype::float32);
-  run_registers<32, 32>(dtype::float32);
-#elif PART == 2
-  run_registers<64, 1>(dtype::float64);
-  run_registers<64, 2>(dtype::float64);
-  run_registers<64, 3>(dtype::float64);
-  run_registers<64, 9>(dtype::float64);
-  run_registers<64, 31>(dtype::float64);
-  run_registers_both<key_class::bits, 64, 17>(dtype::int64);
-  run_registers_both<key_class::bits, 32, 8>(dtype::uint32);
-  run_registers_both<key_class::floating, 16, 25>(dtype::bfloat16);
-  run_registers_both<key_class::floating, 8, 16>(dtype::float8_e4m3fn);
-#elif PART == 3
-  run_tile<key_class::bits, 8>({dtype::int8});
-  run_tile<key_class::floating, 8>({dtype::float8_e4m3fn, dtype::float8_e5m2});
-  run_tile<key_class::fnuz, 8>({dtype::float8_e4m3fnuz, dtype::float8_e5m2fnuz});
-#elif PART == 4
-  run_tile<key_class::bits, 16>({dtype::uint16, dtype::int16});
-  run_tile<key_class::floating, 16>({dtype::float16, dtype::bfloat16});
-  run_tile<key_class::bits, 32>({dtype::uint32, dtype::int32});
-#elif PART == 5
-  run_tile<key_class::floating, 32>({dtype::float32});
-  run_tile<key_class::bits, 64>({dtype::uint64, dtype::int64});
-  run_tile<key_class::floating, 64>({dtype::float64});
-#endif
+  CASES
   std::printf("%ld runs, %d failures\n", runs, failures);
   return failures ? 1 : 0;
 }

@@ -3,27 +3,20 @@
 And what of them that cannot see, as far as text tells: cpp/check_gpu_pieces.cc.
 """
 
-from __future__ import annotations
-
-import concurrent.futures
-import os
-import pathlib
+import functools
 import re
 import subprocess
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-INCLUDE = ROOT / "src" / "warp_bitonic_sort" / "csrc" / "include"
-SOURCES = ROOT / "tests" / "cpp"
+from support import programs
+from warp_bitonic_sort.jit import toolchain
+
+INCLUDE = toolchain.INCLUDE_DIR
 WIDTHS = (8, 16, 32, 64)
 
 FLAGS = [
-    "-std=c++17",
     "-O1",
-    "-Wall",
-    "-Wextra",
-    "-Werror",
     "-Wno-psabi",
     # Shared memory holds now elements, now keys.
     "-fno-strict-aliasing",
@@ -31,7 +24,6 @@ FLAGS = [
     "-U_FORTIFY_SOURCE",
     "-fsanitize=alignment",
     "-fsanitize-undefined-trap-on-error",
-    f"-I{INCLUDE}",
 ]
 
 # Barriers, counted in the order of the text, that could be left out: a thread reads, or overwrites,
@@ -42,38 +34,22 @@ SPARE = {
 }
 
 
-@pytest.fixture(scope="module")
-def output(tmp_path_factory: pytest.TempPathFactory) -> dict[int, str]:
-    folder = tmp_path_factory.mktemp("simulation")
-
-    def simulate(bits: int) -> str:
-        program = str(folder / f"simulate{bits}")
-        compiler = os.environ.get("CXX", "c++")
-        command = [
-            compiler,
-            *FLAGS,
-            f"-DKEY_BITS={bits}",
-            str(SOURCES / "simulate_gpu_kernels.cc"),
-            "-o",
-            program,
-        ]
-        built = subprocess.run(command, capture_output=True, text=True)
-        if built.returncode != 0:
-            return f"FAILED: does not build:\n{built.stderr}"
-        ran = subprocess.run([program], capture_output=True, text=True)
-        return f"{ran.stdout}{ran.stderr}exit status {ran.returncode}\n"
-
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        return dict(zip(WIDTHS, pool.map(simulate, WIDTHS), strict=True))
+@functools.cache
+def output(bits: int) -> str:
+    program = programs.build("simulate_gpu_kernels.cc", *FLAGS, f"-DKEY_BITS={bits}")
+    ran = subprocess.run([program], capture_output=True, text=True)
+    return f"{ran.stdout}{ran.stderr}exit status {ran.returncode}\n"
 
 
+@pytest.mark.compile
 @pytest.mark.parametrize("bits", WIDTHS)
-def test_kernels_sort_like_the_oracle(output: dict[int, str], bits: int) -> None:
-    assert "FAILED" not in output[bits], output[bits]
-    assert output[bits].endswith("exit status 0\n"), output[bits]
+def test_gpu_kernels_on_the_host_equal_the_oracle(bits: int) -> None:
+    assert "FAILED" not in output(bits), output(bits)
+    assert output(bits).endswith("exit status 0\n"), output(bits)
 
 
-def test_no_barrier_can_be_left_out(output: dict[int, str]) -> None:
+@pytest.mark.compile
+def test_no_barrier_can_be_left_out() -> None:
     barriers = {}
     for header in (INCLUDE / "warp_bitonic_sort").glob("*.hpp"):
         lines = header.read_text().splitlines()
@@ -84,25 +60,15 @@ def test_no_barrier_can_be_left_out(output: dict[int, str]) -> None:
         ]
         for place, (name, kind) in enumerate(found, 1):
             barriers[name] = (header.name, place, kind)
-    reached = re.findall("^(needed|spare): (.*)$", "".join(output.values()), re.MULTILINE)
+    reached = re.findall("^(needed|spare): (.*)$", "".join(map(output, WIDTHS)), re.MULTILINE)
     assert {name for _, name in reached} == set(barriers)
     needed = {barriers[name] for verdict, name in reached if verdict == "needed"}
     assert set(barriers.values()) - needed == SPARE
     assert {kind for _, _, kind in needed} == {"sync_wave", "sync_block", "sync_copies"}
 
 
-def test_blocks_of_registers_are_the_networks(tmp_path: pathlib.Path) -> None:
-    compiler = os.environ.get("CXX", "c++")
-    flags = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", f"-I{INCLUDE}"]
-    command = [
-        compiler,
-        *flags,
-        str(SOURCES / "check_gpu_pieces.cc"),
-        "-o",
-        str(tmp_path / "check"),
-    ]
-    built = subprocess.run(command, capture_output=True, text=True)
-    assert built.returncode == 0, built.stderr
-    ran = subprocess.run([str(tmp_path / "check")], capture_output=True, text=True)
+def test_blocks_of_registers_are_the_networks() -> None:
+    program = programs.build("check_gpu_pieces.cc", "-O1")
+    ran = subprocess.run([program], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert len(ran.stdout.splitlines()) == 9, ran.stdout

@@ -1,57 +1,65 @@
 """CPU kernels under AddressSanitizer and UBSan, against an oracle: see cpp/sanitize_kernels.cc."""
 
-from __future__ import annotations
-
-import concurrent.futures
+import itertools
 import os
-import pathlib
 import subprocess
 
 import pytest
 
-from support import cpu_targets
+from support import cpu_targets, programs
+from support.cells import KEYS
+from support.covering import pairwise
+from warp_bitonic_sort.dtypes import DTYPES
 from warp_bitonic_sort.jit import toolchain
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-INCLUDE = ROOT / "src" / "warp_bitonic_sort" / "csrc" / "include"
-SOURCE = ROOT / "tests" / "cpp" / "sanitize_kernels.cc"
-PARTS = range(6)
-
-SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-FLAGS = [
-    "-std=c++17",
-    "-O1",
-    "-Wall",
-    "-Wextra",
-    "-Werror",
-    "-Wno-psabi",
-    *SANITIZE,
-    f"-I{INCLUDE}",
-]
+FLAGS = ["-O1", "-Wno-psabi", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+ARCHS = cpu_targets.runnable()
+CODECS, WIDTHS = (sorted(set(each)) for each in zip(*KEYS, strict=True))
+# Around the blocks of registers and the vectors of every target.
+LENGTHS = (1, 2, 3, 7, 8, 9, 15, 16, 17, 25, 31, 32)
 
 
-@pytest.mark.parametrize("arch", cpu_targets.runnable())
-def test_kernels_under_sanitizers(arch: str, tmp_path: pathlib.Path) -> None:
-    def run(part: int) -> str:
-        program = str(tmp_path / f"part{part}")
-        compiler = os.environ.get("CXX", "c++")
-        command = [
-            compiler,
-            *FLAGS,
-            *toolchain.CPU_ARCHS[arch],
-            f"-DPART={part}",
-            str(SOURCE),
-            "-o",
-            program,
-        ]
-        built = subprocess.run(command, capture_output=True, text=True)
-        if built.returncode != 0:
-            return f"part {part} does not build:\n{built.stderr}"
-        # Leaks are not the subject, and their checker cannot run where ptrace is in use.
-        environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
-        ran = subprocess.run([program], capture_output=True, text=True, env=environment)
-        return "" if ran.returncode == 0 else f"part {part}:\n{ran.stdout}{ran.stderr}"
+def _exists(codec, bits, *_):
+    return (codec, bits) in KEYS
 
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        wrong = "\n".join(filter(None, pool.map(run, PARTS)))
-    assert not wrong
+
+def _calls(arch):
+    """Return the calls of cpp/sanitize_kernels.cc for a target: of registers, and of tiles.
+
+    Each length and access at every width and on every target, and each width in tiles on every
+    target. Dtypes take turns.
+    """
+    dtypes = {
+        key: itertools.cycle([d.name for d in DTYPES.values() if (d.codec, d.bits) == key])
+        for key in KEYS
+    }
+
+    def dtype(codec, bits):
+        return next(dtypes[codec, bits]).replace("bool", "bool_")
+
+    registers = pairwise(CODECS, WIDTHS, LENGTHS, ("rows", "columns"), ARCHS, allowed=_exists)
+    tiles = pairwise(CODECS, WIDTHS, ARCHS, allowed=_exists)
+    return {
+        "registers": [
+            f"REGISTERS({dtype(codec, bits)}, {codec}, {bits}, {length}, {access})"
+            for codec, bits, length, access, of_arch in registers
+            if of_arch == arch
+        ],
+        "tiles": [
+            f"TILE({dtype(codec, bits)}, {codec}, {bits})"
+            for codec, bits, of_arch in tiles
+            if of_arch == arch
+        ],
+    }
+
+
+@pytest.mark.compile
+@pytest.mark.parametrize("kind", ["registers", "tiles"])
+@pytest.mark.parametrize("arch", ARCHS)
+def test_cpu_kernels_under_sanitizers_equal_the_oracle(arch, kind):
+    cases = f"-DCASES={' '.join(_calls(arch)[kind])}"
+    program = programs.build("sanitize_kernels.cc", *FLAGS, *toolchain.CPU_ARCHS[arch], cases)
+    # Leaks are not the subject, and their checker cannot run where ptrace is in use.
+    environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
+    ran = subprocess.run([program], capture_output=True, text=True, env=environment)
+    assert ran.returncode == 0, ran.stdout + ran.stderr

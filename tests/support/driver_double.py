@@ -8,28 +8,24 @@ import contextlib
 import ctypes
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from warp_bitonic_sort.jit import loader, toolchain
+from support import programs
+from warp_bitonic_sort.jit import loader
 
 TESTS = Path(__file__).resolve().parent.parent
-SOURCES = TESTS / "cpp"
 DRIVERS = Path(loader.__file__).resolve().parent.parent / "csrc" / "driver"
 
 
 def build(source: str, library: Path, *flags: str) -> None:
     """Build a double from a source in tests/cpp."""
-    compiler = os.environ.get("CXX", "c++")
-    command = [compiler, "-std=c++17", "-O1", "-fPIC", "-shared", "-fvisibility=hidden"]
-    command += ["-Wall", "-Wextra", "-Werror", f"-I{toolchain.INCLUDE_DIR}", *flags]
-    built = subprocess.run(
-        [*command, str(SOURCES / source), "-o", str(library)], capture_output=True, text=True
-    )
-    assert built.returncode == 0, built.stderr
+    product = programs.build(source, "-O1", "-fPIC", "-shared", "-fvisibility=hidden", *flags)
+    shutil.copy(product, library)
 
 
 def fixture(source: str, library: str):

@@ -7,9 +7,9 @@ import subprocess
 
 import pytest
 
-from support import children, elf
+from support import children, elf, programs
 from warp_bitonic_sort import ToolError
-from warp_bitonic_sort.jit import cpu_targets, finders, loader, toolchain
+from warp_bitonic_sort.jit import cpu_targets, loader, toolchain
 
 x86_64 = pytest.mark.skipif(
     platform.machine() != "x86_64", reason="only x86-64 has several targets"
@@ -28,12 +28,9 @@ FOR_AVX2_SAVED = {"xmm", "ymm"}
 
 
 @pytest.fixture(scope="module")
-def arch_of(tmp_path_factory):
+def arch_of():
     """A function that returns the targets of processors that lack some features each."""
-    program = tmp_path_factory.mktemp("arch") / "check"
-    source = children.Path(__file__).parents[1] / "cpp" / "check_cpu_arch.cc"
-    flags = ["-std=c++17", "-Wall", "-Wextra", "-Werror", f"-I{toolchain._CSRC}"]
-    subprocess.run([*finders.find_compiler().command, *flags, source, "-o", program], check=True)
+    program = programs.build("check_cpu_arch.cc", f"-I{toolchain._CSRC}")
 
     def of(*lacking):
         words = [

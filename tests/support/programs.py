@@ -1,0 +1,41 @@
+"""Programs and libraries in C++ that tests run, compiled once.
+
+Invariant: what was compiled from the same text by the same command is taken from the folder, in
+this session and, where the cache is kept, in later ones.
+"""
+
+import fcntl
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+
+from warp_bitonic_sort.jit import toolchain
+
+SOURCES = Path(__file__).resolve().parents[1] / "cpp"
+# In the cache of the session; conftest.py sets it.
+FOLDER = Path()
+
+
+def build(source: str | Path, *flags: str) -> Path:
+    """Compile a file of tests/cpp, or another one, with our headers and return the product."""
+    command = [os.environ.get("CXX", "c++"), "-std=c++17", "-Wall", "-Wextra", "-Werror"]
+    command += [f"-I{toolchain.INCLUDE_DIR}", f"-I{SOURCES}", *flags, str(SOURCES / source)]
+    version = _run([command[0], "--version"])
+    text = _run([*command, "-E", "-P"])
+    key = hashlib.sha256("\0".join([version, *flags, text]).encode()).hexdigest()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    product = FOLDER / f"{Path(source).stem}-{key[:32]}"
+    with product.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not product.exists():
+            staged = product.with_suffix(".part")
+            _run([*command, "-o", str(staged)])
+            staged.rename(product)
+    return product
+
+
+def _run(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(command)}:\n{done.stderr}"
+    return done.stdout
