@@ -188,7 +188,7 @@ def test_what_cannot_be_removed_in_passing_is_no_error(half_cache, fault):
 
 
 def test_a_newborn_build_is_not_pruned(half_cache):
-    killed = children.run(f"{_MORTAL}\nlocks.tried = die\n{SORT}")
+    killed = children.run(f"{_MORTAL}\nlocks.try_acquire = die\n{SORT}")
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     (newborn,) = (half_cache / "v1" / "staging").iterdir()
     _prune()

@@ -34,7 +34,7 @@ _guard = threading.RLock()  # a finalizer that sorts may run in the midst
 # The temporary folder, by the cache folder that it stands in for and by the process: what is forked
 # has its own, for its parent's goes with that.
 _temporary: dict[tuple[Path, int], Store] = {}
-# Cache folders from which nothing is loaded, for other users can write them.
+# Store folders from which nothing is loaded, for other users can write them.
 _foreign: set[Path] = set()
 # Layers whose libraries do not load here.
 _unusable: set[Path] = set()
