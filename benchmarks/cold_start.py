@@ -100,8 +100,8 @@ assert torch.equal(y, torch.sort(x).values)
 """
 
 _BINDING = """
-#include <warp_bitonic_sort/cpu_kernel.hpp>
-#include <warp_bitonic_sort/dtype.hpp>
+#include <warp_bitonic_sort/kernel.hpp>
+#include <warp_bitonic_sort/core/dtype.hpp>
 {unit}
 static void run(const void* x, void* out, int64_t rows) {{
   namespace wbs = warp_bitonic_sort;
@@ -164,8 +164,8 @@ print(json.dumps([first, {{}}, 0]))
 """
 
 _CUDA_BINDING = """
-#include <warp_bitonic_sort/gpu_kernel.hpp>
-#include <warp_bitonic_sort/dtype.hpp>
+#include <warp_bitonic_sort/kernel.hpp>
+#include <warp_bitonic_sort/core/dtype.hpp>
 {unit}
 static void run(const void* x, void* out, int64_t rows, cudaStream_t stream) {{
   namespace wbs = warp_bitonic_sort;
@@ -181,7 +181,7 @@ static void run(const void* x, void* out, int64_t rows, cudaStream_t stream) {{
   const auto order = wbs::order_constants_of(wbs::dtype::float32, false, false);
   args.key_xor = order.key_xor;
   args.key_add = order.key_add;
-  args.one = 1;
+  args.opaque_one = 1;
   static_assert(wbs_rows::shared_bytes <= 48 * 1024, "more than a launch may have");
   const auto blocks = (args.rows + wbs_rows::block_rows - 1) / wbs_rows::block_rows;
   warp_bitonic_sort_rows<<<static_cast<unsigned>(blocks), wbs_rows::threads,
@@ -273,7 +273,7 @@ def _peer(template: str, prologue: str, body: str, folder: Path) -> str:
     from warp_bitonic_sort.kernels import Kernel, Layout
 
     arch, layout = toolchain.cpu_arch(), Layout(_SHAPE[1])
-    kernel = Kernel("cpu", arch, "all", "none", "floating", 32, layout, "rows")
+    kernel = Kernel("cpu", arch, "all", "none", "ieee", 32, layout, "rows")
     unit = kernel.source().split("\n\n", 1)[1]
     source = prologue + _BINDING.format(unit=unit, length=_SHAPE[1]) + body
     flags = [f for f in toolchain.compile_flags(kernel) if f.startswith(("-m", "-O"))]

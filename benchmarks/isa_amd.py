@@ -32,14 +32,15 @@ LENGTHS = (64, 256, 1024)
 MASKS = (1, 2, 3, 4, 7, 8, 15, 16, 31, 32, 63)
 _KINDS = {"VALU": ("v_",), "DS": ("ds_",), "memory": ("global_", "flat_", "buffer_", "scratch_")}
 
-_FULL_ROWS = """#include <warp_bitonic_sort/gpu_kernel.hpp>
+_FULL_ROWS = """#include <warp_bitonic_sort/kernel.hpp>
 using namespace warp_bitonic_sort;
-using exact_rows = gpu_rows<amdgcn_target, gpu_key<key_class::floating, 32>, {layout}>;
+using exact_codec = register_codec<codec_kind::ieee, 32, amdgcn_ops>;
+using exact_rows = gpu_rows<amdgcn_target, exact_codec, {layout}>;
 
 template <class Rows>
 WBS_INLINE void full_rows(const wbs_gpu_sort_args& given) {{
   extern __shared__ __align__(16) unsigned char shared[];
-  const wbs_gpu_sort_args& args = amdgcn_target<int>::in_turn(given);
+  const wbs_gpu_sort_args& args = amdgcn_target<int>::reload_args(given);
   __builtin_assume(args.length == exact_rows::capacity);
   __builtin_assume(args.batch_dims == 1);
   __builtin_assume(args.rows == 1ll << 60);
@@ -56,20 +57,20 @@ WBS_INLINE void full_rows(const wbs_gpu_sort_args& given) {{
       __attribute__((amdgpu_flat_work_group_size(Rows::threads, Rows::threads)))   \\
       void name(const wbs_gpu_sort_args args) {{ full_rows<Rows>(args); }}
 WBS_FULL(exact, exact_rows)
-using plain_rows = exact_rows::plain;
+using plain_rows = exact_rows::float_rows;
 #if defined(__GFX9__) || defined(__GFX10__)
 WBS_FULL(plain, plain_rows)
 #endif
 """
 
-_STEPS = """#include <warp_bitonic_sort/gpu_kernel.hpp>
+_STEPS = """#include <warp_bitonic_sort/kernel.hpp>
 using namespace warp_bitonic_sort;
 template <class Key, int Mask, int Count>
 WBS_INLINE void steps(Key* keys) {{
   const amdgcn_target<Key> target{{1}};
   Key k = keys[amdgcn_detail::thread()];
   WBS_UNROLL
-  for (int i = 0; i < Count; ++i) k = target.template keep<Mask>(k, k);
+  for (int i = 0; i < Count; ++i) k = target.template exchange_select<Mask>(k, k);
   keys[amdgcn_detail::thread()] = k;
 }}
 """
@@ -80,7 +81,7 @@ _STEP = """extern "C" __global__ void steps_{mask}_{count}({key}* keys) {{
 
 # One element a lane: a shuffle and a median for every step. Beyond sixteen lanes the shuffle is
 # what __shfl_xor compiles to.
-_ANCESTOR = """#include <warp_bitonic_sort/gpu_kernel.hpp>
+_ANCESTOR = """#include <warp_bitonic_sort/kernel.hpp>
 namespace {{
 using warp_bitonic_sort::amdgcn_detail::control_of;
 template <int Mask>
@@ -128,7 +129,7 @@ extern "C" __global__ void ancestor(const float* src, float* dst) {{
 def assembly(arch: str, source: str) -> dict[str, list[str]]:
     """Compile a translation unit with the package's flags; return each function's mnemonics."""
     compiler = find_hip_compiler([arch])
-    kernel = Kernel("hip", arch, "all", "none", "floating", 32, Layout(4), "rows")
+    kernel = Kernel("hip", arch, "all", "none", "ieee", 32, Layout(4), "rows")
     command = [*compiler.command, *toolchain.compile_flags(kernel), "-S"]
     command += [f"-I{toolchain.INCLUDE_DIR}", "-", "-o", "-"]
     done = subprocess.run(command, input=source, capture_output=True, text=True, check=False)
@@ -223,7 +224,7 @@ def main() -> None:
         result["rows"].append({"arch": arch, "length": lanes, "way": "ancestor", **each})
         rows.append([arch, str(lanes), "ancestor", "one element a lane", *_cells(each)])
         for name, key in (("plain float32", "float"), ("32 bits", "int"),
-                          ("two of 16 bits", "warp_bitonic_sort::key_pair"),
+                          ("two of 16 bits", "warp_bitonic_sort::key16x2"),
                           ("64 bits", "long long")):  # fmt: skip
             of = step(arch, key)
             result["steps"].append({"arch": arch, "key": name, "masks": of})

@@ -2,7 +2,7 @@
 //
 // The nine neighbours stay in registers. The network is straight-line code, so no local memory is
 // used. Compile it with nvcc -std=c++17 -I<folder of the headers>.
-#include <warp_bitonic_sort/row_sort.hpp>
+#include <warp_bitonic_sort/network/registers.hpp>
 
 namespace {
 

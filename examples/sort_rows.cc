@@ -3,7 +3,7 @@
 // A target tells the network what a key is and how two keys are compared. Here a key is a vector of
 // eight floats, one of each row, so that one minimum compares eight rows.
 #include <cstdio>
-#include <warp_bitonic_sort/row_sort.hpp>
+#include <warp_bitonic_sort/network/registers.hpp>
 
 namespace {
 

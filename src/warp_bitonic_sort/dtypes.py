@@ -1,7 +1,7 @@
 """The dtypes: their names, widths, and the class of their keys.
 
-Invariant: one table, the Python twin of ``csrc/include/warp_bitonic_sort/dtype.hpp``; nothing else
-in the package lists dtypes.
+Invariant: one table, the Python twin of ``csrc/include/warp_bitonic_sort/core/dtype.hpp``;
+nothing else in the package lists dtypes.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ class DType(NamedTuple):
     bits : int
         The width: 8, 16, 32 or 64.
     codec : str
-        How a key is made of its bits, as ``key.hpp`` names it.
+        How a key is made of its bits, as ``core/codec.hpp`` names it.
     lowest, highest : int
-        The bit patterns of the least and the greatest value that is not NaN (codec floating).
+        The bit patterns of the least and the greatest value that is not NaN (codec ieee).
     signed : bool
-        Whether an integer has a sign (codec bits).
+        Whether an integer has a sign (codec integer).
     """
 
     name: str
     bits: int
-    codec: Literal["bits", "floating", "fnuz"]
+    codec: Literal["integer", "ieee", "fnuz"]
     lowest: int = 0
     highest: int = 0
     signed: bool = False
@@ -41,11 +41,11 @@ class DType(NamedTuple):
 
 
 def _integer(name: str, bits: int, signed: bool) -> DType:
-    return DType(name, bits, "bits", 0, 0, signed)
+    return DType(name, bits, "integer", 0, 0, signed)
 
 
-def _floating(name: str, bits: int, highest: int) -> DType:
-    return DType(name, bits, "floating", highest | 1 << (bits - 1), highest, False)
+def _ieee(name: str, bits: int, highest: int) -> DType:
+    return DType(name, bits, "ieee", highest | 1 << (bits - 1), highest, False)
 
 
 def _fnuz(name: str, bits: int) -> DType:
@@ -58,12 +58,12 @@ DTYPES: dict[str, DType] = {
         _integer("bool", 8, signed=False),
         *(_integer(f"uint{bits}", bits, signed=False) for bits in (8, 16, 32, 64)),
         *(_integer(f"int{bits}", bits, signed=True) for bits in (8, 16, 32, 64)),
-        _floating("float16", 16, 0x7C00),
-        _floating("bfloat16", 16, 0x7F80),
-        _floating("float32", 32, 0x7F800000),
-        _floating("float64", 64, 0x7FF0000000000000),
-        _floating("float8_e4m3fn", 8, 0x7E),  # no infinity: the greatest value is 448
-        _floating("float8_e5m2", 8, 0x7C),
+        _ieee("float16", 16, 0x7C00),
+        _ieee("bfloat16", 16, 0x7F80),
+        _ieee("float32", 32, 0x7F800000),
+        _ieee("float64", 64, 0x7FF0000000000000),
+        _ieee("float8_e4m3fn", 8, 0x7E),  # no infinity: the greatest value is 448
+        _ieee("float8_e5m2", 8, 0x7C),
         _fnuz("float8_e4m3fnuz", 8),
         _fnuz("float8_e5m2fnuz", 8),
     )

@@ -43,7 +43,7 @@ class Explanation(NamedTuple):
     access : str or None
         How elements are reached: ``rows``, ``columns`` or ``strided``.
     codec : str or None
-        How keys are made of the dtype's bits: ``bits``, ``floating`` or ``fnuz``.
+        How keys are made of the dtype's bits: ``integer``, ``ieee`` or ``fnuz``.
     arch : str
         The CPU's target or the device's.
     dtype : str

@@ -20,9 +20,9 @@ __all__ = ["sort_into", "sort_on_device"]
 
 
 def _constants(dtype: DType, descending: bool, nan_last: bool) -> tuple[int, int]:
-    """Return (xor, add), as ``order_constants`` of ``key.hpp`` defines them."""
+    """Return (xor, add), as ``order_constants_of`` of ``core/dtype.hpp`` defines them."""
     ones = (1 << dtype.bits) - 1
-    if dtype.codec == "bits":
+    if dtype.codec == "integer":
         sign = 1 << (dtype.bits - 1) if dtype.signed else 0
         return (sign ^ ones if descending else sign), 0
     if dtype.codec == "fnuz":
@@ -59,7 +59,7 @@ def _sort_bits(
     sign, ones = word.type(1 << (dtype.bits - 1)), word.type((1 << dtype.bits) - 1)
     xor, add = (word.type(value) for value in _constants(dtype, descending, nan_last))
     code = x.astype(word)
-    if dtype.codec != "bits":
+    if dtype.codec != "integer":
         code ^= np.where(code & sign, ones, sign)
     if dtype.codec == "fnuz":
         # The one NaN, 0x80, stands between the negative and the positive values.
@@ -71,7 +71,7 @@ def _sort_bits(
     code ^= xor
     if dtype.codec == "fnuz":
         code = np.where(code == ones, word.type(0x7F), code + (code >= 0x7F))
-    if dtype.codec != "bits":
+    if dtype.codec != "integer":
         code ^= np.where(code & sign, sign, ones)
     out[...] = code
 
@@ -109,11 +109,11 @@ def sort_on_device(
         return (value + half) % (1 << bits) - half
 
     def folded(key: Any) -> Any:
-        return key if dtype.codec == "bits" else key ^ ((key >> (bits - 1)) & (half - 1))
+        return key if dtype.codec == "integer" else key ^ ((key >> (bits - 1)) & (half - 1))
 
     # The codes of sort_into less half their range: signed, which every library sorts.
     xor, add = _constants(dtype, descending, nan_last)
-    xor, add = wrapped(xor ^ half if dtype.codec == "bits" else xor), wrapped(add)
+    xor, add = wrapped(xor ^ half if dtype.codec == "integer" else xor), wrapped(add)
     key = folded(x)
     if dtype.codec == "fnuz":
         # The one NaN, folded to -1, stands between the negative and the positive values.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple, Protocol
 
 Access = Literal["rows", "columns", "strided"]
-Codec = Literal["bits", "floating", "fnuz"]
+Codec = Literal["integer", "ieee", "fnuz"]
 Payload = Literal["none", "index"]
 Selection = Literal["all"]
 
@@ -110,19 +110,11 @@ class Kernel(NamedTuple):
 
     def source(self) -> str:
         """Return the translation unit."""
-        key = f"{self.codec}, {self.bits}"
-        registers, lane_bits, warp_bits = self.layout
-        if self.target != "cpu":
-            return (
-                "#include <warp_bitonic_sort/gpu_kernel.hpp>\n\n"
-                f'WARP_BITONIC_SORT_GPU_KERNEL("{self.name}", {self.access}, {key}, '
-                f"{registers}, {lane_bits}, {warp_bits})\n"
-            )
-        if registers:
-            call = f'REGISTERS("{self.name}", {key}, {registers}, {self.access})'
-        else:
-            call = f'TILE("{self.name}", {key})'
-        return f"#include <warp_bitonic_sort/cpu_kernel.hpp>\n\nWARP_BITONIC_SORT_CPU_{call}\n"
+        cell = (self.selection, self.payload, self.codec, self.bits, self.access, *self.layout)
+        return (
+            "#include <warp_bitonic_sort/kernel.hpp>\n\n"
+            f'WARP_BITONIC_SORT_KERNEL("{self.name}", {", ".join(map(str, cell))})\n'
+        )
 
 
 class Runtime:
@@ -134,7 +126,7 @@ class Runtime:
 
     def source(self) -> str:
         """Return the translation unit."""
-        return "#include <tvm_api.cc>\n"
+        return "#include <runtime/tvm_api.cc>\n"
 
 
 RUNTIME = Runtime()

@@ -1,9 +1,9 @@
 // Checks of pieces of the GPU kernels that the simulation cannot reach.
 //
-// 1. The text of exchange/cuda_blocks.hpp, which only a device runs. It is read as ptxas would read
+// 1. The text of target/cuda/blocks.hpp, which only a device runs. It is read as ptxas would read
 //    it: every instruction must be one of a comparator, the comparators must be those of
-//    leaf_networks.hpp, or of what lane_sort.hpp's clean() does with a target that has no blocks,
-//    in the same order; and each key must come from the operand that it goes back to.
+//    network/leaves.hpp, or of what network/warp.hpp's clean() does with a target that has no
+//    blocks, in the same order; and each key must come from the operand that it goes back to.
 // 2. quotient(), at its edges and at random.
 //
 // Ends with status 0 and says what was checked, or names what differs.
@@ -14,9 +14,9 @@
 #include <sstream>
 #include <string>
 #include <vector>
-#include <warp_bitonic_sort/base.hpp>
-#include <warp_bitonic_sort/exchange/cuda_blocks.hpp>
-#include <warp_bitonic_sort/gpu_batch.hpp>
+#include <warp_bitonic_sort/core/config.hpp>
+#include <warp_bitonic_sort/memory/gpu/kernel_base.hpp>
+#include <warp_bitonic_sort/target/cuda/blocks.hpp>
 
 namespace {
 
@@ -29,9 +29,9 @@ using namespace warp_bitonic_sort;
 
 struct step {
   int low, high;
-  bool by_sum;
+  bool imad;
   bool operator==(const step& other) const {
-    return low == other.low && high == other.high && by_sum == other.by_sum;
+    return low == other.low && high == other.high && imad == other.imad;
   }
 };
 
@@ -79,18 +79,18 @@ std::vector<step> steps_of(const std::string& text, int size, const std::string&
   while (at + 2 < list.size() && list[at][0] != "mov.b32") {
     const instruction &first = list[at], &second = list[at + 1], &third = list[at + 2];
     at += 3;
-    const bool by_sum = first[0] == "mad.lo.s32";
-    const std::string &low = first[2], &high = by_sum ? first[4] : first[3];
-    const instruction by_sums[] = {{"mad.lo.s32", "u", low, "one", high},
-                                   {"min." + type, low, low, high},
-                                   {"mad.lo.s32", high, low, "minus", "u"}};
+    const bool imad = first[0] == "mad.lo.s32";
+    const std::string &low = first[2], &high = imad ? first[4] : first[3];
+    const instruction with_imad[] = {{"mad.lo.s32", "u", low, "one", high},
+                                     {"min." + type, low, low, high},
+                                     {"mad.lo.s32", high, low, "minus", "u"}};
     const instruction plain[] = {
         {"min." + type, "t", low, high}, {"max." + type, high, low, high}, {"mov.b32", low, "t"}};
-    const instruction* const expected = by_sum ? by_sums : plain;
+    const instruction* const expected = imad ? with_imad : plain;
     if (first != expected[0] || second != expected[1] || third != expected[2]) {
       fail("no comparator: " + first[0] + ", " + second[0] + ", " + third[0]);
     }
-    steps.push_back({position(low), position(high), by_sum});
+    steps.push_back({position(low), position(high), imad});
   }
   int given = 0;
   for (; at < list.size(); ++at, ++given) {
@@ -114,35 +114,35 @@ void expect(const char* what, const std::vector<step>& found, const std::vector<
   std::printf("%s: %zu comparators\n", what, found.size());
 }
 
-// Writes down what lane_network does with the registers of one lane of two. Its keys are their own
+// Writes down what warp_network does with the registers of one lane of two. Its keys are their own
 // numbers, which nothing changes.
 std::vector<step> record;
 struct recorder {
   using key = int;
-  static constexpr int lane_bits = 5, most_shared_bytes = 1 << 16, least_turned_steps = 2;
+  static constexpr int lane_bits = 5, max_shared_bytes = 1 << 16, min_transposed_steps = 2;
   static constexpr bool negates = false;
   template <int Mask>
-  static constexpr bool keeps_two = false;
+  static constexpr bool has_lane_swap = false;
   static int lane() { return 0; }
-  static int wave() { return 0; }
-  static void sync_wave() {}
+  static int warp() { return 0; }
+  static void sync_warp() {}
   static void sync_block() {}
   void compare_exchange(int& a, int& b) const { record.push_back({a, b, false}); }
-  void compare_exchange_by_sum(int& a, int& b) const { record.push_back({a, b, true}); }
+  void compare_exchange_imad(int& a, int& b) const { record.push_back({a, b, true}); }
   template <int Mask>
-  int keep(int mine, int) const {
+  int exchange_select(int mine, int) const {
     return mine;
   }
   // The last step before the registers' own.
   template <int Mask>
-  void keep_each(int&, int&) const {
+  void exchange_select_pair(int&, int&) const {
     record.clear();
   }
 };
 
 template <int Size>
 std::vector<step> half_cleaners() {
-  using network_type = lane_network<recorder, Size, 1>;
+  using network_type = warp_network<recorder, Size, 1>;
   int keys[Size];
   for (int i = 0; i < Size; ++i) keys[i] = i;
   alignas(16) static int stage[network_type::stage_keys];
@@ -161,19 +161,19 @@ std::vector<step> leaf() {
 void check_blocks() {
   expect("leaf of 16 words", steps_of(WBS_PTX_LEAF_16(WBS_PTX_WORDS), 16, "s32"), leaf<4>());
   expect("leaf of 32 words", steps_of(WBS_PTX_LEAF_32(WBS_PTX_WORDS), 32, "s32"), leaf<5>());
-  expect("leaf of 16 halves", steps_of(WBS_PTX_LEAF_16(WBS_PTX_HALVES), 16, "s16x2"), leaf<4>());
-  expect("leaf of 32 halves", steps_of(WBS_PTX_LEAF_32(WBS_PTX_HALVES), 32, "s16x2"), leaf<5>());
+  expect("leaf of 16 halves", steps_of(WBS_PTX_LEAF_16(WBS_PTX_PACKED16), 16, "s16x2"), leaf<4>());
+  expect("leaf of 32 halves", steps_of(WBS_PTX_LEAF_32(WBS_PTX_PACKED16), 32, "s16x2"), leaf<5>());
   expect("half-cleaners of 16 words",
-         steps_of(WBS_PTX_CLEAN_16(WBS_PTX_WORDS, WBS_PTX_WORDS_BY_SUM), 16, "s32"),
+         steps_of(WBS_PTX_CLEAN_16(WBS_PTX_WORDS, WBS_PTX_WORDS_IMAD), 16, "s32"),
          half_cleaners<16>());
   expect("half-cleaners of 32 words",
-         steps_of(WBS_PTX_CLEAN_32(WBS_PTX_WORDS, WBS_PTX_WORDS_BY_SUM), 32, "s32"),
+         steps_of(WBS_PTX_CLEAN_32(WBS_PTX_WORDS, WBS_PTX_WORDS_IMAD), 32, "s32"),
          half_cleaners<32>());
   expect("half-cleaners of 16 halves",
-         steps_of(WBS_PTX_CLEAN_16(WBS_PTX_HALVES, WBS_PTX_HALVES_BY_SUM), 16, "s16x2"),
+         steps_of(WBS_PTX_CLEAN_16(WBS_PTX_PACKED16, WBS_PTX_PACKED16_IMAD), 16, "s16x2"),
          half_cleaners<16>());
   expect("half-cleaners of 32 halves",
-         steps_of(WBS_PTX_CLEAN_32(WBS_PTX_HALVES, WBS_PTX_HALVES_BY_SUM), 32, "s16x2"),
+         steps_of(WBS_PTX_CLEAN_32(WBS_PTX_PACKED16, WBS_PTX_PACKED16_IMAD), 32, "s16x2"),
          half_cleaners<32>());
 }
 

@@ -281,10 +281,10 @@ EXPORT int cuMemcpyDtoH_v2(void* to, uint64_t address, size_t bytes) {
 EXPORT int cuFuncSetAttribute(void* function, int attribute, int value) {
   Call call("cuFuncSetAttribute", true);
   if (call.status != success) return call.status;
-  constexpr int most_dynamic_shared_bytes = 8, most = 227 * 1024;
+  constexpr int max_dynamic_shared_bytes = 8, most = 227 * 1024;
   Function* const found = driver().find_function(function);
   if (found == nullptr) return invalid_handle;
-  if (attribute != most_dynamic_shared_bytes || value < 0 || value > most) return invalid_value;
+  if (attribute != max_dynamic_shared_bytes || value < 0 || value > most) return invalid_value;
   found->dynamic_shared_bytes = value;
   return success;
 }

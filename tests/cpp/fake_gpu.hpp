@@ -19,7 +19,7 @@
 #include <sstream>
 #include <string>
 #include <vector>
-#include <warp_bitonic_sort/key.hpp>
+#include <warp_bitonic_sort/core/codec.hpp>
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -175,11 +175,11 @@ void for_rows(const wbs_gpu_sort_args& args, const RowFunction& f) {
   }
 }
 
-template <wbs::key_class Class, int KeyBits>
+template <wbs::codec_kind Codec, int KeyBits>
 void sort_rows(const wbs_gpu_sort_args& args) {
   using element = typename wbs::unsigned_of<KeyBits>::type;
   using signed_element = typename wbs::unsigned_of<KeyBits>::signed_type;
-  const wbs::codec<Class, element, signed_element, element> codec({args.key_xor, args.key_add}, 0);
+  const wbs::codec<Codec, element, signed_element, element> codec({args.key_xor, args.key_add}, 0);
   std::vector<element> keys(static_cast<size_t>(args.length));
   for_rows(args, [&](const char* src, char* dst) {
     for (int i = 0; i < args.length; ++i) {
@@ -196,19 +196,19 @@ void sort_rows(const wbs_gpu_sort_args& args) {
 }
 
 inline int carry_out(const wbs_gpu_kernel& kernel, const wbs_gpu_sort_args& args) {
-  const auto is = [&](wbs::key_class key, unsigned bits) {
-    return kernel.key_class == static_cast<unsigned>(key) && kernel.key_bytes * 8 == bits;
+  const auto is = [&](wbs::codec_kind key, unsigned bits) {
+    return kernel.codec == static_cast<unsigned>(key) && kernel.key_bytes * 8 == bits;
   };
-  using wbs::key_class;
-  if (is(key_class::bits, 8)) return sort_rows<key_class::bits, 8>(args), success;
-  if (is(key_class::bits, 16)) return sort_rows<key_class::bits, 16>(args), success;
-  if (is(key_class::bits, 32)) return sort_rows<key_class::bits, 32>(args), success;
-  if (is(key_class::bits, 64)) return sort_rows<key_class::bits, 64>(args), success;
-  if (is(key_class::floating, 8)) return sort_rows<key_class::floating, 8>(args), success;
-  if (is(key_class::floating, 16)) return sort_rows<key_class::floating, 16>(args), success;
-  if (is(key_class::floating, 32)) return sort_rows<key_class::floating, 32>(args), success;
-  if (is(key_class::floating, 64)) return sort_rows<key_class::floating, 64>(args), success;
-  if (is(key_class::fnuz, 8)) return sort_rows<key_class::fnuz, 8>(args), success;
+  using wbs::codec_kind;
+  if (is(codec_kind::integer, 8)) return sort_rows<codec_kind::integer, 8>(args), success;
+  if (is(codec_kind::integer, 16)) return sort_rows<codec_kind::integer, 16>(args), success;
+  if (is(codec_kind::integer, 32)) return sort_rows<codec_kind::integer, 32>(args), success;
+  if (is(codec_kind::integer, 64)) return sort_rows<codec_kind::integer, 64>(args), success;
+  if (is(codec_kind::ieee, 8)) return sort_rows<codec_kind::ieee, 8>(args), success;
+  if (is(codec_kind::ieee, 16)) return sort_rows<codec_kind::ieee, 16>(args), success;
+  if (is(codec_kind::ieee, 32)) return sort_rows<codec_kind::ieee, 32>(args), success;
+  if (is(codec_kind::ieee, 64)) return sort_rows<codec_kind::ieee, 64>(args), success;
+  if (is(codec_kind::fnuz, 8)) return sort_rows<codec_kind::fnuz, 8>(args), success;
   return invalid_image;
 }
 
@@ -231,8 +231,9 @@ inline void write(std::ostream& out, const Launch& launch) {
       << ", \"stream\": " << reinterpret_cast<intptr_t>(launch.stream);
   dims("grid", launch.grid);
   dims("block", launch.block);
-  out << ", \"rows\": " << args.rows << ", \"length\": " << args.length << ", \"one\": " << args.one
-      << ", \"src_stride\": " << args.src_stride << ", \"dst_stride\": " << args.dst_stride;
+  out << ", \"rows\": " << args.rows << ", \"length\": " << args.length
+      << ", \"one\": " << args.opaque_one << ", \"src_stride\": " << args.src_stride
+      << ", \"dst_stride\": " << args.dst_stride;
   list("batch_shape", args.batch_shape);
   list("src_batch_stride", args.src_batch_stride);
   list("dst_batch_stride", args.dst_batch_stride);

@@ -211,8 +211,8 @@ EXPORT int hipSetDevice(int device) {
 EXPORT int hipDeviceGetAttribute(int* value, int attribute, int device) {
   const Call call("hipDeviceGetAttribute");
   if (call.status != success) return call.fails();
-  constexpr int most_shared_memory_per_block = 74;
-  if (attribute != most_shared_memory_per_block) return call(invalid_value);
+  constexpr int max_shared_memory_per_block = 74;
+  if (attribute != max_shared_memory_per_block) return call(invalid_value);
   *value = driver().lds_bytes(device);
   return call(success);
 }

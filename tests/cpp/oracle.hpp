@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <vector>
-#include <warp_bitonic_sort/dtype.hpp>
+#include <warp_bitonic_sort/core/dtype.hpp>
 
 namespace {
 

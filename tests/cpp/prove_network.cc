@@ -1,12 +1,12 @@
-// Proves that the sorting networks of network.hpp and tile_sort.hpp sort, by running the real code
-// on zeros and ones.
+// Proves that the sorting networks of network/bitonic.hpp and tile_sort.hpp sort, by running the
+// real code on zeros and ones.
 //
 // The 0-1 principle (Knuth 5.3.4, theorem Z): a network of comparators sorts every input if it
 // sorts every input of zeros and ones; likewise it merges every pair of sorted runs if it merges
 // every pair of sorted runs of zeros and ones. A key here is 512 bits, each bit a separate input,
 // with and for min and or for max.
 //
-// 1. Registers: rows of 1..32 positions, with the leaves of leaf_networks.hpp and the comparators
+// 1. Registers: rows of 1..32 positions, with the leaves of network/leaves.hpp and the comparators
 //    that each length drops, on all 2^n inputs; and rows of 17..32 by blocks of 16, on all pairs of
 //    sorted blocks (blocks of up to 16 are sorted, by what was just proved).
 // 2. Merges of the tile: a sorted run of h slots is one of h + 1 zero-one runs, so a merge of h and
@@ -34,8 +34,8 @@
 #include <cstring>
 #include <utility>
 #include <vector>
-#include <warp_bitonic_sort/row_sort.hpp>
-#include <warp_bitonic_sort/tile_sort.hpp>
+#include <warp_bitonic_sort/network/registers.hpp>
+#include <warp_bitonic_sort/network/tile.hpp>
 
 namespace {
 

@@ -8,7 +8,7 @@
 #include <sanitizer/asan_interface.h>
 
 // So that some of the cases are streamed past the caches, and some are not.
-#define WARP_BITONIC_SORT_LEAST_STREAMED_BYTES 256
+#define WARP_BITONIC_SORT_MIN_STREAMED_BYTES 256
 
 #include <algorithm>
 #include <cstdint>
@@ -17,7 +17,7 @@
 #include <cstring>
 #include <string>
 #include <vector>
-#include <warp_bitonic_sort/base.hpp>
+#include <warp_bitonic_sort/core/config.hpp>
 
 #include "oracle.hpp"
 
@@ -27,7 +27,7 @@
 #undef WBS_UNROLL
 #define WBS_UNROLL
 
-#include <warp_bitonic_sort/cpu_kernel.hpp>
+#include <warp_bitonic_sort/kernel/cpu.hpp>
 
 namespace {
 
@@ -213,15 +213,15 @@ void run_rows(const wbs_kernel& kernel, dtype type, int n) {
     run_case(kernel, type, one, one, 0, false);
   }
   // Without a gap, but for the part of a vector or a line that either begins at.
-  const shape adjoining = {{4 * lanes + 3, n}, {1, 0}, 0, 0};
-  run_case(kernel, type, adjoining, adjoining, 3, false);
-  run_case(kernel, type, adjoining, adjoining, 5, true);
-  run_case(kernel, type, adjoining, {adjoining.sizes, {1, 0}, 8, 0}, 0, false);
+  const shape contiguous = {{4 * lanes + 3, n}, {1, 0}, 0, 0};
+  run_case(kernel, type, contiguous, contiguous, 3, false);
+  run_case(kernel, type, contiguous, contiguous, 5, true);
+  run_case(kernel, type, contiguous, {contiguous.sizes, {1, 0}, 8, 0}, 0, false);
   // Without a gap for some groups of rows, but not beyond.
   const shape lines = {{3, 2 * lanes, n}, {2, 1, 0}, 0, 1};
   run_case(kernel, type, lines, lines, 3, false);
   run_case(kernel, type, lines, lines, 1, true);
-  run_case(kernel, type, {adjoining.sizes, {1, 0}, 8, 0}, adjoining, 0, false);
+  run_case(kernel, type, {contiguous.sizes, {1, 0}, 8, 0}, contiguous, 0, false);
   run_case(kernel, type, {{n}, {0}, 0, 0}, {{n}, {0}, 0, 0}, 1, false);
   run_case(kernel, type, {{lanes + 1, n}, {1, 0}, 0, 0}, {{lanes + 1, n}, {1, 0}, 0, 0}, 1, true);
   run_case(kernel, type, {{3, 5, n}, {2, 0, 1}, 16, 1}, {{3, 5, n}, {2, 1, 0}, 8, 2}, 7, false);
@@ -258,11 +258,11 @@ void run_mixed(const wbs_kernel& kernel, dtype type, int n) {
   run_case(kernel, type, {{2, rows, n}, {0, 2, 1}, 0, 4}, {{2, rows, n}, {0, 2, 1}, 0, 4}, 0, true);
 }
 
-template <key_class Class, int KeyBits, int Length, access Access>
+template <codec_kind Codec, int KeyBits, int Length, access Access>
 void run_registers(dtype type) {
-  if (dtypes[static_cast<int>(type)].folding != Class) std::abort();
+  if (dtypes[static_cast<int>(type)].codec != Codec) std::abort();
   static const wbs_kernel kernel =
-      describe_kernel<register_kernel<Class, KeyBits, Length, Access>>("registers");
+      describe_kernel<register_kernel<Codec, KeyBits, Length, Access>>("registers");
   if (Access == access::rows) {
     run_rows(kernel, type, Length);
   } else {
@@ -270,10 +270,10 @@ void run_registers(dtype type) {
   }
 }
 
-template <key_class Class, int KeyBits>
+template <codec_kind Codec, int KeyBits>
 void run_tile(dtype type) {
-  if (dtypes[static_cast<int>(type)].folding != Class) std::abort();
-  static const wbs_kernel tile = describe_kernel<tile_kernel<Class, KeyBits>>("tile");
+  if (dtypes[static_cast<int>(type)].codec != Codec) std::abort();
+  static const wbs_kernel tile = describe_kernel<tile_kernel<Codec, KeyBits>>("tile");
   for (int n : {1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 100, 129, 256, 300}) {
     run_rows(tile, type, n);
     run_columns(tile, type, n);
@@ -283,9 +283,9 @@ void run_tile(dtype type) {
 
 }  // namespace
 
-#define REGISTERS(type, Class, bits, length, Access) \
-  run_registers<key_class::Class, bits, length, access::Access>(dtype::type);
-#define TILE(type, Class, bits) run_tile<key_class::Class, bits>(dtype::type);
+#define REGISTERS(type, Codec, bits, length, Access) \
+  run_registers<codec_kind::Codec, bits, length, access::Access>(dtype::type);
+#define TILE(type, Codec, bits) run_tile<codec_kind::Codec, bits>(dtype::type);
 
 int main() {
   CASES

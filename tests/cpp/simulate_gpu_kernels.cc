@@ -2,7 +2,7 @@
 // them.
 //
 // A thread of a block is a fiber, which runs until its next barrier; which one is next is drawn at
-// random, so that a wave may run far ahead of another. Barriers are strict: all lanes of a wave, or
+// random, so that a warp may run far ahead of another. Barriers are strict: all lanes of a warp, or
 // all threads of a block, must meet at the same one.
 //
 // Invariant: a byte outside the rows, or outside a block's shared memory, is either behind a page
@@ -10,7 +10,7 @@
 // traps. So whatever goes wrong ends in a message that names the layout and the case.
 //
 // What it cannot see: stores here are visible at once, so a barrier that a shuffle happens to stand
-// in for is not missed; and the inline PTX of exchange/cuda.hpp, which only a device runs.
+// in for is not missed; and the inline PTX of target/cuda/target.hpp, which only a device runs.
 //
 // A test that cannot fail proves nothing: with each barrier left out in turn the cases are run
 // until one fails, and test_gpu_kernels.py knows which few may pass; rows or lengths that are one
@@ -30,7 +30,7 @@
 #include <cstring>
 #include <string>
 #include <vector>
-#include <warp_bitonic_sort/base.hpp>
+#include <warp_bitonic_sort/core/config.hpp>
 
 #include "oracle.hpp"
 
@@ -40,7 +40,7 @@
 #undef WBS_UNROLL
 #define WBS_UNROLL
 
-#include <warp_bitonic_sort/gpu_kernel.hpp>
+#include <warp_bitonic_sort/kernel/gpu.hpp>
 
 namespace {
 
@@ -76,12 +76,12 @@ std::string name_of(const site& s) {
   return std::string(slash ? slash + 1 : s.file) + " " + std::to_string(s.line) + " " +
          (s.of_copies  ? "sync_copies"
           : s.of_block ? "sync_block"
-                       : "sync_wave");
+                       : "sync_warp");
 }
 
 // ---- fibers -------------------------------------------------------------------------------------
 
-constexpr int wave_lanes = 32, most_threads = 1024;
+constexpr int warp_lanes = 32, max_threads = 1024;
 constexpr size_t stack_bytes = 1 << 18;
 enum : int { ready = -1, done = -2, shuffling = -3 };
 
@@ -102,7 +102,7 @@ struct fiber {
   // Copies that it has not made yet: to where, and from where.
   std::vector<copy_of> copies;
 };
-fiber fibers[most_threads];
+fiber fibers[max_threads];
 char* stacks;
 jmp_buf scheduler;
 void (*body)();
@@ -150,16 +150,16 @@ std::string run_block(int threads) {
     f.start.uc_link = nullptr;
     makecontext(&f.start, enter, 0);
   }
-  const int waves = threads / wave_lanes;
+  const int warps = threads / warp_lanes;
   const bool stays = next_random() % 4 != 0;
-  int wave = -1;
+  int warp = -1;
   for (;;) {
     std::vector<int> able;
     bool same_again = false;
-    for (int w = 0; w < waves; ++w) {
-      if (fibers[w * wave_lanes].state != ready) continue;
+    for (int w = 0; w < warps; ++w) {
+      if (fibers[w * warp_lanes].state != ready) continue;
       able.push_back(w);
-      same_again |= w == wave;
+      same_again |= w == warp;
     }
     if (able.empty()) {
       if (!have_met(0, threads)) return "threads of a block wait at different barriers";
@@ -167,38 +167,38 @@ std::string run_block(int threads) {
       for (int i = 0; i < threads; ++i) fibers[i].state = ready;
       continue;
     }
-    if (!stays || !same_again) wave = able[next_random() % able.size()];
-    const int turn = static_cast<int>(next_random() % wave_lanes);
-    const int step = static_cast<int>(next_random() % wave_lanes) | 1;
-    const int first = wave * wave_lanes;
-    for (int i = 0; i < wave_lanes; ++i) resume(first + (turn + i * step) % wave_lanes);
-    if (!have_met(first, wave_lanes)) return "lanes of a wave wait at different barriers";
+    if (!stays || !same_again) warp = able[next_random() % able.size()];
+    const int turn = static_cast<int>(next_random() % warp_lanes);
+    const int step = static_cast<int>(next_random() % warp_lanes) | 1;
+    const int first = warp * warp_lanes;
+    for (int i = 0; i < warp_lanes; ++i) resume(first + (turn + i * step) % warp_lanes);
+    if (!have_met(first, warp_lanes)) return "lanes of a warp wait at different barriers";
     const int state = fibers[first].state;
     if (state == shuffling || (state >= 0 && !sites[state].of_block)) {
-      for (int i = 0; i < wave_lanes; ++i) fibers[first + i].state = ready;
+      for (int i = 0; i < warp_lanes; ++i) fibers[first + i].state = ready;
     }
   }
 }
 
 // ---- the target ---------------------------------------------------------------------------------
 
-int16_t half_of(key_pair k, int shift) { return static_cast<int16_t>(k.both >> shift); }
-key_pair halves_of(int16_t low, int16_t high) {
+int16_t half_of(key16x2 k, int shift) { return static_cast<int16_t>(k.both >> shift); }
+key16x2 halves_of(int16_t low, int16_t high) {
   return {static_cast<uint16_t>(low) | static_cast<unsigned>(static_cast<uint16_t>(high)) << 16};
 }
 template <class Key>
-Key least(Key a, Key b) {
+Key minimum(Key a, Key b) {
   return a < b ? a : b;
 }
 template <class Key>
-Key greatest(Key a, Key b) {
+Key maximum(Key a, Key b) {
   return a < b ? b : a;
 }
-[[maybe_unused]] key_pair least(key_pair a, key_pair b) {
+[[maybe_unused]] key16x2 minimum(key16x2 a, key16x2 b) {
   return halves_of(std::min(half_of(a, 0), half_of(b, 0)),
                    std::min(half_of(a, 16), half_of(b, 16)));
 }
-[[maybe_unused]] key_pair greatest(key_pair a, key_pair b) {
+[[maybe_unused]] key16x2 maximum(key16x2 a, key16x2 b) {
   return halves_of(std::max(half_of(a, 0), half_of(b, 0)),
                    std::max(half_of(a, 16), half_of(b, 16)));
 }
@@ -210,23 +210,23 @@ float float_of(uint64_t raw) {
   return k;
 }
 
-// As exchange/cuda.hpp's cuda_target.
+// As target/cuda/target.hpp's cuda_target.
 template <class Key>
 struct software_target {
   static constexpr int blocks_for(int) { return 0; }
   using key = Key;
   static constexpr int lane_bits = 5;
-  static constexpr int most_shared_bytes = 227 * 1024;
-  static constexpr int least_turned_steps = 2;
-  // As exchange/amdgcn.hpp's amdgcn_target before gfx11.
-  static constexpr bool negates = std::is_same<Key, float>::value, has_plain_floats = true;
+  static constexpr int max_shared_bytes = 227 * 1024;
+  static constexpr int min_transposed_steps = 2;
+  // As target/amdgcn/target.hpp's amdgcn_target before gfx11.
+  static constexpr bool negates = std::is_same<Key, float>::value, has_float_keys = true;
   template <int Mask>
-  static constexpr bool keeps_two = false;
-  static constexpr bool has_copies = !negates, has_block_for_each_tile = !negates;
-  int one;
+  static constexpr bool has_lane_swap = false;
+  static constexpr bool has_copies = !negates, has_block_per_tile = !negates;
+  int opaque_one;
 
-  static int lane() { return current % wave_lanes; }
-  static int wave() { return current / wave_lanes; }
+  static int lane() { return current % warp_lanes; }
+  static int warp() { return current / warp_lanes; }
   static long long block() { return current_block; }
   static long long blocks() { return current_blocks; }
   template <class T>
@@ -237,7 +237,7 @@ struct software_target {
   static void store_global(char* address, T value) {
     *reinterpret_cast<T*>(address) = value;
   }
-  static void sync_wave(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+  static void sync_warp(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
     sync({file, line, false});
   }
   static void sync_block(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
@@ -265,21 +265,21 @@ struct software_target {
 
   void compare_exchange(Key& a, Key& b) const {
     const Key x = a, y = b;
-    a = least(x, y);
-    b = greatest(x, y);
+    a = minimum(x, y);
+    b = maximum(x, y);
   }
-  void compare_exchange_by_sum(Key& a, Key& b) const { compare_exchange(a, b); }
+  void compare_exchange_imad(Key& a, Key& b) const { compare_exchange(a, b); }
   template <int Mask>
-  Key keep(Key mine, Key from) const {
+  Key exchange_select(Key mine, Key from) const {
     const Key other = shuffle_xor(from, Mask);
-    if constexpr (negates) return least(mine, -other);
-    return (lane() >> floor_log2(Mask) & 1) == 0 ? least(mine, other) : greatest(mine, other);
+    if constexpr (negates) return minimum(mine, -other);
+    return (lane() >> floor_log2(Mask) & 1) == 0 ? minimum(mine, other) : maximum(mine, other);
   }
   template <int Mask>
-  void keep_each(Key& a, Key& b) const {
+  void exchange_select_pair(Key& a, Key& b) const {
     const Key first = a, second = b;
-    a = keep<Mask>(first, second);
-    b = keep<Mask>(second, first);
+    a = exchange_select<Mask>(first, second);
+    b = exchange_select<Mask>(second, first);
   }
   template <int From, int To, int Registers>
   void move_signs(Key (&keys)[Registers]) const {
@@ -300,15 +300,15 @@ struct software_target {
     }
     return any;
   }
-  static bool any_of_wave(bool of_lane) {
+  static bool any_in_warp(bool of_lane) {
     unsigned any = of_lane;
-    for (int mask = 1; mask < wave_lanes; mask *= 2) {
+    for (int mask = 1; mask < warp_lanes; mask *= 2) {
       any |= software_target<unsigned>::shuffle_xor(any, mask);
     }
     return any != 0;
   }
   template <class Arguments>
-  static const Arguments& in_turn(const Arguments& args) {
+  static const Arguments& reload_args(const Arguments& args) {
     return args;
   }
   static Key shuffle_xor(Key value, int mask) {
@@ -505,7 +505,7 @@ std::string run_case(dtype type, const test_case& c) {
   args.rows = src.rows() + rows_too_many;
   args.length = src.length() + elements_too_many;
   args.batch_dims = static_cast<int>(c.sizes.size()) - 1;
-  args.one = 1;
+  args.opaque_one = 1;
   for (int i = 0; i < args.batch_dims; ++i) {
     args.batch_shape[i] = c.sizes[i];
     args.src_batch_stride[i] = src.stride(i);
@@ -526,7 +526,7 @@ std::string run_case(dtype type, const test_case& c) {
   shared_memory = memory->shared.end() - padded_shared;
   body = [] { sort_tiles<Rows, software_target<int>>(sort_args, shared_memory); };
   if (!c.in_place) memory->src.set_writable(false);
-  const bool takes_turns = !software_target<int>::has_block_for_each_tile || Rows::row_lanes > 4;
+  const bool takes_turns = !software_target<int>::has_block_per_tile || Rows::row_lanes > 4;
   current_blocks = takes_turns ? static_cast<long long>(1 + next_random() % 3)
                                : (args.rows + Rows::block_rows - 1) / Rows::block_rows;
   std::string wrong;
@@ -554,7 +554,7 @@ std::string run_case(dtype type, const test_case& c) {
 
 // ---- all cases of a layout ----------------------------------------------------------------------
 
-const shape adjoining = {"adjoining", {1, 0}, 1, 0, 0};
+const shape contiguous = {"contiguous", {1, 0}, 1, 0, 0};
 const shape gaps = {"with gaps", {1, 0}, 1, 3, 0};
 // Gaps that leave rows aligned.
 const shape wide_gaps = {"with wide gaps", {1, 0}, 1, 16, 0};
@@ -568,7 +568,7 @@ const shape repeated = {"a repeated row", {1, 0}, 1, 0, 0, true};
 const shape two_dims = {"of two dimensions", {2, 1, 0}, 1, 5, 0};
 const shape wide_two_dims = {"of two dimensions, aligned", {2, 1, 0}, 1, 16, 0};
 // Neighbours in memory are no neighbours in number.
-const shape turned_two_dims = {"of two dimensions, turned", {2, 0, 1}, 1, 0, 0};
+const shape transposed_two_dims = {"of two dimensions, turned", {2, 0, 1}, 1, 0, 0};
 const shape columns_two_dims = {"columns of two dimensions", {1, 2, 0}, 1, 0, 0};
 
 // Gives the first failure's text, or none.
@@ -602,33 +602,33 @@ std::string run_layout(const char* name, dtype type, bool of_columns) {
   const int any = 1 + static_cast<int>(next_random() % capacity);
   const int multiple = (capacity * 3 / 4 + aligned - 1) / aligned * aligned;
 
-  run(adjoining, adjoining, {full, capacity}, 0, false);
-  run(adjoining, adjoining, {some, capacity}, 0, true);
-  run(adjoining, adjoining, {some, capacity - 1}, odd, false);
-  run(adjoining, adjoining, {block - 1, any}, odd, true);
+  run(contiguous, contiguous, {full, capacity}, 0, false);
+  run(contiguous, contiguous, {some, capacity}, 0, true);
+  run(contiguous, contiguous, {some, capacity - 1}, odd, false);
+  run(contiguous, contiguous, {block - 1, any}, odd, true);
   run(gaps, gaps, {few, capacity / 2 + 1}, odd, false);
   run(columns, columns, {some, any}, odd, false);
   run(columns, columns, {full, capacity}, 0, true);
   run(columns, columns, {2 * few, capacity - 1}, 0, false);
   run(apart_columns, columns, {some, capacity}, odd, false);
-  run(strided, adjoining, {some, any}, 0, false);
-  run(repeated, adjoining, {some, any}, odd, false);
+  run(strided, contiguous, {some, any}, 0, false);
+  run(repeated, contiguous, {some, any}, odd, false);
   if (of_columns) {
     run(backward_columns, backward_columns, {block - 1, any}, 0, true);
     run(columns_two_dims, columns_two_dims, {2, block / 2 + 1, capacity}, 0, false);
     return wrong;
   }
-  run(adjoining, adjoining, {some, multiple}, 0, false);
+  run(contiguous, contiguous, {some, multiple}, 0, false);
   run({"a row", {0}, 1, 0, 0}, {"a row", {0}, 1, 0, 0}, {multiple}, odd, false);
-  run(adjoining, gaps, {some, capacity}, 0, false);
+  run(contiguous, gaps, {some, capacity}, 0, false);
   run(wide_gaps, wide_gaps, {block + 1, multiple}, 0, true);
-  run(adjoining, adjoining, {few, 1}, odd, false);
-  run(adjoining, adjoining, {some, 2}, odd, false);
-  run(adjoining, columns, {some, capacity}, 0, false);
+  run(contiguous, contiguous, {few, 1}, odd, false);
+  run(contiguous, contiguous, {some, 2}, odd, false);
+  run(contiguous, columns, {some, capacity}, 0, false);
   run(strided, strided, {some, capacity - 1}, odd, true);
   run(backwards, backwards, {some, any}, odd, true);
   run(two_dims, two_dims, {2, block / 2 + 1, any}, odd, false);
-  run(turned_two_dims, two_dims, {2, block / 2 + 1, capacity - 1}, odd, false);
+  run(transposed_two_dims, two_dims, {2, block / 2 + 1, capacity - 1}, odd, false);
   run(wide_two_dims, wide_two_dims, {3, block / 2, capacity}, 0, false);
   return wrong;
 }
@@ -639,65 +639,56 @@ struct sample {
   dtype type;
   bool of_columns;
 };
-#define ROWS(type, Class, registers, lane_bits, wave_bits)                                   \
-  sample {                                                                                   \
-    #type " rows (" #registers ", " #lane_bits ", " #wave_bits ")",                          \
-        run_layout<gpu_rows<software_target, gpu_key<key_class::Class, KEY_BITS>, registers, \
-                            lane_bits, wave_bits>>,                                          \
-        dtype::type, false                                                                   \
+#define ROWS(type, Codec, registers, lane_bits, warp_bits)                                \
+  sample {                                                                                \
+    #type " rows (" #registers ", " #lane_bits ", " #warp_bits ")",                       \
+        run_layout<gpu_rows<software_target, register_codec<codec_kind::Codec, KEY_BITS>, \
+                            registers, lane_bits, warp_bits>>,                            \
+        dtype::type, false                                                                \
   }
-#define COLUMNS(type, Class, registers, lane_bits)                                              \
-  sample {                                                                                      \
-    #type " columns (" #registers ", " #lane_bits ")",                                          \
-        run_layout<gpu_columns<software_target, gpu_key<key_class::Class, KEY_BITS>, registers, \
-                               lane_bits, 0>>,                                                  \
-        dtype::type, true                                                                       \
+#define COLUMNS(type, Codec, registers, lane_bits)                                           \
+  sample {                                                                                   \
+    #type " columns (" #registers ", " #lane_bits ")",                                       \
+        run_layout<gpu_columns<software_target, register_codec<codec_kind::Codec, KEY_BITS>, \
+                               registers, lane_bits, 0>>,                                    \
+        dtype::type, true                                                                    \
   }
 
-// For each class, a thread a row, a few lanes, a wave, two waves, and columns by threads and by
+// For each class, a thread a row, a few lanes, a warp, two warps, and columns by threads and by
 // lanes; registers both ways, powers of two and three times one.
 const sample layouts[] = {
 #if KEY_BITS == 8
-    ROWS(int8, bits, 8, 0, 0),
-    ROWS(uint8, bits, 16, 2, 0),
-    ROWS(int8, bits, 24, 5, 0),
-    ROWS(uint8, bits, 32, 5, 1),
-    COLUMNS(int8, bits, 8, 0),
-    COLUMNS(uint8, bits, 16, 3),
-    ROWS(float8_e4m3fn, floating, 16, 0, 0),
-    ROWS(float8_e5m2, floating, 24, 3, 0),
-    ROWS(float8_e4m3fn, floating, 32, 5, 0),
-    ROWS(float8_e5m2, floating, 24, 5, 1),
-    COLUMNS(float8_e4m3fn, floating, 16, 0),
-    COLUMNS(float8_e5m2, floating, 16, 4),
-    ROWS(float8_e4m3fnuz, fnuz, 4, 0, 0),
-    ROWS(float8_e5m2fnuz, fnuz, 8, 1, 0),
-    ROWS(float8_e4m3fnuz, fnuz, 24, 5, 0),
-    ROWS(float8_e5m2fnuz, fnuz, 24, 5, 1),
-    COLUMNS(float8_e4m3fnuz, fnuz, 8, 0),
-    COLUMNS(float8_e5m2fnuz, fnuz, 8, 3),
+    ROWS(int8, integer, 8, 0, 0),          ROWS(uint8, integer, 16, 2, 0),
+    ROWS(int8, integer, 24, 5, 0),         ROWS(uint8, integer, 32, 5, 1),
+    COLUMNS(int8, integer, 8, 0),          COLUMNS(uint8, integer, 16, 3),
+    ROWS(float8_e4m3fn, ieee, 16, 0, 0),   ROWS(float8_e5m2, ieee, 24, 3, 0),
+    ROWS(float8_e4m3fn, ieee, 32, 5, 0),   ROWS(float8_e5m2, ieee, 24, 5, 1),
+    COLUMNS(float8_e4m3fn, ieee, 16, 0),   COLUMNS(float8_e5m2, ieee, 16, 4),
+    ROWS(float8_e4m3fnuz, fnuz, 4, 0, 0),  ROWS(float8_e5m2fnuz, fnuz, 8, 1, 0),
+    ROWS(float8_e4m3fnuz, fnuz, 24, 5, 0), ROWS(float8_e5m2fnuz, fnuz, 24, 5, 1),
+    COLUMNS(float8_e4m3fnuz, fnuz, 8, 0),  COLUMNS(float8_e5m2fnuz, fnuz, 8, 3),
 #elif KEY_BITS == 16
-    ROWS(int16, bits, 8, 0, 0),        ROWS(uint16, bits, 24, 3, 0),
-    ROWS(int16, bits, 24, 5, 0),       ROWS(uint16, bits, 24, 5, 1),
-    COLUMNS(int16, bits, 8, 0),        COLUMNS(uint16, bits, 8, 3),
-    ROWS(float16, floating, 16, 0, 0), ROWS(bfloat16, floating, 16, 2, 0),
-    ROWS(float16, floating, 32, 5, 0), ROWS(bfloat16, floating, 32, 5, 1),
-    COLUMNS(float16, floating, 16, 0), COLUMNS(bfloat16, floating, 16, 4),
+    ROWS(int16, integer, 8, 0, 0),  ROWS(uint16, integer, 24, 3, 0),
+    ROWS(int16, integer, 24, 5, 0), ROWS(uint16, integer, 24, 5, 1),
+    COLUMNS(int16, integer, 8, 0),  COLUMNS(uint16, integer, 8, 3),
+    ROWS(float16, ieee, 16, 0, 0),  ROWS(bfloat16, ieee, 16, 2, 0),
+    ROWS(float16, ieee, 32, 5, 0),  ROWS(bfloat16, ieee, 32, 5, 1),
+    COLUMNS(float16, ieee, 16, 0),  COLUMNS(bfloat16, ieee, 16, 4),
 #elif KEY_BITS == 32
-    ROWS(int32, bits, 8, 0, 0),        ROWS(uint32, bits, 24, 3, 0),
-    ROWS(int32, bits, 24, 5, 0),       ROWS(uint32, bits, 24, 5, 1),
-    COLUMNS(int32, bits, 8, 0),        COLUMNS(uint32, bits, 16, 2),
-    ROWS(uint32, bits, 24, 5, 3),      ROWS(float32, floating, 24, 0, 0),
-    ROWS(float32, floating, 8, 2, 0),  ROWS(float32, floating, 32, 5, 0),
-    ROWS(float32, floating, 32, 5, 1), COLUMNS(float32, floating, 16, 0),
-    COLUMNS(float32, floating, 16, 3),
+    ROWS(int32, integer, 8, 0, 0),   ROWS(uint32, integer, 24, 3, 0),
+    ROWS(int32, integer, 24, 5, 0),  ROWS(uint32, integer, 24, 5, 1),
+    COLUMNS(int32, integer, 8, 0),   COLUMNS(uint32, integer, 16, 2),
+    ROWS(uint32, integer, 24, 5, 3), ROWS(float32, ieee, 24, 0, 0),
+    ROWS(float32, ieee, 8, 2, 0),    ROWS(float32, ieee, 32, 5, 0),
+    ROWS(float32, ieee, 32, 5, 1),   COLUMNS(float32, ieee, 16, 0),
+    COLUMNS(float32, ieee, 16, 3),
 #elif KEY_BITS == 64
-    ROWS(int64, bits, 4, 0, 0),        ROWS(uint64, bits, 12, 3, 0),
-    ROWS(int64, bits, 12, 5, 0),       ROWS(uint64, bits, 12, 5, 1),
-    COLUMNS(int64, bits, 8, 0),        COLUMNS(uint64, bits, 8, 3),
-    ROWS(float64, floating, 8, 0, 0),  ROWS(float64, floating, 8, 2, 0),
-    ROWS(float64, floating, 16, 5, 0), ROWS(float64, floating, 12, 5, 2),
-    COLUMNS(float64, floating, 4, 0),  COLUMNS(float64, floating, 16, 4),
+    ROWS(int64, integer, 4, 0, 0),  ROWS(uint64, integer, 12, 3, 0),
+    ROWS(int64, integer, 12, 5, 0), ROWS(uint64, integer, 12, 5, 1),
+    COLUMNS(int64, integer, 8, 0),  COLUMNS(uint64, integer, 8, 3),
+    ROWS(float64, ieee, 8, 0, 0),   ROWS(float64, ieee, 8, 2, 0),
+    ROWS(float64, ieee, 16, 5, 0),  ROWS(float64, ieee, 12, 5, 2),
+    COLUMNS(float64, ieee, 4, 0),   COLUMNS(float64, ieee, 16, 4),
 #endif
 };
 
@@ -740,7 +731,7 @@ int main() {
   stack.ss_size = sizeof(stack_of_handler);
   sigaltstack(&stack, nullptr);
   for (int signal : {SIGSEGV, SIGBUS, SIGILL, SIGTRAP}) sigaction(signal, &action, nullptr);
-  stacks = static_cast<char*>(mmap(nullptr, most_threads * stack_bytes, PROT_READ | PROT_WRITE,
+  stacks = static_cast<char*>(mmap(nullptr, max_threads * stack_bytes, PROT_READ | PROT_WRITE,
                                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
   if (stacks == MAP_FAILED) std::abort();
   memory = new memories;

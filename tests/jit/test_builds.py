@@ -163,7 +163,7 @@ def test_who_refuses_a_kernel_is_asked_before_it_is_opened(fresh_cache):
         from warp_bitonic_sort.kernels import Kernel, Layout
         entries, arch = os.environ["WARP_SORT_CACHE_DIR"] + "/v1/entries", toolchain.cpu_arch()
         first, second = (
-            Kernel("cpu", arch, "all", "none", "floating", 32, Layout(n), "rows") for n in (3, 4)
+            Kernel("cpu", arch, "all", "none", "ieee", 32, Layout(n), "rows") for n in (3, 4)
         )
         def refuse():
             loader.runtime()
@@ -225,7 +225,7 @@ def test_a_header_edit_builds_again_and_a_touch_does_not(copy_of_warm, tmp_path,
     script, compiled = counting_compiler
     tree = tmp_path / "moved here $"  # what make, ninja and the shell escape
     shutil.copytree(Path(warp_bitonic_sort.__file__).parent, tree / "warp_bitonic_sort")
-    header = tree / "warp_bitonic_sort/csrc/include/warp_bitonic_sort/network.hpp"
+    header = tree / "warp_bitonic_sort/csrc/include/warp_bitonic_sort/network/bitonic.hpp"
     options = {"PYTHONPATH": str(tree), "WARP_SORT_CACHE_DIR": str(copy_of_warm)}
 
     def sorted_here():
@@ -333,7 +333,7 @@ def test_the_manifest_says_what_was_built(warm):
     (manifest,) = warm.glob("v1/entries/cpu_all_none_*/*/manifest.json")
     data = json.loads(manifest.read_text())
     assert data["text"]["arch"] == toolchain.cpu_arch()
-    assert data["text"]["source"].startswith("#include <warp_bitonic_sort/cpu_kernel.hpp>")
+    assert data["text"]["source"].startswith("#include <warp_bitonic_sort/kernel.hpp>")
     assert any(" {package_include}/" in line for line in data["dependencies"])
     assert not any(str(toolchain.INCLUDE_DIR) in line for line in data["dependencies"])
 
@@ -370,14 +370,14 @@ def test_threads_that_start_at_once_compile_once(fresh_cache, counting_compiler)
 
 
 def test_the_build_text_holds_everything_but_the_compiler_and_file_contents():
-    kernel = cpu_kernel("floating", 32, 9, "rows", "x86-64-avx2")
+    kernel = cpu_kernel("ieee", 32, 9, "rows", "x86-64-avx2")
     text = build_text(kernel)
     assert build_text(kernel) == text
     others = [
         build_text(kernel, ["-O0"]),
         build_text(kernel._replace(layout=Layout(10))),
         build_text(kernel._replace(access="columns")),
-        build_text(kernel._replace(codec="bits")),
+        build_text(kernel._replace(codec="integer")),
         build_text(kernel._replace(bits=64)),
         build_text(kernel._replace(layout=TILE, access="strided")),
         build_text(kernel._replace(arch="x86-64-avx512")),
@@ -695,7 +695,7 @@ def test_a_hit_needs_no_compiler(warm, tools):
 def test_a_source_that_changes_while_it_is_compiled_is_not_vouched_for(fresh_cache, tmp_path):
     tree = tmp_path / "tree"
     shutil.copytree(Path(warp_bitonic_sort.__file__).parent, tree / "warp_bitonic_sort")
-    header = tree / "warp_bitonic_sort/csrc/include/warp_bitonic_sort/network.hpp"
+    header = tree / "warp_bitonic_sort/csrc/include/warp_bitonic_sort/network/bitonic.hpp"
     script = tmp_path / "editing-c++"
     real = " ".join(COMPILER.command)
     script.write_text(
@@ -705,7 +705,7 @@ def test_a_source_that_changes_while_it_is_compiled_is_not_vouched_for(fresh_cac
     script.chmod(0o755)
     options = {"PYTHONPATH": str(tree), "WARP_SORT_CACHE_DIR": str(fresh_cache)}
     done = run(CXX=str(script), **options)
-    assert "network.hpp was changed meanwhile" in done.stderr
+    assert "bitonic.hpp was changed meanwhile" in done.stderr
     assert list((fresh_cache / "v1" / "entries").glob("sort_cpu*")) == []
     again = run(**options)
     assert again.stdout.strip() == ANSWER, again.stderr
@@ -787,23 +787,25 @@ class TestFailures:
     def test_a_compile_that_fails(self, monkeypatch, tmp_path):
         broken = tmp_path / "include"
         shutil.copytree(toolchain.INCLUDE_DIR, broken)
-        header = broken / "warp_bitonic_sort" / "network.hpp"
+        header = broken / "warp_bitonic_sort" / "network" / "bitonic.hpp"
         header.write_text(f"{header.read_text()}\nint x = undeclared_name;\nint y = also_wrong;\n")
         monkeypatch.setattr(toolchain, "INCLUDE_DIR", broken)
         with pytest.raises(BuildError) as caught:
             self.sort()
         lines = str(caught.value).splitlines()
-        assert re.match(r"compiling .*cpu_all_none_floating32_registers7_rows\w* failed", lines[0])
+        assert re.match(r"compiling .*cpu_all_none_ieee32_registers7_rows\w* failed", lines[0])
         assert "with " in lines[0]
         assert lines[2].startswith("First error: ")
-        assert "network.hpp" in lines[2]
+        assert "bitonic.hpp" in lines[2]
         assert "undeclared_name" in lines[2]
         assert lines[3].startswith("Hint: ")
         log = Path(lines[1].removeprefix("Whole log: "))
         assert "also_wrong" in log.read_text()
         assert settings.cache_dir() in log.parents
         assert list((settings.cache_dir() / "v1" / "staging").iterdir()) == []
-        header.write_text((toolchain._CSRC / "include/warp_bitonic_sort/network.hpp").read_text())
+        header.write_text(
+            (toolchain._CSRC / "include/warp_bitonic_sort/network/bitonic.hpp").read_text()
+        )
         np.testing.assert_array_equal(self.sort(), self.x)
 
     @pytest.mark.parametrize(

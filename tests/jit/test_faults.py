@@ -1314,7 +1314,7 @@ def test_a_cache_in_a_folder_whose_name_is_not_utf_8(warm_cache, tmp_path):
 def test_a_header_that_vanishes(half_cache, tmp_path, moment):
     tree = tmp_path / "tree"
     shutil.copytree(Path(warp_bitonic_sort.__file__).parent, tree / "warp_bitonic_sort")
-    header = tree / "warp_bitonic_sort" / "csrc/include/warp_bitonic_sort/network.hpp"
+    header = tree / "warp_bitonic_sort" / "csrc/include/warp_bitonic_sort/network/bitonic.hpp"
     if moment == "before":
         code = f"""
             import os
@@ -1323,7 +1323,7 @@ def test_a_header_that_vanishes(half_cache, tmp_path, moment):
             toolchain.source_files = lambda: [*files(), os.unlink({str(header)!r})][:-1]
         """
         done = children.run(textwrap.dedent(code) + SORT, PYTHONPATH=tree)
-        assert "network.hpp: No such file or directory" in done.stderr
+        assert "bitonic.hpp: No such file or directory" in done.stderr
         assert "the package's own sources are missing" in done.stderr.splitlines()[-1]
     else:
         vanishing = f'$CXX "$@" || exit 1\ncase "$*" in *source.cc*) rm -f {header};; esac'

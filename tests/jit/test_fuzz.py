@@ -42,7 +42,7 @@ def published(tmp_path_factory):
     """A cache that holds one entry, and the entry's manifest."""
     root = tmp_path_factory.mktemp("fuzz") / "cache"
     store = Store(root)
-    header = toolchain.INCLUDE_DIR / "warp_bitonic_sort" / "base.hpp"
+    header = toolchain.INCLUDE_DIR / "warp_bitonic_sort" / "core" / "config.hpp"
     users = root.parent / "a user's header.h"
     users.write_text("#define A\n")
     with publish.staging(

@@ -124,10 +124,10 @@ def test_what_is_listed_and_no_layer_is_named(whole_layer, fresh_cache, tmp_path
 @pytest.mark.parametrize(
     ("file", "artifact"),
     [
-        ("include/warp_bitonic_sort/network.hpp", KERNEL),
-        ("tvm_api.cc", kernels.RUNTIME),
-        ("ffi.hpp", kernels.RUNTIME),
-        ("driver/cpu_kernel.hpp", kernels.RUNTIME),
+        ("include/warp_bitonic_sort/network/bitonic.hpp", KERNEL),
+        ("runtime/tvm_api.cc", kernels.RUNTIME),
+        ("runtime/ffi.hpp", kernels.RUNTIME),
+        ("driver/cpu.hpp", kernels.RUNTIME),
     ],
 )
 def test_a_layer_is_missed_once_a_source_of_the_package_has_changed(
@@ -207,7 +207,7 @@ def test_another_tvm_ffi_misses_the_users_own_cache(cache_copy, tmp_path):
 
 
 def test_what_no_layer_has_is_named_with_where_it_was_looked_for(whole_layer, cache_copy):
-    missing = "cpu_all_none_floating32_registers4_rows_"
+    missing = "cpu_all_none_ieee32_registers4_rows_"
     done = children.run(OTHER_SORT, WARP_SORT_CACHE_LAYERS=whole_layer, **NO_COMPILER)
     last = done.stderr.splitlines()[-1]
     assert f"ToolError: {missing}" in last
@@ -270,7 +270,7 @@ def test_what_no_layer_has_is_built_into_the_users_cache(whole_layer, fresh_cach
     done = children.run(OTHER_SORT, WARP_SORT_CACHE_LAYERS=whole_layer)
     assert (done.stdout.strip(), done.stderr) == (OTHER_ANSWER, "")
     assert [name.rpartition("_rows")[0] for name in children.entries(fresh_cache)] == [
-        "cpu_all_none_floating32_registers4"
+        "cpu_all_none_ieee32_registers4"
     ]
     assert sorted(whole_layer.rglob("*")) == before
 
@@ -308,7 +308,7 @@ def test_what_is_for_another_machine_is_not_loaded(cache_copy, tmp_path, artifac
     assert compiled() == [artifact.name]
 
 
-HIP = hip_kernel("floating", 32, 4, 0, 0, "rows", "gfx942")
+HIP = hip_kernel("ieee", 32, 4, 0, 0, "rows", "gfx942")
 HSACO = hsaco.hsaco(cubin.constant(), "gfx942")
 
 
@@ -317,7 +317,7 @@ HSACO = hsaco.hsaco(cubin.constant(), "gfx942")
     ("artifact", "right", "wrong"),
     [
         (
-            cuda_kernel("floating", 32, 4, 0, 0, "rows", "sm_90"),
+            cuda_kernel("ieee", 32, 4, 0, 0, "rows", "sm_90"),
             cubin.cubin(cubin.constant(), 90),
             cubin.cubin(cubin.constant(), 80),
         ),
@@ -359,10 +359,10 @@ def test_a_header_that_is_named_through_a_link(tmp_path, is_other_there):
 def test_a_header_that_is_named_in_a_roundabout_way(tmp_path):
     """A name without links is made plain, so that folders stand in it as tokens."""
     folder = toolchain.INCLUDE_DIR / "warp_bitonic_sort"
-    odd = f"{folder}/../warp_bitonic_sort/./exchange/../key.hpp"
+    odd = f"{folder}/../warp_bitonic_sort/./core/../kernel.hpp"
     entry = children.publish_product(Store(tmp_path), HIP, HSACO, odd)
     said = json.loads((entry.folder / "manifest.json").read_text())
-    assert said["dependencies"][-1].endswith(" {package_include}/warp_bitonic_sort/key.hpp")
+    assert said["dependencies"][-1].endswith(" {package_include}/warp_bitonic_sort/kernel.hpp")
 
 
 @pytest.mark.parametrize(
@@ -384,7 +384,7 @@ def test_a_number_of_no_known_amd_gpu(arch, mach, is_taken):
 
 
 def test_a_compiler_that_makes_code_for_another_machine_is_told_on(tmp_path):
-    artifact = cuda_kernel("floating", 32, 4, 0, 0, "rows", "sm_90")
+    artifact = cuda_kernel("ieee", 32, 4, 0, 0, "rows", "sm_90")
     wrong = cubin.cubin(cubin.constant(), 80)
     with pytest.raises(warp_bitonic_sort.BuildError, match=r"is for sm_80, not for sm_90.*c\+\+ 1"):
         children.publish_product(Store(tmp_path), artifact, wrong)
@@ -1019,7 +1019,7 @@ def test_a_layer_that_was_filled_with_options_is_nobody_elses(fresh_cache, tmp_p
 
 def test_gpu_kernels_of_a_layer_whose_runtime_does_not_load(tmp_path, monkeypatch):
     """Another runtime loads them: they are no libraries of this machine's."""
-    kernel = cuda_kernel("floating", 32, 4, 0, 0, "rows", "sm_90")
+    kernel = cuda_kernel("ieee", 32, 4, 0, 0, "rows", "sm_90")
     entry = children.publish_product(Store(tmp_path), kernel, cubin.cubin(cubin.constant(), 90))
     monkeypatch.setenv("WARP_SORT_CACHE_LAYERS", str(tmp_path))
     monkeypatch.setattr(layers, "_unusable", set())
@@ -1060,7 +1060,7 @@ def test_the_error_of_a_gpu_kernel_says_what_makes_it(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("CUDA_HOME", str(tmp_path))
     monkeypatch.setattr(loader, "_runtime", object())
-    kernel = cuda_kernel("floating", 32, 4, 0, 0, "rows", "sm_90")
+    kernel = cuda_kernel("ieee", 32, 4, 0, 0, "rows", "sm_90")
     order = "--backend cuda --arch sm_90 --dtype float32 --length 3 --into FOLDER"
     with pytest.raises(ToolError, match=rf"\(warp-bitonic-sort prewarm {order}\)"):
         loader.open_kernel(kernel, "float32", 0, 3)

@@ -344,7 +344,7 @@ class _Gpu:
 def test_code_object_removed_or_replaced_before_it_is_loaded_is_looked_up_again(
     tmp_path, monkeypatch, what
 ):
-    kernel = cuda_kernel("floating", 32, 4, 0, 0, "rows", "sm_90")
+    kernel = cuda_kernel("ieee", 32, 4, 0, 0, "rows", "sm_90")
     gpu, tries = _Gpu(), []
     product = tmp_path / toolchain.PRODUCTS[kernel.target]
 

@@ -156,7 +156,7 @@ def test_library_that_a_policy_does_not_let_map_is_built_in_a_temporary_folder(
 
 def test_gpu_kernels_are_found_in_a_noexec_cache(tmp_path, noexec):
     noexec.append(tmp_path)
-    kernel = cuda_kernel("floating", 32, 4, 0, 0, "rows", "sm_90")
+    kernel = cuda_kernel("ieee", 32, 4, 0, 0, "rows", "sm_90")
     entry = children.publish_product(Store(tmp_path), kernel, cubin.cubin(cubin.constant(), 90))
     assert Store(tmp_path).find(kernel, build_text(kernel), "c++ 1") == entry
 
@@ -183,7 +183,7 @@ def test_noexec_layer_without_a_compiler_is_named_with_the_reason(folder, whole_
 
 
 def test_gpu_kernels_of_a_noexec_layer_are_used(tmp_path, noexec, monkeypatch):
-    kernel = cuda_kernel("floating", 32, 4, 0, 0, "rows", "sm_90")
+    kernel = cuda_kernel("ieee", 32, 4, 0, 0, "rows", "sm_90")
     entry = children.publish_product(Store(tmp_path), kernel, cubin.cubin(cubin.constant(), 90))
     noexec.append(tmp_path)
     monkeypatch.setenv("WARP_SORT_CACHE_LAYERS", str(tmp_path))

@@ -17,7 +17,7 @@ from warp_bitonic_sort.jit import child, notice
 from warp_bitonic_sort.kernels import RUNTIME
 from warp_bitonic_sort.process import messages
 
-FLOATS = cpu_kernel("floating", 32, 25, "rows", "x86-64-avx2")
+FLOATS = cpu_kernel("ieee", 32, 25, "rows", "x86-64-avx2")
 # Told once a build takes over a second.
 SLOW = 'case "$*" in *source.cc*) sleep 1.2;; esac\nexec $CXX "$@"'
 
@@ -76,11 +76,11 @@ def test_closed_standard_error_is_not_watched_and_fails_nothing(monkeypatch):
     [
         ([FLOATS], "a kernel for rows of 25 floats of 32 bits on x86-64-avx2"),
         (
-            [RUNTIME, cpu_kernel("bits", 8, 3, "rows", "generic")],
+            [RUNTIME, cpu_kernel("integer", 8, 3, "rows", "generic")],
             "the runtime and a kernel for rows of 3 integers of 8 bits on generic",
         ),
         (
-            [cpu_kernel("floating", 64, 0, "strided", "generic")],
+            [cpu_kernel("ieee", 64, 0, "strided", "generic")],
             "a kernel for rows of many floats of 64 bits on generic",
         ),
         (

@@ -32,14 +32,12 @@ def path_of(kernel):
 
 @pytest.fixture(scope="module")
 def rows9(runtime):
-    return runtime.open_cpu_kernel(path_of(cpu_kernel("floating", 32, 9, "rows", ARCH)), "float32")
+    return runtime.open_cpu_kernel(path_of(cpu_kernel("ieee", 32, 9, "rows", ARCH)), "float32")
 
 
 @pytest.fixture(scope="module")
 def columns9(runtime):
-    return runtime.open_cpu_kernel(
-        path_of(cpu_kernel("floating", 32, 9, "columns", ARCH)), "float32"
-    )
+    return runtime.open_cpu_kernel(path_of(cpu_kernel("ieee", 32, 9, "columns", ARCH)), "float32")
 
 
 def array(*shape, dtype=np.float32):
@@ -173,10 +171,10 @@ def test_a_device_that_is_not_the_cpu_is_a_typed_error(rows9):
 
 
 def test_opening_what_is_no_kernel_is_a_typed_error(runtime, tmp_path):
-    kernel = path_of(cpu_kernel("floating", 32, 9, "rows", ARCH))
+    kernel = path_of(cpu_kernel("ieee", 32, 9, "rows", ARCH))
     with pytest.raises(ValueError, match="dtype: expected one of bool, .*; got 'float31'"):
         runtime.open_cpu_kernel(kernel, "float31")
-    with pytest.raises(ValueError, match="dtype: float64 has 64 bits, and the kernel sort_cpu"):
+    with pytest.raises(ValueError, match="dtype: float64 has 64 bits, and the kernel cpu_all"):
         runtime.open_cpu_kernel(kernel, "float64")
     for dtype in ("int32", "uint32"):
         with pytest.raises(ValueError, match=f"makes keys in another way than {dtype} needs"):
@@ -193,7 +191,7 @@ def test_opening_what_is_no_kernel_is_a_typed_error(runtime, tmp_path):
 def test_every_export_is_documented_and_typed(runtime):
     names = ["open_cpu_kernel", "describe_cpu_kernel", "empty", "abi_version", "thread_count"]
     names += ["set_thread_count"]
-    names += ["open_gpu_kernel", "gpu_arch", "is_capturing", "own_stream", "empty_gpu"]
+    names += ["open_gpu_kernel", "gpu_arch", "is_capturing", "private_stream", "empty_gpu"]
     for name in names:
         assert runtime.get_function_doc(name)
         assert "type_schema" in json.dumps(runtime.get_function_metadata(name))
@@ -218,7 +216,7 @@ def test_empty_allocates(runtime):
 def test_without_a_driver_the_error_says_so(runtime):
     device = tvm_ffi.device("cuda", 0)
     for call in (
-        lambda: runtime.own_stream(device),
+        lambda: runtime.private_stream(device),
         lambda: runtime.empty_gpu((3,), torch.int8, device),
     ):
         with pytest.raises(RuntimeError, match="no CUDA driver: .*; install NVIDIA's driver"):

@@ -33,7 +33,7 @@ def test_float32_steps_across_lanes(each_hip_compiler, arch):
     assert {mask: steps[mask]["VALU"] for mask in (3, 7, 15)} == {3: 1, 7: 1, 15: 1}
 
 
-@pytest.mark.parametrize("key", ["float", "int", "warp_bitonic_sort::key_pair", "long long"])
+@pytest.mark.parametrize("key", ["float", "int", "warp_bitonic_sort::key16x2", "long long"])
 @pytest.mark.parametrize("arch", isa_amd.ARCHS)
 def test_lanes_within_sixteen_exchange_without_shared_memory(each_hip_compiler, arch, key):
     each_hip_compiler(arch)
@@ -65,7 +65,7 @@ def test_rows_are_plain_floats_up_to_128_only(each_hip_compiler, arch):
     plain = {}
     for length in (64, 128, 256):
         layout = layouts.first_fit(layouts.row_layouts(32, arch), length)
-        source = hip_kernel("floating", 32, *layout, "rows", arch).source()
+        source = hip_kernel("ieee", 32, *layout, "rows", arch).source()
         code = isa_amd.assembly(arch, source)["warp_bitonic_sort_rows"]
         plain[length] = any(re.match("v_(pk_)?m(in|ax)[a-z0-9]*_f32", each) for each in code)
     floats = _KEYS_OF_FLOAT32[arch] == "float"

@@ -29,8 +29,8 @@ FLAGS = [
 # Barriers, counted in the order of the text, that could be left out: a thread reads, or overwrites,
 # behind them only what it wrote, or read, itself.
 SPARE = {
-    ("gpu_columns.hpp", 5, "sync_block"),
-    ("lane_sort.hpp", 8, "sync_wave"),
+    ("columns.hpp", 5, "sync_block"),
+    ("warp.hpp", 8, "sync_warp"),
 }
 
 
@@ -51,7 +51,7 @@ def test_gpu_kernels_on_the_host_equal_the_oracle(bits: int) -> None:
 @pytest.mark.compile
 def test_no_barrier_can_be_left_out() -> None:
     barriers = {}
-    for header in (INCLUDE / "warp_bitonic_sort").glob("*.hpp"):
+    for header in (INCLUDE / "warp_bitonic_sort").rglob("*.hpp"):
         lines = header.read_text().splitlines()
         found = [
             (f"{header.name} {number} {kind}", kind)
@@ -64,7 +64,7 @@ def test_no_barrier_can_be_left_out() -> None:
     assert {name for _, name in reached} == set(barriers)
     needed = {barriers[name] for verdict, name in reached if verdict == "needed"}
     assert set(barriers.values()) - needed == SPARE
-    assert {kind for _, _, kind in needed} == {"sync_wave", "sync_block", "sync_copies"}
+    assert {kind for _, _, kind in needed} == {"sync_warp", "sync_block", "sync_copies"}
 
 
 def test_blocks_of_registers_are_the_networks() -> None:

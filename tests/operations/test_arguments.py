@@ -198,21 +198,25 @@ def test_explain_names_the_argument(arguments, options, kind, message):
 @pytest.mark.parametrize(
     ("x", "options", "expected"),
     [
-        ((1000, 9), {}, ("kernel", "registers9", "rows", "floating", 9, 1000)),
+        ((1000, 9), {}, ("kernel", "registers9", "rows", "ieee", 9, 1000)),
         (
             (9, 1000),
             {"axis": 0, "dtype": "int16"},
-            ("kernel", "registers9", "columns", "bits", 9, 1000),
+            ("kernel", "registers9", "columns", "integer", 9, 1000),
         ),
-        ((1000, 100), {}, ("kernel", "tile", "any", "floating", 100, 1000)),
-        ((5, 9, 2), {"axis": 1}, ("kernel", "tile", "any", "floating", 9, 10)),
+        ((1000, 100), {}, ("kernel", "tile", "strided", "ieee", 100, 1000)),
+        ((5, 9, 2), {"axis": 1}, ("kernel", "tile", "strided", "ieee", 9, 10)),
         ((5, 20000), {}, ("framework", None, None, None, 20000, 5)),
         ((5, 1), {}, ("copy", None, None, None, 1, 5)),
         ((0, 9), {}, ("copy", None, None, None, 9, 0)),
         ((), {}, ("copy", None, None, None, 1, 1)),
-        (X.T, {"axis": 0}, ("kernel", "registers6", "rows", "floating", 6, 4)),
-        (X.T, {"axis": 1}, ("kernel", "registers4", "columns", "floating", 4, 6)),
-        (torch.zeros(7, 40, dtype=torch.uint8), {}, ("kernel", "tile", "any", "bits", 40, 7)),
+        (X.T, {"axis": 0}, ("kernel", "registers6", "rows", "ieee", 6, 4)),
+        (X.T, {"axis": 1}, ("kernel", "registers4", "columns", "ieee", 4, 6)),
+        (
+            torch.zeros(7, 40, dtype=torch.uint8),
+            {},
+            ("kernel", "tile", "strided", "integer", 40, 7),
+        ),
     ],
 )
 def test_explain_says_which_kernel(x, options, expected):

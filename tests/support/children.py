@@ -23,7 +23,7 @@ from warp_bitonic_sort.jit.store.key import build_text
 SORT = "import numpy as np, warp_bitonic_sort as w; print(w.sort(np.float32([[3, 1, 2]])).tolist())"
 ANSWER = "[[1.0, 2.0, 3.0]]"
 # Of SORT, and of one that sorts four elements.
-KERNEL = cpu_kernel("floating", 32, 3, "rows", toolchain.cpu_arch())
+KERNEL = cpu_kernel("ieee", 32, 3, "rows", toolchain.cpu_arch())
 OTHER_SORT = SORT.replace("[3, 1, 2]", "[3, 1, 2, 0]")
 OTHER_ANSWER = "[[0.0, 1.0, 2.0, 3.0]]"
 NO_COMPILER = {"PATH": "/nonexistent", "CXX": None}
@@ -235,7 +235,7 @@ def publish_product(store, artifact, product, *more):
     ) as folder:
         staged = folder / artifact.name
         (staged / ninja.PRODUCTS[artifact.target]).write_bytes(product)
-        header = toolchain.INCLUDE_DIR / "warp_bitonic_sort" / "base.hpp"
+        header = toolchain.INCLUDE_DIR / "warp_bitonic_sort" / "core" / "config.hpp"
         (staged / ninja.DEPFILE).write_text(f"product: {' '.join(map(str, [header, *more]))}\n")
         return publish.publish(store, artifact, build_text(artifact), "c++ 1", staged, {}, 0.1)
 

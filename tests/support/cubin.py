@@ -14,13 +14,13 @@ _ABI = (toolchain.INCLUDE_DIR / "warp_bitonic_sort" / "gpu_abi.h").read_text()
 ABI_VERSION = int(re.search(r"define WBS_GPU_ABI_VERSION (\d+)", _ABI)[1])
 MAX_BATCH_DIMS = int(re.search(r"define WBS_GPU_MAX_BATCH_DIMS (\d+)", _ABI)[1])
 
-CODECS = ("bits", "floating", "fnuz")
+CODECS = ("integer", "ieee", "fnuz")
 
 
 def constant(
     *,
     name: str = "sort_cuda_of_a_test",
-    codec: str = "floating",
+    codec: str = "ieee",
     bits: int = 32,
     threads: int = 128,
     rows: int = 64,

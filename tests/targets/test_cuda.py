@@ -577,7 +577,7 @@ def test_dlpack_arrays(name):
             result = sort(given, axis=axis, descending=descending, nan=nan)
             assert isinstance(result, Foreign)
             assert result.tensor.device == given.tensor.device
-            assert given.asked == {loader.runtime().own_stream(loader.device_of("cuda", 0))}
+            assert given.asked == {loader.runtime().private_stream(loader.device_of("cuda", 0))}
             check(x, result.tensor, axis, descending, nan)
     strided = to_device(oracle.random(name, (30, 8, 50), rng))
     for view in (strided[::2, :, 3:40], strided.transpose(0, 2), strided[..., 5:6]):

@@ -15,8 +15,8 @@ from warp_bitonic_sort.errors import ToolError
 from warp_bitonic_sort.jit import finders, ninja, toolchain
 from warp_bitonic_sort.kernels import Kernel
 
-CLASSES = [("bits", 8), ("fnuz", 8), ("floating", 16), ("bits", 32), ("floating", 32),
-           ("bits", 64), ("floating", 64)]  # fmt: skip
+CLASSES = [("integer", 8), ("fnuz", 8), ("ieee", 16), ("integer", 32), ("ieee", 32),
+           ("integer", 64), ("ieee", 64)]  # fmt: skip
 
 
 def _compile(nvcc: str, kernel: Kernel, folder) -> str:

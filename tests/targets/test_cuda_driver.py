@@ -95,7 +95,7 @@ def test_an_address_between_elements_is_refused(folder):
     launches = len(driver.launches())
     odd = np.zeros(321, np.uint8)[1:].view(np.float32).reshape(10, 8)
     for name, arrays in (("x", (odd, out)), ("out", (x, odd))):
-        assert not runtime.sort_remembered(*map(OnDevice, arrays), -1, False, False)
+        assert not runtime.launch_cached(*map(OnDevice, arrays), -1, False, False)
         with pytest.raises(ValueError, match=f"^{name}: its address is no multiple of the 4 bytes"):
             kernel(*map(OnDevice, arrays), -1, False, False, 0)
     assert len(driver.launches()) == launches
@@ -105,7 +105,7 @@ def test_an_address_between_elements_is_refused(folder):
 def test_sorts_are_remembered(folder):
     """By layout, order, axis and device; and never where a closer look is needed."""
     driver, runtime = Driver(), loader.runtime()
-    again = runtime.sort_remembered
+    again = runtime.launch_cached
     kernels = [
         runtime.open_gpu_kernel(
             cubin.write(folder / f"{arch}.cubin", arch), "float32", cuda(number)
@@ -488,7 +488,7 @@ def test_own_streams(folder):
                 own = streams()[number]
                 assert own["flags"] == 1
                 assert own["waits"] == before + 1
-                assert own["handle"] == runtime.own_stream(cuda(number))
+                assert own["handle"] == runtime.private_stream(cuda(number))
                 launch = driver.launches()[-1]
                 assert launch["stream"] == own["handle"]
                 assert launch["current_device"] == number
@@ -505,7 +505,7 @@ def test_own_streams(folder):
     assert runtime.is_capturing(cuda(0), -1) is False
     for number in (2, 64):
         with pytest.raises(RuntimeError, match=f"CUDA device {number}"):
-            runtime.own_stream(cuda(number))
+            runtime.private_stream(cuda(number))
 
 
 @driven()
@@ -575,7 +575,7 @@ def test_no_driver(folder):
 def older(double, folder):
     """A driver of the time when streams were not captured yet."""
     del double
-    names = sorted(set(re.findall(r'"(cu[A-Z]\w+)"', (DRIVERS / "cuda_driver.hpp").read_text())))
+    names = sorted(set(re.findall(r'"(cu[A-Z]\w+)"', (DRIVERS / "cuda.hpp").read_text())))
     names.remove("cuStreamIsCapturing")
     source = folder / "older.cc"
     source.write_text("\n".join(f'extern "C" int {name}() {{ return 0; }}' for name in names))

@@ -26,10 +26,10 @@ from warp_bitonic_sort.jit.store.key import build_text
 from warp_bitonic_sort.jit.store.store import Store
 from warp_bitonic_sort.kernels import Kernel
 
-CLASSES = [("bits", 8), ("fnuz", 8), ("floating", 16), ("bits", 32), ("floating", 32),
-           ("bits", 64), ("floating", 64)]  # fmt: skip
+CLASSES = [("integer", 8), ("fnuz", 8), ("ieee", 16), ("integer", 32), ("ieee", 32),
+           ("integer", 64), ("ieee", 64)]  # fmt: skip
 # The order of the classes is in every kernel; one of each width shows what registers hold.
-FEW_CLASSES = [("fnuz", 8), ("floating", 16), ("floating", 32), ("floating", 64)]
+FEW_CLASSES = [("fnuz", 8), ("ieee", 16), ("ieee", 32), ("ieee", 64)]
 
 # -- what is compiled ------------------------------------------------------------------------------
 
@@ -122,7 +122,7 @@ def test_other_architectures(each_hip_compiler, arch, tmp_path):
      "gfx10-3-generic", "gfx11-generic", "gfx12-generic"],
 )  # fmt: skip
 def test_a_kernel_for_every_family(each_hip_compiler, arch, tmp_path):
-    kernel = hip_kernel("floating", 32, 32, 5, 0, "rows", arch)
+    kernel = hip_kernel("ieee", 32, 32, 5, 0, "rows", arch)
     _check(each_hip_compiler(arch), [kernel], tmp_path)
 
 
@@ -372,20 +372,20 @@ def test_devices_that_are_too_old():
 
 # -- the key ---------------------------------------------------------------------------------------
 
-KERNEL = hip_kernel("floating", 32, 8, 1, 0, "rows", "gfx942")
+KERNEL = hip_kernel("ieee", 32, 8, 1, 0, "rows", "gfx942")
 
 
 def test_names_are_folders():
-    assert KERNEL.name == "hip_all_none_floating32_lanes2_registers8_rows_gfx942"
-    generic = hip_kernel("bits", 8, 32, 6, 1, "rows", "gfx9-4-generic")
-    assert generic.name == "hip_all_none_bits8_waves2_lanes64_registers32_rows_gfx9_4_generic"
+    assert KERNEL.name == "hip_all_none_ieee32_lanes2_registers8_rows_gfx942"
+    generic = hip_kernel("integer", 8, 32, 6, 1, "rows", "gfx9-4-generic")
+    assert generic.name == "hip_all_none_integer8_waves2_lanes64_registers32_rows_gfx9_4_generic"
     assert generic.capacity == 4096
     assert (KERNEL.target) == ("hip", "hip")
 
 
 def test_ck_dir_is_in_the_key(tmp_path, monkeypatch):
     monkeypatch.delenv("CK_DIR", raising=False)
-    cuda = cuda_kernel("floating", 32, 8, 1, 0, "rows", "sm_90")
+    cuda = cuda_kernel("ieee", 32, 8, 1, 0, "rows", "sm_90")
     without, of_cuda = build_text(KERNEL), build_text(cuda)
     texts = {without}
     for name in ("one", "two"):
@@ -455,7 +455,7 @@ def test_what_is_cached_needs_no_compiler(hip_compiler, monkeypatch, tmp_path):
     monkeypatch.setenv("ROCM_PATH", str(tmp_path))
     loader.build([KERNEL])
     with pytest.raises(ToolError, match="ROCM_PATH: .* holds neither bin/hipcc"):
-        loader.build([hip_kernel("floating", 32, 8, 2, 0, "rows", "gfx942")])
+        loader.build([hip_kernel("ieee", 32, 8, 2, 0, "rows", "gfx942")])
 
 
 @pytest.mark.parametrize(

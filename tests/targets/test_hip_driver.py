@@ -113,7 +113,7 @@ def test_a_launch_lands_on_the_arrays_own_device(folder):
 def test_sorts_are_remembered(folder):
     """In the stream that is current on a ROCm device, and by its type."""
     kernels, driver, runtime = open_both(folder), Driver(), loader.runtime()
-    again = runtime.sort_remembered
+    again = runtime.launch_cached
     x = array(10, 8)
     out = np.zeros_like(x)
     a, b = on_hip(x), on_hip(out)
@@ -421,7 +421,7 @@ def check_devices(folder, query):
     calls = [
         runtime.gpu_arch,
         lambda device: runtime.is_capturing(device, 0),
-        runtime.own_stream,
+        runtime.private_stream,
         lambda device: runtime.open_gpu_kernel(path, "float32", device),
     ]
     for call in calls:
@@ -503,7 +503,7 @@ def test_own_streams(folder):
                 own = streams()[number]
                 assert own["flags"] == 1
                 assert own["waits"] == before + 1
-                assert own["handle"] == runtime.own_stream(hip(number))
+                assert own["handle"] == runtime.private_stream(hip(number))
                 launch = driver.launches()[-1]
                 assert launch["stream"] == own["handle"]
                 assert launch["current_device"] == number
@@ -626,7 +626,7 @@ def test_the_copy_that_a_framework_brought(folder):
 def older(double, folder):
     """A HIP of the time when streams were not captured yet."""
     del double
-    names = sorted(set(re.findall(r'"(hip[A-Z]\w+)"', (DRIVERS / "hip_driver.hpp").read_text())))
+    names = sorted(set(re.findall(r'"(hip[A-Z]\w+)"', (DRIVERS / "hip.hpp").read_text())))
     names.remove("hipStreamIsCapturing")
     source = folder / "older.cc"
     source.write_text("\n".join(f'extern "C" int {name}() {{ return 0; }}' for name in names))

@@ -34,8 +34,8 @@ from warp_bitonic_sort.jit.hip_compiler import find_hip_compiler
 from warp_bitonic_sort.jit.store import publish
 from warp_bitonic_sort.jit.store.key import build_text
 
-KERNEL = cuda_kernel("floating", 32, 8, 1, 0, "rows", "sm_90")
-HIP_KERNEL = hip_kernel("floating", 32, 8, 1, 0, "rows", "gfx942")
+KERNEL = cuda_kernel("ieee", 32, 8, 1, 0, "rows", "sm_90")
+HIP_KERNEL = hip_kernel("ieee", 32, 8, 1, 0, "rows", "gfx942")
 
 
 @pytest.fixture(scope="session")
@@ -146,9 +146,7 @@ def test_local_memory_is_seen(nvrtc, tmp_path):
 
 
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90", "sm_120"])
-@pytest.mark.parametrize(
-    ("codec", "bits"), [("fnuz", 8), ("floating", 16), ("floating", 32), ("floating", 64)]
-)
+@pytest.mark.parametrize(("codec", "bits"), [("fnuz", 8), ("ieee", 16), ("ieee", 32), ("ieee", 64)])
 def test_kernels_for_every_width(nvrtc, codec, bits, arch, tmp_path):
     rows = (16, 1, 0, "rows") if bits < 64 else (8, 2, 0, "rows")
     columns = next(layout for layout in plan.cuda_layouts(bits) if layout[3] == "columns")
@@ -306,7 +304,7 @@ def test_a_build_without_nvcc(nvrtc, tree, fresh_cache, monkeypatch):
         loader.build([KERNEL])
     assert len(manifests(fresh_cache)) == 1
 
-    header = tree / "leaf_networks.hpp"
+    header = tree / "network/leaves.hpp"
     header.write_text(header.read_text() + "// edited\n")
     loader.build([KERNEL])
     assert len(manifests(fresh_cache)) == 2
@@ -314,7 +312,7 @@ def test_a_build_without_nvcc(nvrtc, tree, fresh_cache, monkeypatch):
 
 @pytest.mark.usefixtures("no_nvcc", "no_runtime", "fresh_cache")
 def test_an_error_names_the_file_and_the_line(tree):
-    header = tree / "key.hpp"
+    header = tree / "core/codec.hpp"
     text = header.read_text()
     header.write_text(f"{text}int wrong = nothing;\n")
     number = text.count("\n") + 1
@@ -549,7 +547,7 @@ def test_a_kernel_by_hiprtc(hiprtc, bundles, hiprtc_library, tmp_path, monkeypat
     image = product.read_bytes()
     assert not list(gpu_code.wrong_hip_code(HIP_KERNEL, image))
     assert amd_metadata.metadata(image)["amdhsa.target"].endswith("gfx942")
-    assert {"amdgcn.hpp", "base.hpp", "gpu_rows.hpp"} <= {Path(p).name for p in listed(depfile)}
+    assert {"target.hpp", "config.hpp", "rows.hpp"} <= {Path(p).name for p in listed(depfile)}
 
 
 @pytest.mark.usefixtures("no_runtime", "hiprtc")
@@ -561,8 +559,8 @@ def test_a_build_by_hiprtc(fresh_cache, monkeypatch, tree):
     with monkeypatch.context() as context:
         context.setattr(subprocess, "run", lambda command, **_: pytest.fail(f"started {command}"))
         loader.build([HIP_KERNEL])
-    (tree / "key.hpp").write_text("#error as edited\n")
-    with pytest.raises(BuildError, match=r"First error: .*key\.hpp:1:2: error: as edited"):
+    (tree / "core/codec.hpp").write_text("#error as edited\n")
+    with pytest.raises(BuildError, match=r"First error: .*codec\.hpp:1:2: error: as edited"):
         loader.build([HIP_KERNEL])
 
 
@@ -577,7 +575,7 @@ def test_what_the_real_hiprtc_makes(tmp_path):
     for compiler in rtc_compilers.hiprtc_candidates(None, folders):
         for arch in ("gfx942", "gfx90a"):
             if not hip_compiler.refusal(compiler, arch):
-                kernel = hip_kernel("floating", 32, 8, 1, 0, "rows", arch)
+                kernel = hip_kernel("ieee", 32, 8, 1, 0, "rows", arch)
                 image = compiled(compiler, kernel, tmp_path)[0].read_bytes()
                 assert not list(gpu_code.wrong_hip_code(kernel, image))
                 return

@@ -25,7 +25,7 @@ IN_OWN_STREAM = -1
 def _own_stream(backend: str, number: int) -> int:
     from ..jit import loader
 
-    return int(loader.runtime().own_stream(loader.device_of(backend, number)))
+    return int(loader.runtime().private_stream(loader.device_of(backend, number)))
 
 
 def exported(x: Any, device: Device) -> Any:

@@ -1,7 +1,7 @@
 """The bitonic network in flip form, as data: what ``network`` draws.
 
-Invariant: pure, and the same network as ``csrc/include/warp_bitonic_sort/network.hpp``, which puts
-smaller leaves for up to 32 keys in the place of the first phases: every comparator leaves the
+Invariant: pure, and the network of ``csrc/include/warp_bitonic_sort/network/bitonic.hpp``, which
+puts smaller leaves for up to 32 keys in the place of the first phases: every comparator leaves the
 smaller key at the smaller position, and those that touch a position at or beyond the row's length
 are dropped, because only pads would be there.
 """

@@ -91,7 +91,7 @@ def open_kernel(
     kernel : Kernel
         The specialization.
     dtype : str
-        The dtype whose order it is to sort by, as ``dtype.hpp`` names it.
+        The dtype whose order it is to sort by, as ``core/dtype.hpp`` names it.
     device : int, default 0
         The number of the CUDA or HIP device.
     length : int, optional
@@ -105,7 +105,7 @@ def open_kernel(
     callable
         ``call(x, out, axis, descending, nan_last)``: sorts x along axis into out; a device's
         takes a stream as a sixth argument, and may take a seventh that tells whether to remember
-        the sort for the runtime's ``sort_remembered``.
+        the sort for the runtime's ``launch_cached``.
 
     Raises
     ------

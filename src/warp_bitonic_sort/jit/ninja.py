@@ -216,7 +216,7 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "pip install --force-reinstall apache-tvm-ffi",
     ),
     (
-        r"fatal error: (?:warp_bitonic_sort/|tvm_api)",
+        r"fatal error: (?:warp_bitonic_sort/|runtime/)",
         "the package's own sources are missing; reinstall warp-bitonic-sort",
     ),
     (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..kernels import Artifact, Kernel
 
-_NUMBERS = {"bits": "integers", "floating": "floats", "fnuz": "floats"}
+_NUMBERS = {"integer": "integers", "ieee": "floats", "fnuz": "floats"}
 
 
 def compiling(artifacts: Sequence[Artifact], folder: Path) -> str:

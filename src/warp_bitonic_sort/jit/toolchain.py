@@ -91,7 +91,7 @@ _RUNTIME = ("-Og", "-pthread")
 # A start reads all of it, and a third of it would be symbols.
 _WITHOUT_SYMBOLS = "-s"
 # Device code alone, and no host pass: a whole nvcc run takes three times as long. Nor the header
-# that nvcc puts before every file: base.hpp defines the few names of it that kernels use.
+# that nvcc puts before every file: core/config.hpp defines the few names of it that kernels use.
 _CUDA = ("-std=c++17", "-O3", "-cubin", "-D__CUDA_RUNTIME_H__", "-DWBS_WITHOUT_CUDA_RUNTIME")
 # No header or library of ROCm's is read, so that any clang will do that knows the target.
 _HIP = (

@@ -25,7 +25,7 @@ namespace driver {
 enum class Platform { cuda, hip };
 
 // More than any machine has.
-constexpr int most_devices = 128;
+constexpr int max_devices = 128;
 
 // Codes that the drivers share.
 constexpr int out_of_memory = 2;
@@ -67,18 +67,18 @@ class GpuApi {
     forget_error();
     std::string failed = std::string(doing) + what;
     if (device >= 0) failed += " on " + device_name(device);
-    throw std::runtime_error(failed + " failed: " + words(status) + advice(status));
+    throw std::runtime_error(failed + " failed: " + error_string(status) + hint(status));
   }
 
   // Of a call whose failure changes nothing.
-  void dismiss(int status) const {
+  void ignore(int status) const {
     if (status != 0) forget_error();
   }
 
   // The driver's own words.
-  virtual std::string words(int status) const = 0;
+  virtual std::string error_string(int status) const = 0;
   // What they leave unsaid.
-  virtual std::string advice(int status) const = 0;
+  virtual std::string hint(int status) const = 0;
   // Has the driver forget the error of a call of ours, where it would tell other libraries of it.
   virtual void forget_error() const {}
   // The compiler's target for a device.
@@ -91,9 +91,9 @@ class GpuApi {
   virtual void request_shared_memory(void* function, unsigned bytes, const char* kernel,
                                      int device) const = 0;
   // The most blocks of so many threads that a launch may have.
-  virtual unsigned most_blocks(unsigned threads) const = 0;
+  virtual unsigned max_blocks(unsigned threads) const = 0;
   // Whether a launch may have fewer blocks than a kernel has tiles, as gpu_abi.h says.
-  virtual bool blocks_take_turns() const = 0;
+  virtual bool grid_stride() const = 0;
 
   const Platform platform;
 

@@ -17,8 +17,8 @@
  * then gone through by turns. On CUDA it may not: a grid has 2^31 - 1 blocks, and no memory holds
  * as many tiles.
  */
-#define WBS_CUDA_BLOCKS_TAKE_TURNS 0
-#define WBS_HIP_BLOCKS_TAKE_TURNS 1
+#define WBS_CUDA_GRID_STRIDE 0
+#define WBS_HIP_GRID_STRIDE 1
 
 /* Batch dimensions (all but the sorted axis) that one launch can describe. */
 #define WBS_GPU_MAX_BATCH_DIMS 8
@@ -41,18 +41,19 @@ typedef struct wbs_gpu_sort_args {
   long long batch_shape[WBS_GPU_MAX_BATCH_DIMS];
   long long src_batch_stride[WBS_GPU_MAX_BATCH_DIMS];
   long long dst_batch_stride[WBS_GPU_MAX_BATCH_DIMS];
-  /* The order, as dtype.hpp's order_constants_of() gives it. */
+  /* The order, as core/dtype.hpp's order_constants_of() gives it. */
   unsigned long long key_xor;
   unsigned long long key_add;
   int length; /* elements in a row, within the kernel's min_length..max_length */
   int batch_dims;
-  int one; /* 1; compilers may not know, or they turn multiplications into slower additions */
+  int opaque_one; /* 1; compilers may not know, or they turn multiplications into slower additions
+                   */
 } wbs_gpu_sort_args;
 
 typedef struct wbs_gpu_kernel {
   unsigned abi_version;  /* WBS_GPU_ABI_VERSION */
   unsigned key_bytes;    /* 1, 2, 4 or 8 */
-  unsigned key_class;    /* key_class of dtype.hpp */
+  unsigned codec;        /* codec_kind of core/dtype.hpp */
   unsigned threads;      /* of a block */
   unsigned rows;         /* that a block sorts at once */
   unsigned shared_bytes; /* of dynamic shared memory a block */

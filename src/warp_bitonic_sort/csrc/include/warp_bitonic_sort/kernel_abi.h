@@ -43,7 +43,8 @@ typedef struct wbs_sort_args {
   int64_t batch_shape[WBS_MAX_BATCH_DIMS];
   int64_t src_batch_stride[WBS_MAX_BATCH_DIMS];
   int64_t dst_batch_stride[WBS_MAX_BATCH_DIMS];
-  /* The order, as key.hpp's order_constants() gives it: code = (folded bits ^ key_xor) + key_add.
+  /* The order, as core/codec.hpp's order_constants() gives it: code = (folded bits ^ key_xor) +
+   * key_add.
    */
   uint64_t key_xor;
   uint64_t key_add;
@@ -54,7 +55,7 @@ typedef struct wbs_kernel {
   uint32_t key_bytes;   /* 1, 2, 4 or 8 */
   uint32_t lanes;       /* rows sorted at once; row ranges are best cut at its multiples */
   uint32_t access;      /* WBS_ACCESS_... */
-  uint32_t key_class;   /* key_class of dtype.hpp: how keys are made of bits */
+  uint32_t codec;       /* codec_kind of core/dtype.hpp: how keys are made of bits */
   uint32_t reserved;
   int64_t min_length;
   int64_t max_length;

@@ -1,0 +1,295 @@
+"""Compare the machine code that two checkouts compile for the same kernels.
+
+Invariant: both checkouts are compiled with the same flags. Offsets of launch arguments are masked,
+as are addresses; every other difference counts.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+_CSRC = Path("src/warp_bitonic_sort/csrc")
+_CUDA_FLAGS = (
+    "-std=c++17", "-O3", "-cubin", "-D__CUDA_RUNTIME_H__", "-DWBS_WITHOUT_CUDA_RUNTIME",
+)  # fmt: skip
+_HIP_FLAGS = (
+    "-std=c++17", "-O3", "-c", "-x", "hip", "--offload-device-only", "-nogpuinc", "-nogpulib",
+    "--no-gpu-bundle-output", "-fno-honor-nans", "-fno-slp-vectorize", "-fuse-cuid=none",
+    "-mcode-object-version=5",
+)  # fmt: skip
+_CPU_FLAGS = (
+    "-std=c++17", "-fPIC", "-fvisibility=hidden", "-shared", "-O2", "-fno-exceptions", "-fno-rtti",
+)  # fmt: skip
+_AVX2 = ("-mavx2", "-mbmi2", "-mprfchw")
+_CPU_ARCHS = {
+    "x86-64": (),
+    "x86-64-avx2": _AVX2,
+    "x86-64-avx512": (*_AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"),
+}
+
+
+class Cell(NamedTuple):
+    """One kernel of the grid; no registers stand for the CPU's tile."""
+
+    arch: str
+    codec: str
+    bits: int
+    access: str
+    registers: int
+    lane_bits: int = 0
+    warp_bits: int = 0
+
+    @property
+    def name(self) -> str:
+        """Its name in tables."""
+        layout = f"({self.registers}, {self.lane_bits}, {self.warp_bits})"
+        return f"{self.arch} {self.codec}{self.bits} {self.access} {layout}"
+
+
+class Code(NamedTuple):
+    """The instructions of a kernel, and what it takes of the machine."""
+
+    instructions: tuple[str, ...]
+    resources: str
+
+
+# Every codec, width and access; short, long and multi-warp rows; unaligned rows' layouts (a thread
+# a row), tiles. A covering choice, not a product.
+CELLS = (
+    *(Cell("sm_75", *c) for c in (
+        ("ieee", 32, "rows", 8, 1, 0),
+        ("integer", 8, "rows", 32, 2, 0),
+        ("ieee", 16, "columns", 16, 3, 0),
+        ("integer", 64, "rows", 12, 5, 0),
+    )),
+    *(Cell("sm_80", *c) for c in (
+        ("ieee", 32, "rows", 24, 3, 0),
+        ("fnuz", 8, "rows", 16, 1, 0),
+        ("integer", 16, "rows", 24, 5, 1),
+        ("ieee", 64, "columns", 8, 3, 0),
+    )),
+    *(Cell("sm_90", *c) for c in (
+        ("ieee", 32, "rows", 4, 0, 0),
+        ("ieee", 32, "rows", 32, 0, 0),
+        ("ieee", 32, "columns", 24, 0, 0),
+        ("integer", 32, "rows", 24, 5, 2),
+        ("ieee", 8, "rows", 24, 3, 0),
+        ("ieee", 16, "rows", 16, 2, 0),
+        ("integer", 64, "columns", 16, 4, 0),
+        ("ieee", 64, "rows", 12, 5, 1),
+    )),
+    *(Cell("sm_100", *c) for c in (
+        ("ieee", 32, "rows", 16, 2, 0),
+        ("integer", 16, "columns", 8, 3, 0),
+        ("ieee", 64, "rows", 8, 0, 0),
+        ("integer", 32, "rows", 32, 5, 1),
+    )),
+    *(Cell("sm_120", *c) for c in (
+        ("integer", 32, "columns", 16, 2, 0),
+        ("fnuz", 8, "columns", 8, 0, 0),
+        ("ieee", 16, "rows", 32, 0, 0),
+        ("ieee", 64, "rows", 4, 1, 0),
+    )),
+    *(Cell("gfx90a", *c) for c in (
+        ("ieee", 32, "rows", 8, 1, 0),
+        ("ieee", 32, "rows", 24, 6, 1),
+        ("integer", 64, "rows", 8, 0, 0),
+        ("fnuz", 8, "columns", 8, 0, 0),
+    )),
+    *(Cell("gfx942", *c) for c in (
+        ("ieee", 32, "rows", 32, 3, 0),
+        ("integer", 16, "rows", 16, 2, 0),
+        ("ieee", 64, "columns", 8, 3, 0),
+        ("integer", 8, "rows", 24, 4, 0),
+    )),
+    *(Cell("gfx1100", *c) for c in (
+        ("integer", 32, "rows", 24, 5, 0),
+        ("ieee", 16, "columns", 16, 3, 0),
+        ("ieee", 64, "rows", 12, 5, 1),
+    )),
+    *(Cell("gfx1201", *c) for c in (
+        ("ieee", 32, "rows", 16, 0, 0),
+        ("ieee", 8, "rows", 32, 2, 0),
+        ("integer", 64, "rows", 16, 2, 0),
+    )),
+    *(Cell(arch, *c) for arch in _CPU_ARCHS for c in (
+        ("ieee", 32, "rows", 25),
+        ("integer", 8, "columns", 16),
+        ("ieee", 16, "rows", 32),
+        ("integer", 64, "rows", 9),
+        ("ieee", 64, "columns", 8),
+        ("ieee", 32, "strided", 0),
+        ("fnuz", 8, "strided", 0),
+    )),
+)  # fmt: skip
+
+
+def source(checkout: Path, cell: Cell) -> str:
+    """Return the translation unit of a cell as a checkout writes it."""
+    name, access = f'"{cell.name}"', cell.access
+    layout = f"{cell.registers}, {cell.lane_bits}, {cell.warp_bits}"
+    include = checkout / _CSRC / "include" / "warp_bitonic_sort"
+    if (include / "kernel.hpp").exists():
+        return (
+            "#include <warp_bitonic_sort/kernel.hpp>\n"
+            f"WARP_BITONIC_SORT_KERNEL({name}, all, none, {cell.codec}, {cell.bits}, {access}, "
+            f"{layout})\n"
+        )
+    # Checkouts of before there was one macro for all targets.
+    codec = {"integer": "bits", "ieee": "floating"}.get(cell.codec, cell.codec)
+    header, macro = "cpu_kernel.hpp", f"CPU_TILE({name}, {codec}, {cell.bits})"
+    if cell.arch not in _CPU_ARCHS:
+        header = "gpu_kernel.hpp"
+        macro = f"GPU_KERNEL({name}, {access}, {codec}, {cell.bits}, {layout})"
+    elif cell.registers:
+        macro = f"CPU_REGISTERS({name}, {codec}, {cell.bits}, {cell.registers}, {access})"
+    return f"#include <warp_bitonic_sort/{header}>\nWARP_BITONIC_SORT_{macro}\n"
+
+
+def compile_cell(checkout: Path, cell: Cell, folder: Path, programs: dict[str, str]) -> Code:
+    """Compile a cell of a checkout and return its code."""
+    stem = folder / re.sub(r"\W+", "_", cell.name).strip("_")
+    is_cuda, is_hip = cell.arch.startswith("sm_"), cell.arch.startswith("gfx")
+    file = stem.with_suffix(".cu" if is_cuda else ".hip" if is_hip else ".cc")
+    product = stem.with_suffix(".o")
+    file.write_text(source(checkout, cell))
+    include = f"-I{checkout / _CSRC / 'include'}"
+    if is_cuda:
+        command = [programs["nvcc"], *_CUDA_FLAGS, f"-arch={cell.arch}"]
+    elif is_hip:
+        command = [programs["hip"], *_HIP_FLAGS, f"--offload-arch={cell.arch}"]
+    else:
+        command = [programs["cxx"], *_CPU_FLAGS, *_CPU_ARCHS[cell.arch]]
+    _run([*command, include, str(file), "-o", str(product)])
+    if is_cuda:
+        return _cuda_code(product, programs)
+    return _hip_code(product, programs) if is_hip else _cpu_code(product, programs)
+
+
+def find_programs() -> dict[str, str]:
+    """Return the compilers and disassemblers, or end with what is missing."""
+    wanted = {
+        "nvcc": ("nvcc",),
+        "hip": ("clang++-19", "clang++"),
+        "cxx": ("g++",),
+        "nvdisasm": ("nvdisasm",),
+        "cuobjdump": ("cuobjdump",),
+        "objdump": ("objdump",),
+        "llvm-objdump": ("llvm-objdump-19", "llvm-objdump"),
+        "llvm-readelf": ("llvm-readelf-19", "llvm-readelf"),
+    }
+    programs = {}
+    for key, names in wanted.items():
+        found = next(filter(None, map(shutil.which, names)), None)
+        if found is None:
+            raise SystemExit(f"this needs {names[0]} on the PATH")
+        programs[key] = found
+    return programs
+
+
+def compare(
+    old: Path, new: Path, folder: Path, cells: tuple[Cell, ...] = CELLS
+) -> dict[Cell, tuple[Code, Code]]:
+    """Compile every cell of both checkouts; return their codes."""
+    programs = find_programs()
+    folders = (folder / "old", folder / "new")
+    for each in folders:
+        each.mkdir(parents=True, exist_ok=True)
+
+    def both(cell: Cell) -> tuple[Code, Code]:
+        return (
+            compile_cell(old, cell, folders[0], programs),
+            compile_cell(new, cell, folders[1], programs),
+        )
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(cells, pool.map(both, cells), strict=True))
+
+
+def describe(old: Code, new: Code) -> str:
+    """Say in a few words how two codes differ; nothing where they do not."""
+    said = []
+    if old.resources != new.resources:
+        said.append(f"resources {old.resources} -> {new.resources}")
+    if old.instructions != new.instructions:
+        matcher = difflib.SequenceMatcher(None, old.instructions, new.instructions, autojunk=False)
+        changed = sum(
+            max(i2 - i1, j2 - j1) for tag, i1, i2, j1, j2 in matcher.get_opcodes() if tag != "equal"
+        )
+        said.append(f"{changed} of {len(new.instructions)} instructions (was "
+                    f"{len(old.instructions)})")  # fmt: skip
+    return "; ".join(said)
+
+
+def _run(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(command)}\n{done.stderr}")
+    return done.stdout
+
+
+def _cuda_code(product: Path, programs: dict[str, str]) -> Code:
+    instructions = []
+    for line in _run([programs["nvdisasm"], "-c", str(product)]).splitlines():
+        text = re.sub(r"/\*.*?\*/", "", line).strip()
+        if text.endswith(";") or re.match(r"\.L_x_\d+:", text):
+            text = re.sub(r"c\[0x0\]\[([^\]]*?)\+?0x[0-9a-f]+\]", r"c[0x0][\1 argument]", text)
+            instructions.append(re.sub(r"\s+", " ", text))
+    usage = _run([programs["cuobjdump"], "--dump-resource-usage", str(product)])
+    words = re.findall(r"\b(REG|STACK|SHARED|LOCAL):(\d+)", usage)
+    return Code(tuple(instructions), " ".join(f"{name} {value}" for name, value in words))
+
+
+def _hip_code(product: Path, programs: dict[str, str]) -> Code:
+    instructions = []
+    for line in _run([programs["llvm-objdump"], "-d", "--no-show-raw-insn",
+                      str(product)]).splitlines():  # fmt: skip
+        if not line.startswith(("\t", " ")):
+            continue
+        text = re.sub(r"\s+", " ", line.partition("//")[0]).strip()
+        if text.startswith("s_load_"):
+            text = re.sub(r", (0x[0-9a-f]+|\d+)$", ", argument", text)
+        if text.startswith("s_code_end"):
+            break
+        instructions.append(text)
+    notes = _run([programs["llvm-readelf"], "--notes", str(product)])
+    kept = ("agpr_count", "vgpr_count", "sgpr_count", "vgpr_spill_count", "sgpr_spill_count",
+            "group_segment_fixed_size", "private_segment_fixed_size")  # fmt: skip
+    words = re.findall(rf"\.({'|'.join(kept)}):\s*(\d+)", notes)
+    return Code(tuple(instructions), " ".join(f"{name} {value}" for name, value in words))
+
+
+def _cpu_code(product: Path, programs: dict[str, str]) -> Code:
+    functions: list[list[tuple[int, str]]] = []
+    for line in _run([programs["objdump"], "-d", "--no-show-raw-insn", "-j", ".text",
+                      str(product)]).splitlines():  # fmt: skip
+        if re.match(r"[0-9a-f]+ <", line):
+            functions.append([])
+        match = re.match(r"\s*([0-9a-f]+):\s+(.*)", line)
+        if match and functions:
+            text = re.sub(r"\s+", " ", match[2].partition("#")[0]).strip()
+            if not re.match(r"(data16 |cs )*nop|xchg %ax,%ax", text):
+                functions[-1].append((int(match[1], 16), text))
+    texts = sorted(_relative(function) for function in functions)
+    return Code(tuple(line for text in texts for line in text), "")
+
+
+def _relative(function: list[tuple[int, str]]) -> tuple[str, ...]:
+    """Return a function's instructions, jumps as distances, addresses of others masked."""
+    number = {address: i for i, (address, _) in enumerate(function)}
+    lines = []
+    for at, (_, text) in enumerate(function):
+        jump = re.fullmatch(r"(\w+) ([0-9a-f]+) (<[^>]*>)", text)
+        line = text
+        if jump is not None:
+            to = number.get(int(jump[2], 16))
+            name = jump[3] if "@plt" in jump[3] else "<another function>"
+            line = f"{jump[1]} {name if to is None else to - at}"
+        lines.append(re.sub(r"-?0x[0-9a-f]+\(%rip\)", "constant(%rip)", line))
+    return tuple(lines)

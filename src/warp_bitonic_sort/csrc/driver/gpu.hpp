@@ -1,0 +1,221 @@
+// Kernels, streams and memory of GPUs, whosever they are.
+//
+// Invariant: whatever is done leaves the thread's current device as it was. A launch costs what its
+// driver's own calls cost: one that tells the current device, and the launch.
+#ifndef WARP_BITONIC_SORT_DRIVER_GPU_HPP_
+#define WARP_BITONIC_SORT_DRIVER_GPU_HPP_
+
+#include <warp_bitonic_sort/gpu_abi.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "cuda.hpp"
+#include "gpu_api.hpp"
+#include "hip.hpp"
+
+namespace warp_bitonic_sort {
+namespace driver {
+
+// A platform's driver; throws where there is none.
+inline const GpuApi& gpu_of(Platform platform) {
+  if (platform == Platform::cuda) return CudaApi::instance();
+  return HipApi::instance();
+}
+
+// A device that is this thread's current one for a while.
+class CurrentDevice {
+ public:
+  CurrentDevice(const GpuApi& gpu, int device)
+      : gpu_(gpu),
+        entered_(gpu.platform == Platform::cuda ? cuda().enter(device)
+                                                : hip().enter(device, &previous_)) {}
+  ~CurrentDevice() {
+    if (!entered_) return;
+    if (gpu_.platform == Platform::cuda) {
+      cuda().leave();
+    } else {
+      hip().leave(previous_);
+    }
+  }
+  CurrentDevice(const CurrentDevice&) = delete;
+  CurrentDevice& operator=(const CurrentDevice&) = delete;
+
+ private:
+  const CudaApi& cuda() const { return static_cast<const CudaApi&>(gpu_); }
+  const HipApi& hip() const { return static_cast<const HipApi&>(gpu_); }
+
+  const GpuApi& gpu_;
+  int previous_ = 0;
+  const bool entered_;
+};
+
+// A code object on one device.
+class GpuKernel {
+ public:
+  GpuKernel(const GpuApi& gpu, const std::string& path, int device) : gpu_(gpu), device_(device) {
+    image_ = read_file(path);
+    gpu.check_image(path, image_);
+    const CurrentDevice current(gpu, device);
+    const auto check = [&](int status) {
+      gpu.check(status, "loading the kernel ", path.c_str(), device);
+    };
+    const int loaded = gpu.load_module(&module_, image_.data());
+    if (loaded == no_binary_for_gpu) {
+      gpu.forget_error();
+      const std::string arch = gpu.arch(device);
+      throw std::runtime_error("the kernel " + path + " does not run on " +
+                               gpu.device_name(device) + ", an " + arch + ": " +
+                               gpu.error_string(loaded) + "; build it for " + arch);
+    }
+    check(loaded);
+    try {
+      uint64_t address = 0;
+      size_t bytes = 0;
+      check(gpu.function(&function_, module_, "warp_bitonic_sort_rows"));
+      check(gpu.global(&address, &bytes, module_, "warp_bitonic_sort_gpu_kernel"));
+      if (bytes != sizeof(info_)) {
+        throw std::runtime_error(path + " was built for another version of warp_bitonic_sort");
+      }
+      check(gpu.read(&info_, address, bytes));
+      if (info_.abi_version != WBS_GPU_ABI_VERSION) {
+        throw std::runtime_error(path + " was built for another version of warp_bitonic_sort");
+      }
+      gpu.request_shared_memory(function_, info_.shared_bytes, info_.name, device);
+    } catch (...) {
+      gpu.ignore(gpu.unload_module(module_));
+      throw;
+    }
+    max_blocks_ = gpu.max_blocks(info_.threads);
+    if (!gpu.keeps_images()) std::vector<char>().swap(image_);
+  }
+  // Modules are never unloaded: kernels are kept for the life of the process, and at its end the
+  // driver may be gone before they are. This is for one that turned out to be of no use.
+  void unload() {
+    const CurrentDevice current(gpu_, device_);
+    gpu_.ignore(gpu_.unload_module(module_));
+  }
+
+  const wbs_gpu_kernel& info() const { return info_; }
+  const GpuApi& gpu() const { return gpu_; }
+  int device() const { return device_; }
+
+  void launch(wbs_gpu_sort_args& args, void* stream) const {
+    const CurrentDevice current(gpu_, device_);
+    args.opaque_one = 1;
+    const int64_t tiles = (args.rows + info_.rows - 1) / info_.rows;
+    if (tiles > max_blocks_ && !gpu_.grid_stride()) {
+      throw std::runtime_error(
+          "x: expected at most " + std::to_string(int64_t{max_blocks_} * info_.rows) +
+          " rows for one launch of the kernel " + info_.name + " on " + gpu_.device_name(device_) +
+          ", got " + std::to_string(args.rows) + "; sort it in parts");
+    }
+    const unsigned blocks = tiles < max_blocks_ ? static_cast<unsigned>(tiles) : max_blocks_;
+    void* parameters[] = {&args};
+    gpu_.check(gpu_.launch(function_, blocks, 1, 1, info_.threads, 1, 1, info_.shared_bytes, stream,
+                           parameters, nullptr),
+               "launching ", info_.name, device_);
+  }
+
+ private:
+  static std::vector<char> read_file(const std::string& path) {
+    std::FILE* file = std::fopen(path.c_str(), "rb");
+    if (file == nullptr) throw std::runtime_error("cannot open the kernel " + path);
+    std::vector<char> bytes;
+    char buffer[16384];
+    for (size_t got; (got = std::fread(buffer, 1, sizeof(buffer), file)) > 0;) {
+      bytes.insert(bytes.end(), buffer, buffer + got);
+    }
+    std::fclose(file);
+    if (bytes.empty()) throw std::runtime_error("the kernel " + path + " is empty");
+    bytes.push_back('\0');  // CUDA's driver takes what is no code object for text
+    return bytes;
+  }
+
+  const GpuApi& gpu_;
+  int device_;
+  unsigned max_blocks_ = 0;
+  std::vector<char> image_;
+  void* module_ = nullptr;
+  void* function_ = nullptr;
+  wbs_gpu_kernel info_{};
+};
+
+// Whether work put into a stream is being recorded into a graph.
+inline bool is_capturing(const GpuApi& gpu, int device, void* stream) {
+  const CurrentDevice current(gpu, device);
+  int capturing = 0;
+  const int status = gpu.is_capturing(stream, &capturing);
+  // The legacy stream's answer while another is captured: nothing may be put into it, either.
+  if (status == stream_capture_implicit) {
+    gpu.forget_error();
+    return true;
+  }
+  gpu.check(status, "asking whether a stream is captured", "", device);
+  return capturing != 0;
+}
+
+// This process's own stream on a device, for arrays whose library says in which stream they must be
+// ready but not which stream reads the result. Never destroyed, like contexts and modules.
+inline void* private_stream(const GpuApi& gpu, int device) {
+  static std::mutex guard;
+  static void* streams[2][max_devices];
+  const CurrentDevice current(gpu, device);
+  if (device >= max_devices) fail_for_no_such_device(gpu, device);
+  constexpr unsigned non_blocking = 1;
+  const std::lock_guard<std::mutex> lock(guard);
+  void*& stream = streams[static_cast<int>(gpu.platform)][device];
+  if (stream == nullptr) {
+    gpu.check(gpu.create_stream(&stream, non_blocking), "making a stream", "", device);
+  }
+  return stream;
+}
+
+// Runs what puts work into the own stream, and waits for the work, also for that of a launch that
+// failed half-way: nothing that it reads or writes may be given back before.
+template <class Launch>
+void in_private_stream(const GpuApi& gpu, int device, const Launch& launch) {
+  void* const stream = private_stream(gpu, device);
+  const CurrentDevice current(gpu, device);
+  try {
+    launch(stream);
+  } catch (...) {
+    gpu.ignore(gpu.synchronize(stream));
+    throw;
+  }
+  gpu.check(gpu.synchronize(stream), "waiting for a sort", "", device);
+}
+
+// Device memory, of at least one byte.
+inline void* allocate(const GpuApi& gpu, int device, size_t bytes) {
+  const CurrentDevice current(gpu, device);
+  uint64_t address = 0;
+  const int status = gpu.allocate(&address, bytes);
+  if (status == out_of_memory) {
+    gpu.forget_error();
+    throw OutOfMemory("cannot allocate " + std::to_string(bytes) + " bytes on " +
+                      gpu.device_name(device) + ": " + gpu.error_string(status));
+  }
+  gpu.check(status, "allocating ", (std::to_string(bytes) + " bytes").c_str(), device);
+  return reinterpret_cast<void*>(address);
+}
+
+// Waits for all work on the device first, so that it is safe whatever streams use the memory.
+// (Drivers do, but do not promise to.) Never throws: when a process ends, the driver may be gone
+// before its memory is freed.
+inline void release(const GpuApi& gpu, int device, void* memory) noexcept {
+  try {
+    const CurrentDevice current(gpu, device);
+    gpu.ignore(gpu.synchronize_all());
+    gpu.ignore(gpu.free(reinterpret_cast<uint64_t>(memory)));
+  } catch (...) {
+  }
+}
+
+}  // namespace driver
+}  // namespace warp_bitonic_sort
+
+#endif  // WARP_BITONIC_SORT_DRIVER_GPU_HPP_

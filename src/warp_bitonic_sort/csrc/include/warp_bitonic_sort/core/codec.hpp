@@ -1,0 +1,113 @@
+// The codecs: raw bits of a key <-> an unsigned code whose unsigned order is the promised order.
+//
+// Invariant: for each key class and width, encode() is a bijection and decode() its inverse, so
+// that a sorted row is a permutation of its input bit for bit, payloads of NaNs and signs of zeros
+// included. Every order of every dtype of one class and width is the same code with other run-time
+// constants. The all-ones code is the pad: no key sorts after it.
+#ifndef WARP_BITONIC_SORT_CORE_CODEC_HPP_
+#define WARP_BITONIC_SORT_CORE_CODEC_HPP_
+
+#include <warp_bitonic_sort/core/config.hpp>
+#include <warp_bitonic_sort/core/order.hpp>
+
+namespace warp_bitonic_sort {
+
+namespace key_detail {
+
+// A comparison gives a lane mask on vectors and a bool on scalars; both become all-ones or zero.
+template <class Bits>
+WBS_INLINE constexpr Bits mask_of(bool condition) {
+  return static_cast<Bits>(condition ? ~Bits(0) : Bits(0));
+}
+template <class Bits, class Mask>
+WBS_INLINE constexpr Bits mask_of(Mask condition) {
+  return (Bits)condition;
+}
+
+template <class Bits, class Mask>
+WBS_INLINE constexpr Bits select(Mask condition, Bits a, Bits b) {
+  return condition ? a : b;
+}
+
+}  // namespace key_detail
+
+// Bits is an unsigned integer, or a vector of them; Signed is its signed counterpart; Element is
+// the unsigned integer in either case. `bias` is added to every code: a target that compares signed
+// passes the sign bit, which turns unsigned order into signed order at no cost.
+template <codec_kind Codec, class Bits, class Signed, class Element>
+class codec;
+
+// Integers: one xor.
+template <class Bits, class Signed, class Element>
+class codec<codec_kind::integer, Bits, Signed, Element> {
+ public:
+  WBS_INLINE codec(order_constants order, Element bias)
+      : xor_(Bits{} + static_cast<Element>(order.key_xor ^ bias)) {}
+  WBS_INLINE Bits encode(Bits raw) const { return raw ^ xor_; }
+  WBS_INLINE Bits decode(Bits code) const { return code ^ xor_; }
+
+ private:
+  Bits xor_;
+};
+
+// IEEE-like floats: flip all bits of a negative number and the sign bit of any other, then the
+// order's xor and add. The flip and the xor are one mask, chosen by the sign.
+template <class Bits, class Signed, class Element>
+class codec<codec_kind::ieee, Bits, Signed, Element> {
+ public:
+  WBS_INLINE codec(order_constants order, Element bias) {
+    constexpr Element sign = static_cast<Element>(Element(1) << (8 * sizeof(Element) - 1));
+    const Element key_xor = static_cast<Element>(order.key_xor);
+    const Element negative = static_cast<Element>(~key_xor);
+    const Element positive = static_cast<Element>(key_xor ^ sign);
+    const bool reversed = (key_xor & sign) != 0;
+    negative_ = Bits{} + negative;
+    positive_ = Bits{} + positive;
+    high_ = reversed ? negative_ : positive_;
+    low_ = reversed ? positive_ : negative_;
+    add_ = Bits{} + static_cast<Element>(order.key_add + bias);
+  }
+  WBS_INLINE Bits encode(Bits raw) const {
+    return (raw ^ key_detail::select((Signed)raw < Signed{}, negative_, positive_)) + add_;
+  }
+  WBS_INLINE Bits decode(Bits code) const {
+    const Bits folded = code - add_;
+    return folded ^ key_detail::select((Signed)folded < Signed{}, high_, low_);
+  }
+
+ private:
+  Bits negative_, positive_, high_, low_, add_;
+};
+
+// float8 fnuz: the one NaN has the bits of -0 and so would fold into the middle; it is taken out
+// and put above everything.
+template <class Bits, class Signed, class Element>
+class codec<codec_kind::fnuz, Bits, Signed, Element> {
+ public:
+  WBS_INLINE codec(order_constants order, Element bias)
+      : xor_(Bits{} + static_cast<Element>(order.key_xor)),
+        add_(Bits{} + static_cast<Element>(order.key_add + bias)) {}
+  WBS_INLINE Bits encode(Bits raw) const {
+    const Bits sign = Bits{} + Element(0x80);
+    const Bits folded = raw ^ (sign | key_detail::mask_of<Bits>((Signed)raw < Signed{}));
+    const Bits nan = key_detail::mask_of<Bits>(folded == Bits{} + Element(0x7F));
+    const Bits above = key_detail::mask_of<Bits>((Signed)folded < Signed{});
+    return (((folded + above) | nan) ^ xor_) + add_;
+  }
+  WBS_INLINE Bits decode(Bits code) const {
+    const Bits sign = Bits{} + Element(0x80);
+    const Bits closed = (code - add_) ^ xor_;
+    const Bits nan = key_detail::mask_of<Bits>(closed == Bits{} + Element(0xFF));
+    // For the NaN this gives 0x00, and the folded NaN is 0x7F.
+    const Bits above = key_detail::mask_of<Bits>(closed > Bits{} + Element(0x7E));
+    const Bits folded = (closed - above) | (nan & (Bits{} + Element(0x7F)));
+    return folded ^ (sign | key_detail::mask_of<Bits>((Signed)folded >= Signed{}));
+  }
+
+ private:
+  Bits xor_, add_;
+};
+
+}  // namespace warp_bitonic_sort
+
+#endif  // WARP_BITONIC_SORT_CORE_CODEC_HPP_

@@ -1,0 +1,37 @@
+// Two 16-bit keys in one 32-bit word: the operations that codecs and loads need.
+//
+// Invariant: this is plain C++ and defines what each operation means. A target with an instruction
+// for one passes a class of its own to register_codec (see target/*/ops.hpp).
+#ifndef WARP_BITONIC_SORT_CORE_PACKED16_HPP_
+#define WARP_BITONIC_SORT_CORE_PACKED16_HPP_
+
+#include <warp_bitonic_sort/core/config.hpp>
+
+namespace warp_bitonic_sort {
+
+// The keys of two rows, the first row's in the low half.
+struct key16x2 {
+  unsigned both;
+};
+
+WBS_INLINE unsigned in_both_halves(unsigned half) { return (half & 0xFFFFu) * 0x10001u; }
+
+struct packed16 {
+  // All ones in the halves that are negative.
+  static WBS_INLINE unsigned signs(unsigned both) { return (both >> 15 & 0x10001u) * 0xFFFFu; }
+  // The low halves of two words, and their high halves.
+  static WBS_INLINE unsigned low_halves(unsigned low, unsigned high) {
+    return (low & 0xFFFFu) | high << 16;
+  }
+  static WBS_INLINE unsigned high_halves(unsigned low, unsigned high) {
+    return low >> 16 | (high & 0xFFFF0000u);
+  }
+  // The sums of halves, without carries between them.
+  static WBS_INLINE unsigned add(unsigned a, unsigned b) {
+    return ((a & 0x7FFF7FFFu) + (b & 0x7FFF7FFFu)) ^ ((a ^ b) & 0x80008000u);
+  }
+};
+
+}  // namespace warp_bitonic_sort
+
+#endif  // WARP_BITONIC_SORT_CORE_PACKED16_HPP_

@@ -1,0 +1,89 @@
+// The GPU kernels behind the ABI: a whole translation unit is one WARP_BITONIC_SORT_KERNEL.
+//
+// Invariant: a kernel describes all that a launch needs. It is correct for any strides, any
+// alignment of whole elements, any number of rows and any grid that the ABI allows.
+#ifndef WARP_BITONIC_SORT_KERNEL_GPU_HPP_
+#define WARP_BITONIC_SORT_KERNEL_GPU_HPP_
+
+#include <warp_bitonic_sort/gpu_abi.h>
+
+#include <warp_bitonic_sort/core/config.hpp>
+#include <warp_bitonic_sort/core/order.hpp>
+#include <warp_bitonic_sort/memory/gpu/columns.hpp>
+#include <warp_bitonic_sort/memory/gpu/rows.hpp>
+#if defined(__CUDACC__)
+#include <warp_bitonic_sort/target/cuda/ops.hpp>
+#include <warp_bitonic_sort/target/cuda/target.hpp>
+#elif defined(__AMDGCN__)
+#include <warp_bitonic_sort/target/amdgcn/ops.hpp>
+#include <warp_bitonic_sort/target/amdgcn/target.hpp>
+#endif
+
+namespace warp_bitonic_sort {
+
+template <class Rows, class Target>
+WBS_INLINE void sort_tile(const wbs_gpu_sort_args& args, long long tile, void* shared) {
+  const wbs_gpu_sort_args& reloaded = Target::reload_args(args);
+  if constexpr (Rows::tries_float_keys) {
+    if (Rows::float_rows::sort(reloaded, tile, shared)) return;
+  }
+  Rows::sort(reloaded, tile, shared);
+}
+
+// Sorts all tiles with a grid-stride loop. Where the grid has a block for every tile, rows of few
+// lanes need no loop: they compile and run faster without one. Rows of more lanes keep it, because
+// compilers then compute what depends on the lane alone once, before the loop.
+template <class Rows, class Target>
+WBS_INLINE void sort_tiles(const wbs_gpu_sort_args& args, void* shared) {
+  if constexpr (Target::has_block_per_tile && Rows::row_lanes <= 4) {
+    sort_tile<Rows, Target>(args, Target::block(), shared);
+  } else {
+    const long long tiles = (args.rows + Rows::block_rows - 1) / Rows::block_rows;
+    for (long long tile = Target::block(); tile < tiles; tile += Target::blocks()) {
+      sort_tile<Rows, Target>(args, tile, shared);
+    }
+  }
+}
+
+}  // namespace warp_bitonic_sort
+
+#if defined(__CUDACC__)
+#define WBS_GPU_TARGET cuda_target
+#define WBS_GPU_OPS cuda_ops
+#define WBS_GPU_KERNEL_ATTRIBUTES __launch_bounds__(wbs_rows::threads, wbs_rows::resident_blocks)
+#define WBS_GPU_PARAMETER __grid_constant__
+#elif defined(__AMDGCN__)
+#define WBS_GPU_TARGET amdgcn_target
+#define WBS_GPU_OPS amdgcn_ops
+#define WBS_GPU_KERNEL_ATTRIBUTES \
+  __attribute__((amdgpu_flat_work_group_size(wbs_rows::threads, wbs_rows::threads)))
+#define WBS_GPU_PARAMETER
+#endif
+// Without a device pass there is no kernel to define.
+#if defined(WBS_GPU_TARGET)
+#define WARP_BITONIC_SORT_KERNEL(name, Selection, Payload, Codec, key_bits, Access, registers,   \
+                                 lane_bits, warp_bits)                                           \
+  using wbs_rows = ::warp_bitonic_sort::gpu_##Access<                                            \
+      ::warp_bitonic_sort::WBS_GPU_TARGET,                                                       \
+      ::warp_bitonic_sort::register_codec<::warp_bitonic_sort::codec_kind::Codec, key_bits,      \
+                                          ::warp_bitonic_sort::WBS_GPU_OPS>,                     \
+      registers, lane_bits, warp_bits>;                                                          \
+  extern "C" __constant__ const wbs_gpu_kernel warp_bitonic_sort_gpu_kernel = {                  \
+      WBS_GPU_ABI_VERSION,                                                                       \
+      wbs_rows::key_bytes,                                                                       \
+      static_cast<unsigned>(::warp_bitonic_sort::codec_kind::Codec),                             \
+      wbs_rows::threads,                                                                         \
+      wbs_rows::block_rows,                                                                      \
+      wbs_rows::shared_bytes,                                                                    \
+      1,                                                                                         \
+      wbs_rows::capacity,                                                                        \
+      name};                                                                                     \
+  extern "C" __global__ void WBS_GPU_KERNEL_ATTRIBUTES warp_bitonic_sort_rows(                   \
+      const WBS_GPU_PARAMETER wbs_gpu_sort_args args) {                                          \
+    extern __shared__ __align__(16) unsigned char shared[];                                      \
+    ::warp_bitonic_sort::sort_tiles<wbs_rows, ::warp_bitonic_sort::WBS_GPU_TARGET<int>>(args,    \
+                                                                                        shared); \
+  }
+#endif
+
+#endif  // WARP_BITONIC_SORT_KERNEL_GPU_HPP_

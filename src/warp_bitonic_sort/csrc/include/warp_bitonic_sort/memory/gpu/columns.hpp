@@ -1,0 +1,202 @@
+// Rows that are neighbours in memory: columns.
+//
+// Neighbouring threads load and store elements of neighbouring rows. Up to 32 elements, or what
+// fits a thread's registers, each thread sorts rows of its own; longer ones go to the lanes that
+// sort them through a tile of shared memory, which all threads of a block fill.
+//
+// Invariant: as for memory/gpu/rows.hpp; any strides are right, only slower.
+#ifndef WARP_BITONIC_SORT_MEMORY_GPU_COLUMNS_HPP_
+#define WARP_BITONIC_SORT_MEMORY_GPU_COLUMNS_HPP_
+
+#include <warp_bitonic_sort/memory/gpu/kernel_base.hpp>
+
+namespace warp_bitonic_sort {
+
+template <template <class> class Target, class Keys, int Registers, int LaneBits, int WarpBits>
+class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
+  static_assert(WarpBits == 0, "a warp holds whole rows");
+  using base = kernel_base<Target, Keys, Registers, LaneBits, WarpBits>;
+  using base::blocks_of;
+  using base::find_row;
+  using base::first_position;
+  using base::lanes;
+  using base::load_staged;
+  using base::row_in_warp;
+  using base::shared_rows;
+  using base::stage_blocked;
+  using base::warp_lanes;
+  using base::warp_rows;
+  using base::warps;
+  using typename base::element;
+  using typename base::key;
+  using typename base::keys_type;
+  using typename base::network_type;
+  using typename base::raw;
+  using typename base::row;
+  using typename base::target;
+
+  // Warps of a block whose rows, side by side, are a good access to memory; more wait for each
+  // other too long. Measured.
+  WBS_CONSTANT(int, good_bytes, 64);
+  WBS_CONSTANT(int, max_warps, 8);
+  WBS_CONSTANT(int, wanted_warps, good_bytes / base::key_bytes / warp_rows);
+  WBS_CONSTANT(int, fitting_warps, wanted_warps < max_warps ? wanted_warps : max_warps);
+
+ public:
+  using base::capacity;
+  using base::key_bytes;
+  WBS_CONSTANT(int, row_lanes, lanes * warps);
+  WBS_CONSTANT(bool, tries_float_keys, false);
+  WBS_CONSTANT(int, threads, (fitting_warps > 4 ? fitting_warps : 4) * warp_lanes);
+  WBS_CONSTANT(int, block_rows, threads / warp_lanes * warp_rows);
+  // (Of larger ones the compiler finds room for two, if it is not told that one will do.)
+  WBS_CONSTANT(int, resident_blocks, threads > 128 && lanes > 1 ? 0 : blocks_of(threads));
+
+ private:
+  // Elements between the rows of a tile: of a width that spreads them over the banks.
+  WBS_CONSTANT(int, tile_pitch, capacity + (key_bytes < 4 ? 4 / key_bytes : 1));
+  WBS_CONSTANT(int, stage_bytes,
+               threads / warp_lanes * network_type::stage_keys * static_cast<int>(sizeof(key)));
+  WBS_CONSTANT(int, tile_bytes, block_rows * tile_pitch * key_bytes);
+
+ public:
+  WBS_CONSTANT(int, shared_bytes,
+               lanes == 1                 ? 0
+               : stage_bytes > tile_bytes ? stage_bytes
+                                          : tile_bytes);
+
+  // Sorts the rows of a block: the tile-th block_rows of them.
+  static WBS_INLINE void sort(const wbs_gpu_sort_args& args, long long tile, void* shared) {
+    const keys_type codec({args.key_xor, args.key_add});
+    if constexpr (lanes == 1) {
+      sort_by_threads(codec, args, tile);
+    } else {
+      sort_by_lanes(codec, args, tile, shared);
+    }
+  }
+
+ private:
+  static WBS_INLINE void sort_by_threads(const keys_type& codec, const wbs_gpu_sort_args& args,
+                                         long long tile) {
+    constexpr int last = shared_rows - 1;
+    const int thread = target::warp() * warp_lanes + target::lane();
+    row rows[shared_rows];
+    WBS_UNROLL
+    for (int r = 0; r <= last; ++r) {
+      rows[r] = find_row(args, tile * block_rows + thread * shared_rows + r);
+    }
+    if (!rows[0].present) return;
+    const bool both = rows[last].present;
+    const bool pair_src = both && is_pair(rows[0].src, rows[last].src, args.src_stride);
+    const bool pair_dst = both && is_pair(rows[0].dst, rows[last].dst, args.dst_stride);
+    key keys[Registers];
+    WBS_UNROLL
+    for (int c = 0; c < Registers; ++c) {
+      keys[c] = keys_type::pad();
+      if (c >= args.length) continue;
+      const long long at = c * args.src_stride;
+      if constexpr (shared_rows == 1) {
+        keys[c] = codec.encode(element_at(rows[0].src + at));
+      } else if (pair_src) {
+        keys[c] = codec.encode(pair_at(rows[0].src + at));
+      } else {
+        const unsigned second = both ? element_at(rows[last].src + at) : 0;
+        keys[c] = codec.encode(element_at(rows[0].src + at) | second << 16);
+      }
+    }
+    network_type::sort(target{args.opaque_one}, keys, nullptr);
+    WBS_UNROLL
+    for (int c = 0; c < Registers; ++c) {
+      if (c >= args.length) continue;
+      const long long at = c * args.dst_stride;
+      const auto raw = codec.decode(keys[c]);
+      if (shared_rows == 2 && pair_dst) {
+        set_pair(rows[0].dst + at, static_cast<unsigned>(raw));
+        continue;
+      }
+      target::store_global(rows[0].dst + at, static_cast<element>(raw));
+      if (shared_rows == 2 && both) {
+        target::store_global(rows[last].dst + at, static_cast<element>(raw >> 16));
+      }
+    }
+  }
+  // Whether the elements of two rows are side by side all along, where one access can have both.
+  static WBS_INLINE bool is_pair(const char* first, const char* second, long long stride) {
+    return second - first == key_bytes &&
+           (reinterpret_cast<unsigned long long>(first) | static_cast<unsigned long long>(stride)) %
+                   (2 * key_bytes) ==
+               0;
+  }
+  static WBS_INLINE element element_at(const char* address) {
+    return target::template load_global<element>(address);
+  }
+  // Two elements side by side, each in its half of a word; and back.
+  static WBS_INLINE unsigned pair_at(const char* address) {
+    if constexpr (key_bytes == 2) return target::template load_global<unsigned>(address);
+    const unsigned both = target::template load_global<unsigned short>(address);
+    return (both & 0xFFu) | (both & 0xFF00u) << 8;
+  }
+  static WBS_INLINE void set_pair(char* address, unsigned both) {
+    if constexpr (key_bytes == 2) {
+      target::store_global(address, both);
+    } else {
+      target::store_global(address, static_cast<unsigned short>((both & 0xFFu) | both >> 8));
+    }
+  }
+
+  static WBS_INLINE void sort_by_lanes(const keys_type& codec, const wbs_gpu_sort_args& args,
+                                       long long tile, void* shared) {
+    key* const stage = static_cast<key*>(shared) + target::warp() * network_type::stage_keys;
+    element* const elements_of_block = static_cast<element*>(shared);
+    const int thread = target::warp() * warp_lanes + target::lane();
+    const row moved = find_row(args, tile * block_rows + thread % block_rows);
+    element* const column = elements_of_block + thread % block_rows * tile_pitch;
+    constexpr int step = threads / block_rows, count = capacity / step;
+    const int first = thread / block_rows;
+    constexpr int burst = count < 8 ? count : 8;
+    WBS_ROLLED
+    for (int c = 0; c < count; c += burst) {
+      element raw[burst];
+      WBS_UNROLL
+      for (int i = 0; i < burst; ++i) {
+        const int at = first + (c + i) * step;
+        if (at < args.length && moved.present) {
+          raw[i] = target::template load_global<element>(moved.src + at * args.src_stride);
+        }
+      }
+      WBS_UNROLL
+      for (int i = 0; i < burst; ++i) {
+        const int at = first + (c + i) * step;
+        if (at < args.length && moved.present) column[at] = raw[i];
+      }
+    }
+    target::sync_block();
+    const long long first_of_warp = tile * block_rows + target::warp() * warp_rows;
+    element* const own_rows =
+        elements_of_block + (target::warp() * warp_rows + row_in_warp()) * tile_pitch;
+    raw raws[Registers];
+    load_staged(codec, args, own_rows, tile_pitch, first_of_warp + row_in_warp() < args.rows, raws);
+    target::sync_block();
+    key keys[Registers];
+    base::encode(codec, raws, keys);
+    network_type::sort(target{args.opaque_one}, keys, stage);
+    base::decode(codec, keys, raws);
+    raw* const sorted = reinterpret_cast<raw*>(stage);
+    stage_blocked(raws, sorted);
+    target::sync_warp();
+    base::template store_staged<true>(args, sorted, own_rows, tile_pitch);
+    target::sync_block();
+    WBS_ROLLED
+    for (int c = 0; c < count; ++c) {
+      const int at = first + c * step;
+      if (at < args.length && moved.present) {
+        target::store_global(moved.dst + at * args.dst_stride, column[at]);
+      }
+    }
+    target::sync_block();
+  }
+};
+
+}  // namespace warp_bitonic_sort
+
+#endif  // WARP_BITONIC_SORT_MEMORY_GPU_COLUMNS_HPP_

@@ -1,0 +1,187 @@
+// What every GPU kernel knows of its batch: where rows are, who holds them, and how keys go between
+// registers and shared memory.
+//
+// Invariant: all addresses are 64 bits; an element's number within a row is an int. Every function
+// here is called by whole warps.
+#ifndef WARP_BITONIC_SORT_MEMORY_GPU_KERNEL_BASE_HPP_
+#define WARP_BITONIC_SORT_MEMORY_GPU_KERNEL_BASE_HPP_
+
+#include <warp_bitonic_sort/gpu_abi.h>
+
+#include <warp_bitonic_sort/core/config.hpp>
+#include <warp_bitonic_sort/core/order.hpp>
+#include <warp_bitonic_sort/core/register_codec.hpp>
+#include <warp_bitonic_sort/network/warp.hpp>
+
+namespace warp_bitonic_sort {
+
+// What a register holds of memory: an element, or those of two rows.
+template <class Element, int Rows>
+struct register_of {
+  using type = unsigned;
+};
+template <class Element>
+struct register_of<Element, 1> {
+  using type = Element;
+};
+
+// Of numbers that are not negative. A division of 64 bits is a hundred instructions, which
+// compilers take their time for, and few batches have as many rows: those take one bit at a time.
+WBS_INLINE long long quotient(long long dividend, long long divisor) {
+  const unsigned long long whole = static_cast<unsigned long long>(dividend);
+  const unsigned long long part = static_cast<unsigned long long>(divisor);
+  if ((whole | part) >> 32 == 0) return static_cast<unsigned>(whole) / static_cast<unsigned>(part);
+  unsigned long long result = 0, rest = 0;
+  WBS_ROLLED
+  for (int bit = 63; bit >= 0; --bit) {
+    rest = rest << 1 | (whole >> bit & 1);
+    result <<= 1;
+    if (rest >= part) {
+      rest -= part;
+      result |= 1;
+    }
+  }
+  return static_cast<long long>(result);
+}
+
+// Keys is what registers hold, as core/register_codec.hpp has it.
+template <template <class> class Target, class Keys, int Registers, int LaneBits, int WarpBits>
+class kernel_base {
+ public:
+  WBS_CONSTANT(int, key_bytes, sizeof(typename Keys::element));
+  WBS_CONSTANT(int, capacity, Registers << LaneBits << WarpBits);
+
+ protected:
+  using keys_type = Keys;
+  using element = typename keys_type::element;
+  using key = typename keys_type::key;
+  using target = Target<key>;
+  using network_type = warp_network<target, Registers, LaneBits, WarpBits>;
+  WBS_CONSTANT(int, warp_lanes, network_type::warp_lanes);
+  WBS_CONSTANT(int, lanes, network_type::lanes);
+  WBS_CONSTANT(int, warps, network_type::warps);
+  using raw = typename register_of<element, keys_type::rows>::type;
+  static_assert(sizeof(raw) == sizeof(key), "a stage holds either");
+  // Rows that share a register, and rows side by side in a warp.
+  WBS_CONSTANT(int, shared_rows, keys_type::rows);
+  WBS_CONSTANT(int, warp_rows, warp_lanes / lanes * shared_rows);
+
+  // Blocks that a multiprocessor must have registers for beside each other; 0 leaves it to the
+  // compiler.
+  static constexpr WBS_HOST_DEVICE int blocks_of(int threads) {
+    return threads > 128 ? 1 : target::blocks_for(Registers);
+  }
+
+  template <int Size>
+  struct alignas(Size * sizeof(element)) elements {
+    element values[Size];
+  };
+
+  struct row {
+    const char* src;
+    char* dst;
+    bool present;
+  };
+
+  static WBS_INLINE row find_row(const wbs_gpu_sort_args& args, long long index) {
+    row r{static_cast<const char*>(args.src), static_cast<char*>(args.dst), index < args.rows};
+    WBS_ROLLED
+    for (int i = args.batch_dims - 1; i > 0; --i) {
+      const long long outer = quotient(index, args.batch_shape[i]);
+      const long long at = index - outer * args.batch_shape[i];
+      r.src += at * args.src_batch_stride[i];
+      r.dst += at * args.dst_batch_stride[i];
+      index = outer;
+    }
+    if (args.batch_dims > 0) {
+      r.src += index * args.src_batch_stride[0];
+      r.dst += index * args.dst_batch_stride[0];
+    }
+    return r;
+  }
+
+  // This lane's first row within its warp.
+  static WBS_INLINE int row_in_warp() { return target::lane() / lanes * shared_rows; }
+
+  // The first position of a row that this warp has.
+  static WBS_INLINE int first_position() {
+    return WarpBits == 0 ? 0 : (target::warp() & (warps - 1)) * (lanes * Registers);
+  }
+
+  // Elements as memory has them: one, or those of the two rows that share a register. They become
+  // keys in one place, however they were loaded, for that is much of a kernel.
+  static WBS_INLINE void encode(const keys_type& codec, const raw (&raws)[Registers],
+                                key (&keys)[Registers]) {
+    WBS_UNROLL
+    for (int j = 0; j < Registers; ++j) keys[j] = codec.encode(raws[j]);
+  }
+  static WBS_INLINE void decode(const keys_type& codec, const key (&keys)[Registers],
+                                raw (&raws)[Registers]) {
+    WBS_UNROLL
+    for (int j = 0; j < Registers; ++j) raws[j] = codec.decode(keys[j]);
+  }
+  // What becomes the greatest key, or one that is its equal.
+  static WBS_INLINE raw pad(const keys_type& codec) { return codec.decode(keys_type::pad()); }
+
+  // Rows in shared memory, `pitch` elements apart. (Of two rows that share registers the second may
+  // be absent; then what is there does no harm.)
+  static WBS_INLINE void load_staged(const keys_type& codec, const wbs_gpu_sort_args& args,
+                                     const element* from, int pitch, bool present,
+                                     raw (&raws)[Registers]) {
+    const int lane = target::lane() & (lanes - 1);
+    const int left = present ? args.length - first_position() : 0;
+    WBS_UNROLL
+    for (int c = 0; c < Registers; ++c) {
+      const int at = c * lanes + lane;
+      raws[c] = pad(codec);
+      if (at < left) {
+        raws[c] = from[at];
+        if constexpr (shared_rows == 2) raws[c] |= static_cast<unsigned>(from[pitch + at]) << 16;
+      }
+    }
+  }
+  // Sorted rows out of the stage, in the order in which load_staged() reads them.
+  template <bool OfBlock>
+  static WBS_INLINE void store_staged(const wbs_gpu_sort_args& args, const raw* own, element* to,
+                                      int pitch) {
+    const int lane = target::lane() & (lanes - 1);
+    const raw* const row_lanes = own + (target::lane() - lane) * network_type::blocked_pitch;
+    raw sorted[Registers];
+    WBS_UNROLL
+    for (int c = 0; c < Registers; ++c) {
+      const int at = c * lanes + lane;
+      sorted[c] = row_lanes[at / Registers * network_type::blocked_pitch + at % Registers];
+    }
+    OfBlock ? target::sync_block() : target::sync_warp();
+    WBS_UNROLL
+    for (int c = 0; c < Registers; ++c) {
+      const int at = c * lanes + lane;
+      if (at < args.length - first_position()) {
+        to[at] = static_cast<element>(sorted[c]);
+        if constexpr (shared_rows == 2) to[pitch + at] = static_cast<element>(sorted[c] >> 16);
+      }
+    }
+  }
+
+  // Sorted elements, each lane's own, into the stage.
+  static WBS_INLINE void stage_blocked(const raw (&raws)[Registers], raw* own) {
+    using vector = key_vector<raw>;
+    raw* const to = own + target::lane() * network_type::blocked_pitch;
+    if constexpr (Registers % vector::size == 0) {
+      WBS_UNROLL
+      for (int j = 0; j < Registers; j += vector::size) {
+        vector v;
+        WBS_UNROLL
+        for (int e = 0; e < vector::size; ++e) v.keys[e] = raws[j + e];
+        *reinterpret_cast<vector*>(to + j) = v;
+      }
+    } else {
+      WBS_UNROLL
+      for (int j = 0; j < Registers; ++j) to[j] = raws[j];
+    }
+  }
+};
+
+}  // namespace warp_bitonic_sort
+
+#endif  // WARP_BITONIC_SORT_MEMORY_GPU_KERNEL_BASE_HPP_

@@ -1,0 +1,353 @@
+// Rows whose elements are neighbours in memory, or anywhere at all.
+//
+// A warp (a warp) loads its rows, each lane any keys of its row, for the input's order is free;
+// sorts them (network/warp.hpp); lays the result out in shared memory and writes it. Rows shorter
+// than the capacity are padded in registers. Where rows are whole accesses of up to 16 bytes, lanes
+// make these directly. Where they are not, but contiguous, a warp moves them as one run of memory
+// by way of its stage. Any others are moved element by element.
+//
+// Invariant: every load of a row precedes every store of it (so sorting in place is right), and no
+// byte outside the rows is read or written.
+#ifndef WARP_BITONIC_SORT_MEMORY_GPU_ROWS_HPP_
+#define WARP_BITONIC_SORT_MEMORY_GPU_ROWS_HPP_
+
+#include <warp_bitonic_sort/memory/gpu/kernel_base.hpp>
+
+namespace warp_bitonic_sort {
+
+template <template <class> class Target, class Keys, int Registers, int LaneBits, int WarpBits>
+class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
+  using base = kernel_base<Target, Keys, Registers, LaneBits, WarpBits>;
+  using base::blocks_of;
+  using base::find_row;
+  using base::first_position;
+  using base::lanes;
+  using base::load_staged;
+  using base::row_in_warp;
+  using base::shared_rows;
+  using base::stage_blocked;
+  using base::warp_lanes;
+  using base::warp_rows;
+  using base::warps;
+  using typename base::element;
+  using typename base::key;
+  using typename base::keys_type;
+  using typename base::network_type;
+  using typename base::raw;
+  using typename base::row;
+  using typename base::target;
+
+ public:
+  using base::capacity;
+  using base::key_bytes;
+  WBS_CONSTANT(int, row_lanes, lanes * warps);
+  WBS_CONSTANT(int, threads, (warps < 4 ? 4 : warps) * warp_lanes);
+  WBS_CONSTANT(int, block_rows, threads / warp_lanes / warps * warp_rows);
+  WBS_CONSTANT(int, resident_blocks, blocks_of(threads));
+  WBS_CONSTANT(int, shared_bytes,
+               threads / warp_lanes * network_type::stage_keys * static_cast<int>(sizeof(key)));
+
+  // Where a target has more for floats than for their keys: sorts rows that hold nothing special.
+  // Only short ones, for it is another kernel beside the other, which compilers take as long for.
+  WBS_CONSTANT(int, max_float_capacity, 128);
+  WBS_CONSTANT(bool, tries_float_keys,
+               target::has_float_keys && allows_float_keys<Keys> && capacity <= max_float_capacity);
+  using float_rows = gpu_rows<Target, float_keys, Registers, LaneBits, WarpBits>;
+
+  // Sorts the rows of a block: the tile-th block_rows of them. False, and nothing is written, where
+  // Keys are plain and a row is not.
+  static WBS_INLINE bool sort(const wbs_gpu_sort_args& args, long long tile, void* shared) {
+    const keys_type codec({args.key_xor, args.key_add});
+    key* const stage =
+        static_cast<key*>(shared) + target::warp() / warps * warps * network_type::stage_keys;
+    key* const own = network_type::own(stage);
+    const long long first_of_warp = tile * block_rows + target::warp() / warps * warp_rows;
+    row rows[shared_rows];
+    WBS_UNROLL
+    for (int r = 0; r < shared_rows; ++r) {
+      rows[r] = find_row(args, first_of_warp + target::lane() / lanes * shared_rows + r);
+    }
+    bool reads_wide, writes_wide;
+    find_wide(args, reads_wide, writes_wide);
+    raw raws[Registers];
+    if (reads_wide) {
+      if (args.length == capacity && (tile + 1) * block_rows <= args.rows) {
+        load<true>(codec, args, rows, raws);
+      } else {
+        load<false>(codec, args, rows, raws);
+      }
+    } else {
+      element* in_stage = reinterpret_cast<element*>(own);
+      int pitch = strided_pitch;
+      if (is_run(args, args.src_stride, args.src_batch_stride)) {
+        char* const from = const_cast<char*>(first_row(args, first_of_warp, rows[0]).src);
+        in_stage += lead_of(from);
+        pitch = args.length;
+        move_run<true>(from, in_stage, run_length(args, first_of_warp));
+      } else {
+        move_strided<true>(args, rows, in_stage);
+      }
+      target::sync_warp();
+      load_staged(codec, args, in_stage + row_in_warp() * pitch, pitch, rows[0].present, raws);
+      target::sync_warp();
+    }
+    key keys[Registers];
+    base::encode(codec, raws, keys);
+    if constexpr (is_float_keys<Keys>) {
+      if (target::any_in_warp(target::any_special(keys, codec.negative_zero()))) return false;
+    }
+    network_type::sort(target{args.opaque_one}, keys, stage);
+    base::decode(codec, keys, raws);
+    raw* const sorted = reinterpret_cast<raw*>(own);
+    stage_blocked(raws, sorted);
+    target::sync_warp();
+    if (writes_wide) {
+      store(args, rows, sorted);
+    } else {
+      element* in_stage = reinterpret_cast<element*>(own);
+      const bool leaves_as_run = is_run(args, args.dst_stride, args.dst_batch_stride);
+      char* const to = leaves_as_run ? first_row(args, first_of_warp, rows[0]).dst : nullptr;
+      const int pitch = leaves_as_run ? args.length : strided_pitch;
+      if (leaves_as_run) in_stage += lead_of(to);
+      base::template store_staged<false>(args, sorted, in_stage + row_in_warp() * pitch, pitch);
+      target::sync_warp();
+      if (leaves_as_run) {
+        move_run<false>(to, in_stage, run_length(args, first_of_warp));
+      } else {
+        move_strided<false>(args, rows, in_stage);
+      }
+    }
+    target::sync_warp();
+    return true;
+  }
+
+ private:
+  // Elements that a lane moves at once.
+  WBS_CONSTANT(int, even_part, Registers % 3 == 0 ? Registers / 3 : Registers);
+  WBS_CONSTANT(int, vector_size, even_part < 16 / key_bytes ? even_part : 16 / key_bytes);
+  template <int Size>
+  using elements = typename base::template elements<Size>;
+
+  // Whether rows are whole accesses of vector_size elements, as they are read and as they are
+  // written. (In one loop, for each takes compilers longer than all that is in it.)
+  static WBS_INLINE void find_wide(const wbs_gpu_sort_args& args, bool& reads, bool& writes) {
+    unsigned long long from = reinterpret_cast<unsigned long long>(args.src);
+    unsigned long long to = reinterpret_cast<unsigned long long>(args.dst);
+    WBS_ROLLED
+    for (int i = 0; i < args.batch_dims; ++i) {
+      from |= static_cast<unsigned long long>(args.src_batch_stride[i]);
+      to |= static_cast<unsigned long long>(args.dst_batch_stride[i]);
+    }
+    constexpr unsigned bytes = vector_size * key_bytes;
+    const bool are_whole = args.length % vector_size == 0;
+    reads = are_whole && args.src_stride == key_bytes && from % bytes == 0;
+    writes = are_whole && args.dst_stride == key_bytes && to % bytes == 0;
+  }
+
+  // Whether the rows that a warp sorts are one run of memory, without a gap.
+  static WBS_INLINE bool is_run(const wbs_gpu_sort_args& args, long long stride,
+                                const long long* batch_stride) {
+    if constexpr (WarpBits > 0) return false;
+    if (stride != key_bytes) return false;
+    return warp_rows == 1 || (args.batch_dims == 1 &&
+                              batch_stride[0] == static_cast<long long>(args.length) * key_bytes);
+  }
+  // The first of them; a lane's own may be another.
+  static WBS_INLINE row first_row(const wbs_gpu_sort_args& args, long long first_of_warp,
+                                  const row& own) {
+    if constexpr (warp_rows == 1) return own;
+    return {static_cast<const char*>(args.src) + first_of_warp * args.src_batch_stride[0],
+            static_cast<char*>(args.dst) + first_of_warp * args.dst_batch_stride[0], true};
+  }
+  // The elements of a warp's rows.
+  static WBS_INLINE int run_length(const wbs_gpu_sort_args& args, long long first_of_warp) {
+    const long long left = args.rows - first_of_warp;
+    return left <= 0 ? 0 : static_cast<int>(left < warp_rows ? left : warp_rows) * args.length;
+  }
+  // Elements that a run begins behind a multiple of 16 bytes; in the stage, too, it begins there.
+  static WBS_INLINE int lead_of(const char* address) {
+    return static_cast<int>(reinterpret_cast<unsigned long long>(address) % 16) / key_bytes;
+  }
+
+  // Moves a run between memory and the stage, 16 bytes at a time but for its ends.
+  template <bool Load>
+  static WBS_INLINE void move_run(char* memory, element* in_stage, int count) {
+    constexpr int size = 16 / key_bytes;
+    constexpr int turns = (Registers * shared_rows + size - 1) / size;
+    constexpr int step = warp_lanes * size;
+    const int head = (size - lead_of(memory)) % size;
+    const int first = head + target::lane() * size;
+    char* const from_first = memory + first * key_bytes;
+    if constexpr (Load && target::has_copies) {
+      WBS_ROLLED
+      for (int c = 0; c < turns; ++c) {
+        if (c * step + size <= count - first) {
+          target::template copy<16>(in_stage + first + c * step, from_first + c * step * key_bytes);
+        }
+      }
+    } else {
+      WBS_UNROLL
+      for (int c = 0; c < turns; ++c) {
+        if (c * step + size <= count - first) {
+          move<Load, size>(from_first, in_stage + first, c * step);
+        }
+      }
+    }
+    if (target::lane() < head && target::lane() < count) {
+      move<Load, 1>(memory, in_stage, target::lane());
+    }
+    const int behind = count - (count - head) % size + target::lane();
+    if (head <= count && behind < count) move<Load, 1>(memory, in_stage, behind);
+    if constexpr (Load && target::has_copies) target::sync_copies();
+  }
+  template <bool Load, int Size>
+  static WBS_INLINE void move(char* memory, element* in_stage, int at) {
+    char* const outside = memory + at * key_bytes;
+    elements<Size>& inside = *reinterpret_cast<elements<Size>*>(in_stage + at);
+    if constexpr (Load) {
+      inside = target::template load_global<elements<Size> >(outside);
+    } else {
+      target::store_global(outside, inside);
+    }
+  }
+
+  // Moves the elements of a warp's rows one by one; in the stage each lane finds its own again.
+  template <bool Load>
+  static WBS_INLINE void move_strided(const wbs_gpu_sort_args& args, const row (&rows)[shared_rows],
+                                      element* in_stage) {
+    const int lane = target::lane() & (lanes - 1);
+    const long long stride = Load ? args.src_stride : args.dst_stride;
+    WBS_UNROLL
+    for (int r = 0; r < shared_rows; ++r) {
+      if (!rows[r].present) continue;
+      element* const own_row = in_stage + (row_in_warp() + r) * strided_pitch;
+      char* const in_memory =
+          (Load ? const_cast<char*>(rows[r].src) : rows[r].dst) + first_position() * stride;
+      const int left = args.length - first_position();
+      const int end = left < Registers * lanes ? left : Registers * lanes;
+      if constexpr (!Load) {
+        WBS_ROLLED
+        for (int at = lane; at < end; at += lanes) {
+          target::store_global(in_memory + at * stride, own_row[at]);
+        }
+      } else if constexpr (target::has_copies && key_bytes >= 4) {
+        WBS_ROLLED
+        for (int at = lane; at < end; at += lanes) {
+          target::template copy<key_bytes>(own_row + at, in_memory + at * stride);
+        }
+      } else {
+        constexpr int burst = Registers % 4 == 0 ? 4 : 3;
+        WBS_ROLLED
+        for (int c = 0; c < Registers; c += burst) {
+          element some[burst];
+          WBS_UNROLL
+          for (int i = 0; i < burst; ++i) {
+            const int at = (c + i) * lanes + lane;
+            if (at < end) some[i] = target::template load_global<element>(in_memory + at * stride);
+          }
+          WBS_UNROLL
+          for (int i = 0; i < burst; ++i) {
+            const int at = (c + i) * lanes + lane;
+            if (at < end) own_row[at] = some[i];
+          }
+        }
+      }
+    }
+    if constexpr (Load && target::has_copies && key_bytes >= 4) target::sync_copies();
+  }
+  // Elements between rows in the stage: of a width that spreads them over the banks.
+  WBS_CONSTANT(int, strided_pitch, (Registers + 1) * lanes);
+  // This lane's number within its row.
+  static WBS_INLINE int lane_of_row() {
+    const int lane = target::lane() & (lanes - 1);
+    return WarpBits == 0 ? lane : lane + (target::warp() & (warps - 1)) * lanes;
+  }
+
+  // Wide loads; with Full, of rows that are all there and fill the capacity.
+  template <bool Full>
+  static WBS_INLINE void load(const keys_type& codec, const wbs_gpu_sort_args& args,
+                              const row (&rows)[shared_rows], raw (&raws)[Registers]) {
+    constexpr int size = vector_size;
+    const int lane = lane_of_row();
+    WBS_UNROLL
+    for (int c = 0; c < Registers / size; ++c) {
+      const int at = (c * lanes * warps + lane) * size;
+      elements<size> loaded[shared_rows];
+      WBS_UNROLL
+      for (int r = 0; r < shared_rows; ++r) {
+        if constexpr (!Full) {
+          WBS_UNROLL
+          for (int e = 0; e < size; ++e) {
+            loaded[r].values[e] = static_cast<element>(base::pad(codec));
+          }
+        }
+        if (Full || (at < args.length && rows[r].present)) {
+          loaded[r] = target::template load_global<elements<size> >(rows[r].src + at * key_bytes);
+        }
+      }
+      WBS_UNROLL
+      for (int e = 0; e < size; ++e) raws[c * size + e] = element_of(loaded, e);
+    }
+  }
+
+  // Element e of every row that shares a register.
+  static WBS_INLINE raw element_of(const elements<vector_size> (&loaded)[shared_rows], int e) {
+    if constexpr (shared_rows == 1) {
+      return loaded[0].values[e];
+    } else if constexpr (key_bytes == 2) {
+      // One instruction takes the low halves of two words, or their high halves.
+      using packed16 = typename keys_type::packed16;
+      unsigned first, second;
+      __builtin_memcpy(&first, &loaded[0].values[e & ~1], sizeof(first));
+      __builtin_memcpy(&second, &loaded[1].values[e & ~1], sizeof(second));
+      return e % 2 == 0 ? packed16::low_halves(first, second)
+                        : packed16::high_halves(first, second);
+    } else {
+      return loaded[0].values[e] | static_cast<unsigned>(loaded[1].values[e]) << 16;
+    }
+  }
+
+  static WBS_INLINE void store(const wbs_gpu_sort_args& args, const row (&rows)[shared_rows],
+                               const raw* own) {
+    constexpr int size = vector_size;
+    const int lane = target::lane() & (lanes - 1);
+    const raw* const row_lanes = own + (target::lane() - lane) * network_type::blocked_pitch;
+    const int first = first_position();
+    WBS_UNROLL
+    for (int c = 0; c < Registers / size; ++c) {
+      const int at = (c * lanes + lane) * size;
+      const raw* const from =
+          row_lanes + at / Registers * network_type::blocked_pitch + at % Registers;
+      elements<size> stored[shared_rows];
+      if constexpr (shared_rows == 1) {
+        WBS_UNROLL
+        for (int e = 0; e < size; ++e) stored[0].values[e] = from[e];
+      } else if constexpr (key_bytes == 2) {
+        using packed16 = typename keys_type::packed16;
+        WBS_UNROLL
+        for (int e = 0; e < size; e += 2) {
+          const unsigned first_row = packed16::low_halves(from[e], from[e + 1]);
+          const unsigned second_row = packed16::high_halves(from[e], from[e + 1]);
+          __builtin_memcpy(&stored[0].values[e], &first_row, sizeof(first_row));
+          __builtin_memcpy(&stored[1].values[e], &second_row, sizeof(second_row));
+        }
+      } else {
+        WBS_UNROLL
+        for (int e = 0; e < size; ++e) {
+          stored[0].values[e] = static_cast<element>(from[e]);
+          stored[1].values[e] = static_cast<element>(from[e] >> 16);
+        }
+      }
+      WBS_UNROLL
+      for (int r = 0; r < shared_rows; ++r) {
+        if (first + at < args.length && rows[r].present) {
+          target::store_global(rows[r].dst + (first + at) * key_bytes, stored[r]);
+        }
+      }
+    }
+  }
+};
+
+}  // namespace warp_bitonic_sort
+
+#endif  // WARP_BITONIC_SORT_MEMORY_GPU_ROWS_HPP_

@@ -1,0 +1,76 @@
+// Codec operations on CUDA.
+//
+// Invariant: the same results as core/packed16.hpp and core/float32_codec.hpp. Each operation is
+// one assembler statement, because nvcc compiles two codec calls per register of a kernel.
+#ifndef WARP_BITONIC_SORT_TARGET_CUDA_OPS_HPP_
+#define WARP_BITONIC_SORT_TARGET_CUDA_OPS_HPP_
+
+#include <warp_bitonic_sort/core/config.hpp>
+#include <warp_bitonic_sort/core/float32_codec.hpp>
+
+namespace warp_bitonic_sort {
+
+struct cuda_packed16 {
+  static WBS_INLINE unsigned signs(unsigned both) {
+    unsigned result;
+    asm("prmt.b32 %0, %1, 0, 0xBB99;" : "=r"(result) : "r"(both));
+    return result;
+  }
+  static WBS_INLINE unsigned low_halves(unsigned low, unsigned high) {
+    unsigned result;
+    asm("prmt.b32 %0, %1, %2, 0x5410;" : "=r"(result) : "r"(low), "r"(high));
+    return result;
+  }
+  static WBS_INLINE unsigned high_halves(unsigned low, unsigned high) {
+    unsigned result;
+    asm("prmt.b32 %0, %1, %2, 0x7632;" : "=r"(result) : "r"(low), "r"(high));
+    return result;
+  }
+  static WBS_INLINE unsigned add(unsigned a, unsigned b) {
+#if __CUDA_ARCH__ >= 900
+    unsigned result;
+    asm("add.u16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
+    return result;
+#else
+    return ((a & 0x7FFF7FFFu) + (b & 0x7FFF7FFFu)) ^ ((a ^ b) & 0x80008000u);
+#endif
+  }
+};
+
+struct cuda_float32_steps {
+  static WBS_INLINE unsigned key_of(unsigned raw, unsigned factor, unsigned term) {
+    unsigned key;
+    asm("{\n"
+        ".reg .b32 t;\n"
+        "shr.s32 t, %1, 31;\n"
+        "and.b32 t, t, 0x7FFFFFFF;\n"
+        "xor.b32 t, t, %1;\n"
+        "mad.lo.s32 %0, t, %2, %3;\n"
+        "}"
+        : "=r"(key)
+        : "r"(raw), "r"(factor), "r"(term));
+    return key;
+  }
+  static WBS_INLINE unsigned raw_of(unsigned key, unsigned factor, unsigned back) {
+    unsigned raw;
+    asm("{\n"
+        ".reg .b32 t, folded;\n"
+        "mad.lo.s32 folded, %1, %2, %3;\n"
+        "shr.s32 t, folded, 31;\n"
+        "and.b32 t, t, 0x7FFFFFFF;\n"
+        "xor.b32 %0, t, folded;\n"
+        "}"
+        : "=r"(raw)
+        : "r"(key), "r"(factor), "r"(back));
+    return raw;
+  }
+};
+
+struct cuda_ops {
+  using packed16 = cuda_packed16;
+  using float32_codec = warp_bitonic_sort::float32_codec<cuda_float32_steps>;
+};
+
+}  // namespace warp_bitonic_sort
+
+#endif  // WARP_BITONIC_SORT_TARGET_CUDA_OPS_HPP_

@@ -1,0 +1,267 @@
+// The CUDA target: what a register holds, how two are compared, how lanes of a warp exchange them.
+//
+// Invariant: compiler builtins and inline PTX only, no CUDA header. A register holds one key of 32
+// or 64 bits, or the keys of two rows, 16 bits each (8-bit keys are widened to 16), so that a warp
+// moves as many bytes with short keys as with long ones. Keys compare as signed integers.
+#ifndef WARP_BITONIC_SORT_TARGET_CUDA_TARGET_HPP_
+#define WARP_BITONIC_SORT_TARGET_CUDA_TARGET_HPP_
+
+#include <warp_bitonic_sort/gpu_abi.h>
+
+#include <warp_bitonic_sort/core/config.hpp>
+#include <warp_bitonic_sort/core/register_codec.hpp>
+#include <warp_bitonic_sort/target/cuda/blocks.hpp>
+
+namespace warp_bitonic_sort {
+
+namespace cuda_detail {
+
+template <class Key>
+constexpr bool is_pair = false;
+template <>
+inline constexpr bool is_pair<key16x2> = true;
+
+template <class Key>
+__device__ __forceinline__ Key minimum(Key a, Key b) {
+  return a < b ? a : b;
+}
+template <class Key>
+__device__ __forceinline__ Key maximum(Key a, Key b) {
+  return a < b ? b : a;
+}
+__device__ __forceinline__ key16x2 minimum(key16x2 a, key16x2 b) {
+  key16x2 c;
+#if __CUDA_ARCH__ >= 900
+  asm("min.s16x2 %0, %1, %2;" : "=r"(c.both) : "r"(a.both), "r"(b.both));
+#else
+  // The order of the low halves is that of the words shifted up; that of the high ones is that of
+  // the words with equal low halves.
+  const int x = static_cast<int>(a.both << 16), y = static_cast<int>(b.both << 16);
+  const int u = static_cast<int>(a.both & 0xFFFF0000u), v = static_cast<int>(b.both & 0xFFFF0000u);
+  c.both = static_cast<unsigned>(minimum(x, y)) >> 16 | static_cast<unsigned>(minimum(u, v));
+#endif
+  return c;
+}
+__device__ __forceinline__ key16x2 maximum(key16x2 a, key16x2 b) {
+  key16x2 c;
+#if __CUDA_ARCH__ >= 900
+  asm("max.s16x2 %0, %1, %2;" : "=r"(c.both) : "r"(a.both), "r"(b.both));
+#else
+  // What is left of the sum when the least of each half is taken from it; no half carries.
+  c.both = a.both + b.both - minimum(a, b).both;
+#endif
+  return c;
+}
+
+// x * factor + term, on the pipe of the multipliers, which a sort leaves idle.
+__device__ __forceinline__ int multiply_add(int x, int factor, int term) {
+  int result;
+  asm("mad.lo.s32 %0, %1, %2, %3;" : "=r"(result) : "r"(x), "r"(factor), "r"(term));
+  return result;
+}
+__device__ __forceinline__ key16x2 multiply_add(key16x2 x, int factor, int term) {
+  return {static_cast<unsigned>(multiply_add(static_cast<int>(x.both), factor, term))};
+}
+__device__ __forceinline__ key16x2 multiply_add(key16x2 x, int factor, key16x2 term) {
+  return multiply_add(x, factor, static_cast<int>(term.both));
+}
+
+__device__ __forceinline__ int thread() {
+  unsigned result;
+  asm("mov.u32 %0, %%tid.x;" : "=r"(result));
+  // At most 1024 threads make a block; the compiler may know.
+  return static_cast<int>(result & 1023);
+}
+
+__device__ __forceinline__ unsigned shuffle(unsigned value, int mask) {
+  unsigned result;
+  asm volatile("shfl.sync.bfly.b32 %0, %1, %2, 31, -1;" : "=r"(result) : "r"(value), "r"(mask));
+  return result;
+}
+
+}  // namespace cuda_detail
+
+template <class Key>
+struct cuda_target {
+  using key = Key;
+  WBS_CONSTANT(int, lane_bits, 5);
+  // What the greatest blocks of any architecture can have; plans ask each for no more than it has.
+  WBS_CONSTANT(int, max_shared_bytes, 227 * 1024);
+  // Measured: turning lanes and registers is worth it for two steps.
+  WBS_CONSTANT(int, min_transposed_steps, 2);
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  WBS_CONSTANT(bool, compares_packed16, true);
+#else
+  WBS_CONSTANT(bool, compares_packed16, false);
+#endif
+  WBS_CONSTANT(bool, negates, false);
+  WBS_CONSTANT(bool, has_float_keys, false);
+  template <int Mask>
+  static constexpr bool has_lane_swap = false;
+
+  static __device__ __forceinline__ int lane() { return cuda_detail::thread() & 31; }
+  static __device__ __forceinline__ int warp() { return cuda_detail::thread() >> 5; }
+  static __device__ __forceinline__ long long block() {
+    unsigned result;
+    asm("mov.u32 %0, %%ctaid.x;" : "=r"(result));
+    return result;
+  }
+  static __device__ __forceinline__ long long blocks() {
+    unsigned result;
+    asm("mov.u32 %0, %%nctaid.x;" : "=r"(result));
+    return result;
+  }
+  WBS_CONSTANT(bool, has_block_per_tile, !WBS_CUDA_GRID_STRIDE);
+  // The arguments for one turn of the loop over tiles.
+  template <class Arguments>
+  static __device__ __forceinline__ const Arguments& reload_args(const Arguments& args) {
+    return args;
+  }
+  template <class T>
+  static __device__ __forceinline__ T load_global(const char* address) {
+    return *reinterpret_cast<const T*>(address);
+  }
+  template <class T>
+  static __device__ __forceinline__ void store_global(char* address, T value) {
+    *reinterpret_cast<T*>(address) = value;
+  }
+  static __device__ __forceinline__ void sync_warp() {
+    asm volatile("bar.warp.sync -1;" ::: "memory");
+  }
+  static __device__ __forceinline__ void sync_block() {
+    asm volatile("barrier.sync.aligned 0;" ::: "memory");
+  }
+
+  // Copies of 4, 8 or 16 bytes from memory to shared memory that nobody waits for until
+  // sync_copies(): however many there are, they take one instruction in a loop, and no register.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  WBS_CONSTANT(bool, has_copies, true);
+#else
+  WBS_CONSTANT(bool, has_copies, false);
+#endif
+  template <int Bytes>
+  static __device__ __forceinline__ void copy(void* shared, const void* memory) {
+    unsigned long long to;
+    asm("cvta.to.shared.u64 %0, %1;" : "=l"(to) : "l"(shared));
+    if constexpr (Bytes == 16) {
+      asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"l"(to), "l"(memory) : "memory");
+    } else {
+      asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"l"(to), "l"(memory), "n"(Bytes)
+                   : "memory");
+    }
+  }
+  static __device__ __forceinline__ void sync_copies() {
+    asm volatile("cp.async.wait_all;" ::: "memory");
+  }
+
+  // Blocks of 128 threads that a multiprocessor is to have registers for; 0 leaves it to the
+  // compiler, as is best on sm_90. (Elsewhere, where nobody measured, room is left.)
+  static constexpr WBS_HOST_DEVICE int blocks_for(int registers) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 900
+    return static_cast<void>(registers), 0;
+#else
+    return registers >= 16 ? 4 : 0;
+#endif
+  }
+
+  // One, but the compiler does not know.
+  int opaque_one;
+
+  __device__ __forceinline__ void compare_exchange(Key& a, Key& b) const { exchange(a, b); }
+  // As compare_exchange, but the greater key is what is left of the sum: one instruction more, and
+  // one less for the pipe that minima and maxima share.
+  __device__ __forceinline__ void compare_exchange_imad(Key& a, Key& b) const {
+    if constexpr (sizeof(Key) == 8) {
+      exchange(a, b);
+    } else {
+      const Key x = a, y = b;
+      a = cuda_detail::minimum(x, y);
+      b = cuda_detail::multiply_add(a, -opaque_one, cuda_detail::multiply_add(x, opaque_one, y));
+    }
+  }
+  // Blocks of words; before sm_90 nothing compares halves of words in one instruction.
+  template <int Bits>
+  static constexpr bool has_block = (Bits == 4 || Bits == 5) && sizeof(Key) == 4 &&
+                                    (compares_packed16 || !cuda_detail::is_pair<Key>);
+  template <int Bits>
+  __device__ __forceinline__ void sort_block(Key* keys) const {
+    cuda_detail::block<Bits>::sort(keys);
+  }
+  template <int Bits>
+  __device__ __forceinline__ void clean_block(Key* keys) const {
+    cuda_detail::block<Bits>::clean(keys, opaque_one);
+  }
+  // Of `mine` and the key `from` of the lane whose number differs by Mask, the lesser if this lane
+  // is the lower one, else the greater.
+  template <int Mask>
+  __device__ __forceinline__ Key exchange_select(Key mine, Key from) const {
+    return select_if(mine, shuffle_xor(from, Mask), (lane() >> floor_log2(Mask) & 1) == 0);
+  }
+  // exchange_select<Mask>() of each of two with the other.
+  template <int Mask>
+  __device__ __forceinline__ void exchange_select_pair(Key& a, Key& b) const {
+    const bool low = (lane() >> floor_log2(Mask) & 1) == 0;
+    const Key from_b = shuffle_xor(b, Mask), from_a = shuffle_xor(a, Mask);
+    a = select_if(a, from_b, low);
+    b = select_if(b, from_a, low);
+  }
+
+ private:
+  __device__ __forceinline__ Key select_if(Key mine, Key other, bool low) const {
+    if constexpr (sizeof(Key) == 8) {
+      return (mine < other) == low ? mine : other;
+    } else {
+      // The greater is what the complements' lesser is the complement of.
+      const int sign = low ? opaque_one : -opaque_one, bias = low ? 0 : -opaque_one;
+      return cuda_detail::multiply_add(
+          cuda_detail::minimum(cuda_detail::multiply_add(mine, sign, bias),
+                               cuda_detail::multiply_add(other, sign, bias)),
+          sign, bias);
+    }
+  }
+
+  // The key of the lane whose number differs by `mask`.
+  static __device__ __forceinline__ Key shuffle_xor(Key value, int mask) {
+    Key result;
+    constexpr int words = static_cast<int>(sizeof(Key) / sizeof(unsigned));
+    unsigned parts[words];
+    __builtin_memcpy(parts, &value, sizeof(Key));
+#pragma unroll
+    for (int i = 0; i < words; ++i) parts[i] = cuda_detail::shuffle(parts[i], mask);
+    __builtin_memcpy(&result, parts, sizeof(Key));
+    return result;
+  }
+  __device__ __forceinline__ void exchange(int& a, int& b) const { exchange_words(a, b); }
+  __device__ __forceinline__ void exchange(key16x2& a, key16x2& b) const { exchange_words(a, b); }
+  template <class Word>
+  static __device__ __forceinline__ void exchange_words(Word& a, Word& b) {
+    const Word x = a, y = b;
+    a = cuda_detail::minimum(x, y);
+    b = cuda_detail::maximum(x, y);
+  }
+  // There is no minimum of 64 bits: a comparison and two selections for the lesser, and for the
+  // greater what is left of each word's sum, by multipliers that would else be idle.
+  __device__ __forceinline__ void exchange(long long& a, long long& b) const {
+    asm("{\n"
+        ".reg .pred swap;\n"
+        ".reg .b32 al, ah, bl, bh, ll, lh;\n"
+        "mov.b64 {al, ah}, %0;\n"
+        "mov.b64 {bl, bh}, %1;\n"
+        "setp.lt.s64 swap, %1, %0;\n"
+        "selp.b32 ll, bl, al, swap;\n"
+        "selp.b32 lh, bh, ah, swap;\n"
+        "mad.lo.s32 bl, al, %2, bl;\n"
+        "mad.lo.s32 bh, ah, %2, bh;\n"
+        "mad.lo.s32 bl, ll, %3, bl;\n"
+        "mad.lo.s32 bh, lh, %3, bh;\n"
+        "mov.b64 %0, {ll, lh};\n"
+        "mov.b64 %1, {bl, bh};\n"
+        "}"
+        : "+l"(a), "+l"(b)
+        : "r"(opaque_one), "r"(-opaque_one));
+  }
+};
+
+}  // namespace warp_bitonic_sort
+
+#endif  // WARP_BITONIC_SORT_TARGET_CUDA_TARGET_HPP_
