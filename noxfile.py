@@ -22,6 +22,16 @@ def _tracked(session: nox.Session, *patterns: str) -> list[str]:
     return [name for name in str(listed).splitlines() if Path(name).exists()]
 
 
+def _python(session: nox.Session, extra: str, *arguments: str) -> None:
+    """Run Python in `.venv`, the environment of the README's test command.
+
+    PyTorch and JAX take some gigabytes, so one environment has them.
+    """
+    session.run("python3", "-m", "venv", ".venv", external=True)
+    session.run(".venv/bin/pip", "install", "--quiet", "-e", f".[{extra}]", external=True)
+    session.run(".venv/bin/python", *arguments, external=True)
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check the format and the lint rules of Python and C++."""
@@ -38,26 +48,22 @@ def types(session: nox.Session) -> None:
     session.run("mypy")
 
 
-@nox.session
+@nox.session(python=False)
 def tests(session: nox.Session) -> None:
     """Run the quick tests: nox -s tests -- tests/cli -x."""
-    session.install("-e", ".[test]")
-    quick = ["-m", "not compile and not stress"]
-    session.run("pytest", *quick, *session.posargs)
+    _python(session, "test", "-m", "pytest", "-m", "not compile and not stress", *session.posargs)
 
 
-@nox.session(name="tests-compile")
+@nox.session(name="tests-compile", python=False)
 def tests_compile(session: nox.Session) -> None:
     """Run the tests that compile many kernels or take long."""
-    session.install("-e", ".[test]")
-    session.run("pytest", "-m", "compile or stress", *session.posargs)
+    _python(session, "test", "-m", "pytest", "-m", "compile or stress", *session.posargs)
 
 
-@nox.session
+@nox.session(python=False)
 def conformance(session: nox.Session) -> None:
     """Compare results with those of NumPy, PyTorch and JAX."""
-    session.install("-e", ".[test]")
-    session.run("pytest", "tests/conformance", *session.posargs)
+    _python(session, "test", "-m", "pytest", "tests/conformance", *session.posargs)
 
 
 @nox.session
@@ -74,9 +80,8 @@ def docs(session: nox.Session) -> None:
     session.run("pytest", "tests/docs", *session.posargs)
 
 
-@nox.session
+@nox.session(python=False)
 def bench(session: nox.Session) -> None:
     """Measure the CPU kernels and one call beside their peers."""
-    session.install("-e", ".[bench]")
-    session.run("python", "benchmarks/sort_cpu.py", *session.posargs)
-    session.run("python", "benchmarks/call_overhead.py")
+    _python(session, "bench", "benchmarks/sort_cpu.py", *session.posargs)
+    _python(session, "bench", "benchmarks/call_overhead.py")
