@@ -159,7 +159,7 @@ def test_command_writes_svg(tmp_path):
         (["8", "--svg", "/nowhere/n.svg"], 2, "there is no folder /nowhere; make it first."),
         (["8", "--svg", ""], 2, "expected a path, got an empty one"),
         (["8", "--svg", "-"], 2, "'-' would be standard input or output"),
-        (["8", "--svg", f"{__file__}/n.svg"], 2, f"{__file__} is no folder."),
+        (["8", "--svg", f"{__file__}/n.svg"], 2, f"{__file__} is not a folder."),
         (["8", "--svg", "n" * 300], 2, "File name too long."),
     ],
 )

@@ -403,19 +403,19 @@ def test_rows_that_no_kernel_sorts(fresh_cache):
     ("options", "said"),
     [
         (["--length", "2-16384"], []),
-        (["--length", "2-20000"], ["16385-20000, which no kernel for cpu sorts, but np.sort"]),
+        (["--length", "2-20000"], ["16385-20000. No kernel for cpu sorts them; np.sort does"]),
         (
             ["--length", "16386,3,16384-16385,30000", "--dtype", "int8,float64"],
-            ["16385-16386,30000, which no kernel for cpu sorts, but np.sort"],
+            ["16385-16386,30000. No kernel for cpu sorts them; np.sort does"],
         ),
         (
             ["--backend", "cpu,cuda,hip", "--arch", "sm_90,gfx942", "--length", "3,9000,20000",
              "--dtype", "float32,float64"],
             [
-                "20000, which no kernel for cpu sorts, but np.sort",
-                "20000, which no kernel for cuda sorts, but the array's own library",
-                "20000 of float32, which no kernel for hip sorts, but the array's own library",
-                "9000,20000 of float64, which no kernel for hip sorts, but the array's own library",
+                "20000. No kernel for cpu sorts them; np.sort does",
+                "20000. No kernel for cuda sorts them; the array's own library does",
+                "20000 of float32. No kernel for hip sorts them; the array's own library does",
+                "9000,20000 of float64. No kernel for hip sorts them; the array's own library does",
             ],
         ),
     ],

@@ -600,7 +600,7 @@ def test_output_that_cannot_be_written(source, tmp_path):
     ("name", "told"),
     [
         ("no/out.npy", "there is no folder {}/no; make it first."),
-        ("in.npy/out.npy", "{}/in.npy is no folder."),
+        ("in.npy/out.npy", "{}/in.npy is not a folder."),
         ("n" * 300, "File name too long."),
     ],
 )

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Chunk", "Data", "Grid", "chunks", "write_all"]
 
-# Where the columns of a block take no more bytes than this, all of them are read for some: the
-# system reads no less than a page, and a call for each few bytes takes longer than a copy.
+# If a block's columns take at most this many bytes, all of them are read even if only some are
+# needed: the system reads whole pages, and many small calls take longer than a copy.
 _PAGE = 4096
 # Bytes to read at a time there.
 _SLAB = 2**20

@@ -1,7 +1,7 @@
-"""What the commands share: one clear message instead of a traceback.
+"""Turns errors that a user can fix into one message without a traceback, for all commands.
 
-Invariant: what a person can mend (an argument, a file, a missing package or compiler) becomes a
-click error; anything else is a bug and keeps its traceback.
+Invariant: a mistake that the user can fix (an argument, a file, a missing package or compiler)
+becomes a click error. Anything else is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def need(*modules: str) -> None:
     Parameters
     ----------
     *modules : str
-        Their names, which are those of their packages, too.
+        Their names, which are also the names of their packages.
     """
     for module in modules:
         try:
@@ -49,24 +49,25 @@ def reported(where: str = "") -> Iterator[None]:
     Parameters
     ----------
     where : str, optional
-        What the message is about, such as a file; it is put before the message.
+        The subject of the message, such as a file. It is put before the message.
     """
     try:
         yield
-    except BuildError as error:  # no fault of any file
-        raise click.ClickException(_told("", str(error))) from error
+    except BuildError as error:  # not the fault of a file
+        raise click.ClickException(_message("", str(error))) from error
     except (TypeError, ValueError, RuntimeError, ImportError) as error:
-        raise click.ClickException(_told(where, str(error))) from error
+        raise click.ClickException(_message(where, str(error))) from error
     except OSError as error:
-        # Where the command names the file, the error's own name for it (a temporary one) would
-        # only confuse.
+        # The error may name a temporary file, which would only confuse.
         named = "" if where or not error.filename else f"{error.filename}: "
-        raise click.ClickException(_told(where, f"{named}{error.strerror or error}")) from error
+        raise click.ClickException(_message(where, f"{named}{error.strerror or error}")) from error
     except MemoryError as error:
-        raise click.ClickException(_told(where, f"not enough memory. {error}".strip())) from error
+        raise click.ClickException(
+            _message(where, f"not enough memory. {error}".strip())
+        ) from error
 
 
-def _told(where: str, message: str) -> str:
+def _message(where: str, message: str) -> str:
     text = f"{where}: {message}" if where else message
-    # A path in it may hold bytes that no terminal could print.
+    # A path may hold bytes that no terminal can print.
     return text.encode("utf-8", "replace").decode("utf-8")

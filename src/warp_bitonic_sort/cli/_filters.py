@@ -33,11 +33,11 @@ class Times(NamedTuple):
     Parameters
     ----------
     name : str
-        What did the work.
+        The library that did the work.
     threads : int
         On how many threads it sorted.
     gather : float or None
-        Copying each pixel's neighbourhood into a row; None for a filter that makes no rows.
+        Copying filter_ pixel's neighbourhood into a row; None for a filter that makes no rows.
     sort : float or None
         Sorting the rows.
     whole : float
@@ -52,7 +52,7 @@ class Times(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What came of comparing filters.
+    """The results of all filters.
 
     Parameters
     ----------
@@ -63,11 +63,11 @@ class Comparison(NamedTuple):
     first : float
         Seconds of this package's first sort.
     built : tuple of str
-        What that one compiled.
+        The artifacts that it compiled.
     kernel, reason : str
-        The kernel, and why that one.
+        The kernel, and why it was chosen.
     times : list of Times
-        One for each filter.
+        One for filter_ filter.
     left_out : str
         Why a filter was left out; empty where none was.
     """
@@ -91,7 +91,7 @@ class _Filter(NamedTuple):
 
 
 def neighbourhoods(picture: Array, size: int) -> Array:
-    """Return the neighbourhood of each pixel and colour as a row.
+    """Return the neighbourhood of filter_ pixel and colour as a row.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def compare(noisy: Array, size: int) -> Comparison:
     built = tuple(sorted(building.built()))
     plan = explain(rows)
     _check("np.sort", ordered, np.sort(rows, axis=-1), plan.shape)
-    del rows, ordered  # each run makes its own
+    del rows, ordered  # filter_ run makes its own
 
     left_out: list[str] = []
     filters = [*_by_sorting(noisy, size), *_of_scipy(noisy, size, left_out)]
@@ -147,16 +147,16 @@ def compare(noisy: Array, size: int) -> Comparison:
     threads = get_num_threads()
     try:
         for _ in range(REPEATS):
-            for index, each in enumerate(filters):
-                set_num_threads(each.threads)
-                result, seconds = each.run()
+            for index, filter_ in enumerate(filters):
+                set_num_threads(filter_.threads)
+                result, seconds = filter_.run()
                 runs[index].append(seconds)
                 cleaned = result if cleaned is None else cleaned
-                _check(each.name, cleaned, result, plan.shape)
+                _check(filter_.name, cleaned, result, plan.shape)
     finally:
         set_num_threads(threads)
     assert cleaned is not None  # noqa: S101 - there are filters, and runs
-    times = [_times(each, taken) for each, taken in zip(filters, runs, strict=True)]
+    times = [_times(filter_, taken) for filter_, taken in zip(filters, runs, strict=True)]
     kernel = plan.kernel or plan.route
     return Comparison(
         cleaned, plan.shape, first, built, kernel, plan.reason, times, " ".join(left_out)

@@ -26,7 +26,7 @@ class Step:
     phase : int
         The phase that it belongs to, from 1; phase p merges blocks of 2^(p-1) into blocks of 2^p.
     mask : int
-        What links the positions that it compares: i with i ^ mask.
+        It compares position i with i ^ mask.
     comparators : tuple of Comparator
         Its comparators, by their smaller position.
     """
@@ -80,12 +80,12 @@ def columns(comparators: Iterable[Comparator]) -> list[list[Comparator]]:
     comparators : iterable of Comparator
         The comparators of a step, by their smaller position.
     """
-    made: list[list[Comparator]] = []
+    spread: list[list[Comparator]] = []
     for low, high in comparators:
-        # In this order the first column with room is the best: interval colouring.
-        free: Sequence[list[Comparator]] = [column for column in made if column[-1][1] < low]
+        # Interval colouring: in this order the first column with room is the best.
+        free: Sequence[list[Comparator]] = [column for column in spread if column[-1][1] < low]
         if free:
             free[0].append((low, high))
         else:
-            made.append([(low, high)])
-    return made
+            spread.append([(low, high)])
+    return spread

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["Source", "open_npy"]
 
 _MAGIC = b"\x93NUMPY"
-# How the length of the header is stored, and how its text is encoded.
+# The format of the header's length, and the encoding of its text.
 _VERSIONS = {"1.0": ("<H", "latin-1"), "2.0": ("<I", "latin-1"), "3.0": ("<I", "utf-8")}
 _KEYS = {"descr", "fortran_order", "shape"}
-# Both as numpy.load has them: longer headers are slow to parse, and belong to structured arrays.
+# The limits of numpy.load. Longer headers are slow to parse and belong to structured arrays.
 _MAX_HEADER = 10_000
 _MAX_AXES = 64
 
@@ -85,26 +85,31 @@ def open_npy(path: Path, dtype: str | None) -> Iterator[Source]:
     """
     with contextlib.ExitStack() as stack:
         with reported(click.format_filename(path)):
-            if not path.is_file():  # opening a pipe would wait for its writer
+            if not path.is_file():  # opening a pipe waits for its writer
                 _refuse(path, "expected a regular file; save what a stream brings to a file first.")
             file = stack.enter_context(path.open("rb"))
             source = _checked(path, file, dtype)
         yield source
 
 
-def _checked(path: Path, file: IO[bytes], asked: str | None) -> Source:
+def _checked(path: Path, file: IO[bytes], dtype_option: str | None) -> Source:
     header, text = _read_header(path, file)
     fields = _parsed(path, text)
     shape, fortran = fields["shape"], fields["fortran_order"]
     if not isinstance(fortran, bool):
         _refuse_header(path, f"fortran_order is {_short(fortran)}, expected True or False.")
-    # No bool, which is an int to isinstance.
+    # isinstance takes a bool for an int.
     if not isinstance(shape, tuple) or any(type(n) is not int or n < 0 for n in shape):
         _refuse_header(path, f"shape is {_short(shape)}, expected a tuple of lengths.")
     if len(shape) > _MAX_AXES:
         _refuse_header(path, f"shape has {len(shape)} axes, expected at most {_MAX_AXES}.")
     source = Source(
-        path, file.fileno(), header, shape, fortran, _element_type(path, fields["descr"], asked)
+        path,
+        file.fileno(),
+        header,
+        shape,
+        fortran,
+        _element_type(path, fields["descr"], dtype_option),
     )
     needed, size = len(header) + source.nbytes, os.fstat(file.fileno()).st_size
     if size < needed:
@@ -120,7 +125,7 @@ def _checked(path: Path, file: IO[bytes], asked: str | None) -> Source:
 
 
 def _read_header(path: Path, file: IO[bytes]) -> tuple[bytes, str]:
-    """Return all that comes before the data, and the text in it."""
+    """Return the bytes before the data, and the text in them."""
     start = file.read(len(_MAGIC) + 2)
     if not start.startswith(_MAGIC):
         zipped = start.startswith(b"PK")
@@ -144,7 +149,7 @@ def _read_header(path: Path, file: IO[bytes]) -> tuple[bytes, str]:
 
 
 def _parsed(path: Path, text: str) -> dict[str, Any]:
-    """Return what a header's text says, a Python literal of a dictionary."""
+    """Return the fields of a header, whose text is a Python literal of a dictionary."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the parser's remarks on odd literals
@@ -158,7 +163,7 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
     return fields
 
 
-def _element_type(path: Path, descr: object, asked: str | None) -> np.dtype[Any]:
+def _element_type(path: Path, descr: object, dtype_option: str | None) -> np.dtype[Any]:
     """Return the dtype to read the elements as."""
     import numpy as np
 
@@ -166,9 +171,9 @@ def _element_type(path: Path, descr: object, asked: str | None) -> np.dtype[Any]
     # ml_dtypes saves float8_e5m2 as f1, which NumPy does not know.
     untyped = re.fullmatch(r"([<>|=]?)(V[1248]|f1)", text)
     if untyped:
-        return _named_type(path, int(untyped[2][1:]), untyped[1] == ">", asked)
+        return _named_type(path, int(untyped[2][1:]), untyped[1] == ">", dtype_option)
     try:
-        # No list of fields and no "f4,i4", which NumPy parses with more than one kind of error.
+        # Lists of fields, and "f4,i4", make NumPy raise errors of many kinds.
         if not re.fullmatch(r"[<>|=]?(\?|\w+(\[\w+\])?)", text):
             raise TypeError
         with warnings.catch_warnings():
@@ -182,61 +187,66 @@ def _element_type(path: Path, descr: object, asked: str | None) -> np.dtype[Any]
         _refuse(
             path, f"dtype {numpy_name(stored)} cannot be sorted; convert it to one of {SUPPORTED}."
         )
-    if asked is not None and asked != stored.name:
-        _refuse(path, _advice(path, stored, asked))
+    if dtype_option is not None and dtype_option != stored.name:
+        _refuse(path, _advice(path, stored, dtype_option))
     return stored
 
 
-def _named_type(path: Path, size: int, swapped: bool, asked: str | None) -> np.dtype[Any]:
+def _named_type(path: Path, size: int, swapped: bool, dtype_option: str | None) -> np.dtype[Any]:
     """Return the dtype that the command line gives to elements without one."""
     import numpy as np
 
-    if asked is None:
-        same = [dtype.name for dtype in DTYPES.values() if dtype.bits == 8 * size]
+    if dtype_option is None:
+        candidates = [dtype.name for dtype in DTYPES.values() if dtype.bits == 8 * size]
         _refuse(
             path,
             f"its header does not say what its {size}-byte elements are, as NumPy saves arrays of "
-            f"ml_dtypes. Say it with --dtype: {', '.join(same)}.",
+            f"ml_dtypes. Say it with --dtype: {', '.join(candidates)}.",
         )
-    width = DTYPES[asked].bits // 8
+    width = DTYPES[dtype_option].bits // 8
     if width != size:
-        _refuse(path, f"--dtype {asked} is {width} bytes wide, but the file's elements are {size}.")
-    if asked.startswith(("bfloat", "float8")):
+        _refuse(
+            path,
+            f"--dtype {dtype_option} is {width} bytes wide, but the file's elements are {size}.",
+        )
+    if dtype_option.startswith(("bfloat", "float8")):
         need("ml_dtypes")
         import ml_dtypes
 
-        dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, asked))
+        dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, dtype_option))
     else:
-        dtype = np.dtype(asked)
+        dtype = np.dtype(dtype_option)
     return dtype.newbyteorder(">") if swapped else dtype
 
 
-def _advice(path: Path, stored: np.dtype[Any], asked: str) -> str:
-    """Say how to convert a file, which --dtype does not."""
+def _advice(path: Path, stored: np.dtype[Any], dtype_option: str) -> str:
+    """Return how to convert a file, because --dtype converts nothing."""
 
     def command(expression: str, modules: str = "numpy") -> str:
         name = json.dumps(click.format_filename(path), ensure_ascii=False)
         code = f'import {modules}; numpy.save("NEW.npy", numpy.load({name}){expression})'
         return f"python -c {shlex.quote(code)}"
 
-    if asked.startswith(("bfloat", "float8")):
-        convert = command(f".astype(ml_dtypes.{asked})", "ml_dtypes, numpy")
+    if dtype_option.startswith(("bfloat", "float8")):
+        convert = command(f".astype(ml_dtypes.{dtype_option})", "ml_dtypes, numpy")
     else:
-        convert = command(f'.astype("{asked}")')
+        convert = command(f'.astype("{dtype_option}")')
     text = (
-        f"its elements are {stored.name}; --dtype {asked} converts nothing, it only names elements "
-        f"without a dtype. To convert the values: {convert}"
+        f"its elements are {stored.name}; --dtype {dtype_option} converts nothing, it only names "
+        f"elements without a dtype. To convert the values: {convert}"
     )
-    if DTYPES[asked].bits == 8 * stored.itemsize:
-        # astype puts foreign bytes into the machine's order, which untyped bytes cannot tell.
+    if DTYPES[dtype_option].bits == 8 * stored.itemsize:
+        # astype converts to the byte order of the machine. Untyped bytes have no byte order.
         native = "" if stored.isnative else f'.astype("{stored.name}")'
         bits = command(f'{native}.view("V{stored.itemsize}")')
-        text += f". If they are the bits of {asked}: {bits}, and sort NEW.npy with this --dtype"
+        text += (
+            f". If they are the bits of {dtype_option}: {bits}, and sort NEW.npy with this --dtype"
+        )
     return f"{text}."
 
 
 def _short(value: object) -> str:
-    """Quote something from a header, on one line and not too long."""
+    """Quote a value of a header on one short line."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # an integer of thousands of digits

@@ -21,7 +21,7 @@ __all__ = ["OutputFile", "SomePath", "write_file"]
 
 
 class SomePath(click.Path):
-    """A path; neither empty, which would be the current folder, nor ``-``, which is a stream."""
+    """A path that is neither empty (the current folder) nor ``-`` (a stream)."""
 
     def convert(
         self,
@@ -43,7 +43,7 @@ class SomePath(click.Path):
 
 
 class OutputFile(SomePath):
-    """A file to write, or to replace, in a folder that is there."""
+    """A file to write or to replace, in a folder that exists."""
 
     def __init__(self) -> None:
         super().__init__(dir_okay=False, readable=False, writable=True, path_type=Path)
@@ -58,19 +58,19 @@ class OutputFile(SomePath):
         if os.fspath(value).endswith(os.sep):
             self.fail(f"{value!r} ends like a folder's name; expected a file's.", param, ctx)
         path: Path = super().convert(value, param, ctx)
-        why = _obstacle(path)
-        if why is not None:
-            self.fail(f"{click.format_filename(path)}: {why}", param, ctx)
+        obstacle = _obstacle(path)
+        if obstacle is not None:
+            self.fail(f"{click.format_filename(path)}: {obstacle}", param, ctx)
         return path
 
 
 def _obstacle(path: Path) -> str | None:
-    """Return why a file cannot be made or replaced, as far as can be told without trying."""
+    """Return why a file cannot be written, as far as the file system tells without a try."""
     folder = path.absolute().parent
     shown = click.format_filename(folder)
     try:
         if not stat.S_ISDIR(folder.stat().st_mode):
-            return f"{shown} is no folder."
+            return f"{shown} is not a folder."
         path.lstat()
     except FileNotFoundError:
         if not folder.is_dir():
@@ -83,16 +83,16 @@ def _obstacle(path: Path) -> str | None:
 
 
 def write_file(target: Path, data: bytes) -> None:
-    """Write a file so that it holds all of the data or what it held before.
+    """Write a file so that it holds either all of the data or its old content.
 
-    A device or a pipe is written as it is.
+    A device or a pipe is written in place.
 
     Parameters
     ----------
     target : Path
         The file.
     data : bytes
-        What it is to hold.
+        The new content.
     """
     writing = f"{click.format_filename(target)}: cannot be written"
     if target.is_relative_to("/dev") or (target.exists() and not target.is_file()):

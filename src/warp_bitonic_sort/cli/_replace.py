@@ -1,9 +1,9 @@
 """Replaces a file by a new one, all or nothing.
 
-Invariant: the file is either what it was or the whole new one. A new file gives no other user more
-rights than an old one of the same owner did. The new one grows under a hidden name in the same
-folder, and is locked meanwhile. A file of such a name without a lock was left by a killed process;
-the next run removes it.
+Invariant: the file is either the old one or the whole new one. A new file gives no other user more
+rights than an old file of the same owner did. The new file grows under a hidden name in the same
+folder and is locked. A killed process leaves such a file without a lock, and the next run removes
+it.
 """
 
 from __future__ import annotations
@@ -32,13 +32,12 @@ _ACL = "system.posix_acl_access"
 
 @contextlib.contextmanager
 def replacing(target: Path) -> Iterator[int]:
-    """Give a new file's descriptor; put the new file into target's place if all goes well.
+    """Yield the descriptor of a new file, which replaces target if no error is raised.
 
     Parameters
     ----------
     target : Path
-        The file to replace, which need not be there. A link stays a link: the file that it leads to
-        is replaced.
+        The file to replace, which need not exist. A link stays a link: its target is replaced.
 
     Yields
     ------
@@ -67,38 +66,39 @@ def replacing(target: Path) -> Iterator[int]:
 def _resolved(target: Path) -> Path:
     """Follow every link as the kernel does where fs.protected_symlinks is set.
 
-    In a sticky folder that everybody may write, another user's link could lead to any file of ours.
+    In a sticky folder that all users can write, a link of another user could lead to any of our
+    files.
     """
-    here = Path("/")
+    folder = Path("/")
     parts = [*reversed((Path.cwd() / target).parts)]
     links = 0
     while parts:
         part = parts.pop()
         if part == "..":
-            here = here.parent
+            folder = folder.parent
             continue
-        step = here / part  # "/" alone where the part is "/"
+        step = folder / part  # just "/" if the part is "/"
         try:
             link = step.readlink()
-        except OSError:  # no link, or nothing there
-            here = step
+        except OSError:  # not a link, or it does not exist
+            folder = step
             continue
-        if re.fullmatch(r"/proc/.+/fd", str(here)):
+        if re.fullmatch(r"/proc/.+/fd", str(folder)):
             raise ValueError("expected a file to replace, got a stream or an open file.")
-        _check_link(step, here)
+        _check_link(step, folder)
         links += 1
         if links > _MAX_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         parts.extend(reversed(link.parts))
-    return here
+    return folder
 
 
 def _check_link(link: Path, folder: Path) -> None:
-    holder = folder.stat()
-    shared = stat.S_ISVTX | stat.S_IWOTH
-    if holder.st_mode & shared == shared and link.lstat().st_uid not in (
+    folder_status = folder.stat()
+    sticky = stat.S_ISVTX | stat.S_IWOTH
+    if folder_status.st_mode & sticky == sticky and link.lstat().st_uid not in (
         os.geteuid(),
-        holder.st_uid,
+        folder_status.st_uid,
     ):
         raise ValueError(
             f"{link} is a link of another user in a sticky folder that everybody may write; it is "
@@ -107,18 +107,22 @@ def _check_link(link: Path, folder: Path) -> None:
 
 
 def _replaceable(final: Path, named: str) -> os.stat_result | None:
-    """Check the file to replace; return its status, or None where there is none of ours."""
+    """Check the file to replace. Return its status, or None if this user owns no such file."""
     try:
         status = final.lstat()
-        holder = final.parent.stat()
+        folder_status = final.parent.stat()
     except OSError:
         return None
     if not stat.S_ISREG(status.st_mode):
         raise click.ClickException(f"{named}: expected a regular file or none, to be replaced.")
     if not os.access(final, os.W_OK):
         raise click.ClickException(f"{named}: the file is there and may not be written.")
-    # Known now rather than when the work is done.
-    if holder.st_mode & stat.S_ISVTX and os.geteuid() not in (0, status.st_uid, holder.st_uid):
+    # Fail now rather than after the work.
+    if folder_status.st_mode & stat.S_ISVTX and os.geteuid() not in (
+        0,
+        status.st_uid,
+        folder_status.st_uid,
+    ):
         raise click.ClickException(
             f"{named}: the file is another user's, and only its owner may replace it in a folder "
             f"with the sticky bit. Choose another name or folder."
@@ -130,40 +134,40 @@ def _replaceable(final: Path, named: str) -> os.stat_result | None:
 
 
 def _prefix(final: Path) -> str:
-    # Cut, so that the longest name leaves room for the rest. Two files may share a prefix.
+    # Cut to leave room for the suffix. Two files may share a prefix.
     return f".{final.name[:48]}."
 
 
 def _create(
     final: Path, old: os.stat_result | None, stack: contextlib.ExitStack
 ) -> tuple[Path, int]:
-    """Create a file of a new name and lock it; what undoes both is left on a stack."""
-    # The old file's group and others come when the new one has its group.
+    """Create and lock a file with a new name. The stack removes and closes it."""
+    # Rights of the group and of others are added once the new file has the old one's group.
     mode = 0o666 if old is None else old.st_mode & 0o700
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     for _ in range(_MAX_TRIES):
         temporary = final.with_name(f"{_prefix(final)}{secrets.token_hex(8)}{_SUFFIX}")
-        stack.callback(_unlink, temporary)  # before it is there: a signal may come at any time
+        stack.callback(_unlink, temporary)  # first, because a signal may come at any time
         descriptor = os.open(temporary, flags, mode)
         stack.callback(os.close, descriptor)
-        if _hold(descriptor):
+        if _lock(descriptor):
             return temporary, descriptor
     raise FileExistsError(errno.EEXIST, "other processes hold every temporary file")
 
 
-def _hold(descriptor: int) -> bool:
-    """Lock a new file, and tell whether it is still there."""
+def _lock(descriptor: int) -> bool:
+    """Lock a new file, and tell whether it still exists."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:  # another run has just taken it for abandoned
+    except BlockingIOError:  # another run is removing it as abandoned
         return False
-    except OSError:  # without locks on a file system nothing there is taken for abandoned
+    except OSError:  # without locks no run removes anything
         return True
     return os.fstat(descriptor).st_nlink > 0
 
 
 def _remove_abandoned(final: Path) -> None:
-    """Remove what runs that were killed left of the same file."""
+    """Remove the hidden files that killed runs left for the same file."""
     pattern = re.escape(_prefix(final)) + "[0-9a-f]{16}" + re.escape(_SUFFIX)
     with contextlib.suppress(OSError):  # a folder that cannot be listed
         for path in final.parent.iterdir():
@@ -194,7 +198,7 @@ def _copy_access(descriptor: int, final: Path, old: os.stat_result) -> None:
         os.fchown(descriptor, -1, old.st_gid)
         _copy_acl(descriptor, final)
     except OSError:
-        # The group is another: both it and everybody get only what group and others had.
+        # The group differs: it and others get only the rights that both had.
         both = mode & mode >> 3 & 0o007
         mode = mode & 0o700 | both << 3 | both
     with contextlib.suppress(OSError):  # some file systems have no modes
@@ -202,7 +206,7 @@ def _copy_access(descriptor: int, final: Path, old: os.stat_result) -> None:
 
 
 def _copy_acl(descriptor: int, final: Path) -> None:
-    """Copy an access control list, of which the mode's group bits are the mask."""
+    """Copy an access control list. The group bits of the mode are its mask."""
     absent = (errno.ENODATA, errno.ENOTSUP)
     try:
         acl = os.getxattr(final, _ACL, follow_symlinks=False)
@@ -214,7 +218,7 @@ def _copy_acl(descriptor: int, final: Path) -> None:
         os.setxattr(descriptor, _ACL, acl)
         return
     try:
-        os.removexattr(descriptor, _ACL)  # that of the folder's new files
+        os.removexattr(descriptor, _ACL)  # the default list of the folder
     except OSError as error:
         if error.errno not in absent:
             raise

@@ -1,6 +1,6 @@
-"""What a person at a terminal sees: a progress bar, and warnings in one line.
+"""Draws progress bars at a terminal.
 
-Invariant: nothing is drawn where standard error is no terminal, or one that cannot move its cursor.
+Invariant: nothing is drawn unless standard error is a terminal that can move its cursor.
 A bar never takes more than one line of the terminal.
 """
 
@@ -39,21 +39,21 @@ def _columns() -> int:
 def progress_bar(
     total: int, label: str, show_count: bool = False
 ) -> Iterator[Callable[[int], None]]:
-    """Give what is to be called with how much was done since; draw that on a terminal.
+    """Yield a function to call with the progress since its last call, and draw it on a terminal.
 
     Parameters
     ----------
     total : int
-        How much there is to do.
+        The amount of work.
     label : str
-        What is done.
+        The name of the work.
     show_count : bool, default False
-        Whether to show how much was done beside the percentage.
+        Whether to show the amount beside the percentage.
     """
     columns = _columns() if is_terminal() else 0
-    counted = 2 * len(str(total)) + 3 if show_count else 0
-    width = min(columns - _ROOM - len(label) - counted, _WIDEST_BAR)
-    is_short = width < _NARROWEST_BAR  # then the bar and its percentage have to do
+    count_width = 2 * len(str(total)) + 3 if show_count else 0
+    width = min(columns - _ROOM - len(label) - count_width, _WIDEST_BAR)
+    is_short = width < _NARROWEST_BAR  # then only the bar and its percentage are drawn
     if is_short:
         width = columns - len("  []  100% ")
     if width < _NARROWEST_BAR:

@@ -1,6 +1,6 @@
-"""The command ``cache``: what compiled kernels there are, whether they are sound, removing them.
+"""The command ``cache``: lists, verifies and removes compiled kernels.
 
-Invariant: only the user's own cache is ever changed; layers are listed and verified.
+Invariant: only the user's own cache is changed. Layers are listed and verified.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ def _say(line: str) -> None:
 
 
 def _roots() -> dict[Path, str]:
-    """Return the caches by their folders, and what each is."""
+    """Return the folders of all caches, and the kind of each."""
     roots = {layer.root: "layer" for layer in layers.all_layers()}
     roots[layers.PACKAGED] = "packaged"
     roots[layers.user_store().root] = "user"
     return roots
 
 
-def _refused(found: list[EntryInfo]) -> dict[Path, str]:
-    """Return why nothing is loaded from some of the caches that hold these."""
+def _refused(entries: list[EntryInfo]) -> dict[Path, str]:
+    """Return the caches from which nothing is loaded, and why."""
     reasons: dict[Path, str] = {}
-    for item in found:
+    for item in entries:
         if item.refused is not None:
             reasons.setdefault(item.root, item.refused)
     return reasons
@@ -121,8 +121,8 @@ def _list(as_json: bool) -> None:
             _say(f"  Refused: {refused[root]}")
 
 
-def _remedy(root: Path, what: str) -> str:
-    """Return what to do about a damaged artifact."""
+def _fix(root: Path, what: str) -> str:
+    """Return how to replace a damaged artifact."""
     if what == "user":
         return "It is compiled again when it is next wanted; cache prune --damaged removes it now."
     if what == "packaged":
@@ -135,8 +135,8 @@ def _remedy(root: Path, what: str) -> str:
 def _verify(context: click.Context) -> None:
     """Read every artifact again and say which are damaged, and which folders are refused.
 
-    A damaged one is never loaded: it is as good as none. From a folder where other users can write
-    nothing is loaded, and nothing is read. Exit status 1 if there is any of either.
+    A damaged artifact is never loaded. Nothing is loaded or read from a folder that other users can
+    write. Exit status 1 if any artifact is damaged or any folder is refused.
     """
     with reported():
         roots = _roots()
@@ -148,7 +148,7 @@ def _verify(context: click.Context) -> None:
         }
         refused = _refused(found)
     for item, reason in wrong.items():
-        _say(f"{item.folder}: {reason}. {_remedy(item.root, roots[item.root])}")
+        _say(f"{item.folder}: {reason}. {_fix(item.root, roots[item.root])}")
     for reason in refused.values():
         _say(f"Refused: {reason}")
     unread = sum(item.refused is not None for item in found)
@@ -158,7 +158,7 @@ def _verify(context: click.Context) -> None:
 
 @cache.command("clear")
 def _clear() -> None:
-    """Remove everything in the user's cache but builds that are under way."""
+    """Remove everything in the user's cache except builds that are under way."""
     with reported():
         root = layers.user_store().root
         freed = maintenance.clear(root)
@@ -168,12 +168,12 @@ def _clear() -> None:
 def _older(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
     if value is None:
         return None
-    found = re.fullmatch(r"([0-9]{1,9})([smhdw])", value)
-    if found is None:
+    match = re.fullmatch(r"([0-9]{1,9})([smhdw])", value)
+    if match is None:
         raise click.BadParameter(
             f"{value!r} is not an age: expected a whole number with a unit, as 12h and 30d are."
         )
-    return float(int(found[1]) * _SECONDS[found[2]])
+    return float(int(match[1]) * _SECONDS[match[2]])
 
 
 def _max_size(
@@ -181,13 +181,13 @@ def _max_size(
 ) -> int | None:
     if value is None:
         return None
-    # A bare number would be bytes, which nobody means who writes 100.
-    found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([a-z]+)|0", value.lower())
-    if found is None or (found[2] or "b") not in _BYTES:
+    # A bare number would be bytes, and 100 bytes is never meant.
+    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([a-z]+)|0", value.lower())
+    if match is None or (match[2] or "b") not in _BYTES:
         raise click.BadParameter(
             f"{value!r} is not a size: expected a number with a unit, as 500M and 1.5GiB are."
         )
-    return int(float(found[1] or 0) * _BYTES[found[2] or "b"])
+    return int(float(match[1] or 0) * _BYTES[match[2] or "b"])
 
 
 @cache.command("prune")
@@ -211,8 +211,8 @@ def _prune(
     Logs of failed builds go as artifacts do: --keep keeps so many of each artifact, --older
     removes what was written before; --max-size does not count them.
 
-    When an artifact was used is what the file system says of its last reading, which most note
-    once a day.
+    The time of an artifact's last use comes from the file system. Most file systems note it once a
+    day.
 
     AGE is a whole number and its unit: s, m (minutes), h, d or w. SIZE is a number and its unit: B,
     k, M or G (of 1000; kB, MB and GB are the same), or KiB, MiB or GiB (of 1024), in upper or lower
@@ -220,9 +220,9 @@ def _prune(
     """
     with reported():
         root = layers.user_store().root
-        gone: list[EntryInfo] = maintenance.prune(root, keep, older, max_size, damaged)
+        pruned: list[EntryInfo] = maintenance.prune(root, keep, older, max_size, damaged)
         logs = maintenance.old_logs(root, keep, older)
-        paths = [*maintenance.litter(root), *(item.folder for item in gone), *logs]
+        paths = [*maintenance.litter(root), *(item.folder for item in pruned), *logs]
         freed = 0
         if not dry_run:
             freed = maintenance.remove(paths, root) if paths else 0

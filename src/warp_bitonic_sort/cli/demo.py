@@ -24,7 +24,7 @@ __all__ = ["demo"]
 
 _PHOTOGRAPH = "grace_hopper.jpg"
 _LARGEST_SIZE = 15
-# Those of NumPy's own that hold every value of an 8-bit photograph exactly.
+# NumPy's own dtypes that hold every value of an 8-bit photograph.
 _DTYPES = ("uint8", "uint16", "int16", "int32", "float16", "float32", "float64")
 
 _HELP = f"""Clean a noisy photograph by sorting each pixel's neighbourhood.
@@ -106,7 +106,7 @@ def demo(size: int, noise: float, seed: int, dtype: str, output: Path) -> None:
     with reported():
         compared = compare(noisy.astype(dtype), size)
     cleaned = compared.cleaned.astype("uint8")
-    _tell(compared, dtype)
+    _print_times(compared, dtype)
     click.echo(
         f"Kernel: {compared.kernel}\n"
         f"  {compared.reason}\n"
@@ -119,7 +119,7 @@ def demo(size: int, noise: float, seed: int, dtype: str, output: Path) -> None:
         f"Cleaned: PSNR {_psnr(original, cleaned)}": cleaned,
     }
     with reported(click.format_filename(output)):
-        picture = _drawn(panels, output.suffix.removeprefix(".").lower())
+        picture = _draw(panels, output.suffix.removeprefix(".").lower())
     write_file(output, picture)
     click.echo(f"Picture: {click.format_filename(output)}")
 
@@ -159,23 +159,23 @@ def _psnr(original: Array, other: Array) -> str:
 def _refuse_format(output: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    # (pgf takes a TeX beside matplotlib.)
+    # pgf needs TeX.
     formats = sorted(FigureCanvasAgg.get_supported_filetypes().keys() - {"pgf"})
     if output.suffix.removeprefix(".").lower() not in formats:
         raise click.BadParameter(
             f"{click.format_filename(output)}: the ending gives the picture's format; expected one "
-            f"of {', '.join(f'.{each}' for each in formats)}.",
+            f"of {', '.join(f'.{name}' for name in formats)}.",
             param_hint="--output",
         )
 
 
-def _drawn(panels: dict[str, Array], picture_format: str) -> bytes:
+def _draw(panels: dict[str, Array], picture_format: str) -> bytes:
     """Return a file of pictures side by side under their titles."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    # A Figure of its own, without pyplot: no display, no state that outlives it. Places are worked
-    # out here because layout engines cut the titles of pictures that fill the figure.
+    # A Figure without pyplot needs no display and leaves no state. Layout engines would cut the
+    # titles, so the positions are computed here.
     height, width, _ = next(iter(panels.values())).shape
     gap, title_room, panel_width = 0.15, 0.5, 4.3  # inches
     panel_height = panel_width * height / width
@@ -197,8 +197,8 @@ def _drawn(panels: dict[str, Array], picture_format: str) -> bytes:
 # -- the text -------------------------------------------------------------------------------------
 
 
-def _tell(compared: Comparison, dtype: str) -> None:
-    """Print the times of the filters, and what they come to."""
+def _print_times(compared: Comparison, dtype: str) -> None:
+    """Print the times of the filters and their ratios."""
     count, length = compared.rows
     what = f"it compiled {', '.join(compared.built)}" if compared.built else "kernel from the cache"
     click.echo(
@@ -208,10 +208,10 @@ def _tell(compared: Comparison, dtype: str) -> None:
         f"Milliseconds (medians of {REPEATS} runs in turn; all results agree bit for bit):\n"
         f"  {'':<28} threads   gather     sort  whole filter"
     )
-    for each in compared.times:
+    for times in compared.times:
         click.echo(
-            f"  {each.name:<28} {each.threads:>7} {_ms(each.gather):>8} {_ms(each.sort):>8} "
-            f"{_ms(each.whole):>13}"
+            f"  {times.name:<28} {times.threads:>7} {_ms(times.gather):>8} {_ms(times.sort):>8} "
+            f"{_ms(times.whole):>13}"
         )
     click.echo(
         "  gather: NumPy copies each neighbourhood into a row, on one thread, for each sort\n"
@@ -219,10 +219,10 @@ def _tell(compared: Comparison, dtype: str) -> None:
     )
     if compared.left_out:
         click.echo(f"  {compared.left_out}")
-    ours = [each for each in compared.times if each.name == "warp_bitonic_sort"]
-    for each in compared.times[len(ours) :]:
-        for mine in ours:
-            click.echo(f"{_compared(mine, each)}.")
+    ours = [times for times in compared.times if times.name == "warp_bitonic_sort"]
+    for peer in compared.times[len(ours) :]:
+        for times in ours:
+            click.echo(f"{_compared(times, peer)}.")
 
 
 def _ms(seconds: float | None) -> str:
@@ -230,7 +230,7 @@ def _ms(seconds: float | None) -> str:
 
 
 def _compared(ours: Times, other: Times) -> str:
-    """Say how this package's times compare with another's."""
+    """Return how this package's times compare with a peer's."""
     threads = f"{ours.threads} thread{'s' * (ours.threads != 1)}"
     whole = _ratio(ours.whole, other.whole)
     text = f"On {threads}, the whole filter is {whole} as {other.name} on {other.threads}"

@@ -1,6 +1,6 @@
-"""The command ``doctor``: what there is, what is wrong, and what mends it.
+"""The command ``doctor``: says what was found, what is wrong, and how to fix it.
 
-Invariant: the text and the JSON are two prints of the same report.
+Invariant: the text and the JSON show the same report.
 """
 
 from __future__ import annotations

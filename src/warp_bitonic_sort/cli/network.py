@@ -1,7 +1,7 @@
 """The command ``network``: draws the bitonic network, in the terminal or as SVG.
 
-Invariant: what is drawn is what `_network_data.network_steps` returns, and nothing else is known of
-the network here.
+Invariant: it draws the steps that `_network_data.network_steps` returns, and knows nothing else
+about the network.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from ._paths import OutputFile, write_file
 
 __all__ = ["draw_svg", "draw_text", "network"]
 
-_MOST = 64
+_MAX_LENGTH = 64
 
-_HELP = f"""Draw the bitonic network that sorts rows of LENGTH values (2 to {_MOST}).
+_HELP = f"""Draw the bitonic network that sorts rows of LENGTH values (2 to {_MAX_LENGTH}).
 
 Each horizontal line is a position of the row, each vertical one a comparator: it leaves the
 smaller value at its upper end. Phase p merges sorted blocks of 2^(p-1) into blocks of 2^p; the
@@ -42,12 +42,12 @@ Exit status: 0, or 1 when writing FILE fails, or 2 when the command line is wron
 FILE's folder does not exist.
 """
 
-# What a terminal without Unicode gets.
+# The characters for a terminal without Unicode.
 _ASCII = str.maketrans({"─": "-", "┬": "+", "┴": "+", "┼": "|"})
 
 
 @click.command(help=_HELP)
-@click.argument("length", type=click.IntRange(2, _MOST))
+@click.argument("length", type=click.IntRange(2, _MAX_LENGTH))
 @click.option(
     "--svg",
     type=OutputFile(),

@@ -1,4 +1,4 @@
-"""The command ``prewarm``: kernels built before anybody asks.
+"""The command ``prewarm``: builds kernels before the first sort needs them.
 
 Invariant: exit status 0 means that every artifact is there and was loaded, or verified for its
 target; the manifest says so of each.
@@ -44,7 +44,7 @@ Targets of --arch:
 {hip}
   native stands for this machine's, of each back end that is listed.
 
-What the compiler does not know is said when it is asked.
+The compiler itself reports a target that it does not know.
 
 \b
 Examples:
@@ -70,7 +70,7 @@ _HELP = _HELP.replace("{cpu}", ", ".join(toolchain.CPU_ARCHS)).replace(
         for start in range(0, len(gpu_targets.FAMILIES), 3)
     ),
 )
-# How often the log of a build is told how far it is; seconds.
+# Seconds between two lines of progress where no terminal shows a bar.
 _PERIOD = 10.0
 _BACKENDS: tuple[_prewarm.Backend, ...] = ("cpu", "cuda", "hip")
 
@@ -119,8 +119,8 @@ def _lengths(_context: click.Context, _parameter: click.Parameter, value: str) -
     """Return the lengths of a list of numbers and ranges, as in 2-32,64."""
     lengths: dict[int, None] = {}
     for word in _listed(value):
-        found = re.fullmatch(r"([0-9]{1,6})(?:-([0-9]{1,6}))?", word)
-        first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+        match = re.fullmatch(r"([0-9]{1,6})(?:-([0-9]{1,6}))?", word)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if not 2 <= first <= last:
             raise click.BadParameter(
                 f"{word!r} is neither a length of at least 2 nor a range of them, as 2-32 is."
@@ -137,104 +137,104 @@ def _kernels(
     wanted: list[Kernel] = []
     for backend in _BACKENDS:
         named = [arch for arch in archs if arch != "native"]
-        mine = [arch for arch in named if (gpu_targets.backend_of(arch) or "cpu") == backend]
-        if mine and backend not in backends:
+        targets = [arch for arch in named if (gpu_targets.backend_of(arch) or "cpu") == backend]
+        if targets and backend not in backends:
             raise click.UsageError(
-                f"--arch lists {', '.join(mine)}, and --backend does not list {backend}."
+                f"--arch lists {', '.join(targets)}, and --backend does not list {backend}."
             )
         if backend not in backends:
             continue
         example = "sm_90" if backend == "cuda" else "gfx942"
         if "native" in archs:
-            here = native_targets(backend)
-            if not here and not mine:
+            native = native_targets(backend)
+            if not native and not targets:
                 raise click.UsageError(
                     f"--arch native: no device of the back end {backend} is found here. Name a "
                     f"target, such as {example}."
                 )
-            mine = list(dict.fromkeys([*mine, *here]))
-        if not mine and backend != "cpu":
+            targets = list(dict.fromkeys([*targets, *native]))
+        if not targets and backend != "cpu":
             raise click.UsageError(
                 f"--backend {backend} needs a target in --arch, such as {example}, or native for "
                 f"those of this machine."
             )
-        mine = mine or [toolchain.cpu_arch()]
-        for arch in mine:
+        targets = targets or [toolchain.cpu_arch()]
+        for arch in targets:
             try:
                 wanted += _prewarm.kernels(backend, arch, dtypes, lengths)
-            except ToolError as error:  # which begins with the argument of that name
-                told = str(error).removeprefix("arch: ")
-                raise click.BadParameter(told, param_hint="--arch") from None
+            except ToolError as error:  # its message begins with "arch: "
+                message = str(error).removeprefix("arch: ")
+                raise click.BadParameter(message, param_hint="--arch") from None
         if wanted:
-            _tell_left_out(backend, mine[0], dtypes, lengths)
+            _report_lengths_without_kernel(backend, targets[0], dtypes, lengths)
     return wanted
 
 
-def _tell_left_out(
+def _report_lengths_without_kernel(
     backend: _prewarm.Backend, arch: str, dtypes: list[str], lengths: list[int]
 ) -> None:
-    """Say which lengths are not compiled for, as no kernel of a back end sorts them."""
+    """Say which lengths are left out because no kernel of a back end sorts them."""
     limits: dict[int, list[str]] = {}
     for dtype in dtypes:
         limits.setdefault(_prewarm.longest(backend, arch, dtype), []).append(dtype)
-    for limit, those in limits.items():
-        left = _ranges([length for length in lengths if length > limit])
-        if left:
-            what = f" of {', '.join(those)}" if len(limits) > 1 else ""
+    for limit, limited in limits.items():
+        too_long = _ranges([length for length in lengths if length > limit])
+        if too_long:
+            what = f" of {', '.join(limited)}" if len(limits) > 1 else ""
             library = "np.sort" if backend == "cpu" else "the array's own library"
             click.echo(
-                f"Left out: rows of {left}{what}, which no kernel for {backend} sorts, but "
-                f"{library}.",
+                f"Left out: rows of {too_long}{what}. No kernel for {backend} sorts them; "
+                f"{library} does.",
                 err=True,
             )
 
 
 def _ranges(numbers: list[int]) -> str:
     """Return numbers as --length takes them, as in 2-32,64."""
-    found: list[list[int]] = []
+    ranges: list[list[int]] = []
     for number in sorted(numbers):
-        if found and number == found[-1][1] + 1:
-            found[-1][1] = number
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
         else:
-            found.append([number, number])
-    return ",".join(f"{first}-{last}" if last > first else f"{first}" for first, last in found)
+            ranges.append([number, number])
+    return ",".join(f"{first}-{last}" if last > first else f"{first}" for first, last in ranges)
 
 
 @contextlib.contextmanager
 def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Give what is to be called with the number of artifacts that were finished since."""
+    """Yield a function to call with the number of artifacts finished since its last call."""
     if is_terminal():
         with progress_bar(total, "Compiling", show_count=True) as advance:
             yield advance
         return
     click.echo(f"Compiling what is missing of {total} artifacts", err=True)
-    done, told = 0, time.monotonic()
+    done, last_line = 0, time.monotonic()
 
-    def tell(count: int) -> None:
-        nonlocal done, told
+    def report(count: int) -> None:
+        nonlocal done, last_line
         done += count
         now = time.monotonic()
-        if now - told >= _PERIOD and done < total:
-            told = now
+        if now - last_line >= _PERIOD and done < total:
+            last_line = now
             click.echo(f"  {done} of {total}", err=True)
 
-    yield tell
+    yield report
 
 
-def _tell(failed: list[_prewarm.Outcome]) -> None:
-    """Print why artifacts are not there, once for all that fail alike."""
+def _print_failures(failed: list[_prewarm.Outcome]) -> None:
+    """Print why artifacts are missing, once for each reason."""
     groups: dict[str, list[_prewarm.Outcome]] = {}
     for outcome in failed:
-        # Of a compiler's failure, what it says first; the rest names the kernel and its log.
-        found = re.search("^First error: .*$", str(outcome.error), re.MULTILINE)
-        groups.setdefault(found[0] if found else str(outcome.error), []).append(outcome)
+        # The rest of a compiler's message names the kernel and its log.
+        match = re.search("^First error: .*$", str(outcome.error), re.MULTILINE)
+        groups.setdefault(match[0] if match else str(outcome.error), []).append(outcome)
     for group in groups.values():
         more = f" (and {len(group) - 1} more likewise)" if len(group) > 1 else ""
         click.echo(f"Error: {group[0].name}{more}: {group[0].error}", err=True)
 
 
-def _refusal(file: Path) -> str | None:
-    """Return why nothing would be loaded from a file's folder, or None."""
+def _permission_error(file: Path) -> str | None:
+    """Return why the folder of a file is refused, or None."""
     try:
         check_writers(file.parent, file.parent)
     except BuildError as error:
@@ -304,12 +304,12 @@ def prewarm(
         with _progress(len(wanted) + 1) as advance:
             outcomes = _prewarm.build(wanted, into, jobs, advance)
     failed = [outcome for outcome in outcomes if outcome.error is not None]
-    _tell(failed)
+    _print_failures(failed)
     file = manifest or _prewarm.default_manifest(into)
-    refused = None if file is None or manifest is not None else _refusal(file)
-    if refused is not None:  # there nothing is written
+    refused = None if file is None or manifest is not None else _permission_error(file)
+    if refused is not None:  # nothing is written into such a folder
         file = None
-        if not failed:  # where something did, it has been told
+        if not failed:  # a failure has reported it already
             click.echo(f"No list of artifacts is written: {refused}", err=True)
     if file is not None:
         option = f"--into {into}: " if manifest is None and into is not None else ""
@@ -319,9 +319,9 @@ def prewarm(
             except OSError:
                 if not failed:
                     raise
-                file = None  # what hindered the rest has been told
-    there = len(outcomes) - len(failed)
+                file = None  # a failure has reported the cause already
+    present = len(outcomes) - len(failed)
     size = sum(outcome.size for outcome in outcomes)
     listed = "" if file is None else f": {file}"
-    click.echo(f"{there} of {len(outcomes)} artifacts are there ({size / 1e6:.1f} MB){listed}")
+    click.echo(f"{present} of {len(outcomes)} artifacts are there ({size / 1e6:.1f} MB){listed}")
     context.exit(1 if failed else 0)
