@@ -1079,19 +1079,6 @@ def test_locks_of_own_cache_open_for_their_owner_alone(fresh_cache, umask):
     assert [path for path in fresh_cache.rglob("*.lock") if path.stat().st_mode & 0o077] == []
 
 
-def test_lock_file_of_earlier_version_is_replaced(half_cache):
-    """Another user may hold one that everybody can read."""
-    file = half_cache / "v1" / "locks" / f"{KERNEL.name}.lock"
-    file.unlink(missing_ok=True)
-    file.touch(0o644)
-    with file.open() as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        done = children.run(WARP_SORT_LOCK_TIMEOUT="0")
-        assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
-        assert file.stat().st_ino != os.fstat(held.fileno()).st_ino
-        assert file.stat().st_mode & 0o777 == 0o600
-
-
 def test_staging_lock_of_earlier_version_is_respected(half_cache):
     """Its folder is closed to other users, and its build may be under way."""
     folder = half_cache / "v1" / "staging" / f"{publish.staging_prefix()}earlier"

@@ -28,5 +28,5 @@ def test_all_of_a_large_file_is_digested(tmp_path, size):
     file = tmp_path / "large.h"
     for data in (bytes(size), bytes(size - 1) + b"1"):
         file.write_bytes(data)
-        assert file_digest(str(file)) == digest(data)
+        assert file_digest(file) == digest(data)
         assert read_file(file) == data

@@ -16,7 +16,7 @@ from warp_bitonic_sort import kernels
 from warp_bitonic_sort.errors import CacheError, EvictedError, TrustError
 from warp_bitonic_sort.jit import finders, loader, toolchain
 from warp_bitonic_sort.jit.store import permissions, pinned
-from warp_bitonic_sort.jit.store.files import opened, stamp
+from warp_bitonic_sort.jit.store.files import open_regular, stamp
 from warp_bitonic_sort.jit.store.key import build_text
 from warp_bitonic_sort.jit.store.store import Entry, Store
 
@@ -223,14 +223,13 @@ def test_error_of_a_load_names_the_path(tmp_path):
 
 def test_opened_file_that_others_can_write_is_refused(tmp_path, monkeypatch):
     """The path was sound a moment before."""
-    monkeypatch.setattr(permissions, "_sound", set())
     for name, mode in (("sound", 0o644), ("open", 0o666)):
         (tmp_path / name).touch()
         (tmp_path / name).chmod(mode)
     permissions.check_writers(tmp_path / "sound", tmp_path)
-    with opened(tmp_path / "sound") as descriptor:
+    with open_regular(tmp_path / "sound") as descriptor:
         permissions.check_writers(tmp_path / "sound", tmp_path, descriptor=descriptor)
-    with opened(tmp_path / "open") as descriptor:
+    with open_regular(tmp_path / "open") as descriptor:
         with pytest.raises(TrustError, match=f"{tmp_path}/sound can be written by everybody"):
             permissions.check_writers(tmp_path / "sound", tmp_path, descriptor=descriptor)
         monkeypatch.setenv("WARP_SORT_TRUSTED_DIRS", str(tmp_path))

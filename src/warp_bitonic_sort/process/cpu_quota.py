@@ -1,6 +1,6 @@
 """Reads how much CPU time the control groups of this process allow it, as in a container.
 
-Invariant: only files are read, and what cannot be read or understood limits nothing.
+Invariant: only files are read. A file that cannot be read or understood sets no limit.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 
 
 def cpu_quota(root: Path = Path("/")) -> float | None:
-    """Return how many CPUs' time this process may use, or None where nothing limits it.
+    """Return how many CPUs this process may use the time of, or None where there is no limit.
 
-    A quota of a group holds for all groups below it: the least counts.
+    The quota of a group holds for all groups below it, so the lowest counts.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def cpu_quota(root: Path = Path("/")) -> float | None:
 
 
 def _groups(root: Path) -> Iterator[tuple[PurePosixPath, int, PurePosixPath]]:
-    """Yield where a hierarchy that limits CPU time is mounted, its version, and our group in it."""
+    """Yield where a hierarchy that limits CPU time is mounted, its version, and our group."""
     paths: dict[int, str] = {}
     for line in _lines(root / "proc/self/cgroup"):
         number, _, rest = line.partition(":")
@@ -52,10 +52,11 @@ def _groups(root: Path) -> Iterator[tuple[PurePosixPath, int, PurePosixPath]]:
             continue
         if version == 1 and "cpu" not in kind[2].split(","):
             continue
-        top, mount, ours = (PurePosixPath(_plain(each)) for each in (*fields[3:5], paths[version]))
+        names = (*fields[3:5], paths[version])
+        top, mount, own = (PurePosixPath(_unescaped(name)) for name in names)
         # A container may see another name of its group than the one that is mounted.
-        is_below = ours.is_relative_to(top) and ".." not in ours.parts
-        yield mount, version, mount / ours.relative_to(top) if is_below else mount
+        is_below = own.is_relative_to(top) and ".." not in own.parts
+        yield mount, version, mount / own.relative_to(top) if is_below else mount
 
 
 def _quota(folder: Path, version: int) -> float | None:
@@ -78,6 +79,6 @@ def _lines(file: Path) -> list[str]:
     return []
 
 
-def _plain(name: str) -> str:
-    """Return a path of mountinfo, where spaces and the like are octal numbers."""
+def _unescaped(name: str) -> str:
+    """Return a path of mountinfo, in which spaces and the like are octal numbers."""
     return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), name)

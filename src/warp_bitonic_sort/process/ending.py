@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
-# Seconds in which calls under way are to end.
+# Seconds that calls under way have to end.
 _LIMIT = 10.0
 _PERIOD = 0.001
 
@@ -20,7 +20,7 @@ _is_ending = False
 
 
 def is_ending() -> bool:
-    """Tell whether the interpreter ends: what would let calls begin is then not to be kept."""
+    """Tell whether the interpreter ends: then prepared calls must not be kept."""
     return _is_ending
 
 
@@ -36,7 +36,7 @@ def end(forget: Callable[[], None]) -> None:
     Parameters
     ----------
     forget : callable
-        Has every further call come by `check`.
+        Forgets prepared calls, so that every further call runs `check`.
     """
     global _is_ending
     _is_ending = True
@@ -48,10 +48,10 @@ def end(forget: Callable[[], None]) -> None:
 
 def _any_daemon_calls() -> bool:
     """Tell whether the innermost frame of a daemon thread is one that may call tvm_ffi."""
-    ours = (__name__.partition(".")[0], "tvm_ffi")
+    callers = (__name__.partition(".")[0], "tvm_ffi")
     frames = sys._current_frames()
     return any(
-        str(frames[thread.ident].f_globals.get("__name__")).partition(".")[0] in ours
+        str(frames[thread.ident].f_globals.get("__name__")).partition(".")[0] in callers
         for thread in threading.enumerate()
         if thread.daemon and thread.ident in frames
     )

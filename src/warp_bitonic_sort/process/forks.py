@@ -1,15 +1,15 @@
-"""Lets a process fork only where the child can go on: no thread is half-way through a first call.
+"""Has forks wait while another thread is in the middle of a first call.
 
 Invariant: while a thread is inside `held_off`, no other thread forks. The child therefore inherits
 no lock of a thread that it lacks: not the loader's, not an import's (tvm_ffi's takes seconds), not
-one in a library that is being loaded; nor a pipe's end. What takes long is `allowed`: waiting for
-compilers, and for a lock of another process.
+one in a library that is being loaded. It inherits no end of a pipe either. Forks are `allowed`
+during long waits: for compilers, and for the lock of another process.
 """
 
 from __future__ import annotations
 
-# It imports logging, and PyTorch imports it. Both hold a lock of their own during a fork, but must
-# not while our hook waits for PyTorch's import: what is registered first runs last.
+# This imports logging, and PyTorch imports this. Both hold a lock during a fork, but must not while
+# our hook waits for PyTorch's import: the hook that is registered first runs last.
 import concurrent.futures.thread  # noqa: F401
 import contextlib
 import os
@@ -19,12 +19,12 @@ from collections.abc import Iterator
 from . import ending
 from .messages import say
 
-# Seconds. A thread that is inside for longer waits for something that the forking thread has.
+# Seconds. A thread that is inside for longer waits for something that the forking thread holds.
 _LIMIT = 60.0
 
-# Its lock is re-entrant: a signal handler or a finalizer that sorts may run at any line below.
+# Its lock is re-entrant, for a signal handler or a finalizer that sorts may run at any line below.
 _changed = threading.Condition()
-# By thread: how many `held_off` it is in.
+# How many `held_off` each thread is in.
 _inside: dict[int, int] = {}
 # The threads that wait to fork, or are forking.
 _forking: list[int] = []
@@ -32,13 +32,13 @@ _forking: list[int] = []
 
 @contextlib.contextmanager
 def held_off() -> Iterator[None]:
-    """Have forks of other threads wait for the end of the body, which must be short."""
+    """Have forks of other threads wait until the body ends, which must be soon."""
     ending.check()
     me = threading.get_ident()
     outer = _inside.get(me, 0)
     try:
         with _changed:
-            # A thread that is inside already is waited for, and must not wait in turn.
+            # A fork waits for a thread that is inside already, so that thread must not wait.
             if outer == 0:
                 _wait_for_forks(me)
             _inside[me] = outer + 1

@@ -11,7 +11,7 @@ import sys
 
 def is_watched() -> bool:
     """Tell whether a person sees standard error while this process runs."""
-    # A daemon, or a program without a console, has none; what replaces it need not be a file.
+    # A daemon, or a program without a console, has none. Its replacement need not be a file.
     is_terminal = getattr(sys.stderr, "isatty", None)
     with contextlib.suppress(OSError, ValueError):
         return (is_terminal is not None and is_terminal()) or _is_notebook()
@@ -19,9 +19,9 @@ def is_watched() -> bool:
 
 
 def _is_notebook() -> bool:
-    # IPython has been imported if it runs this process; its shell in a kernel is of this class.
+    # If IPython runs this process, it is imported. In a notebook its shell is of this class.
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return any(each.__name__ == "ZMQInteractiveShell" for each in type(shell).__mro__)
+    return any(base.__name__ == "ZMQInteractiveShell" for base in type(shell).__mro__)
 
 
 def say(line: str) -> None:
@@ -30,7 +30,7 @@ def say(line: str) -> None:
 
 
 def write(text: str) -> None:
-    """Print text on standard error; what cannot be printed is lost, and nothing fails for it."""
+    """Print text on standard error, if there is one."""
     with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or there is none
         sys.stderr.write(text)
         sys.stderr.flush()

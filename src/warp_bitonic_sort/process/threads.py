@@ -1,4 +1,4 @@
-"""How many threads large sorts in CPU memory are spread over.
+"""The number of threads that large sorts in CPU memory use.
 
 Invariant: the runtime uses the number that `get_num_threads` returns, whether that was set before
 the runtime was loaded or after.
@@ -20,7 +20,7 @@ from .warn import warn
 
 _MAX = 1024
 
-_guard = threading.RLock()  # a finalizer may come in the midst
+_guard = threading.RLock()  # a finalizer that sorts may run at any line
 _count: int | None = None
 _tell_runtime: Callable[[int], None] | None = None
 
@@ -100,11 +100,11 @@ def attach(tell_runtime: Callable[[int], None]) -> None:
 
 def default() -> tuple[int, str]:
     """Return the number of threads where none was set, and why."""
-    asked = None
+    chosen = None
     with contextlib.suppress(BuildError):  # `get_num_threads` warns
-        asked = settings.omp_num_threads()
-    if asked is not None:
-        return min(asked, _MAX), "OMP_NUM_THREADS"
+        chosen = settings.omp_num_threads()
+    if chosen is not None:
+        return min(chosen, _MAX), "OMP_NUM_THREADS"
     if hasattr(os, "sched_getaffinity"):
         cores, why = len(os.sched_getaffinity(0)), "the cores that this process may run on"
     else:

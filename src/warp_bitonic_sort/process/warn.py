@@ -12,16 +12,17 @@ from . import forks
 
 
 def warn(text: str) -> None:
-    """Warn whoever called the package."""
-    with forks.allowed():  # who is told may log it, and logging waits for forks, too
-        warnings.warn(text, RuntimeWarning, stacklevel=_callers())
+    """Warn the caller of the package."""
+    # The warning may be logged, and logging waits for forks, too.
+    with forks.allowed():
+        warnings.warn(text, RuntimeWarning, stacklevel=_caller_level())
 
 
-def _callers() -> int:
-    """Return the stacklevel, for whoever calls this, of the line that called the package."""
+def _caller_level() -> int:
+    """Return the stacklevel, in the calling function, of the line that called the package."""
     level, frame = 1, sys._getframe(1)
     # The decorators of the package's functions run in frames of contextlib.
-    ours = (__name__.partition(".")[0], "contextlib")
-    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] in ours:
+    own = (__name__.partition(".")[0], "contextlib")
+    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] in own:
         level, frame = level + 1, frame.f_back
     return level

@@ -1,11 +1,11 @@
 """A lock on a file, which the kernel releases when its holder dies (flock).
 
 Invariant: the file is open for its owner alone, for any process that can open it can hold the lock.
-A forked child inherits no lock, and unlocks none of its parent's. The existence of a file is never
+A forked child inherits no lock, and releases none of its parent's. The existence of a file is never
 a lock: a process that dies on another host would hold it for ever.
 
-Not by the library filelock: from 3.30 on it has forks wait for its own locks, and a fork during its
-import waits for that import, which waits for the fork.
+The library filelock does not do: from 3.30 on it has forks wait for its own locks, and a fork
+during its import waits for that import, which waits for the fork.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class FileLock:
     Parameters
     ----------
     path : Path
-        The file, which is made if it is not there. It may be removed by a process that holds it.
+        The file, which is made if it does not exist. A process that holds the lock may remove it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,7 +75,9 @@ class FileLock:
         _open.add(self)
         is_held = False
         try:
-            with contextlib.suppress(OSError):  # whatever the umask; some systems have no modes
+            with contextlib.suppress(
+                OSError
+            ):  # whatever the umask; some file systems have no modes
                 os.fchmod(descriptor, 0o600)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Its last holder may have removed the file, and a third process made another.

@@ -1,9 +1,9 @@
-"""Locks between processes that build the same: the kernel releases them when their holder dies.
+"""Locks between processes that build the same artifacts.
 
-Invariant: a lock only saves work, for builds are private until they are renamed into place. So a
-build goes on without a lock where the file system has none, and a file that is left of a lock
-hinders no process. A process that waits longer than `PATIENCE` says so on standard error every
-time, naming the lock and its holder.
+Invariant: a lock only saves work, for builds are private until they are renamed into place. On a
+file system without locks a build goes on without one, and a lock's file that is left behind hinders
+no process. A process that waits longer than `PATIENCE` says so on standard error every time, naming
+the lock and its holder.
 """
 
 from __future__ import annotations
@@ -26,11 +26,10 @@ from .flock import FileLock
 
 # Seconds.
 PATIENCE = 30.0
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _has_noted = False
-
-# The files of the locks that each thread has, or is about to have. What runs on the same thread (a
-# signal handler, a finalizer; a child that these fork) would wait for itself.
+# The files of the locks that each thread has, or is about to have. A signal handler or a finalizer
+# on the same thread, or a child that it forks, would wait for itself.
 _of_this_thread = threading.local()
 
 
@@ -41,9 +40,9 @@ def acquire_all(folder: Path, names: Iterable[str]) -> Iterator[None]:
     Parameters
     ----------
     folder : Path
-        Where locks are; it exists.
+        The folder of locks; it exists.
     names : iterable of str
-        What is locked.
+        The artifacts.
 
     Raises
     ------
@@ -53,40 +52,25 @@ def acquire_all(folder: Path, names: Iterable[str]) -> Iterator[None]:
         The folder cannot be written.
     """
     with contextlib.ExitStack() as stack:
-        # Always in the same order: two builds that share an artifact can't wait for each other.
+        # In a fixed order, so that two builds that share artifacts cannot wait for each other.
         for name in sorted(set(names)):
-            stack.enter_context(_one(folder / f"{name}.lock", name))
+            stack.enter_context(_acquire(folder / f"{name}.lock", name))
         yield
 
 
 @contextlib.contextmanager
-def _one(path: Path, name: str) -> Iterator[None]:
-    mine: set[Path] = _of_this_thread.__dict__.setdefault("paths", set())
-    if path in mine:
+def _acquire(path: Path, name: str) -> Iterator[None]:
+    held: set[Path] = _of_this_thread.__dict__.setdefault("paths", set())
+    if path in held:
         yield
         return
-    mine.add(path)
-    try:
-        with _held(path, name):
-            yield
-    finally:
-        mine.discard(path)
-
-
-@contextlib.contextmanager
-def _held(path: Path, name: str) -> Iterator[None]:
-    with contextlib.suppress(OSError):
-        if path.lstat().st_mode & 0o077:
-            # An earlier version made it, and another user may hold it. Some file systems have no
-            # modes: there it is a lock as good as any.
-            path.chmod(0o600)
-            if not path.lstat().st_mode & 0o077:
-                path.unlink()
-    holder = path.with_suffix(".holder")
-    lock = FileLock(path)
     with contextlib.ExitStack() as stack:
+        held.add(path)
+        stack.callback(held.discard, path)
+        lock = FileLock(path)
         stack.callback(lock.release)
         if _wait(lock, path, name):
+            holder = path.with_suffix(".holder")
             stack.callback(_unlink, holder)
             with contextlib.suppress(OSError):
                 write_json(
@@ -107,11 +91,11 @@ def _unlink(path: Path) -> None:
         path.unlink()
 
 
-def _acquired(lock: FileLock, path: Path, timeout: float) -> bool | None:
-    """Acquire a lock: False if it is held for too long, None where there is none to be had.
+def _try_for(lock: FileLock, path: Path, timeout: float) -> bool | None:
+    """Acquire a lock; False if another process holds it for too long, None if there are no locks.
 
-    File systems without locks answer with various errors. A folder that cannot be written is told
-    of by the build, which writes there next.
+    A file system without locks answers with various errors. So does a folder that cannot be
+    written: the build, which writes there next, raises that.
     """
     global _has_noted
     try:
@@ -127,48 +111,48 @@ def _acquired(lock: FileLock, path: Path, timeout: float) -> bool | None:
 
 
 def _wait(lock: FileLock, path: Path, name: str) -> bool:
-    """Acquire a lock, however long that takes; False where there is none to be had."""
+    """Acquire a lock, however long that takes; return False if there are no locks."""
     limit = settings.lock_timeout()
     start = time.monotonic()
     while True:
         left = float("inf") if limit is None else max(0.0, start + limit - time.monotonic())
-        is_held = _acquired(lock, path, min(PATIENCE, left))
+        is_held = _try_for(lock, path, min(PATIENCE, left))
         if is_held is not False:
             return bool(is_held)
         seconds = round(time.monotonic() - start)
         waited = f"{seconds} s for {path}, the lock of {name}, held by {_holder(path)}"
         if left <= PATIENCE:
             raise LockError(
-                f"waited {waited}; WARP_SORT_LOCK_TIMEOUT allows no more. If that process "
-                f"hangs, end it: its lock goes with it."
+                f"waited {waited}; WARP_SORT_LOCK_TIMEOUT allows no more. If that process hangs, "
+                f"end it: its lock goes with it."
             )
         say(f"waiting {waited}")
 
 
 def _holder(path: Path) -> str:
-    said = read_json(path.with_suffix(".holder")) or {}
-    pid, host, since = said.get("pid"), said.get("host"), said.get("since")
+    report = read_json(path.with_suffix(".holder")) or {}
+    pid, host, since = report.get("pid"), report.get("host"), report.get("since")
     is_host = isinstance(host, str) and host.isprintable()
     if not isinstance(pid, int) or not is_host or not isinstance(since, int):
         return "a process that did not say who it is"
-    ago = max(0, int(time.time()) - since)
-    return f"process {pid} on {host} for {ago} s ({str(said.get('command'))[:200]!r})"
+    seconds = max(0, int(time.time()) - since)
+    return f"process {pid} on {host} for {seconds} s ({str(report.get('command'))[:200]!r})"
 
 
 @contextlib.contextmanager
 def try_acquire(path: Path) -> Iterator[bool | None]:
-    """Hold a lock for a while if no other process has it, and tell whether that was so.
+    """Hold a lock unless another process has it, and yield whether it is held.
 
-    None is for file systems without locks, where no process can tell.
+    On a file system without locks None is yielded.
 
     Parameters
     ----------
     path : Path
-        The lock's file, which is made if it is not there.
+        The lock's file, which is made if it does not exist.
     """
     lock = FileLock(path)
     try:
-        yield _acquired(lock, path, 0)
+        yield _try_for(lock, path, 0)
     finally:
         lock.release()
 
@@ -177,9 +161,10 @@ def try_acquire(path: Path) -> Iterator[bool | None]:
 def machine() -> str:
     """Return what names the running system, as letters and digits; empty where it is not known.
 
-    Its processes see each other's locks. Some network file systems keep locks within one host.
+    Processes of one system see each other's locks. Some network file systems keep locks within one
+    host.
     """
     try:
-        return _BOOT.read_text("ascii").strip().replace("-", "")
+        return _BOOT_ID.read_text("ascii").strip().replace("-", "")
     except (OSError, ValueError):
         return ""

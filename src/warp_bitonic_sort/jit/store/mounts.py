@@ -1,6 +1,6 @@
-"""Tells where libraries can be loaded from: nowhere on a file system that is mounted noexec.
+"""Tells which folders libraries can be loaded from: none on a file system mounted noexec.
 
-Invariant: nothing is written or made. A folder that is not there is judged by the next one above.
+Invariant: nothing is written. A folder that does not exist is judged by its nearest parent.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import os
 import tempfile
 from pathlib import Path
 
-# Where temporary folders may be if the system's own folder for them is mounted noexec.
+# Tried where the system's own folder for temporary files is mounted noexec.
 _OTHERS = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - mkdtemp makes folders there
 
 
@@ -27,9 +27,7 @@ def is_noexec(folder: str | Path) -> bool:
 
 
 def temporary_parent() -> str | None:
-    """Return the folder for temporary files, or another such that libraries can be loaded from.
-
-    None is where all are mounted noexec.
+    """Return a folder for temporary files that libraries can be loaded from, or None.
 
     Raises
     ------
@@ -37,7 +35,5 @@ def temporary_parent() -> str | None:
         There is no folder for temporary files.
     """
     usual = tempfile.gettempdir()
-    if not is_noexec(usual):
-        return usual
-    usable = (each for each in _OTHERS if os.access(each, os.W_OK | os.X_OK))
-    return next((each for each in usable if not is_noexec(each)), None)
+    others = (folder for folder in _OTHERS if os.access(folder, os.W_OK | os.X_OK))
+    return next((folder for folder in (usual, *others) if not is_noexec(folder)), None)

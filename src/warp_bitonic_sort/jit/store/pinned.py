@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import CacheError, EvictedError
-from .files import opened, read_all, stamp
+from .files import open_regular, read_all, stamp
 from .key import HOST_KINDS
 from .mounts import temporary_parent
 from .store import Entry
@@ -47,7 +47,7 @@ def pinned(entry: Entry) -> Iterator[str]:
     path = entry.library
     with contextlib.ExitStack() as stack:
         try:
-            descriptor = stack.enter_context(opened(path))
+            descriptor = stack.enter_context(open_regular(path))
             why = "it was replaced" if stamp(os.fstat(descriptor)) != entry.stamp else None
         except OSError as error:
             why = error.strerror

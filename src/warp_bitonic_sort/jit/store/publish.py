@@ -133,7 +133,7 @@ def publish(
             absolute = _plain(os.path.join(staged.parent, path))  # noqa: PTH118
             try:
                 state = os.stat(absolute)  # noqa: PTH116 - hundreds of files: Path costs
-                found = file_digest(absolute)
+                found = file_digest(Path(absolute))
             except OSError as error:
                 raise BuildError(
                     f"compiling {artifact.name}: {absolute} cannot be read, which the compiler "
@@ -213,7 +213,7 @@ def source_digests() -> dict[str, str]:
     digests: dict[str, str] = {}
     for file in map(str, sorted(toolchain.source_files())):
         with contextlib.suppress(OSError):  # what has gone, the compiler will miss and say so
-            digests[file] = file_digest(file)
+            digests[file] = file_digest(Path(file))
     return digests
 
 

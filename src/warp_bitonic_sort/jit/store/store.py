@@ -49,9 +49,10 @@ from typing import Any, NamedTuple
 
 from ...kernels import Artifact
 from .. import code_object, toolchain
-from .files import digest, file_digest, opened, read_all, read_json, stamp
+from .files import digest, file_digest, file_stamp, open_regular, read_all, read_json, stamp
 from .key import HOST_KINDS, Tokens, layer_key_text
 from .mounts import is_noexec
+from .permissions import check_writers
 
 # The folder of this format, below a store's root.
 LAYOUT = "v1"
@@ -152,8 +153,7 @@ class Store:
         """
         if artifact.target in HOST_KINDS and (self.is_for_gpus or is_noexec(self.root)):
             return None
-        # Every microsecond of a start counts: names are put together as text, not as paths.
-        folder = os.path.join(self.base, "entries", artifact.name)  # noqa: PTH118
+        folder = self.base / "entries" / artifact.name
         try:
             names = sorted(os.listdir(folder))  # noqa: PTH208
         except OSError:
@@ -170,10 +170,10 @@ class Store:
         elif is_maker is None and compiler is not None:
             wanted["compiler"] = compiler
         for name in names:
-            library = f"{folder}/{name}/{toolchain.PRODUCTS[artifact.target]}"
+            library = folder / name / toolchain.PRODUCTS[artifact.target]
             if not self._is_ours:
-                _check_writers(library, self.root)
-            manifest = read_json(f"{folder}/{name}/manifest.json")
+                check_writers(library, self.root)
+            manifest = read_json(folder / name / "manifest.json")
             if (
                 manifest is not None
                 and manifest.items() >= wanted.items()
@@ -181,12 +181,12 @@ class Store:
             ):
                 seen = self._checked(library, artifact, manifest, tokens)
                 if seen is not None and not _is_unloadable(library):
-                    return Entry(Path(folder, name), artifact.target, seen)
+                    return Entry(folder / name, artifact.target, seen)
         return None
 
     def _checked(
         self,
-        file: str,
+        file: Path,
         artifact: Artifact,
         manifest: Mapping[str, Any],
         tokens: Tokens,
@@ -200,9 +200,9 @@ class Store:
         if not isinstance(dependencies, list):
             return None
         try:
-            with opened(file) as descriptor:
+            with open_regular(file) as descriptor:
                 if not self._is_ours:
-                    _check_writers(file, self.root, descriptor)
+                    check_writers(file, self.root, descriptor=descriptor)
                 seen = stamp(os.fstat(descriptor))
                 library = read_all(descriptor)
             if digest(library) != manifest.get("library"):
@@ -219,8 +219,8 @@ class Store:
         was, _, _, _, _, path = line.split(" ", 5)
         if self._is_layer and not path.startswith(("{package_include}", "{csrc}")):
             return True
-        real = tokens.concrete(path)
-        found = f"{stamp(os.stat(real))} "  # noqa: PTH116
+        real = Path(tokens.concrete(path))
+        found = f"{stamp(real.stat())} "
         return line.startswith(found, len(was) + 1) or file_digest(real) == was
 
     def recall(self, identity: str) -> str | None:
@@ -232,7 +232,7 @@ class Store:
             Other users can write what is remembered.
         """
         file = self.tool_file(identity)
-        _check_writers(file, self.root)
+        check_writers(file, self.root)
         manifest = read_json(file)
         if manifest is None or manifest.get("identity") != identity:
             return None
@@ -270,25 +270,10 @@ def mark_unloadable(library: Path, reason: str) -> bool:
     return was == found  # if so, another thread may have been told
 
 
-def _check_writers(path: str | Path, root: Path, descriptor: int | None = None) -> None:
-    """Raise TrustError if another user can write a path, or the file that was opened by it."""
-    from .permissions import check_writers  # a start that has all of a wheel's layer does without
-
-    check_writers(path, root, descriptor=descriptor)
-
-
-def _is_unloadable(library: str) -> bool:
-    """Tell whether a library is what was rejected; most processes reject none, and ask nobody."""
-    was, _ = unloadable.get(library, ("", ""))
-    return was != "" and _is_as_it_was(library, was)
-
-
-def _is_as_it_was(path: str, was: str) -> bool:
-    """Tell whether a file or folder has the stamp that it had; False where it is not there."""
-    try:
-        return stamp(os.stat(path)) == was  # noqa: PTH116
-    except OSError:
-        return False
+def _is_unloadable(library: Path) -> bool:
+    """Tell whether a library is one that did not load."""
+    was, _ = unloadable.get(str(library), ("", ""))
+    return was != "" and was == file_stamp(library)
 
 
 def is_utf8(path: Path) -> bool:
