@@ -217,14 +217,33 @@ def describe(old: Code, new: Code) -> str:
     said = []
     if old.resources != new.resources:
         said.append(f"resources {old.resources} -> {new.resources}")
-    if old.instructions != new.instructions:
-        matcher = difflib.SequenceMatcher(None, old.instructions, new.instructions, autojunk=False)
-        changed = sum(
-            max(i2 - i1, j2 - j1) for tag, i1, i2, j1, j2 in matcher.get_opcodes() if tag != "equal"
-        )
-        said.append(f"{changed} of {len(new.instructions)} instructions (was "
-                    f"{len(old.instructions)})")  # fmt: skip
+    changed = changes(old, new)
+    if changed:
+        count = sum(max(len(before), len(after)) for before, after in changed)
+        said.append(f"{count} of {len(new.instructions)} instructions")
     return "; ".join(said)
+
+
+def changes(old: Code, new: Code) -> list[tuple[list[str], list[str]]]:
+    """Return the runs of instructions that differ, before and after.
+
+    A run whose instructions differ in nothing but the offsets of memory operands is no change:
+    on the CPU, arguments are read through a pointer.
+    """
+    before, after = list(old.instructions), list(new.instructions)
+    if before == after:
+        return []
+    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
+    runs = [
+        (before[i1:i2], after[j1:j2])
+        for tag, i1, i2, j1, j2 in matcher.get_opcodes()
+        if tag != "equal"
+    ]
+
+    def masked(run: list[str]) -> list[str]:
+        return [re.sub(r"-?0x[0-9a-f]+(?=\((?!%rsp))", "", line) for line in run]
+
+    return [run for run in runs if masked(run[0]) != masked(run[1])]
 
 
 def _run(command: list[str]) -> str:
@@ -253,7 +272,9 @@ def _hip_code(product: Path, programs: dict[str, str]) -> Code:
         if not line.startswith(("\t", " ")):
             continue
         text = re.sub(r"\s+", " ", line.partition("//")[0]).strip()
-        if text.startswith("s_load_"):
+        # Scalar loads read arguments. The implicit ones lie behind ours: their address is the sum
+        # of the pointer to arguments, in the first registers, and our arguments' size.
+        if re.match(r"s_load_|s_add_u32 s\d+, s[04], |s_add_nc_u64 s\S+, s\[0:1\], ", text):
             text = re.sub(r", (0x[0-9a-f]+|\d+)$", ", argument", text)
         if text.startswith("s_code_end"):
             break

@@ -105,14 +105,14 @@ _BINDING = """
 {unit}
 static void run(const void* x, void* out, int64_t rows) {{
   namespace wbs = warp_bitonic_sort;
-  wbs_sort_args args{{}};
-  args.src = x;
-  args.dst = out;
+  wbs_args<1, 1> args{{}};
+  args.input[0] = x;
+  args.output[0] = out;
   args.length = {length};
-  args.src_stride = args.dst_stride = 4;
+  args.input_stride[0] = args.output_stride[0] = 4;
   args.batch_dims = 1;
   args.batch_shape[0] = rows;
-  args.src_batch_stride[0] = args.dst_batch_stride[0] = {length} * 4;
+  args.input_batch_stride[0][0] = args.output_batch_stride[0][0] = {length} * 4;
   const auto order = wbs::order_constants_of(wbs::dtype::float32, false, false);
   args.key_xor = order.key_xor;
   args.key_add = order.key_add;
@@ -169,15 +169,15 @@ _CUDA_BINDING = """
 {unit}
 static void run(const void* x, void* out, int64_t rows, cudaStream_t stream) {{
   namespace wbs = warp_bitonic_sort;
-  wbs_gpu_sort_args args{{}};
-  args.src = x;
-  args.dst = out;
+  wbs_args<1, 1> args{{}};
+  args.input[0] = x;
+  args.output[0] = out;
   args.rows = rows;
   args.length = {length};
-  args.src_stride = args.dst_stride = 4;
+  args.input_stride[0] = args.output_stride[0] = 4;
   args.batch_dims = 1;
   args.batch_shape[0] = args.rows;
-  args.src_batch_stride[0] = args.dst_batch_stride[0] = {length} * 4;
+  args.input_batch_stride[0][0] = args.output_batch_stride[0][0] = {length} * 4;
   const auto order = wbs::order_constants_of(wbs::dtype::float32, false, false);
   args.key_xor = order.key_xor;
   args.key_add = order.key_add;

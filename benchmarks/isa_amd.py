@@ -38,24 +38,24 @@ using exact_codec = register_codec<codec_kind::ieee, 32, amdgcn_ops>;
 using exact_rows = gpu_rows<amdgcn_target, exact_codec, {layout}>;
 
 template <class Rows>
-WBS_INLINE void full_rows(const wbs_gpu_sort_args& given) {{
+WBS_INLINE void full_rows(const wbs_args<1, 1>& given) {{
   extern __shared__ __align__(16) unsigned char shared[];
-  const wbs_gpu_sort_args& args = amdgcn_target<int>::reload_args(given);
+  const wbs_args<1, 1>& args = amdgcn_target<int>::reload_args(given);
   __builtin_assume(args.length == exact_rows::capacity);
   __builtin_assume(args.batch_dims == 1);
   __builtin_assume(args.rows == 1ll << 60);
-  __builtin_assume(args.src_stride == 4);
-  __builtin_assume(args.dst_stride == 4);
-  __builtin_assume(args.src_batch_stride[0] == 4 * exact_rows::capacity);
-  __builtin_assume(args.dst_batch_stride[0] == 4 * exact_rows::capacity);
-  __builtin_assume(reinterpret_cast<unsigned long long>(args.src) % 16 == 0);
-  __builtin_assume(reinterpret_cast<unsigned long long>(args.dst) % 16 == 0);
+  __builtin_assume(args.input_stride[0] == 4);
+  __builtin_assume(args.output_stride[0] == 4);
+  __builtin_assume(args.input_batch_stride[0][0] == 4 * exact_rows::capacity);
+  __builtin_assume(args.output_batch_stride[0][0] == 4 * exact_rows::capacity);
+  __builtin_assume(reinterpret_cast<unsigned long long>(args.input[0]) % 16 == 0);
+  __builtin_assume(reinterpret_cast<unsigned long long>(args.output[0]) % 16 == 0);
   Rows::sort(args, amdgcn_target<int>::block(), shared);
 }}
 #define WBS_FULL(name, Rows)                                                       \\
   extern "C" __global__                                                            \\
       __attribute__((amdgpu_flat_work_group_size(Rows::threads, Rows::threads)))   \\
-      void name(const wbs_gpu_sort_args args) {{ full_rows<Rows>(args); }}
+      void name(const wbs_args<1, 1> args) {{ full_rows<Rows>(args); }}
 WBS_FULL(exact, exact_rows)
 using plain_rows = exact_rows::float_rows;
 #if defined(__GFX9__) || defined(__GFX10__)

@@ -7,7 +7,7 @@
 #define WARP_BITONIC_SORT_TESTS_FAKE_GPU_HPP_
 
 #include <elf.h>
-#include <warp_bitonic_sort/gpu_abi.h>
+#include <warp_bitonic_sort/abi.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -73,7 +73,7 @@ struct Launch {
   unsigned shared_bytes;
   void* stream;
   wbs_gpu_kernel kernel;
-  wbs_gpu_sort_args args;
+  wbs_args<1, 1> args;
 };
 
 // What happened, and what is to happen; all behind one lock.
@@ -158,25 +158,25 @@ void for_symbols(const char* image, const Elf64_Ehdr& header, uint32_t type, con
   }
 }
 
-// Calls f(src, dst) for every row, as gpu_abi.h says where they are.
+// Calls f(src, dst) for every row, where abi.h says that they are.
 template <class RowFunction>
-void for_rows(const wbs_gpu_sort_args& args, const RowFunction& f) {
+void for_rows(const wbs_args<1, 1>& args, const RowFunction& f) {
   for (long long r = 0; r < args.rows; ++r) {
-    const char* src = static_cast<const char*>(args.src);
-    char* dst = static_cast<char*>(args.dst);
+    const char* src = static_cast<const char*>(args.input[0]);
+    char* dst = static_cast<char*>(args.output[0]);
     long long rest = r;
     for (int i = args.batch_dims - 1; i >= 0; --i) {
       const long long at = rest % args.batch_shape[i];
       rest /= args.batch_shape[i];
-      src += at * args.src_batch_stride[i];
-      dst += at * args.dst_batch_stride[i];
+      src += at * args.input_batch_stride[0][i];
+      dst += at * args.output_batch_stride[0][i];
     }
     f(src, dst);
   }
 }
 
 template <wbs::codec_kind Codec, int KeyBits>
-void sort_rows(const wbs_gpu_sort_args& args) {
+void sort_rows(const wbs_args<1, 1>& args) {
   using element = typename wbs::unsigned_of<KeyBits>::type;
   using signed_element = typename wbs::unsigned_of<KeyBits>::signed_type;
   const wbs::codec<Codec, element, signed_element, element> codec({args.key_xor, args.key_add}, 0);
@@ -184,20 +184,20 @@ void sort_rows(const wbs_gpu_sort_args& args) {
   for_rows(args, [&](const char* src, char* dst) {
     for (int i = 0; i < args.length; ++i) {
       element raw;
-      std::memcpy(&raw, src + i * args.src_stride, sizeof(raw));
+      std::memcpy(&raw, src + i * args.input_stride[0], sizeof(raw));
       keys[i] = codec.encode(raw);
     }
     std::sort(keys.begin(), keys.end());
     for (int i = 0; i < args.length; ++i) {
       const element raw = codec.decode(keys[i]);
-      std::memcpy(dst + i * args.dst_stride, &raw, sizeof(raw));
+      std::memcpy(dst + i * args.output_stride[0], &raw, sizeof(raw));
     }
   });
 }
 
-inline int carry_out(const wbs_gpu_kernel& kernel, const wbs_gpu_sort_args& args) {
+inline int carry_out(const wbs_gpu_kernel& kernel, const wbs_args<1, 1>& args) {
   const auto is = [&](wbs::codec_kind key, unsigned bits) {
-    return kernel.codec == static_cast<unsigned>(key) && kernel.key_bytes * 8 == bits;
+    return kernel.cell.codec == static_cast<unsigned>(key) && kernel.cell.bits == bits;
   };
   using wbs::codec_kind;
   if (is(codec_kind::integer, 8)) return sort_rows<codec_kind::integer, 8>(args), success;
@@ -215,7 +215,7 @@ inline int carry_out(const wbs_gpu_kernel& kernel, const wbs_gpu_sort_args& args
 // From here on: as JSON.
 
 inline void write(std::ostream& out, const Launch& launch) {
-  const wbs_gpu_sort_args& args = launch.args;
+  const wbs_args<1, 1>& args = launch.args;
   const auto list = [&](const char* name, const long long* values) {
     out << ", \"" << name << "\": [";
     for (int i = 0; i < args.batch_dims; ++i) out << (i == 0 ? "" : ", ") << values[i];
@@ -224,7 +224,7 @@ inline void write(std::ostream& out, const Launch& launch) {
   const auto dims = [&](const char* name, const unsigned (&size)[3]) {
     out << ", \"" << name << "\": [" << size[0] << ", " << size[1] << ", " << size[2] << "]";
   };
-  out << "{\"kernel\": \"" << launch.kernel.name
+  out << "{\"kernel\": \"" << launch.kernel.cell.name
       << "\", \"module_device\": " << launch.module_device
       << ", \"current_device\": " << launch.current_device
       << ", \"shared_bytes\": " << launch.shared_bytes
@@ -232,11 +232,11 @@ inline void write(std::ostream& out, const Launch& launch) {
   dims("grid", launch.grid);
   dims("block", launch.block);
   out << ", \"rows\": " << args.rows << ", \"length\": " << args.length
-      << ", \"one\": " << args.opaque_one << ", \"src_stride\": " << args.src_stride
-      << ", \"dst_stride\": " << args.dst_stride;
+      << ", \"one\": " << args.opaque_one << ", \"src_stride\": " << args.input_stride[0]
+      << ", \"dst_stride\": " << args.output_stride[0];
   list("batch_shape", args.batch_shape);
-  list("src_batch_stride", args.src_batch_stride);
-  list("dst_batch_stride", args.dst_batch_stride);
+  list("src_batch_stride", args.input_batch_stride[0]);
+  list("dst_batch_stride", args.output_batch_stride[0]);
   out << "}";
 }
 

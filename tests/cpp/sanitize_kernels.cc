@@ -142,13 +142,13 @@ class array {
 
 // ---- one case -----------------------------------------------------------------------------------
 
-void run_case(const wbs_kernel& kernel, dtype type, const shape& src_shape, const shape& dst_shape,
-              int offset, bool in_place) {
+void run_case(const wbs_cpu_kernel& kernel, dtype type, const shape& src_shape,
+              const shape& dst_shape, int offset, bool in_place) {
   const dtype_info& info = dtypes[static_cast<int>(type)];
   const int order = static_cast<int>(next_random() % 3);
   const bool descending = order > 0, nan_last = order == 2;
-  array src(src_shape, static_cast<int>(kernel.key_bytes), offset);
-  array other(dst_shape, static_cast<int>(kernel.key_bytes), in_place ? 0 : (offset * 5) % 8);
+  array src(src_shape, static_cast<int>(kernel.cell.bits / 8), offset);
+  array other(dst_shape, static_cast<int>(kernel.cell.bits / 8), in_place ? 0 : (offset * 5) % 8);
   array& dst = in_place ? src : other;
   src.fill(info);
   std::vector<std::vector<uint64_t>> expected;
@@ -157,18 +157,20 @@ void run_case(const wbs_kernel& kernel, dtype type, const shape& src_shape, cons
   }
   const auto before = src.contents();
 
-  wbs_sort_args args{};
-  args.src = src.base();
-  args.dst = dst.base();
+  wbs_args<1, 1> args{};
+  args.input[0] = src.base();
+  args.output[0] = dst.base();
   args.length = src.length();
-  args.batch_dims = static_cast<int32_t>(src_shape.sizes.size()) - 1;
+  args.kept = args.length;
+  args.rows = src.rows();
+  args.batch_dims = static_cast<int>(src_shape.sizes.size()) - 1;
   for (int i = 0; i < args.batch_dims; ++i) {
     args.batch_shape[i] = src_shape.sizes[i];
-    args.src_batch_stride[i] = src.stride(i);
-    args.dst_batch_stride[i] = dst.stride(i);
+    args.input_batch_stride[0][i] = src.stride(i);
+    args.output_batch_stride[0][i] = dst.stride(i);
   }
-  args.src_stride = src.stride(args.batch_dims);
-  args.dst_stride = dst.stride(args.batch_dims);
+  args.input_stride[0] = src.stride(args.batch_dims);
+  args.output_stride[0] = dst.stride(args.batch_dims);
   const order_constants constants = order_constants_of(type, descending, nan_last);
   args.key_xor = constants.key_xor;
   args.key_add = constants.key_add;
@@ -193,7 +195,7 @@ void run_case(const wbs_kernel& kernel, dtype type, const shape& src_shape, cons
   if (!dst.gaps_are_untouched()) wrong = "bytes outside the rows were written";
   if (!wrong.empty()) {
     std::printf("FAILED: %s %s length %d rows %ld offset %d in_place %d order %d: %s\n",
-                kernel.name, info.name, src.length(), static_cast<long>(src.rows()), offset,
+                kernel.cell.name, info.name, src.length(), static_cast<long>(src.rows()), offset,
                 in_place, order, wrong.c_str());
     ++failures;
   }
@@ -201,8 +203,8 @@ void run_case(const wbs_kernel& kernel, dtype type, const shape& src_shape, cons
 
 // Rows contiguous: full and partial groups, padding between rows, batches whose dimensions do not
 // collapse, backwards, at any offset, in place.
-void run_rows(const wbs_kernel& kernel, dtype type, int n) {
-  const int lanes = static_cast<int>(kernel.lanes);
+void run_rows(const wbs_cpu_kernel& kernel, dtype type, int n) {
+  const int lanes = kernel.lanes;
   for (int rows : {1, lanes - 1, 2 * lanes + 3}) {
     run_case(kernel, type, {{rows, n}, {1, 0}, 0, 0}, {{rows, n}, {1, 0}, 0, 0}, 0, false);
     run_case(kernel, type, {{rows, n}, {1, 0}, 24, 0}, {{rows, n}, {1, 0}, 5, 0}, 3, false);
@@ -230,8 +232,8 @@ void run_rows(const wbs_kernel& kernel, dtype type, int n) {
 }
 
 // Neighbouring rows contiguous, in lines of any length.
-void run_columns(const wbs_kernel& kernel, dtype type, int n) {
-  const int lanes = static_cast<int>(kernel.lanes);
+void run_columns(const wbs_cpu_kernel& kernel, dtype type, int n) {
+  const int lanes = kernel.lanes;
   for (int rows : {1, lanes, 2 * lanes + 3}) {
     run_case(kernel, type, {{rows, n}, {0, 1}, 0, 0}, {{rows, n}, {0, 1}, 0, 0}, 1, false);
     run_case(kernel, type, {{2, rows, n}, {1, 2, 0}, 16, 0}, {{2, rows, n}, {1, 0, 2}, 8, 0}, 0,
@@ -247,8 +249,8 @@ void run_columns(const wbs_kernel& kernel, dtype type, int n) {
 }
 
 // Neither, and each side its own way.
-void run_mixed(const wbs_kernel& kernel, dtype type, int n) {
-  const int rows = static_cast<int>(kernel.lanes) + 2;
+void run_mixed(const wbs_cpu_kernel& kernel, dtype type, int n) {
+  const int rows = kernel.lanes + 2;
   run_case(kernel, type, {{rows, n}, {1, 0}, 0, 0}, {{rows, n}, {0, 1}, 0, 0}, 0, false);
   run_case(kernel, type, {{rows, n}, {0, 1}, 0, 0}, {{rows, n}, {1, 0}, 0, 0}, 1, false);
   run_case(kernel, type, {{2, rows, n}, {0, 2, 1}, 0, 4}, {{2, rows, n}, {0, 1, 2}, 0, 3}, 0,
@@ -261,7 +263,7 @@ void run_mixed(const wbs_kernel& kernel, dtype type, int n) {
 template <codec_kind Codec, int KeyBits, int Length, access Access>
 void run_registers(dtype type) {
   if (dtypes[static_cast<int>(type)].codec != Codec) std::abort();
-  static const wbs_kernel kernel =
+  static const wbs_cpu_kernel kernel =
       describe_kernel<register_kernel<Codec, KeyBits, Length, Access>>("registers");
   if (Access == access::rows) {
     run_rows(kernel, type, Length);
@@ -273,7 +275,7 @@ void run_registers(dtype type) {
 template <codec_kind Codec, int KeyBits>
 void run_tile(dtype type) {
   if (dtypes[static_cast<int>(type)].codec != Codec) std::abort();
-  static const wbs_kernel tile = describe_kernel<tile_kernel<Codec, KeyBits>>("tile");
+  static const wbs_cpu_kernel tile = describe_kernel<tile_kernel<Codec, KeyBits>>("tile");
   for (int n : {1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 100, 129, 256, 300}) {
     run_rows(tile, type, n);
     run_columns(tile, type, n);

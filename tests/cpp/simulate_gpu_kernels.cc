@@ -454,7 +454,7 @@ void tell_of_fault(int signal) {
   _exit(2);
 }
 
-wbs_gpu_sort_args sort_args;
+wbs_args<1, 1> sort_args;
 void* shared_memory;
 
 struct memories {
@@ -499,20 +499,20 @@ std::string run_case(dtype type, const test_case& c) {
     expected.push_back(oracle(type, src.row(r), descending, nan_last));
   }
 
-  wbs_gpu_sort_args args{};
-  args.src = src.base();
-  args.dst = dst.base();
+  wbs_args<1, 1> args{};
+  args.input[0] = src.base();
+  args.output[0] = dst.base();
   args.rows = src.rows() + rows_too_many;
   args.length = src.length() + elements_too_many;
   args.batch_dims = static_cast<int>(c.sizes.size()) - 1;
   args.opaque_one = 1;
   for (int i = 0; i < args.batch_dims; ++i) {
     args.batch_shape[i] = c.sizes[i];
-    args.src_batch_stride[i] = src.stride(i);
-    args.dst_batch_stride[i] = dst.stride(i);
+    args.input_batch_stride[0][i] = src.stride(i);
+    args.output_batch_stride[0][i] = dst.stride(i);
   }
-  args.src_stride = src.stride(args.batch_dims);
-  args.dst_stride = dst.stride(args.batch_dims);
+  args.input_stride[0] = src.stride(args.batch_dims);
+  args.output_stride[0] = dst.stride(args.batch_dims);
   const order_constants constants = order_constants_of(type, descending, nan_last);
   args.key_xor = constants.key_xor;
   args.key_add = constants.key_add;

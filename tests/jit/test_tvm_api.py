@@ -105,7 +105,7 @@ def test_empty_batches_are_nothing_to_do(rows9):
             ValueError,
             "x: rows along axis 1 have length 8, and the kernel",
         ),
-        (array(9, 5), array(9, 5), 0, ValueError, "needs rows whose elements are neighbours"),
+        (array(9, 5), array(9, 5), 0, ValueError, "needs rows whose elements are contiguous"),
         (
             np.zeros((), np.float32),
             np.empty((), np.float32),
@@ -139,7 +139,7 @@ def test_memory_that_is_shared_is_a_typed_error(rows9):
 
 
 def test_columns_that_are_none_are_a_typed_error(columns9):
-    with pytest.raises(ValueError, match="needs rows that are neighbours in x and out"):
+    with pytest.raises(ValueError, match="needs rows that lie side by side in x and out"):
         columns9(array(5, 9), array(5, 9), 1, False, False)
 
 
@@ -191,11 +191,18 @@ def test_opening_what_is_no_kernel_is_a_typed_error(runtime, tmp_path):
 def test_every_export_is_documented_and_typed(runtime):
     names = ["open_cpu_kernel", "describe_cpu_kernel", "empty", "abi_version", "thread_count"]
     names += ["set_thread_count"]
-    names += ["open_gpu_kernel", "gpu_arch", "is_capturing", "private_stream", "empty_gpu"]
+    names += [
+        "open_gpu_kernel",
+        "gpu_arch",
+        "is_capturing",
+        "open_launch_cache",
+        "private_stream",
+        "empty_gpu",
+    ]
     for name in names:
         assert runtime.get_function_doc(name)
         assert "type_schema" in json.dumps(runtime.get_function_metadata(name))
-    assert runtime.abi_version() == 2
+    assert runtime.abi_version() == 3
     assert runtime.thread_count() >= 1
 
 

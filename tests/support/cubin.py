@@ -10,10 +10,13 @@ from pathlib import Path
 from support import elf
 from warp_bitonic_sort.jit import toolchain
 
-_ABI = (toolchain.INCLUDE_DIR / "warp_bitonic_sort" / "gpu_abi.h").read_text()
-ABI_VERSION = int(re.search(r"define WBS_GPU_ABI_VERSION (\d+)", _ABI)[1])
-MAX_BATCH_DIMS = int(re.search(r"define WBS_GPU_MAX_BATCH_DIMS (\d+)", _ABI)[1])
+_ABI = (toolchain.INCLUDE_DIR / "warp_bitonic_sort" / "abi.h").read_text()
+ABI_VERSION = int(re.search(r"define WBS_ABI_VERSION (\d+)", _ABI)[1])
+MAX_BATCH_DIMS = int(re.search(r"define WBS_MAX_BATCH_DIMS (\d+)", _ABI)[1])
 
+# The members of wbs_gpu_kernel; the name is behind ten of four bytes.
+KERNEL = "<10I104s3I"
+NAME_OFFSET = 40
 CODECS = ("integer", "ieee", "fnuz")
 
 
@@ -29,9 +32,10 @@ def constant(
     abi_version: int = ABI_VERSION,
 ) -> bytes:
     """What a kernel says of itself: the struct wbs_gpu_kernel."""
+    selection = payload = access = 0
     return struct.pack(
-        "<8I96s", abi_version, bits // 8, CODECS.index(codec), threads, rows, shared_bytes, 1,
-        capacity, name.encode(),
+        KERNEL, abi_version, selection, payload, CODECS.index(codec), bits, access, 1, 1, 1,
+        capacity, name.encode(), threads, rows, shared_bytes,
     )  # fmt: skip
 
 

@@ -2,16 +2,15 @@
 
 import struct
 
-from support import amd_metadata
+from support import amd_metadata, cubin
 from warp_bitonic_sort import plan
 from warp_bitonic_sort.kernels import Kernel
 
 
 def wrong_shared_memory(kernel: Kernel, image: bytes) -> str:
     """What is wrong with the shared memory that a code object asks for, or nothing."""
-    # The name is the last member of wbs_gpu_kernel, behind eight of four bytes.
     name = image.index(kernel.name.encode() + b"\0")
-    shared = struct.unpack_from("<8i", image, name - 32)[5]
+    shared = struct.unpack_from(cubin.KERNEL, image, name - cubin.NAME_OFFSET)[-1]
     layout = kernel.layout
     if kernel.access == "rows" and shared != plan.shared_bytes(layout, kernel.bits, kernel.arch):
         return f"{kernel.name} asks for {shared} bytes, planned were others"
@@ -29,11 +28,11 @@ def wrong_hip_code(kernel: Kernel, image: bytes):
         yield "uses a stack"
     if said[".wavefront_size"] != plan.wave_lanes(kernel.arch):
         yield f"has waves of {said['.wavefront_size']} lanes"
-    # The name is the last member of wbs_gpu_kernel, behind eight of four bytes.
     name = image.index(kernel.name.encode() + b"\0")
-    _, key_bytes, _, threads, _, shared, _, capacity = struct.unpack_from("<8i", image, name - 32)
-    if (key_bytes * 8, capacity) != (kernel.bits, kernel.layout.capacity):
-        yield f"says that it is for {capacity} keys of {key_bytes} bytes"
+    members = struct.unpack_from(cubin.KERNEL, image, name - cubin.NAME_OFFSET)
+    bits, capacity, threads, shared = members[4], members[9], members[11], members[13]
+    if (bits, capacity) != (kernel.bits, kernel.layout.capacity):
+        yield f"says that it is for {capacity} keys of {bits} bits"
     if threads > 1024 or said[".max_flat_workgroup_size"] < threads:
         yield f"has {threads} threads, of {said['.max_flat_workgroup_size']}"
     layout = kernel.layout

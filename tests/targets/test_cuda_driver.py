@@ -95,7 +95,9 @@ def test_an_address_between_elements_is_refused(folder):
     launches = len(driver.launches())
     odd = np.zeros(321, np.uint8)[1:].view(np.float32).reshape(10, 8)
     for name, arrays in (("x", (odd, out)), ("out", (x, odd))):
-        assert not runtime.launch_cached(*map(OnDevice, arrays), -1, False, False)
+        assert not runtime.open_launch_cache("all", "none")(
+            *map(OnDevice, arrays), -1, False, False
+        )
         with pytest.raises(ValueError, match=f"^{name}: its address is no multiple of the 4 bytes"):
             kernel(*map(OnDevice, arrays), -1, False, False, 0)
     assert len(driver.launches()) == launches
@@ -105,7 +107,7 @@ def test_an_address_between_elements_is_refused(folder):
 def test_sorts_are_remembered(folder):
     """By layout, order, axis and device; and never where a closer look is needed."""
     driver, runtime = Driver(), loader.runtime()
-    again = runtime.launch_cached
+    again = runtime.open_launch_cache("all", "none")
     kernels = [
         runtime.open_gpu_kernel(
             cubin.write(folder / f"{arch}.cubin", arch), "float32", cuda(number)

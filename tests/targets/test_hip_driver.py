@@ -113,7 +113,7 @@ def test_a_launch_lands_on_the_arrays_own_device(folder):
 def test_sorts_are_remembered(folder):
     """In the stream that is current on a ROCm device, and by its type."""
     kernels, driver, runtime = open_both(folder), Driver(), loader.runtime()
-    again = runtime.launch_cached
+    again = runtime.open_launch_cache("all", "none")
     x = array(10, 8)
     out = np.zeros_like(x)
     a, b = on_hip(x), on_hip(out)

@@ -105,7 +105,7 @@ def open_kernel(
     callable
         ``call(x, out, axis, descending, nan_last)``: sorts x along axis into out; a device's
         takes a stream as a sixth argument, and may take a seventh that tells whether to remember
-        the sort for the runtime's ``launch_cached``.
+        the sort for the runtime's ``open_launch_cache``.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 // A CPU kernel library: opened with dlopen, checked, run over the machine's cores.
 //
-// Invariant: a CpuKernel that exists has the ABI of this launcher. It knows the kernel ABI and
+// Invariant: a CpuKernel that exists has the ABI of this runtime. It knows the kernel ABI and
 // nothing of tensors or dtypes.
 #ifndef WARP_BITONIC_SORT_DRIVER_CPU_HPP_
 #define WARP_BITONIC_SORT_DRIVER_CPU_HPP_
@@ -14,7 +14,7 @@
 #include <string>
 
 #include "thread_pool.hpp"
-#include "warp_bitonic_sort/kernel_abi.h"
+#include "warp_bitonic_sort/abi.h"
 
 namespace warp_bitonic_sort::driver {
 
@@ -25,27 +25,26 @@ class CpuKernel {
     // Never closed: a call on another thread may be inside it, and it is a few kilobytes.
     void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (library == nullptr) throw std::runtime_error("the kernel does not load: " + error_text());
-    kernel_ = static_cast<const wbs_kernel*>(dlsym(library, "warp_bitonic_sort_kernel"));
+    kernel_ = static_cast<const wbs_cpu_kernel*>(dlsym(library, "warp_bitonic_sort_kernel"));
     if (kernel_ == nullptr) {
       throw std::runtime_error(path + " is not a kernel of warp_bitonic_sort: " + error_text());
     }
-    if (kernel_->abi_version != WBS_ABI_VERSION) {
-      throw std::runtime_error(path + " has kernel ABI " + std::to_string(kernel_->abi_version) +
-                               "; this launcher runs ABI " + std::to_string(WBS_ABI_VERSION));
+    if (kernel_->cell.abi_version != WBS_ABI_VERSION) {
+      throw std::runtime_error(path + " has kernel ABI " +
+                               std::to_string(kernel_->cell.abi_version) +
+                               "; this runtime runs ABI " + std::to_string(WBS_ABI_VERSION));
     }
   }
 
-  const wbs_kernel& info() const { return *kernel_; }
+  const wbs_cpu_kernel& info() const { return *kernel_; }
 
-  /// Sorts every row of args, on several threads where that is worth waking them.
-  void run(const wbs_sort_args& args) const {
-    int64_t rows = 1;
-    for (int32_t i = 0; i < args.batch_dims; ++i) rows *= args.batch_shape[i];
+  /// Sorts so many rows of args, on several threads where that is worth waking them.
+  void run(const void* args, int64_t rows, int64_t length) const {
     const auto sort_rows = [&](int64_t first, int64_t last) {
-      kernel_->run(&args, first, last, scratch(kernel_->scratch_bytes(args.length)));
+      kernel_->run(args, first, last, scratch(kernel_->scratch_bytes(length)));
     };
     const int64_t lanes = kernel_->lanes;
-    const int64_t bytes_per_row = args.length * static_cast<int64_t>(kernel_->key_bytes);
+    const int64_t bytes_per_row = length * kernel_->cell.bits / 8;
     const int threads = thread_count();
     if (rows <= lanes || rows * bytes_per_row < kParallelBytes || threads == 1) {
       sort_rows(0, rows);
@@ -86,7 +85,7 @@ class CpuKernel {
     return buffer.memory;
   }
 
-  const wbs_kernel* kernel_;
+  const wbs_cpu_kernel* kernel_;
 };
 
 }  // namespace warp_bitonic_sort::driver

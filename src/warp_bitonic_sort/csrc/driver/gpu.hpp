@@ -5,7 +5,7 @@
 #ifndef WARP_BITONIC_SORT_DRIVER_GPU_HPP_
 #define WARP_BITONIC_SORT_DRIVER_GPU_HPP_
 
-#include <warp_bitonic_sort/gpu_abi.h>
+#include <warp_bitonic_sort/abi.h>
 
 #include <cstdint>
 #include <cstdio>
@@ -81,10 +81,10 @@ class GpuKernel {
         throw std::runtime_error(path + " was built for another version of warp_bitonic_sort");
       }
       check(gpu.read(&info_, address, bytes));
-      if (info_.abi_version != WBS_GPU_ABI_VERSION) {
+      if (info_.cell.abi_version != WBS_ABI_VERSION) {
         throw std::runtime_error(path + " was built for another version of warp_bitonic_sort");
       }
-      gpu.request_shared_memory(function_, info_.shared_bytes, info_.name, device);
+      gpu.request_shared_memory(function_, info_.shared_bytes, info_.cell.name, device);
     } catch (...) {
       gpu.ignore(gpu.unload_module(module_));
       throw;
@@ -103,21 +103,21 @@ class GpuKernel {
   const GpuApi& gpu() const { return gpu_; }
   int device() const { return device_; }
 
-  void launch(wbs_gpu_sort_args& args, void* stream) const {
+  // Sorts so many rows of args, a wbs_args of the kernel's numbers of inputs and outputs.
+  void launch(void* args, int64_t rows, void* stream) const {
     const CurrentDevice current(gpu_, device_);
-    args.opaque_one = 1;
-    const int64_t tiles = (args.rows + info_.rows - 1) / info_.rows;
+    const int64_t tiles = (rows + info_.rows - 1) / info_.rows;
     if (tiles > max_blocks_ && !gpu_.grid_stride()) {
       throw std::runtime_error(
           "x: expected at most " + std::to_string(int64_t{max_blocks_} * info_.rows) +
-          " rows for one launch of the kernel " + info_.name + " on " + gpu_.device_name(device_) +
-          ", got " + std::to_string(args.rows) + "; sort it in parts");
+          " rows for one launch of the kernel " + info_.cell.name + " on " +
+          gpu_.device_name(device_) + ", got " + std::to_string(rows) + "; sort it in parts");
     }
     const unsigned blocks = tiles < max_blocks_ ? static_cast<unsigned>(tiles) : max_blocks_;
-    void* parameters[] = {&args};
+    void* parameters[] = {args};
     gpu_.check(gpu_.launch(function_, blocks, 1, 1, info_.threads, 1, 1, info_.shared_bytes, stream,
                            parameters, nullptr),
-               "launching ", info_.name, device_);
+               "launching ", info_.cell.name, device_);
   }
 
  private:

@@ -9,7 +9,7 @@
 #define WARP_BITONIC_SORT_DRIVER_GPU_API_HPP_
 
 #include <dlfcn.h>
-#include <warp_bitonic_sort/gpu_abi.h>
+#include <warp_bitonic_sort/abi.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -92,7 +92,7 @@ class GpuApi {
                                      int device) const = 0;
   // The most blocks of so many threads that a launch may have.
   virtual unsigned max_blocks(unsigned threads) const = 0;
-  // Whether a launch may have fewer blocks than a kernel has tiles, as gpu_abi.h says.
+  // Whether a launch may have fewer blocks than a kernel has tiles, as abi.h says.
   virtual bool grid_stride() const = 0;
 
   const Platform platform;

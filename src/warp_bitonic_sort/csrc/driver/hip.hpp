@@ -210,11 +210,11 @@ class HipApi final : public GpuApi {
 
   static std::string no_device() {
     const char* const node = "/dev/kfd";
-    if (access(node, F_OK) != 0) {
+    if (::access(node, F_OK) != 0) {
       return std::string("; there is no ") + node +
              ": load the amdgpu kernel driver (into a container, pass /dev/kfd and /dev/dri)";
     }
-    if (access(node, R_OK | W_OK) != 0) {
+    if (::access(node, R_OK | W_OK) != 0) {
       return std::string("; this user may not open ") + node +
              ": join the groups that own it and /dev/dri, render and video";
     }

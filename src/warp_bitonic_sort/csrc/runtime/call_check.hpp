@@ -1,27 +1,58 @@
-// Two tensors as the rows of one sort: every check that a caller's arguments need, then what is
-// left to tell a kernel.
+// Checks a call's tensors against a kernel's description, and turns them into launches.
 //
-// Invariant: nothing is written, and no memory of a tensor is read; what check_call() lets through,
-// a kernel can sort.
+// Invariant: nothing is written, and no tensor's memory is read. A call that check_call() accepts
+// is one that the kernel can carry out.
 #ifndef WARP_BITONIC_SORT_RUNTIME_CALL_CHECK_HPP_
 #define WARP_BITONIC_SORT_RUNTIME_CALL_CHECK_HPP_
 
+#include <warp_bitonic_sort/abi.h>
+
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <string>
 #include <vector>
 
 #include "ffi.hpp"
+#include "warp_bitonic_sort/core/access.hpp"
 #include "warp_bitonic_sort/core/dtype.hpp"
+#include "warp_bitonic_sort/core/entry.hpp"
 
 namespace warp_bitonic_sort {
 
-// One dimension of a batch, or the sorted one; strides in bytes.
+// The inputs and outputs of a call, inputs first.
+constexpr int max_operands = 3;
+
+// One dimension of a batch, or the sorted one; strides in bytes. Operands that are absent have
+// strides of 0.
 struct Dim {
   int64_t size;
-  int64_t x;
-  int64_t out;
+  std::array<int64_t, max_operands> stride;
   bool is_sorted_axis;
+};
+
+// One tensor of a call; null for an output that is not wanted, or that the kernel does not have.
+struct Operand {
+  const char* name;
+  const DLTensor* tensor;
+  int64_t width;  // bytes of an element
+};
+using Operands = std::array<Operand, max_operands>;
+
+// What a kernel takes, and the dtype and device that it was opened for.
+struct KernelTraits {
+  const wbs_cell& cell;
+  const dtype_info& dtype;
+  DLDevice device;
+};
+
+// A checked call.
+struct Call {
+  std::array<const char*, max_operands> address;  // null for an absent operand
+  std::array<int64_t, max_operands> stride;       // along the sorted axis
+  int64_t length;
+  int index_bytes;
+  std::vector<Dim> batch;
 };
 
 inline std::string shape_text(const int64_t* shape, size_t rank) {
@@ -102,29 +133,48 @@ inline std::string device_text(DLDevice device) {
   }
 }
 
-// An array library that lacks a dtype hands it over as unsigned integers of its width.
-inline void check_tensor(const char* name, const DLTensor& tensor, const dtype_info& info,
-                         DLDevice device) {
-  DLDevice at = tensor.device;
+inline bool is_index_dtype(DLDataType dtype) {
+  return dtype.code == kDLInt && (dtype.bits == 32 || dtype.bits == 64) && dtype.lanes == 1;
+}
+
+inline void check_device(const Operand& operand, DLDevice device) {
+  DLDevice at = operand.tensor->device;
   if (at.device_type == kDLCUDAManaged) at.device_type = kDLCUDA;
   if (at.device_type != device.device_type || at.device_id != device.device_id) {
-    ffi::fail("ValueError", {name, ": expected a tensor on ", device_text(device),
+    ffi::fail("ValueError", {operand.name, ": expected a tensor on ", device_text(device),
                              ", which the kernel was opened for, got one on ", device_text(at)});
   }
-  const DLDataType got = tensor.dtype;
+}
+
+// An array library that lacks a dtype passes unsigned integers of its width.
+inline void check_keys(const Operand& operand, const dtype_info& info) {
+  const DLDataType got = operand.tensor->dtype;
   const DLDataType raw{kDLUInt, static_cast<uint8_t>(info.bits), 1};
   if (!same(got, dl_dtype(info)) && !same(got, raw)) {
+    ffi::fail("TypeError", {operand.name, ": expected dtype ", info.name,
+                            " (what the kernel was opened for) or uint", info.bits,
+                            " holding its bits, got ", dtype_text(got)});
+  }
+}
+
+inline void check_indices(const Operand& operand, int64_t length) {
+  const DLDataType got = operand.tensor->dtype;
+  if (!is_index_dtype(got)) {
     ffi::fail("TypeError",
-              {name, ": expected dtype ", info.name, " (what the kernel was opened for) or uint",
-               info.bits, " holding its bits, got ", dtype_text(got)});
+              {operand.name, ": expected dtype int32 or int64, got ", dtype_text(got)});
+  }
+  if (got.bits == 32 && length > INT64_C(1) << 31) {
+    ffi::fail("ValueError", {operand.name, ": int32 cannot hold the indices of rows of length ",
+                             length, "; pass int64"});
   }
 }
 
 // A tensor of a framework may have lost its memory, or never had any.
-inline void check_memory(const char* name, const DLTensor& tensor) {
-  if (tensor.data == nullptr) {
-    ffi::fail("ValueError",
-              {name, ": expected a tensor with memory, got one whose data is a null pointer"});
+inline void check_memory(const Operand& operand) {
+  if (operand.tensor->data == nullptr) {
+    ffi::fail("ValueError", {operand.name,
+                             ": expected a tensor with memory, got one whose data is a null "
+                             "pointer"});
   }
 }
 
@@ -132,22 +182,21 @@ inline const char* first_byte(const DLTensor& tensor) {
   return static_cast<const char*>(tensor.data) + tensor.byte_offset;
 }
 
-// Whether an address is one of whole elements, as kernels for devices read and write them: over
-// others an NVIDIA GPU loses its context.
+// Kernels for GPUs access whole elements; at another address an NVIDIA GPU loses its context.
 inline bool is_aligned(const char* address, int64_t width) {
   return reinterpret_cast<uintptr_t>(address) % static_cast<uintptr_t>(width) == 0;
 }
 
-inline void check_alignment(const char* name, const char* address, int64_t width) {
-  if (!is_aligned(address, width)) {
+inline void check_alignment(const Operand& operand) {
+  if (operand.tensor != nullptr && !is_aligned(first_byte(*operand.tensor), operand.width)) {
     ffi::fail("ValueError",
-              {name, ": its address is no multiple of the ", width,
+              {operand.name, ": its address is no multiple of the ", operand.width,
                " bytes of an element, and kernels for devices take no other; pass memory "
                "that begins at a whole element"});
   }
 }
 
-// Strides may be absent; then the tensor is contiguous.
+// Absent strides mean that the tensor is contiguous.
 inline std::vector<int64_t> byte_strides(const DLTensor& tensor, int64_t width) {
   std::vector<int64_t> strides(static_cast<size_t>(tensor.ndim));
   int64_t dense = width;
@@ -158,172 +207,195 @@ inline std::vector<int64_t> byte_strides(const DLTensor& tensor, int64_t width) 
   return strides;
 }
 
+// The bytes that a tensor reaches, relative to its first element.
 struct Span {
   int64_t low = 0;
   int64_t high = 0;
 };
 
-inline Span span_of(const std::vector<Dim>& dims, int64_t Dim::* stride, int64_t width) {
+inline Span span_of(const std::vector<Dim>& dims, size_t operand, int64_t width) {
   Span span{0, width};
   for (const Dim& dim : dims) {
-    (dim.*stride < 0 ? span.low : span.high) += (dim.size - 1) * (dim.*stride);
+    const int64_t stride = dim.stride[operand];
+    (stride < 0 ? span.low : span.high) += (dim.size - 1) * stride;
   }
   return span;
 }
 
-// Slowest first by out, whose elements are all distinct; an insertion sort, because there are a few
-// dimensions at most and std::sort takes longer to compile.
-inline void order_by_out(std::vector<Dim>& dims) {
+// Sorts dimensions by an output's strides, slowest first. An insertion sort: there are few
+// dimensions, and std::sort takes longer to compile.
+inline void sort_dims(std::vector<Dim>& dims, size_t output) {
   for (size_t i = 1; i < dims.size(); ++i) {
-    for (size_t j = i; j > 0 && std::llabs(dims[j - 1].out) < std::llabs(dims[j].out); --j) {
+    for (size_t j = i;
+         j > 0 && std::llabs(dims[j - 1].stride[output]) < std::llabs(dims[j].stride[output]);
+         --j) {
       std::swap(dims[j - 1], dims[j]);
     }
   }
 }
 
-// The batch: all dimensions but the sorted one, neighbours that are one run in both tensors joined.
+// All dimensions but the sorted one. Neighbours that are contiguous in every operand are joined.
 inline std::vector<Dim> batch_of(const std::vector<Dim>& dims) {
-  std::vector<Dim> result;
+  std::vector<Dim> batch;
+  const auto continues = [&](const Dim& dim) {
+    for (size_t i = 0; i < max_operands; ++i) {
+      if (batch.back().stride[i] != dim.stride[i] * dim.size) return false;
+    }
+    return true;
+  };
   for (const Dim& dim : dims) {
     if (dim.size == 1 || dim.is_sorted_axis) continue;
-    if (!result.empty() && result.back().x == dim.x * dim.size &&
-        result.back().out == dim.out * dim.size) {
-      result.back() = Dim{result.back().size * dim.size, dim.x, dim.out, false};
+    if (!batch.empty() && continues(dim)) {
+      batch.back() = Dim{batch.back().size * dim.size, dim.stride, false};
     } else {
-      result.push_back(dim);
+      batch.push_back(dim);
     }
   }
-  return result;
+  return batch;
 }
 
-// With dimensions slowest first.
-inline void check_out_is_dense_enough(const std::vector<Dim>& dims, int64_t width) {
-  int64_t reach = width;
+// Requires that the elements of an output are all distinct; dims are sorted by it.
+inline void check_distinct(const Operand& operand, const std::vector<Dim>& dims, size_t output) {
+  int64_t reach = operand.width;
   for (size_t i = dims.size(); i-- > 0;) {
-    const Dim& dim = dims[i];
-    if (dim.size == 1) continue;
-    if (std::llabs(dim.out) < reach) {
-      ffi::fail("ValueError", {"out: two of its elements may share memory (a stride of ",
-                               dim.out / width, " elements over a dimension of ", dim.size,
+    const int64_t size = dims[i].size, stride = dims[i].stride[output];
+    if (size == 1) continue;
+    if (std::llabs(stride) < reach) {
+      ffi::fail("ValueError", {operand.name, ": two of its elements may share memory (a stride of ",
+                               stride / operand.width, " elements over a dimension of ", size,
                                "); pass a tensor whose elements are all distinct"});
     }
-    reach += std::llabs(dim.out) * (dim.size - 1);
+    reach += std::llabs(stride) * (size - 1);
   }
 }
 
-// What a kernel takes, whatever it runs on.
-struct KernelTraits {
-  const char* name;
-  uint32_t codec;
-  int64_t key_bytes;
-  int64_t min_length;
-  int64_t max_length;
-  DLDevice device;
-};
-
-inline void check_dtype(const KernelTraits& kernel, const dtype_info& info) {
-  if (kernel.codec != static_cast<uint32_t>(info.codec)) {
-    ffi::fail("ValueError", {"dtype: the kernel ", kernel.name, " makes keys in another way than ",
-                             info.name, " needs"});
+// Requires that an output shares no memory with another operand, or, if may_be_same, that it is the
+// other operand itself.
+inline void check_overlap(const Operands& operands, const std::vector<Dim>& dims, size_t other,
+                          size_t output, bool may_be_same) {
+  const Operand &a = operands[other], &b = operands[output];
+  const Span a_span = span_of(dims, other, a.width), b_span = span_of(dims, output, b.width);
+  const auto a_at = reinterpret_cast<intptr_t>(first_byte(*a.tensor));
+  const auto b_at = reinterpret_cast<intptr_t>(first_byte(*b.tensor));
+  if (a_at + a_span.high <= b_at + b_span.low || b_at + b_span.high <= a_at + a_span.low) return;
+  bool is_same = may_be_same && a_at == b_at && a.width == b.width;
+  for (const Dim& dim : dims) {
+    is_same = is_same && (dim.size == 1 || dim.stride[other] == dim.stride[output]);
   }
-  if (kernel.key_bytes * 8 != info.bits) {
+  if (is_same) return;
+  if (may_be_same) {
+    ffi::fail("ValueError", {b.name, ": it overlaps ", a.name, " in memory without being ", a.name,
+                             " itself; pass ", a.name, ", or memory of its own"});
+  }
+  ffi::fail("ValueError", {b.name, ": it overlaps ", a.name, " in memory; pass memory of its own"});
+}
+
+inline void check_dtype(const KernelTraits& kernel) {
+  const dtype_info& info = kernel.dtype;
+  if (kernel.cell.codec != static_cast<uint32_t>(info.codec)) {
+    ffi::fail("ValueError", {"dtype: the kernel ", kernel.cell.name,
+                             " makes keys in another way than ", info.name, " needs"});
+  }
+  if (kernel.cell.bits != static_cast<uint32_t>(info.bits)) {
     ffi::fail("ValueError", {"dtype: ", info.name, " has ", info.bits, " bits, and the kernel ",
-                             kernel.name, " sorts keys of ", kernel.key_bytes * 8});
+                             kernel.cell.name, " sorts keys of ", kernel.cell.bits});
   }
 }
 
-// A checked call: the rows, all that is left to say of x and out.
-struct Rows {
-  const char* src;
-  char* dst;
-  int64_t length;
-  int64_t src_stride;
-  int64_t dst_stride;
-  std::vector<Dim> batch;
-};
-
-inline void check_overlap(const DLTensor& x, const DLTensor& out, const std::vector<Dim>& dims,
-                          int64_t width) {
-  const Span a = span_of(dims, &Dim::x, width);
-  const Span b = span_of(dims, &Dim::out, width);
-  const auto x_at = reinterpret_cast<intptr_t>(first_byte(x));
-  const auto out_at = reinterpret_cast<intptr_t>(first_byte(out));
-  if (x_at + a.high <= out_at + b.low || out_at + b.high <= x_at + a.low) return;
-  bool in_place = x_at == out_at;
-  for (const Dim& dim : dims) in_place = in_place && (dim.size == 1 || dim.x == dim.out);
-  if (!in_place) {
-    ffi::fail("ValueError", {"out: it overlaps x in memory without being x itself; pass x, or "
-                             "memory of its own"});
-  }
+inline bool has_index(const wbs_cell& cell) {
+  return cell.payload == static_cast<uint32_t>(payload::index);
+}
+// With an index, the outputs are the values and the indices.
+inline bool is_index_output(const wbs_cell& cell, size_t operand) {
+  return has_index(cell) && operand == 2;
 }
 
-// Raises for what the kernel can't do; returns false where there is nothing to sort.
-inline bool check_call(const KernelTraits& kernel, const dtype_info& info, const DLTensor& x,
-                       const DLTensor& out, int64_t axis, Rows& rows) {
-  check_tensor("x", x, info, kernel.device);
-  check_tensor("out", out, info, kernel.device);
+// Raises for what the kernel cannot do; returns false where there is nothing to sort.
+inline bool check_call(const KernelTraits& kernel, const Operands& operands, int64_t axis,
+                       Call& call) {
+  const DLTensor& x = *operands[0].tensor;
   const int64_t* const shape = x.shape;
   const int64_t rank = x.ndim;
-  if (rank == 0 && kernel.min_length > 1) {
+  for (size_t i = 0; i < max_operands; ++i) {
+    if (operands[i].tensor == nullptr) continue;
+    check_device(operands[i], kernel.device);
+    if (!is_index_output(kernel.cell, i)) check_keys(operands[i], kernel.dtype);
+  }
+  if (rank == 0 && kernel.cell.min_length > 1) {
     ffi::fail("ValueError", {"x: expected at least one dimension, got a scalar"});
   }
-  if (!std::equal(shape, shape + rank, out.shape, out.shape + out.ndim)) {
-    ffi::fail("ValueError",
-              {"out: expected the shape of x, ", shape_text(x), ", got ", shape_text(out)});
+  for (size_t i = 1; i < max_operands; ++i) {
+    const DLTensor* const out = operands[i].tensor;
+    if (out != nullptr && !std::equal(shape, shape + rank, out->shape, out->shape + out->ndim)) {
+      ffi::fail("ValueError", {operands[i].name, ": expected the shape of x, ", shape_text(x),
+                               ", got ", shape_text(*out)});
+    }
   }
-  // A scalar is a row of one element, where a kernel takes such.
+  // A scalar is a row of one element, if the kernel takes rows of one.
   const int64_t axes = std::max<int64_t>(rank, 1);
   if (axis < -axes || axis >= axes) {
     ffi::fail("ValueError", {"axis: expected ", -axes, " to ", axes - 1, " for a tensor of rank ",
                              rank, ", got ", axis});
   }
   if (axis < 0) axis += axes;
-  rows.length = rank == 0 ? 1 : shape[axis];
-  for (int64_t i = 0; i < rank; ++i) {
-    if (shape[i] == 0) return false;
+  call.length = rank == 0 ? 1 : shape[axis];
+  if (has_index(kernel.cell)) check_indices(operands[2], call.length);
+  if (std::find(shape, shape + rank, 0) != shape + rank) return false;
+  if (call.length < kernel.cell.min_length || call.length > kernel.cell.max_length) {
+    ffi::fail("ValueError", {"x: rows along axis ", axis, " have length ", call.length,
+                             ", and the kernel ", kernel.cell.name, " sorts lengths ",
+                             kernel.cell.min_length, " to ", kernel.cell.max_length});
   }
-  if (rows.length < kernel.min_length || rows.length > kernel.max_length) {
-    ffi::fail("ValueError",
-              {"x: rows along axis ", axis, " have length ", rows.length, ", and the kernel ",
-               kernel.name, " sorts lengths ", kernel.min_length, " to ", kernel.max_length});
-  }
-  check_memory("x", x);
-  check_memory("out", out);
-  const std::vector<int64_t> x_strides = byte_strides(x, kernel.key_bytes);
-  const std::vector<int64_t> out_strides = byte_strides(out, kernel.key_bytes);
   std::vector<Dim> dims;
-  for (int64_t i = 0; i < rank; ++i) {
-    dims.push_back({shape[i], x_strides[i], out_strides[i], i == axis});
+  for (int64_t i = 0; i < rank; ++i) dims.push_back({shape[i], {}, i == axis});
+  call.address = {};
+  call.stride = {};
+  call.index_bytes = 0;
+  for (size_t i = 0; i < max_operands; ++i) {
+    const Operand& operand = operands[i];
+    if (operand.tensor == nullptr) continue;
+    check_memory(operand);
+    const std::vector<int64_t> strides = byte_strides(*operand.tensor, operand.width);
+    for (int64_t d = 0; d < rank; ++d) dims[d].stride[i] = strides[d];
+    call.address[i] = first_byte(*operand.tensor);
+    call.stride[i] = rank == 0 ? operand.width : strides[axis];
+    if (is_index_output(kernel.cell, i)) call.index_bytes = static_cast<int>(operand.width);
   }
-  check_overlap(x, out, dims, kernel.key_bytes);
-  order_by_out(dims);
-  check_out_is_dense_enough(dims, kernel.key_bytes);
-  rows.src = first_byte(x);
-  rows.dst = const_cast<char*>(first_byte(out));
-  rows.src_stride = rank == 0 ? kernel.key_bytes : x_strides[axis];
-  rows.dst_stride = rank == 0 ? kernel.key_bytes : out_strides[axis];
-  rows.batch = batch_of(dims);
+  for (size_t i = 1; i < max_operands; ++i) {
+    if (operands[i].tensor == nullptr) continue;
+    check_overlap(operands, dims, 0, i, true);
+    for (size_t j = 1; j < i; ++j) {
+      if (operands[j].tensor != nullptr) check_overlap(operands, dims, j, i, false);
+    }
+  }
+  // The first output comes last: the batch is in the order of its memory.
+  for (size_t i = max_operands; i-- > 1;) {
+    if (operands[i].tensor == nullptr) continue;
+    sort_dims(dims, i);
+    check_distinct(operands[i], dims, i);
+  }
+  call.batch = batch_of(dims);
   return true;
 }
 
-// Calls run(src, dst, first) for every index of the slowest dimensions that are more than a kernel
-// takes; the dimensions from `first` on are the kernel's.
+// Calls run(address, first) for every index of the slowest dimensions beyond those that a launch
+// describes; the dimensions from `first` on are the launch's.
 template <class Run>
-void for_each_launch(const Rows& rows, size_t max_dims, const Run& run) {
-  const std::vector<Dim>& batch = rows.batch;
-  const size_t outer = batch.size() > max_dims ? batch.size() - max_dims : 0;
+void for_each_launch(const Call& call, const Run& run) {
+  const std::vector<Dim>& batch = call.batch;
+  const size_t outer = batch.size() > WBS_MAX_BATCH_DIMS ? batch.size() - WBS_MAX_BATCH_DIMS : 0;
   std::vector<int64_t> at(outer, 0);
-  const char* src = rows.src;
-  char* dst = rows.dst;
+  std::array<const char*, max_operands> address = call.address;
   for (;;) {
-    run(src, dst, outer);
+    run(address, outer);
     size_t dim = outer;
     while (dim > 0) {
       const Dim& moved = batch[--dim];
       const bool carries = ++at[dim] == moved.size;
       const int64_t steps = carries ? 1 - moved.size : 1;
-      src += steps * moved.x;
-      dst += steps * moved.out;
+      for (size_t i = 0; i < max_operands; ++i) {
+        if (address[i] != nullptr) address[i] += steps * moved.stride[i];
+      }
       if (!carries) break;
       at[dim] = 0;
       if (dim == 0) return;
@@ -332,19 +404,37 @@ void for_each_launch(const Rows& rows, size_t max_dims, const Run& run) {
   }
 }
 
-template <class Args>
-void describe_rows(const Rows& rows, size_t first, const order_constants& order, Args& args) {
-  args.src_stride = rows.src_stride;
-  args.dst_stride = rows.dst_stride;
-  args.length = static_cast<decltype(args.length)>(rows.length);
-  args.batch_dims = static_cast<decltype(args.batch_dims)>(rows.batch.size() - first);
-  for (int32_t i = 0; i < args.batch_dims; ++i) {
-    args.batch_shape[i] = rows.batch[first + i].size;
-    args.src_batch_stride[i] = rows.batch[first + i].x;
-    args.dst_batch_stride[i] = rows.batch[first + i].out;
+// The arguments of one launch.
+template <int Inputs, int Outputs>
+wbs_args<Inputs, Outputs> launch_args(const Call& call,
+                                      const std::array<const char*, max_operands>& address,
+                                      size_t first, const order_constants& order) {
+  static_assert(Inputs + Outputs <= max_operands, "a call describes as many");
+  wbs_args<Inputs, Outputs> args{};
+  for (int i = 0; i < Inputs; ++i) {
+    args.input[i] = address[i];
+    args.input_stride[i] = call.stride[i];
+  }
+  for (int i = 0; i < Outputs; ++i) {
+    args.output[i] = const_cast<char*>(address[Inputs + i]);
+    args.output_stride[i] = call.stride[Inputs + i];
+  }
+  args.rows = 1;
+  args.batch_dims = static_cast<int>(call.batch.size() - first);
+  for (int d = 0; d < args.batch_dims; ++d) {
+    const Dim& dim = call.batch[first + d];
+    args.rows *= dim.size;
+    args.batch_shape[d] = dim.size;
+    for (int i = 0; i < Inputs; ++i) args.input_batch_stride[i][d] = dim.stride[i];
+    for (int i = 0; i < Outputs; ++i) args.output_batch_stride[i][d] = dim.stride[Inputs + i];
   }
   args.key_xor = order.key_xor;
   args.key_add = order.key_add;
+  args.length = static_cast<int>(call.length);
+  args.kept = args.length;
+  args.index_bytes = call.index_bytes;
+  args.opaque_one = 1;
+  return args;
 }
 
 }  // namespace warp_bitonic_sort

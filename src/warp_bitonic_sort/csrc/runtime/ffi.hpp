@@ -112,6 +112,10 @@ class Arguments {
     if (value.type_index == kTVMFFITensor) return *TVMFFITensorGetDLTensorPtr(value.v_obj);
     mismatch(i, "Tensor");
   }
+  // Null for None.
+  const DLTensor* optional_tensor(int32_t i) const {
+    return values_[i].type_index == kTVMFFINone ? nullptr : &tensor(i);
+  }
   int64_t integer(int32_t i) const {
     if (values_[i].type_index != kTVMFFIInt && values_[i].type_index != kTVMFFIBool) {
       mismatch(i, "int");

@@ -1,12 +1,14 @@
-// Sorts on a device that were checked and described once, found again by their tensors' layout.
+// Launches that were checked once, found again by the layout of their tensors.
 //
-// Invariant: what is found is what a full check of these tensors would come to, but for their
-// addresses, which are looked at every time. Looking up takes no lock: entries are only ever added.
+// Invariant: a launch that is found is what a full check of these tensors would come to, but for
+// their addresses, which are checked at every call. A look-up takes no lock: entries are only ever
+// added.
 #ifndef WARP_BITONIC_SORT_RUNTIME_LAUNCH_CACHE_HPP_
 #define WARP_BITONIC_SORT_RUNTIME_LAUNCH_CACHE_HPP_
 
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -16,136 +18,185 @@
 
 namespace warp_bitonic_sort {
 
-// The order and the axis of a sort; a negative axis counts from the last.
+// The axis and order of a sort; a negative axis counts from the last.
 struct SortOptions {
   int64_t axis;
   bool descending;
   bool nan_last;
 };
 
+// What a kernel does, as one number.
+inline int64_t operation_of(const wbs_cell& cell) {
+  return static_cast<int64_t>(cell.selection) << 8 | cell.payload;
+}
+
 class LaunchCache {
  public:
   static LaunchCache& instance() {
-    static LaunchCache sorts;
-    return sorts;
+    static LaunchCache cache;
+    return cache;
   }
 
-  // Launches the sort of tensors laid out like ones remembered; false where there are none, or
-  // where these need a closer look (no memory, an address between elements, an overlap).
-  bool launch(const DLTensor& x, const DLTensor& out, SortOptions options, void* stream) const {
-    if (x.strides == nullptr || out.strides == nullptr) return false;
-    if (options.axis < 0) options.axis += x.ndim;
-    const uint64_t hash = hash_of(x, out, options);
+  // Repeats the launch for tensors laid out like cached ones. Returns false if there is none, or if
+  // the tensors need a full check: no memory, an address between elements, an overlap.
+  bool launch(int64_t operation, const Operands& operands, SortOptions options,
+              void* stream) const {
+    if (!has_strides(operands)) return false;
+    if (options.axis < 0) options.axis += operands[0].tensor->ndim;
+    const uint64_t hash = hash_of(operation, operands, options);
     for (const Entry* entry = bucket_of(hash).load(std::memory_order_acquire); entry != nullptr;
          entry = entry->next) {
-      if (entry->hash != hash || !entry->fits(x, out, options)) continue;
-      const char* const src = first_byte(x);
-      const char* const dst = first_byte(out);
-      if (x.data == nullptr || out.data == nullptr) return false;
-      const int64_t width = x.dtype.bits / 8;
-      if (!is_aligned(src, width) || !is_aligned(dst, width)) return false;
-      if (src + entry->x.high > dst + entry->out.low &&
-          dst + entry->out.high > src + entry->x.low && !(src == dst && entry->in_place)) {
-        return false;
-      }
-      wbs_gpu_sort_args args = entry->args;
-      args.src = src;
-      args.dst = const_cast<char*>(dst);
-      entry->kernel->launch(args, stream);
-      return true;
+      if (entry->hash != hash || !entry->fits(operation, operands, options)) continue;
+      return entry->launch(operands, stream);
     }
     return false;
   }
 
   // The kernel must live for as long as the process.
-  void remember(const DLTensor& x, const DLTensor& out, SortOptions options,
-                const driver::GpuKernel& kernel, const wbs_gpu_sort_args& args) {
-    if (x.strides == nullptr || out.strides == nullptr) return;
-    if (options.axis < 0) options.axis += x.ndim;
+  template <int Inputs, int Outputs>
+  void remember(const Operands& operands, SortOptions options, const driver::GpuKernel& kernel,
+                const wbs_args<Inputs, Outputs>& args) {
+    if (!has_strides(operands)) return;
+    if (options.axis < 0) options.axis += operands[0].tensor->ndim;
+    const int64_t operation = operation_of(kernel.info().cell);
     const std::lock_guard<std::mutex> lock(guard_);
-    const uint64_t hash = hash_of(x, out, options);
+    const uint64_t hash = hash_of(operation, operands, options);
     std::atomic<const Entry*>& bucket = bucket_of(hash);
     const Entry* const first = bucket.load(std::memory_order_relaxed);
     for (const Entry* entry = first; entry != nullptr; entry = entry->next) {
-      if (entry->hash == hash && entry->fits(x, out, options)) return;
+      if (entry->hash == hash && entry->fits(operation, operands, options)) return;
     }
-    // A program of more shapes than that takes the longer way for the rest of them.
+    // A program with more shapes checks the rest of them at every call.
     if (count_ == max_entries) return;
     ++count_;
-    const int64_t width = x.dtype.bits / 8;
-    std::unique_ptr<Entry> entry(new Entry{hash,
-                                           x.dtype,
-                                           x.device,
-                                           options,
-                                           {x.shape, x.shape + x.ndim},
-                                           {x.strides, x.strides + x.ndim},
-                                           {out.strides, out.strides + out.ndim},
-                                           reach_of(x, width),
-                                           reach_of(out, width),
-                                           false,
-                                           &kernel,
-                                           args,
-                                           first});
-    entry->in_place = entry->x_strides == entry->out_strides;
+    auto entry = std::make_unique<Entry>();
+    entry->hash = hash;
+    entry->operation = operation;
+    entry->options = options;
+    for (size_t i = 0; i < max_operands; ++i) entry->tensors[i] = layout_of(operands[i]);
+    entry->kernel = &kernel;
+    entry->rows = args.rows;
+    static_assert(sizeof(args) <= sizeof(entry->args), "room for every kernel's arguments");
+    std::memcpy(entry->args, &args, sizeof(args));
+    entry->next = first;
     bucket.store(entry.release(), std::memory_order_release);
   }
 
  private:
-  struct Entry {
-    uint64_t hash;
+  // All of a tensor but its address.
+  struct TensorLayout {
+    bool is_present;
     DLDataType dtype;
     DLDevice device;
+    std::vector<int64_t> shape, strides;
+    Span reach;
+
+    bool fits(const DLTensor* tensor) const {
+      if (tensor == nullptr) return !is_present;
+      return is_present && tensor->ndim == static_cast<int32_t>(shape.size()) &&
+             same(tensor->dtype, dtype) && tensor->device.device_type == device.device_type &&
+             tensor->device.device_id == device.device_id &&
+             std::equal(shape.begin(), shape.end(), tensor->shape) &&
+             std::equal(strides.begin(), strides.end(), tensor->strides);
+    }
+  };
+
+  struct Entry {
+    uint64_t hash;
+    int64_t operation;
     SortOptions options;
-    std::vector<int64_t> shape, x_strides, out_strides;
-    Span x, out;
-    bool in_place;
+    TensorLayout tensors[max_operands];
     const driver::GpuKernel* kernel;
-    wbs_gpu_sort_args args;
+    int64_t rows;
+    alignas(8) unsigned char args[sizeof(wbs_args<1, max_operands - 1>)];
     const Entry* next;
 
-    bool fits(const DLTensor& a, const DLTensor& b, const SortOptions& wanted) const {
-      const auto rank = static_cast<int32_t>(shape.size());
-      return a.ndim == rank && b.ndim == rank && same(a.dtype, dtype) && same(b.dtype, dtype) &&
-             same(a.device, device) && same(b.device, device) && wanted.axis == options.axis &&
-             wanted.descending == options.descending && wanted.nan_last == options.nan_last &&
-             std::equal(shape.begin(), shape.end(), a.shape) &&
-             std::equal(shape.begin(), shape.end(), b.shape) &&
-             std::equal(x_strides.begin(), x_strides.end(), a.strides) &&
-             std::equal(out_strides.begin(), out_strides.end(), b.strides);
+    bool fits(int64_t wanted, const Operands& operands, const SortOptions& order) const {
+      if (wanted != operation || order.axis != options.axis ||
+          order.descending != options.descending || order.nan_last != options.nan_last) {
+        return false;
+      }
+      for (size_t i = 0; i < max_operands; ++i) {
+        if (!tensors[i].fits(operands[i].tensor)) return false;
+      }
+      return true;
     }
-    static bool same(DLDataType a, DLDataType b) { return warp_bitonic_sort::same(a, b); }
-    static bool same(DLDevice a, DLDevice b) {
-      return a.device_type == b.device_type && a.device_id == b.device_id;
+
+    bool launch(const Operands& operands, void* stream) const {
+      alignas(8) unsigned char own_args[sizeof(args)];
+      std::memcpy(own_args, args, sizeof(args));
+      const char* address[max_operands] = {};
+      size_t count = 0;
+      for (; count < max_operands && operands[count].name != nullptr; ++count) {
+        const DLTensor* const tensor = operands[count].tensor;
+        if (tensor == nullptr) continue;
+        if (tensor->data == nullptr) return false;
+        address[count] = first_byte(*tensor);
+        if (!is_aligned(address[count], operands[count].width)) return false;
+        for (size_t other = 0; other < count; ++other) {
+          if (overlap(address, other, count)) return false;
+        }
+      }
+      // Addresses are the first members of wbs_args.
+      std::memcpy(own_args, address, count * sizeof(address[0]));
+      kernel->launch(own_args, rows, stream);
+      return true;
+    }
+
+    // An output may be the input itself.
+    bool overlap(const char* const* address, size_t a, size_t b) const {
+      if (address[a] == nullptr) return false;
+      if (address[a] + tensors[a].reach.high <= address[b] + tensors[b].reach.low ||
+          address[b] + tensors[b].reach.high <= address[a] + tensors[a].reach.low) {
+        return false;
+      }
+      return a != 0 || address[a] != address[b] || tensors[a].strides != tensors[b].strides ||
+             tensors[a].dtype.bits != tensors[b].dtype.bits;
     }
   };
 
   static constexpr int buckets = 1024, max_entries = 4096;
 
-  static uint64_t hash_of(const DLTensor& x, const DLTensor& out, const SortOptions& options) {
+  static TensorLayout layout_of(const Operand& operand) {
+    if (operand.tensor == nullptr) return TensorLayout{};
+    const DLTensor& tensor = *operand.tensor;
+    TensorLayout layout{true,
+                        tensor.dtype,
+                        tensor.device,
+                        {tensor.shape, tensor.shape + tensor.ndim},
+                        {tensor.strides, tensor.strides + tensor.ndim},
+                        {0, operand.width}};
+    for (int32_t i = 0; i < tensor.ndim; ++i) {
+      const int64_t stride = tensor.strides[i] * operand.width;
+      (stride < 0 ? layout.reach.low : layout.reach.high) += (tensor.shape[i] - 1) * stride;
+    }
+    return layout;
+  }
+
+  static bool has_strides(const Operands& operands) {
+    for (const Operand& operand : operands) {
+      if (operand.tensor != nullptr && operand.tensor->strides == nullptr) return false;
+    }
+    return true;
+  }
+
+  static uint64_t hash_of(int64_t operation, const Operands& operands, const SortOptions& options) {
     // One multiplication a word; the last shift brings the high bits, the best mixed, down.
     constexpr uint64_t odd = 0x9E3779B97F4A7C15u;
+    const DLTensor& x = *operands[0].tensor;
     uint64_t hash = static_cast<uint64_t>(x.dtype.code) << 8 | x.dtype.bits;
     const auto mix = [&hash](int64_t word) { hash = (hash ^ static_cast<uint64_t>(word)) * odd; };
-    mix(x.device.device_id);
+    mix(operation << 32 | x.device.device_id);
     mix(options.axis * 4 + options.descending * 2 + options.nan_last);
-    for (int32_t i = 0; i < x.ndim; ++i) {
-      mix(x.shape[i]);
-      mix(x.strides[i]);
+    for (int32_t i = 0; i < x.ndim; ++i) mix(x.shape[i]);
+    for (const Operand& operand : operands) {
+      if (operand.tensor == nullptr) continue;
+      for (int32_t i = 0; i < operand.tensor->ndim; ++i) mix(operand.tensor->strides[i]);
     }
-    for (int32_t i = 0; i < out.ndim; ++i) mix(out.strides[i]);
     return hash ^ hash >> 32;
   }
   std::atomic<const Entry*>& bucket_of(uint64_t hash) { return table_[hash % buckets]; }
   const std::atomic<const Entry*>& bucket_of(uint64_t hash) const { return table_[hash % buckets]; }
-
-  static Span reach_of(const DLTensor& tensor, int64_t width) {
-    Span span{0, width};
-    for (int32_t i = 0; i < tensor.ndim; ++i) {
-      const int64_t stride = tensor.strides[i] * width;
-      (stride < 0 ? span.low : span.high) += (tensor.shape[i] - 1) * stride;
-    }
-    return span;
-  }
 
   std::atomic<const Entry*> table_[buckets] = {};
   std::mutex guard_;

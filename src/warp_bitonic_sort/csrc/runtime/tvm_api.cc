@@ -19,13 +19,16 @@
 #include "ffi.hpp"
 #include "launch_cache.hpp"
 #include "warp_bitonic_sort/core/dtype.hpp"
+#include "warp_bitonic_sort/core/entry.hpp"
+#include "warp_bitonic_sort/core/selection.hpp"
 
 namespace {
 
 namespace wbs = warp_bitonic_sort;
 namespace ffi = warp_bitonic_sort::ffi;
+using wbs::Call;
 using wbs::KernelTraits;
-using wbs::Rows;
+using wbs::Operands;
 using wbs::SortOptions;
 using wbs::driver::CpuKernel;
 using wbs::driver::GpuApi;
@@ -40,61 +43,111 @@ const wbs::dtype_info& find_dtype(const std::string& name) {
   ffi::fail("ValueError", {"dtype: expected one of ", known, "; got '", name, "'"});
 }
 
+// The operands at the head of a kernel's arguments, and what follows them.
+struct SortCall {
+  Operands operands{};
+  SortOptions options{};
+  int32_t next = 0;  // the number of the first argument after the options
+};
+
+// How a kernel's function is written, for messages.
+std::string signature_of(const wbs_cell& cell, const char* rest) {
+  const char* const operands = wbs::has_index(cell)
+                                   ? "x: Tensor, values: Tensor | None, indices: Tensor"
+                                   : "x: Tensor, out: Tensor";
+  return std::string("sort_rows(") + operands + ", axis: int, descending: bool, nan_last: bool" +
+         rest + ") -> None";
+}
+
+SortCall sort_call_of(const ffi::Arguments& arguments, bool has_index, int64_t width) {
+  SortCall call;
+  int32_t at = 0;
+  call.operands[0] = {"x", &arguments.tensor(at++), width};
+  if (has_index) {
+    call.operands[1] = {"values", arguments.optional_tensor(at++), width};
+    const DLTensor& indices = arguments.tensor(at++);
+    call.operands[2] = {"indices", &indices, indices.dtype.bits / 8};
+  } else {
+    call.operands[1] = {"out", &arguments.tensor(at++), width};
+  }
+  call.options = {arguments.integer(at), arguments.boolean(at + 1), arguments.boolean(at + 2)};
+  call.next = at + 3;
+  return call;
+}
+
+// Calls run(args, first) for every launch of a checked call, with the arguments that a cell has.
+template <class Run>
+void for_each_args(const wbs_cell& cell, const Call& call, const wbs::order_constants& order,
+                   const Run& run) {
+  wbs::for_each_launch(call, [&](const auto& address, size_t first) {
+    if (cell.outputs == 1) {
+      run(wbs::launch_args<1, 1>(call, address, first, order), first);
+    } else {
+      run(wbs::launch_args<1, 2>(call, address, first, order), first);
+    }
+  });
+}
+
+// Raises for a kernel whose arguments for_each_args() does not make.
+void check_cell(const wbs_cell& cell) {
+  if (cell.inputs == 1 && cell.outputs == (wbs::has_index(cell) ? 2 : 1)) return;
+  ffi::fail("RuntimeError", {"the kernel ", cell.name, " has ", cell.inputs, " inputs and ",
+                             cell.outputs, " outputs, which this runtime does not know"});
+}
+
 class OpenCpuKernel {
  public:
-  OpenCpuKernel(const std::string& path, const wbs::dtype_info& info) : kernel_(path), info_(info) {
-    check_dtype(limits(), info);
+  OpenCpuKernel(const std::string& path, const wbs::dtype_info& info)
+      : kernel_(path), info_(info), signature_(signature_of(cell(), "")) {
+    check_cell(cell());
+    check_dtype(traits());
   }
 
   void operator()(const TVMFFIAny* values, int32_t count, TVMFFIAny*) const {
-    const ffi::Arguments arguments(
-        "sort_rows(x: Tensor, out: Tensor, axis: int, descending: bool, nan_last: bool) -> None",
-        values, count, 5);
-    Rows rows;
-    if (!check_call(limits(), info_, arguments.tensor(0), arguments.tensor(1), arguments.integer(2),
-                    rows)) {
-      return;
-    }
+    const bool has_index = wbs::has_index(cell());
+    const ffi::Arguments arguments(signature_.c_str(), values, count, has_index ? 6 : 5);
+    const SortCall sort = sort_call_of(arguments, has_index, info_.bits / 8);
+    Call call;
+    if (!check_call(traits(), sort.operands, sort.options.axis, call)) return;
     const wbs::order_constants order =
-        wbs::order_constants_of(info_.id, arguments.boolean(3), arguments.boolean(4));
-    for_each_launch(rows, WBS_MAX_BATCH_DIMS, [&](const char* src, char* dst, size_t first) {
-      wbs_sort_args args{};
-      describe_rows(rows, first, order, args);
-      args.src = src;
-      args.dst = dst;
+        wbs::order_constants_of(info_.id, sort.options.descending, sort.options.nan_last);
+    for_each_args(cell(), call, order, [&](const auto& args, size_t) {
       check_access(args);
-      kernel_.run(args);
+      kernel_.run(&args, args.rows, args.length);
     });
   }
 
  private:
-  KernelTraits limits() const {
-    const wbs_kernel& kernel = kernel_.info();
-    return {kernel.name,       kernel.codec,      kernel.key_bytes,
-            kernel.min_length, kernel.max_length, DLDevice{kDLCPU, 0}};
-  }
+  const wbs_cell& cell() const { return kernel_.info().cell; }
+  KernelTraits traits() const { return {cell(), info_, DLDevice{kDLCPU, 0}}; }
 
-  void check_access(const wbs_sort_args& args) const {
-    const wbs_kernel& kernel = kernel_.info();
-    const int64_t width = kernel.key_bytes;
-    if (kernel.access == WBS_ACCESS_ROWS &&
-        (args.src_stride != width || args.dst_stride != width)) {
-      ffi::fail("ValueError", {"x: the kernel ", kernel.name,
-                               " needs rows whose elements are neighbours in x and out; got "
-                               "strides of ",
-                               args.src_stride / width, " and ", args.dst_stride / width});
+  template <class Args>
+  void check_access(const Args& args) const {
+    const int64_t width = info_.bits / 8;
+    const auto is = [&](wbs::access wanted) {
+      return cell().access == static_cast<uint32_t>(wanted);
+    };
+    if (is(wbs::access::rows) && (args.input_stride[0] != width ||
+                                  (args.output[0] != nullptr && args.output_stride[0] != width))) {
+      ffi::fail("ValueError",
+                {"x: the kernel ", cell().name,
+                 " needs rows whose elements are contiguous in x and out; got "
+                 "strides of ",
+                 args.input_stride[0] / width, " and ", args.output_stride[0] / width});
     }
-    const int32_t last = args.batch_dims - 1;
-    if (kernel.access == WBS_ACCESS_COLUMNS && (last < 0 || args.src_batch_stride[last] != width ||
-                                                args.dst_batch_stride[last] != width)) {
-      ffi::fail("ValueError", {"x: the kernel ", kernel.name,
-                               " needs rows that are neighbours in x and out (a batch dimension "
+    const int last = args.batch_dims - 1;
+    if (is(wbs::access::columns) &&
+        (last < 0 || args.input_batch_stride[0][last] != width ||
+         (args.output[0] != nullptr && args.output_batch_stride[0][last] != width))) {
+      ffi::fail("ValueError", {"x: the kernel ", cell().name,
+                               " needs rows that lie side by side in x and out (a batch dimension "
                                "of stride 1 in both)"});
     }
   }
 
   CpuKernel kernel_;
   wbs::dtype_info info_;
+  std::string signature_;
 };
 
 // The driver of a device; DLPack's type of the device alone says whose it is.
@@ -123,9 +176,11 @@ class OpenGpuKernel {
   OpenGpuKernel(const std::string& path, const wbs::dtype_info& info, DLDevice device)
       : kernel_(new GpuKernel(gpu_of(device), path, device.device_id)),
         info_(info),
-        device_(device) {
+        device_(device),
+        signature_(signature_of(cell(), ", stream: int, remember: bool = False")) {
     try {
-      check_dtype(limits(), info);
+      check_cell(cell());
+      check_dtype(traits());
     } catch (...) {
       kernel_->unload();
       delete kernel_;
@@ -134,57 +189,76 @@ class OpenGpuKernel {
   }
 
   void operator()(const TVMFFIAny* values, int32_t count, TVMFFIAny*) const {
-    const ffi::Arguments arguments(
-        "sort_rows(x: Tensor, out: Tensor, axis: int, descending: bool, nan_last: bool, "
-        "stream: int, remember: bool = False) -> None",
-        values, count, count == 6 ? 6 : 7);
-    const DLTensor& x = arguments.tensor(0);
-    const DLTensor& out = arguments.tensor(1);
-    const SortOptions options{arguments.integer(2), arguments.boolean(3), arguments.boolean(4)};
-    const bool remember = count == 7 && arguments.boolean(6);
-    if (arguments.integer(5) != in_private_stream) {
-      sort(x, out, options, arguments.handle(5), remember);
+    const bool has_index = wbs::has_index(cell());
+    const int32_t fewest = has_index ? 7 : 6;
+    const ffi::Arguments arguments(signature_.c_str(), values, count,
+                                   count == fewest ? fewest : fewest + 1);
+    const SortCall sort = sort_call_of(arguments, has_index, info_.bits / 8);
+    const bool remember = count > fewest && arguments.boolean(sort.next + 1);
+    if (arguments.integer(sort.next) != in_private_stream) {
+      launch(sort, arguments.handle(sort.next), remember);
       return;
     }
     wbs::driver::in_private_stream(kernel_->gpu(), kernel_->device(),
-                                   [&](void* stream) { sort(x, out, options, stream, remember); });
+                                   [&](void* stream) { launch(sort, stream, remember); });
   }
 
  private:
-  void sort(const DLTensor& x, const DLTensor& out, const SortOptions& options, void* stream,
-            bool remember) const {
-    Rows rows;
-    if (!check_call(limits(), info_, x, out, options.axis, rows)) return;
-    wbs::check_alignment("x", rows.src, info_.bits / 8);
-    wbs::check_alignment("out", rows.dst, info_.bits / 8);
+  const wbs_cell& cell() const { return kernel_->info().cell; }
+  KernelTraits traits() const { return {cell(), info_, device_}; }
+
+  void launch(const SortCall& sort, void* stream, bool remember) const {
+    Call call;
+    if (!check_call(traits(), sort.operands, sort.options.axis, call)) return;
+    for (const wbs::Operand& operand : sort.operands) wbs::check_alignment(operand);
     const wbs::order_constants order =
-        wbs::order_constants_of(info_.id, options.descending, options.nan_last);
-    for_each_launch(rows, WBS_GPU_MAX_BATCH_DIMS, [&](const char* src, char* dst, size_t first) {
-      wbs_gpu_sort_args args{};
-      describe_rows(rows, first, order, args);
-      args.src = src;
-      args.dst = dst;
-      args.rows = 1;
-      for (int i = 0; i < args.batch_dims; ++i) args.rows *= args.batch_shape[i];
-      kernel_->launch(args, stream);
-      // Only a sort that is one launch, and only of tensors that say their dtype themselves.
-      if (remember && first == 0 && wbs::same(x.dtype, dl_dtype(info_)) &&
-          wbs::same(out.dtype, x.dtype)) {
-        wbs::LaunchCache::instance().remember(x, out, options, *kernel_, args);
+        wbs::order_constants_of(info_.id, sort.options.descending, sort.options.nan_last);
+    for_each_args(cell(), call, order, [&](auto args, size_t first) {
+      kernel_->launch(&args, args.rows, stream);
+      // Only a call that is one launch, and only of tensors that say their dtype themselves.
+      if (remember && first == 0 && says_dtype(sort.operands[0]) && says_dtype(sort.operands[1])) {
+        wbs::LaunchCache::instance().remember(sort.operands, sort.options, *kernel_, args);
       }
     });
   }
-
-  KernelTraits limits() const {
-    const wbs_gpu_kernel& kernel = kernel_->info();
-    return {kernel.name,       kernel.codec,      kernel.key_bytes,
-            kernel.min_length, kernel.max_length, device_};
+  bool says_dtype(const wbs::Operand& operand) const {
+    return operand.tensor == nullptr || wbs::same(operand.tensor->dtype, dl_dtype(info_));
   }
 
-  // Never freed, as its module is not: remembered sorts launch it.
+  // Never freed, as its module is not: cached launches use it.
   GpuKernel* kernel_;
   wbs::dtype_info info_;
   DLDevice device_;
+  std::string signature_;
+};
+
+class OpenLaunchCache {
+ public:
+  OpenLaunchCache(const std::string& selection, const std::string& payload) {
+    if (selection != "all") {
+      ffi::fail("ValueError", {"selection: expected all, got '", selection, "'"});
+    }
+    if (payload != "none" && payload != "index") {
+      ffi::fail("ValueError", {"payload: expected none or index, got '", payload, "'"});
+    }
+    cell_.selection = static_cast<unsigned>(wbs::selection::all);
+    cell_.payload =
+        static_cast<unsigned>(payload == "index" ? wbs::payload::index : wbs::payload::none);
+    signature_ = signature_of(cell_, "");
+  }
+
+  void operator()(const TVMFFIAny* values, int32_t count, TVMFFIAny* result) const {
+    const bool has_index = wbs::has_index(cell_);
+    const ffi::Arguments arguments(signature_.c_str(), values, count, has_index ? 6 : 5);
+    const DLTensor& x = arguments.tensor(0);
+    const SortCall sort = sort_call_of(arguments, has_index, x.dtype.bits / 8);
+    ffi::set(result, wbs::LaunchCache::instance().launch(wbs::operation_of(cell_), sort.operands,
+                                                         sort.options, current_stream_of(x)));
+  }
+
+ private:
+  wbs_cell cell_{};
+  std::string signature_;
 };
 
 // The bytes of a tensor; raises where there can be no such.
@@ -221,7 +295,10 @@ Function(x: Tensor, out: Tensor, axis: int, descending: bool, nan_last: bool) ->
     Sorts x along axis into out. Both are CPU tensors of that dtype (or of unsigned integers of its
     width) and of one shape, with any strides; out may be x, and may not overlap it otherwise. NaN
     is the largest value, or the last one if nan_last. Raises TypeError or ValueError, before
-    anything is written, for a wrong dtype, device, rank, axis, length, stride or overlap.)",
+    anything is written, for a wrong dtype, device, rank, axis, length, stride or overlap.
+    Of a kernel with an index it is Function(x: Tensor, values: Tensor | None, indices: Tensor,
+    axis: int, descending: bool, nan_last: bool) -> None: indices, of dtype int32 or int64, are the
+    positions that the sorted elements had in their rows. Equal elements keep their order.)",
                  "ffi.Function", "ffi.String", "ffi.String") {
   ffi::set_function(
       result, std::make_unique<OpenCpuKernel>(arguments.text(0), find_dtype(arguments.text(1))));
@@ -235,7 +312,7 @@ Parameters
 path : str
     The kernel library.)",
                  "ffi.String", "ffi.String") {
-  ffi::set(result, std::string(CpuKernel(arguments.text(0)).info().name));
+  ffi::set(result, std::string(CpuKernel(arguments.text(0)).info().cell.name));
 }
 
 WBS_FFI_FUNCTION(cpu_arch, "cpu_arch() -> str",
@@ -265,41 +342,35 @@ Function(x: Tensor, out: Tensor, axis: int, descending: bool, nan_last: bool, st
          remember: bool = False) -> None
     As open_cpu_kernel's, for tensors on that device whose memory begins at a whole element (else it
     raises ValueError, too), in that stream (a CUstream or hipStream_t; 0 is the legacy default
-    stream). It returns when the sort is in the stream; for the stream -1,
-    which stands for private_stream's, when it is done. A scalar counts as a row of one element. With
-    remember, launch_cached finds the kernel for tensors of this layout.)",
+    stream). It returns when the sort is in the stream; for the stream -1, which stands for
+    private_stream's, when it is done. A scalar counts as a row of one element. With
+    remember, the function of open_launch_cache repeats the launch for tensors of this layout.)",
                  "ffi.Function", "ffi.String", "ffi.String", "Device") {
   ffi::set_function(
       result, std::make_unique<OpenGpuKernel>(arguments.text(0), find_dtype(arguments.text(1)),
                                               arguments.device(2)));
 }
 
-WBS_FFI_FUNCTION(
-    launch_cached,
-    "launch_cached(x: Tensor, out: Tensor, axis: int, descending: bool, nan_last: bool) -> bool",
-    R"(Sort x along axis into out if tensors laid out alike were sorted, and remembered, before.
-
-The sort is put into the stream that is TVM FFI's current one on x's device: that of the library
-whose tensors were passed, where it has one.
+WBS_FFI_FUNCTION(open_launch_cache, "open_launch_cache(selection: str, payload: str) -> Function",
+                 R"(Return a function that repeats remembered launches of an operation.
 
 Parameters
 ----------
-x, out : Tensor
-    On one CUDA or ROCm device. Of the dtype, shape and strides of the ones remembered.
-axis : int
-    The axis to sort along.
-descending, nan_last : bool
-    The order.
+selection : str
+    The positions of the sorted row that the operation wants: all.
+payload : str
+    What travels with each key: none or index.
 
 Returns
 -------
-bool
-    False, and nothing is done, where no such sort is remembered or x and out overlap.)",
-    "bool", "Tensor", "Tensor", "int", "bool", "bool") {
-  const DLTensor& x = arguments.tensor(0);
-  const SortOptions options{arguments.integer(2), arguments.boolean(3), arguments.boolean(4)};
-  ffi::set(result, wbs::LaunchCache::instance().launch(x, arguments.tensor(1), options,
-                                                       current_stream_of(x)));
+Function(x: Tensor, out: Tensor, axis: int, descending: bool, nan_last: bool) -> bool
+    Repeats the launch that was remembered for tensors of these dtypes, shapes and strides, with the
+    arguments of open_gpu_kernel's function. The launch is put into the stream that is TVM FFI's
+    current one on x's device: that of the library whose tensors were passed, where it has one.
+    Returns False, and does nothing, where no such launch is remembered or the tensors overlap.)",
+                 "ffi.Function", "ffi.String", "ffi.String") {
+  ffi::set_function(result,
+                    std::make_unique<OpenLaunchCache>(arguments.text(0), arguments.text(1)));
 }
 
 WBS_FFI_FUNCTION(current_stream, "current_stream(x: Tensor) -> int",
@@ -409,7 +480,7 @@ device : Device
 }
 
 WBS_FFI_FUNCTION(abi_version, "abi_version() -> int",
-                 R"(Return the kernel ABI version that this launcher runs.)", "int") {
+                 R"(Return the kernel ABI version that this runtime runs.)", "int") {
   ffi::set(result, static_cast<int64_t>(WBS_ABI_VERSION));
 }
 

@@ -4,7 +4,7 @@
 
 namespace warp_bitonic_sort {
 
-enum class payload : int { none };
+enum class payload : int { none, index };
 
 }  // namespace warp_bitonic_sort
 

@@ -1,4 +1,4 @@
-// The CPU kernels behind kernel_abi.h: a whole translation unit is one of the macros at the end.
+// The CPU kernels behind abi.h: a whole translation unit is one of the macros at the end.
 //
 // - register kernel: the row length is a compile-time constant, and every position is a variable;
 // - tile kernel: any length up to a limit, through a tile of scratch that stays in cache.
@@ -9,12 +9,14 @@
 #ifndef WARP_BITONIC_SORT_KERNEL_CPU_HPP_
 #define WARP_BITONIC_SORT_KERNEL_CPU_HPP_
 
-#include <warp_bitonic_sort/kernel_abi.h>
+#include <warp_bitonic_sort/abi.h>
 
 #include <warp_bitonic_sort/core/access.hpp>
 #include <warp_bitonic_sort/core/codec.hpp>
 #include <warp_bitonic_sort/core/config.hpp>
+#include <warp_bitonic_sort/core/entry.hpp>
 #include <warp_bitonic_sort/core/order.hpp>
+#include <warp_bitonic_sort/core/selection.hpp>
 #include <warp_bitonic_sort/memory/cpu/nontemporal_store.hpp>
 #include <warp_bitonic_sort/memory/cpu/row_cursor.hpp>
 #include <warp_bitonic_sort/network/bitonic.hpp>
@@ -31,7 +33,7 @@ struct cpu_traits {
   using element = typename target::element;
   using codec_type = codec<Codec, key, typename target::signed_key, element>;
 
-  static WBS_INLINE codec_type make_codec(const wbs_sort_args& args) {
+  static WBS_INLINE codec_type make_codec(const wbs_args<1, 1>& args) {
     return codec_type({args.key_xor, args.key_add}, target::bias);
   }
   template <int... I>
@@ -44,8 +46,8 @@ struct cpu_traits {
   }
 
   // One key at a time: for rows that no vector access fits.
-  static __attribute__((noinline)) void gather(const char* const* rows, int64_t offset,
-                                               int64_t stride, int slots, key* keys) {
+  static __attribute__((noinline)) void gather(const char* const* rows, long long offset,
+                                               long long stride, int slots, key* keys) {
     char* const to = reinterpret_cast<char*>(keys);
     for (int lane = 0; lane < target::lanes; ++lane) {
       const char* from = rows[lane] + offset;
@@ -55,8 +57,8 @@ struct cpu_traits {
       }
     }
   }
-  static __attribute__((noinline)) void scatter(char* const* rows, int count, int64_t offset,
-                                                int64_t stride, int slots, const key* keys) {
+  static __attribute__((noinline)) void scatter(char* const* rows, int count, long long offset,
+                                                long long stride, int slots, const key* keys) {
     const char* const from = reinterpret_cast<const char*>(keys);
     for (int lane = 0; lane < count; ++lane) {
       char* to = rows[lane] + offset;
@@ -79,18 +81,17 @@ class register_kernel {
 
  public:
   static constexpr int key_bytes = target::key_bytes;
-  static constexpr codec_kind kind = Codec;
-  static constexpr int64_t min_length = Length, max_length = Length;
-  static constexpr uint32_t needed_access =
-      Access == access::rows ? WBS_ACCESS_ROWS : WBS_ACCESS_COLUMNS;
+  static constexpr codec_kind codec = Codec;
+  static constexpr int min_length = Length, max_length = Length;
+  static constexpr access needed_access = Access;
 
-  static int64_t scratch_bytes(int64_t) { return 0; }
+  static long long scratch_bytes(long long) { return 0; }
 
-  static void run(const wbs_sort_args* args, int64_t first, int64_t last, void*) {
+  static void run(const void* args, long long first, long long last, void*) {
     if constexpr (Access == access::rows) {
-      run_rows(*args, first, last);
+      run_rows(*static_cast<const wbs_args<1, 1>*>(args), first, last);
     } else {
-      run_columns(*args, first, last);
+      run_columns(*static_cast<const wbs_args<1, 1>*>(args), first, last);
     }
   }
 
@@ -104,15 +105,15 @@ class register_kernel {
   // Rows that follow each other without a gap are read and written at offsets that the compiler
   // knows, others at multiples of their stride; groups that lack a row or cross from one dimension
   // of the batch into the next, by way of a stage where they follow each other.
-  static void run_rows(const wbs_sort_args& args, int64_t first, int64_t last) {
+  static void run_rows(const wbs_args<1, 1>& args, long long first, long long last) {
     const codec_type codec = traits::make_codec(args);
     row_cursor<lanes> cursor(args, first);
-    const int64_t src_stride = cursor.src_stride(), dst_stride = cursor.dst_stride();
+    const long long src_stride = cursor.src_stride(), dst_stride = cursor.dst_stride();
     const bool contiguous = src_stride == row_bytes && dst_stride == row_bytes;
     alignas(64) char stage[nontemporal_store::stage_bytes(group_bytes)];
     nontemporal_store stream(stage, cursor.dst(), group_bytes);
     bool streaming = is_streamed(args, contiguous && cursor.run() >= last - first);
-    for (int64_t left = last - first; left > 0; left -= lanes) {
+    for (long long left = last - first; left > 0; left -= lanes) {
       const bool whole = left >= lanes && cursor.run() >= lanes;
       if (streaming && !whole) {
         stream.finish();
@@ -132,7 +133,7 @@ class register_kernel {
         cursor.advance(lanes);
       } else {
         cursor.next(left, src, dst, stage);
-        const int64_t ahead = cursor.src() - src[0];
+        const long long ahead = cursor.src() - src[0];
         for (int i = 0; i < lanes; ++i) {
           __builtin_prefetch(src[i] + ahead);
           __builtin_memcpy(stage + i * row_bytes, src[i], row_bytes);
@@ -160,31 +161,31 @@ class register_kernel {
     store<0>(codec, sink, keys);
   }
 
-  static void run_columns(const wbs_sort_args& args, int64_t first, int64_t last) {
+  static void run_columns(const wbs_args<1, 1>& args, long long first, long long last) {
     const codec_type codec = traits::make_codec(args);
     row_cursor<lanes> cursor(args, first);
     const char* src[lanes];
     char* dst[lanes];
     char junk[row_bytes];
     const bool are_columns = cursor.src_stride() == key_bytes && cursor.dst_stride() == key_bytes;
-    for (int64_t left = last - first; left > 0; left -= lanes) {
+    for (long long left = last - first; left > 0; left -= lanes) {
       // Groups that do not fill the lanes from one line of columns go by way of a stage.
       const bool whole = are_columns && left >= lanes && cursor.run() >= lanes;
       key stage[Length];
       column_source from{reinterpret_cast<const char*>(stage), simd_bytes};
       column_sink to{reinterpret_cast<char*>(stage), simd_bytes};
       if (whole) {
-        from = {cursor.src(), args.src_stride};
-        to = {cursor.dst(), args.dst_stride};
+        from = {cursor.src(), args.input_stride[0]};
+        to = {cursor.dst(), args.output_stride[0]};
         cursor.advance(lanes);
       } else {
         cursor.next(left, src, dst, junk);
-        traits::gather(src, 0, args.src_stride, Length, stage);
+        traits::gather(src, 0, args.input_stride[0], Length, stage);
       }
       sort_group(codec, from, to);
       if (!whole) {
-        traits::scatter(dst, left < lanes ? static_cast<int>(left) : lanes, 0, args.dst_stride,
-                        Length, stage);
+        traits::scatter(dst, left < lanes ? static_cast<int>(left) : lanes, 0,
+                        args.output_stride[0], Length, stage);
       }
     }
   }
@@ -255,7 +256,7 @@ class register_kernel {
   template <class Byte>
   struct strided_rows {
     Byte* base;
-    int64_t stride;
+    long long stride;
     WBS_INLINE Byte* operator[](int row) const { return base + row * stride; }
     // Measured: these do as well without.
     template <int Write, int First, int... I>
@@ -298,7 +299,7 @@ class register_kernel {
   };
   struct column_source {
     const char* base;
-    int64_t stride;
+    long long stride;
     template <int First, int Size, int Skip>
     WBS_INLINE void load(key* keys) const {
       keys[First] = target::load(base + First * stride);
@@ -306,7 +307,7 @@ class register_kernel {
   };
   struct column_sink {
     char* base;
-    int64_t stride;
+    long long stride;
     template <int First, int Size, int... I>
     WBS_INLINE void store(const key* keys, indices<I...>) const {
       target::store(base + First * stride, keys[First]);
@@ -332,44 +333,45 @@ class tile_kernel {
 
  public:
   static constexpr int key_bytes = target::key_bytes;
-  static constexpr codec_kind kind = Codec;
-  static constexpr int64_t min_length = 1, max_length = 1 << 16;
-  static constexpr uint32_t needed_access = WBS_ACCESS_ANY;
+  static constexpr codec_kind codec = Codec;
+  static constexpr int min_length = 1, max_length = 1 << 16;
+  static constexpr access needed_access = access::strided;
 
-  static int64_t scratch_bytes(int64_t length) {
-    const int64_t row = (length * target::key_bytes + 63) / 64 * 64;
+  static long long scratch_bytes(long long length) {
+    const long long row = (length * target::key_bytes + 63) / 64 * 64;
     return (slots_for(length) + stage_slots) * simd_bytes + row;
   }
 
-  static void run(const wbs_sort_args* args, int64_t first, int64_t last, void* scratch) {
-    tile_kernel(*args, scratch).sort_rows(*args, first, last);
+  static void run(const void* args, long long first, long long last, void* scratch) {
+    const auto& rows = *static_cast<const wbs_args<1, 1>*>(args);
+    tile_kernel(rows, scratch).sort_rows(rows, first, last);
   }
 
  private:
   // Room before the block for a chunk that ends with the row but begins in the block before.
   static constexpr int stage_slots = block + chunk;
 
-  static int64_t slots_for(int64_t length) { return (length + block - 1) / block * block; }
+  static long long slots_for(long long length) { return (length + block - 1) / block * block; }
 
-  tile_kernel(const wbs_sort_args& args, void* scratch)
+  tile_kernel(const wbs_args<1, 1>& args, void* scratch)
       : codec_(traits::make_codec(args)),
         length_(static_cast<int>(args.length)),
         slots_(static_cast<int>(slots_for(args.length))),
-        src_stride_(args.src_stride),
-        dst_stride_(args.dst_stride),
+        src_stride_(args.input_stride[0]),
+        dst_stride_(args.output_stride[0]),
         tile_(static_cast<key*>(scratch)),
         stage_(tile_ + slots_ + chunk),
         junk_(reinterpret_cast<char*>(tile_ + slots_ + stage_slots)) {
     pad_ = codec_.decode(target::pad());
   }
 
-  void sort_rows(const wbs_sort_args& args, int64_t first, int64_t last) {
+  void sort_rows(const wbs_args<1, 1>& args, long long first, long long last) {
     row_cursor<lanes> cursor(args, first);
     src_contiguous_ = cursor.src_stride() == length_ * key_bytes;
     dst_contiguous_ = cursor.dst_stride() == length_ * key_bytes;
-    const access src_access = access_of(args, args.src_stride, args.src_batch_stride);
-    const access dst_access = access_of(args, args.dst_stride, args.dst_batch_stride);
-    for (int64_t left = last - first; left > 0; left -= lanes) {
+    const access src_access = access_of(args, args.input_stride[0], args.input_batch_stride[0]);
+    const access dst_access = access_of(args, args.output_stride[0], args.output_batch_stride[0]);
+    for (long long left = last - first; left > 0; left -= lanes) {
       const bool whole = left >= lanes && cursor.run() >= lanes;
       rows_ = left < lanes ? static_cast<int>(left) : lanes;
       cursor.next(left, src_, dst_, junk_);
@@ -379,7 +381,8 @@ class tile_kernel {
     }
   }
 
-  static access access_of(const wbs_sort_args& args, int64_t stride, const int64_t* batch_stride) {
+  static access access_of(const wbs_args<1, 1>& args, long long stride,
+                          const long long* batch_stride) {
     if (stride == target::key_bytes && args.length >= chunk) return access::rows;
     if (args.batch_dims > 0 && batch_stride[args.batch_dims - 1] == target::key_bytes &&
         args.batch_shape[args.batch_dims - 1] >= lanes) {
@@ -417,7 +420,7 @@ class tile_kernel {
   // many rows by short pieces, which the hardware's prefetchers follow badly (and not at all into
   // the next group). Bursts of prefetches wait for each other, so they are spread over the blocks.
   template <int Write, class Rows>
-  WBS_INLINE void prefetch(const Rows& rows, bool contiguous, int64_t ahead, int slot) const {
+  WBS_INLINE void prefetch(const Rows& rows, bool contiguous, long long ahead, int slot) const {
     if (contiguous) {
       const char* const lines = rows[0] + ahead + slot * simd_bytes;
       for (int at = 0; at < block * simd_bytes; at += line_bytes) {
@@ -459,7 +462,8 @@ class tile_kernel {
                                                keys + Chunk * piece),
      ...);
   }
-  __attribute__((noinline)) void load_columns_and_sort(const char* src, int64_t stride, int slot) {
+  __attribute__((noinline)) void load_columns_and_sort(const char* src, long long stride,
+                                                       int slot) {
     key keys[block];
     load_columns(src, stride, keys, make_indices<block>{});
     sort_block(slot, keys);
@@ -547,7 +551,7 @@ class tile_kernel {
     (target::store(dst_[0] + (slot + I) * dst_stride_, keys[I]), ...);
   }
   template <int... I>
-  static WBS_INLINE void load_columns(const char* src, int64_t stride, key* keys, indices<I...>) {
+  static WBS_INLINE void load_columns(const char* src, long long stride, key* keys, indices<I...>) {
     ((keys[I] = target::load(src + I * stride)), ...);
   }
   template <int... I>
@@ -558,10 +562,10 @@ class tile_kernel {
   codec_type codec_;
   key pad_;
   int length_, slots_, rows_ = 0;
-  int64_t src_stride_, dst_stride_;
+  long long src_stride_, dst_stride_;
   bool src_contiguous_ = false,
        dst_contiguous_ = false;  // each row begins where the one before ends
-  int64_t ahead_ = 0;            // bytes from a row to the row of its lane in the next group
+  long long ahead_ = 0;          // bytes from a row to the row of its lane in the next group
   key* tile_;
   key* stage_;
   char* junk_;
@@ -582,18 +586,23 @@ template <codec_kind Codec, int KeyBits, access Access, int Registers>
 using cpu_kernel = typename cpu_kernel_of<Codec, KeyBits, Access, Registers>::type;
 
 template <class Kernel>
-constexpr wbs_kernel describe_kernel(const char* name) {
-  return {WBS_ABI_VERSION,
-          Kernel::key_bytes,
-          simd_bytes / Kernel::key_bytes,
-          Kernel::needed_access,
-          static_cast<uint32_t>(Kernel::kind),
-          0,
-          Kernel::min_length,
-          Kernel::max_length,
-          name,
-          &Kernel::scratch_bytes,
-          &Kernel::run};
+constexpr wbs_cpu_kernel describe_kernel(const char* name) {
+  wbs_cpu_kernel kernel{};
+  kernel.cell.abi_version = WBS_ABI_VERSION;
+  kernel.cell.selection = static_cast<unsigned>(selection::all);
+  kernel.cell.payload = static_cast<unsigned>(payload::none);
+  kernel.cell.codec = static_cast<unsigned>(Kernel::codec);
+  kernel.cell.bits = 8 * Kernel::key_bytes;
+  kernel.cell.access = static_cast<unsigned>(Kernel::needed_access);
+  kernel.cell.inputs = 1;
+  kernel.cell.outputs = 1;
+  kernel.cell.min_length = Kernel::min_length;
+  kernel.cell.max_length = Kernel::max_length;
+  for (int i = 0; name[i] != 0; ++i) kernel.cell.name[i] = name[i];
+  kernel.lanes = simd_bytes / Kernel::key_bytes;
+  kernel.scratch_bytes = &Kernel::scratch_bytes;
+  kernel.run = &Kernel::run;
+  return kernel;
 }
 
 }  // namespace warp_bitonic_sort
@@ -601,9 +610,9 @@ constexpr wbs_kernel describe_kernel(const char* name) {
 #define WARP_BITONIC_SORT_KERNEL(name, Selection, Payload, Codec, key_bits, Access, registers,    \
                                  lane_bits, warp_bits)                                            \
   static_assert(lane_bits == 0 && warp_bits == 0, "a CPU holds a row in registers or in a tile"); \
-  extern "C" __attribute__((visibility("default"))) const wbs_kernel warp_bitonic_sort_kernel =   \
-      ::warp_bitonic_sort::describe_kernel<                                                       \
-          ::warp_bitonic_sort::cpu_kernel<::warp_bitonic_sort::codec_kind::Codec, key_bits,       \
-                                          ::warp_bitonic_sort::access::Access, registers>>(name);
+  extern "C" __attribute__((visibility("default")))                                               \
+  const wbs_cpu_kernel warp_bitonic_sort_kernel = ::warp_bitonic_sort::describe_kernel<           \
+      ::warp_bitonic_sort::cpu_kernel<::warp_bitonic_sort::codec_kind::Codec, key_bits,           \
+                                      ::warp_bitonic_sort::access::Access, registers>>(name);
 
 #endif  // WARP_BITONIC_SORT_KERNEL_CPU_HPP_

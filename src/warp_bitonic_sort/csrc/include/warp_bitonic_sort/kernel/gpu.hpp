@@ -5,10 +5,13 @@
 #ifndef WARP_BITONIC_SORT_KERNEL_GPU_HPP_
 #define WARP_BITONIC_SORT_KERNEL_GPU_HPP_
 
-#include <warp_bitonic_sort/gpu_abi.h>
+#include <warp_bitonic_sort/abi.h>
 
+#include <warp_bitonic_sort/core/access.hpp>
 #include <warp_bitonic_sort/core/config.hpp>
+#include <warp_bitonic_sort/core/entry.hpp>
 #include <warp_bitonic_sort/core/order.hpp>
+#include <warp_bitonic_sort/core/selection.hpp>
 #include <warp_bitonic_sort/memory/gpu/columns.hpp>
 #include <warp_bitonic_sort/memory/gpu/rows.hpp>
 #if defined(__CUDACC__)
@@ -22,8 +25,8 @@
 namespace warp_bitonic_sort {
 
 template <class Rows, class Target>
-WBS_INLINE void sort_tile(const wbs_gpu_sort_args& args, long long tile, void* shared) {
-  const wbs_gpu_sort_args& reloaded = Target::reload_args(args);
+WBS_INLINE void sort_tile(const wbs_args<1, 1>& args, long long tile, void* shared) {
+  const wbs_args<1, 1>& reloaded = Target::reload_args(args);
   if constexpr (Rows::tries_float_keys) {
     if (Rows::float_rows::sort(reloaded, tile, shared)) return;
   }
@@ -34,7 +37,7 @@ WBS_INLINE void sort_tile(const wbs_gpu_sort_args& args, long long tile, void* s
 // lanes need no loop: they compile and run faster without one. Rows of more lanes keep it, because
 // compilers then compute what depends on the lane alone once, before the loop.
 template <class Rows, class Target>
-WBS_INLINE void sort_tiles(const wbs_gpu_sort_args& args, void* shared) {
+WBS_INLINE void sort_tiles(const wbs_args<1, 1>& args, void* shared) {
   if constexpr (Target::has_block_per_tile && Rows::row_lanes <= 4) {
     sort_tile<Rows, Target>(args, Target::block(), shared);
   } else {
@@ -69,17 +72,16 @@ WBS_INLINE void sort_tiles(const wbs_gpu_sort_args& args, void* shared) {
                                           ::warp_bitonic_sort::WBS_GPU_OPS>,                     \
       registers, lane_bits, warp_bits>;                                                          \
   extern "C" __constant__ const wbs_gpu_kernel warp_bitonic_sort_gpu_kernel = {                  \
-      WBS_GPU_ABI_VERSION,                                                                       \
-      wbs_rows::key_bytes,                                                                       \
-      static_cast<unsigned>(::warp_bitonic_sort::codec_kind::Codec),                             \
+      {WBS_ABI_VERSION, static_cast<unsigned>(::warp_bitonic_sort::selection::Selection),        \
+       static_cast<unsigned>(::warp_bitonic_sort::payload::Payload),                             \
+       static_cast<unsigned>(::warp_bitonic_sort::codec_kind::Codec), key_bits,                  \
+       static_cast<unsigned>(::warp_bitonic_sort::access::Access), 1, 1, 1, wbs_rows::capacity,  \
+       name},                                                                                    \
       wbs_rows::threads,                                                                         \
       wbs_rows::block_rows,                                                                      \
-      wbs_rows::shared_bytes,                                                                    \
-      1,                                                                                         \
-      wbs_rows::capacity,                                                                        \
-      name};                                                                                     \
+      wbs_rows::shared_bytes};                                                                   \
   extern "C" __global__ void WBS_GPU_KERNEL_ATTRIBUTES warp_bitonic_sort_rows(                   \
-      const WBS_GPU_PARAMETER wbs_gpu_sort_args args) {                                          \
+      const WBS_GPU_PARAMETER wbs_args<1, 1> args) {                                             \
     extern __shared__ __align__(16) unsigned char shared[];                                      \
     ::warp_bitonic_sort::sort_tiles<wbs_rows, ::warp_bitonic_sort::WBS_GPU_TARGET<int>>(args,    \
                                                                                         shared); \

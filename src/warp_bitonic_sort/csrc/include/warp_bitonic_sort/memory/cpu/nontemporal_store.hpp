@@ -5,10 +5,9 @@
 #ifndef WARP_BITONIC_SORT_MEMORY_CPU_NONTEMPORAL_STORE_HPP_
 #define WARP_BITONIC_SORT_MEMORY_CPU_NONTEMPORAL_STORE_HPP_
 
-#include <warp_bitonic_sort/kernel_abi.h>
+#include <warp_bitonic_sort/abi.h>
 
 #include <warp_bitonic_sort/core/config.hpp>
-#include <warp_bitonic_sort/target/simd/target.hpp>
 
 namespace warp_bitonic_sort {
 
@@ -33,12 +32,12 @@ constexpr bool streams_stores = false;
 #ifndef WARP_BITONIC_SORT_MIN_STREAMED_BYTES
 #define WARP_BITONIC_SORT_MIN_STREAMED_BYTES (8 << 20)
 #endif
-constexpr int64_t min_streamed_bytes = WARP_BITONIC_SORT_MIN_STREAMED_BYTES;
+constexpr long long min_streamed_bytes = WARP_BITONIC_SORT_MIN_STREAMED_BYTES;
 
 // Whether a batch of rows without gaps, `contiguous`, is worth streaming.
-WBS_INLINE bool is_streamed(const wbs_sort_args& args, bool contiguous) {
-  if (!streams_stores || !contiguous || args.src == args.dst) return false;
-  int64_t bytes = args.length * args.dst_stride;
+WBS_INLINE bool is_streamed(const wbs_args<1, 1>& args, bool contiguous) {
+  if (!streams_stores || !contiguous || args.input[0] == args.output[0]) return false;
+  long long bytes = args.length * args.output_stride[0];
   for (int i = 0; i < args.batch_dims; ++i) bytes *= args.batch_shape[i];
   return bytes >= min_streamed_bytes;
 }
@@ -46,21 +45,21 @@ WBS_INLINE bool is_streamed(const wbs_sort_args& args, bool contiguous) {
 class nontemporal_store {
  public:
   // What a stage for groups of `group_bytes` takes, in bytes.
-  static constexpr int64_t stage_bytes(int64_t group_bytes) { return group_bytes + line_bytes; }
+  static constexpr long long stage_bytes(long long group_bytes) { return group_bytes + line_bytes; }
 
   // Streams groups, of a multiple of a line's bytes each, to `to` and on, by way of `stage`, which
   // is aligned to a line.
-  WBS_INLINE nontemporal_store(char* stage, char* to, int64_t group_bytes)
+  WBS_INLINE nontemporal_store(char* stage, char* to, long long group_bytes)
       : stage_(stage),
         to_(to),
         group_bytes_(group_bytes),
-        skew_(static_cast<int>(reinterpret_cast<uintptr_t>(to) % line_bytes)) {}
+        skew_(static_cast<int>(reinterpret_cast<unsigned long>(to) % line_bytes)) {}
 
   // Where to put the next group.
   WBS_INLINE char* group() const { return stage_ + skew_; }
   // Sends it off.
   WBS_INLINE void flush() {
-    int64_t at = 0;
+    long long at = 0;
     if (fresh_) {
       __builtin_memcpy(to_, stage_ + skew_, static_cast<unsigned>(line_bytes - skew_));
       at = line_bytes;
@@ -97,7 +96,7 @@ class nontemporal_store {
 
   char* stage_;
   char* to_;
-  int64_t group_bytes_;
+  long long group_bytes_;
   int skew_;
   bool fresh_ = true;  // nothing before to_ is in the stage
 };

@@ -5,7 +5,7 @@
 #ifndef WARP_BITONIC_SORT_MEMORY_CPU_ROW_CURSOR_HPP_
 #define WARP_BITONIC_SORT_MEMORY_CPU_ROW_CURSOR_HPP_
 
-#include <warp_bitonic_sort/kernel_abi.h>
+#include <warp_bitonic_sort/abi.h>
 
 #include <warp_bitonic_sort/core/config.hpp>
 
@@ -15,11 +15,11 @@ template <int W>
 class row_cursor {
  public:
   // Stands before row `first`.
-  row_cursor(const wbs_sort_args& args, int64_t first)
-      : src_(static_cast<const char*>(args.src)), dst_(static_cast<char*>(args.dst)) {
+  row_cursor(const wbs_args<1, 1>& args, long long first)
+      : src_(static_cast<const char*>(args.input[0])), dst_(static_cast<char*>(args.output[0])) {
     for (int i = 0; i < args.batch_dims; ++i) {
-      const int64_t shape = args.batch_shape[i];
-      const int64_t src = args.src_batch_stride[i], dst = args.dst_batch_stride[i];
+      const long long shape = args.batch_shape[i];
+      const long long src = args.input_batch_stride[0][i], dst = args.output_batch_stride[0][i];
       if (shape == 1) continue;
       // A dimension that merely continues its outer neighbour is one with it.
       if (dims_ > 0 && dim_[dims_ - 1].src == src * shape && dim_[dims_ - 1].dst == dst * shape) {
@@ -41,14 +41,14 @@ class row_cursor {
   const char* src() const { return src_; }
   char* dst() const { return dst_; }
   // Rows from here on to the end of the last dimension.
-  int64_t run() const { return dim_[dims_ - 1].shape - dim_[dims_ - 1].index; }
+  long long run() const { return dim_[dims_ - 1].shape - dim_[dims_ - 1].index; }
   // Bytes between those rows. (A batch's last dimension may be one of one, whose stride says
   // nothing.)
-  int64_t src_stride() const { return dim_[dims_ - 1].src; }
-  int64_t dst_stride() const { return dim_[dims_ - 1].dst; }
+  long long src_stride() const { return dim_[dims_ - 1].src; }
+  long long dst_stride() const { return dim_[dims_ - 1].dst; }
 
   // Goes on by `rows` <= run().
-  WBS_INLINE void advance(int64_t rows) {
+  WBS_INLINE void advance(long long rows) {
     dimension& d = dim_[dims_ - 1];
     src_ += rows * d.src;
     dst_ += rows * d.dst;
@@ -57,7 +57,7 @@ class row_cursor {
   }
 
   // Pointers to the next W rows, of which `rows` exist.
-  WBS_INLINE void next(int64_t rows, const char** src, char** dst, char* junk) {
+  WBS_INLINE void next(long long rows, const char** src, char** dst, char* junk) {
     if (rows >= W && run() >= W) {
       // One scalar store a pointer: a vector store would be quicker to make, but its upper halves
       // forward slowly to the loads that follow at once.
@@ -77,7 +77,7 @@ class row_cursor {
 
  private:
   struct dimension {
-    int64_t shape, index, src, dst;
+    long long shape, index, src, dst;
   };
 
   __attribute__((noinline)) void carry() {

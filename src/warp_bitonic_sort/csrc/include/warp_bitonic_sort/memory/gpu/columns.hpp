@@ -66,7 +66,7 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
                                           : tile_bytes);
 
   // Sorts the rows of a block: the tile-th block_rows of them.
-  static WBS_INLINE void sort(const wbs_gpu_sort_args& args, long long tile, void* shared) {
+  static WBS_INLINE void sort(const wbs_args<1, 1>& args, long long tile, void* shared) {
     const keys_type codec({args.key_xor, args.key_add});
     if constexpr (lanes == 1) {
       sort_by_threads(codec, args, tile);
@@ -76,7 +76,7 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   }
 
  private:
-  static WBS_INLINE void sort_by_threads(const keys_type& codec, const wbs_gpu_sort_args& args,
+  static WBS_INLINE void sort_by_threads(const keys_type& codec, const wbs_args<1, 1>& args,
                                          long long tile) {
     constexpr int last = shared_rows - 1;
     const int thread = target::warp() * warp_lanes + target::lane();
@@ -87,14 +87,14 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
     }
     if (!rows[0].present) return;
     const bool both = rows[last].present;
-    const bool pair_src = both && is_pair(rows[0].src, rows[last].src, args.src_stride);
-    const bool pair_dst = both && is_pair(rows[0].dst, rows[last].dst, args.dst_stride);
+    const bool pair_src = both && is_pair(rows[0].src, rows[last].src, args.input_stride[0]);
+    const bool pair_dst = both && is_pair(rows[0].dst, rows[last].dst, args.output_stride[0]);
     key keys[Registers];
     WBS_UNROLL
     for (int c = 0; c < Registers; ++c) {
       keys[c] = keys_type::pad();
       if (c >= args.length) continue;
-      const long long at = c * args.src_stride;
+      const long long at = c * args.input_stride[0];
       if constexpr (shared_rows == 1) {
         keys[c] = codec.encode(element_at(rows[0].src + at));
       } else if (pair_src) {
@@ -108,7 +108,7 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
     WBS_UNROLL
     for (int c = 0; c < Registers; ++c) {
       if (c >= args.length) continue;
-      const long long at = c * args.dst_stride;
+      const long long at = c * args.output_stride[0];
       const auto raw = codec.decode(keys[c]);
       if (shared_rows == 2 && pair_dst) {
         set_pair(rows[0].dst + at, static_cast<unsigned>(raw));
@@ -144,7 +144,7 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
     }
   }
 
-  static WBS_INLINE void sort_by_lanes(const keys_type& codec, const wbs_gpu_sort_args& args,
+  static WBS_INLINE void sort_by_lanes(const keys_type& codec, const wbs_args<1, 1>& args,
                                        long long tile, void* shared) {
     key* const stage = static_cast<key*>(shared) + target::warp() * network_type::stage_keys;
     element* const elements_of_block = static_cast<element*>(shared);
@@ -161,7 +161,7 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
       for (int i = 0; i < burst; ++i) {
         const int at = first + (c + i) * step;
         if (at < args.length && moved.present) {
-          raw[i] = target::template load_global<element>(moved.src + at * args.src_stride);
+          raw[i] = target::template load_global<element>(moved.src + at * args.input_stride[0]);
         }
       }
       WBS_UNROLL
@@ -190,7 +190,7 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
     for (int c = 0; c < count; ++c) {
       const int at = first + c * step;
       if (at < args.length && moved.present) {
-        target::store_global(moved.dst + at * args.dst_stride, column[at]);
+        target::store_global(moved.dst + at * args.output_stride[0], column[at]);
       }
     }
     target::sync_block();

@@ -6,7 +6,7 @@
 #ifndef WARP_BITONIC_SORT_MEMORY_GPU_KERNEL_BASE_HPP_
 #define WARP_BITONIC_SORT_MEMORY_GPU_KERNEL_BASE_HPP_
 
-#include <warp_bitonic_sort/gpu_abi.h>
+#include <warp_bitonic_sort/abi.h>
 
 #include <warp_bitonic_sort/core/config.hpp>
 #include <warp_bitonic_sort/core/order.hpp>
@@ -83,19 +83,20 @@ class kernel_base {
     bool present;
   };
 
-  static WBS_INLINE row find_row(const wbs_gpu_sort_args& args, long long index) {
-    row r{static_cast<const char*>(args.src), static_cast<char*>(args.dst), index < args.rows};
+  static WBS_INLINE row find_row(const wbs_args<1, 1>& args, long long index) {
+    row r{static_cast<const char*>(args.input[0]), static_cast<char*>(args.output[0]),
+          index < args.rows};
     WBS_ROLLED
     for (int i = args.batch_dims - 1; i > 0; --i) {
       const long long outer = quotient(index, args.batch_shape[i]);
       const long long at = index - outer * args.batch_shape[i];
-      r.src += at * args.src_batch_stride[i];
-      r.dst += at * args.dst_batch_stride[i];
+      r.src += at * args.input_batch_stride[0][i];
+      r.dst += at * args.output_batch_stride[0][i];
       index = outer;
     }
     if (args.batch_dims > 0) {
-      r.src += index * args.src_batch_stride[0];
-      r.dst += index * args.dst_batch_stride[0];
+      r.src += index * args.input_batch_stride[0][0];
+      r.dst += index * args.output_batch_stride[0][0];
     }
     return r;
   }
@@ -125,7 +126,7 @@ class kernel_base {
 
   // Rows in shared memory, `pitch` elements apart. (Of two rows that share registers the second may
   // be absent; then what is there does no harm.)
-  static WBS_INLINE void load_staged(const keys_type& codec, const wbs_gpu_sort_args& args,
+  static WBS_INLINE void load_staged(const keys_type& codec, const wbs_args<1, 1>& args,
                                      const element* from, int pitch, bool present,
                                      raw (&raws)[Registers]) {
     const int lane = target::lane() & (lanes - 1);
@@ -142,7 +143,7 @@ class kernel_base {
   }
   // Sorted rows out of the stage, in the order in which load_staged() reads them.
   template <bool OfBlock>
-  static WBS_INLINE void store_staged(const wbs_gpu_sort_args& args, const raw* own, element* to,
+  static WBS_INLINE void store_staged(const wbs_args<1, 1>& args, const raw* own, element* to,
                                       int pitch) {
     const int lane = target::lane() & (lanes - 1);
     const raw* const row_lanes = own + (target::lane() - lane) * network_type::blocked_pitch;

@@ -56,7 +56,7 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
 
   // Sorts the rows of a block: the tile-th block_rows of them. False, and nothing is written, where
   // Keys are plain and a row is not.
-  static WBS_INLINE bool sort(const wbs_gpu_sort_args& args, long long tile, void* shared) {
+  static WBS_INLINE bool sort(const wbs_args<1, 1>& args, long long tile, void* shared) {
     const keys_type codec({args.key_xor, args.key_add});
     key* const stage =
         static_cast<key*>(shared) + target::warp() / warps * warps * network_type::stage_keys;
@@ -79,7 +79,7 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
     } else {
       element* in_stage = reinterpret_cast<element*>(own);
       int pitch = strided_pitch;
-      if (is_run(args, args.src_stride, args.src_batch_stride)) {
+      if (is_run(args, args.input_stride[0], args.input_batch_stride[0])) {
         char* const from = const_cast<char*>(first_row(args, first_of_warp, rows[0]).src);
         in_stage += lead_of(from);
         pitch = args.length;
@@ -105,7 +105,7 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
       store(args, rows, sorted);
     } else {
       element* in_stage = reinterpret_cast<element*>(own);
-      const bool leaves_as_run = is_run(args, args.dst_stride, args.dst_batch_stride);
+      const bool leaves_as_run = is_run(args, args.output_stride[0], args.output_batch_stride[0]);
       char* const to = leaves_as_run ? first_row(args, first_of_warp, rows[0]).dst : nullptr;
       const int pitch = leaves_as_run ? args.length : strided_pitch;
       if (leaves_as_run) in_stage += lead_of(to);
@@ -130,22 +130,22 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
 
   // Whether rows are whole accesses of vector_size elements, as they are read and as they are
   // written. (In one loop, for each takes compilers longer than all that is in it.)
-  static WBS_INLINE void find_wide(const wbs_gpu_sort_args& args, bool& reads, bool& writes) {
-    unsigned long long from = reinterpret_cast<unsigned long long>(args.src);
-    unsigned long long to = reinterpret_cast<unsigned long long>(args.dst);
+  static WBS_INLINE void find_wide(const wbs_args<1, 1>& args, bool& reads, bool& writes) {
+    unsigned long long from = reinterpret_cast<unsigned long long>(args.input[0]);
+    unsigned long long to = reinterpret_cast<unsigned long long>(args.output[0]);
     WBS_ROLLED
     for (int i = 0; i < args.batch_dims; ++i) {
-      from |= static_cast<unsigned long long>(args.src_batch_stride[i]);
-      to |= static_cast<unsigned long long>(args.dst_batch_stride[i]);
+      from |= static_cast<unsigned long long>(args.input_batch_stride[0][i]);
+      to |= static_cast<unsigned long long>(args.output_batch_stride[0][i]);
     }
     constexpr unsigned bytes = vector_size * key_bytes;
     const bool are_whole = args.length % vector_size == 0;
-    reads = are_whole && args.src_stride == key_bytes && from % bytes == 0;
-    writes = are_whole && args.dst_stride == key_bytes && to % bytes == 0;
+    reads = are_whole && args.input_stride[0] == key_bytes && from % bytes == 0;
+    writes = are_whole && args.output_stride[0] == key_bytes && to % bytes == 0;
   }
 
   // Whether the rows that a warp sorts are one run of memory, without a gap.
-  static WBS_INLINE bool is_run(const wbs_gpu_sort_args& args, long long stride,
+  static WBS_INLINE bool is_run(const wbs_args<1, 1>& args, long long stride,
                                 const long long* batch_stride) {
     if constexpr (WarpBits > 0) return false;
     if (stride != key_bytes) return false;
@@ -153,14 +153,15 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
                               batch_stride[0] == static_cast<long long>(args.length) * key_bytes);
   }
   // The first of them; a lane's own may be another.
-  static WBS_INLINE row first_row(const wbs_gpu_sort_args& args, long long first_of_warp,
+  static WBS_INLINE row first_row(const wbs_args<1, 1>& args, long long first_of_warp,
                                   const row& own) {
     if constexpr (warp_rows == 1) return own;
-    return {static_cast<const char*>(args.src) + first_of_warp * args.src_batch_stride[0],
-            static_cast<char*>(args.dst) + first_of_warp * args.dst_batch_stride[0], true};
+    return {static_cast<const char*>(args.input[0]) + first_of_warp * args.input_batch_stride[0][0],
+            static_cast<char*>(args.output[0]) + first_of_warp * args.output_batch_stride[0][0],
+            true};
   }
   // The elements of a warp's rows.
-  static WBS_INLINE int run_length(const wbs_gpu_sort_args& args, long long first_of_warp) {
+  static WBS_INLINE int run_length(const wbs_args<1, 1>& args, long long first_of_warp) {
     const long long left = args.rows - first_of_warp;
     return left <= 0 ? 0 : static_cast<int>(left < warp_rows ? left : warp_rows) * args.length;
   }
@@ -213,10 +214,10 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
 
   // Moves the elements of a warp's rows one by one; in the stage each lane finds its own again.
   template <bool Load>
-  static WBS_INLINE void move_strided(const wbs_gpu_sort_args& args, const row (&rows)[shared_rows],
+  static WBS_INLINE void move_strided(const wbs_args<1, 1>& args, const row (&rows)[shared_rows],
                                       element* in_stage) {
     const int lane = target::lane() & (lanes - 1);
-    const long long stride = Load ? args.src_stride : args.dst_stride;
+    const long long stride = Load ? args.input_stride[0] : args.output_stride[0];
     WBS_UNROLL
     for (int r = 0; r < shared_rows; ++r) {
       if (!rows[r].present) continue;
@@ -265,7 +266,7 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
 
   // Wide loads; with Full, of rows that are all there and fill the capacity.
   template <bool Full>
-  static WBS_INLINE void load(const keys_type& codec, const wbs_gpu_sort_args& args,
+  static WBS_INLINE void load(const keys_type& codec, const wbs_args<1, 1>& args,
                               const row (&rows)[shared_rows], raw (&raws)[Registers]) {
     constexpr int size = vector_size;
     const int lane = lane_of_row();
@@ -307,7 +308,7 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
     }
   }
 
-  static WBS_INLINE void store(const wbs_gpu_sort_args& args, const row (&rows)[shared_rows],
+  static WBS_INLINE void store(const wbs_args<1, 1>& args, const row (&rows)[shared_rows],
                                const raw* own) {
     constexpr int size = vector_size;
     const int lane = target::lane() & (lanes - 1);

@@ -12,7 +12,7 @@
 #ifndef WARP_BITONIC_SORT_TARGET_AMDGCN_TARGET_HPP_
 #define WARP_BITONIC_SORT_TARGET_AMDGCN_TARGET_HPP_
 
-#include <warp_bitonic_sort/gpu_abi.h>
+#include <warp_bitonic_sort/abi.h>
 
 #include <warp_bitonic_sort/core/config.hpp>
 #include <warp_bitonic_sort/core/register_codec.hpp>
