@@ -37,7 +37,7 @@ _BURST = 3
 
 
 def pin_numpy_to(arch: str | None) -> None:
-    """Restart this script with NumPy held to the same instructions as our kernels, if asked."""
+    """Restart this script with NumPy limited to the instructions of a CPU target, or return."""
     if arch is None or os.environ.get("WARP_SORT_CPU_ARCH") == arch:
         return
     environment = {**os.environ, "WARP_SORT_CPU_ARCH": arch}
@@ -142,7 +142,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def report(result: Mapping[str, Any], file: str | None) -> None:
-    """Write the whole result as JSON where that was asked for."""
+    """Write the whole result as JSON where a file is named."""
     if file is not None:
         Path(file).write_text(json.dumps(result, indent=1) + "\n")
         print(f"\nJSON: {file}")

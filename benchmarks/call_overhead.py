@@ -5,7 +5,7 @@
 Arrays of 4 x 8 float32 on the CPU; on a CUDA device, where there is one, one row of 64, back to
 back with one wait at the end.
 
-`asked` is the most that the project allows itself, as a multiple of the peer.
+`goal` is the most that the project allows itself, as a multiple of the peer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CALLS = 5000
 
 
 def main() -> None:
-    """Measure, print a table, and write JSON if asked."""
+    """Measure, print a table, and write JSON where an option names a file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -66,12 +66,12 @@ def main() -> None:
         ]
     rows = []
     result: dict[str, Any] = {"machine": _common.machine(), "rows": []}
-    for name, ours, peer, peer_name, asked in cases:
+    for name, ours, peer, peer_name, goal in cases:
         times = _common.interleaved(
             {"ours": repeated(ours), "peer": repeated(peer)}, options.seconds
         )
         ratio = times["ours"] / times["peer"]
-        note = "" if asked is None or ratio <= asked else "above what is allowed"
+        note = "" if goal is None or ratio <= goal else "above the goal"
         rows.append(
             [
                 name,
@@ -79,14 +79,14 @@ def main() -> None:
                 peer_name,
                 f"{times['peer'] / _CALLS * 1e6:.2f}",
                 f"{ratio:.2f}",
-                "" if asked is None else f"{asked:g}",
+                "" if goal is None else f"{goal:g}",
                 note,
             ]
         )
         result["rows"].append({"array": name, "peer": peer_name, "seconds": times})
     for key, value in result["machine"].items():
         print(f"{key}: {value}")
-    header = ["array", "us a call", "peer", "us a call", "times the peer", "asked", "note"]
+    header = ["array", "us a call", "peer", "us a call", "times the peer", "goal", "note"]
     print(f"\n{_common.table(header, rows)}")
     _common.report(result, options.json)
 

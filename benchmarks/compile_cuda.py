@@ -2,7 +2,7 @@
 
     python benchmarks/compile_cuda.py --arch sm_90
 
-A first call builds one kernel, so what it waits for is that kernel alone: about a second is asked.
+A first call builds one kernel, so it waits for that kernel alone. The goal is about a second.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from warp_bitonic_sort.jit import finders, toolchain
 from warp_bitonic_sort.jit.compiler import Compiler
 from warp_bitonic_sort.kernels import Kernel, Layout
 
-_ASKED = 1.0
+_GOAL = 1.0
 
 
 def _seconds(nvcc: Compiler, kernel: Kernel, folder: Path) -> float:
@@ -37,7 +37,7 @@ def _seconds(nvcc: Compiler, kernel: Kernel, folder: Path) -> float:
 
 
 def main() -> None:
-    """Measure, print a table, and write JSON if asked."""
+    """Measure, print a table, and write JSON where an option names a file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -62,14 +62,14 @@ def main() -> None:
                     nvcc, kernel, Path(folder)
                 )
             slowest = max(taken, key=lambda layout: taken[layout])
-            above = sum(seconds > _ASKED for seconds in taken.values())
+            above = sum(seconds > _GOAL for seconds in taken.values())
             result["seconds"][f"{codec}{bits}"] = taken
             middle = statistics.median(taken.values())
             rows.append(
                 [f"{codec}{bits}", str(len(taken)), f"{middle:.2f}", f"{taken[slowest]:.2f}",
                  slowest, f"{above}"]
             )  # fmt: skip
-    header = ["keys", "kernels", "median s", "slowest s", "slowest", f"above {_ASKED:g} s"]
+    header = ["keys", "kernels", "median s", "slowest s", "slowest", f"above {_GOAL:g} s"]
     print(f"\n{_common.table(header, rows)}")
     _common.report(result, options.json)
 

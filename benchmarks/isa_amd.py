@@ -193,7 +193,7 @@ def _cells(each: dict[str, float]) -> list[str]:
 
 
 def main() -> None:
-    """Count, print tables, and write JSON if asked."""
+    """Count, print tables, and write JSON where an option names a file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -232,7 +232,7 @@ def main() -> None:
                      if mask in of else "" for mask in MASKS]  # fmt: skip
             steps.append([arch, name, *cells])
     if not rows:
-        raise SystemExit("nothing was counted: no compiler here builds for what was asked for")
+        raise SystemExit("nothing was counted: no compiler here builds for these targets")
     print("\ninstructions an element\n")
     print(_common.table(["target", "row length", "way", "layout", *_KINDS], rows))
     print("\nVALU and DS instructions of a step across lanes, by mask\n")

@@ -4,7 +4,7 @@
     python benchmarks/sort_cpu.py --arch x86-64-avx2       ours and NumPy's held to AVX2
     python benchmarks/sort_cpu.py --dtype float32 --length 9 25 100
 
-A ratio is the peer's median time over ours: above 1 we are faster. `asked` is the least that the
+A ratio is the peer's median time over ours: above 1 we are faster. `goal` is the least that the
 project promises against np.sort; a row that misses it, or loses to a peer, says so.
 """
 
@@ -20,15 +20,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import _common
 
-_ASKED = {
+_GOAL = {
     "float32": {8: 8, 16: 8, 32: 5, 64: 2.5, 128: 2, 256: 1.5, 1024: 1.1, 4096: 1.0},
     "int32": {8: 8, 16: 8, 32: 5, 64: 2.5, 128: 2, 256: 1.5, 1024: 1.1, 4096: 1.0},
     **{name: dict.fromkeys((8, 16, 32, 64, 128, 256), 2.0) for name in ("int16", "float16")},
     **{name: dict.fromkeys((8, 16, 32, 64, 128), 1.3) for name in ("int64", "float64")},
 }
 _LENGTHS = [8, 9, 16, 25, 32, 64, 100, 128, 256, 300, 512, 1024, 2048, 4096, 8192, 16384]
-_TORCH_ASKED, _TORCH_LONGEST = 10.0, 1024
-_COLUMNS, _COLUMNS_ASKED = (64, 65536), 6.0
+_TORCH_GOAL, _TORCH_LONGEST = 10.0, 1024
+_COLUMNS, _COLUMNS_GOAL = (64, 65536), 6.0
 # A group of rows costs what a full one does, so few long rows are where np.sort wins.
 _FEW_ROWS, _FEW_LENGTHS = (1, 4, 16, 64), (16, 64, 256, 1024, 4096)
 
@@ -63,24 +63,24 @@ def _measure(x: Any, axis: int, seconds: float, with_torch: bool) -> dict[str, f
     return _common.interleaved(peers, seconds)
 
 
-def _row(name: str, times: dict[str, float], asked: float | None, torch_asked: float | None,
+def _row(name: str, times: dict[str, float], goal: float | None, torch_goal: float | None,
          elements: int) -> list[str]:  # fmt: skip
     numpy = times["np.sort"] / times["ours"]
-    missed = [] if asked is None or numpy >= asked else ["below what is asked"]
+    missed = [] if goal is None or numpy >= goal else ["below the goal"]
     if numpy < 1:
         missed.append("np.sort wins")
     torch = times.get("torch.sort")
     if torch is not None:
         ratio = torch / times["ours"]
-        if torch_asked is not None and ratio < torch_asked:
-            missed.append("torch: below what is asked")
+        if torch_goal is not None and ratio < torch_goal:
+            missed.append("torch: below the goal")
         if ratio < 1:
             missed.append("torch.sort wins")
     return [
         name,
         f"{times['ours'] / elements * 1e9:.2f}",
         f"{numpy:.2f}",
-        "" if asked is None else f"{asked:g}",
+        "" if goal is None else f"{goal:g}",
         "" if torch is None else f"{torch / times['ours']:.1f}",
         f"{times['copy'] / times['ours']:.2f}",
         ", ".join(missed),
@@ -119,12 +119,12 @@ def _few_rows(dtypes: list[str], seconds: float) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Measure, print tables, and write JSON if asked."""
+    """Measure, print tables, and write JSON where an option names a file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--arch", help="hold our kernels, and NumPy, to this CPU target")
-    parser.add_argument("--dtype", nargs="+", default=list(_ASKED))
+    parser.add_argument("--dtype", nargs="+", default=list(_GOAL))
     parser.add_argument("--length", nargs="+", type=int, default=_LENGTHS)
     parser.add_argument("--elements", type=int, default=1 << 22)
     parser.add_argument("--seconds", type=float, default=1.5, help="for each row of a table")
@@ -141,20 +141,20 @@ def main() -> None:
     }
     for key, value in result["machine"].items():
         print(f"{key}: {value}")
-    header = ["row length", "ns/element", "np.sort", "asked", "torch.sort", "copy", "note"]
+    header = ["row length", "ns/element", "np.sort", "goal", "torch.sort", "copy", "note"]
     for dtype in options.dtype:
         rows = []
         for length in options.length:
             x = _values(dtype, (options.elements // length, length))
             times = _measure(x, -1, options.seconds, not options.no_torch)
-            torch_asked = _TORCH_ASKED if length <= _TORCH_LONGEST else None
-            asked = _ASKED.get(dtype, {}).get(length)
-            rows.append(_row(str(length), times, asked, torch_asked, x.size))
+            torch_goal = _TORCH_GOAL if length <= _TORCH_LONGEST else None
+            goal = _GOAL.get(dtype, {}).get(length)
+            rows.append(_row(str(length), times, goal, torch_goal, x.size))
             result["rows"].append({"dtype": dtype, "length": length, "axis": -1, "seconds": times})
         x = _values(dtype, _COLUMNS)
         times = _measure(x, 0, options.seconds, not options.no_torch)
-        asked = _COLUMNS_ASKED if dtype == "float32" else None
-        rows.append(_row(f"axis 0 of {_COLUMNS}", times, asked, None, x.size))
+        goal = _COLUMNS_GOAL if dtype == "float32" else None
+        rows.append(_row(f"axis 0 of {_COLUMNS}", times, goal, None, x.size))
         result["rows"].append({"dtype": dtype, "length": 64, "axis": 0, "seconds": times})
         print(f"\n{dtype}: times as fast as\n{_common.table(header, rows)}", flush=True)
     if options.few_rows:

@@ -7,7 +7,7 @@
     python benchmarks/sort_gpu.py --nan 1                          what NaNs cost, and no more
 
 Everything is a percentage of the rate of a device-to-device copy of the same bytes in the same run:
-the floor that no sort can beat. `asked` is the least that the project promises; a row that misses
+the floor that no sort can beat. `goal` is the least that the project promises; a row that misses
 it, or loses to a peer, says so. Peers that are not installed are left out and named.
 """
 
@@ -27,7 +27,7 @@ from typing import Any
 import _common
 
 _SHORT = (8, 16, 32, 64)
-_ASKED = {
+_GOAL = {
     "float32": {**dict.fromkeys(_SHORT, 95), 128: 95, 256: 93, 512: 80, 1024: 60, 2048: 48,
                 4096: 38, 16384: 22, 100: 80, 200: 75, 300: 55},
     "int32": {**dict.fromkeys(_SHORT, 93), 128: 92, 256: 78, 512: 60, 1024: 45, 2048: 36,
@@ -204,16 +204,16 @@ def _measure(x: Any, axis: int, peers: dict[str, Any]) -> dict[str, float]:
     return {name: statistics.median(taken) for name, taken in times.items()}
 
 
-def _row(length: int, times: dict[str, float], asked: int | None) -> list[str]:
+def _row(length: int, times: dict[str, float], goal: int | None) -> list[str]:
     share = {name: 100 * times["copy"] / seconds for name, seconds in times.items()}
-    notes = [] if asked is None or share["ours"] >= asked else ["below what is asked"]
+    notes = [] if goal is None or share["ours"] >= goal else ["below the goal"]
     notes += [f"{name} wins" for name in times if name != "copy" and times[name] < times["ours"]]
     cells = [f"{share[name]:.0f}" if name in share else "" for name in
              ("ours", "torch.sort", "tl.sort", "cub", "cupy.sort")]  # fmt: skip
     return [
         str(length),
         cells[0],
-        "" if asked is None else str(asked),
+        "" if goal is None else str(goal),
         *cells[1:],
         ", ".join(notes),
     ]
@@ -271,11 +271,11 @@ def _plot(result: list[dict[str, Any]], file: str) -> None:
 
 
 def main() -> None:
-    """Measure, print tables, and write JSON and a picture if asked."""
+    """Measure, print tables, and write JSON and a picture where an option names a file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--dtype", nargs="+", default=list(_ASKED))
+    parser.add_argument("--dtype", nargs="+", default=list(_GOAL))
     parser.add_argument("--length", nargs="+", type=int, default=_LENGTHS)
     parser.add_argument("--axis", type=int, choices=(0, 1), default=1)
     parser.add_argument("--elements", type=int, default=1 << 26)
@@ -309,7 +309,7 @@ def main() -> None:
         result["nan"] = _nan_table(options.length, options.elements, options.nan)
         _common.report(result, options.json)
         return
-    header = ["row length", "ours", "asked", "torch.sort", "tl.sort", "cub", "cupy.sort", "note"]
+    header = ["row length", "ours", "goal", "torch.sort", "tl.sort", "cub", "cupy.sort", "note"]
     for dtype in options.dtype:
         rows = []
         for length in options.length:
@@ -317,8 +317,8 @@ def main() -> None:
             x = _values(dtype, *(shape if options.axis else reversed(shape)))
             times = _measure(x, options.axis, peers)
             result["rows"].append({"dtype": dtype, "length": length, "seconds": times})
-            asked = _ASKED.get(dtype, {}).get(length) if options.axis else None
-            rows.append(_row(length, times, asked))
+            goal = _GOAL.get(dtype, {}).get(length) if options.axis else None
+            rows.append(_row(length, times, goal))
             rate = 2 * x.numel() * x.element_size() / times["copy"] / 1e9
         which = "rows" if options.axis else "columns"
         print(f"\n{dtype}, {which}: percent of a copy ({rate:.0f} GB/s)")
