@@ -34,10 +34,12 @@ def _python(session: nox.Session, extra: str, *arguments: str) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check the format and the lint rules of Python and C++."""
+    """Check the format and the lint rules of Python and C++, and the arrows between modules."""
     session.install(*LINT)
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
+    if "importlinter" in PROJECT["tool"]:
+        session.run("lint-imports", "--no-cache", env={"PYTHONPATH": "src"})
     session.run("clang-format", "--dry-run", "-Werror", *_tracked(session, *CPP_FILES))
 
 
