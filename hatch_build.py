@@ -21,8 +21,8 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 _VARIABLE = "WARP_SORT_WHEEL_LAYER"
-# What ``common`` stands for. The dtypes whose order is not that of others of their width; lengths
-# of neighbourhoods, experts and beams; 33 stands for all that no kernel is unrolled for.
+# The options of ``common``: one dtype of each order and width; lengths of neighbourhoods, experts
+# and beams. The kernel for 33 sorts all longer rows.
 _COMMON = (
     "--dtype",
     "uint8,int16,int32,int64,float16,bfloat16,float32,float64",
@@ -38,7 +38,7 @@ class CustomBuildHook(BuildHookInterface[Any]):
     _layer: Path | None = None
 
     def dependencies(self) -> list[str]:
-        """Return what the build needs beside hatchling: what the package itself needs."""
+        """Return what the build needs beside hatchling: the dependencies of the package."""
         return list(self.metadata.core.dependencies) if self._asked() else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
@@ -51,7 +51,7 @@ class CustomBuildHook(BuildHookInterface[Any]):
         if asked == "common":
             arguments = [*_COMMON]
         if not any(word.split("=")[0] == "--arch" for word in arguments) and machine in _LEVELS:
-            # Not this machine's alone: the wheel is for others.
+            # The wheel is for other machines, too.
             arguments += ["--arch", _LEVELS[machine]]
         self._layer = Path(tempfile.mkdtemp(prefix="warp-sort-wheel-"))
         # Also if this is interrupted, or the wheel is not made.

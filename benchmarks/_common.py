@@ -1,7 +1,7 @@
-"""What the benchmarks share: interleaved timing, the machine's description, tables and JSON.
+"""Shared by the benchmarks: alternating timing, the machine's description, tables and JSON.
 
-Invariant: peers are timed in turn within one process, so that whatever else the machine does hits
-all of them alike; what is reported is the median of all timed calls.
+Invariant: peers are timed alternately within one process, so that other work on the machine slows
+all of them alike. The report has the median of all timed calls.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def device_torch() -> Any:
 def interleaved(
     peers: Mapping[str, Callable[[], object]], seconds: float, least: int = 5
 ) -> dict[str, float]:
-    """Call every peer in turn until the time is up; return each one's median seconds.
+    """Call the peers alternately until the time is up; return the median seconds of each.
 
     A turn is one call that is not timed, which finds the caches and the allocator as the peer
     before left them, and a few that are.
@@ -96,7 +96,7 @@ def interleaved(
 
 
 def machine() -> dict[str, Any]:
-    """Describe what was measured where."""
+    """Describe the machine, the command and the versions."""
     from importlib.metadata import PackageNotFoundError, version
 
     import warp_bitonic_sort

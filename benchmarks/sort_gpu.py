@@ -220,7 +220,7 @@ def _row(length: int, times: dict[str, float], goal: int | None) -> list[str]:
 
 
 def _nan_table(lengths: list[int], elements: int, fraction: float) -> list[dict[str, Any]]:
-    """Time float32 rows with NaNs beside the same rows without, and int32, in turn."""
+    """Time float32 rows with NaNs, the same rows without, and int32, alternately."""
     import torch
 
     from warp_bitonic_sort import sort

@@ -449,7 +449,7 @@ def test_without_a_runtime_nothing_else_is_tried(fresh_cache, tmp_path):
     done = children.program("prewarm", "--length", "2-5", CXX=compiler)
     assert done.returncode == 1
     assert done.stderr.count("First error: x.cc:1: error: no") == 1
-    assert "(and 8 more likewise): it was not tried" in done.stderr
+    assert "(and 8 more with the same error): it was not tried" in done.stderr
     assert len(list((fresh_cache / "v1" / "logs").iterdir())) == 1
 
 

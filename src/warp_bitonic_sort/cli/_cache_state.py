@@ -112,8 +112,7 @@ def _layers(problems: list[Problem]) -> dict[str, int]:
             problems.append(
                 Problem(
                     f"WARP_SORT_CACHE_LAYERS: {unreadable}",
-                    "have whoever owns it let everybody read it (chmod -R go+rX), or take it off "
-                    "the list",
+                    "let its owner make it readable (chmod -R go+rX), or take it off the list",
                     blocking=False,
                 )
             )

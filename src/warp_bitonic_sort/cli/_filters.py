@@ -1,8 +1,8 @@
 """The median filters that ``demo`` compares, and their times.
 
-Invariant: every filter makes a cleaned picture of the same noisy one, and all are timed in turn in
-one process. All pictures must agree bit for bit, and so must the rows that this package and NumPy
-sort. A time is the median of its runs.
+Invariant: every filter makes a cleaned picture of the same noisy one, and all are timed alternately
+in one process. All pictures must agree bit for bit, and so must the rows that this package and
+NumPy sort. A time is the median of its runs.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def neighbourhoods(picture: Array, size: int) -> Array:
 
 
 def compare(noisy: Array, size: int) -> Comparison:
-    """Clean a picture with every filter, in turn, and compare results and times.
+    """Clean a picture with every filter, alternately, and compare results and times.
 
     Parameters
     ----------

@@ -205,7 +205,7 @@ def _print_times(compared: Comparison, dtype: str) -> None:
         f"Sorting {count:,} rows of {length} {dtype}. The kernel is compiled on first use, then "
         f"kept in the cache.\n"
         f"  first sort: {compared.first * 1e3:.1f} ms, {what}\n"
-        f"Milliseconds (medians of {REPEATS} runs in turn; all results agree bit for bit):\n"
+        f"Milliseconds (medians of {REPEATS} alternating runs; all results agree bit for bit):\n"
         f"  {'':<28} threads   gather     sort  whole filter"
     )
     for times in compared.times:

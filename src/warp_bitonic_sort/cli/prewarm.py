@@ -229,7 +229,7 @@ def _print_failures(failed: list[_prewarm.Outcome]) -> None:
         match = re.search("^First error: .*$", str(outcome.error), re.MULTILINE)
         groups.setdefault(match[0] if match else str(outcome.error), []).append(outcome)
     for group in groups.values():
-        more = f" (and {len(group) - 1} more likewise)" if len(group) > 1 else ""
+        more = f" (and {len(group) - 1} more with the same error)" if len(group) > 1 else ""
         click.echo(f"Error: {group[0].name}{more}: {group[0].error}", err=True)
 
 

@@ -1,7 +1,7 @@
 """The command ``sort``: sorts a .npy file along an axis, chunk by chunk.
 
-Invariant: OUT is either what it was or the whole result, on an error, Ctrl-C, SIGTERM and SIGHUP
-too; nothing else is left.
+Invariant: OUT holds either its old content or the whole result, also after an error, Ctrl-C,
+SIGTERM or SIGHUP. No other file is left.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ __all__ = ["sort"]
 
 _HELP = """Sort the .npy file IN along an axis into the .npy file OUT.
 
-The file may be larger than memory: it is sorted in chunks that hold whole rows, cut along the axes
-other than the sorted one. The command needs memory for about one chunk. A chunk is never less than
-one row, and rows of more than 16384 elements, which np.sort sorts, need a few times their own size.
-Where the sorted axis is the slowest one in the file, a larger --chunk-size saves passes over the
-disk.
+The file may be larger than memory: it is sorted in chunks that hold whole rows, cut along the
+axes other than the sorted one. The command needs memory for about one chunk. A chunk is never
+less than one row. np.sort sorts rows of more than 16384 elements, which need a few times their
+own size. If the sorted axis is the slowest one in the file, a larger --chunk-size saves passes
+over the disk.
 
-OUT gets IN's shape, dtype and memory order. An OUT that exists is replaced by a new file. It stays
-what it was until the result is complete, and for good if the command fails or is stopped. The new
-file takes the permissions and the group of an OUT of your own, but no set-id bits; other hard links
-to OUT keep the old data. IN and OUT may be the same file, but no streams. On a terminal a progress
+OUT gets the shape, dtype and memory order of IN. If OUT exists, a new file replaces it once the
+result is complete. If the command fails or is stopped, OUT keeps its old content. The new file
+takes the permissions and the group of an OUT of your own, but no set-id bits. Other hard links to
+OUT keep the old data. IN and OUT may be the same file, but not streams. On a terminal a progress
 bar is shown; otherwise nothing is printed.
 
-While the command runs, the result grows in a hidden file beside OUT. A run that was killed leaves
-its hidden file, and the next run with the same OUT removes that.
+While the command runs, the result grows in a hidden file beside OUT. A killed run leaves its
+hidden file, and the next run with the same OUT removes it.
 
 \b
 Examples:
@@ -130,7 +130,7 @@ def _sort_into(
     writing = f"{click.format_filename(target)}: cannot be written"
     size, itemsize = len(opened.header), opened.dtype.itemsize
     with reported(writing):
-        # A disk without enough room is an error now, not after most of the work.
+        # Fail now on a full disk, not after most of the work.
         os.posix_fallocate(temporary, 0, size + opened.nbytes)
         write_all(temporary, opened.header, 0)
     data = Data(opened.descriptor, size, grid, itemsize)
@@ -152,7 +152,7 @@ def _sort_into(
             check()
             done = sort_chunk(chunk)
             if advance is None:
-                # Not before: what the first chunk may have compiled would spoil the estimate.
+                # After the first chunk, whose compile time would spoil the estimate.
                 advance = stack.enter_context(progress_bar(opened.nbytes, "sorting"))
             advance(done)
         check()
@@ -162,15 +162,15 @@ def _sort_into(
 
 
 class _Stopped(BaseException):
-    """A signal asked the command to stop. No Exception: nothing on the way may swallow it."""
+    """A signal asked the command to stop. It is not an Exception, so that nothing swallows it."""
 
 
 @contextlib.contextmanager
 def _stopped_cleanly() -> Iterator[Callable[[], None]]:
-    """Turn signals into an exception, and die of the signal once everything is cleaned up.
+    """Turn signals into an exception, and end by the signal after the cleaning up.
 
-    The caller calls what this gives from time to time: an exception that a signal raises inside a
-    destructor is lost.
+    Yields a function that the caller calls from time to time, because an exception that a signal
+    raises inside a destructor is lost.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None  # signals go to the main thread only
@@ -186,7 +186,7 @@ def _stopped_cleanly() -> Iterator[Callable[[], None]]:
         if received:
             raise _Stopped
 
-    # One that is ignored (nohup) stays ignored.
+    # An ignored signal (nohup) stays ignored.
     numbers = [
         number
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -203,7 +203,7 @@ def _stopped_cleanly() -> Iterator[Callable[[], None]]:
 
 
 def _die(number: int) -> NoReturn:
-    """End by the signal, as whoever sent it expects."""
+    """End by the signal, as its sender expects."""
     with contextlib.suppress(OSError):
         click.echo(f"Stopped by {signal.Signals(number).name}.", err=True)
         sys.stdout.flush()
