@@ -139,16 +139,22 @@ def clangs_for_hip():
 
 
 @pytest.fixture(params=["oldest", "newest"])
-def each_hip_compiler(request, hip_compiler, clangs_for_hip, tmp_path_factory, monkeypatch):
+def clang_age(request) -> str:
+    """Which of the clangs that the README accepts."""
+    return request.param
+
+
+@pytest.fixture
+def each_hip_compiler(clang_age, hip_compiler, clangs_for_hip, tmp_path_factory, monkeypatch):
     """`hip_compiler`, once with the oldest clang that the README accepts, once with the newest."""
     from support import hip_clangs
 
     versions = list(clangs_for_hip)
-    if request.param == "oldest" and len(versions) < 2:
+    if clang_age == "oldest" and len(versions) < 2:
         pytest.skip(f"only one clang here builds for AMD GPUs, the newest: {clangs_for_hip}")
     if not versions:
         return hip_compiler
-    version = versions[0 if request.param == "oldest" else -1]
+    version = versions[0 if clang_age == "oldest" else -1]
     rocm = hip_clangs.rocm_with(clangs_for_hip[version], tmp_path_factory.mktemp("rocm"))
     monkeypatch.setenv("ROCM_PATH", str(rocm))
 

@@ -12,6 +12,8 @@ import pytest
 from support.descriptions import hip_kernel
 from warp_bitonic_sort import layouts
 
+pytestmark = pytest.mark.compile
+
 # What float32 keys are while a kernel of a target sorts them: floats, negated in the lanes that
 # keep the greater of two, or integers, where a median takes a shuffled operand.
 _KEYS_OF_FLOAT32 = {

@@ -7,14 +7,13 @@ import subprocess
 import pytest
 
 from support import cpu_targets, programs
-from support.cells import KEYS
+from support.cells import CODECS, KEYS, WIDTHS
 from support.covering import pairwise
 from warp_bitonic_sort.dtypes import DTYPES
 from warp_bitonic_sort.jit import toolchain
 
 FLAGS = ["-O1", "-Wno-psabi", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 ARCHS = cpu_targets.runnable()
-CODECS, WIDTHS = (sorted(set(each)) for each in zip(*KEYS, strict=True))
 # Around the blocks of registers and the vectors of every target.
 LENGTHS = (1, 2, 3, 7, 8, 9, 15, 16, 17, 25, 31, 32)
 

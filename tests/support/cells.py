@@ -9,29 +9,39 @@ every width, every codec in every layout, and so on; and `FEW` lengths are there
 import functools
 import itertools
 import os
+from collections.abc import Sequence
 
 from support.covering import pairwise
+from support.descriptions import cuda_kernel, hip_kernel
+from warp_bitonic_sort import plan
 from warp_bitonic_sort.dtypes import DTYPES
+from warp_bitonic_sort.kernels import Kernel
 from warp_bitonic_sort.plan import MAX_REGISTER_LENGTH
 
 # Lengths of rows in registers that every dtype is tested with, in every access.
 FEW = (2, 3, 9, 25, 32)
 KEYS = sorted({(dtype.codec, dtype.bits) for dtype in DTYPES.values()})
+CODECS, WIDTHS = (sorted(set(each)) for each in zip(*KEYS, strict=True))
+CUDA_ARCHS = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
+HIP_ARCHS = ("gfx90a", "gfx942", "gfx950", "gfx1030", "gfx1100", "gfx1201")
+_HIP_LAYOUTS = 11  # of `_hip_layouts`
 IS_WHOLE_GRID = os.environ.get("WARP_SORT_TESTS_GRID") == "whole"
+
+
+def _key_exists(codec, bits, *_):
+    return (codec, bits) in KEYS
 
 
 @functools.cache
 def cpu_cells() -> list[tuple[str, int, int, str]]:
     """The codec, bits, length and access of the register kernels that tests of `sort` use."""
-    codecs, bits = (sorted(set(each)) for each in zip(*KEYS, strict=True))
     lengths = range(2, MAX_REGISTER_LENGTH + 1)
     accesses = ("rows", "columns")
     whole = [(*key, *each) for key in KEYS for each in itertools.product(lengths, accesses)]
     if IS_WHOLE_GRID:
         return whole
     few = [cell for cell in whole if cell[2] in FEW]
-    axes = (codecs, bits, lengths, accesses)
-    more = pairwise(*axes, allowed=lambda codec, bits, *_: (codec, bits) in KEYS, given=few)
+    more = pairwise(CODECS, WIDTHS, lengths, accesses, allowed=_key_exists, given=few)
     return few + more
 
 
@@ -40,3 +50,54 @@ def register_lengths(name: str, access: str) -> list[int]:
     dtype = DTYPES[name]
     key = (dtype.codec, dtype.bits)
     return sorted(cell[2] for cell in cpu_cells() if cell[:2] == key and cell[3] == access)
+
+
+def cuda_cells() -> list[Kernel]:
+    """Every layout of every width, each once: codecs and targets take turns."""
+    layouts = {bits: plan.cuda_layouts(bits) for bits in WIDTHS}
+
+    def has(arch, bits, layout):
+        return layout[3] == "columns" or layout[:3] in plan.row_layouts(bits, arch)
+
+    if IS_WHOLE_GRID:
+        return [cuda_kernel(codec, bits, *layout, arch) for codec, bits in KEYS
+                for layout in layouts[bits] for arch in CUDA_ARCHS
+                if has(arch, bits, layout)]  # fmt: skip
+    cells = pairwise(
+        CODECS,
+        WIDTHS,
+        sorted({layout for each in layouts.values() for layout in each}),
+        allowed=lambda codec, bits, layout: (codec, bits) in KEYS and layout in layouts[bits],
+    )
+    turns = itertools.cycle(CUDA_ARCHS)
+    kernels = []
+    for codec, bits, layout in sorted(cells, key=lambda cell: cell[1:]):
+        arch = next(arch for arch in turns if has(arch, bits, layout))
+        kernels.append(cuda_kernel(codec, bits, *layout, arch))
+    return kernels
+
+
+def hip_cells(compilers: Sequence[str]) -> dict[str, list[Kernel]]:
+    """Kinds of layouts, pairwise with targets, widths and codecs; shared out among compilers."""
+    cells = list(itertools.product(compilers, HIP_ARCHS, CODECS, WIDTHS, range(_HIP_LAYOUTS)))
+    if not IS_WHOLE_GRID:
+        axes = (compilers, HIP_ARCHS, CODECS, WIDTHS, range(_HIP_LAYOUTS))
+        cells = pairwise(*axes, allowed=lambda _, __, *key: _key_exists(*key))
+    kernels: dict[str, list[Kernel]] = {name: [] for name in compilers}
+    for compiler, arch, codec, bits, number in cells:
+        if (codec, bits) in KEYS:
+            layout = _hip_layouts(bits, arch)[number]
+            kernels[compiler].append(hip_kernel(codec, bits, *layout, arch))
+    return kernels
+
+
+def _hip_layouts(bits: int, arch: str) -> list[tuple[int, int, int, str]]:
+    """Rows of 2 to 4096 and more by one, some and all lanes and by warps; both kinds of columns."""
+    every = plan.hip_layouts(bits, arch)
+    rows = [layout for layout in every if layout[3] == "rows"]
+    warps = [layout for layout in rows if layout[2]]
+    threads = [layout for layout in rows if layout[1] == 0]
+    columns = [layout for layout in every if layout[3] == "columns"]
+    fitting = [next(each for each in rows if each[0] << each[1] << each[2] >= length)
+               for length in (2, 9, 100, 512, 1024, 4096)]  # fmt: skip
+    return [*fitting, warps[0], warps[-1], threads[-1], columns[1], columns[-1]]

@@ -7,15 +7,44 @@ from warp_bitonic_sort import plan
 from warp_bitonic_sort.kernels import Kernel
 
 
-def wrong_shared_memory(kernel: Kernel, image: bytes) -> str:
-    """What is wrong with the shared memory that a code object asks for, or nothing."""
+def wrong_cuda_code(kernel: Kernel, image: bytes):
+    """Yield what is wrong with a code object of nvcc or NVRTC."""
+    local = local_memory(image)
+    if local:
+        yield f"has {local} bytes of local memory"
     name = image.index(kernel.name.encode() + b"\0")
     shared = struct.unpack_from(cubin.KERNEL, image, name - cubin.NAME_OFFSET)[-1]
-    layout = kernel.layout
-    if kernel.access == "rows" and shared != plan.shared_bytes(layout, kernel.bits, kernel.arch):
-        return f"{kernel.name} asks for {shared} bytes, planned were others"
-    fits = layout in plan.row_layouts(kernel.bits, kernel.arch) or shared <= 48 * 1024
-    return "" if fits else f"{kernel.name} asks for {shared} bytes of shared memory"
+    planned = plan.shared_bytes(kernel.layout, kernel.bits, kernel.arch)
+    if kernel.access == "rows" and shared != planned:
+        yield f"asks for {shared} bytes of shared memory, planned were {planned}"
+    if kernel.layout not in plan.row_layouts(kernel.bits, kernel.arch) and shared > 48 * 1024:
+        yield f"asks for {shared} bytes of shared memory"
+
+
+def local_memory(image: bytes) -> int:
+    """What the function of a code object has of local memory: of its frame, and of arrays."""
+    (sections_at,) = struct.unpack_from("<Q", image, 40)
+    size, count, names = struct.unpack_from("<HHH", image, 58)
+    headers = [
+        struct.unpack_from("<IIQQQQ", image, sections_at + number * size) for number in range(count)
+    ]
+    total, infos = 0, 0
+    for name_at, _, _, _, at, length in headers:
+        start = headers[names][4] + name_at
+        name = image[start : image.index(b"\0", start)]
+        if name.startswith(b".nv.local"):
+            total += length
+        if name == b".nv.info":
+            infos += 1
+            end = at + length
+            while at < end:
+                form, attribute, size = struct.unpack_from("<BBH", image, at)
+                # EIFMT_SVAL: a value of that size comes behind; EIATTR_FRAME_SIZE: symbol, bytes.
+                if (form, attribute) == (4, 0x11):
+                    total += struct.unpack_from("<II", image, at + 4)[1]
+                at += 4 + (size if form == 4 else 0)
+    assert infos == 1
+    return total
 
 
 def wrong_hip_code(kernel: Kernel, image: bytes):

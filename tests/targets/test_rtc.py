@@ -104,32 +104,6 @@ def arch_of(image: bytes) -> int:
     return flags >> 8 & 0xFF if image[8] >= 8 else flags & 0xFF
 
 
-def stack_bytes(image: bytes) -> int:
-    """What the function of a code object has of local memory: of its frame, and of arrays."""
-    (sections_at,) = struct.unpack_from("<Q", image, 40)
-    size, count, names = struct.unpack_from("<HHH", image, 58)
-    headers = [
-        struct.unpack_from("<IIQQQQ", image, sections_at + number * size) for number in range(count)
-    ]
-    total, infos = 0, 0
-    for name_at, _, _, _, at, length in headers:
-        start = headers[names][4] + name_at
-        name = image[start : image.index(b"\0", start)]
-        if name.startswith(b".nv.local"):
-            total += length
-        if name == b".nv.info":
-            infos += 1
-            end = at + length
-            while at < end:
-                form, attribute, size = struct.unpack_from("<BBH", image, at)
-                # EIFMT_SVAL: a value of that size comes behind; EIATTR_FRAME_SIZE: symbol, bytes.
-                if (form, attribute) == (4, 0x11):
-                    total += struct.unpack_from("<II", image, at + 4)[1]
-                at += 4 + (size if form == 4 else 0)
-    assert infos == 1
-    return total
-
-
 def test_local_memory_is_seen(nvrtc, tmp_path):
     source = tmp_path / "source.cu"
     source.write_text(
@@ -142,7 +116,7 @@ def test_local_memory_is_seen(nvrtc, tmp_path):
     product = tmp_path / "kernel.cubin"
     done = run(nvrtc, *toolchain.compile_flags(KERNEL), source, "-o", product)
     assert done.returncode == 0, done.stderr
-    assert stack_bytes(product.read_bytes()) == 256
+    assert gpu_code.local_memory(product.read_bytes()) == 256
 
 
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90", "sm_120"])
@@ -159,8 +133,7 @@ def test_kernels_for_every_width(nvrtc, codec, bits, arch, tmp_path):
         assert arch_of(image) == int(arch[3:])
         assert b"\0warp_bitonic_sort_rows\0" in image
         assert b"\0.nv.global" not in image, "variables, which a driver has to make as it loads it"
-        assert not gpu_code.wrong_shared_memory(kernel, image)
-        assert stack_bytes(image) == 0
+        assert not list(gpu_code.wrong_cuda_code(kernel, image))
 
 
 def listed(depfile: Path) -> list[str]:
