@@ -16,6 +16,7 @@ from support.descriptions import cuda_kernel, hip_kernel
 from warp_bitonic_sort import plan
 from warp_bitonic_sort.dtypes import DTYPES
 from warp_bitonic_sort.kernels import Kernel
+from warp_bitonic_sort.layouts import capacity
 from warp_bitonic_sort.plan import MAX_REGISTER_LENGTH
 
 # Lengths of rows in registers that every dtype is tested with, in every access.
@@ -57,23 +58,19 @@ def cuda_cells() -> list[Kernel]:
     layouts = {bits: plan.cuda_layouts(bits) for bits in WIDTHS}
 
     def has(arch, bits, layout):
-        return layout[3] == "columns" or layout[:3] in plan.row_layouts(bits, arch)
+        longest = plan.row_layouts(bits, arch)[-1]
+        return capacity(layout[:3]) <= capacity(longest)
 
     if IS_WHOLE_GRID:
         return [cuda_kernel(codec, bits, *layout, arch) for codec, bits in KEYS
                 for layout in layouts[bits] for arch in CUDA_ARCHS
                 if has(arch, bits, layout)]  # fmt: skip
-    cells = pairwise(
-        CODECS,
-        WIDTHS,
-        sorted({layout for each in layouts.values() for layout in each}),
-        allowed=lambda codec, bits, layout: (codec, bits) in KEYS and layout in layouts[bits],
-    )
-    turns = itertools.cycle(CUDA_ARCHS)
-    kernels = []
-    for codec, bits, layout in sorted(cells, key=lambda cell: cell[1:]):
-        arch = next(arch for arch in turns if has(arch, bits, layout))
-        kernels.append(cuda_kernel(codec, bits, *layout, arch))
+    archs, kernels = itertools.cycle(CUDA_ARCHS), []
+    for bits in WIDTHS:
+        codecs = itertools.cycle([codec for codec, width in KEYS if width == bits])
+        for layout in layouts[bits]:
+            arch = next(arch for arch in archs if has(arch, bits, layout))
+            kernels.append(cuda_kernel(next(codecs), bits, *layout, arch))
     return kernels
 
 

@@ -85,7 +85,7 @@ def test_hip_code_uses_no_scratch_memory_and_no_flat_access(
      "gfx10-3-generic", "gfx11-generic", "gfx12-generic"],
 )  # fmt: skip
 def test_hip_kernel_for_every_family_compiles(each_hip_compiler, arch):
-    kernel = hip_kernel("ieee", 32, 32, 5, 0, "rows", arch)
+    kernel = hip_kernel("ieee", 32, 8, 5, 0, "rows", arch)
     _check(each_hip_compiler(arch), [kernel])
 
 
@@ -341,9 +341,9 @@ KERNEL = hip_kernel("ieee", 32, 8, 1, 0, "rows", "gfx942")
 def test_names_are_folders():
     assert KERNEL.name == "hip_all_none_ieee32_lanes2_registers8_rows_gfx942"
     generic = hip_kernel("integer", 8, 32, 6, 1, "rows", "gfx9-4-generic")
-    assert generic.name == "hip_all_none_integer8_waves2_lanes64_registers32_rows_gfx9_4_generic"
-    assert generic.capacity == 4096
-    assert (KERNEL.target) == ("hip", "hip")
+    assert generic.name == "hip_all_none_integer8_warps2_lanes64_registers32_rows_gfx9_4_generic"
+    assert generic.layout.capacity == 4096
+    assert KERNEL.target == "hip"
 
 
 def test_ck_dir_is_in_the_key(tmp_path, monkeypatch):
