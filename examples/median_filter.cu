@@ -7,7 +7,7 @@
 namespace {
 
 struct one_row {
-  using key = float;
+  using entry = float;
   __device__ void compare_exchange(float& a, float& b) const {
     const float low = fminf(a, b);
     b = fmaxf(a, b);

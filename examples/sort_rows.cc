@@ -1,7 +1,7 @@
 // Sorts rows of 25 floats in the registers of one core, eight rows at once.
 //
-// A target tells the network what a key is and how two keys are compared. Here a key is a vector of
-// eight floats, one of each row, so that one minimum compares eight rows.
+// A target tells the network what an entry is and how two entries are compared. Here an entry is a
+// vector of eight floats, one of each row, so that one minimum compares eight rows.
 #include <cstdio>
 #include <warp_bitonic_sort/network/registers.hpp>
 
@@ -13,9 +13,9 @@ constexpr int rows = 8;
 typedef float vector __attribute__((vector_size(rows * sizeof(float))));
 
 struct eight_rows {
-  using key = vector;
-  void compare_exchange(key& a, key& b) const {
-    const key low = a < b ? a : b;
+  using entry = vector;
+  void compare_exchange(entry& a, entry& b) const {
+    const entry low = a < b ? a : b;
     b = a < b ? b : a;
     a = low;
   }

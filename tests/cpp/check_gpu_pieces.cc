@@ -118,7 +118,7 @@ void expect(const char* what, const std::vector<step>& found, const std::vector<
 // numbers, which nothing changes.
 std::vector<step> record;
 struct recorder {
-  using key = int;
+  using entry = int;
   static constexpr int lane_bits = 5, max_shared_bytes = 1 << 16, min_transposed_steps = 2;
   static constexpr bool negates = false;
   template <int Mask>
@@ -145,7 +145,7 @@ std::vector<step> half_cleaners() {
   using network_type = warp_network<recorder, Size, 1>;
   int keys[Size];
   for (int i = 0; i < Size; ++i) keys[i] = i;
-  alignas(16) static int stage[network_type::stage_keys];
+  alignas(16) static int stage[network_type::stage_entries];
   record.clear();
   network_type::sort(recorder{}, keys, stage);
   return record;

@@ -109,6 +109,25 @@ void order_nans(dtype type, std::vector<uint64_t>& row) {
   std::sort(first, std::find_if_not(first, row.end(), is_nan));
 }
 
+// The indices of a row in order: zeros equal each other, and so do NaNs, and equal keys keep their
+// order.
+std::vector<uint64_t> index_oracle(dtype type, const std::vector<uint64_t>& row, bool descending,
+                                   bool nan_last) {
+  const bool nan_first = descending && !nan_last;
+  std::vector<number> numbers;
+  std::vector<uint64_t> result;
+  for (const uint64_t raw : row) {
+    result.push_back(numbers.size());
+    numbers.push_back(decode(type, raw));
+  }
+  std::stable_sort(result.begin(), result.end(), [&](uint64_t a, uint64_t b) {
+    const number &x = numbers[a], &y = numbers[b];
+    if (x.nan || y.nan) return x.nan != y.nan && (nan_first ? x.nan : y.nan);
+    return descending ? x.value > y.value : x.value < y.value;
+  });
+  return result;
+}
+
 uint64_t random_key(const dtype_info& info) {
   const uint64_t all = ~uint64_t{0} >> (64 - info.bits);
   if (info.id == dtype::bool_) return next_random() & 1;

@@ -59,9 +59,9 @@ constexpr int inputs = 64 * words;
 typedef uint64_t bits_key __attribute__((vector_size(8 * words)));
 
 struct zero_one {
-  using key = bits_key;
-  WBS_INLINE void compare_exchange(key& a, key& b) const {
-    const key low = a & b;
+  using entry = bits_key;
+  WBS_INLINE void compare_exchange(entry& a, entry& b) const {
+    const entry low = a & b;
     b = a | b;
     a = low;
   }
@@ -69,9 +69,9 @@ struct zero_one {
 
 // The same, but for one comparator that is left out, counted from 0.
 struct zero_one_without {
-  using key = bits_key;
+  using entry = bits_key;
   mutable int left;
-  __attribute__((noinline)) void compare_exchange(key& a, key& b) const {
+  __attribute__((noinline)) void compare_exchange(entry& a, entry& b) const {
     if (left-- != 0) zero_one{}.compare_exchange(a, b);
   }
 };
@@ -158,7 +158,7 @@ using trace = std::vector<std::pair<int, int>>;
 
 // Keys are their own positions, and are never exchanged.
 struct recorder {
-  using key = int;
+  using entry = int;
   trace* comparators;
   __attribute__((noinline)) void compare_exchange(int& a, int& b) const {
     comparators->push_back({a, b});
@@ -205,10 +205,10 @@ trace textbook(int bits, int present, int first) {
 
 // Every block of a tile as it would come from the registers that sorted it.
 template <class Target>
-void place_blocks(const Target& target, typename Target::key* tile, int slots) {
+void place_blocks(const Target& target, typename Target::entry* tile, int slots) {
   for (int slot = 0; slot < slots; slot += block) {
-    typename Target::key keys[block];
-    for (int i = 0; i < block; ++i) keys[i] = static_cast<typename Target::key>(slot + i);
+    typename Target::entry keys[block];
+    for (int i = 0; i < block; ++i) keys[i] = static_cast<typename Target::entry>(slot + i);
     tile_network<Target, block_bits>::place(target, tile, slot, keys);
   }
 }
@@ -272,14 +272,14 @@ void check_tile_trace(int slots) {
 // As a target with fewer registers than the row has positions goes about it: blocks are sorted as
 // they come, merged, and cleaned as they go.
 template <int Length, class Target, int... Block>
-void sort_by_blocks(const Target& target, typename Target::key* keys, indices<Block...>) {
+void sort_by_blocks(const Target& target, typename Target::entry* keys, indices<Block...>) {
   using rows = network<Target, register_layout<bits_for(Length)>, Length>;
   (rows::template sort<block_bits, Block * block>(target, keys), ...);
   rows::template sort_blocks<block_bits, block_bits>(target, keys);
   (rows::template clean<block_bits, Block * block>(target, keys), ...);
 }
 template <int Length, class Target>
-void sort_by_blocks(const Target& target, typename Target::key* keys) {
+void sort_by_blocks(const Target& target, typename Target::entry* keys) {
   sort_by_blocks<Length>(target, keys, make_indices<(Length + block - 1) / block>{});
 }
 

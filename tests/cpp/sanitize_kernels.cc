@@ -4,7 +4,7 @@
 // AddressSanitizer (source) or filled and checked (destination), so that a byte read or written
 // outside a row is seen.
 //
-// Built with -DCASES=..., calls of REGISTERS and TILE: the kernels that a program runs.
+// Built with -DCASES=..., calls of REGISTERS, TILE and INDEX: the kernels that a program runs.
 #include <sanitizer/asan_interface.h>
 
 // So that some of the cases are streamed past the caches, and some are not.
@@ -260,6 +260,128 @@ void run_mixed(const wbs_cpu_kernel& kernel, dtype type, int n) {
   run_case(kernel, type, {{2, rows, n}, {0, 2, 1}, 0, 4}, {{2, rows, n}, {0, 2, 1}, 0, 4}, 0, true);
 }
 
+// ---- with indices -------------------------------------------------------------------------------
+
+// Few different keys, so that many are equal: zeros and NaNs of both signs among them.
+void fill_with_few(array& x, const dtype_info& info) {
+  const uint64_t sign = uint64_t{1} << (info.bits - 1);
+  const uint64_t few[] = {0, info.codec == codec_kind::integer ? 1 : sign, random_key(info),
+                          random_key(info)};
+  for (int64_t r = 0; r < x.rows(); ++r) {
+    for (int i = 0; i < x.length(); ++i) {
+      uint64_t key = few[next_random() % 4];
+      if (info.codec == codec_kind::ieee && next_random() % 4 == 0) {
+        key = info.last + 1 + next_random() % 2;  // a NaN, where the mantissa has two bits
+        if (next_random() % 2 != 0) key |= sign;
+      }
+      if (info.id == dtype::bool_) key &= 1;
+      std::memcpy(x.at(r, i), &key, info.bits / 8);
+    }
+  }
+}
+
+void run_index_case(const wbs_cpu_kernel& kernel, dtype type, const shape& x_shape,
+                    const shape& values_shape, const shape& indices_shape, int offset) {
+  const dtype_info& info = dtypes[static_cast<int>(type)];
+  const int order = static_cast<int>(next_random() % 3), key_bytes = info.bits / 8;
+  const bool descending = order > 0, nan_last = order == 2;
+  const int index_bytes = next_random() % 2 != 0 ? 4 : 8;
+  // Where the values go: nowhere, over the input, or to an array of their own.
+  const int values_case = static_cast<int>(next_random() % 3);
+  array x(x_shape, key_bytes, offset);
+  array own_values(values_shape, key_bytes, (offset * 5) % 8);
+  array indices(indices_shape, index_bytes, (offset * 3) % 8);
+  array& values = values_case == 1 ? x : own_values;
+  if (next_random() % 2 != 0) {
+    x.fill(info);
+  } else {
+    fill_with_few(x, info);
+  }
+  std::vector<std::vector<uint64_t>> rows, expected;
+  for (int64_t r = 0; r < x.rows(); ++r) {
+    rows.push_back(x.row(r));
+    expected.push_back(index_oracle(type, rows.back(), descending, nan_last));
+  }
+  const auto before = x.contents();
+
+  wbs_args<1, 2> args{};
+  args.input[0] = x.base();
+  args.output[0] = values_case == 0 ? nullptr : values.base();
+  args.output[1] = indices.base();
+  args.length = args.kept = x.length();
+  args.index_bytes = index_bytes;
+  args.rows = x.rows();
+  args.batch_dims = static_cast<int>(x_shape.sizes.size()) - 1;
+  for (int i = 0; i < args.batch_dims; ++i) {
+    args.batch_shape[i] = x_shape.sizes[i];
+    args.input_batch_stride[0][i] = x.stride(i);
+    args.output_batch_stride[0][i] = values.stride(i);
+    args.output_batch_stride[1][i] = indices.stride(i);
+  }
+  args.input_stride[0] = x.stride(args.batch_dims);
+  args.output_stride[0] = values.stride(args.batch_dims);
+  args.output_stride[1] = indices.stride(args.batch_dims);
+  const order_constants constants = order_constants_of(type, descending, nan_last);
+  args.key_xor = constants.key_xor;
+  args.key_add = constants.key_add;
+  void* scratch = nullptr;
+  if (posix_memalign(&scratch, 64, kernel.scratch_bytes(args.length)) != 0) std::abort();
+  if (values_case != 1) x.poison_gaps();
+  const int64_t cut = static_cast<int64_t>(next_random() % (x.rows() + 1));
+  kernel.run(&args, 0, cut, scratch);
+  kernel.run(&args, cut, x.rows(), scratch);
+  std::free(scratch);
+  ++runs;
+
+  std::string wrong;
+  for (int64_t r = 0; r < x.rows(); ++r) {
+    if (indices.row(r) != expected[r]) wrong = "the indices of row " + std::to_string(r);
+    if (values_case == 0) continue;
+    std::vector<uint64_t> sorted;
+    for (const uint64_t index : expected[r]) sorted.push_back(rows[r][index]);
+    if (values.row(r) != sorted) wrong = "the values of row " + std::to_string(r);
+  }
+  if (values_case != 1 && x.contents() != before) wrong = "the input was written";
+  if (!values.gaps_are_untouched() || !indices.gaps_are_untouched()) {
+    wrong = "bytes outside the rows were written";
+  }
+  if (!wrong.empty()) {
+    std::printf("FAILED: %s %s length %d rows %ld offset %d values %d order %d: %s\n",
+                kernel.cell.name, info.name, x.length(), static_cast<long>(x.rows()), offset,
+                values_case, order, wrong.c_str());
+    ++failures;
+  }
+}
+
+// The input as a kernel's access needs it, the outputs in any way.
+void run_indices(const wbs_cpu_kernel& kernel, dtype type, access of_input, int n) {
+  const int lanes = kernel.lanes;
+  for (int rows : {1, lanes, 2 * lanes + 3}) {
+    const shape dense = {{rows, n}, {1, 0}, 0, 0}, gaps = {{rows, n}, {1, 0}, 24, 0};
+    const shape columns = {{rows, n}, {0, 1}, 0, 0}, backwards = {{rows, n}, {1, 0}, 0, 3};
+    const shape& input = of_input == access::columns ? columns : dense;
+    run_index_case(kernel, type, input, input, dense, 0);
+    run_index_case(kernel, type, input, gaps, columns, 3);
+    run_index_case(kernel, type, input, columns, backwards, 1);
+    if (of_input == access::rows) run_index_case(kernel, type, gaps, dense, gaps, 5);
+    if (of_input == access::strided) run_index_case(kernel, type, backwards, dense, gaps, 5);
+  }
+  // Batches that no single stride describes.
+  const shape nested = {{3, 5, n}, {2, 0, 1}, 16, 1};
+  if (of_input != access::columns) run_index_case(kernel, type, nested, nested, nested, 7);
+}
+
+template <codec_kind Codec, int KeyBits, int Length, access Access>
+void run_index(dtype type) {
+  if (dtypes[static_cast<int>(type)].codec != Codec) std::abort();
+  static const wbs_cpu_kernel kernel =
+      describe_kernel<index_kernel<Codec, KeyBits, Length, Access>>("index");
+  if (Length != 0) return run_indices(kernel, type, Access, Length);
+  for (int n : {1, 2, 3, 15, 16, 17, 31, 33, 48, 64, 65, 100, 300}) {
+    run_indices(kernel, type, Access, n);
+  }
+}
+
 template <codec_kind Codec, int KeyBits, int Length, access Access>
 void run_registers(dtype type) {
   if (dtypes[static_cast<int>(type)].codec != Codec) std::abort();
@@ -288,6 +410,9 @@ void run_tile(dtype type) {
 #define REGISTERS(type, Codec, bits, length, Access) \
   run_registers<codec_kind::Codec, bits, length, access::Access>(dtype::type);
 #define TILE(type, Codec, bits) run_tile<codec_kind::Codec, bits>(dtype::type);
+
+#define INDEX(type, Codec, bits, length, Access) \
+  run_index<codec_kind::Codec, bits, length, access::Access>(dtype::type);
 
 int main() {
   CASES

@@ -214,7 +214,7 @@ float float_of(uint64_t raw) {
 template <class Key>
 struct software_target {
   static constexpr int blocks_for(int) { return 0; }
-  using key = Key;
+  using entry = Key;
   static constexpr int lane_bits = 5;
   static constexpr int max_shared_bytes = 227 * 1024;
   static constexpr int min_transposed_steps = 2;

@@ -40,6 +40,12 @@ def columns9(runtime):
     return runtime.open_cpu_kernel(path_of(cpu_kernel("ieee", 32, 9, "columns", ARCH)), "float32")
 
 
+@pytest.fixture(scope="module")
+def indices(runtime):
+    kernel = cpu_kernel("ieee", 32, 0, "strided", ARCH)._replace(payload="index")
+    return runtime.open_cpu_kernel(path_of(kernel), "float32")
+
+
 def array(*shape, dtype=np.float32):
     return np.random.default_rng(1).random(shape).astype(dtype)
 
@@ -55,6 +61,53 @@ def test_sorts(rows9, columns9):
     raw = array(5, 9)
     rows9(raw.view(np.uint32), raw.view(np.uint32), 1, False, False)
     assert (np.diff(raw) >= 0).all()
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_index_kernel_sorts_stably_in_both_directions(indices, dtype):
+    x = np.array([[2, -0.0, np.nan, 0, 2, -np.nan], [5, 5, 1, 1, 5, 1]], np.float32)
+    values, index = np.empty_like(x), np.empty(x.shape, dtype)
+    indices(x, values, index, -1, False, False)
+    np.testing.assert_array_equal(index, [[1, 3, 0, 4, 2, 5], [2, 3, 5, 0, 1, 4]])
+    assert values.tobytes() == np.take_along_axis(x, index, -1).tobytes()
+    indices(x, None, index, 1, True, False)
+    np.testing.assert_array_equal(index, [[2, 5, 0, 4, 1, 3], [0, 1, 4, 2, 3, 5]])
+    indices(x, None, index, 1, True, True)
+    np.testing.assert_array_equal(index, [[0, 4, 1, 3, 2, 5], [0, 1, 4, 2, 3, 5]])
+
+
+def test_index_kernel_sorts_in_place_along_any_axis(indices):
+    x = array(3, 40, 7).round(1)
+    sorted_x, index = x.copy(), np.empty((3, 7, 40), np.int64).transpose(0, 2, 1)
+    indices(sorted_x, sorted_x, index, 1, False, False)
+    np.testing.assert_array_equal(index, np.argsort(x, 1, kind="stable"))
+    np.testing.assert_array_equal(sorted_x, np.sort(x, 1))
+
+
+@pytest.mark.parametrize(
+    ("values", "index", "error", "text"),
+    [
+        (None, array(5, 9), TypeError, "indices: expected dtype int32 or int64, got float32"),
+        (
+            None,
+            np.empty((5, 8), np.int64),
+            ValueError,
+            r"indices: expected the shape of x, \(5, 9\)",
+        ),
+        (None, None, TypeError, "Expected `Tensor` but got `None`"),
+        (np.empty((5, 9)), np.empty((5, 9), np.int32), TypeError, "values: expected dtype float32"),
+        (np.empty((4, 9), np.float32), np.empty((5, 9), np.int32), ValueError, "values: expected"),
+    ],
+)
+def test_misuse_of_an_index_kernel_raises(indices, values, index, error, text):
+    with pytest.raises(error, match=text):
+        indices(array(5, 9), values, index, 1, False, False)
+
+
+def test_outputs_that_share_memory_raise(indices):
+    memory = np.empty((5, 9), np.int32)
+    with pytest.raises(ValueError, match="indices: it overlaps values in memory"):
+        indices(array(5, 9), memory.view(np.float32), memory, 1, False, False)
 
 
 def test_byte_offsets_are_honoured(rows9):

@@ -23,10 +23,10 @@ def _exists(codec, bits, *_):
 
 
 def _calls(arch):
-    """Return the calls of cpp/sanitize_kernels.cc for a target: of registers, and of tiles.
+    """Return the calls of cpp/sanitize_kernels.cc for a target: of registers, tiles and indices.
 
     Each length and access at every width and on every target, and each width in tiles on every
-    target. Dtypes take turns.
+    target. Kernels with an index likewise, where 0 is the length of the tile. Dtypes take turns.
     """
     dtypes = {
         key: itertools.cycle([d.name for d in DTYPES.values() if (d.codec, d.bits) == key])
@@ -38,6 +38,9 @@ def _calls(arch):
 
     registers = pairwise(CODECS, WIDTHS, LENGTHS, ("rows", "columns"), ARCHS, allowed=_exists)
     tiles = pairwise(CODECS, WIDTHS, ARCHS, allowed=_exists)
+    indices = pairwise(
+        CODECS, WIDTHS, (0, *LENGTHS), ("rows", "columns", "strided"), ARCHS, allowed=_exists
+    )
     return {
         "registers": [
             f"REGISTERS({dtype(codec, bits)}, {codec}, {bits}, {length}, {access})"
@@ -49,11 +52,16 @@ def _calls(arch):
             for codec, bits, of_arch in tiles
             if of_arch == arch
         ],
+        "indices": [
+            f"INDEX({dtype(codec, bits)}, {codec}, {bits}, {length}, {access})"
+            for codec, bits, length, access, of_arch in indices
+            if of_arch == arch
+        ],
     }
 
 
 @pytest.mark.compile
-@pytest.mark.parametrize("kind", ["registers", "tiles"])
+@pytest.mark.parametrize("kind", ["registers", "tiles", "indices"])
 @pytest.mark.parametrize("arch", ARCHS)
 def test_cpu_kernels_under_sanitizers_equal_the_oracle(arch, kind):
     cases = f"-DCASES={' '.join(_calls(arch)[kind])}"

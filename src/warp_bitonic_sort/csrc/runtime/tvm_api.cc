@@ -121,24 +121,26 @@ class OpenCpuKernel {
   const wbs_cell& cell() const { return kernel_.info().cell; }
   KernelTraits traits() const { return {cell(), info_, DLDevice{kDLCPU, 0}}; }
 
+  // A kernel without a payload stores its output in the way in which it loads its input; a kernel
+  // with an index gathers its outputs, and takes any.
   template <class Args>
   void check_access(const Args& args) const {
     const int64_t width = info_.bits / 8;
+    const bool gathers = wbs::has_index(cell());
     const auto is = [&](wbs::access wanted) {
       return cell().access == static_cast<uint32_t>(wanted);
     };
-    if (is(wbs::access::rows) && (args.input_stride[0] != width ||
-                                  (args.output[0] != nullptr && args.output_stride[0] != width))) {
+    if (is(wbs::access::rows) &&
+        (args.input_stride[0] != width || (!gathers && args.output_stride[0] != width))) {
       ffi::fail("ValueError",
-                {"x: the kernel ", cell().name,
-                 " needs rows whose elements are contiguous in x and out; got "
-                 "strides of ",
-                 args.input_stride[0] / width, " and ", args.output_stride[0] / width});
+                {"x: the kernel ", cell().name, " needs rows whose elements are contiguous in x",
+                 gathers ? "" : " and out", "; got strides of ", args.input_stride[0] / width,
+                 " and ", args.output_stride[0] / width});
     }
     const int last = args.batch_dims - 1;
-    if (is(wbs::access::columns) &&
+    if (is(wbs::access::columns) && !gathers &&
         (last < 0 || args.input_batch_stride[0][last] != width ||
-         (args.output[0] != nullptr && args.output_batch_stride[0][last] != width))) {
+         args.output_batch_stride[0][last] != width)) {
       ffi::fail("ValueError", {"x: the kernel ", cell().name,
                                " needs rows that lie side by side in x and out (a batch dimension "
                                "of stride 1 in both)"});

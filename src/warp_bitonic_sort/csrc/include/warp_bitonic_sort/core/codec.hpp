@@ -108,6 +108,36 @@ class codec<codec_kind::fnuz, Bits, Signed, Element> {
   Bits xor_, add_;
 };
 
+// Codes for sorting with indices: keys that count as equal have one code. -0.0 equals 0.0, and NaNs
+// equal each other. There is no way back: values are gathered by their indices.
+template <codec_kind Codec, class Element, class Signed>
+class canonical_codec {
+ public:
+  WBS_INLINE explicit canonical_codec(order_constants order) : codec_(order, 0) {
+    if constexpr (Codec == codec_kind::ieee) {
+      // dtype.hpp adds the code of the lowest value, or subtracts it where NaNs come last. Twice
+      // that code is where the NaNs begin, or end: see order_constants_of().
+      const Element add = static_cast<Element>(order.key_add);
+      const bool nan_is_last = (add >> (8 * sizeof(Element) - 1)) != 0;
+      lowest_ = nan_is_last ? Element(0) : static_cast<Element>(2 * add - 1);
+      highest_ = nan_is_last ? static_cast<Element>(2 * add) : static_cast<Element>(~Element(0));
+    }
+  }
+  WBS_INLINE Element encode(Element raw) const {
+    if constexpr (Codec == codec_kind::ieee) {
+      constexpr Element minus_zero = static_cast<Element>(Element(1) << (8 * sizeof(Element) - 1));
+      const Element code = codec_.encode(raw == minus_zero ? Element(0) : raw);
+      return code < lowest_ ? lowest_ : code > highest_ ? highest_ : code;
+    } else {
+      return codec_.encode(raw);
+    }
+  }
+
+ private:
+  codec<Codec, Element, Signed, Element> codec_;
+  Element lowest_ = 0, highest_ = 0;
+};
+
 }  // namespace warp_bitonic_sort
 
 #endif  // WARP_BITONIC_SORT_CORE_CODEC_HPP_

@@ -1,13 +1,20 @@
 // Which positions of a sorted row a kernel's outputs need.
 //
-// Invariant: a comparator neither of whose outputs is wanted need not be emitted, as one whose
-// inputs are not present need not be (network/bitonic.hpp).
+// Invariant: the network asks is_wanted() of positions beside its own is_present(). A comparator
+// with no wanted output is not emitted, as one with an absent input is not.
 #ifndef WARP_BITONIC_SORT_CORE_SELECTION_HPP_
 #define WARP_BITONIC_SORT_CORE_SELECTION_HPP_
+
+#include <warp_bitonic_sort/core/config.hpp>
 
 namespace warp_bitonic_sort {
 
 enum class selection : int { all };
+
+// Every position is wanted.
+struct select_all {
+  static constexpr WBS_HOST_DEVICE bool is_wanted(unsigned) { return true; }
+};
 
 }  // namespace warp_bitonic_sort
 

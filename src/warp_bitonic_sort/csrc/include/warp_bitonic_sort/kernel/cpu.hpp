@@ -17,6 +17,7 @@
 #include <warp_bitonic_sort/core/entry.hpp>
 #include <warp_bitonic_sort/core/order.hpp>
 #include <warp_bitonic_sort/core/selection.hpp>
+#include <warp_bitonic_sort/kernel/cpu_index.hpp>
 #include <warp_bitonic_sort/memory/cpu/nontemporal_store.hpp>
 #include <warp_bitonic_sort/memory/cpu/row_cursor.hpp>
 #include <warp_bitonic_sort/network/bitonic.hpp>
@@ -76,12 +77,14 @@ class register_kernel {
   using target = typename traits::target;
   using key = typename traits::key;
   using codec_type = typename traits::codec_type;
-  static constexpr int lanes = target::lanes;
   static_assert(Access != access::strided, "strided rows go to the tile kernel");
 
  public:
+  static constexpr int lanes = target::lanes;
   static constexpr int key_bytes = target::key_bytes;
   static constexpr codec_kind codec = Codec;
+  static constexpr payload carried = payload::none;
+  static constexpr int outputs = 1;
   static constexpr int min_length = Length, max_length = Length;
   static constexpr access needed_access = Access;
 
@@ -321,19 +324,21 @@ class tile_kernel {
   using target = typename traits::target;
   using key = typename traits::key;
   using codec_type = typename traits::codec_type;
-  static constexpr int lanes = target::lanes;
   static constexpr int chunk = target::chunk_keys;
   // Blocks of 32 on targets with 32 registers were measured slower, and waste more on padding.
   static constexpr int block_bits = 4;
   static constexpr int block = 1 << block_bits;
   // Slots that one load of each row brings: a whole vector if that is no more than a block.
-  static constexpr int piece = lanes < block ? lanes : block;
+  static constexpr int piece = target::lanes < block ? target::lanes : block;
   using tile_sort = tile_network<target, block_bits>;
   using block_network = network<target, register_layout<block_bits>>;
 
  public:
+  static constexpr int lanes = target::lanes;
   static constexpr int key_bytes = target::key_bytes;
   static constexpr codec_kind codec = Codec;
+  static constexpr payload carried = payload::none;
+  static constexpr int outputs = 1;
   static constexpr int min_length = 1, max_length = 1 << 16;
   static constexpr access needed_access = access::strided;
 
@@ -573,33 +578,39 @@ class tile_kernel {
   alignas(64) char* dst_[lanes];
 };
 
-// Without registers, the tile kernel.
+// Without registers, a kernel sorts in a tile.
+template <payload Payload, codec_kind Codec, int KeyBits, access Access, int Registers>
+struct cpu_kernel_of;
 template <codec_kind Codec, int KeyBits, access Access, int Registers>
-struct cpu_kernel_of {
+struct cpu_kernel_of<payload::none, Codec, KeyBits, Access, Registers> {
   using type = register_kernel<Codec, KeyBits, Registers, Access>;
 };
 template <codec_kind Codec, int KeyBits>
-struct cpu_kernel_of<Codec, KeyBits, access::strided, 0> {
+struct cpu_kernel_of<payload::none, Codec, KeyBits, access::strided, 0> {
   using type = tile_kernel<Codec, KeyBits>;
 };
 template <codec_kind Codec, int KeyBits, access Access, int Registers>
-using cpu_kernel = typename cpu_kernel_of<Codec, KeyBits, Access, Registers>::type;
+struct cpu_kernel_of<payload::index, Codec, KeyBits, Access, Registers> {
+  using type = index_kernel<Codec, KeyBits, Registers, Access>;
+};
+template <payload Payload, codec_kind Codec, int KeyBits, access Access, int Registers>
+using cpu_kernel = typename cpu_kernel_of<Payload, Codec, KeyBits, Access, Registers>::type;
 
 template <class Kernel>
 constexpr wbs_cpu_kernel describe_kernel(const char* name) {
   wbs_cpu_kernel kernel{};
   kernel.cell.abi_version = WBS_ABI_VERSION;
   kernel.cell.selection = static_cast<unsigned>(selection::all);
-  kernel.cell.payload = static_cast<unsigned>(payload::none);
+  kernel.cell.payload = static_cast<unsigned>(Kernel::carried);
   kernel.cell.codec = static_cast<unsigned>(Kernel::codec);
   kernel.cell.bits = 8 * Kernel::key_bytes;
   kernel.cell.access = static_cast<unsigned>(Kernel::needed_access);
   kernel.cell.inputs = 1;
-  kernel.cell.outputs = 1;
+  kernel.cell.outputs = Kernel::outputs;
   kernel.cell.min_length = Kernel::min_length;
   kernel.cell.max_length = Kernel::max_length;
   for (int i = 0; name[i] != 0; ++i) kernel.cell.name[i] = name[i];
-  kernel.lanes = simd_bytes / Kernel::key_bytes;
+  kernel.lanes = Kernel::lanes;
   kernel.scratch_bytes = &Kernel::scratch_bytes;
   kernel.run = &Kernel::run;
   return kernel;
@@ -607,12 +618,15 @@ constexpr wbs_cpu_kernel describe_kernel(const char* name) {
 
 }  // namespace warp_bitonic_sort
 
-#define WARP_BITONIC_SORT_KERNEL(name, Selection, Payload, Codec, key_bits, Access, registers,    \
-                                 lane_bits, warp_bits)                                            \
-  static_assert(lane_bits == 0 && warp_bits == 0, "a CPU holds a row in registers or in a tile"); \
-  extern "C" __attribute__((visibility("default")))                                               \
-  const wbs_cpu_kernel warp_bitonic_sort_kernel = ::warp_bitonic_sort::describe_kernel<           \
-      ::warp_bitonic_sort::cpu_kernel<::warp_bitonic_sort::codec_kind::Codec, key_bits,           \
-                                      ::warp_bitonic_sort::access::Access, registers>>(name);
+#define WARP_BITONIC_SORT_KERNEL(name, Selection, Payload, Codec, key_bits, Access, registers,     \
+                                 lane_bits, warp_bits)                                             \
+  static_assert(lane_bits == 0 && warp_bits == 0, "a CPU holds a row in registers or in a tile");  \
+  static_assert(::warp_bitonic_sort::selection::Selection == ::warp_bitonic_sort::selection::all,  \
+                "there is no other");                                                              \
+  extern "C" __attribute__((visibility("default")))                                                \
+  const wbs_cpu_kernel warp_bitonic_sort_kernel =                                                  \
+      ::warp_bitonic_sort::describe_kernel<::warp_bitonic_sort::cpu_kernel<                        \
+          ::warp_bitonic_sort::payload::Payload, ::warp_bitonic_sort::codec_kind::Codec, key_bits, \
+          ::warp_bitonic_sort::access::Access, registers>>(name);
 
 #endif  // WARP_BITONIC_SORT_KERNEL_CPU_HPP_

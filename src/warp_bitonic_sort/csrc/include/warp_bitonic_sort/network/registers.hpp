@@ -1,6 +1,6 @@
 // Sorting rows that a target holds wholly in its registers: the device-library entry point.
 //
-// Invariant: pure register to register; keys are codes (see core/codec.hpp), and no memory is
+// Invariant: pure register to register; entries are codes (see core/codec.hpp), and no memory is
 // touched.
 #ifndef WARP_BITONIC_SORT_NETWORK_REGISTERS_HPP_
 #define WARP_BITONIC_SORT_NETWORK_REGISTERS_HPP_
@@ -15,10 +15,10 @@ constexpr WBS_HOST_DEVICE int bits_for(int length) {
   return length <= 1 ? 0 : floor_log2(static_cast<unsigned>(length - 1)) + 1;
 }
 
-// Sorts keys[0..Length) of one lane, one register a position; no key beyond Length is touched.
+// Sorts entries[0..Length) of one lane, one register a position; no entry beyond Length is touched.
 template <int Length, class Target>
-WBS_INLINE void sort_registers(const Target& target, typename Target::key* keys) {
-  network<Target, register_layout<bits_for(Length)>, Length>::sort(target, keys);
+WBS_INLINE void sort_registers(const Target& target, typename Target::entry* entries) {
+  network<Target, register_layout<bits_for(Length)>, Length>::sort(target, entries);
 }
 
 }  // namespace warp_bitonic_sort

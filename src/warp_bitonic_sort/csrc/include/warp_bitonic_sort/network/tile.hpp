@@ -1,9 +1,10 @@
 // The sorting network over a tile: rows too long for registers, whose upper position bits are slot
 // numbers of a tile in memory.
 //
-// A tile is `slots` keys (vectors: one row a lane), a multiple of the block of 2^block_bits slots
-// that registers sort at once. A phase that merges 2^k slots makes its k steps in passes over the
-// tile; a pass takes the keys that its steps connect into registers, up to 2^block_bits of them:
+// A tile is `slots` entries (vectors: one row a lane), a multiple of the block of 2^block_bits
+// slots that registers sort at once. A phase that merges 2^k slots makes its k steps in passes over
+// the tile; a pass takes the entries that its steps connect into registers, up to 2^block_bits of
+// them:
 // - the first pass is mirrored: registers j of the low half are the slots j * stride + l, those of
 //   the high half the slots half + j * stride + (stride - 1 - l). That set is closed under the flip
 //   and under the half-cleaners of the bits above the stride;
@@ -25,19 +26,19 @@ namespace warp_bitonic_sort {
 template <class Target, int BlockBits>
 class tile_network {
  public:
-  using key = typename Target::key;
+  using entry = typename Target::entry;
   static constexpr int block_slots = 1 << BlockBits;
 
   // Puts a block that is sorted in registers into the tile at `slot`, blocks in order. The second
   // of a pair is merged with the first on its way, which spares both a trip through memory.
-  static WBS_INLINE void place(const Target& target, key* tile, int slot, key* keys) {
+  static WBS_INLINE void place(const Target& target, entry* tile, int slot, entry* entries) {
     if ((slot & block_slots) != 0) {
-      flip(target, tile + slot - block_slots, keys, make_indices<block_slots>{});
-      registers_network<BlockBits, block_slots>::clean(target, keys);
-      store(tile + slot, 1, keys, make_indices<block_slots>{});
+      flip(target, tile + slot - block_slots, entries, make_indices<block_slots>{});
+      registers_network<BlockBits, block_slots>::clean(target, entries);
+      store(tile + slot, 1, entries, make_indices<block_slots>{});
       clean_block{target, tile}(slot - block_slots);
     } else {
-      store(tile + slot, 1, keys, make_indices<block_slots>{});
+      store(tile + slot, 1, entries, make_indices<block_slots>{});
     }
   }
 
@@ -46,7 +47,7 @@ class tile_network {
   // network::clean() and does with it as it likes. Returns false, with nothing done, when there is
   // no such pass because the tile is no more than a pair of blocks.
   template <class Finish>
-  static WBS_INLINE bool sort(const Target& target, key* tile, int slots, const Finish& finish) {
+  static WBS_INLINE bool sort(const Target& target, entry* tile, int slots, const Finish& finish) {
     if (slots <= 2 * block_slots) return false;
     int bits = pair_bits + 1;
     while ((1 << bits) < slots) ++bits;
@@ -56,7 +57,7 @@ class tile_network {
   }
 
   // Merges the sorted slots 0..half-1 and half..present-1 of a block of 2^bits.
-  static WBS_INLINE void merge(const Target& target, key* tile, int present, int bits) {
+  static WBS_INLINE void merge(const Target& target, entry* tile, int present, int bits) {
     merge(target, tile, present, bits, clean_block{target, tile}, 0);
   }
 
@@ -70,30 +71,30 @@ class tile_network {
 
   struct clean_block {
     const Target& target;
-    key* tile;
+    entry* tile;
     WBS_INLINE void operator()(int slot) const {
-      key keys[block_slots];
-      load(tile + slot, 1, keys, make_indices<block_slots>{});
-      registers_network<BlockBits, block_slots>::clean(target, keys);
-      store(tile + slot, 1, keys, make_indices<block_slots>{});
+      entry entries[block_slots];
+      load(tile + slot, 1, entries, make_indices<block_slots>{});
+      registers_network<BlockBits, block_slots>::clean(target, entries);
+      store(tile + slot, 1, entries, make_indices<block_slots>{});
     }
   };
 
   // The first step of a pair's merge, the low block in memory and the high one in registers.
   template <int... I>
-  static WBS_INLINE void flip(const Target& target, key* low, key* high, indices<I...>) {
+  static WBS_INLINE void flip(const Target& target, entry* low, entry* high, indices<I...>) {
     (flip(target, low[block_slots - 1 - I], high[I]), ...);
   }
-  static WBS_INLINE void flip(const Target& target, key& low, key& high) {
-    key keys[] = {low, high};
-    target.compare_exchange(keys[0], keys[1]);
-    low = keys[0];
-    high = keys[1];
+  static WBS_INLINE void flip(const Target& target, entry& low, entry& high) {
+    entry entries[] = {low, high};
+    target.compare_exchange(entries[0], entries[1]);
+    low = entries[0];
+    high = entries[1];
   }
 
   // Sorts every run of 2^bits slots. Short runs a phase at a time, in few and long loops; long ones
   // run by run, so that the parts of a run are merged while they are in the L1 cache.
-  static void sort_runs(const Target& target, key* tile, int slots, int bits) {
+  static void sort_runs(const Target& target, entry* tile, int slots, int bits) {
     if (bits > pair_bits && bits <= one_pass_bits) {
       sort_runs(target, tile, slots, bits - 1);
       merge_runs(target, tile, slots, bits);
@@ -108,7 +109,7 @@ class tile_network {
   }
 
   // One phase whose upper bits one pass takes.
-  static void merge_runs(const Target& target, key* tile, int slots, int bits) {
+  static void merge_runs(const Target& target, entry* tile, int slots, int bits) {
     const int whole = slots >> bits << bits, rest = slots - whole;
     if (whole > 0) {
       const int upper = bits - BlockBits;
@@ -124,20 +125,20 @@ class tile_network {
     if (rest > 1 << (bits - 1)) merge(target, tile + whole, rest, bits);
   }
   template <int Taken>
-  static __attribute__((noinline)) void first_pass_of_runs(const Target& target, key* tile,
+  static __attribute__((noinline)) void first_pass_of_runs(const Target& target, entry* tile,
                                                            int slots, int bits) {
     for (int slot = 0; slot < slots; slot += 1 << bits) {
       first_group_loop<Taken, 1 << (Taken - 1)>(target, tile + slot, 1 << (bits - 1),
                                                 1 << (bits - Taken), 0, 1 << (bits - Taken));
     }
   }
-  static __attribute__((noinline)) void clean_blocks(const Target& target, key* tile, int slots) {
+  static __attribute__((noinline)) void clean_blocks(const Target& target, entry* tile, int slots) {
     const clean_block clean{target, tile};
     for (int slot = 0; slot < slots; slot += block_slots) clean(slot);
   }
 
   template <class Finish>
-  static WBS_INLINE void merge(const Target& target, key* tile, int present, int bits,
+  static WBS_INLINE void merge(const Target& target, entry* tile, int present, int bits,
                                const Finish& finish, int base) {
     // Between the first pass and the last, middle passes take three bits each: eight registers and
     // no spills on any ISA.
@@ -149,7 +150,7 @@ class tile_network {
 
   // Half-cleaners below `bits` on every block of 2^bits.
   template <class Finish>
-  static void clean(const Target& target, key* tile, int present, int bits, const Finish& finish,
+  static void clean(const Target& target, entry* tile, int present, int bits, const Finish& finish,
                     int base) {
     if (bits == BlockBits) {
       for (int slot = 0; slot < present; slot += block_slots) finish(base + slot);
@@ -163,7 +164,7 @@ class tile_network {
     }
   }
 
-  static __attribute__((noinline)) void first_pass(const Target& target, key* tile, int present,
+  static __attribute__((noinline)) void first_pass(const Target& target, entry* tile, int present,
                                                    int bits, int taken) {
     switch (taken) {
       case 2:
@@ -178,7 +179,7 @@ class tile_network {
   // With l counted from the far end of the high half, register j of the high half is present where
   // j * stride + l' < present - half.
   template <int Taken>
-  static WBS_INLINE void first_pass(const Target& target, key* tile, int present, int bits) {
+  static WBS_INLINE void first_pass(const Target& target, entry* tile, int present, int bits) {
     const int half = 1 << (bits - 1), stride = 1 << (bits - Taken);
     const int high = (present - half) / stride, rest = (present - half) % stride;
     if (rest > 0) {
@@ -189,7 +190,7 @@ class tile_network {
                         make_indices<1 << (Taken - 1)>{});
   }
   template <int Taken, int... High>
-  static WBS_INLINE void first_groups(const Target& target, key* tile, int half, int stride,
+  static WBS_INLINE void first_groups(const Target& target, entry* tile, int half, int stride,
                                       int from, int to, int high, indices<High...>) {
     // No register of the high half: the low half is sorted already.
     ((high == High + 1 ? first_groups<Taken, High + 1>(target, tile, half, stride, from, to)
@@ -197,27 +198,27 @@ class tile_network {
      ...);
   }
   template <int Taken, int High>
-  static __attribute__((noinline)) void first_groups(const Target& target, key* tile, int half,
+  static __attribute__((noinline)) void first_groups(const Target& target, entry* tile, int half,
                                                      int stride, int from, int to) {
     first_group_loop<Taken, High>(target, tile, half, stride, from, to);
   }
   template <int Taken, int High>
-  static WBS_INLINE void first_group_loop(const Target& target, key* tile, int half, int stride,
+  static WBS_INLINE void first_group_loop(const Target& target, entry* tile, int half, int stride,
                                           int from, int to) {
     constexpr int low = 1 << (Taken - 1);
     for (int l = from; l < to; ++l) {
-      key keys[2 * low];
-      key* const low_half = tile + (stride - 1 - l);
-      key* const high_half = tile + half + l;
-      load(low_half, stride, keys, make_indices<low>{});
-      load(high_half, stride, keys + low, make_indices<High>{});
-      registers_network<Taken, low + High>::merge(target, keys);
-      store(low_half, stride, keys, make_indices<low>{});
-      store(high_half, stride, keys + low, make_indices<High>{});
+      entry entries[2 * low];
+      entry* const low_half = tile + (stride - 1 - l);
+      entry* const high_half = tile + half + l;
+      load(low_half, stride, entries, make_indices<low>{});
+      load(high_half, stride, entries + low, make_indices<High>{});
+      registers_network<Taken, low + High>::merge(target, entries);
+      store(low_half, stride, entries, make_indices<low>{});
+      store(high_half, stride, entries + low, make_indices<High>{});
     }
   }
 
-  static __attribute__((noinline)) void middle_pass(const Target& target, key* tile, int present,
+  static __attribute__((noinline)) void middle_pass(const Target& target, entry* tile, int present,
                                                     int bits) {
     const int stride = 1 << (bits - 3);
     const int count = present / stride, rest = present % stride;
@@ -225,28 +226,28 @@ class tile_network {
     middle_groups(target, tile, stride, rest, stride, count, make_indices<7>{});
   }
   template <int... Count>
-  static WBS_INLINE void middle_groups(const Target& target, key* tile, int stride, int from,
+  static WBS_INLINE void middle_groups(const Target& target, entry* tile, int stride, int from,
                                        int to, int count, indices<Count...>) {
     ((count == Count + 2 ? middle_groups<Count + 2>(target, tile, stride, from, to) : void()), ...);
   }
   template <int Count>
-  static __attribute__((noinline)) void middle_groups(const Target& target, key* tile, int stride,
+  static __attribute__((noinline)) void middle_groups(const Target& target, entry* tile, int stride,
                                                       int from, int to) {
     for (int l = from; l < to; ++l) {
-      key keys[8];
-      load(tile + l, stride, keys, make_indices<Count>{});
-      registers_network<3, Count>::clean(target, keys);
-      store(tile + l, stride, keys, make_indices<Count>{});
+      entry entries[8];
+      load(tile + l, stride, entries, make_indices<Count>{});
+      registers_network<3, Count>::clean(target, entries);
+      store(tile + l, stride, entries, make_indices<Count>{});
     }
   }
 
   template <int... I>
-  static WBS_INLINE void load(const key* from, int stride, key* keys, indices<I...>) {
-    ((keys[I] = from[static_cast<long>(I) * stride]), ...);
+  static WBS_INLINE void load(const entry* from, int stride, entry* entries, indices<I...>) {
+    ((entries[I] = from[static_cast<long>(I) * stride]), ...);
   }
   template <int... I>
-  static WBS_INLINE void store(key* to, int stride, const key* keys, indices<I...>) {
-    ((to[static_cast<long>(I) * stride] = keys[I]), ...);
+  static WBS_INLINE void store(entry* to, int stride, const entry* entries, indices<I...>) {
+    ((to[static_cast<long>(I) * stride] = entries[I]), ...);
   }
 };
 

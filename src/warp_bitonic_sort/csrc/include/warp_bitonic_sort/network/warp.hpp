@@ -11,14 +11,14 @@
 // of any even length; that is all that the odd factor three needs, and three registers are sorted
 // whole.
 //
-// Steps across lanes are done in one of two ways: by a shuffle and a minimum for every key, or by
-// turning registers and lanes through a stage in shared memory, so that each thread holds the keys
-// of 2^k lanes at a few register numbers and makes k steps at once.
+// Steps across lanes are done in one of two ways: by a shuffle and a minimum for every entry, or by
+// turning registers and lanes through a stage in shared memory, so that each thread holds the
+// entries of 2^k lanes at a few register numbers and makes k steps at once.
 //
 // A target with one statement for a block of registers (network/bitonic.hpp's sort_block()) has one
 // for the half-cleaners of such a block, too: clean_block().
 //
-// Invariant: every comparator leaves the smaller key at the smaller position; a lane touches only
+// Invariant: every comparator leaves the smaller entry at the smaller position; a lane touches only
 // its own warp's part of the stage, but between two sync_block(). Nothing here names a vendor.
 #ifndef WARP_BITONIC_SORT_NETWORK_WARP_HPP_
 #define WARP_BITONIC_SORT_NETWORK_WARP_HPP_
@@ -31,15 +31,15 @@ namespace warp_bitonic_sort {
 
 // Up to sixteen bytes, which a lane moves at once.
 template <class Key, int Size = 16 / static_cast<int>(sizeof(Key))>
-struct alignas(Size * sizeof(Key)) key_vector {
+struct alignas(Size * sizeof(Key)) entry_vector {
   WBS_CONSTANT(int, size, Size);
-  Key keys[Size];
+  Key entries[Size];
 };
 
 template <class Target, int Registers, int LaneBits, int WarpBits = 0>
 class warp_network {
  public:
-  using key = typename Target::key;
+  using entry = typename Target::entry;
   WBS_CONSTANT(int, warp_lanes, 1 << Target::lane_bits);
   WBS_CONSTANT(int, lanes, 1 << LaneBits);
   WBS_CONSTANT(int, warps, 1 << WarpBits);
@@ -49,28 +49,28 @@ class warp_network {
   // Keys between neighbouring rows of a stage, if there is room: 16-byte accesses by neighbouring
   // lanes to neighbouring rows then fall into different banks.
   WBS_CONSTANT(int, padding,
-               (Registers + key_vector<key>::size) * warp_lanes * warps *
-                           static_cast<int>(sizeof(key)) <=
+               (Registers + entry_vector<entry>::size) * warp_lanes * warps *
+                           static_cast<int>(sizeof(entry)) <=
                        Target::max_shared_bytes
-                   ? key_vector<key>::size
+                   ? entry_vector<entry>::size
                    : 0);
   WBS_CONSTANT(int, striped_pitch, warp_lanes + padding);
   WBS_CONSTANT(int, blocked_pitch, Registers + padding);
   // Keys of the stage of each warp.
-  WBS_CONSTANT(int, stage_keys,
+  WBS_CONSTANT(int, stage_entries,
                Registers * striped_pitch > warp_lanes * blocked_pitch ? Registers * striped_pitch
                                                                       : warp_lanes * blocked_pitch);
 
   // `stage` is that of the row's first warp, aligned to 16 bytes.
-  static WBS_INLINE void sort(const Target& target, key (&keys)[Registers], key* stage) {
-    sort_registers<Registers>(target, keys);
-    merge_lanes<1>(target, keys, own(stage));
-    merge_warps<1>(target, keys, stage);
+  static WBS_INLINE void sort(const Target& target, entry (&entries)[Registers], entry* stage) {
+    sort_registers<Registers>(target, entries);
+    merge_lanes<1>(target, entries, own(stage));
+    merge_warps<1>(target, entries, stage);
   }
 
   // This warp's part of the stage of a row.
-  static WBS_INLINE key* own(key* stage) {
-    return WarpBits == 0 ? stage : stage + (Target::warp() & (warps - 1)) * stage_keys;
+  static WBS_INLINE entry* own(entry* stage) {
+    return WarpBits == 0 ? stage : stage + (Target::warp() & (warps - 1)) * stage_entries;
   }
 
  private:
@@ -79,110 +79,113 @@ class warp_network {
   WBS_CONSTANT(int, even_bits, floor_log2(static_cast<unsigned>(Registers / odd_part)));
   WBS_CONSTANT(int, transposed_bits, LaneBits < even_bits ? LaneBits : even_bits);
   WBS_CONSTANT(int, transposed_lanes, 1 << transposed_bits);
-  // A turn moves every key four times, a shuffle once; but a shuffle may take several instructions
-  // to compare.
+  // A turn moves every entry four times, a shuffle once; but a shuffle may take several
+  // instructions to compare.
   WBS_CONSTANT(int, min_transposed_steps, Target::min_transposed_steps);
 
   // Merges runs of 2^(K-1) lanes.
   template <int K>
-  static WBS_INLINE void merge_lanes(const Target& target, key (&keys)[Registers], key* stage) {
+  static WBS_INLINE void merge_lanes(const Target& target, entry (&entries)[Registers],
+                                     entry* stage) {
     if constexpr (K <= LaneBits) {
       if constexpr (K <= transposed_bits && K >= min_transposed_steps) {
-        turn<K, true>(target, keys, stage);
+        turn<K, true>(target, entries, stage);
       } else {
-        flip_lanes<K>(target, keys);
-        clean_lanes<K - 1, K - 1>(target, keys, stage);
+        flip_lanes<K>(target, entries);
+        clean_lanes<K - 1, K - 1>(target, entries, stage);
       }
-      clean<Registers, 0>(target, keys);
-      merge_lanes<K + 1>(target, keys, stage);
+      clean<Registers, 0>(target, entries);
+      merge_lanes<K + 1>(target, entries, stage);
     }
   }
 
-  // For a target whose steps across lanes want the keys of one of the two negated: moves the signs
-  // from the lanes that have bit From set to those that have bit To; -1 stands for no lanes.
+  // For a target whose steps across lanes want the entries of one of the two negated: moves the
+  // signs from the lanes that have bit From set to those that have bit To; -1 stands for no lanes.
   template <int From, int To>
-  static WBS_INLINE void move_signs(const Target& target, key (&keys)[Registers]) {
-    if constexpr (Target::negates) target.template move_signs<From, To>(keys);
+  static WBS_INLINE void move_signs(const Target& target, entry (&entries)[Registers]) {
+    if constexpr (Target::negates) target.template move_signs<From, To>(entries);
   }
 
   // Half-cleaners on blocks of 2^Steps lanes; Signed is the lane bit whose lanes are negated.
   template <int Steps, int Signed = -1>
-  static WBS_INLINE void clean_lanes(const Target& target, key (&keys)[Registers], key* stage) {
+  static WBS_INLINE void clean_lanes(const Target& target, entry (&entries)[Registers],
+                                     entry* stage) {
     if constexpr (Steps > 0) {
       if constexpr (Steps <= transposed_bits && Steps >= min_transposed_steps) {
-        move_signs<Signed, -1>(target, keys);
-        turn<Steps, false>(target, keys, stage);
+        move_signs<Signed, -1>(target, entries);
+        turn<Steps, false>(target, entries, stage);
       } else if constexpr (Target::template has_lane_swap<1 << (Steps - 1)> && Registers % 2 == 0) {
-        move_signs<Signed, -1>(target, keys);
+        move_signs<Signed, -1>(target, entries);
         WBS_UNROLL
         for (int j = 0; j < Registers; j += 2) {
-          target.template exchange_select_swap<1 << (Steps - 1)>(keys[j], keys[j + 1]);
+          target.template exchange_select_swap<1 << (Steps - 1)>(entries[j], entries[j + 1]);
         }
-        clean_lanes<Steps - 1>(target, keys, stage);
+        clean_lanes<Steps - 1>(target, entries, stage);
       } else {
-        move_signs<Signed, Steps - 1>(target, keys);
-        exchange_select_registers<1 << (Steps - 1)>(target, keys, make_indices<Registers>{});
-        clean_lanes<Steps - 1, Steps - 1>(target, keys, stage);
+        move_signs<Signed, Steps - 1>(target, entries);
+        exchange_select_registers<1 << (Steps - 1)>(target, entries, make_indices<Registers>{});
+        clean_lanes<Steps - 1, Steps - 1>(target, entries, stage);
       }
     } else {
-      move_signs<Signed, -1>(target, keys);
+      move_signs<Signed, -1>(target, entries);
     }
   }
 
   template <int Mask, int... J>
-  static WBS_INLINE void exchange_select_registers(const Target& target, key (&keys)[Registers],
-                                                   indices<J...>) {
-    ((keys[J] = target.template exchange_select<Mask>(keys[J], keys[J])), ...);
+  static WBS_INLINE void exchange_select_registers(const Target& target,
+                                                   entry (&entries)[Registers], indices<J...>) {
+    ((entries[J] = target.template exchange_select<Mask>(entries[J], entries[J])), ...);
   }
 
   template <int K>
-  static WBS_INLINE void flip_lanes(const Target& target, key (&keys)[Registers]) {
+  static WBS_INLINE void flip_lanes(const Target& target, entry (&entries)[Registers]) {
     constexpr int mask = (1 << K) - 1;
-    move_signs<-1, K - 1>(target, keys);
-    flip_registers<mask>(target, keys, make_indices<Registers / 2>{});
+    move_signs<-1, K - 1>(target, entries);
+    flip_registers<mask>(target, entries, make_indices<Registers / 2>{});
     if constexpr (Registers % 2 == 1) {
-      key& middle = keys[Registers / 2];
+      entry& middle = entries[Registers / 2];
       middle = target.template exchange_select<mask>(middle, middle);
     }
   }
   // (A pack of indices where a loop would do: it is unrolled from the start, and quicker compiled.)
   template <int Mask, int... J>
-  static WBS_INLINE void flip_registers(const Target& target, key (&keys)[Registers],
+  static WBS_INLINE void flip_registers(const Target& target, entry (&entries)[Registers],
                                         indices<J...>) {
-    (target.template exchange_select_pair<Mask>(keys[J], keys[Registers - 1 - J]), ...);
+    (target.template exchange_select_pair<Mask>(entries[J], entries[Registers - 1 - J]), ...);
   }
 
   // All steps of a merge of 2^K lanes, or its half-cleaners alone, with lanes in registers.
   template <int K, bool Flip>
-  static WBS_INLINE void turn(const Target& target, key (&keys)[Registers], key* stage) {
-    store_striped(keys, stage);
+  static WBS_INLINE void turn(const Target& target, entry (&entries)[Registers], entry* stage) {
+    store_striped(entries, stage);
     Target::sync_warp();
-    transposed_steps<K, Flip>(target, keys, stage);
+    transposed_steps<K, Flip>(target, entries, stage);
     Target::sync_warp();
-    load_striped(keys, stage);
+    load_striped(entries, stage);
     Target::sync_warp();
   }
 
-  static WBS_INLINE void store_striped(const key (&keys)[Registers], key* stage) {
+  static WBS_INLINE void store_striped(const entry (&entries)[Registers], entry* stage) {
     WBS_UNROLL
-    for (int j = 0; j < Registers; ++j) stage[j * striped_pitch + Target::lane()] = keys[j];
+    for (int j = 0; j < Registers; ++j) stage[j * striped_pitch + Target::lane()] = entries[j];
   }
-  static WBS_INLINE void load_striped(key (&keys)[Registers], const key* stage) {
+  static WBS_INLINE void load_striped(entry (&entries)[Registers], const entry* stage) {
     WBS_UNROLL
-    for (int j = 0; j < Registers; ++j) keys[j] = stage[j * striped_pitch + Target::lane()];
+    for (int j = 0; j < Registers; ++j) entries[j] = stage[j * striped_pitch + Target::lane()];
   }
 
   // A thread takes 2^transposed_bits neighbouring lanes at every transposed_lanes-th register
   // number; with Flip, from lanes of the high run at the mirrored number.
   template <int K, bool Flip>
-  static WBS_INLINE void transposed_steps(const Target& target, key (&keys)[Registers],
-                                          key* stage) {
+  static WBS_INLINE void transposed_steps(const Target& target, entry (&entries)[Registers],
+                                          entry* stage) {
     // Lanes of the low and of the high run come from different places.
     constexpr int same = Flip ? 1 << (K - 1) : transposed_lanes;
-    using vector = key_vector < key, same<key_vector<key>::size ? same : key_vector<key>::size>;
+    using vector = entry_vector < entry,
+          same<entry_vector<entry>::size ? same : entry_vector<entry>::size>;
     const int first = Target::lane() & (transposed_lanes - 1);
-    key* const low = stage + first * striped_pitch + (Target::lane() - first);
-    key* const high =
+    entry* const low = stage + first * striped_pitch + (Target::lane() - first);
+    entry* const high =
         Flip ? stage + (Registers - 1 - first) * striped_pitch + (Target::lane() - first) : low;
     constexpr int step = transposed_lanes * striped_pitch;
     constexpr int high_step = Flip ? -step : step;
@@ -194,13 +197,14 @@ class warp_network {
         const vector v = *reinterpret_cast<const vector*>(is_high ? high + m * high_step + i
                                                                   : low + m * step + i);
         WBS_UNROLL
-        for (int e = 0; e < vector::size; ++e) keys[m * transposed_lanes + i + e] = v.keys[e];
+        for (int e = 0; e < vector::size; ++e) entries[m * transposed_lanes + i + e] = v.entries[e];
       }
     }
     if constexpr (Flip) {
       WBS_UNROLL
       for (int r = 0; r < Registers; ++r) {
-        if ((r >> (K - 1) & 1) == 0) target.compare_exchange(keys[r], keys[r ^ ((1 << K) - 1)]);
+        if ((r >> (K - 1) & 1) == 0)
+          target.compare_exchange(entries[r], entries[r ^ ((1 << K) - 1)]);
       }
     }
     WBS_UNROLL
@@ -208,7 +212,7 @@ class warp_network {
       WBS_UNROLL
       for (int r = 0; r < Registers; ++r) {
         if ((r >> b & 1) != 0) continue;
-        alternate_pipes(target, keys[r], keys[r | 1 << b],
+        alternate_pipes(target, entries[r], entries[r | 1 << b],
                         (r & ((1 << b) - 1)) | r >> (b + 1) << b);
       }
     }
@@ -219,7 +223,7 @@ class warp_network {
         const bool is_high = (i >> (K - 1) & 1) != 0;
         vector v;
         WBS_UNROLL
-        for (int e = 0; e < vector::size; ++e) v.keys[e] = keys[m * transposed_lanes + i + e];
+        for (int e = 0; e < vector::size; ++e) v.entries[e] = entries[m * transposed_lanes + i + e];
         *reinterpret_cast<vector*>(is_high ? high + m * high_step + i : low + m * step + i) = v;
       }
     }
@@ -228,64 +232,67 @@ class warp_network {
   // Merges runs of 2^(Q-1) warps: through the stages of all of them, each thread taking its lane
   // of every warp at its share of the register numbers.
   template <int Q>
-  static WBS_INLINE void merge_warps(const Target& target, key (&keys)[Registers], key* stage) {
+  static WBS_INLINE void merge_warps(const Target& target, entry (&entries)[Registers],
+                                     entry* stage) {
     if constexpr (Q <= WarpBits) {
       constexpr int group = 1 << Q, share = Registers / group;
       static_assert(Registers % group == 0, "warps share the register numbers evenly");
       const int warp = Target::warp() & (warps - 1), place = warp & (group - 1);
-      store_striped(keys, own(stage));
+      store_striped(entries, own(stage));
       Target::sync_block();
-      key* const first = stage + (warp - place) * stage_keys;
-      key* const low = first + place * share * striped_pitch + Target::lane();
-      key* const high = first + (Registers - 1 - place * share) * striped_pitch +
-                        (warp_lanes - 1 - Target::lane());
+      entry* const first = stage + (warp - place) * stage_entries;
+      entry* const low = first + place * share * striped_pitch + Target::lane();
+      entry* const high = first + (Registers - 1 - place * share) * striped_pitch +
+                          (warp_lanes - 1 - Target::lane());
       WBS_UNROLL
       for (int v = 0; v < group; ++v) {
         WBS_UNROLL
         for (int x = 0; x < share; ++x) {
-          keys[v * share + x] = v < group / 2 ? low[v * stage_keys + x * striped_pitch]
-                                              : high[v * stage_keys - x * striped_pitch];
+          entries[v * share + x] = v < group / 2 ? low[v * stage_entries + x * striped_pitch]
+                                                 : high[v * stage_entries - x * striped_pitch];
         }
       }
       WBS_UNROLL
       for (int r = 0; r < Registers / 2; ++r) {
         const int v = r / share, x = r % share;
-        target.compare_exchange(keys[r], keys[(group - 1 - v) * share + x]);
+        target.compare_exchange(entries[r], entries[(group - 1 - v) * share + x]);
       }
       WBS_UNROLL
       for (int b = Q - 2; b >= 0; --b) {
         WBS_UNROLL
         for (int r = 0; r < Registers; ++r) {
-          if ((r / share >> b & 1) == 0) target.compare_exchange(keys[r], keys[r + (share << b)]);
+          if ((r / share >> b & 1) == 0)
+            target.compare_exchange(entries[r], entries[r + (share << b)]);
         }
       }
       WBS_UNROLL
       for (int v = 0; v < group; ++v) {
         WBS_UNROLL
         for (int x = 0; x < share; ++x) {
-          (v < group / 2 ? low[v * stage_keys + x * striped_pitch]
-                         : high[v * stage_keys - x * striped_pitch]) = keys[v * share + x];
+          (v < group / 2 ? low[v * stage_entries + x * striped_pitch]
+                         : high[v * stage_entries - x * striped_pitch]) = entries[v * share + x];
         }
       }
       Target::sync_block();
       if constexpr (transposed_bits == LaneBits) {
-        transposed_steps<LaneBits, false>(target, keys, own(stage));
+        transposed_steps<LaneBits, false>(target, entries, own(stage));
         Target::sync_warp();
-        load_striped(keys, own(stage));
+        load_striped(entries, own(stage));
         Target::sync_warp();
       } else {
-        load_striped(keys, own(stage));
+        load_striped(entries, own(stage));
         Target::sync_warp();
-        clean_lanes<LaneBits>(target, keys, own(stage));
+        clean_lanes<LaneBits>(target, entries, own(stage));
       }
-      clean<Registers, 0>(target, keys);
-      merge_warps<Q + 1>(target, keys, stage);
+      clean<Registers, 0>(target, entries);
+      merge_warps<Q + 1>(target, entries, stage);
     }
   }
 
   // Every other comparator of a step in the other way, which keeps two pipes busy. Measured: better
   // than none or all.
-  static WBS_INLINE void alternate_pipes(const Target& target, key& low, key& high, int number) {
+  static WBS_INLINE void alternate_pipes(const Target& target, entry& low, entry& high,
+                                         int number) {
     if (number % 2 == 0) {
       target.compare_exchange(low, high);
     } else {
@@ -295,22 +302,23 @@ class warp_network {
 
   // Half-cleaners within a lane's registers.
   template <int Size, int First>
-  static WBS_INLINE void clean(const Target& target, key (&keys)[Registers]) {
+  static WBS_INLINE void clean(const Target& target, entry (&entries)[Registers]) {
     if constexpr (Size == 3) {
-      target.compare_exchange(keys[First], keys[First + 2]);
-      target.compare_exchange(keys[First], keys[First + 1]);
-      target.compare_exchange(keys[First + 1], keys[First + 2]);
+      target.compare_exchange(entries[First], entries[First + 2]);
+      target.compare_exchange(entries[First], entries[First + 1]);
+      target.compare_exchange(entries[First + 1], entries[First + 2]);
     } else if constexpr (has_block<Target, floor_log2(Size)> && (Size & (Size - 1)) == 0) {
-      target.template clean_block<floor_log2(Size)>(keys + First);
+      target.template clean_block<floor_log2(Size)>(entries + First);
     } else if constexpr (Size > 1) {
-      clean_once<First, Size / 2>(target, keys, make_indices<Size / 2>{});
-      clean<Size / 2, First>(target, keys);
-      clean<Size / 2, First + Size / 2>(target, keys);
+      clean_once<First, Size / 2>(target, entries, make_indices<Size / 2>{});
+      clean<Size / 2, First>(target, entries);
+      clean<Size / 2, First + Size / 2>(target, entries);
     }
   }
   template <int First, int Half, int... J>
-  static WBS_INLINE void clean_once(const Target& target, key (&keys)[Registers], indices<J...>) {
-    (alternate_pipes(target, keys[First + J], keys[First + J + Half], First + J), ...);
+  static WBS_INLINE void clean_once(const Target& target, entry (&entries)[Registers],
+                                    indices<J...>) {
+    (alternate_pipes(target, entries[First + J], entries[First + J + Half], First + J), ...);
   }
 };
 

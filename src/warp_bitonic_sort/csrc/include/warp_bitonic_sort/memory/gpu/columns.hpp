@@ -56,7 +56,7 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   // Elements between the rows of a tile: of a width that spreads them over the banks.
   WBS_CONSTANT(int, tile_pitch, capacity + (key_bytes < 4 ? 4 / key_bytes : 1));
   WBS_CONSTANT(int, stage_bytes,
-               threads / warp_lanes * network_type::stage_keys * static_cast<int>(sizeof(key)));
+               threads / warp_lanes * network_type::stage_entries * static_cast<int>(sizeof(key)));
   WBS_CONSTANT(int, tile_bytes, block_rows * tile_pitch * key_bytes);
 
  public:
@@ -146,7 +146,7 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
 
   static WBS_INLINE void sort_by_lanes(const keys_type& codec, const wbs_args<1, 1>& args,
                                        long long tile, void* shared) {
-    key* const stage = static_cast<key*>(shared) + target::warp() * network_type::stage_keys;
+    key* const stage = static_cast<key*>(shared) + target::warp() * network_type::stage_entries;
     element* const elements_of_block = static_cast<element*>(shared);
     const int thread = target::warp() * warp_lanes + target::lane();
     const row moved = find_row(args, tile * block_rows + thread % block_rows);

@@ -166,14 +166,14 @@ class kernel_base {
 
   // Sorted elements, each lane's own, into the stage.
   static WBS_INLINE void stage_blocked(const raw (&raws)[Registers], raw* own) {
-    using vector = key_vector<raw>;
+    using vector = entry_vector<raw>;
     raw* const to = own + target::lane() * network_type::blocked_pitch;
     if constexpr (Registers % vector::size == 0) {
       WBS_UNROLL
       for (int j = 0; j < Registers; j += vector::size) {
         vector v;
         WBS_UNROLL
-        for (int e = 0; e < vector::size; ++e) v.keys[e] = raws[j + e];
+        for (int e = 0; e < vector::size; ++e) v.entries[e] = raws[j + e];
         *reinterpret_cast<vector*>(to + j) = v;
       }
     } else {

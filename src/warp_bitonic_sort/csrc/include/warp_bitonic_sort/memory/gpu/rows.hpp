@@ -45,7 +45,7 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   WBS_CONSTANT(int, block_rows, threads / warp_lanes / warps * warp_rows);
   WBS_CONSTANT(int, resident_blocks, blocks_of(threads));
   WBS_CONSTANT(int, shared_bytes,
-               threads / warp_lanes * network_type::stage_keys * static_cast<int>(sizeof(key)));
+               threads / warp_lanes * network_type::stage_entries * static_cast<int>(sizeof(key)));
 
   // Where a target has more for floats than for their keys: sorts rows that hold nothing special.
   // Only short ones, for it is another kernel beside the other, which compilers take as long for.
@@ -59,7 +59,7 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   static WBS_INLINE bool sort(const wbs_args<1, 1>& args, long long tile, void* shared) {
     const keys_type codec({args.key_xor, args.key_add});
     key* const stage =
-        static_cast<key*>(shared) + target::warp() / warps * warps * network_type::stage_keys;
+        static_cast<key*>(shared) + target::warp() / warps * warps * network_type::stage_entries;
     key* const own = network_type::own(stage);
     const long long first_of_warp = tile * block_rows + target::warp() / warps * warp_rows;
     row rows[shared_rows];

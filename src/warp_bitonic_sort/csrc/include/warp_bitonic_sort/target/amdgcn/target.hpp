@@ -201,7 +201,7 @@ WBS_INLINE key16x2 maximum(key16x2 a, key16x2 b) {
 
 template <class Key>
 struct amdgcn_target {
-  using key = Key;
+  using entry = Key;
   static constexpr int lane_bits = amdgcn_detail::lane_bits;
   // What a block can have. (gfx950 has more; layouts are for all.)
   static constexpr int max_shared_bytes = 1 << 16;

@@ -83,7 +83,7 @@ __device__ __forceinline__ unsigned shuffle(unsigned value, int mask) {
 
 template <class Key>
 struct cuda_target {
-  using key = Key;
+  using entry = Key;
   WBS_CONSTANT(int, lane_bits, 5);
   // What the greatest blocks of any architecture can have; plans ask each for no more than it has.
   WBS_CONSTANT(int, max_shared_bytes, 227 * 1024);

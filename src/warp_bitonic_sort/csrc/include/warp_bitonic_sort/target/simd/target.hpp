@@ -126,6 +126,7 @@ struct simd {
   using element = typename unsigned_of<KeyBits>::type;
   using signed_element = typename unsigned_of<KeyBits>::signed_type;
   using key = typename vector_of<element, simd_bytes>::type;
+  using entry = key;
   using signed_key = typename vector_of<signed_element, simd_bytes>::type;
   using chunk = simd_detail::words16;
 
