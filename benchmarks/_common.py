@@ -100,7 +100,8 @@ def machine() -> dict[str, Any]:
     from importlib.metadata import PackageNotFoundError, version
 
     import warp_bitonic_sort
-    from warp_bitonic_sort.jit import finders, toolchain
+    from warp_bitonic_sort.targets import HOST
+    from warp_bitonic_sort.targets.common.host import find_compiler
 
     versions = {"warp-bitonic-sort": warp_bitonic_sort.__version__}
     for name in ("numpy", "torch", "apache-tvm-ffi"):
@@ -116,13 +117,13 @@ def machine() -> dict[str, Any]:
         ),
         platform.processor(),
     )
-    compiler = finders.find_compiler()
+    compiler = find_compiler()
     return {
         "date": time.strftime("%Y-%m-%d"),
         "command": " ".join(["python", *sys.argv]),
         "cpu": cpu,
         "cores": os.cpu_count(),
-        "arch": toolchain.cpu_arch(),
+        "arch": HOST.arch_for(),
         "numpy_disabled": os.environ.get("NPY_DISABLE_CPU_FEATURES", ""),
         "compiler": compiler.version().splitlines()[0],
         "python": platform.python_version(),

@@ -74,20 +74,21 @@ def _measure(code: str, **environment: str) -> _First:
 
 
 def _peer(template: str, prologue: str, body: str, folder: Path) -> str:
-    from warp_bitonic_sort.jit import toolchain
     from warp_bitonic_sort.kernels import Kernel, Layout
+    from warp_bitonic_sort.targets import HOST
+    from warp_bitonic_sort.targets.common import sources
 
-    arch, layout = toolchain.cpu_arch(), Layout(_SHAPE[1])
+    arch, layout = HOST.arch_for(), Layout(_SHAPE[1])
     kernel = Kernel("cpu", arch, "all", "none", "ieee", 32, layout, "rows")
     unit = kernel.source().split("\n\n", 1)[1]
     source = prologue + programs.BINDING.format(unit=unit, length=_SHAPE[1]) + body
-    flags = [f for f in toolchain.compile_flags(kernel) if f.startswith(("-m", "-O"))]
+    flags = [f for f in HOST.recipe.flags(arch) if f.startswith(("-m", "-O"))]
     folder.mkdir()
     return template.format(
         shape=_SHAPE,
         source=source,
         flags=flags,
-        include=str(toolchain.INCLUDE_DIR),
+        include=str(sources.INCLUDE_DIR),
         folder=str(folder),
     )
 
@@ -95,7 +96,7 @@ def _peer(template: str, prologue: str, body: str, folder: Path) -> str:
 def _cuda_peer(template: str, prologue: str, body: str, folder: Path) -> str:
     from warp_bitonic_sort import plan
     from warp_bitonic_sort.dtypes import DTYPES
-    from warp_bitonic_sort.jit import toolchain
+    from warp_bitonic_sort.targets.common import sources
 
     # The source is the same for every architecture.
     strides = (_SHAPE[1], 1)
@@ -107,7 +108,7 @@ def _cuda_peer(template: str, prologue: str, body: str, folder: Path) -> str:
     return template.format(
         shape=_SHAPE,
         source=prologue + programs.CUDA_BINDING.format(unit=unit, length=_SHAPE[1]) + body,
-        include=str(toolchain.INCLUDE_DIR),
+        include=str(sources.INCLUDE_DIR),
         folder=str(folder),
     )
 
@@ -118,11 +119,11 @@ def _layer(folder: Path, *arguments: str) -> dict[str, str]:
     The wheel is a copy of the package. Its files have other inodes and times than the files that
     the layer was built from, as in a real installation.
     """
-    from warp_bitonic_sort.jit import toolchain
+    from warp_bitonic_sort.targets.common import sources
 
-    package = folder / "site" / toolchain.PACKAGE.name
+    package = folder / "site" / sources.PACKAGE.name
     others = shutil.ignore_patterns("layer", "__pycache__")
-    shutil.copytree(toolchain.PACKAGE, package, ignore=others, copy_function=shutil.copyfile)
+    shutil.copytree(sources.PACKAGE, package, ignore=others, copy_function=shutil.copyfile)
     compileall.compile_dir(package, quiet=1)
     filled = subprocess.run(
         [sys.executable, "-m", "warp_bitonic_sort", "prewarm", "--into", str(package / "layer"),
@@ -308,10 +309,10 @@ def main() -> None:
             turns.append(turn)
     machine = _common.machine()
     if "cuda" in devices:
-        from warp_bitonic_sort.jit import finders
+        from warp_bitonic_sort.targets.cuda.compiler import find_cuda_compiler
 
         machine["gpu"] = torch.cuda.get_device_name()
-        machine["nvcc"] = finders.find_nvcc().version().splitlines()[-1]
+        machine["nvcc"] = find_cuda_compiler().version().splitlines()[-1]
     for key, value in machine.items():
         print(f"{key}: {value}")
     grouped = {name: [turn[name] for turn in turns if name in turn] for name in turns[0]}

@@ -19,8 +19,8 @@ first = parts["import"]
 """
 # For a sort that builds. The modules of builds must not be imported where nothing is built.
 WATCH_BUILD = f"""{WATCH}
-from warp_bitonic_sort.jit import ninja
-from warp_bitonic_sort.jit.compiler import Compiler
+from warp_bitonic_sort.jit.build import ninja
+from warp_bitonic_sort.targets.common.compiler import Compiler
 
 def timed(function, part):
     def call(*arguments):
@@ -31,14 +31,14 @@ def timed(function, part):
             parts[part] = parts.get(part, 0) + time.perf_counter() - begin
     return call
 
-def build(folder, *rest, run=timed(ninja.build, "ninja")):
+def build(folder, *rest, run=timed(ninja.run, "ninja")):
     failure = run(folder, *rest)
     for line in (folder / ".ninja_log").read_text().splitlines()[1:]:
         begin, end, _, product, _ = line.split("\\t")
         parts["of which " + product.split("/")[0]] = (int(end) - int(begin)) / 1e3
     return failure
 
-ninja.build = build
+ninja.run = build
 Compiler.version = timed(Compiler.version, "compilers' --version")
 """
 

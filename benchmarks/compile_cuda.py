@@ -19,9 +19,11 @@ import _common
 
 from warp_bitonic_sort import plan
 from warp_bitonic_sort.dtypes import DTYPES
-from warp_bitonic_sort.jit import finders, toolchain
-from warp_bitonic_sort.jit.compiler import Compiler
 from warp_bitonic_sort.kernels import Kernel, Layout
+from warp_bitonic_sort.targets import recipe_of
+from warp_bitonic_sort.targets.common import sources
+from warp_bitonic_sort.targets.common.compiler import Compiler
+from warp_bitonic_sort.targets.cuda.compiler import find_cuda_compiler
 
 _GOAL = 1.0
 
@@ -29,7 +31,7 @@ _GOAL = 1.0
 def _seconds(nvcc: Compiler, kernel: Kernel, folder: Path) -> float:
     source = folder / f"{kernel.name}.cu"
     source.write_text(kernel.source())
-    flags = [*toolchain.compile_flags(kernel), f"-I{toolchain.INCLUDE_DIR}"]
+    flags = [*recipe_of(kernel.target).flags(kernel.arch), f"-I{sources.INCLUDE_DIR}"]
     command = [*nvcc.command, *flags, str(source), "-o", str(source.with_suffix(".cubin"))]
     start = time.perf_counter()
     subprocess.run(command, check=True)
@@ -44,7 +46,7 @@ def main() -> None:
     parser.add_argument("--arch", default="sm_90")
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
-    nvcc = finders.find_nvcc()
+    nvcc = find_cuda_compiler()
     result: dict[str, Any] = {"machine": _common.machine(), "nvcc": nvcc.version(), "seconds": {}}
     for key, value in result["machine"].items():
         print(f"{key}: {value}")

@@ -22,10 +22,11 @@ from typing import Any
 import _common
 
 from warp_bitonic_sort.errors import ToolError
-from warp_bitonic_sort.jit import toolchain
-from warp_bitonic_sort.jit.hip_compiler import find_hip_compiler
 from warp_bitonic_sort.kernels import Kernel, Layout
 from warp_bitonic_sort.layouts import first_fit, row_layouts, wave_lanes
+from warp_bitonic_sort.targets import recipe_of
+from warp_bitonic_sort.targets.common import sources
+from warp_bitonic_sort.targets.hip.compiler import find_hip_compiler, probe_error
 
 ARCHS = ("gfx90a", "gfx942", "gfx950", "gfx1030", "gfx1100", "gfx1201")
 LENGTHS = (64, 256, 1024)
@@ -128,10 +129,10 @@ extern "C" __global__ void ancestor(const float* src, float* dst) {{
 
 def assembly(arch: str, source: str) -> dict[str, list[str]]:
     """Compile a translation unit with the package's flags; return each function's mnemonics."""
-    compiler = find_hip_compiler([arch])
+    compiler = find_hip_compiler(arch, probe_error)
     kernel = Kernel("hip", arch, "all", "none", "ieee", 32, Layout(4), "rows")
-    command = [*compiler.command, *toolchain.compile_flags(kernel), "-S"]
-    command += [f"-I{toolchain.INCLUDE_DIR}", "-", "-o", "-"]
+    command = [*compiler.command, *recipe_of(kernel.target).flags(kernel.arch), "-S"]
+    command += [f"-I{sources.INCLUDE_DIR}", "-", "-o", "-"]
     done = subprocess.run(command, input=source, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(done.stderr)
@@ -208,7 +209,7 @@ def main() -> None:
     rows, steps = [], []
     for arch in options.arch:
         try:
-            compiler = find_hip_compiler([arch])
+            compiler = find_hip_compiler(arch, probe_error)
         except ToolError as error:
             print(f"{arch} is left out: {error}")
             continue

@@ -7,6 +7,8 @@ import hypothesis
 import pytest
 
 from support import programs
+from warp_bitonic_sort.targets import target_of
+from warp_bitonic_sort.targets.cuda import compiler as cuda_compiler
 
 hypothesis.settings.register_profile("default", deadline=None, max_examples=200)
 hypothesis.settings.load_profile("default")
@@ -56,13 +58,13 @@ def cuda_kernels():
 
     from support.descriptions import cuda_kernel
     from warp_bitonic_sort.dtypes import DTYPES
-    from warp_bitonic_sort.jit import loader, toolchain
+    from warp_bitonic_sort.jit import loader
     from warp_bitonic_sort.plan import cuda_layouts
 
     devices = range(torch.cuda.device_count())
     native = {"sm_{}{}".format(*torch.cuda.get_device_capability(number)) for number in devices}
     wanted = [
-        cuda_kernel(codec, bits, *layout, toolchain.cuda_arch(arch))
+        cuda_kernel(codec, bits, *layout, target_of("cuda").arch_for(arch))
         for arch in sorted(native)
         for codec, bits in sorted({(dtype.codec, dtype.bits) for dtype in DTYPES.values()})
         for layout in cuda_layouts(bits)
@@ -85,16 +87,13 @@ def nvcc() -> str:
 
     CI looks for nvcc by means of its own and names what it finds, which the package must not miss.
     """
-    from warp_bitonic_sort.errors import ToolError
-    from warp_bitonic_sort.jit import finders
-
     there = os.environ.get("WARP_SORT_TESTS_NVCC")
-    try:
-        return str(finders.find_nvcc().path)
-    except ToolError as error:
+    compiler = cuda_compiler.find_nvcc()
+    if compiler is None:
         if there:
-            pytest.fail(f"this machine has {there}, and the package finds no nvcc: {error}")
+            pytest.fail(f"this machine has {there}, and the package finds no nvcc")
         pytest.skip("no nvcc")
+    return str(compiler.program)
 
 
 @pytest.fixture(scope="session")
@@ -105,11 +104,11 @@ def hip_compiler():
     It may know some targets and be too old for others.
     """
     from warp_bitonic_sort.errors import ToolError
-    from warp_bitonic_sort.jit.hip_compiler import find_hip_compiler
+    from warp_bitonic_sort.targets.hip.compiler import find_hip_compiler
 
     there = os.environ.get("WARP_SORT_TESTS_HIP")
     try:
-        find_hip_compiler(["gfx942"])
+        find_hip_compiler("gfx942")
     except ToolError as error:
         if there:
             pytest.fail(f"this machine has {there}, and the package finds no HIP compiler: {error}")
@@ -117,7 +116,7 @@ def hip_compiler():
 
     def of(arch):
         try:
-            return find_hip_compiler([arch])
+            return find_hip_compiler(arch)
         except ToolError as error:
             if there and "invalid target" not in str(error):
                 pytest.fail(f"{there} should build for {arch}: {error}")

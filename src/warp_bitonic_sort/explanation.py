@@ -16,6 +16,7 @@ from .arrays import Adapter, Description
 from .dtypes import lookup, numpy_name
 from .errors import BuildError
 from .jit import loader
+from .jit.store import layers
 from .kernels import Kernel
 from .ops import native_arch, planned
 
@@ -193,12 +194,9 @@ def explain(
 
 def _found(kernel: Kernel) -> tuple[str | None, bool]:
     """Return the folder of the cache that holds a kernel, and whether a call could not have it."""
-    from .jit import builder
-    from .jit.store import layers
-
     try:
-        cache = builder.holder(kernel, layers.all_layers(), layers.stores())
-        return (None, not builder.can_build(kernel)) if cache is None else (str(cache.root), False)
+        cache = layers.holder(kernel, layers.all_layers(), layers.stores())
+        return (None, not loader.can_build(kernel)) if cache is None else (str(cache.root), False)
     except BuildError:
         return None, False  # a call says what is wrong
 

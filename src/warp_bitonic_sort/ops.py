@@ -18,10 +18,11 @@ from . import arrays
 from .arguments import Nan, expected_bool, named_only, unnamed_error, validated
 from .arrays import Adapter, Description, Device
 from .dtypes import DType, lookup
-from .jit import loader, toolchain
+from .jit import loader
 from .kernels import Kernel
 from .plan import Plan, plan_gpu_sort, plan_sort
 from .process import ending, forks
+from .targets import target_of
 
 __all__ = ["native_arch", "planned", "sort", "warp_bitonic_sort"]
 
@@ -359,8 +360,7 @@ def planned(seen: Description, out_strides: Sequence[int], axis: int) -> tuple[P
     dtype = lookup(seen.dtype, "x")
     backend = seen.device.backend
     if backend != "cpu":
-        target = toolchain.cuda_arch if backend == "cuda" else toolchain.hip_arch
-        arch = target(native_arch(seen.device))
+        arch = target_of(backend).arch_for(native_arch(seen.device))
         plan = plan_gpu_sort(
             backend, dtype, shape, x_strides, out_strides, axis, arch, seen.library
         )

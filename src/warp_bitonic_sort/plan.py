@@ -160,7 +160,7 @@ def _is_odd(
 
 
 def plan_gpu_sort(
-    backend: Literal["cuda", "hip"],
+    backend: str,
     dtype: DType,
     shape: Sequence[int],
     x_strides: Sequence[int],

@@ -10,25 +10,24 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 from . import settings
 from .dtypes import lookup
 from .errors import BuildError, CacheError, EvictedError, LockError, ToolError, TrustError
-from .jit import gpu_targets, loader, toolchain
+from .jit import loader
 from .jit.store import layers, maintenance
 from .jit.store.files import digest, write_json
 from .jit.store.maintenance import MANIFEST
 from .jit.store.store import Entry, Store, mark_unloadable
 from .kernels import RUNTIME, Artifact, Kernel
 from .plan import MAX_NATIVE_LENGTH, Plan, plan_gpu_sort, plan_sort
+from .targets import recipe_of, target_of
+from .targets.common.target import Target
 
 __all__ = [
-    "Backend",
     "Outcome",
     "build",
     "default_manifest",
@@ -37,7 +36,6 @@ __all__ = [
     "write_manifest",
 ]
 
-Backend = Literal["cpu", "cuda", "hip"]
 
 # Any number of rows gets the same kernel.
 _ROWS = 1 << 12
@@ -73,9 +71,7 @@ class Outcome:
     error: str | None = None
 
 
-def kernels(
-    backend: Backend, arch: str, dtypes: Iterable[str], lengths: Sequence[int]
-) -> list[Kernel]:
+def kernels(backend: str, arch: str, dtypes: Iterable[str], lengths: Sequence[int]) -> list[Kernel]:
     """Return every kernel that `sort` may ask for on a target.
 
     Parameters
@@ -94,7 +90,7 @@ def kernels(
     ToolError
         There are no such targets.
     """
-    _check_target(backend, arch)
+    _check_arch(target_of(backend), arch)
     found: dict[Kernel, None] = {}
     for dtype in dtypes:
         for length in lengths:
@@ -104,7 +100,7 @@ def kernels(
     return list(found)
 
 
-def longest(backend: Backend, arch: str, dtype: str) -> int:
+def longest(backend: str, arch: str, dtype: str) -> int:
     """Return how long the rows of a dtype are at most that a target's kernels sort."""
     if backend == "cpu":
         return MAX_NATIVE_LENGTH
@@ -113,28 +109,22 @@ def longest(backend: Backend, arch: str, dtype: str) -> int:
     return capacity(row_layouts(lookup(dtype, "dtype").bits, arch)[-1])
 
 
-def _check_target(backend: Backend, arch: str) -> None:
-    if backend == "cpu":
-        _check_buildable(arch)
-    elif gpu_targets.backend_of(arch) != backend:
-        raise ToolError(f"arch: {arch!r} is no target of the back end {backend}.")
-
-
-def _check_buildable(arch: str) -> None:
-    """Raise ToolError if this machine's compiler builds nothing for a CPU target."""
-    if arch not in toolchain.CPU_ARCHS:
-        raise ToolError(f"arch: expected one of {', '.join(toolchain.CPU_ARCHS)}, got {arch!r}.")
-    native = toolchain.native_cpu_arch()
-    family = [each for each in toolchain.CPU_ARCHS if each.startswith("x86-64")]
-    builds = family if native in family else [native]
-    if arch not in [*builds, "generic"]:
+def _check_arch(target: Target, arch: str) -> None:
+    """Raise ToolError where a target has no kernels for an architecture, or cannot build them."""
+    if not target.is_arch(arch):
+        if target.is_host:
+            raise ToolError(f"arch: expected one of {', '.join(target.archs)}, got {arch!r}.")
+        raise ToolError(f"arch: {arch!r} is no target of the back end {target.name}.")
+    buildable = target.buildable_archs()
+    if buildable is not None and arch not in buildable:
+        native = ", ".join(target.native_archs())
         raise ToolError(
             f"arch: this machine ({native}) does not build for {arch!r}; it builds for "
-            f"{', '.join(builds)}."
+            f"{', '.join(buildable)}."
         )
 
 
-def _plans(backend: Backend, arch: str, dtype: str, length: int) -> Iterator[Plan]:
+def _plans(backend: str, arch: str, dtype: str, length: int) -> Iterator[Plan]:
     """Yield the plans of all layouts in memory that are planned differently."""
     rows, columns = (_ROWS, length), (length, _ROWS)
     layouts = (
@@ -210,20 +200,11 @@ def build(
 
 
 def _check_shareable(wanted: Sequence[Kernel]) -> None:
-    """Raise ToolError where keys would hold what readers of a layer are not to have set."""
-    asked, options = settings.cxx(), toolchain.cxx_options()
-    if options:
-        raise ToolError(
-            f"CXX: {asked!r} has options ({shlex.join(options)}), and nobody takes from a folder "
-            f"of other people's what options were given for. Unset CXX, or set it to a compiler "
-            f"alone: a script that adds the options will do."
-        )
-    folder = settings.ck_dir()
-    if folder is not None and any(kernel.target == "hip" for kernel in wanted):
-        raise ToolError(
-            f"CK_DIR: it is set to {str(folder)!r}, and nobody who has it otherwise takes HIP "
-            f"kernels that were compiled with it. Unset CK_DIR: the package needs nothing of it."
-        )
+    """Raise ToolError where a setting changes what is compiled: no reader would take it."""
+    for name in dict.fromkeys([RUNTIME.target, *(kernel.target for kernel in wanted)]):
+        why = recipe_of(name).why_unshareable()
+        if why is not None:
+            raise ToolError(why)
 
 
 def _chunk(chunk: Sequence[Kernel], store: Store | None, jobs: int | None) -> list[Outcome]:
@@ -231,7 +212,7 @@ def _chunk(chunk: Sequence[Kernel], store: Store | None, jobs: int | None) -> li
     try:
         if store is None:
             # A temporary folder would be gone when it is asked for.
-            found = loader.build(chunk or [RUNTIME], jobs, is_quiet=True, may_degrade=False)
+            found = loader.build(chunk or [RUNTIME], jobs, is_quiet=True, may_be_temporary=False)
         else:
             found = loader.build_into(chunk, store, jobs, is_quiet=True)
     except BuildError as error:
@@ -246,7 +227,7 @@ def _chunk(chunk: Sequence[Kernel], store: Store | None, jobs: int | None) -> li
 
 
 def _verified(kernel: Kernel, entry: Entry, store: Store | None, jobs: int | None) -> Outcome:
-    if kernel.target == "cpu":
+    if target_of(kernel.target).is_host:
         # What was found, and not built just now, is to be loaded, too, or it is built now. (A GPU's
         # was verified to be for its target when it was found.)
         try:

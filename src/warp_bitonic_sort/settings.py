@@ -10,27 +10,7 @@ import os
 import re
 from pathlib import Path
 
-from . import BuildError
-
-__all__ = [
-    "cache_dir",
-    "cache_home",
-    "cache_layers",
-    "ck_dir",
-    "cpu_arch",
-    "cuda_home",
-    "cxx",
-    "gpu_archs",
-    "hip_clang_path",
-    "lock_timeout",
-    "max_jobs",
-    "omp_num_threads",
-    "refuse_control_characters",
-    "rocm_path",
-    "run_time_compilers",
-    "trusted_dirs",
-    "verbose",
-]
+from .errors import BuildError
 
 _FALSE = {"", "0", "false", "no", "off"}
 _CONTROL_CHARACTERS = frozenset(map(chr, (*range(32), 127)))

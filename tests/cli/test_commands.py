@@ -16,8 +16,9 @@ from click.testing import CliRunner
 import warp_bitonic_sort
 from support import children
 from warp_bitonic_sort import ops
-from warp_bitonic_sort.cli import _devices, _diagnosis, main
+from warp_bitonic_sort.cli import _diagnosis, main
 from warp_bitonic_sort.jit.store import locks, publish
+from warp_bitonic_sort.targets.hip.arch import native_hip_archs
 
 # The script of the environment that runs the tests, which need not be on the PATH.
 PROGRAM = str(Path(sys.executable).with_name("warp-bitonic-sort"))
@@ -344,8 +345,8 @@ def test_doctor_reads_the_targets_of_amd_gpus(tmp_path):
         (tmp_path / str(node)).mkdir()
         text = f"cpu_cores_count 1\ngfx_target_version {version}\nvendor_id 4098\n"
         (tmp_path / str(node) / "properties").write_text(text)
-    assert _devices._amd_targets(str(tmp_path)) == ["gfx1151", "gfx1201", "gfx90a", "gfx942"]
-    assert _devices._amd_targets(str(tmp_path / "nowhere")) == []
+    assert native_hip_archs(tmp_path) == ["gfx1151", "gfx1201", "gfx90a", "gfx942"]
+    assert native_hip_archs(tmp_path / "nowhere") == []
 
 
 def test_doctor_survives_everything_at_once(tmp_path, monkeypatch):

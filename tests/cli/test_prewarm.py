@@ -1,5 +1,6 @@
 """The command ``prewarm``: what it builds is what sorts ask for, and it says what became of it."""
 
+import functools
 import importlib.util
 import json
 import os
@@ -22,12 +23,15 @@ from warp_bitonic_sort import plan, prewarm
 from warp_bitonic_sort.cli import main
 from warp_bitonic_sort.dtypes import DTYPES
 from warp_bitonic_sort.errors import BuildError, CacheError, LockError, ToolError, TrustError
-from warp_bitonic_sort.jit import code_object, finders, loader, ninja, toolchain
+from warp_bitonic_sort.jit import loader
 from warp_bitonic_sort.jit.store.files import digest
 from warp_bitonic_sort.jit.store.store import Entry
 from warp_bitonic_sort.kernels import RUNTIME
+from warp_bitonic_sort.targets import HOST, TARGETS, recipe_of
+from warp_bitonic_sort.targets.common.host import find_compiler
+from warp_bitonic_sort.targets.cpu.arch import CPU_ARCHS
 
-_CPU = toolchain.cpu_arch()
+_CPU = HOST.arch_for()
 
 
 def invoke(*arguments):
@@ -43,8 +47,8 @@ def checked(file, *, complete=True):
         if each["error"] is None:
             data = Path(each["path"]).read_bytes()
             assert (len(data), digest(data)) == (each["size"], each["digest"])
-            assert Path(each["path"]).name == ninja.PRODUCTS[each["target"]]
-            assert code_object.is_for(data, each["arch"])
+            assert Path(each["path"]).name == recipe_of(each["target"]).product
+            assert recipe_of(each["target"]).is_for(data, each["arch"])
         else:
             assert (each["path"], each["size"], each["digest"]) == (None, 0, None)
     assert complete is all(each["error"] is None for each in said["artifacts"])
@@ -286,7 +290,7 @@ def test_no_compiler_at_all(fresh_cache, tmp_path):
 @pytest.mark.parametrize("backend", ["cpu", "cuda"])
 def test_a_layer_is_not_filled_with_options_in_cxx(fresh_cache, tmp_path, backend):
     """Nobody who reads it would take what they change; the runtime is always part of it."""
-    asked = f"{finders.find_compiler().path} -static-libstdc++ -D 'A B'"
+    asked = f"{find_compiler().program} -static-libstdc++ -D 'A B'"
     arch = _CPU if backend == "cpu" else "sm_90"
     layer, file = tmp_path / "layer", tmp_path / "list.json"
     order = ["prewarm", "--backend", backend, "--arch", arch, "--length", 3, "--manifest", file]
@@ -706,17 +710,17 @@ def test_a_manifest_that_was_not_written_is_not_named(tmp_path):
 
 def test_help_lists_the_targets():
     text = invoke("--help").output
-    for target in (*toolchain.CPU_ARCHS, "sm_90", "gfx942", "gfx9-4-generic", "native"):
+    for target in (*CPU_ARCHS, "sm_90", "gfx942", "gfx9-4-generic", "native"):
         assert target in text
     assert max(map(len, text.splitlines())) <= 80
 
 
 def test_this_machines_targets(half_cache, monkeypatch):
     """Of each back end that is listed, and beside others that are named."""
-    devices = {"cuda": ["sm_80", "sm_90"], "hip": ["gfx942"], "cpu": [toolchain.native_cpu_arch()]}
+    devices = {"cuda": ["sm_80", "sm_90"], "hip": ["gfx942"], "cpu": [HOST.native_archs()[0]]}
     asked = []
-    module = sys.modules["warp_bitonic_sort.cli.prewarm"]  # the name is the command's
-    monkeypatch.setattr(module, "native_targets", devices.__getitem__)
+    for name, target in TARGETS.items():
+        monkeypatch.setattr(target, "native_archs", functools.partial(devices.__getitem__, name))
     monkeypatch.setattr(prewarm, "build", lambda wanted, *_: asked.extend(wanted) or [])
     for backends, archs, wanted in (
         ("cpu", "native", devices["cpu"]),
@@ -738,7 +742,7 @@ def test_this_machines_targets(half_cache, monkeypatch):
 
 def test_the_targets_of_cuda_devices(tmp_path):
     driver_double.build("fake_cuda.cc", tmp_path / "libcuda.so.1")
-    code = "from warp_bitonic_sort.cli import _devices; print(_devices.native_targets('cuda'))"
+    code = "from warp_bitonic_sort.targets import CUDA; print(CUDA.native_archs())"
     done = children.run(code, LD_LIBRARY_PATH=tmp_path)
     assert re.fullmatch(r"\['sm_\d+'(, 'sm_\d+')*\]\n", done.stdout), done.stderr
     (tmp_path / "libcuda.so.1").unlink()

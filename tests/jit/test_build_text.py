@@ -14,15 +14,20 @@ from support import children
 from warp_bitonic_sort import BuildError, ToolError, prewarm
 from warp_bitonic_sort import settings as variables
 from warp_bitonic_sort.cli import _diagnosis
-from warp_bitonic_sort.jit import builder, finders, ninja, rtc_search, toolchain
-from warp_bitonic_sort.jit.compiler import Compiler, plain_environment
-from warp_bitonic_sort.jit.hip_compiler import find_hip_compiler
+from warp_bitonic_sort.jit.build import ninja
 from warp_bitonic_sort.jit.store.store import Store
+from warp_bitonic_sort.jit.store.tools import Tools
 from warp_bitonic_sort.kernels import RUNTIME
+from warp_bitonic_sort.targets.common import sources
+from warp_bitonic_sort.targets.common.compiler import Compiler, plain_environment
+from warp_bitonic_sort.targets.common.host import find_compiler
+from warp_bitonic_sort.targets.cuda import compiler as cuda_compiler
+from warp_bitonic_sort.targets.hip.compiler import find_hip_compiler
+from warp_bitonic_sort.targets.rtc import libraries as rtc_libraries
 
 CONTROL = ["\n", "\t", "\r", "\0", "\x1b", "\x7f"]
 REFUSED = "holds a control character"
-NINJA = finders.find_ninja()
+NINJA = ninja.find()
 
 # What ninja, make and shells escape, half of the time; and file names that are not UTF-8.
 _names = strategies.text(
@@ -48,9 +53,9 @@ def test_text_of_any_names_gives_the_shell_the_same_words(
     tmp_path, monkeypatch, program, option, folder
 ):
     headers = Path("/", folder, "include")
-    monkeypatch.setattr(toolchain, "INCLUDE_DIR", headers)
+    monkeypatch.setattr(sources, "INCLUDE_DIR", headers)
     command = (f"/{program}/g++", option)
-    text = ninja.text([children.KERNEL], {"cpu": Compiler(command, Path("/g++"), "test")})
+    text = ninja.text({children.KERNEL: Compiler(command, Path("/g++"), "test")})
     (tmp_path / "build.ninja").write_text(text, errors="surrogateescape")
     (tmp_path / children.KERNEL.name).mkdir(exist_ok=True)
     (tmp_path / children.KERNEL.name / "source.cc").touch()
@@ -71,22 +76,22 @@ def test_text_of_a_command_with_a_control_character_raises(control):
     with pytest.raises(
         ToolError, match=rf"the C\+\+ compiler \('c\+\+ on the PATH'\): .*{REFUSED}"
     ):
-        ninja.text([children.KERNEL], {"cpu": compiler})
+        ninja.text({children.KERNEL: compiler})
 
 
-@pytest.mark.parametrize(("name", "token"), [("INCLUDE_DIR", "package_include"), ("_CSRC", "csrc")])
+@pytest.mark.parametrize(("name", "token"), [("INCLUDE_DIR", "package_include"), ("CSRC", "csrc")])
 def test_text_of_a_folder_with_a_control_character_raises(monkeypatch, name, token):
-    monkeypatch.setattr(toolchain, name, Path("/a\nb"))
+    monkeypatch.setattr(sources, name, Path("/a\nb"))
     compiler = Compiler(("c++",), Path("/c++"), "test")
     with pytest.raises(ToolError, match=rf"the folder of headers {token}: '/a\\nb' {REFUSED}"):
-        ninja.text([RUNTIME], {"runtime": compiler})
+        ninja.text({RUNTIME: compiler})
 
 
 def test_a_line_break_in_a_folder_of_the_path_runs_nothing(half_cache, tmp_path):
     text = "\nrule cxx\n  command = touch RAN\n#"
     folder = tmp_path / f"bin{text}"
     folder.mkdir()
-    (folder / "c++").symlink_to(finders.find_compiler().path)
+    (folder / "c++").symlink_to(find_compiler().program)
     done = children.run(children.OTHER_SORT, CXX=None, PATH=f"{folder}:{os.environ['PATH']}")
     assert f"the C++ compiler ('c++ on the PATH'): {str(folder / 'c++')!r} {REFUSED}" in done.stderr
     assert not list(half_cache.rglob("RAN"))
@@ -107,7 +112,7 @@ def test_a_line_break_in_a_folder_of_the_path_runs_nothing(half_cache, tmp_path)
         ("ROCM_PATH", variables.rocm_path),
         ("HIP_CLANG_PATH", variables.hip_clang_path),
         ("CK_DIR", variables.ck_dir),
-        ("CXX", finders.find_compiler),
+        ("CXX", find_compiler),
         ("TMPDIR", plain_environment),
     ],
 )
@@ -123,7 +128,7 @@ def test_a_variable_with_a_control_character_is_refused_by_name(monkeypatch, nam
 
 def test_white_space_between_the_words_of_cxx_separates_them(monkeypatch):
     monkeypatch.setenv("CXX", "g++\t-O1\n -g")
-    assert finders.find_compiler().command == ("g++", "-O1", "-g")
+    assert find_compiler().command == (shutil.which("g++"), "-O1", "-g")
 
 
 @pytest.mark.parametrize("control", CONTROL)
@@ -160,17 +165,17 @@ def test_doctor_reports_a_variable_that_names_no_folder(monkeypatch, name, value
 def test_a_compiler_whose_name_is_not_utf_8_is_remembered(tmp_path, monkeypatch):
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
     folder.mkdir()
-    (folder / "g++").symlink_to(finders.find_compiler().path)
+    (folder / "g++").symlink_to(find_compiler().program)
     monkeypatch.setenv("CXX", str(folder / "g++"))
     store = Store(tmp_path / "cache")
-    tool = builder.Tool([store], "runtime", finders.find_compiler)
-    assert store.recall(tool.identity) == tool.version
+    tool = Tools([store], may_run=True).find(RUNTIME)
+    assert store.recall(tool.compiler.identity()) == tool.version
 
 
 def test_a_compiler_whose_name_is_not_utf_8_builds(half_cache, tmp_path):
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
     folder.mkdir()
-    (folder / "c++").symlink_to(finders.find_compiler().path)
+    (folder / "c++").symlink_to(find_compiler().program)
     for _ in range(2):
         done = children.run(children.OTHER_SORT, CXX=folder / "c++")
         assert (done.stdout.strip(), done.stderr) == (children.OTHER_ANSWER, "")
@@ -185,23 +190,19 @@ def test_a_compiler_whose_name_is_not_utf_8_builds(half_cache, tmp_path):
 def test_a_compiler_of_a_relative_entry_of_path_is_absolute(tmp_path, monkeypatch, entry, asked):
     (tmp_path / "bin").mkdir()
     program = tmp_path / entry / "c++"
-    program.symlink_to(finders.find_compiler().path)
+    program.symlink_to(find_compiler().program)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{entry}:{os.environ['PATH']}")
     monkeypatch.setenv("CXX", asked or "")
-    found = finders.find_compiler()
-    assert Path(asked or found.command[0]).is_absolute() == (asked is None)
-    assert found.identity() == toolchain.identity("runtime")
+    found = find_compiler()
+    assert Path(found.command[0]).is_absolute()
+    assert Path(found.command[0]).samefile(program)
     assert str(tmp_path) in found.identity()
-    # A bare word is looked for once more, from another folder.
-    ran = shutil.which(found.command[0], path=plain_environment()["PATH"])
-    assert Path(ran).is_absolute()
-    assert Path(ran).samefile(program)
 
 
 @pytest.mark.parametrize("asked", [None, "c++", "./c++"])
 def test_a_build_by_a_relative_compiler_works(half_cache, tmp_path, asked):
-    (tmp_path / "c++").symlink_to(finders.find_compiler().path)
+    (tmp_path / "c++").symlink_to(find_compiler().program)
     code = f"import os; os.chdir({str(tmp_path)!r})\n{children.OTHER_SORT}"
     done = children.run(code, CXX=asked, PATH=f".:{os.environ['PATH']}")
     assert (done.stdout.strip(), done.stderr) == (children.OTHER_ANSWER, "")
@@ -220,7 +221,7 @@ def test_plain_environment_in_a_folder_that_was_removed(tmp_path):
     (tmp_path / "gone").mkdir()
     code = """
         import os
-        from warp_bitonic_sort.jit.compiler import plain_environment
+        from warp_bitonic_sort.targets.common.compiler import plain_environment
         os.rmdir(os.getcwd())
         print(plain_environment()["PATH"])
     """
@@ -236,15 +237,13 @@ def test_tools_for_devices_of_a_relative_entry_of_path_are_absolute(tmp_path, mo
         _program(tmp_path / "bin" / name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", "bin")
-    monkeypatch.setattr(finders, "_packaged_ninjas", list)
+    monkeypatch.setattr(ninja, "_packaged", list)
     for name in ("CUDA_HOME", "ROCM_PATH", "WARP_SORT_RTC"):
         monkeypatch.delenv(name, raising=False)
-    assert finders.find_nvcc().command == (str(tmp_path / "bin" / "nvcc"),)
-    assert finders.find_ninja() == tmp_path / "bin" / "ninja"
-    monkeypatch.setattr("warp_bitonic_sort.jit.hip_compiler._rocm_folders", list)
-    assert find_hip_compiler(["gfx942"], lambda *_: "").command == (
-        str(tmp_path / "bin" / "hipcc"),
-    )
+    assert cuda_compiler.find_nvcc().command == (str(tmp_path / "bin" / "nvcc"),)
+    assert ninja.find() == tmp_path / "bin" / "ninja"
+    monkeypatch.setattr("warp_bitonic_sort.targets.hip.compiler.rocm_folders", list)
+    assert find_hip_compiler("gfx942", lambda *_: "").command == (str(tmp_path / "bin" / "hipcc"),)
 
 
 def test_folders_of_run_time_compilers_are_absolute(tmp_path, monkeypatch):
@@ -252,5 +251,5 @@ def test_folders_of_run_time_compilers_are_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", ["site"])
     monkeypatch.setenv("LD_LIBRARY_PATH", "lib:/opt/lib")
-    assert rtc_search.system_folders()[:2] == [tmp_path / "lib", Path("/opt/lib")]
-    assert rtc_search.package_folders("some_package") == [tmp_path / "site" / "some_package"]
+    assert rtc_libraries.system_folders()[:2] == [tmp_path / "lib", Path("/opt/lib")]
+    assert rtc_libraries.package_folders("some_package") == [tmp_path / "site" / "some_package"]

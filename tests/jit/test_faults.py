@@ -19,7 +19,7 @@ from support import children
 from support.children import ANSWER, KERNEL, OTHER_ANSWER, OTHER_SORT, SORT
 from warp_bitonic_sort import kernels
 from warp_bitonic_sort.cli import main
-from warp_bitonic_sort.jit import child
+from warp_bitonic_sort.jit.build import child
 from warp_bitonic_sort.jit.store import inventory, locks, maintenance, publish
 
 # -- crowds ---------------------------------------------------------------------------------------
@@ -63,7 +63,7 @@ def test_thirty_two_threads_compile_each_kernel_once(half_cache, tmp_path, lengt
 
 _MORTAL = """
 import os, pathlib, signal
-from warp_bitonic_sort.jit import builder, ninja
+from warp_bitonic_sort.jit.build import ninja
 from warp_bitonic_sort.jit.store import files, locks, maintenance, publish
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -76,7 +76,7 @@ _PHASES = {
     "the lock is held, and its holder half written": _DIE_BY_NAME.format(end=".holder"),
     "the lock is held": "publish.staging = die",
     "the staging folder has no lock yet": "locks.try_acquire = die",
-    "everything is staged": "ninja.build = die",
+    "everything is staged": "ninja.run = die",
     "the compiler is running": "os.environ['VICTIM'] = str(os.getpid())",
     "everything is compiled": "publish.publish = die",
     "the manifest is half written": _DIE_BY_NAME.format(end="manifest.json"),
@@ -91,8 +91,8 @@ _PHASES = {
 # Says that it builds, and does not go on.
 _WAITING = """
 import sys
-from warp_bitonic_sort.jit import ninja
-ninja.build = lambda *_: (print("builds", flush=True), sys.stdin.read())
+from warp_bitonic_sort.jit.build import ninja
+ninja.run = lambda *_: (print("builds", flush=True), sys.stdin.read())
 """
 
 
@@ -151,7 +151,7 @@ def test_a_build_removes_what_killed_ones_left(half_cache, tmp_path):
     compiler, _ = children.counting(tmp_path)
     staging = half_cache / "v1" / "staging"
     for _ in range(3):
-        killed = children.run(f"{_MORTAL}\nninja.build = die\n{SORT}", CXX=compiler)
+        killed = children.run(f"{_MORTAL}\nninja.run = die\n{SORT}", CXX=compiler)
         assert killed.returncode == -signal.SIGKILL, killed.stderr
     new = children.run(CXX=compiler)
     assert (new.stdout.strip(), new.stderr) == (ANSWER, "")
@@ -758,9 +758,9 @@ thread.start()
         "tvm_ffi",
         "tvm_ffi.core",
         "warp_bitonic_sort.arrays._numpy",
-        "warp_bitonic_sort.jit.builder",
-        "warp_bitonic_sort.jit.building",
-        "warp_bitonic_sort.jit.store.flock",
+        "warp_bitonic_sort.jit.build",
+        "warp_bitonic_sort.jit.build.run",
+        "warp_bitonic_sort.jit.store.maintenance",
     ],
 )
 @pytest.mark.usefixtures("half_cache")
@@ -827,13 +827,13 @@ def test_a_signal_handler_that_forks_during_a_build_and_its_child_both_sort(tmp_
 import signal
 def handler(*_):{fork}
 signal.signal(signal.SIGALRM, handler)
-from warp_bitonic_sort.jit import ninja
-build = ninja.build
+from warp_bitonic_sort.jit.build import ninja
+build = ninja.run
 def slow(*arguments, **options):
-    ninja.build = build
+    ninja.run = build
     signal.setitimer(signal.ITIMER_REAL, 0.2)
     return build(*arguments, **options)
-ninja.build = slow
+ninja.run = slow
 {SORT}
 """
     done = children.run(code, CXX=compiler)
@@ -872,19 +872,19 @@ setattr(module, FUNCTION, interrupted)
     "point",
     [
         "jit.store.layers.look_up",
-        "jit.builder.ensure",
+        "jit.build.ensure",
         "jit.store.locks.write_json",
-        "jit.building.sweep",
-        "jit.ninja.build",
+        "jit.build.run._remove_litter",
+        "jit.build.ninja.run",
         "jit.loader._check",
         "jit.store.publish.publish",
-        "jit.loader._load_runtime",
-        "jit.loader.mark_unloadable",
+        "jit.runtime.load",
+        "jit.runtime.mark_unloadable",
     ],
 )
 @pytest.mark.usefixtures("half_cache")
 def test_a_sort_within_a_first_sort_of_the_same_thread_returns(half_cache, point):
-    if point == "jit.loader.mark_unloadable":
+    if point == "jit.runtime.mark_unloadable":
         children.break_library(half_cache, kernels.RUNTIME)
     module, _, function = point.rpartition(".")
     done = children.run(f"MODULE, FUNCTION = {module!r}, {function!r}\n{_SORT_IN}{SORT}")
@@ -901,13 +901,13 @@ import signal
 def handler(*_):
     {SORT}
 signal.signal(signal.SIGALRM, handler)
-from warp_bitonic_sort.jit import ninja
-build = ninja.build
+from warp_bitonic_sort.jit.build import ninja
+build = ninja.run
 def slow(*arguments, **options):
-    ninja.build = build
+    ninja.run = build
     signal.setitimer(signal.ITIMER_REAL, 0.25)
     return build(*arguments, **options)
-ninja.build = slow
+ninja.run = slow
 {SORT}
 """
     done = children.run(code, CXX=compiler)
@@ -1006,13 +1006,13 @@ def test_a_wait_that_is_not_allowed_ends_in_an_error(half_cache):
 @pytest.mark.parametrize("value", ["soon", "-1", "inf", "nan"])
 def test_a_limit_that_is_none_is_refused(monkeypatch, value):
     from warp_bitonic_sort.errors import BuildError
-    from warp_bitonic_sort.jit import builder, loader
+    from warp_bitonic_sort.jit import build, loader
     from warp_bitonic_sort.jit.store import layers
 
     monkeypatch.setenv("WARP_SORT_LOCK_TIMEOUT", value)
-    options = builder.Options(lambda: None, loader._check)
+    options = build.Options(lambda: None, loader._check, lambda _: None)
     with pytest.raises(BuildError, match=f"WARP_SORT_LOCK_TIMEOUT: .*seconds.*got '{value}'"):
-        builder.ensure([KERNEL], [], layers.stores(), options)
+        build.ensure([KERNEL], [], layers.stores(), options)
 
 
 def test_a_lock_that_was_left_hours_ago_delays_nobody(half_cache):
@@ -1034,16 +1034,16 @@ def test_threads_that_find_the_cache_unwritable_at_once(tmp_path):
     code = """
         import threading, warnings, numpy as np, warp_bitonic_sort as w
         from concurrent.futures import ThreadPoolExecutor
-        from warp_bitonic_sort.jit import builder
+        from warp_bitonic_sort.jit import build
         from warp_bitonic_sort.jit.store import layers
-        ensure, barrier = builder.ensure, threading.Barrier(4)
+        ensure, barrier = build.ensure, threading.Barrier(4)
         def at_once(wanted, layers, stores, options):
             try:
                 return ensure(wanted, layers, stores, options)
             except w.CacheError:
                 barrier.wait()  # nobody has made the temporary folder yet
                 raise
-        builder.ensure = at_once
+        build.ensure = at_once
         with warnings.catch_warnings(record=True) as caught, ThreadPoolExecutor(4) as pool:
             warnings.simplefilter("always")
             rows = [np.float32([[3, 1, 2, 0][:n]]) for n in (2, 3, 2, 3)]
@@ -1061,14 +1061,14 @@ def test_locks_of_own_cache_open_for_their_owner_alone(fresh_cache, umask):
     code = f"""
         import os, pathlib
         os.umask({umask})
-        from warp_bitonic_sort.jit import ninja
-        build, root = ninja.build, pathlib.Path(os.environ["WARP_SORT_CACHE_DIR"])
+        from warp_bitonic_sort.jit.build import ninja
+        build, root = ninja.run, pathlib.Path(os.environ["WARP_SORT_CACHE_DIR"])
         def looking(*arguments):
             for path in root.rglob("*"):
                 if path.suffix in (".lock", ".holder"):
                     print(path.name, oct(path.stat().st_mode & 0o777))
             return build(*arguments)
-        ninja.build = looking
+        ninja.run = looking
     """
     done = children.run(textwrap.dedent(code) + SORT)
     *modes, answer = done.stdout.splitlines()
@@ -1305,9 +1305,9 @@ def test_a_header_that_vanishes(half_cache, tmp_path, moment):
     if moment == "before":
         code = f"""
             import os
-            from warp_bitonic_sort.jit import toolchain
-            files = toolchain.source_files
-            toolchain.source_files = lambda: [*files(), os.unlink({str(header)!r})][:-1]
+            from warp_bitonic_sort.targets.common import sources
+            files = sources.source_files
+            sources.source_files = lambda: [*files(), os.unlink({str(header)!r})][:-1]
         """
         done = children.run(textwrap.dedent(code) + SORT, PYTHONPATH=tree)
         assert "bitonic.hpp: No such file or directory" in done.stderr

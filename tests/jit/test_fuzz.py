@@ -13,15 +13,17 @@ from hypothesis import strategies as st
 
 from support import children
 from warp_bitonic_sort.cli import main
-from warp_bitonic_sort.jit import code_object, ninja, toolchain
 from warp_bitonic_sort.jit.store import files, inventory, locks, maintenance, publish
 from warp_bitonic_sort.jit.store.key import build_text
 from warp_bitonic_sort.jit.store.store import Store
+from warp_bitonic_sort.targets import HOST, RECIPES, arch_of, recipe_of
+from warp_bitonic_sort.targets.common import sources
+from warp_bitonic_sort.targets.common.recipe import DEPFILE
 
 KERNEL = children.KERNEL
 TEXT = build_text(KERNEL)
 COMPILER = "c++ 1.0"
-_MACHINE = {"x86-64": 62, "aarch64": 183}.get(toolchain.cpu_arch().partition("-avx")[0], 62)
+_MACHINE = {"x86-64": 62, "aarch64": 183}.get(HOST.arch_for().partition("-avx")[0], 62)
 # As much of a library as the cache looks at, and what would be its code.
 LIBRARY = (
     b"\x7fELF\x02\x01\x01".ljust(18, b"\0") + struct.pack("<H", _MACHINE) + bytes(44) + b"code"
@@ -42,16 +44,16 @@ def published(tmp_path_factory):
     """A cache that holds one entry, and the entry's manifest."""
     root = tmp_path_factory.mktemp("fuzz") / "cache"
     store = Store(root)
-    header = toolchain.INCLUDE_DIR / "warp_bitonic_sort" / "core" / "config.hpp"
+    header = sources.INCLUDE_DIR / "warp_bitonic_sort" / "core" / "config.hpp"
     users = root.parent / "a user's header.h"
     users.write_text("#define A\n")
     with publish.staging(
-        store, {f"{KERNEL.name}/{ninja.SOURCES[KERNEL.target]}": "source"}
+        store, {f"{KERNEL.name}/{recipe_of(KERNEL.target).source}": "source"}
     ) as folder:
         staged = folder / KERNEL.name
         (staged / "library.so").write_bytes(LIBRARY)
         name = str(users).replace(" ", "\\ ")
-        (staged / ninja.DEPFILE).write_text(f"library.so: {header} \\\n {name}\n")
+        (staged / DEPFILE).write_text(f"library.so: {header} \\\n {name}\n")
         publish.publish(store, KERNEL, TEXT, COMPILER, staged, {}, 0.1)
     entry = store.find(KERNEL, TEXT, COMPILER)
     return store, (entry.folder / "manifest.json").read_bytes()
@@ -78,7 +80,7 @@ def _check(store):
                 assert compiler != "another" or is_layer
     for item in inventory.entries(store.root):
         inventory.verify(item)
-        assert item.target == "?" or item.target in ninja.PRODUCTS
+        assert item.target == "?" or item.target in RECIPES
     maintenance.prune(store.root, keep=0, older=1, max_size=1)
     maintenance.litter(store.root)
 
@@ -251,11 +253,12 @@ elf_like = st.builds(
 @settings(max_examples=300)
 @given(elf_like, st.sampled_from(["sm_90", "gfx942", "x86-64", "host", "generic"]) | st.text())
 def test_a_code_object_of_any_bytes(data, arch):
-    found = code_object.arch_of(data)
+    found = arch_of(data)
     assert found is None or data.startswith(b"\x7fELF")
-    assert code_object.is_for(data, arch) in (False, True)
-    if not data.startswith(b"\x7fELF\x02\x01") or len(data) < 64:
-        assert not code_object.is_for(data, arch)
+    for recipe in RECIPES.values():
+        is_for = recipe.is_for(data, arch)
+        assert is_for in (False, True)
+        assert not is_for or (data.startswith(b"\x7fELF\x02\x01") and len(data) >= 64)
 
 
 @given(values)

@@ -22,11 +22,14 @@ from support.children import ANSWER, KERNEL, NO_COMPILER, OTHER_ANSWER, OTHER_SO
 from support.descriptions import cuda_kernel, hip_kernel
 from warp_bitonic_sort import kernels
 from warp_bitonic_sort.errors import ToolError, TrustError
-from warp_bitonic_sort.jit import code_object, finders, loader, toolchain
+from warp_bitonic_sort.jit import loader, runtime
 from warp_bitonic_sort.jit.store import layers, permissions
 from warp_bitonic_sort.jit.store.files import digest
 from warp_bitonic_sort.jit.store.key import build_text
 from warp_bitonic_sort.jit.store.store import Store
+from warp_bitonic_sort.targets import HOST, arch_of, recipe_of
+from warp_bitonic_sort.targets.common import sources
+from warp_bitonic_sort.targets.common.host import find_compiler
 
 # -- layers ---------------------------------------------------------------------------------------
 
@@ -250,7 +253,7 @@ def test_explain_of_a_kernel_in_the_users_cache_says_so(cache_copy, tmp_path):
     done = children.run(_EXPLAIN)
     assert done.stdout.splitlines() == [held, _NOT_YET], done.stderr
     # Another compiler of the same version, whose answer its first build has remembered.
-    program = Path(shutil.which(finders.find_compiler().command[0]))
+    program = Path(shutil.which(find_compiler().command[0]))
     compiler = tmp_path / program.name
     compiler.symlink_to(program)
     done = children.run(OTHER_SORT, CXX=compiler)
@@ -281,7 +284,7 @@ def test_what_no_layer_has_is_built_into_the_users_cache(whole_layer, fresh_cach
 def _for_another_machine(library):
     """Say of a library that it is for another machine, and of its entry that it should be."""
     data = bytearray(library.read_bytes())
-    other = 183 if code_object.arch_of(bytes(data)) == "x86-64" else 62
+    other = 183 if arch_of(bytes(data)) == "x86-64" else 62
     struct.pack_into("<H", data, 18, other)
     _vouch_for(library, bytes(data))
 
@@ -358,7 +361,7 @@ def test_a_header_that_is_named_through_a_link(tmp_path, is_other_there):
 
 def test_a_header_that_is_named_in_a_roundabout_way(tmp_path):
     """A name without links is made plain, so that folders stand in it as tokens."""
-    folder = toolchain.INCLUDE_DIR / "warp_bitonic_sort"
+    folder = sources.INCLUDE_DIR / "warp_bitonic_sort"
     odd = f"{folder}/../warp_bitonic_sort/./core/../kernel.hpp"
     entry = children.publish_product(Store(tmp_path), HIP, HSACO, odd)
     said = json.loads((entry.folder / "manifest.json").read_text())
@@ -380,7 +383,7 @@ def test_a_header_that_is_named_in_a_roundabout_way(tmp_path):
 def test_a_number_of_no_known_amd_gpu(arch, mach, is_taken):
     image = bytearray(hsaco.hsaco(cubin.constant(), "gfx942"))
     struct.pack_into("<I", image, 48, mach)
-    assert code_object.is_for(bytes(image), arch) is is_taken
+    assert recipe_of(HIP.target).is_for(bytes(image), arch) is is_taken
 
 
 def test_a_compiler_that_makes_code_for_another_machine_is_told_on(tmp_path):
@@ -967,13 +970,13 @@ def test_threads_that_meet_a_runtime_that_does_not_load(whole_layer, fresh_cache
     code = """
         import threading, numpy as np, warp_bitonic_sort as w
         from concurrent.futures import ThreadPoolExecutor
-        from warp_bitonic_sort.jit import loader
-        load, barrier = loader._load_runtime, threading.Barrier(4)
+        from warp_bitonic_sort.jit import runtime
+        load, barrier = runtime.load, threading.Barrier(4)
         def at_once(entry, is_new=False):
             if entry.folder.parents[3].name == "layer":
                 barrier.wait()  # all have found it, and nobody has tried it
             return load(entry, is_new)
-        loader._load_runtime = at_once
+        runtime.load = at_once
         with ThreadPoolExecutor(4) as pool:
             rows = [np.float32([[3, 1, 2]])] * 4
             assert all((y == [[1, 2, 3]]).all() for y in pool.map(w.sort, rows))
@@ -987,7 +990,7 @@ def test_threads_that_meet_a_runtime_that_does_not_load(whole_layer, fresh_cache
 
 def test_a_layer_that_was_filled_with_options_is_nobody_elses(fresh_cache, tmp_path):
     """They change what is compiled: -march=native, say."""
-    compiler = " ".join(finders.find_compiler().command)
+    compiler = " ".join(find_compiler().command)
     first = children.run(WARP_SORT_CACHE_DIR=tmp_path / "layer", CXX=f"{compiler} -DSOMETHING")
     assert first.stdout.strip() == ANSWER, first.stderr
     done = children.run(WARP_SORT_CACHE_LAYERS=tmp_path / "layer")
@@ -1037,7 +1040,7 @@ def test_the_error_of_a_gpu_kernel_says_what_makes_it(tmp_path, monkeypatch):
     monkeypatch.setenv("WARP_SORT_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("CUDA_HOME", str(tmp_path))
-    monkeypatch.setattr(loader, "_runtime", object())
+    monkeypatch.setattr(runtime, "_loaded", object())
     kernel = cuda_kernel("ieee", 32, 4, 0, 0, "rows", "sm_90")
     order = "--backend cuda --arch sm_90 --dtype float32 --length 3 --into FOLDER"
     with pytest.raises(ToolError, match=rf"\(warp-bitonic-sort prewarm {order}\)"):
@@ -1045,7 +1048,7 @@ def test_the_error_of_a_gpu_kernel_says_what_makes_it(tmp_path, monkeypatch):
 
 
 _has_lesser = pytest.mark.skipif(
-    not toolchain.lesser_cpu_archs(KERNEL.arch), reason="there is no lesser target"
+    not HOST.lesser_archs(KERNEL.arch), reason="there is no lesser target"
 )
 
 
@@ -1053,7 +1056,7 @@ _has_lesser = pytest.mark.skipif(
 def lesser_layer(tmp_path_factory):
     """A layer of the least target's kernels; tests copy it, none changes it."""
     folder = tmp_path_factory.mktemp("lesser") / "layer"
-    arch = toolchain.lesser_cpu_archs(KERNEL.arch)[-1]
+    arch = HOST.lesser_archs(KERNEL.arch)[-1]
     filled = children.program("prewarm", "--length", "3-4", "--arch", arch, "--into", folder)
     assert filled.returncode == 0, filled.stderr
     return folder
@@ -1068,7 +1071,7 @@ def _is_warned_of(arch, stderr):
 @_has_lesser
 def test_a_lesser_target_where_nothing_can_be_compiled(lesser_layer, fresh_cache, tmp_path):
     """The best that a layer has; but where this machine's own can be compiled, it is."""
-    lesser = toolchain.lesser_cpu_archs(KERNEL.arch)
+    lesser = HOST.lesser_archs(KERNEL.arch)
     code = f"""
         {SORT}
         from pathlib import Path
@@ -1100,12 +1103,12 @@ def test_a_lesser_target_where_nothing_can_be_compiled(lesser_layer, fresh_cache
 @pytest.mark.parametrize("asked", [None, "g++"])
 def test_a_lesser_target_where_there_is_no_ninja(lesser_layer, tmp_path, asked, fresh_cache):
     for name in ("c++", "g++"):
-        (tmp_path / name).symlink_to(finders.find_compiler().path)
+        (tmp_path / name).symlink_to(find_compiler().program)
     code = f"{children.NO_NINJA}\n{SORT}"
     how = {"WARP_SORT_CACHE_LAYERS": lesser_layer, "PATH": tmp_path, "CXX": asked}
     done = children.run(code, **how)
     assert done.stdout.strip() == ANSWER, done.stderr
-    assert _is_warned_of(toolchain.lesser_cpu_archs(KERNEL.arch)[-1], done.stderr), done.stderr
+    assert _is_warned_of(HOST.lesser_archs(KERNEL.arch)[-1], done.stderr), done.stderr
     assert children.entries(fresh_cache) == []
 
 
@@ -1122,8 +1125,6 @@ def test_no_lesser_target_is_taken_for_a_compiler_that_is_wrong(lesser_layer, as
 
 
 def test_lesser_targets():
-    assert toolchain.lesser_cpu_archs("x86-64-avx512") == ("x86-64-avx2", "x86-64")
-    assert toolchain.lesser_cpu_archs("x86-64-avx2") == ("x86-64",)
-    assert [toolchain.lesser_cpu_archs(arch) for arch in ("x86-64", "aarch64", "generic")] == [
-        ()
-    ] * 3
+    assert HOST.lesser_archs("x86-64-avx512") == ("x86-64-avx2", "x86-64")
+    assert HOST.lesser_archs("x86-64-avx2") == ("x86-64",)
+    assert [HOST.lesser_archs(arch) for arch in ("x86-64", "aarch64", "generic")] == [()] * 3

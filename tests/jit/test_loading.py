@@ -14,11 +14,13 @@ from support.children import ANSWER, KERNEL, SORT
 from support.descriptions import cuda_kernel
 from warp_bitonic_sort import kernels
 from warp_bitonic_sort.errors import CacheError, EvictedError, TrustError
-from warp_bitonic_sort.jit import finders, loader, toolchain
+from warp_bitonic_sort.jit import loader, runtime
 from warp_bitonic_sort.jit.store import permissions, pinned
 from warp_bitonic_sort.jit.store.files import open_regular, stamp
 from warp_bitonic_sort.jit.store.key import build_text
 from warp_bitonic_sort.jit.store.store import Entry, Store
+from warp_bitonic_sort.targets import recipe_of
+from warp_bitonic_sort.targets.common.host import find_compiler
 
 _BOTH = pytest.mark.parametrize("artifact", [kernels.RUNTIME, KERNEL], ids=["runtime", "kernel"])
 
@@ -32,7 +34,7 @@ def evil(tmp_path_factory):
         "#include <unistd.h>\n"
         '__attribute__((constructor)) static void evil() { (void)!write(1, "EVIL\\n", 5); }\n'
     )
-    compiler = finders.find_compiler().command
+    compiler = find_compiler().command
     library = folder / "evil.so"
     subprocess.run([*compiler, "-shared", "-fPIC", str(source), "-o", str(library)], check=True)
     return library
@@ -40,7 +42,7 @@ def evil(tmp_path_factory):
 
 def entry_of(root, artifact):
     folder = children.folder_of(root, artifact)
-    library = folder / toolchain.PRODUCTS[artifact.target]
+    library = folder / recipe_of(artifact.target).product
     return Entry(folder, artifact.target, stamp(library.stat()))
 
 
@@ -164,7 +166,7 @@ def test_failed_load_and_code_object_keep_no_descriptor(cache_copy):
     entry, before = entry_of(cache_copy, KERNEL), count()
     with pytest.raises(RuntimeError, match="no"), pinned.pinned(entry):
         raise RuntimeError("no")
-    product = entry.library.rename(entry.folder / toolchain.PRODUCTS["cuda"])
+    product = entry.library.rename(entry.folder / recipe_of("cuda").product)
     with pinned.pinned(Entry(entry.folder, "cuda", stamp(product.stat()))) as name:
         Path(name).read_bytes()
     assert count() == before
@@ -237,7 +239,7 @@ def test_opened_file_that_others_can_write_is_refused(tmp_path, monkeypatch):
 
 
 def test_library_that_others_could_write_by_the_second_look_is_refused(cache_copy):
-    store, text = Store(cache_copy), build_text(KERNEL, toolchain.cxx_options())
+    store, text = Store(cache_copy), build_text(KERNEL)
     entry = store.find(KERNEL, text, None)
     assert entry.folder == children.folder_of(cache_copy, KERNEL)
     entry.library.chmod(0o666)
@@ -252,7 +254,7 @@ import os, shutil
 from pathlib import Path
 from warp_bitonic_sort.jit.store.key import build_text
 from warp_bitonic_sort.jit.store.store import Store
-from warp_bitonic_sort.jit import ninja
+from warp_bitonic_sort.jit.build import ninja
 from warp_bitonic_sort.jit.store import publish
 from warp_bitonic_sort.jit.store.store import Store
 root = Path(os.environ["WARP_SORT_CACHE_DIR"])
@@ -283,13 +285,13 @@ def test_start_whose_entry_is_removed_before_it_is_loaded_builds(cache_copy, fol
     [
         "publish.locks.acquire_all = removing(publish.locks.acquire_all, 'locks')",
         "publish.locks.try_acquire = removing(publish.locks.try_acquire, 'staging')",
-        "ninja.build = removing(ninja.build, 'staging')",
+        "ninja.run = removing(ninja.run, 'staging')",
         "publish.entry_key = removing(publish.entry_key, 'staging')",
         "publish.entry_key = removing(publish.entry_key, 'entries', 'staging', 'locks')",
         "Path.rename = removing(Path.rename, f'entries/{KERNEL}')",
         "publish.publish = removing(publish.publish, f'entries/{KERNEL}', after=True)",
         # A build that was complete: nothing says so.
-        "build = ninja.build\nninja.build = lambda *a: (build(*a), removing(bool, 'staging')())[0]",
+        "build = ninja.run\nninja.run = lambda *a: (build(*a), removing(bool, 'staging')())[0]",
     ],
 )
 def test_build_whose_folder_is_removed_is_made_again(half_cache, code):
@@ -305,7 +307,7 @@ def test_kernel_that_is_always_removed_is_an_error(tmp_path, monkeypatch):
     tries = []
     gone = Entry(tmp_path / "gone", "cpu", "")
     monkeypatch.setattr(loader, "_opened", {})
-    monkeypatch.setattr(loader, "_found", lambda *_: tries.append(1) or gone)
+    monkeypatch.setattr(loader, "_entry_of", lambda *_: tries.append(1) or gone)
     with pytest.raises(EvictedError) as caught:
         loader.open_kernel(KERNEL, "float32")
     assert f"{tmp_path}/gone/library.so cannot be loaded as it was found: No such" in str(
@@ -316,7 +318,7 @@ def test_kernel_that_is_always_removed_is_an_error(tmp_path, monkeypatch):
 
 
 def test_cache_that_is_always_removed_is_left_for_a_temporary_one(half_cache):
-    code = "ninja.build = removing(ninja.build, 'staging')\n"
+    code = "ninja.run = removing(ninja.run, 'staging')\n"
     done = children.run(_REMOVING.format(times=loader._MAX_TRIES) + code + SORT)
     assert done.stdout.strip() == ANSWER, done.stderr
     assert done.stderr.count("RuntimeWarning") == 1
@@ -345,7 +347,7 @@ def test_code_object_removed_or_replaced_before_it_is_loaded_is_looked_up_again(
 ):
     kernel = cuda_kernel("ieee", 32, 4, 0, 0, "rows", "sm_90")
     gpu, tries = _Gpu(), []
-    product = tmp_path / toolchain.PRODUCTS[kernel.target]
+    product = tmp_path / recipe_of(kernel.target).product
 
     def found(*_):
         tries.append(1)
@@ -358,8 +360,8 @@ def test_code_object_removed_or_replaced_before_it_is_loaded_is_looked_up_again(
         return entry
 
     monkeypatch.setattr(loader, "_opened", {})
-    monkeypatch.setattr(loader, "_runtime", gpu)
-    monkeypatch.setattr(loader, "_found", found)
+    monkeypatch.setattr(runtime, "_loaded", gpu)
+    monkeypatch.setattr(loader, "_entry_of", found)
     loader.open_kernel(kernel, "float32")
     assert gpu.images == [b"right"]
     assert len(tries) == 3

@@ -13,7 +13,7 @@ import pytest
 
 from support import children
 from support.descriptions import cpu_kernel, cuda_kernel
-from warp_bitonic_sort.jit import child, notice
+from warp_bitonic_sort.jit.build import child, notice
 from warp_bitonic_sort.kernels import RUNTIME
 from warp_bitonic_sort.process import messages
 

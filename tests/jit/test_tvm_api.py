@@ -9,11 +9,13 @@ import tvm_ffi
 
 from support.descriptions import cpu_kernel
 from warp_bitonic_sort import settings
-from warp_bitonic_sort.jit import finders, loader, toolchain
+from warp_bitonic_sort.jit import loader
 from warp_bitonic_sort.jit.store.key import build_text
 from warp_bitonic_sort.jit.store.store import Store
+from warp_bitonic_sort.targets import HOST
+from warp_bitonic_sort.targets.common.host import find_compiler
 
-ARCH = toolchain.cpu_arch()
+ARCH = HOST.arch_for()
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +25,9 @@ def runtime():
 
 def path_of(kernel):
     loader.build([kernel])
-    compiler = finders.find_compiler()
+    compiler = find_compiler()
     store = Store(settings.cache_dir())
-    text = build_text(kernel, toolchain.cxx_options())
+    text = build_text(kernel)
     entry = store.find(kernel, text, compiler.version())
     return str(entry.library)
 

@@ -8,7 +8,7 @@ import pytest
 import warp_bitonic_sort
 from support import children
 from warp_bitonic_sort import ToolError
-from warp_bitonic_sort.jit import toolchain
+from warp_bitonic_sort.targets.common import sources
 
 SAID = "was imported from the zip archive"
 
@@ -52,6 +52,6 @@ def test_commands_of_a_zipped_package_that_need_no_files_work(archive, arguments
 
 
 def test_require_sources_without_a_folder_says_which_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr(toolchain, "INCLUDE_DIR", tmp_path / "csrc" / "include")
+    monkeypatch.setattr(sources, "INCLUDE_DIR", tmp_path / "csrc" / "include")
     with pytest.raises(ToolError, match=rf"no folder {tmp_path}/csrc/include\. Reinstall"):
-        toolchain.require_sources()
+        sources.require_sources()

@@ -10,9 +10,9 @@ import subprocess
 import pytest
 
 from support import programs
-from warp_bitonic_sort.jit import toolchain
+from warp_bitonic_sort.targets.common import sources
 
-INCLUDE = toolchain.INCLUDE_DIR
+INCLUDE = sources.INCLUDE_DIR
 WIDTHS = (8, 16, 32, 64)
 
 FLAGS = [

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from warp_bitonic_sort.jit import toolchain
+from warp_bitonic_sort.targets.common import sources
 
-HEADERS = toolchain.INCLUDE_DIR / "warp_bitonic_sort"
-CSRC = toolchain.INCLUDE_DIR.parent
+HEADERS = sources.INCLUDE_DIR / "warp_bitonic_sort"
+CSRC = sources.INCLUDE_DIR.parent
 
 # What each folder may include, beside itself.
 ARROWS = {
@@ -36,7 +36,7 @@ def _folder(file: Path) -> str:
 def _included(file: Path) -> list[Path]:
     """The project's own files that a source includes."""
     names = re.findall(r'^#include [<"]([^>"]+)[>"]', file.read_text(), re.MULTILINE)
-    places = [file.parent, CSRC, toolchain.INCLUDE_DIR]
+    places = [file.parent, CSRC, sources.INCLUDE_DIR]
     found = [[place / name for place in places if (place / name).is_file()] for name in names]
     return [files[0].resolve() for files in found if files]
 

@@ -10,7 +10,7 @@ from support import cpu_targets, programs
 from support.cells import CODECS, KEYS, WIDTHS
 from support.covering import pairwise
 from warp_bitonic_sort.dtypes import DTYPES
-from warp_bitonic_sort.jit import toolchain
+from warp_bitonic_sort.targets.cpu.arch import CPU_ARCHS
 
 FLAGS = ["-O1", "-Wno-psabi", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 ARCHS = cpu_targets.runnable()
@@ -65,7 +65,7 @@ def _calls(arch):
 @pytest.mark.parametrize("arch", ARCHS)
 def test_cpu_kernels_under_sanitizers_equal_the_oracle(arch, kind):
     cases = f"-DCASES={' '.join(_calls(arch)[kind])}"
-    program = programs.build("sanitize_kernels.cc", *FLAGS, *toolchain.CPU_ARCHS[arch], cases)
+    program = programs.build("sanitize_kernels.cc", *FLAGS, *CPU_ARCHS[arch], cases)
     # Leaks are not the subject, and their checker cannot run where ptrace is in use.
     environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
     ran = subprocess.run([program], capture_output=True, text=True, env=environment)

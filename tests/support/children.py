@@ -15,21 +15,24 @@ import pytest
 
 from support.descriptions import cpu_kernel
 from warp_bitonic_sort import kernels
-from warp_bitonic_sort.jit import finders, ninja, toolchain
 from warp_bitonic_sort.jit.store import inventory, publish
 from warp_bitonic_sort.jit.store.files import digest
 from warp_bitonic_sort.jit.store.key import build_text
+from warp_bitonic_sort.targets import HOST, recipe_of
+from warp_bitonic_sort.targets.common import sources
+from warp_bitonic_sort.targets.common.host import find_compiler
+from warp_bitonic_sort.targets.common.recipe import DEPFILE
 
 SORT = "import numpy as np, warp_bitonic_sort as w; print(w.sort(np.float32([[3, 1, 2]])).tolist())"
 ANSWER = "[[1.0, 2.0, 3.0]]"
 # Of SORT, and of one that sorts four elements.
-KERNEL = cpu_kernel("ieee", 32, 3, "rows", toolchain.cpu_arch())
+KERNEL = cpu_kernel("ieee", 32, 3, "rows", HOST.arch_for())
 OTHER_SORT = SORT.replace("[3, 1, 2]", "[3, 1, 2, 0]")
 OTHER_ANSWER = "[[0.0, 1.0, 2.0, 3.0]]"
 NO_COMPILER = {"PATH": "/nonexistent", "CXX": None}
 # Before code that is not to find the installed distribution of ninja.
 NO_NINJA = """
-import importlib.metadata as m, warp_bitonic_sort.jit.finders; d = m.distribution
+import importlib.metadata as m, warp_bitonic_sort.jit.build.ninja; d = m.distribution
 m.distribution = lambda name: d("no-such-distribution" if name == "ninja" else name)
 """
 # Importing tvm_ffi imports torch, which takes ten times as long as all the rest. From 3.12 on,
@@ -140,7 +143,7 @@ def assert_sound(root, *, count):
 
 def script(path, text):
     """Write a shell script before the compiler, which the script calls as "$CXX" "$@"."""
-    real = " ".join(finders.find_compiler().command)
+    real = " ".join(find_compiler().command)
     path.write_text(f"#!/bin/sh\n{text.replace('$CXX', real)}\n")
     path.chmod(0o755)
     return str(path)
@@ -231,12 +234,12 @@ def publish_product(store, artifact, product, *more):
     And of more headers, whose names are written as they are.
     """
     with publish.staging(
-        store, {f"{artifact.name}/{ninja.SOURCES[artifact.target]}": "source"}
+        store, {f"{artifact.name}/{recipe_of(artifact.target).source}": "source"}
     ) as folder:
         staged = folder / artifact.name
-        (staged / ninja.PRODUCTS[artifact.target]).write_bytes(product)
-        header = toolchain.INCLUDE_DIR / "warp_bitonic_sort" / "core" / "config.hpp"
-        (staged / ninja.DEPFILE).write_text(f"product: {' '.join(map(str, [header, *more]))}\n")
+        (staged / recipe_of(artifact.target).product).write_bytes(product)
+        header = sources.INCLUDE_DIR / "warp_bitonic_sort" / "core" / "config.hpp"
+        (staged / DEPFILE).write_text(f"product: {' '.join(map(str, [header, *more]))}\n")
         return publish.publish(store, artifact, build_text(artifact), "c++ 1", staged, {}, 0.1)
 
 

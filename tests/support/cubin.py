@@ -8,9 +8,9 @@ import struct
 from pathlib import Path
 
 from support import elf
-from warp_bitonic_sort.jit import toolchain
+from warp_bitonic_sort.targets.common import sources
 
-_ABI = (toolchain.INCLUDE_DIR / "warp_bitonic_sort" / "abi.h").read_text()
+_ABI = (sources.INCLUDE_DIR / "warp_bitonic_sort" / "abi.h").read_text()
 ABI_VERSION = int(re.search(r"define WBS_ABI_VERSION (\d+)", _ABI)[1])
 MAX_BATCH_DIMS = int(re.search(r"define WBS_MAX_BATCH_DIMS (\d+)", _ABI)[1])
 

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from warp_bitonic_sort.errors import ToolError
-from warp_bitonic_sort.jit import hip_compiler as finder
+from warp_bitonic_sort.targets.hip import compiler as finder
 
 OLDEST_ACCEPTED = 19
 
@@ -25,7 +25,7 @@ def found() -> dict[int, Path]:
         return clangs
     for compiler in compilers:
         # hipcc runs a clang that is found by itself.
-        if compiler.path.name == "hipcc" or finder.refusal(compiler, "gfx942"):
+        if compiler.program.name == "hipcc" or finder.probe_error(compiler, "gfx942"):
             continue
         version = re.search(r"clang version (\d+)", compiler.version())
         if version:
@@ -58,7 +58,7 @@ for word in "$@"; do
   out=$word
 done
 case " {known} " in
-  *" $arch "*) printf '\\177ELF\\2\\1\\1\\0\\0\\0\\0\\0\\0\\0\\0\\0\\3\\0\\340\\0' >"$out";;
+  *" $arch "*) printf '\\177ELF\\2\\1\\1\\0\\0\\0\\0\\0\\0\\0\\0\\0\\3\\0\\340\\0%044d' 0 >"$out";;
   *) echo "{name}: error: {error}" >&2; exit 1;;
 esac
 """

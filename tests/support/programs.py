@@ -10,7 +10,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from warp_bitonic_sort.jit import toolchain
+from warp_bitonic_sort.targets.common import sources
 
 SOURCES = Path(__file__).resolve().parents[1] / "cpp"
 # In the cache of the session; conftest.py sets it.
@@ -20,7 +20,7 @@ FOLDER = Path()
 def build(source: str | Path, *flags: str) -> Path:
     """Compile a file of tests/cpp, or another one, with our headers and return the product."""
     command = [os.environ.get("CXX", "c++"), "-std=c++17", "-Wall", "-Wextra", "-Werror"]
-    command += [f"-I{toolchain.INCLUDE_DIR}", f"-I{SOURCES}", *flags, str(SOURCES / source)]
+    command += [f"-I{sources.INCLUDE_DIR}", f"-I{SOURCES}", *flags, str(SOURCES / source)]
     version = _run([command[0], "--version"])
     text = _run([*command, "-E", "-P"])
     key = hashlib.sha256("\0".join([version, *flags, text]).encode()).hexdigest()

@@ -25,7 +25,8 @@ import torch
 
 from support.descriptions import cuda_kernel
 from warp_bitonic_sort import dtypes, plan, sort
-from warp_bitonic_sort.jit import loader, toolchain
+from warp_bitonic_sort.jit import loader
+from warp_bitonic_sort.targets import target_of
 
 STREAMS = 8
 MOST_ELEMENTS = 1 << 21
@@ -260,7 +261,7 @@ def prebuild(device: torch.device) -> int:
     major, minor = torch.cuda.get_device_capability(device)
     classes = sorted({(dtypes.DTYPES[name].codec, dtypes.DTYPES[name].bits) for name in NAMES})
     kernels = [
-        cuda_kernel(codec, bits, *layout, toolchain.cuda_arch(f"sm_{major}{minor}"))
+        cuda_kernel(codec, bits, *layout, target_of("cuda").arch_for(f"sm_{major}{minor}"))
         for codec, bits in classes
         for layout in plan.cuda_layouts(bits)
     ]

@@ -9,7 +9,10 @@ import pytest
 
 from support import children, elf, programs
 from warp_bitonic_sort import ToolError
-from warp_bitonic_sort.jit import cpu_targets, loader, toolchain
+from warp_bitonic_sort.jit import loader
+from warp_bitonic_sort.targets.common import sources
+from warp_bitonic_sort.targets.cpu import arch as cpu_targets
+from warp_bitonic_sort.targets.cpu.arch import CPU_ARCHS
 
 x86_64 = pytest.mark.skipif(
     platform.machine() != "x86_64", reason="only x86-64 has several targets"
@@ -30,7 +33,7 @@ FOR_AVX2_SAVED = {"xmm", "ymm"}
 @pytest.fixture(scope="module")
 def arch_of():
     """A function that returns the targets of processors that lack some features each."""
-    program = programs.build("check_cpu_arch.cc", f"-I{toolchain._CSRC}")
+    program = programs.build("check_cpu_arch.cc", f"-I{sources.CSRC}")
 
     def of(*lacking):
         words = [
@@ -64,7 +67,7 @@ def test_cpu_arch_of_a_processor_that_lacks_a_feature_is_the_next_lesser(arch_of
 )
 def test_cpu_arch_asks_for_every_feature_that_the_flags_imply(compiler):
     def macros(arch):
-        command = [compiler, *toolchain.CPU_ARCHS[arch], "-x", "c++", "-dM", "-E", "/dev/null"]
+        command = [compiler, *CPU_ARCHS[arch], "-x", "c++", "-dM", "-E", "/dev/null"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         return set(re.findall(r"^#define __([A-Z0-9_]+)__ 1$", done.stdout, re.MULTILINE))
 
@@ -94,13 +97,13 @@ class Runtime:
     def __init__(self, module): self.module = module
     def __getattr__(self, name): return getattr(self.module, name)
     def cpu_arch(self): return {ACTUAL!r}
-from warp_bitonic_sort.jit import loader
-loading = loader._loading
-loader._loading = lambda ffi: lambda name: Runtime(loading(ffi)(name))
-from warp_bitonic_sort.jit import ninja
-build, runs = ninja.build, []
+from warp_bitonic_sort.jit import runtime
+opener = runtime._library_opener
+runtime._library_opener = lambda ffi: lambda name: Runtime(opener(ffi)(name))
+from warp_bitonic_sort.jit.build import ninja
+build, runs = ninja.run, []
 sources = lambda folder: len([*folder.glob("*/source.cc")])
-ninja.build = lambda folder, *more: runs.append(sources(folder)) or build(folder, *more)
+ninja.run = lambda folder, *more: runs.append(sources(folder)) or build(folder, *more)
 """
 OPENED = """
 mapped = open("/proc/self/maps")

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from support.device_arrays import torch
-from warp_bitonic_sort.jit import finders
-from warp_bitonic_sort.jit.compiler import Compiler
+from warp_bitonic_sort.targets.common.compiler import Compiler
+from warp_bitonic_sort.targets.cuda import compiler as cuda_compiler
 
 if not torch.cuda.is_available():
     pytest.skip("no CUDA device", allow_module_level=True)
@@ -60,7 +60,7 @@ def warm(tmp_path_factory):
     script = folder / "toolkit" / "bin" / "nvcc"
     script.write_text(
         f'#!/bin/sh\nfor a in "$@"; do case "$a" in *source.cu) echo "$a" >>{folder}/compiled;; '
-        f'esac; done\nexec {finders.find_nvcc().path} "$@"\n'
+        f'esac; done\nexec {cuda_compiler.find_nvcc().program} "$@"\n'
     )
     script.chmod(0o755)
     variables = {
@@ -92,7 +92,7 @@ def test_the_first_call_compiles_just_its_kernel(warm):
 
 def _toolkit():
     """A toolkit whose nvcc is a program: a script is asked for its version by every process."""
-    for program in (finders.find_nvcc().path, Path("/usr/local/cuda/bin/nvcc").resolve()):
+    for program in (cuda_compiler.find_nvcc().program, Path("/usr/local/cuda/bin/nvcc").resolve()):
         if program.exists() and program.read_bytes()[:2] != b"#!":
             return program.parent.parent
     pytest.skip("every nvcc here is a script")

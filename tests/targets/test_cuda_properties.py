@@ -13,7 +13,8 @@ from support.descriptions import cpu_kernel
 from support.device_arrays import TORCH, WORDS, bits_to_device, check, to_device, to_host, torch
 from warp_bitonic_sort import plan, sort
 from warp_bitonic_sort.dtypes import DTYPES
-from warp_bitonic_sort.jit import loader, toolchain
+from warp_bitonic_sort.jit import loader
+from warp_bitonic_sort.targets import HOST
 
 if not torch.cuda.is_available():
     pytest.skip("no CUDA device", allow_module_level=True)
@@ -168,7 +169,7 @@ def test_sorting_twice_changes_nothing(name, row, order, seed):
 def tile_kernels():
     """One kernel of the CPU for every class of keys, which takes any length."""
     classes = sorted({(DTYPES[name].codec, DTYPES[name].bits) for name in TORCH})
-    arch = toolchain.cpu_arch()
+    arch = HOST.arch_for()
     loader.build(cpu_kernel(codec, bits, 0, "strided", arch) for codec, bits in classes)
 
 

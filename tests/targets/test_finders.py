@@ -7,7 +7,7 @@ import pytest
 
 from support import children
 from warp_bitonic_sort import ToolError
-from warp_bitonic_sort.jit import finders, ninja
+from warp_bitonic_sort.jit.build import ninja
 
 
 def _program(file, text="exit 0"):
@@ -42,8 +42,8 @@ def test_find_ninja_beside_a_module_of_that_name_imports_none(tmp_path, shadow):
     module.write_text("raise SystemExit('imported')")
     code = """
         import sys
-        from warp_bitonic_sort.jit import finders, ninja
-        print(ninja.version(finders.find_ninja())[:1].isdecimal(), "ninja" in sys.modules)
+        from warp_bitonic_sort.jit.build import ninja
+        print(ninja.version(ninja.find())[:1].isdecimal(), "ninja" in sys.modules)
     """
     done = children.run(code, PYTHONPATH=tmp_path)
     assert done.stdout.split() == ["True", "False"], done.stderr
@@ -52,41 +52,41 @@ def test_find_ninja_beside_a_module_of_that_name_imports_none(tmp_path, shadow):
 def test_find_ninja_takes_the_program_that_the_distribution_lists(site, tmp_path):
     _record(site, "../../../bin/ninja", "ninja/__init__.py")
     program = _program(tmp_path / "bin" / "ninja")
-    assert finders.find_ninja().resolve() == program
+    assert ninja.find().resolve() == program
 
 
 def test_find_ninja_prefers_the_program_to_a_script_that_imports_it(site, tmp_path):
     _record(site, "../../../bin/ninja", "ninja/data/bin/ninja")
     _program(tmp_path / "bin" / "ninja")
     program = _program(site / "ninja" / "data" / "bin" / "ninja")
-    assert finders.find_ninja().resolve() == program
+    assert ninja.find().resolve() == program
 
 
 def test_find_ninja_in_a_target_folder_of_pip(site):
     _record(site, "../../bin/ninja")
     program = _program(site / "bin" / "ninja")
-    assert finders.find_ninja() == program
+    assert ninja.find() == program
 
 
 @pytest.mark.parametrize("record", [None, b"", b"../../../bin/ninja,,\n", b"\xff\x00,,\n"])
 def test_find_ninja_without_a_packaged_program_takes_the_path(site, tmp_path, record):
     if record is not None:
         (site / "ninja-1.0.dist-info" / "RECORD").write_bytes(record)
-    assert finders.find_ninja() == tmp_path / "on-the-path" / "ninja"
+    assert ninja.find() == tmp_path / "on-the-path" / "ninja"
 
 
 def test_find_ninja_passes_over_what_is_no_executable_file(site, tmp_path):
     _record(site, "../../../bin/ninja", "ninja/data/bin/ninja")
     (site / "ninja" / "data" / "bin" / "ninja").mkdir(parents=True)
     _program(tmp_path / "bin" / "ninja").chmod(0o644)
-    assert finders.find_ninja() == tmp_path / "on-the-path" / "ninja"
+    assert ninja.find() == tmp_path / "on-the-path" / "ninja"
 
 
 @pytest.mark.usefixtures("site")
 def test_find_ninja_by_its_other_name(tmp_path):
     program = tmp_path / "on-the-path" / "ninja-build"
     program.with_name("ninja").rename(program)
-    assert finders.find_ninja() == program
+    assert ninja.find() == program
 
 
 @pytest.mark.parametrize(

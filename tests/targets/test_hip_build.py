@@ -17,13 +17,17 @@ from support import amd_metadata, cells, gpu_code, hip_clangs
 from support.descriptions import cuda_kernel, hip_kernel
 from support.hip_clangs import fake
 from warp_bitonic_sort.errors import ToolError
-from warp_bitonic_sort.jit import builder, loader, ninja, toolchain
-from warp_bitonic_sort.jit import hip_compiler as finder
-from warp_bitonic_sort.jit.compiler import Compiler
-from warp_bitonic_sort.jit.hip_compiler import find_hip_compiler
+from warp_bitonic_sort.jit import loader, runtime
+from warp_bitonic_sort.jit.build import hints
 from warp_bitonic_sort.jit.store.key import build_text
 from warp_bitonic_sort.jit.store.store import Store
+from warp_bitonic_sort.jit.store.tools import Tools
 from warp_bitonic_sort.kernels import Kernel
+from warp_bitonic_sort.targets import HIP, recipe_of, target_of
+from warp_bitonic_sort.targets.common import sources
+from warp_bitonic_sort.targets.common.compiler import Compiler
+from warp_bitonic_sort.targets.hip import compiler as finder
+from warp_bitonic_sort.targets.hip.compiler import find_hip_compiler
 
 # -- what is compiled ------------------------------------------------------------------------------
 
@@ -46,7 +50,7 @@ def _disassembly(compiler: Compiler, kernel: Kernel, product: Path) -> str:
     if tool.exists():
         command, text = [str(tool), "-d", "--no-leading-addr", str(product)], ""
     else:
-        flags = [*toolchain.compile_flags(kernel), f"-I{toolchain.INCLUDE_DIR}"]
+        flags = [*recipe_of(kernel.target).flags(kernel.arch), f"-I{sources.INCLUDE_DIR}"]
         command, text = [*compiler.command, *flags, "-S", "-", "-o", "-"], kernel.source()
     done = subprocess.run(command, input=text, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -130,7 +134,7 @@ def nothing_there(tmp_path, monkeypatch):
     """A machine with no HIP compiler, whose PATH is a folder of its own."""
     for variable in ("ROCM_PATH", "HIP_CLANG_PATH", "CK_DIR", "GPU_ARCH"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(finder, "_rocm_folders", lambda: [])
+    monkeypatch.setattr(finder, "rocm_folders", lambda: [])
     monkeypatch.setattr(finder, "hiprtc_candidates", lambda *_: iter(()))
     path = tmp_path / "path"
     path.mkdir()
@@ -138,8 +142,8 @@ def nothing_there(tmp_path, monkeypatch):
     return path
 
 
-def find(*archs):
-    return find_hip_compiler(archs or ["gfx942"])
+def find(arch="gfx942"):
+    return find_hip_compiler(arch)
 
 
 @pytest.mark.usefixtures("nothing_there")
@@ -164,8 +168,8 @@ def test_the_order_in_which_compilers_are_looked_for(nothing_there, tmp_path, mo
     def found(program, why):
         compiler = find()
         assert compiler.command == (str(program),)
-        assert compiler.why == why
-        assert compiler.kind == "HIP compiler"
+        assert compiler.origin == why
+        assert compiler.title == "HIP compiler"
 
     for name in ("clang-9", "clang-19", "clang-22"):
         found(fake(nothing_there, name), f"{name} on the PATH")
@@ -175,7 +179,7 @@ def test_the_order_in_which_compilers_are_looked_for(nothing_there, tmp_path, mo
     found(fake(nothing_there, "clang"), "clang on the PATH")
     found(fake(nothing_there, "clang++"), "clang++ on the PATH")
     found(fake(nothing_there, "hipcc"), "hipcc on the PATH")
-    monkeypatch.setattr(finder, "_rocm_folders", lambda: [usual])
+    monkeypatch.setattr(finder, "rocm_folders", lambda: [usual])
     found(fake(usual, "lib/llvm/bin/clang++"), f"ROCm in {usual}")
     found(fake(usual, "llvm/bin/clang++"), f"ROCm in {usual}")
     found(fake(usual, "bin/hipcc"), f"ROCm in {usual}")
@@ -192,10 +196,10 @@ def test_a_compiler_that_does_not_know_the_target_is_passed_over(
     newer = fake(nothing_there, "clang-20", "gfx942 gfx950")
     monkeypatch.setenv("ROCM_PATH", str(tmp_path / "rocm"))
     assert find("gfx942").command == (str(hipcc),)
-    for archs in (["gfx950"], ["gfx942", "gfx950"]):
-        compiler = find(*archs)
+    for arch in ("gfx950",):
+        compiler = find(arch)
         assert compiler.command == (str(newer),)
-        assert compiler.why == f"clang-20 on the PATH; {hipcc} does not build for gfx950"
+        assert compiler.origin == f"clang-20 on the PATH; {hipcc} does not build for gfx950"
 
 
 def test_compilers_that_are_too_old(nothing_there):
@@ -252,8 +256,8 @@ def test_what_a_compiler_knows_is_asked_once(tmp_path, monkeypatch):
 
     def answers(arch, count):
         compiler = next(finder._candidates())
-        assert compiler.path == program
-        answer = builder._refusal([store], compiler, arch)
+        assert compiler.program == program
+        answer = Tools([store], may_run=True)._probe_error(HIP.recipe, compiler, arch)
         assert len(asked.read_text().splitlines()) == count
         return answer
 
@@ -299,7 +303,7 @@ def test_gpu_arch(asked, native, expected, monkeypatch):
     monkeypatch.delenv("GPU_ARCH", raising=False)
     if asked is not None:
         monkeypatch.setenv("GPU_ARCH", asked)
-    assert toolchain.hip_arch(native) == expected
+    assert target_of("hip").arch_for(native) == expected
 
 
 @pytest.mark.parametrize(
@@ -314,23 +318,26 @@ def test_gpu_arch(asked, native, expected, monkeypatch):
 def test_gpu_arch_that_does_not_run(asked, native, monkeypatch):
     monkeypatch.setenv("GPU_ARCH", asked)
     with pytest.raises(ToolError, match=f"GPU_ARCH: none of .* runs on this device, .* {native}"):
-        toolchain.hip_arch(native)
+        target_of("hip").arch_for(native)
 
 
 def test_gpu_arch_of_two_makers(monkeypatch):
     monkeypatch.setenv("GPU_ARCH", "gfx942,sm_80,gfx11-generic")
-    assert toolchain.cuda_arch("sm_86") == "sm_80"
-    assert toolchain.hip_arch("gfx1100") == "gfx11-generic"
+    assert target_of("cuda").arch_for("sm_86") == "sm_80"
+    assert target_of("hip").arch_for("gfx1100") == "gfx11-generic"
+    for family in HIP.archs:
+        monkeypatch.setenv("GPU_ARCH", f"gfx942,{family}")
+        assert target_of("hip").arch_for("gfx942") == "gfx942"
     for wrong in ("gfx", "gfx942:xnack-", "gfx13-generic", "GFX942", "mi300"):
         monkeypatch.setenv("GPU_ARCH", f"gfx942,{wrong}")
         with pytest.raises(ToolError, match=rf"expected native or a list .*'{wrong}'"):
-            toolchain.hip_arch("gfx942")
+            target_of("hip").arch_for("gfx942")
 
 
 def test_devices_that_are_too_old():
     for native in ("gfx803", "gfx701"):
         with pytest.raises(ToolError, match=f"x: .* {native}, .* gfx9 and newer"):
-            toolchain.hip_arch(native)
+            target_of("hip").arch_for(native)
 
 
 # -- the key ---------------------------------------------------------------------------------------
@@ -354,10 +361,10 @@ def test_ck_dir_is_in_the_key(tmp_path, monkeypatch):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         monkeypatch.setenv("CK_DIR", str(tmp_path / name))
-        assert "-I$ck_dir" in ninja.rule(KERNEL)
+        assert "-I$ck_dir" in recipe_of(KERNEL.target).rule(KERNEL.arch)
         texts.add(build_text(KERNEL))
         (tmp_path / name / "include").mkdir()
-        assert "-I$ck_dir -I$ck_include" in ninja.rule(KERNEL)
+        assert "-I$ck_dir -I$ck_include" in recipe_of(KERNEL.target).rule(KERNEL.arch)
         texts.add(build_text(KERNEL))
     assert len(texts) == 5
     assert build_text(cuda) == of_cuda
@@ -369,7 +376,7 @@ def test_ck_dir_is_in_the_key(tmp_path, monkeypatch):
 @pytest.fixture
 def no_runtime(monkeypatch):
     """Kernels are built and the runtime, which nothing here calls, is not."""
-    monkeypatch.setattr(loader, "_runtime", object())
+    monkeypatch.setattr(runtime, "_loaded", object())
 
 
 @pytest.fixture
@@ -429,6 +436,6 @@ def test_what_is_cached_needs_no_compiler(hip_compiler, monkeypatch, tmp_path):
     ],
 )
 def test_hints(log, hint):
-    line, said = ninja.first_error(log)
+    line, said = hints.first_error(log)
     assert line == log
     assert hint in said

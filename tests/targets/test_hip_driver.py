@@ -19,9 +19,10 @@ from support import cubin, driver_double, host_cupy, hsaco, oracle
 from support.driver_double import DRIVERS, driven
 from support.host_cupy import ROCM, OnDevice
 from warp_bitonic_sort import dtypes, explain, plan, sort
-from warp_bitonic_sort.jit import loader, toolchain
+from warp_bitonic_sort.jit import loader
 from warp_bitonic_sort.jit.store.files import stamp
 from warp_bitonic_sort.jit.store.store import Entry
+from warp_bitonic_sort.targets import recipe_of
 
 LIBRARY = "libamdhip64.so"
 TARGETS = ("gfx90a", "gfx1100")  # of the double's devices, if nothing else is asked of it
@@ -694,7 +695,7 @@ def without_a_compiler(folder):
 
 def written(folder, kernel):
     assert kernel.target == "hip"
-    product = folder / kernel.name / toolchain.PRODUCTS[kernel.target]
+    product = folder / kernel.name / recipe_of(kernel.target).product
     product.parent.mkdir(exist_ok=True)
     hsaco.write(
         product,

@@ -3,6 +3,7 @@
 NVRTC comes with the ``test`` extra; no device is needed, nor a toolkit.
 """
 
+import functools
 import json
 import os
 import platform
@@ -19,20 +20,20 @@ from support.descriptions import cuda_kernel, hip_kernel
 from warp_bitonic_sort import plan
 from warp_bitonic_sort.cli import _devices
 from warp_bitonic_sort.errors import BuildError, ToolError
-from warp_bitonic_sort.jit import (
-    finders,
-    hip_compiler,
-    loader,
-    ninja,
-    rtc,
-    rtc_compilers,
-    rtc_search,
-    toolchain,
-)
-from warp_bitonic_sort.jit.compiler import Compiler
-from warp_bitonic_sort.jit.hip_compiler import find_hip_compiler
+from warp_bitonic_sort.jit import loader, runtime
+from warp_bitonic_sort.jit.build import hints
 from warp_bitonic_sort.jit.store import publish
 from warp_bitonic_sort.jit.store.key import build_text
+from warp_bitonic_sort.targets import CUDA, recipe_of, target_of
+from warp_bitonic_sort.targets.common import sources
+from warp_bitonic_sort.targets.common.compiler import Compiler
+from warp_bitonic_sort.targets.common.host import find_compiler
+from warp_bitonic_sort.targets.common.recipe import DEPFILE
+from warp_bitonic_sort.targets.cuda import compiler as cuda_compiler
+from warp_bitonic_sort.targets.hip import compiler as hip_compiler
+from warp_bitonic_sort.targets.hip.compiler import find_hip_compiler
+from warp_bitonic_sort.targets.rtc import libraries as rtc_libraries
+from warp_bitonic_sort.targets.rtc import program as rtc
 
 KERNEL = cuda_kernel("ieee", 32, 8, 1, 0, "rows", "sm_90")
 HIP_KERNEL = hip_kernel("ieee", 32, 8, 1, 0, "rows", "gfx942")
@@ -41,7 +42,7 @@ HIP_KERNEL = hip_kernel("ieee", 32, 8, 1, 0, "rows", "gfx942")
 @pytest.fixture(scope="session")
 def nvrtc():
     """The NVRTC of this machine."""
-    found, _ = rtc_compilers.find_nvrtc(None, toolchain.toolkit_folders())
+    found, _ = cuda_compiler.find_nvrtc(None, cuda_compiler.toolkit_folders())
     if found is None:
         if (sys.platform, platform.machine()) == ("linux", "x86_64"):
             pytest.fail("no NVRTC, which the test extra brings: pip install '.[test]'")
@@ -55,23 +56,23 @@ def no_nvcc(nvrtc, tmp_path, monkeypatch):
     for variable in ("CUDA_HOME", "WARP_SORT_RTC"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
-    monkeypatch.setattr(toolchain, "toolkit_folders", lambda: [])
-    monkeypatch.setattr(rtc_compilers, "find_nvrtc", lambda *_: (nvrtc, ""))
+    monkeypatch.setattr(cuda_compiler, "toolkit_folders", lambda: [])
+    monkeypatch.setattr(cuda_compiler, "find_nvrtc", lambda *_: (nvrtc, ""))
 
 
 @pytest.fixture
 def no_runtime(monkeypatch):
     """Kernels are built and the runtime, which nothing here calls, is not."""
-    monkeypatch.setattr(loader, "_runtime", object())
+    monkeypatch.setattr(runtime, "_loaded", object())
 
 
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
     """A copy of the package's headers, below what make, ninja and the shell escape."""
     csrc = tmp_path / "a folder $ #1" / "csrc"
-    shutil.copytree(toolchain._CSRC, csrc)
-    monkeypatch.setattr(toolchain, "_CSRC", csrc)
-    monkeypatch.setattr(toolchain, "INCLUDE_DIR", csrc / "include")
+    shutil.copytree(sources.CSRC, csrc)
+    monkeypatch.setattr(sources, "CSRC", csrc)
+    monkeypatch.setattr(sources, "INCLUDE_DIR", csrc / "include")
     return csrc / "include" / "warp_bitonic_sort"
 
 
@@ -84,13 +85,17 @@ def run(compiler, *words, folder=None):
 
 def compiled(compiler, kernel, folder: Path, include=None):
     """Compile a kernel with the command line of ninja's rule; return the product and depfile."""
-    source = folder / kernel.name / ninja.SOURCES[kernel.target]
+    source = folder / kernel.name / recipe_of(kernel.target).source
     source.parent.mkdir(parents=True, exist_ok=True)
     source.write_text(kernel.source())
-    product = source.with_name(ninja.PRODUCTS[kernel.target])
-    depfile = source.with_name(ninja.DEPFILE)
-    depends = toolchain.dependency_flags(kernel, str(depfile), str(product))
-    flags = [*toolchain.compile_flags(kernel), f"-I{include or toolchain.INCLUDE_DIR}", *depends]
+    product = source.with_name(recipe_of(kernel.target).product)
+    depfile = source.with_name(DEPFILE)
+    depends = recipe_of(kernel.target).dependency_flags(str(depfile), str(product))
+    flags = [
+        *recipe_of(kernel.target).flags(kernel.arch),
+        f"-I{include or sources.INCLUDE_DIR}",
+        *depends,
+    ]
     done = run(compiler, *flags, source, "-o", product)
     assert (done.returncode, done.stderr) == (0, "")
     return product, depfile
@@ -114,7 +119,7 @@ def test_local_memory_is_seen(nvrtc, tmp_path):
         "  for (int i = 0; i < 64; ++i) p[i] = a[i];\n}\n"
     )
     product = tmp_path / "kernel.cubin"
-    done = run(nvrtc, *toolchain.compile_flags(KERNEL), source, "-o", product)
+    done = run(nvrtc, *recipe_of(KERNEL.target).flags(KERNEL.arch), source, "-o", product)
     assert done.returncode == 0, done.stderr
     assert gpu_code.local_memory(product.read_bytes()) == 256
 
@@ -145,7 +150,7 @@ def test_depfile_of_rtc_lists_what_a_preprocessor_reads(nvrtc, tree, tmp_path):
     product, depfile = compiled(nvrtc, KERNEL, tmp_path / "of rtc", include)
     ours = listed(depfile)
     host = tmp_path / "host.d"
-    command = [*finders.find_compiler().command, "-std=c++17", "-D__CUDACC__", f"-I{include}"]
+    command = [*find_compiler().command, "-std=c++17", "-D__CUDACC__", f"-I{include}"]
     subprocess.run(
         [*command, "-x", "c++", "-M", "-MF", host, product.with_name("source.cu")], check=True
     )
@@ -157,7 +162,7 @@ def test_depfile_of_rtc_lists_what_a_preprocessor_reads(nvrtc, tree, tmp_path):
 
 def test_headers_are_those_that_nvcc_reads(nvrtc, nvcc, tmp_path):
     theirs = compiled(Compiler((nvcc,), Path(nvcc), ""), KERNEL, tmp_path / "nvcc")[1]
-    folder = str(toolchain.INCLUDE_DIR)
+    folder = str(sources.INCLUDE_DIR)
     read = {path for path in listed(theirs) if path.startswith(folder)}
     assert len(read) > 15
     assert read <= set(listed(compiled(nvrtc, KERNEL, tmp_path / "rtc")[1]))
@@ -169,8 +174,8 @@ def test_headers_are_those_that_nvcc_reads(nvrtc, nvcc, tmp_path):
 def test_version(nvrtc):
     text = nvrtc.version()
     assert text.startswith("NVRTC 1")
-    assert nvrtc.path.name in text
-    assert "rtc.py" in text
+    assert nvrtc.program.resolve().name in text
+    assert "by rtc, " in text
     assert text == nvrtc.version()
 
 
@@ -193,10 +198,10 @@ def test_the_librarys_own_cache_is_not_used(kind, version, told):
 def test_an_error_leaves_nothing(nvrtc, tmp_path):
     source = tmp_path / "source.cu"
     source.write_text("\nint f() { return nothing; }\n")
-    flags = [*toolchain.compile_flags(KERNEL), "-MMD", "-MF", "source.d"]
+    flags = [*recipe_of(KERNEL.target).flags(KERNEL.arch), "-MMD", "-MF", "source.d"]
     done = run(nvrtc, *flags, "source.cu", "-o", "kernel.cubin", folder=tmp_path)
     assert done.returncode == 1
-    line, _ = ninja.first_error(done.stderr)
+    line, _ = hints.first_error(done.stderr)
     assert line.startswith("source.cu(2): error: ")
     assert list(tmp_path.iterdir()) == [source]
 
@@ -205,7 +210,7 @@ def test_an_unknown_architecture_has_a_hint(nvrtc, tmp_path):
     (tmp_path / "source.cu").write_text("")
     done = run(nvrtc, "-arch=sm_999", "source.cu", "-o", "kernel.cubin", folder=tmp_path)
     assert done.returncode == 1
-    line, hint = ninja.first_error(done.stderr)
+    line, hint = hints.first_error(done.stderr)
     assert "error: invalid value for --gpu-architecture" in line
     assert "does not know the device's architecture" in hint
 
@@ -213,8 +218,8 @@ def test_an_unknown_architecture_has_a_hint(nvrtc, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "expected rtc.py nvrtc|hiprtc LIBRARY"),
-        (["clang", "x", "y"], "expected rtc.py nvrtc|hiprtc LIBRARY"),
+        ([], "expected nvrtc|hiprtc LIBRARY"),
+        (["clang", "x", "y"], "expected nvrtc|hiprtc LIBRARY"),
         (["nvrtc", "/nowhere/libnvrtc.so.13", "--version"], "NVRTC does not load: /nowhere"),
         (["nvrtc", "libc.so.6", "--version"], "libc.so.6 is no NVRTC: it lacks nvrtcVersion"),
         (["hiprtc", "libc.so.6", "--version"], "libc.so.6 is no hipRTC: it lacks hiprtcVersion"),
@@ -229,16 +234,15 @@ def test_an_unknown_architecture_has_a_hint(nvrtc, tmp_path):
     ],
 )
 def test_bad_command_lines(words, said):
-    program = Compiler((sys.executable, str(rtc_search.PROGRAM)), Path(), "")
+    program = Compiler((sys.executable, str(rtc_libraries.PROGRAM)), Path(), "")
     done = run(program, *words)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("rtc.py: error: ")
+    assert done.stderr.startswith("rtc: error: ")
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_start_is_light(nvrtc):
-    """Every kernel waits for it: no site-packages, and no module that takes long to import."""
+def test_rtc_imports_nothing_of_the_users(nvrtc):
     assert nvrtc.command[1:3] == ("-I", "-S")
     done = subprocess.run(
         [*nvrtc.command[:1], "-X", "importtime", *nvrtc.command[1:4]],
@@ -247,8 +251,7 @@ def test_a_start_is_light(nvrtc):
     )
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "ctypes" in imported
-    heavy = {"re", "pathlib", "typing", "dataclasses", "subprocess", "hashlib", "site"}
-    assert not imported & heavy
+    assert not imported & {"site", "warp_bitonic_sort", "subprocess"}
 
 
 # -- the whole way ---------------------------------------------------------------------------------
@@ -314,11 +317,11 @@ def empty(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path / "path"))
     packages = {"nvidia": tmp_path / "site" / "nvidia", "torch": tmp_path / "site" / "torch"}
     monkeypatch.setattr(
-        rtc_search, "package_folders", lambda name: [packages[name]] if name in packages else []
+        rtc_libraries, "package_folders", lambda name: [packages[name]] if name in packages else []
     )
-    monkeypatch.setattr(rtc_search, "system_folders", lambda: [tmp_path / "usr"])
-    monkeypatch.setattr(toolchain, "toolkit_folders", lambda: [tmp_path / "cuda"])
-    monkeypatch.setattr(hip_compiler, "_rocm_folders", lambda: [tmp_path / "rocm"])
+    monkeypatch.setattr(rtc_libraries, "system_folders", lambda: [tmp_path / "usr"])
+    monkeypatch.setattr(cuda_compiler, "toolkit_folders", lambda: [tmp_path / "cuda"])
+    monkeypatch.setattr(hip_compiler, "rocm_folders", lambda: [tmp_path / "rocm"])
     return tmp_path
 
 
@@ -349,18 +352,16 @@ def test_the_version_of_a_library_with_several_names(tmp_path, links, version):
     for name, target in links.items():
         (folder / name).symlink_to(target)
     found = [] if version is None else [(version, folder / "libnvrtc.so")]
-    assert rtc_search.libraries(folder, ("libnvrtc.so",)) == found
+    assert rtc_libraries.libraries(folder, "libnvrtc.so") == found
 
 
 def test_the_order_in_which_nvrtc_is_looked_for(empty, monkeypatch):
-    def found(file, why, is_quick=True):
-        compiler = finders.find_cuda_compiler()
+    def found(file, why):
+        compiler = cuda_compiler.find_cuda_compiler()
         assert compiler.command[-2:] == ("nvrtc", str(file))
-        assert compiler.why == why
-        assert compiler.kind == "CUDA run-time compiler"
+        assert compiler.origin == why
+        assert compiler.title == "CUDA run-time compiler"
         assert compiler.identity() is not None
-        assert toolchain.identity("cuda") == (compiler.identity() if is_quick else None)
-        assert toolchain.still_is("cuda", str(compiler.identity())) == is_quick
 
     none = "; there is no nvcc"
     found(library(empty / "usr"), f"NVRTC in {empty / 'usr'}{none}")
@@ -384,25 +385,21 @@ def test_the_order_in_which_nvrtc_is_looked_for(empty, monkeypatch):
     found(library(home / "lib64"), f"NVRTC in CUDA_HOME={home}{none}")
 
     program = nvcc_at(home)
-    compiler = finders.find_cuda_compiler()
-    assert (compiler.command, compiler.why) == ((str(program),), f"CUDA_HOME={home}")
-    assert toolchain.identity("cuda") == compiler.identity() is not None
-    assert toolchain.still_is("cuda", compiler.identity())
-    assert not toolchain.still_is("cuda", f"{compiler.identity()}|")
+    compiler = cuda_compiler.find_cuda_compiler()
+    assert (compiler.command, compiler.origin) == ((str(program),), f"CUDA_HOME={home}")
     monkeypatch.setenv("WARP_SORT_RTC", "1")
     found(home / "lib64" / "libnvrtc.so.13",
           f"NVRTC in CUDA_HOME={home}; WARP_SORT_RTC asks for it")  # fmt: skip
     (home / "lib64" / "libnvrtc.so.13").unlink()
-    found(thirteen, "NVRTC of the package nvidia-cuda-nvrtc 13.0.88; WARP_SORT_RTC asks for it",
-          is_quick=False)  # fmt: skip
+    found(thirteen, "NVRTC of the package nvidia-cuda-nvrtc 13.0.88; WARP_SORT_RTC asks for it")
     shutil.rmtree(site)
     shutil.rmtree(empty / "usr")
     shutil.rmtree(toolkit)
-    compiler = finders.find_cuda_compiler()
+    compiler = cuda_compiler.find_cuda_compiler()
     assert compiler.command == (str(program),)
-    assert compiler.why == f"CUDA_HOME={home}; WARP_SORT_RTC is set, but there is no NVRTC"
+    assert compiler.origin == f"CUDA_HOME={home}; WARP_SORT_RTC is set, but there is no NVRTC"
     monkeypatch.setenv("WARP_SORT_RTC", "off")
-    assert finders.find_cuda_compiler().why == f"CUDA_HOME={home}"
+    assert cuda_compiler.find_cuda_compiler().origin == f"CUDA_HOME={home}"
 
 
 def test_an_old_nvrtc_is_passed_over(empty):
@@ -410,17 +407,17 @@ def test_an_old_nvrtc_is_passed_over(empty):
     old = library(lib, "libnvrtc.so.11.2")
     (lib / "libnvrtc.so").symlink_to(old.name)
     with pytest.raises(ToolError, match=r"no CUDA compiler: .*libnvrtc\.so is older than 12\.0"):
-        finders.find_cuda_compiler()
+        cuda_compiler.find_cuda_compiler()
     new = library(empty / "usr", "libnvrtc.so.12")
-    compiler = finders.find_cuda_compiler()
+    compiler = cuda_compiler.find_cuda_compiler()
     assert compiler.command[-1] == str(new)
-    assert "libnvrtc.so is older than 12.0; there is no nvcc" in compiler.why
+    assert "libnvrtc.so is older than 12.0; there is no nvcc" in compiler.origin
 
 
 @pytest.mark.usefixtures("empty")
 def test_neither_nvcc_nor_nvrtc():
     with pytest.raises(ToolError) as caught:
-        finders.find_cuda_compiler()
+        cuda_compiler.find_cuda_compiler()
     for part in ("neither nvcc", "nor NVRTC", "Install the CUDA toolkit (12.0 or newer)",
                  "pip install nvidia-cuda-nvrtc", "set CUDA_HOME"):  # fmt: skip
         assert part in str(caught.value)
@@ -432,32 +429,29 @@ def test_a_wrong_cuda_home_is_not_made_up_for(empty, monkeypatch):
     for asked in ("0", "1"):
         monkeypatch.setenv("WARP_SORT_RTC", asked)
         with pytest.raises(ToolError, match=r"CUDA_HOME: '.*home' holds no bin/nvcc, nor NVRTC"):
-            finders.find_cuda_compiler()
+            cuda_compiler.find_cuda_compiler()
 
 
 def test_an_interpreter_that_does_not_know_itself(empty, monkeypatch):
     library(empty / "usr")
     monkeypatch.setattr(sys, "executable", "")
-    assert toolchain.identity("cuda") is None
     with pytest.raises(ToolError, match=r"sys\.executable is empty"):
-        finders.find_cuda_compiler()
+        cuda_compiler.find_cuda_compiler()
     monkeypatch.setattr(sys, "executable", "/usr/bin/python3")
-    assert toolchain.identity("cuda") is not None
-    monkeypatch.setattr(sys, "frozen", True, raising=False)
-    assert toolchain.identity("cuda") is None
+    assert cuda_compiler.find_cuda_compiler().identity() is not None
 
 
 def test_what_tells_one_from_another(empty, monkeypatch):
     """The library, and the program that runs it."""
     file = library(empty / "usr")
-    program = empty / "rtc.py"
+    program = empty / "program.py"
     program.write_text("")
-    monkeypatch.setattr(rtc_search, "PROGRAM", program)
-    identities = {finders.find_cuda_compiler().identity()}
+    monkeypatch.setattr(rtc_libraries, "PROGRAM", program)
+    identities = {cuda_compiler.find_cuda_compiler().identity()}
     file.write_bytes(b"\x7fELF, newer")
-    identities.add(finders.find_cuda_compiler().identity())
+    identities.add(cuda_compiler.find_cuda_compiler().identity())
     program.write_text("# newer\n")
-    identities.add(finders.find_cuda_compiler().identity())
+    identities.add(cuda_compiler.find_cuda_compiler().identity())
     assert len(identities) == 3
     assert None not in identities
 
@@ -465,23 +459,23 @@ def test_what_tells_one_from_another(empty, monkeypatch):
 def test_a_library_that_does_not_load(empty):
     library(empty / "usr")
     with pytest.raises(ToolError, match=r"the CUDA run-time compiler .* does not answer --version"):
-        finders.find_cuda_compiler().version()
+        cuda_compiler.find_cuda_compiler().version()
 
 
 @pytest.mark.usefixtures("fresh_cache")
 def test_doctor_says_which_compiler_is_used(empty, monkeypatch):
     file = library(empty / "usr")
     home = empty / "home"
-    used = _devices._cuda([])["found"]["compiler"]
+    used = _devices.gpu(CUDA, [])["found"]["compiler"]
     assert used == f"{file} (NVRTC in {file.parent}; there is no nvcc)"
     monkeypatch.setenv("CUDA_HOME", str(home))
     program = nvcc_at(home)
-    assert _devices._cuda([])["found"]["compiler"] == f"{program} (CUDA_HOME={home})"
+    assert _devices.gpu(CUDA, [])["found"]["compiler"] == f"{program} (CUDA_HOME={home})"
     monkeypatch.delenv("CUDA_HOME")
     file.unlink()
     monkeypatch.setattr(_devices, "_loadable", lambda *_: "libcuda.so.1")
     problems = []
-    assert "no CUDA compiler" in _devices._cuda(problems)["why"]
+    assert "no CUDA compiler" in _devices.gpu(CUDA, problems)["why"]
     (problem,) = problems
     assert "pip install nvidia-cuda-nvrtc" in problem.fix
 
@@ -505,7 +499,7 @@ def hiprtc(hip_compiler, hiprtc_library, monkeypatch, request):
     request.getfixturevalue("empty")
     monkeypatch.setenv("FAKE_HIPRTC_CLANG", clang)
     monkeypatch.setenv("ROCM_PATH", str(hiprtc_library.parent.parent))
-    return lambda arch: find_hip_compiler([arch])
+    return lambda arch: find_hip_compiler(arch)
 
 
 @pytest.mark.parametrize("bundles", [False, True])
@@ -514,7 +508,7 @@ def test_a_kernel_by_hiprtc(hiprtc, bundles, hiprtc_library, tmp_path, monkeypat
         monkeypatch.setenv("FAKE_HIPRTC_BUNDLES", "1")
     compiler = hiprtc("gfx942")
     assert compiler.command[-2:] == ("hiprtc", str(hiprtc_library))
-    assert compiler.why == f"hipRTC in ROCM_PATH={hiprtc_library.parent.parent}"
+    assert compiler.origin == f"hipRTC in ROCM_PATH={hiprtc_library.parent.parent}"
     assert compiler.version().startswith("hipRTC 99.1 (libhiprtc.so, ")
     product, depfile = compiled(compiler, HIP_KERNEL, tmp_path / "a folder")
     image = product.read_bytes()
@@ -545,9 +539,9 @@ def test_a_target_that_hiprtc_does_not_know(hiprtc):
 def test_what_the_real_hiprtc_makes(tmp_path):
     """Where there is one; of the targets that it may know, one is enough."""
     folders = [Path("/opt/rocm")]
-    for compiler in rtc_compilers.hiprtc_candidates(None, folders):
+    for compiler in hip_compiler.hiprtc_candidates(None, folders):
         for arch in ("gfx942", "gfx90a"):
-            if not hip_compiler.refusal(compiler, arch):
+            if not hip_compiler.probe_error(compiler, arch):
                 kernel = hip_kernel("ieee", 32, 8, 1, 0, "rows", arch)
                 image = compiled(compiler, kernel, tmp_path)[0].read_bytes()
                 assert not list(gpu_code.wrong_hip_code(kernel, image))
@@ -558,14 +552,14 @@ def test_what_the_real_hiprtc_makes(tmp_path):
 def test_the_order_in_which_hiprtc_is_looked_for(empty, monkeypatch):
     def found(file, why, *others):
         # A compiler that refuses is passed over; the rest come behind.
-        first = find_hip_compiler(["gfx942"], lambda *_: "")
+        first = find_hip_compiler("gfx942", lambda *_: "")
         assert first.command[-1] == str(file)
-        assert first.why == why
+        assert first.origin == why
         rest = [each.command[-1] for each in hip_compiler._candidates()][1:]
         assert rest == [str(each) for each in others]
 
     with pytest.raises(ToolError, match=r"no HIP compiler: .*nor hipRTC \(libhiprtc\.so\)"):
-        find_hip_compiler(["gfx942"])
+        find_hip_compiler("gfx942")
     driver = library(empty / "usr", "libamdhip64.so.5")
     found(driver, f"hipRTC in {empty / 'usr'}")
     of_torch = library(empty / "site" / "torch" / "lib", "libhiprtc.so")
@@ -575,7 +569,7 @@ def test_the_order_in_which_hiprtc_is_looked_for(empty, monkeypatch):
     home = empty / "home"
     monkeypatch.setenv("ROCM_PATH", str(home))
     with pytest.raises(ToolError, match=r"ROCM_PATH: .*home' holds neither .* nor lib/libhiprtc"):
-        find_hip_compiler(["gfx942"])
+        find_hip_compiler("gfx942")
     of_home = library(home / "lib", "libhiprtc.so.7")
     found(of_home, f"hipRTC in ROCM_PATH={home}")
     clang = hip_clangs.fake(empty / "path", "clang")
@@ -588,9 +582,9 @@ def test_the_order_in_which_hiprtc_is_looked_for(empty, monkeypatch):
 def test_doctor_counts_the_kernels_that_layers_hold(empty, monkeypatch, backend):
     """Without a compiler, arrays on a device are sorted by these."""
     kernel = KERNEL if backend == "cuda" else HIP_KERNEL
-    look = _devices._cuda if backend == "cuda" else _devices._hip
+    look = functools.partial(_devices.gpu, target_of(backend))
     monkeypatch.setattr(_devices, "_loadable", lambda *_: "the driver")
-    monkeypatch.setattr(_devices, "_amd_targets", lambda: ["gfx942"])
+    monkeypatch.setattr("warp_bitonic_sort.targets.hip.arch.native_hip_archs", lambda: ["gfx942"])
     monkeypatch.setenv("WARP_SORT_CACHE_DIR", str(empty / "cache"))
     monkeypatch.setenv("WARP_SORT_CACHE_LAYERS", str(empty / "layer"))
     problems = []
@@ -620,16 +614,16 @@ def test_a_frozen_application_is_not_run(empty, monkeypatch):
     monkeypatch.setattr(subprocess, "run", lambda command, **_: pytest.fail(f"started {command}"))
     said = rf"is not run, .*sys\.executable \({sys.executable}\) is a frozen application"
     with pytest.raises(ToolError, match=f"no CUDA compiler: .*{nvrtc} {said}"):
-        finders.find_cuda_compiler()
+        cuda_compiler.find_cuda_compiler()
     with pytest.raises(ToolError, match=f"{hiprtc} .*{said}"):
-        find_hip_compiler(["gfx942"])
+        find_hip_compiler("gfx942")
     home = empty / "home"
     monkeypatch.setenv("CUDA_HOME", str(home))
     monkeypatch.setenv("WARP_SORT_RTC", "1")
     program = nvcc_at(home)
-    compiler = finders.find_cuda_compiler()
+    compiler = cuda_compiler.find_cuda_compiler()
     assert compiler.command == (str(program),)
-    assert "is a frozen application" in compiler.why
+    assert "is a frozen application" in compiler.origin
 
 
 def test_a_program_that_is_no_python(empty, monkeypatch):
@@ -642,9 +636,9 @@ def test_a_program_that_is_no_python(empty, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(application))
     said = "answers --version with 'The Application 1.0', not with"
     with pytest.raises(ToolError, match=f"{said} NVRTC: {application} is no Python"):
-        finders.find_cuda_compiler().version()
+        cuda_compiler.find_cuda_compiler().version()
     with pytest.raises(ToolError, match=f"{said} hipRTC: {application} is no Python"):
-        find_hip_compiler(["gfx942"])
+        find_hip_compiler("gfx942")
 
 
 def test_depfile_lists_every_header_of_the_folders(tmp_path):
@@ -652,8 +646,8 @@ def test_depfile_lists_every_header_of_the_folders(tmp_path):
     (extra / "include" / "deep").mkdir(parents=True)
     for name in ("a.hpp", "include/deep/b.h", "include/no header"):
         (extra / name).touch()
-    found = rtc._headers([str(toolchain.INCLUDE_DIR), str(extra), str(extra / "include")])
-    ours = {str(file) for file in toolchain.INCLUDE_DIR.rglob("*.h*")}
+    found = rtc._headers([str(sources.INCLUDE_DIR), str(extra), str(extra / "include")])
+    ours = {str(file) for file in sources.INCLUDE_DIR.rglob("*.h*")}
     assert len(ours) > 20
     assert set(found) == {*ours, f"{extra}/a.hpp", f"{extra}/include/deep/b.h"}
     assert len(found) == len(set(found))

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from .. import framework
 from ..dtypes import DTYPES, DType, lookup
 from ..jit import loader
+from ..jit.runtime import import_tvm_ffi
 from . import (
     CPU,
     CPU_DEVICE,
@@ -35,7 +36,7 @@ from ._own_stream import IN_OWN_STREAM, exported
 __all__ = ["DlpackAdapter", "GpuDlpackAdapter", "GpuTensorAdapter", "choose"]
 
 
-tvm_ffi = loader.import_tvm_ffi()
+tvm_ffi = import_tvm_ffi()
 
 _BACKENDS: dict[int, Literal["cuda", "hip"]] = {CUDA: "cuda", CUDA_MANAGED: "cuda", ROCM: "hip"}
 

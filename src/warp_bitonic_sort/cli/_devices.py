@@ -8,61 +8,88 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import re
 import shutil
 from collections.abc import Sequence
-from pathlib import Path
 
 from .. import settings
 from ..errors import BuildError, ToolError
-from ..jit import finders, gpu_targets, hip_compiler, toolchain
 from ..jit.store import inventory, layers
+from ..targets import HOST, TARGETS
+from ..targets.common.target import Target
 from ._problem import Facts, Problem, attempt, problem_of
-
-# CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR.
-_CUDA_VERSION = (75, 76)
-# doctor asks a compiler for this target where there is no device to ask for.
-_USUAL_TARGET = "gfx942"
 
 
 def backends(problems: list[Problem]) -> dict[str, Facts]:
-    target = attempt(
-        toolchain.cpu_arch, problems, "set WARP_SORT_CPU_ARCH to one of these, or unset it"
-    )
+    """Return the facts of each back end, and append what is wrong to problems."""
+    facts = {HOST.name: _host(problems)}
+    for target in TARGETS.values():
+        if not target.is_host:
+            facts[target.name] = gpu(target, problems)
+    return facts
+
+
+def _host(problems: list[Problem]) -> Facts:
+    arch = attempt(HOST.arch_for, problems, "set WARP_SORT_CPU_ARCH to one of these, or unset it")
     setting = settings.cpu_arch()
     why = "as /proc/cpuinfo lists this machine"
     if setting not in (None, "native"):
         why = f"WARP_SORT_CPU_ARCH={setting}"
-    return {
-        "cpu": {"available": target is not None, "target": target, "why": why},
-        "cuda": _cuda(problems),
-        "hip": _hip(problems),
-    }
+    return {"available": arch is not None, "target": arch, "why": why}
 
 
-def _cuda(problems: list[Problem]) -> Facts:
-    home = attempt(settings.cuda_home, problems, "unset CUDA_HOME", blocking=False)
-    driver = _loadable("libcuda.so.1")
-    missing = [] if driver else ["no NVIDIA driver (libcuda.so.1)"]
+def gpu(target: Target, problems: list[Problem]) -> Facts:
+    """Return the facts of a back end for devices, and append what is wrong to problems."""
+    probe = target.probe()
+    is_configured = False
+    for variable, setting in probe.folders.items():
+        is_configured |= attempt(setting, problems, f"unset {variable}", blocking=False) is not None
+    driver = _loadable(*probe.driver_libraries)
+    missing = [] if driver else [f"no {probe.driver}"]
+    devices = probe.archs or ()
+    is_here = driver is not None and devices != ()
+    if probe.archs is None:
+        is_here = driver is not None
+    archs = _archs_to_build(target, devices, is_here, problems)
     compiler: str | None = None
     compiled = 0
     try:
-        nvcc = finders.find_cuda_compiler()
-        compiler = f"{nvcc.path} ({nvcc.why})"
+        target.recipe.include_dirs()
+        if not archs:
+            missing.append("no device that kernels can be built for")
+        for arch in archs:
+            found = target.recipe.find_compiler(arch, target.recipe.probe_error)
+            compiler = f"{found.program} ({found.origin})"
     except BuildError as error:
-        compiled = _count_compiled("cuda")
+        compiled = _count_compiled(target, devices)
         if not compiled:
-            missing.append("no CUDA compiler")
-        _note_gpu(problems, error, "CUDA devices", driver is not None, home, compiled)
+            missing.append(f"no {target.title} compiler")
+        _note_gpu(problems, error, probe.devices, is_here, is_configured, compiled)
+    facts = {"driver": driver, "compiler": compiler}
+    facts.update({tool: shutil.which(tool) for tool in probe.tools})
+    if probe.archs is not None:
+        facts["devices"] = ", ".join(devices) or None
     return {
         "available": not missing,
         "why": _why(missing, compiler, compiled),
-        "found": {
-            "driver": driver,
-            "compiler": compiler,
-            "nvidia-smi": shutil.which("nvidia-smi"),
-        },
+        "found": facts,
     }
+
+
+def _archs_to_build(
+    target: Target, devices: Sequence[str], is_here: bool, problems: list[Problem]
+) -> list[str]:
+    """Return what kernels would be built for; an example where there are no devices."""
+    if not devices:
+        return [target.example]
+    archs = set()
+    for device in devices:
+        try:
+            archs.add(target.arch_for(device))
+        except ToolError as error:
+            if is_here:
+                what = f"arrays on this machine's {device} can't be sorted: {error}"
+                problems.append(Problem(what, "see what it says of GPU_ARCH", False))
+    return sorted(archs)
 
 
 def _note_gpu(
@@ -70,7 +97,7 @@ def _note_gpu(
     error: BuildError,
     devices: str,
     is_here: bool,
-    setting: Path | None,
+    is_configured: bool,
     compiled: int = 0,
 ) -> None:
     """Note why kernels for devices cannot be built, where they may be wanted.
@@ -78,7 +105,7 @@ def _note_gpu(
     They may be wanted where the machine has such devices, and where the user set a variable that
     leads nowhere. Layers and the cache may hold some of them.
     """
-    if is_here or setting is not None:
+    if is_here or is_configured:
         where = f"this machine's {devices}" if is_here else f"{devices}, if there were any,"
         problem = problem_of(error, "install the compiler")
         what = f"arrays on {where} can't be sorted: {problem.what}"
@@ -90,7 +117,7 @@ def _note_gpu(
         problems.append(Problem(what, problem.fix, blocking=False))
 
 
-def _count_compiled(backend: str, devices: Sequence[str] = ()) -> int:
+def _count_compiled(target: Target, devices: Sequence[str]) -> int:
     """Return how many kernels for a back end's devices are compiled already."""
     try:
         roots = [*(layer.root for layer in layers.all_layers()), settings.cache_dir()]
@@ -100,11 +127,11 @@ def _count_compiled(backend: str, devices: Sequence[str] = ()) -> int:
         (item.name, item.arch)
         for root in roots
         for item in inventory.entries(root)
-        if item.target == backend
+        if item.target == target.name
     }
     if not devices:
         return len(kernels)
-    return sum(any(gpu_targets.runs_on(arch, name) for name in devices) for _, arch in kernels)
+    return sum(any(target.runs_on(arch, name) for name in devices) for _, arch in kernels)
 
 
 def _why(missing: list[str], compiler: str | None, compiled: int) -> str:
@@ -113,92 +140,6 @@ def _why(missing: list[str], compiler: str | None, compiled: int) -> str:
     if compiler is None:
         return f"the driver is there, and {compiled} kernels in layers and the cache; no compiler"
     return "the driver and a compiler are there"
-
-
-def _hip(problems: list[Problem]) -> Facts:
-    home = attempt(settings.rocm_path, problems, "unset ROCM_PATH", blocking=False)
-    headers = attempt(settings.ck_dir, problems, "unset CK_DIR", blocking=False)
-    driver = _loadable(*_hip_libraries(home))
-    devices = _amd_targets()
-    missing = [] if driver else ["no HIP driver (libamdhip64.so, of ROCm)"]
-    is_here = bool(driver and devices)
-    targets = set()
-    for device in devices:
-        try:
-            targets.add(toolchain.hip_arch(device))
-        except ToolError as error:
-            if is_here:
-                what = f"arrays on this machine's {device} can't be sorted: {error}"
-                problems.append(Problem(what, "see what it says of GPU_ARCH", False))
-    compiler: str | None = None
-    compiled = 0
-    try:
-        toolchain.ck_dir()
-        if targets or not devices:
-            clang = hip_compiler.find_hip_compiler(sorted(targets) or [_USUAL_TARGET])
-            compiler = f"{clang.path} ({clang.why})"
-        else:
-            missing.append("no device that kernels can be built for")
-    except BuildError as error:
-        compiled = _count_compiled("hip", devices)
-        if not compiled:
-            missing.append("no HIP compiler")
-        _note_gpu(problems, error, "AMD GPUs", is_here, home or headers, compiled)
-    return {
-        "available": not missing,
-        "why": _why(missing, compiler, compiled),
-        "found": {
-            "driver": driver,
-            "compiler": compiler,
-            "devices": ", ".join(devices) or None,
-        },
-    }
-
-
-def _hip_libraries(home: Path | None) -> list[str]:
-    """Return the names of ROCm's driver: in ROCM_PATH, where the loader looks, and in /opt/rocm."""
-    names = ["libamdhip64.so", *(f"libamdhip64.so.{version}" for version in (7, 6, 5))]
-    folders = [*([f"{home}/lib/"] if home else []), "", "/opt/rocm/lib/"]
-    return [folder + name for folder in folders for name in names]
-
-
-def _amd_targets(nodes: str = "/sys/class/kfd/kfd/topology/nodes") -> list[str]:
-    """Return the targets of the AMD GPUs that the kernel knows, as in ``gfx942``."""
-    targets = set()
-    for file in Path(nodes).glob("*/properties"):
-        with contextlib.suppress(OSError):
-            version = re.search(r"^gfx_target_version (\d+)$", file.read_text(), re.MULTILINE)
-            # A CPU is also a node. Its version is 0.
-            if version and int(version[1]) > 0:
-                major, rest = divmod(int(version[1]), 10000)
-                minor, stepping = divmod(rest, 100)
-                targets.add(f"gfx{major}{minor:x}{stepping:x}")
-    return sorted(targets)
-
-
-def _cuda_targets() -> list[str]:
-    """Return the targets of the CUDA devices that the driver knows, as in ``sm_90``."""
-    targets = set()
-    with contextlib.suppress(OSError, AttributeError):  # no driver, or not a real one
-        driver = ctypes.CDLL("libcuda.so.1")
-        device, number = ctypes.c_int(), 0
-        is_there = driver.cuInit(0) == 0
-        while is_there and driver.cuDeviceGet(ctypes.byref(device), number) == 0:
-            version = (ctypes.c_int * 2)()
-            for index, attribute in enumerate(_CUDA_VERSION):
-                part = ctypes.byref(version, index * ctypes.sizeof(ctypes.c_int))
-                driver.cuDeviceGetAttribute(part, attribute, device)
-            targets.add(f"sm_{version[0]}{version[1]}")
-            number += 1
-    return sorted(targets)
-
-
-def native_targets(backend: str) -> list[str]:
-    """Return the targets of this machine's processor or devices that there are kernels for."""
-    if backend == "cpu":
-        return [toolchain.native_cpu_arch()]
-    devices = _cuda_targets() if backend == "cuda" else _amd_targets()
-    return [device for device in devices if gpu_targets.backend_of(device) == backend]
 
 
 def _loadable(*libraries: str) -> str | None:

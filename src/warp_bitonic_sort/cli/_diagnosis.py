@@ -20,8 +20,11 @@ import sys
 from pathlib import Path
 
 from .. import __version__, settings
-from ..jit import finders, gpu_targets, ninja, toolchain
+from ..jit import loader
 from ..process import threads
+from ..targets import HOST
+from ..targets.common.gpu_arch import listed_archs
+from ..targets.common.sources import require_sources
 from . import _cache_state, _devices
 from ._problem import Facts, Problem, attempt, is_refusal, problem_of
 
@@ -56,7 +59,7 @@ _SMOKE_SORT_SECONDS = 600
 
 def facts(problems: list[Problem]) -> Facts:
     """Return the facts, and append what is wrong to problems."""
-    attempt(toolchain.require_sources, problems, "reinstall the package")
+    attempt(require_sources, problems, "reinstall the package")
     compiler = _compiler(problems)
     return {
         "package": {
@@ -107,7 +110,7 @@ def _environment(problems: list[Problem]) -> dict[str, str | None]:
         settings.max_jobs, problems, "set MAX_JOBS to a whole number of at least 1, or unset it"
     )
     attempt(
-        gpu_targets.gpu_archs,
+        listed_archs,
         problems,
         "set GPU_ARCH to native or to such a list, or unset it",
         blocking=False,  # arrays in CPU memory do not need it
@@ -168,7 +171,7 @@ def _first_line(text: str) -> str:
 
 def _compiler(problems: list[Problem]) -> Facts | None:
     compiler = attempt(
-        finders.find_compiler,
+        lambda: HOST.recipe.find_compiler(HOST.example, HOST.recipe.probe_error),
         problems,
         "set CXX to a C++ compiler",
         blocking=not _cache_state.has_layer(),
@@ -178,21 +181,21 @@ def _compiler(problems: list[Problem]) -> Facts | None:
     version = attempt(compiler.version, problems, "set CXX to a C++ compiler that runs")
     return {
         "command": shlex.join(compiler.command),
-        "path": str(compiler.path),
+        "path": str(compiler.program),
         "version": None if version is None else _first_line(version),
-        "why": compiler.why,
+        "why": compiler.origin,
     }
 
 
 def _ninja(problems: list[Problem]) -> Facts | None:
     path = attempt(
-        finders.find_ninja, problems, "pip install ninja", blocking=not _cache_state.has_layer()
+        loader.find_ninja, problems, "pip install ninja", blocking=not _cache_state.has_layer()
     )
     if path is None:
         return None
-
     reinstall = "pip install --force-reinstall ninja"
-    return {"path": str(path), "version": attempt(lambda: ninja.version(path), problems, reinstall)}
+    version = attempt(lambda: loader.ninja_version(path), problems, reinstall)
+    return {"path": str(path), "version": version}
 
 
 def smoke_sort(problems: list[Problem]) -> Facts:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from .. import explain, get_num_threads, ops, set_num_threads
-from ..jit import building
+from ..jit import loader
 
 if TYPE_CHECKING:
     import numpy as np
@@ -135,7 +135,7 @@ def compare(noisy: Array, size: int) -> Comparison:
     start = time.perf_counter()
     ordered = ops.sort(rows)
     first = time.perf_counter() - start
-    built = tuple(sorted(building.built()))
+    built = tuple(sorted(loader.built()))
     plan = explain(rows)
     _check("np.sort", ordered, np.sort(rows, axis=-1), plan.shape)
     del rows, ordered  # filter_ run makes its own

@@ -21,9 +21,9 @@ def main() -> None:
     except Exception as failure:  # any error is the finding
         error = str(failure) or type(failure).__name__
     seconds = round(time.perf_counter() - start, 3)
-    from ..jit import building
+    from ..jit import loader
 
-    report = {"error": error, "kernel": kernel, "seconds": seconds, "compiled": building.built()}
+    report = {"error": error, "kernel": kernel, "seconds": seconds, "compiled": loader.built()}
     print(json.dumps(report))  # noqa: T201
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from ..targets import HOST
 from . import _diagnosis
 from ._problem import Problem, is_refused
 from ._terminal import is_terminal
@@ -113,7 +114,9 @@ def _line(name: str, value: str) -> str:
 def _backend_lines(backends: dict[str, Any]) -> Iterator[str]:
     cpu = backends["cpu"]
     yield _line("cpu", f"{cpu['target']} ({cpu['why']})" if cpu["available"] else "not available")
-    for name in ("cuda", "hip"):
+    for name in backends:
+        if name == HOST.name:
+            continue
         found = [f"{what} {where}" for what, where in backends[name]["found"].items() if where]
         there = f"on this machine: {', '.join(found)}" if found else "nothing of it on this machine"
         yield _line(name, f"{backends[name]['why']}; {there}")

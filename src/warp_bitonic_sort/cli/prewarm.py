@@ -17,16 +17,16 @@ import click
 from .. import prewarm as _prewarm
 from ..dtypes import DTYPES
 from ..errors import BuildError, ToolError
-from ..jit import gpu_targets, toolchain
 from ..jit.store.permissions import check_writers
 from ..kernels import Kernel
+from ..targets import HOST, TARGETS, target_of, target_with
 from ._common import reported
-from ._devices import native_targets
 from ._paths import OutputFile, SomePath
 from ._terminal import is_terminal, progress_bar
 
 __all__ = ["prewarm"]
 
+_FAMILIES = [arch for target in TARGETS.values() if not target.is_host for arch in target.archs]
 _HELP = """Compile kernels now, for sorts of the dtypes and lengths given, and the runtime.
 
 No GPU is needed, only the compilers: of C++ for the CPU and the runtime; nvcc or NVRTC for cuda;
@@ -41,7 +41,7 @@ Targets of --arch:
   cpu   {cpu}
   cuda  sm_ and the compute capability: sm_80, sm_90, sm_100, sm_120
   hip   gfx9 and newer: gfx90a, gfx942, gfx1100, and families of them:
-{hip}
+{families}
   native stands for this machine's, of each back end that is listed.
 
 The compiler itself reports a target that it does not know.
@@ -63,16 +63,15 @@ In a Dockerfile, where no GPU is:
 Exit status: 0 if every artifact is there and loads (of a GPU: is for its target), 1 if any is not,
 2 when the command line is wrong.
 """
-_HELP = _HELP.replace("{cpu}", ", ".join(toolchain.CPU_ARCHS)).replace(
-    "{hip}",
+_HELP = _HELP.replace("{cpu}", ", ".join(HOST.archs)).replace(
+    "{families}",
     "\n".join(
-        f"          {', '.join(gpu_targets.FAMILIES[start : start + 3])}"
-        for start in range(0, len(gpu_targets.FAMILIES), 3)
+        f"          {', '.join(_FAMILIES[start : start + 3])}"
+        for start in range(0, len(_FAMILIES), 3)
     ),
 )
 # Seconds between two lines of progress where no terminal shows a bar.
 _PERIOD = 10.0
-_BACKENDS: tuple[_prewarm.Backend, ...] = ("cpu", "cuda", "hip")
 
 
 def _listed(text: str) -> list[str]:
@@ -80,7 +79,7 @@ def _listed(text: str) -> list[str]:
 
 
 def _backends(_context: click.Context, _parameter: click.Parameter, value: str) -> list[str]:
-    return _known(value, _BACKENDS)
+    return _known(value, tuple(TARGETS))
 
 
 def _dtypes(_context: click.Context, _parameter: click.Parameter, value: str) -> list[str]:
@@ -100,16 +99,16 @@ def _known(value: str, known: tuple[str, ...]) -> list[str]:
 def _archs(_context: click.Context, _parameter: click.Parameter, value: str) -> list[str]:
     words = _listed(value)
     for word in words:
-        is_known = word in toolchain.CPU_ARCHS or word == "native"
-        if not is_known and gpu_targets.backend_of(word) is None:
-            plain = re.sub(r"(?<=^sm_)([0-9]+)[af]$|:.*$", r"\1", word)
-            if gpu_targets.backend_of(plain) is not None:
-                raise click.BadParameter(
-                    f"{word!r} names features beside a target, of which no kernel needs any: use "
-                    f"{plain}."
-                )
+        if word != "native" and target_with(word) is None:
+            for target in TARGETS.values():
+                plain = target.without_features(word)
+                if target.is_arch(plain):
+                    raise click.BadParameter(
+                        f"{word!r} names features beside a target, of which no kernel needs any: "
+                        f"use {plain}."
+                    )
             raise click.BadParameter(
-                f"{word!r} is neither a CPU target ({', '.join(toolchain.CPU_ARCHS)}) nor a GPU's, "
+                f"{word!r} is neither a CPU target ({', '.join(HOST.archs)}) nor a GPU's, "
                 f"as sm_90 and gfx942 are, nor native."
             )
     return words
@@ -135,43 +134,41 @@ def _kernels(
     backends: list[str], archs: list[str], dtypes: list[str], lengths: list[int]
 ) -> list[Kernel]:
     wanted: list[Kernel] = []
-    for backend in _BACKENDS:
-        named = [arch for arch in archs if arch != "native"]
-        targets = [arch for arch in named if (gpu_targets.backend_of(arch) or "cpu") == backend]
-        if targets and backend not in backends:
+    for backend, target in TARGETS.items():
+        chosen = [arch for arch in archs if arch != "native" and target.is_arch(arch)]
+        if chosen and backend not in backends:
             raise click.UsageError(
-                f"--arch lists {', '.join(targets)}, and --backend does not list {backend}."
+                f"--arch lists {', '.join(chosen)}, and --backend does not list {backend}."
             )
         if backend not in backends:
             continue
-        example = "sm_90" if backend == "cuda" else "gfx942"
         if "native" in archs:
-            native = native_targets(backend)
-            if not native and not targets:
+            native = [arch for arch in target.native_archs() if target.is_arch(arch)]
+            if not native and not chosen:
                 raise click.UsageError(
                     f"--arch native: no device of the back end {backend} is found here. Name a "
-                    f"target, such as {example}."
+                    f"target, such as {target.example}."
                 )
-            targets = list(dict.fromkeys([*targets, *native]))
-        if not targets and backend != "cpu":
+            chosen = list(dict.fromkeys([*chosen, *native]))
+        if not chosen and not target.is_host:
             raise click.UsageError(
-                f"--backend {backend} needs a target in --arch, such as {example}, or native for "
-                f"those of this machine."
+                f"--backend {backend} needs a target in --arch, such as {target.example}, or "
+                f"native for those of this machine."
             )
-        targets = targets or [toolchain.cpu_arch()]
-        for arch in targets:
+        chosen = chosen or [HOST.arch_for()]
+        for arch in chosen:
             try:
                 wanted += _prewarm.kernels(backend, arch, dtypes, lengths)
             except ToolError as error:  # its message begins with "arch: "
                 message = str(error).removeprefix("arch: ")
                 raise click.BadParameter(message, param_hint="--arch") from None
         if wanted:
-            _report_lengths_without_kernel(backend, targets[0], dtypes, lengths)
+            _report_lengths_without_kernel(backend, chosen[0], dtypes, lengths)
     return wanted
 
 
 def _report_lengths_without_kernel(
-    backend: _prewarm.Backend, arch: str, dtypes: list[str], lengths: list[int]
+    backend: str, arch: str, dtypes: list[str], lengths: list[int]
 ) -> None:
     """Say which lengths are left out because no kernel of a back end sorts them."""
     limits: dict[int, list[str]] = {}
@@ -181,7 +178,7 @@ def _report_lengths_without_kernel(
         too_long = _ranges([length for length in lengths if length > limit])
         if too_long:
             what = f" of {', '.join(limited)}" if len(limits) > 1 else ""
-            library = "np.sort" if backend == "cpu" else "the array's own library"
+            library = "np.sort" if target_of(backend).is_host else "the array's own library"
             click.echo(
                 f"Left out: rows of {too_long}{what}. No kernel for {backend} sorts them; "
                 f"{library} does.",

@@ -1,5 +1,5 @@
 """From a kernel's description to an open kernel: compiled once, cached by content, never at import.
 
-Invariant: imports run downwards only: loader -> layers -> cache -> toolchain -> spec. A build's
-modules (builder, and those it imports) are imported when the first kernel is built.
+Invariant: `loader` is the way in. It imports ``store``, and ``build`` when something has to be
+compiled; ``build`` imports ``store``. Targets are known by their recipes alone.
 """

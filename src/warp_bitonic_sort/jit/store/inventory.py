@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import TrustError
-from .. import code_object, ninja
+from ...targets import RECIPES, arch_of
 from . import layers
 from .files import digest, read_file, read_json
 from .key import entry_key, layer_key_text
@@ -159,7 +159,8 @@ def _item(root: Path, folder: Path) -> EntryInfo:
     manifest = (None if refused else read_json(folder / "manifest.json")) or {}
     target, arch, created = (manifest.get(field) for field in ("target", "arch", "created"))
     stat = folder.stat()
-    product = folder / ninja.PRODUCTS.get(str(target), "library.so")
+    recipe = RECIPES.get(target) if isinstance(target, str) else None
+    product = folder / (recipe.product if recipe is not None else "library.so")
     refused = refused or _refusal(product, root)
     with contextlib.suppress(OSError):
         stat = product.stat()
@@ -173,7 +174,7 @@ def _item(root: Path, folder: Path) -> EntryInfo:
         root=root,
         name=folder.parent.name,
         key=folder.name,
-        target=target if isinstance(target, str) and target in ninja.PRODUCTS else "?",
+        target="?" if recipe is None else recipe.name,
         arch=arch,
         size=size_of(folder),
         created=made,
@@ -208,16 +209,17 @@ def verify(item: EntryInfo) -> str | None:
     manifest = read_json(item.folder / "manifest.json")
     if manifest is None:
         return "its manifest cannot be read"
-    if manifest.get("name") != item.name or item.target == "?":
+    recipe = RECIPES.get(item.target)
+    if manifest.get("name") != item.name or recipe is None:
         return "its manifest is another artifact's"
     try:
-        library = _looked_at(item.folder / ninja.PRODUCTS[item.target])
+        library = _looked_at(item.folder / recipe.product)
     except OSError as error:
         return f"its product cannot be read ({error.strerror})"
     if digest(library) != manifest.get("library"):
         return "its product is not what was published: its bytes have changed"
-    if not code_object.is_for(library, item.arch) and item.arch not in ("host", "generic"):
-        return f"its product is for {code_object.arch_of(library)}, not for {item.arch}"
+    if not recipe.is_for(library, item.arch) and item.arch not in ("host", "generic"):
+        return f"its product is for {arch_of(library)}, not for {item.arch}"
     try:
         if not _is_published(manifest, item):
             return "its manifest is not what was published"

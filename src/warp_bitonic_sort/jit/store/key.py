@@ -11,37 +11,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...kernels import Artifact
-from .. import toolchain
+from ...targets import recipe_of
 from .files import digest
 
 SCHEMA = 8
-# Libraries that this process loads. All other kinds are for the driver of a GPU.
-HOST_KINDS = frozenset({"cpu", "runtime"})
 
 
-def build_text(artifact: Artifact, options: Sequence[str] = ()) -> str:
-    """Return everything but the compiler and file contents that decides what a library is.
-
-    Parameters
-    ----------
-    artifact : Artifact
-        What is built.
-    options : sequence of str
-        The compiler's options that the user gave in ``CXX``.
-    """
+def build_text(artifact: Artifact) -> str:
+    """Return everything but the compiler and file contents that decides what a product is."""
+    recipe = recipe_of(artifact.target)
     parts = {
         "schema": SCHEMA,
         "name": artifact.name,
         "arch": artifact.arch,
-        "rule": toolchain.rule(artifact),
+        "rule": recipe.rule(artifact.arch),
         "source": artifact.source(),
-        "options": list(options),
+        "options": list(recipe.options()),
+        **recipe.key_parts(),
     }
-    if artifact.target == "runtime":
-        parts["tvm_ffi"] = toolchain.tvm_ffi_version()
-    elif artifact.target == "hip" and (extra := toolchain.ck_dir()) is not None:
-        # Literally: headers there are nobody's we know, and may look at what lies beside them.
-        parts["ck_dir"] = str(extra)
     return json.dumps(parts, sort_keys=True)
 
 

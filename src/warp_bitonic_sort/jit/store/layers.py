@@ -9,7 +9,6 @@ process.
 from __future__ import annotations
 
 import atexit
-import functools
 import os
 import shutil
 import sys
@@ -22,13 +21,15 @@ from ... import settings
 from ...errors import CacheError, TrustError
 from ...kernels import Artifact
 from ...process.warn import warn
-from .. import toolchain
-from .key import HOST_KINDS, build_text
+from ...targets import recipe_of
+from ...targets.common import sources
+from .key import build_text
 from .mounts import is_noexec, temporary_parent
 from .store import Entry, Store
+from .tools import Tools
 
 # What a wheel brings; a source tree has none.
-PACKAGED = toolchain.PACKAGE / "layer"
+PACKAGED = sources.PACKAGE / "layer"
 
 _guard = threading.RLock()  # a finalizer that sorts may run in the midst
 # The temporary folder, by the cache folder that it stands in for and by the process: what is forked
@@ -92,48 +93,65 @@ def stores() -> list[Store]:
     return [instead] if cache.root in _foreign else [cache, instead]
 
 
-def text_of(artifact: Artifact) -> str:
-    """Return the build text that an artifact has here and now."""
-    return build_text(artifact, toolchain.cxx_options() if artifact.target in HOST_KINDS else ())
-
-
 def look_up(
-    artifacts: Sequence[Artifact], layers: Sequence[Store], caches: Sequence[Store]
+    artifacts: Sequence[Artifact],
+    layers: Sequence[Store],
+    caches: Sequence[Store],
+    tools: Tools | None = None,
 ) -> dict[str, Entry]:
-    """Return the entries of artifacts, by name, that are found without knowing any version.
-
-    That is what a layer has, and what was made by the very compilers that would be found now. (What
-    another of the same version made is for `builder.ensure` to find, which most starts need not.)
+    """Return the entries of artifacts, by name, that a layer or a cache has.
 
     Parameters
     ----------
     artifacts : sequence of Artifact
         What is wanted.
     layers : sequence of Store
-        Caches that are only read; they are asked first.
+        Caches that are only read; they are looked at first.
     caches : sequence of Store
         Caches that hold what is built here.
+    tools : Tools, optional
+        The compilers, whose versions are part of the key. If not given, nothing is run: an entry of
+        a compiler whose version is not remembered is not found.
 
     Raises
     ------
     ToolError, TrustError
         As `loader.open_kernel` does.
     """
-    if any(artifact.target in HOST_KINDS for artifact in artifacts):
+    if any(recipe_of(artifact.target).is_library for artifact in artifacts):
         for layer in layers:
             _warn_of_noexec(layer)
+    tools = Tools(caches, may_run=False) if tools is None else tools
     found: dict[str, Entry] = {}
-    known: dict[tuple[str, str], bool] = {}
     for artifact in artifacts:
-        text = text_of(artifact)
-        entry = next(filter(None, (each.find(artifact, text, None) for each in layers)), None)
-        if entry is None:
-            is_maker = functools.partial(_is_maker, known, artifact.target)
-            made = (each.find(artifact, text, None, is_maker) for each in caches)
-            entry = next(filter(None, made), None)
+        entry = _find(artifact, layers, caches, tools)
         if entry is not None:
             found[artifact.name] = entry
     return found
+
+
+def _find(
+    artifact: Artifact, layers: Sequence[Store], caches: Sequence[Store], tools: Tools
+) -> Entry | None:
+    text = build_text(artifact)
+    for layer in layers:
+        entry = layer.find(artifact, text, None)
+        if entry is not None:
+            return entry
+    tool = tools.find(artifact)
+    if tool is None:
+        return None
+    found = (cache.find(artifact, text, tool.version) for cache in caches)
+    return next(filter(None, found), None)
+
+
+def holder(artifact: Artifact, layers: Sequence[Store], caches: Sequence[Store]) -> Store | None:
+    """Return the layer or cache that has an artifact, as far as `look_up` finds it."""
+    tools = Tools(caches, may_run=False)
+    for layer in layers:
+        if look_up([artifact], [layer], [], tools):
+            return layer
+    return next((cache for cache in caches if look_up([artifact], [], [cache], tools)), None)
 
 
 def _warn_of_noexec(layer: Store) -> None:
@@ -145,14 +163,6 @@ def _warn_of_noexec(layer: Store) -> None:
             f"library can be loaded from there: only its kernels for GPUs are used. Copy the layer "
             f"to another file system."
         )
-
-
-def _is_maker(known: dict[tuple[str, str], bool], kind: str, identity: str) -> bool:
-    """Tell whether a kind is compiled by what has an identity, looking once at each."""
-    asked = toolchain.COMMANDS[kind], identity
-    if asked not in known:
-        known[asked] = toolchain.still_is(kind, identity)
-    return known[asked]
 
 
 def use_temporary_store(error: CacheError | TrustError, tried: Store) -> bool:

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import CacheError, EvictedError
+from ...targets import recipe_of
 from .files import open_regular, read_all, stamp
-from .key import HOST_KINDS
 from .mounts import temporary_parent
 from .store import Entry
 
@@ -58,7 +58,7 @@ def pinned(entry: Entry) -> Iterator[str]:
             )
         failed = stack.enter_context(contextlib.ExitStack())
         name = _name(descriptor)
-        is_library = entry.target in HOST_KINDS
+        is_library = recipe_of(entry.target).is_library
         if not os.path.exists(name) or (is_library and len(_kept) >= _MAX_KEPT):  # noqa: PTH110
             name = stack.enter_context(_copy(descriptor, path.name))
         elif is_library:

@@ -21,7 +21,9 @@ from pathlib import Path
 from ... import settings
 from ...errors import BuildError, CacheError, EvictedError
 from ...kernels import Artifact
-from .. import code_object, toolchain
+from ...targets import arch_of, recipe_of
+from ...targets.common import sources as _sources
+from ...targets.common.recipe import DEPFILE
 from . import locks
 from .files import digest, file_digest, make_folder, protect, stamp, write_json
 from .key import SCHEMA, Tokens, entry_key, layer_key_text
@@ -89,7 +91,6 @@ def publish(
     staged: Path,
     sources: Mapping[str, str],
     seconds: float,
-    maker: str | None = None,
 ) -> Entry:
     """Complete a staged and already loaded build with its manifest and rename it into place.
 
@@ -109,8 +110,6 @@ def publish(
         What `source_digests` returned before the build began.
     seconds : float
         How long the build took.
-    maker : str, optional
-        The compiler's identity, if it has one.
 
     Raises
     ------
@@ -120,15 +119,16 @@ def publish(
     CacheError
         The cache cannot be written.
     """
-    tokens = Tokens(toolchain.include_dirs(artifact))
-    depfile = staged / toolchain.DEPFILE
+    recipe = recipe_of(artifact.target)
+    tokens = Tokens(recipe.include_dirs())
+    depfile = staged / DEPFILE
     listed = _parse_depfile(depfile.read_text(encoding="utf-8", errors="surrogateescape"))
     # A line each: "digest size mtime ctime inode path".
     dependencies: list[str] = []
     digests: list[tuple[str, str]] = []
     for path in listed:
         # The translation unit is in the build text; its own folder is about to move.
-        if not path.endswith(f"{artifact.name}/{toolchain.SOURCES[artifact.target]}"):
+        if not path.endswith(f"{artifact.name}/{recipe.source}"):
             # Where the path is relative, it is relative to the folder that ninja ran in.
             absolute = _plain(os.path.join(staged.parent, path))  # noqa: PTH118
             try:
@@ -148,11 +148,11 @@ def publish(
             dependencies.append(f"{found} {stamp(state)} {path}")
             digests.append((path, found))
     wanted = digest(text.encode())
-    library = (staged / toolchain.PRODUCTS[artifact.target]).read_bytes()
-    if not code_object.is_for(library, artifact.arch):
+    library = (staged / recipe.product).read_bytes()
+    if not recipe.is_for(library, artifact.arch):
         raise BuildError(
             f"compiling {artifact.name}: what the compiler made is for "
-            f"{code_object.arch_of(library) or 'an unknown machine'}, not for {artifact.arch}. "
+            f"{arch_of(library) or 'an unknown machine'}, not for {artifact.arch}. "
             f"Look at what it is: {compiler.splitlines()[0] if compiler else 'not known'}."
         )
     with _writing(cache):
@@ -167,7 +167,6 @@ def publish(
                 "portable": digest(layer_key_text(text).encode()),
                 "text": json.loads(text),
                 "compiler": compiler,
-                "maker": maker,
                 "library": digest(library),
                 "dependencies": dependencies,
                 "seconds": round(seconds, 3),
@@ -178,7 +177,7 @@ def publish(
         for each in (staged, *staged.iterdir()):
             # Whatever the umask is, a reader accepts it, and others read what is shared.
             protect(each, cache.is_shared)
-        seen = stamp((staged / toolchain.PRODUCTS[artifact.target]).stat())
+        seen = stamp((staged / recipe.product).stat())
         folder = _folder(cache, "entries", artifact.name)
         entry = Entry(folder / entry_key(wanted, compiler, digests), artifact.target, seen)
         try:
@@ -211,7 +210,7 @@ def keep_log(cache: Store, name: str, log: str) -> Path:
 def source_digests() -> dict[str, str]:
     """Return the digest of every file that the package compiles, by path."""
     digests: dict[str, str] = {}
-    for file in map(str, sorted(toolchain.source_files())):
+    for file in map(str, sorted(_sources.source_files())):
         with contextlib.suppress(OSError):  # what has gone, the compiler will miss and say so
             digests[file] = file_digest(Path(file))
     return digests

@@ -19,9 +19,8 @@ On disk, below the root::
 The key is a digest of the *build text* (translation unit, ninja rule, target, options in CXX,
 tvm-ffi's version for the runtime, CK_DIR for HIP kernels), of the compiler's version, and of every
 file in the compiler's own list of dependencies. Folders that differ between machines stand in it as
-tokens, so a moved installation still hits. A manifest also says by the identity of which binary its
-entry was made: where that is what would be run now, the version need not be known. On a machine
-without a compiler, any compiler's entry will do: then its version is not asked for.
+tokens, so a moved installation still hits. On a machine without a compiler, any compiler's entry
+will do.
 
 A *layer* is such a folder that is only read: one that the package brings, or that somebody shares.
 It was filled on another machine, so nobody asks for its compiler's version, for any
@@ -43,14 +42,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...kernels import Artifact
-from .. import code_object, toolchain
+from ...targets import recipe_of
 from .files import digest, file_digest, file_stamp, open_regular, read_all, read_json, stamp
-from .key import HOST_KINDS, Tokens, layer_key_text
+from .key import Tokens, layer_key_text
 from .mounts import is_noexec
 from .permissions import check_writers
 
@@ -80,7 +79,7 @@ class Entry(NamedTuple):
     @property
     def library(self) -> Path:
         """The shared library, or the code object."""
-        return self.folder / toolchain.PRODUCTS[self.target]
+        return self.folder / recipe_of(self.target).product
 
 
 class Store:
@@ -124,13 +123,7 @@ class Store:
         self.is_for_gpus = is_for_gpus
         self.home = home
 
-    def find(
-        self,
-        artifact: Artifact,
-        text: str,
-        compiler: str | None,
-        is_maker: Callable[[str], bool] | None = None,
-    ) -> Entry | None:
+    def find(self, artifact: Artifact, text: str, compiler: str | None) -> Entry | None:
         """Return the entry of an artifact that is what building it now would make, or None.
 
         Parameters
@@ -142,16 +135,14 @@ class Store:
         compiler : str or None
             The compiler's version; None where there is no compiler, which any entry then suits.
             (A layer's entries suit any.)
-        is_maker : callable, optional
-            Tells whether an identity is the compiler's: entries suit that it has made itself,
-            whatever its version.
 
         Raises
         ------
         TrustError
             Other users can write the entry.
         """
-        if artifact.target in HOST_KINDS and (self.is_for_gpus or is_noexec(self.root)):
+        recipe = recipe_of(artifact.target)
+        if recipe.is_library and (self.is_for_gpus or is_noexec(self.root)):
             return None
         folder = self.base / "entries" / artifact.name
         try:
@@ -160,25 +151,20 @@ class Store:
             return None
         if not is_utf8(self.root):
             return None
-        tokens = Tokens(toolchain.include_dirs(artifact))
+        tokens = Tokens(recipe.include_dirs())
         wanted = {"build": digest(text.encode())}
         if self._is_layer:
             if json.loads(text)["options"]:
                 return None  # whoever gives options wants them applied here
             wanted = {"portable": digest(layer_key_text(text).encode())}
-            is_maker = None
-        elif is_maker is None and compiler is not None:
+        elif compiler is not None:
             wanted["compiler"] = compiler
         for name in names:
-            library = folder / name / toolchain.PRODUCTS[artifact.target]
+            library = folder / name / recipe.product
             if not self._is_ours:
                 check_writers(library, self.root)
             manifest = read_json(folder / name / "manifest.json")
-            if (
-                manifest is not None
-                and manifest.items() >= wanted.items()
-                and (is_maker is None or is_maker(str(manifest.get("maker"))))
-            ):
+            if manifest is not None and manifest.items() >= wanted.items():
                 seen = self._checked(library, artifact, manifest, tokens)
                 if seen is not None and not _is_unloadable(library):
                     return Entry(folder / name, artifact.target, seen)
@@ -212,7 +198,7 @@ class Store:
                     return None
         except (OSError, AttributeError, LookupError, TypeError, ValueError):
             return None
-        return seen if code_object.is_for(library, artifact.arch) else None
+        return seen if recipe_of(artifact.target).is_for(library, artifact.arch) else None
 
     def _is_current(self, line: str, tokens: Tokens) -> bool:
         """Tell whether a dependency is what it was."""

@@ -1,19 +1,17 @@
-"""The CPU targets: the flags of each, and which of them a processor runs.
+"""The CPU's architectures: the flags of each, and which of them a processor runs.
 
 Invariant: nothing is run here. /proc/cpuinfo may list another processor than the one that runs this
-process (under valgrind, qemu-user, Rosetta): `loader.cpu_arch` asks that one, once the runtime that
-can ask is loaded.
+process (under valgrind, qemu-user, Rosetta): the runtime asks that one, once it is loaded.
 """
 
 from __future__ import annotations
 
 import functools
 import platform
+from pathlib import Path
 
-from .. import settings
-from ..errors import ToolError
-
-__all__ = ["CPU_ARCHS", "cpu_arch", "is_runnable", "lesser_cpu_archs", "native_cpu_arch"]
+from ... import settings
+from ...errors import ToolError
 
 # Explicit features, not -march=native: the same text means the same machine code on every machine
 # that shares a cache, and compilers older than the x86-64-v3 names understand it.
@@ -30,20 +28,20 @@ CPU_ARCHS: dict[str, tuple[str, ...]] = {
 _LEVELS = ("x86-64", "x86-64-avx2", "x86-64-avx512")
 _AVX2 = {"avx2", "bmi2"}
 _AVX512 = {"avx512f", "avx512bw", "avx512vl", "avx512dq"}
+_CPUINFO = Path("/proc/cpuinfo")
 
 
 @functools.cache
 def _listed_cpu_arch() -> str | None:
-    """Return the target that the kernel lists this machine for; None for an unknown x86-64."""
+    """Return the architecture that the kernel lists this machine for; None if it is unknown."""
     machine = platform.machine().lower()
     if machine in ("aarch64", "arm64"):
         return "aarch64"
     if machine not in ("x86_64", "amd64"):
         return "generic"
     try:
-        with open("/proc/cpuinfo", "rb", buffering=0) as file:  # noqa: PTH123
-            # One read has the first processor, and of few others: the kernel asks each of them how
-            # it is, for a file of a quarter megabyte where there are a hundred.
+        with _CPUINFO.open("rb", buffering=0) as file:
+            # One read has the first processor. All of them would make the kernel ask each one.
             text = file.read(1 << 13).decode("latin-1")
     except OSError:
         return None
@@ -57,48 +55,54 @@ def _listed_cpu_arch() -> str | None:
 
 
 def native_cpu_arch() -> str:
-    """Return the best CPU target of the machine that /proc/cpuinfo lists."""
+    """Return the best architecture of the processor that /proc/cpuinfo lists."""
     return _listed_cpu_arch() or "x86-64"
 
 
 def is_runnable(arch: str, native: str) -> bool:
-    """Tell whether a processor whose best target is given runs kernels for a target."""
+    """Tell whether a processor, whose best architecture is given, runs kernels for another."""
     return arch in (native, "generic", *lesser_cpu_archs(native))
 
 
 def cpu_arch(native: str | None = None) -> str:
-    """Return the CPU target to build for: ``WARP_SORT_CPU_ARCH``, else the processor's best.
+    """Return the architecture to build for: ``WARP_SORT_CPU_ARCH``, else the processor's best.
 
     Parameters
     ----------
     native : str, optional
-        The processor's best target, where the processor was asked; if not given, that of the
+        The processor's best architecture, where the processor was asked; if not given, that of the
         machine that /proc/cpuinfo lists.
 
     Raises
     ------
     ToolError
-        ``WARP_SORT_CPU_ARCH`` names no target, or one that the processor does not run.
+        ``WARP_SORT_CPU_ARCH`` names no architecture, or one that the processor does not run.
     """
     known = native or _listed_cpu_arch()
-    asked = settings.cpu_arch()
-    if asked is None or asked == "native":
+    chosen = settings.cpu_arch()
+    if chosen is None or chosen == "native":
         return known or "x86-64"
-    if asked not in CPU_ARCHS:
+    if chosen not in CPU_ARCHS:
         raise ToolError(
-            f"WARP_SORT_CPU_ARCH: expected one of {', '.join(CPU_ARCHS)} or native, got {asked!r}."
+            f"WARP_SORT_CPU_ARCH: expected one of {', '.join(CPU_ARCHS)} or native, got {chosen!r}."
         )
     # Where nothing is known yet, the variable is believed until the processor can be asked.
     best = known or _LEVELS[-1]
-    if not is_runnable(asked, best):
+    if not is_runnable(chosen, best):
         runs = [*lesser_cpu_archs(best)[::-1], *dict.fromkeys((best, "generic"))]
         raise ToolError(
-            f"WARP_SORT_CPU_ARCH: this machine ({best}) cannot run kernels built for {asked!r}; "
+            f"WARP_SORT_CPU_ARCH: this machine ({best}) cannot run kernels built for {chosen!r}; "
             f"it runs {', '.join(runs)}."
         )
-    return asked
+    return chosen
 
 
 def lesser_cpu_archs(arch: str) -> tuple[str, ...]:
-    """Return the CPU targets whose kernels run wherever a target's do, the best first."""
+    """Return the architectures whose kernels run wherever a given one's do, the best first."""
     return _LEVELS[: _LEVELS.index(arch)][::-1] if arch in _LEVELS else ()
+
+
+def buildable_cpu_archs() -> list[str]:
+    """Return the architectures that this machine's compiler builds for."""
+    native = native_cpu_arch()
+    return [*(_LEVELS if native in _LEVELS else [native]), "generic"]

@@ -1,23 +1,23 @@
-"""A run-time compiler, which is a library, run as nvcc or clang are: by a command line.
+"""Runs NVRTC or hipRTC, which are libraries, by a command line, like nvcc or clang.
 
 Invariant: stands alone. It is run as a file by an interpreter that imports nothing of the user's,
-``python -I -S rtc.py nvrtc LIBRARY FLAGS``, takes the very flags that toolchain.py has for nvcc
-(for ``hiprtc``, those that hip_compiler.py has for clang), and leaves what those leave: a code
-object and a list of the headers that it may be made of, each whole or not at all.
-
-It imports little (neither pathlib nor re), for every kernel that is compiled waits for its start.
+``python -I -S program.py nvrtc LIBRARY FLAGS``, takes the flags that the CUDA recipe has for nvcc
+(for ``hiprtc``, those that the HIP recipe has for clang), and leaves the same files: a code object
+and a list of the headers that it may be made of, each whole or not at all.
 """
 
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import sys
+from pathlib import Path
 
-_USAGE = "rtc.py nvrtc|hiprtc LIBRARY --version, or the flags of nvcc or of clang"
+_USAGE = "nvrtc|hiprtc LIBRARY --version, or the flags of nvcc or of clang"
 _BUNDLE = b"__CLANG_OFFLOAD_BUNDLE__"
 _COMPRESSED = b"CCOB"
-_HEADERS = (".h", ".hpp", ".hh", ".hxx", ".inc", ".inl", ".cuh")
+_HEADERS = {".h", ".hpp", ".hh", ".hxx", ".inc", ".inl", ".cuh"}
 
 
 class _FailureError(Exception):
@@ -131,14 +131,11 @@ class _Library:
 
     def _load_builtins(self, name: str) -> None:
         """Load what the library will look for by its bare name, and may lie beside it alone."""
-        for folder in (os.path.dirname(self._path), os.path.dirname(os.path.realpath(self._path))):
-            try:
-                beside = sorted(file for file in os.listdir(folder) if file.startswith(name))
-            except OSError:
-                continue
-            for file in beside:
+        path = Path(self._path)
+        for folder in (path.parent, path.resolve().parent):
+            for file in sorted(folder.glob(f"{name}*")):
                 try:
-                    ctypes.CDLL(os.path.join(folder, file))
+                    ctypes.CDLL(str(file))
                 except OSError:
                     continue
                 return
@@ -212,19 +209,13 @@ class _Library:
 
 def _version_text(library: _Library, path: str) -> str:
     """Return what tells a library and this file from others; builds share a version number."""
-    import hashlib
 
     def digest(file: str) -> str:
-        hashed = hashlib.blake2b(digest_size=10)
-        with open(file, "rb") as stream:
-            while block := stream.read(1 << 20):
-                hashed.update(block)
-        return hashed.hexdigest()
+        return hashlib.blake2b(Path(file).read_bytes(), digest_size=10).hexdigest()
 
-    name = os.path.basename(os.path.realpath(path))
+    name = Path(path).resolve().name
     return (
-        f"{library.title} {library.version} ({name}, {digest(path)})\n"
-        f"by {os.path.basename(__file__)}, {digest(__file__)}\n"
+        f"{library.title} {library.version} ({name}, {digest(path)})\nby rtc, {digest(__file__)}\n"
     )
 
 
@@ -260,12 +251,8 @@ def _headers(folders: list[str]) -> list[str]:
     A kernel reads some of these and no others. A change of one that it does not read compiles it
     anew, and does no other harm.
     """
-    found: dict[str, None] = {}
-    for folder in folders:
-        for parent, _, names in os.walk(folder):
-            files = (os.path.join(parent, name) for name in names)
-            found.update(dict.fromkeys(file for file in files if file.endswith(_HEADERS)))
-    return sorted(found)
+    files = (file for folder in folders for file in Path(folder).rglob("*"))
+    return sorted({str(file) for file in files if file.suffix in _HEADERS and file.is_file()})
 
 
 def _escaped(path: str) -> str:
@@ -277,14 +264,12 @@ def _escaped(path: str) -> str:
 
 def _write(file: str, data: bytes) -> None:
     """Write a file so that a reader sees all of it or none."""
-    part = f"{file}.{os.getpid()}.part"
+    part = Path(f"{file}.{os.getpid()}.part")
     try:
-        with open(part, "wb") as stream:
-            stream.write(data)
-        os.replace(part, file)
+        part.write_bytes(data)
+        part.replace(file)
     except OSError:
-        if os.path.exists(part):
-            os.unlink(part)
+        part.unlink(missing_ok=True)
         raise
 
 
@@ -298,8 +283,7 @@ def _run(arguments: list[str]) -> None:
     request = _for_nvrtc(words) if kind == "nvrtc" else _for_hiprtc(words)
     if not request.source or not request.product:
         raise _FailureError("error: expected a source and -o with a product")
-    with open(request.source, "rb") as stream:
-        text = stream.read()
+    text = Path(request.source).read_bytes()
     library = _Library(kind, path)
     image = library.compile(text, request.source, request.options + library.own_options())
     if request.depfile:
@@ -315,10 +299,10 @@ def main() -> int:
         _run(sys.argv[1:])
     except _FailureError as failure:
         if str(failure):
-            sys.stderr.write(f"rtc.py: {failure}\n")
+            sys.stderr.write(f"rtc: {failure}\n")
         return 1
     except OSError as error:
-        sys.stderr.write(f"rtc.py: error: {error.filename}: {error.strerror}\n")
+        sys.stderr.write(f"rtc: error: {error.filename}: {error.strerror}\n")
         return 1
     return 0
 

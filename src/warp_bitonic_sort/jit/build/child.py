@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ..process import forks
+from ...process import forks
 
 __all__ = ["NotRunError", "run"]
 

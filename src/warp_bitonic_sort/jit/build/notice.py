@@ -6,7 +6,8 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..kernels import Artifact, Kernel
+from ...kernels import Artifact, Kernel
+from ...targets import target_of
 
 _NUMBERS = {"integer": "integers", "ieee": "floats", "fnuz": "floats"}
 
@@ -33,7 +34,7 @@ def compiling(artifacts: Sequence[Artifact], folder: Path) -> str:
 def _described(kernel: Kernel) -> str:
     """Return which rows a kernel sorts, and where."""
     capacity = kernel.layout.capacity
-    up_to = "" if kernel.target == "cpu" else "up to "
+    up_to = "" if target_of(kernel.target).is_host else "up to "
     length = f"{up_to}{capacity} " if capacity else "many "
     keys = f"{_NUMBERS[kernel.codec]} of {kernel.bits} bits"
     return f"a kernel for rows of {length}{keys} on {kernel.arch}"

@@ -1,0 +1,1 @@
+"""What targets share: recipes, compilers, and the headers of compiled files."""

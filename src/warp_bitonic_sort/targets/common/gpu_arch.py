@@ -1,0 +1,54 @@
+"""The list of ``GPU_ARCH``: the architectures to build for instead of a device's own.
+
+Invariant: the chosen architecture runs on the device. A list that holds nothing for the device is
+an error; what it holds for devices of other makers does no harm.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from ... import settings
+from ...errors import ToolError
+
+_FORM = re.compile(r"sm_[0-9]{2,}|gfx[0-9a-f]{3,}|gfx(9|9-4|10-1|10-3|11|12)-generic")
+
+
+def listed_archs() -> list[str]:
+    """Return the architectures that ``GPU_ARCH`` lists, each checked; empty for a device's own."""
+    archs = settings.gpu_archs()
+    for arch in archs:
+        if _FORM.fullmatch(arch) is None:
+            raise ToolError(
+                f"GPU_ARCH: expected native or a list such as sm_90,gfx942 (without features, as "
+                f"in :xnack-), got {arch!r} in it."
+            )
+    return archs
+
+
+def listed_for(native: str, runs_on: Callable[[str, str], bool]) -> list[str]:
+    """Return the device's own architecture if it is listed, else what is listed and runs on it.
+
+    Parameters
+    ----------
+    native : str
+        The device's own architecture.
+    runs_on : callable
+        Tells whether a code object for an architecture runs on a device.
+
+    Raises
+    ------
+    ToolError
+        The list holds nothing that runs on the device.
+    """
+    archs = listed_archs()
+    if not archs or native in archs:
+        return [native]
+    fitting = [arch for arch in archs if runs_on(arch, native)]
+    if not fitting:
+        raise ToolError(
+            f"GPU_ARCH: none of {', '.join(archs)} runs on this device, which is "
+            f"{native}; add that, or set GPU_ARCH=native."
+        )
+    return fitting

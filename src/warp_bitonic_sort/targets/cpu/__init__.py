@@ -1,0 +1,49 @@
+"""Kernels that run on the CPU."""
+
+from __future__ import annotations
+
+from ..common.target import Target
+from . import arch as _arch
+from .compiler import CpuRecipe
+
+
+class CpuTarget(Target):
+    """The CPU that runs this process."""
+
+    name = "cpu"
+    title = "CPU"
+    platform = "cpu"
+    recipe = CpuRecipe()
+    example = "x86-64-avx2"
+
+    @property
+    def archs(self) -> tuple[str, ...]:
+        """All architectures."""
+        return tuple(_arch.CPU_ARCHS)
+
+    def is_arch(self, arch: str) -> bool:
+        """Tell whether there are kernels for an architecture."""
+        return arch in _arch.CPU_ARCHS
+
+    def buildable_archs(self) -> list[str]:
+        """Return what this machine's compiler builds for."""
+        return _arch.buildable_cpu_archs()
+
+    def arch_for(self, native: str | None = None) -> str:
+        """Return the architecture to build for: ``WARP_SORT_CPU_ARCH``, else the processor's."""
+        return _arch.cpu_arch(native)
+
+    def native_archs(self) -> list[str]:
+        """Return the architecture of the processor that /proc/cpuinfo lists."""
+        return [_arch.native_cpu_arch()]
+
+    def runs_on(self, arch: str, native: str) -> bool:
+        """Tell whether a kernel for an architecture runs on a processor."""
+        return _arch.is_runnable(arch, native)
+
+    def lesser_archs(self, arch: str) -> tuple[str, ...]:
+        """Return other architectures whose kernels run wherever a given one's do, best first."""
+        return _arch.lesser_cpu_archs(arch)
+
+
+CPU = CpuTarget()

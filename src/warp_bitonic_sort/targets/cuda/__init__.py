@@ -1,0 +1,58 @@
+"""Kernels that run on NVIDIA GPUs."""
+
+from __future__ import annotations
+
+import re
+
+from ... import settings
+from ..common.target import DeviceProbe, Target
+from . import arch as _arch
+from .compiler import CudaRecipe
+
+
+class CudaTarget(Target):
+    """NVIDIA GPUs."""
+
+    name = "cuda"
+    title = "CUDA"
+    platform = "cuda"
+    recipe = CudaRecipe()
+    example = "sm_90"
+
+    @property
+    def archs(self) -> tuple[str, ...]:
+        """Every architecture is a single device's."""
+        return ()
+
+    def is_arch(self, arch: str) -> bool:
+        """Tell whether there are kernels for an architecture."""
+        return _arch.is_cuda_arch(arch)
+
+    def arch_for(self, native: str) -> str:
+        """Return the architecture to build for: a device's own, or what ``GPU_ARCH`` lists."""
+        return _arch.cuda_arch(native)
+
+    def native_archs(self) -> list[str]:
+        """Return the architectures of the devices that the driver knows."""
+        return _arch.native_cuda_archs()
+
+    def runs_on(self, arch: str, native: str) -> bool:
+        """Tell whether a kernel for an architecture runs on a device."""
+        return _arch.runs_on(arch, native)
+
+    def without_features(self, arch: str) -> str:
+        """Return an architecture without the letter for features, as in ``sm_90a``."""
+        return re.sub("^(sm_[0-9]+)[af]$", r"\1", arch)
+
+    def probe(self) -> DeviceProbe:
+        """Return what ``doctor`` looks for."""
+        return DeviceProbe(
+            devices="CUDA devices",
+            driver="NVIDIA driver (libcuda.so.1)",
+            driver_libraries=("libcuda.so.1",),
+            folders={"CUDA_HOME": settings.cuda_home},
+            tools=("nvidia-smi",),
+        )
+
+
+CUDA = CudaTarget()

@@ -1,0 +1,1 @@
+"""Run-time compilers: the libraries NVRTC and hipRTC, run like a compiler."""

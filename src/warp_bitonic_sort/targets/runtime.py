@@ -1,0 +1,65 @@
+"""The library through which Python and C++ call the kernels of all targets.
+
+Invariant: it needs the host's compiler alone; drivers are loaded when a device is first used.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from ..errors import ToolError
+from .common import sources
+from .common.host import HOST_FLAGS, HostRecipe
+
+# -Og compiles a quarter faster than -O1, and costs some hundredths of a call.
+_FLAGS = ("-Og", "-pthread")
+# A start reads the whole library, and a third of it would be symbols.
+_WITHOUT_SYMBOLS = "-s"
+
+
+class RuntimeRecipe(HostRecipe):
+    """How the runtime is compiled."""
+
+    name = "runtime"
+    # Symbols of libtvm_ffi are found in the process that loads the runtime.
+    libraries = ("-ldl",)
+
+    def flags(self, arch: str) -> tuple[str, ...]:  # noqa: ARG002
+        """Return the compiler's flags, without include folders."""
+        # A user who gives options may want to debug it.
+        stripped = () if self.options() else (_WITHOUT_SYMBOLS,)
+        return (*HOST_FLAGS, *_FLAGS, *stripped)
+
+    def include_dirs(self) -> dict[str, Path]:
+        """Return the include folders by the token that stands for each in a key."""
+        return {
+            **super().include_dirs(),
+            "csrc": sources.CSRC,
+            "tvm_ffi_include": _tvm_ffi_include(),
+        }
+
+    def key_parts(self) -> dict[str, str]:
+        """Return the version of tvm-ffi, which stands for its headers."""
+        return {"tvm_ffi": tvm_ffi_version()}
+
+
+RUNTIME_RECIPE = RuntimeRecipe()
+
+
+def tvm_ffi_version() -> str:
+    """Return the version of tvm-ffi that this process uses, or would."""
+    version = getattr(sys.modules.get("tvm_ffi"), "__version__", None)
+    return version if isinstance(version, str) else metadata.version("apache-tvm-ffi")
+
+
+@functools.cache
+def _tvm_ffi_include() -> Path:
+    # Not imported: that takes seconds where torch is installed, and a compiler can run meanwhile.
+    spec = importlib.util.find_spec("tvm_ffi")
+    if spec is None or spec.origin is None:
+        raise ToolError("no apache-tvm-ffi: it calls the kernels. pip install apache-tvm-ffi")
+    return Path(spec.origin).absolute().parent / "include"
