@@ -13,6 +13,8 @@ nox.options.reuse_existing_virtualenvs = True
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 LINT = PROJECT["project"]["optional-dependencies"]["lint"]
+# On all cores, as the README's test command.
+PYTEST = ("-m", "pytest", "-n", "logical", "--dist", "worksteal")
 CPP_FILES = ("*.h", "*.hpp", "*.cc", "*.cu")
 
 
@@ -53,19 +55,19 @@ def types(session: nox.Session) -> None:
 @nox.session(python=False)
 def tests(session: nox.Session) -> None:
     """Run the quick tests: nox -s tests -- tests/cli -x."""
-    _python(session, "test", "-m", "pytest", "-m", "not compile and not stress", *session.posargs)
+    _python(session, "test", *PYTEST, "-m", "not compile and not stress", *session.posargs)
 
 
 @nox.session(name="tests-compile", python=False)
 def tests_compile(session: nox.Session) -> None:
     """Run the tests that compile many kernels or take long."""
-    _python(session, "test", "-m", "pytest", "-m", "compile or stress", *session.posargs)
+    _python(session, "test", *PYTEST, "-m", "compile or stress", *session.posargs)
 
 
 @nox.session(python=False)
 def conformance(session: nox.Session) -> None:
     """Compare results with those of NumPy, PyTorch and JAX."""
-    _python(session, "test", "-m", "pytest", "tests/conformance", *session.posargs)
+    _python(session, "test", *PYTEST, "tests/conformance", *session.posargs)
 
 
 @nox.session
