@@ -40,8 +40,7 @@ def lint(session: nox.Session) -> None:
     session.install(*LINT)
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
-    if "importlinter" in PROJECT["tool"]:
-        session.run("lint-imports", "--no-cache", env={"PYTHONPATH": "src"})
+    session.run("lint-imports", "--no-cache", env={"PYTHONPATH": "src"})
     session.run("clang-format", "--dry-run", "-Werror", *_tracked(session, *CPP_FILES))
 
 
