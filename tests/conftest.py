@@ -7,6 +7,7 @@ import hypothesis
 import pytest
 
 from support import programs
+from support.shared import filled_once
 from warp_bitonic_sort.targets import target_of
 from warp_bitonic_sort.targets.cuda import compiler as cuda_compiler
 
@@ -27,6 +28,16 @@ def pytest_configure(config):
         config.stash[_CACHE] = tempfile.TemporaryDirectory(prefix="warp-sort-tests-")
         os.environ["WARP_SORT_CACHE_DIR"] = config.stash[_CACHE].name
     programs.FOLDER = Path(os.environ["WARP_SORT_CACHE_DIR"]) / "test-programs"
+
+
+# Tests that have one of these compile, whatever other caches hold.
+_EMPTY_CACHES = {"fresh_cache", "half_cache"}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if _EMPTY_CACHES & set(item.fixturenames):
+            item.add_marker(pytest.mark.compile)
 
 
 _CACHE = pytest.StashKey()
@@ -171,10 +182,11 @@ def warm_cache(tmp_path_factory) -> Path:
     """A cache of the runtime and one kernel, for tests to copy; none changes it."""
     from support import children
 
-    folder = tmp_path_factory.mktemp("warm") / "cache"
-    done = children.run(WARP_SORT_CACHE_DIR=folder)
-    assert done.stdout.strip() == children.ANSWER, done.stderr
-    return folder
+    def fill(folder):
+        done = children.run(WARP_SORT_CACHE_DIR=folder)
+        assert done.stdout.strip() == children.ANSWER, done.stderr
+
+    return filled_once(tmp_path_factory, "warm-cache", fill)
 
 
 @pytest.fixture
@@ -202,7 +214,8 @@ def whole_layer(tmp_path_factory) -> Path:
     """A layer of the runtime and the kernels for rows of three float32; none changes it."""
     from support import children
 
-    folder = tmp_path_factory.mktemp("layer") / "layer"
-    done = children.program("prewarm", "--length", 3, "--into", folder)
-    assert done.returncode == 0, done.stderr
-    return folder
+    def fill(folder):
+        done = children.program("prewarm", "--length", 3, "--into", folder)
+        assert done.returncode == 0, done.stderr
+
+    return filled_once(tmp_path_factory, "whole-layer", fill)

@@ -320,6 +320,7 @@ def test_doctor_notes_what_hinders_no_sort_on_the_cpu(variable, value, said, mon
     assert [problem["blocking"] for problem in document["problems"]] == [False]
 
 
+@pytest.mark.compile
 def test_doctor_tells_what_was_compiled_into_a_temporary_folder(monkeypatch):
     monkeypatch.setenv("WARP_SORT_CACHE_DIR", "/proc/nowhere")
     trial = report()["trial"]

@@ -142,6 +142,7 @@ def test_a_folder_is_filled_whole_by_itself(whole_layer, fresh_cache):
     assert not fresh_cache.exists()
 
 
+@pytest.mark.compile
 def test_a_folder_is_filled_though_a_layer_has_the_same(whole_layer, tmp_path):
     done = children.program(
         "prewarm", "--length", 3, "--into", tmp_path / "more", WARP_SORT_CACHE_LAYERS=whole_layer
@@ -174,11 +175,13 @@ def _gpu_layer(folder, backend, arch):
     assert children.leftovers(folder / "layer") == []
 
 
+@pytest.mark.compile
 def test_cuda_kernels_are_built_without_a_gpu(nvcc, tmp_path):
     assert nvcc
     _gpu_layer(tmp_path, "cuda", "sm_90")
 
 
+@pytest.mark.compile
 def test_hip_kernels_are_built_without_a_gpu(hip_compiler, tmp_path):
     hip_compiler("gfx942")
     _gpu_layer(tmp_path, "hip", "gfx942")
@@ -622,6 +625,7 @@ def test_a_folder_that_is_full_needs_no_other_runtime(whole_layer, fresh_cache, 
 
 @pytest.mark.parametrize("umask", [0, 0o027, 0o077])
 @pytest.mark.usefixtures("half_cache")
+@pytest.mark.compile
 def test_what_is_filled_for_others_can_be_read_by_them(tmp_path, umask):
     """Whatever the umask is; and nobody but its owner can write it."""
     layer = tmp_path / "a new folder" / "layer"
@@ -740,6 +744,7 @@ def test_this_machines_targets(half_cache, monkeypatch):
     assert half_cache
 
 
+@pytest.mark.compile
 def test_the_targets_of_cuda_devices(tmp_path):
     driver_double.build("fake_cuda.cc", tmp_path / "libcuda.so.1")
     code = "from warp_bitonic_sort.targets import CUDA; print(CUDA.native_archs())"

@@ -262,6 +262,7 @@ def peak(*arguments):
     return int(done.stdout) * 1024
 
 
+@pytest.mark.stress
 def test_memory_is_bounded_by_the_chunk(tmp_path, target):
     small, large = tmp_path / "small.npy", tmp_path / "large.npy"
     np.save(small, values((64, 64)))
@@ -366,6 +367,7 @@ def test_sort_without_room_for_the_result_fails_before_sorting(source, target, m
 
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("columns", [50, 2000])
+@pytest.mark.stress
 def test_sort_of_file_cut_short_meanwhile_is_one_line(tmp_path, target, axis, columns):
     # In a process of its own, which SIGBUS would end.
     source = tmp_path / "in.npy"

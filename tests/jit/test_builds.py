@@ -9,7 +9,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import textwrap
 import warnings
 from pathlib import Path
 
@@ -18,6 +17,8 @@ import pytest
 
 import warp_bitonic_sort
 from support import children, cpu_targets
+from support.children import ANSWER, SORT, entries, run
+from support.covering import pairwise
 from support.descriptions import cpu_kernel
 from warp_bitonic_sort import BuildError, CacheError, ToolError, settings
 from warp_bitonic_sort.jit import loader
@@ -30,33 +31,11 @@ from warp_bitonic_sort.targets.common import sources
 from warp_bitonic_sort.targets.common.host import find_compiler
 
 COMPILER = find_compiler()
-SORT = "import numpy as np, warp_bitonic_sort as w; print(w.sort(np.float32([[3, 1, 2]])).tolist())"
-ANSWER = "[[1.0, 2.0, 3.0]]"
 
 
-def run(code=SORT, **environment):
-    """Run Python code in a new process."""
-    given = {**os.environ, **environment}
-    return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        env={name: value for name, value in given.items() if value is not None},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def entries(folder):
-    return sorted(p.parent.name for p in Path(folder).glob("v1/entries/*/*"))
-
-
-@pytest.fixture(scope="module")
-def warm(tmp_path_factory):
-    """A cache that holds the runtime and the kernel of SORT; tests copy it, none changes it."""
-    folder = tmp_path_factory.mktemp("warm") / "cache"
-    done = run(WARP_SORT_CACHE_DIR=str(folder))
-    assert done.stdout.strip() == ANSWER, done.stderr
-    return folder
+@pytest.fixture
+def warm(warm_cache):
+    return warm_cache
 
 
 @pytest.fixture
@@ -86,6 +65,7 @@ def counting_compiler(tmp_path):
 # -- what is built, and when ---------------------------------------------------------------------
 
 
+@pytest.mark.compile
 def test_the_first_call_builds_the_runtime_and_just_its_kernel(fresh_cache, counting_compiler):
     script, compiled = counting_compiler
     done = run(CXX=script, WARP_SORT_CACHE_DIR=str(fresh_cache))
@@ -216,6 +196,7 @@ def test_max_jobs_bounds_the_compilers(fresh_cache, tmp_path):
 # -- the key -------------------------------------------------------------------------------------
 
 
+@pytest.mark.compile
 def test_a_header_edit_builds_again_and_a_touch_does_not(copy_of_warm, tmp_path, counting_compiler):
     """The package is copied, so that the copy's headers can be changed."""
     script, compiled = counting_compiler
@@ -245,6 +226,7 @@ def test_a_header_edit_builds_again_and_a_touch_does_not(copy_of_warm, tmp_path,
     assert len(compiled()) == 0, "the same compiler behind another name says the same version"
 
 
+@pytest.mark.compile
 def test_another_compiler_version_builds_again(copy_of_warm, tmp_path):
     script = tmp_path / "newer-c++"
     real = " ".join(COMPILER.command)
@@ -297,20 +279,26 @@ def test_compiler_that_is_replaced_while_it_compiles_is_asked_again(fresh_cache,
     assert versions == ["1", "1", "2", "2"]
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip", "manifest", "remove"])
-def test_a_damaged_entry_is_never_loaded(copy_of_warm, damage, counting_compiler):
+def _damage(library: Path, how: str) -> None:
+    data = library.read_bytes()
+    middle = len(data) // 2
+    if how == "truncate":
+        library.write_bytes(data[:middle])
+    elif how == "flip":
+        library.write_bytes(data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
+    elif how == "manifest":
+        (library.parent / "manifest.json").write_text('{"build": [')
+    else:
+        library.unlink()
+
+
+@pytest.mark.parametrize("damages", [("truncate", "flip"), ("manifest", "remove")])
+@pytest.mark.compile
+def test_a_damaged_entry_is_never_loaded(copy_of_warm, damages, counting_compiler):
     script, compiled = counting_compiler
-    for library in copy_of_warm.glob("v1/entries/*/*/library.so"):
-        data = library.read_bytes()
-        if damage == "truncate":
-            library.write_bytes(data[: len(data) // 2])
-        elif damage == "flip":
-            middle = len(data) // 2
-            library.write_bytes(data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
-        elif damage == "manifest":
-            (library.parent / "manifest.json").write_text('{"build": [')
-        else:
-            library.unlink()
+    libraries = sorted(copy_of_warm.glob("v1/entries/*/*/library.so"))
+    for library, how in zip(libraries, damages, strict=True):
+        _damage(library, how)
     for _ in range(2):
         done = run(WARP_SORT_CACHE_DIR=str(copy_of_warm), CXX=script)
         assert done.stdout.strip() == ANSWER, done.stderr
@@ -390,6 +378,7 @@ def test_linkers(fresh_cache, linker):
     assert done.stdout.strip() == ANSWER, done.stderr
 
 
+@pytest.mark.compile
 def test_options_in_cxx_build_again(copy_of_warm):
     """Options change what is compiled, so they are part of the key."""
     before = entries(copy_of_warm)
@@ -619,17 +608,22 @@ class TestFailures:
             self.sort()
 
 
-def test_lesser_targets_sort_the_same():
-    """Every target that this machine runs, on a few shapes of every width."""
-    code = """
+_TARGETS = cpu_targets.runnable()
+
+
+@pytest.mark.parametrize("arch", _TARGETS)
+@pytest.mark.compile
+def test_sort_on_a_lesser_target_equals_numpy(arch):
+    """Every target that this machine runs, pairwise with widths and with ways to be sorted."""
+    shapes = [((70, 9), 1), ((70, 100), 1), ((21, 70), 0)]
+    cases = pairwise(_TARGETS, ("u1", "i2", "f4", "i8", "f8"), shapes)
+    code = f"""
         import numpy as np, warp_bitonic_sort as w
         rng = np.random.default_rng(1)
-        for dtype in ("u1", "i2", "f4", "i8", "f8"):
-            for shape, axis in (((70, 9), 1), ((70, 100), 1), ((21, 70), 0)):
-                x = (rng.random(shape) * 200 - 100).astype(dtype)
-                np.testing.assert_array_equal(w.sort(x, axis=axis), np.sort(x, axis=axis))
+        for dtype, (shape, axis) in {[case[1:] for case in cases if case[0] == arch]}:
+            x = (rng.random(shape) * 200 - 100).astype(dtype)
+            np.testing.assert_array_equal(w.sort(x, axis=axis), np.sort(x, axis=axis))
         print(w.explain((3, 4)).arch)
     """
-    for level in cpu_targets.runnable():
-        done = run(code, WARP_SORT_CPU_ARCH=level)
-        assert done.stdout.strip() == level, done.stderr
+    done = run(code, WARP_SORT_CPU_ARCH=arch)
+    assert done.stdout.strip() == arch, done.stderr

@@ -350,6 +350,7 @@ _BOTH_LIBRARIES = pytest.mark.parametrize(
 
 
 @_BOTH_LIBRARIES
+@pytest.mark.compile
 def test_what_does_not_load_is_built_again_and_replaced(cache_copy, tmp_path, artifact):
     """A home that is shared with an older system, say, has what only the newer one can load."""
     children.break_library(cache_copy, artifact)
@@ -361,6 +362,7 @@ def test_what_does_not_load_is_built_again_and_replaced(cache_copy, tmp_path, ar
     children.assert_sound(cache_copy, count=2)
 
 
+@pytest.mark.compile
 def test_a_runtime_that_does_not_load_beside_a_kernel_that_is_missing(half_cache):
     """The kernel was compiled before anybody has tried the runtime."""
     children.break_library(half_cache, kernels.RUNTIME)
@@ -383,6 +385,7 @@ def test_what_does_not_load_and_cannot_be_built(cache_copy, artifact):
 
 @pytest.mark.parametrize("into", [False, True])
 @_BOTH_LIBRARIES
+@pytest.mark.compile
 def test_prewarm_builds_again_what_does_not_load(
     whole_layer, tmp_path, monkeypatch, artifact, into
 ):
@@ -419,6 +422,7 @@ def test_a_runtime_that_was_just_built_and_does_not_load(cache_copy, tmp_path):
 
 
 @pytest.mark.parametrize("how", ["processes", "threads"])
+@pytest.mark.compile
 def test_many_that_find_a_runtime_that_does_not_load(cache_copy, tmp_path, how):
     """One builds it again; the others take that, and none its own."""
     children.break_library(cache_copy, kernels.RUNTIME)
@@ -465,6 +469,7 @@ def _sorts_from_a_temporary_folder(tmp_path, reason, prelude="", **how):
     return done
 
 
+@pytest.mark.compile
 def test_a_home_that_does_not_exist(tmp_path):
     home = tmp_path / "nowhere"
     how = {"HOME": home, "XDG_CACHE_HOME": None, "WARP_SORT_CACHE_DIR": None}
@@ -494,6 +499,7 @@ def _give_away(home):
 
 @pytest.mark.skipif(not children.IS_ROOT, reason="root alone has another user's home")
 @pytest.mark.parametrize("is_warm", [False, True])
+@pytest.mark.compile
 def test_a_home_of_another_user(foreign_home, warm_cache, tmp_path, is_warm):
     """Nothing has to be loaded from there, and nothing is, nor made."""
     folder = foreign_home / ".cache" / "warp_bitonic_sort" / "jit"
@@ -560,6 +566,7 @@ def test_nothing_is_taken_of_what_another_user_says_of_compilers(foreign_home, w
 
 
 @pytest.mark.skipif(not children.IS_ROOT, reason="root alone has another user's home")
+@pytest.mark.compile
 def test_threads_that_find_the_home_foreign_at_once(foreign_home):
     """All of them go on in the same temporary folder, and one warns."""
     code = """
@@ -585,6 +592,7 @@ pwd.getpwuid = getpwuid
 """
 
 
+@pytest.mark.compile
 def test_a_user_without_a_home(tmp_path, monkeypatch):
     """Neither HOME nor an entry of the system's: the current folder is not taken for it."""
     (tmp_path / "here").mkdir()
@@ -619,6 +627,7 @@ def test_a_hit_in_a_read_only_cache_gives_no_warning(cache_copy, tmp_path):
 
 # What does not fit: the first file, what is staged, and the library.
 @pytest.mark.parametrize("size", ["4k", "16k", "40k"])
+@pytest.mark.compile
 def test_a_full_disk(tmp_path, size):
     folder = tmp_path / "disk"
     folder.mkdir()
@@ -627,6 +636,7 @@ def test_a_full_disk(tmp_path, size):
     _sorts_as_nothing_can_be_written(folder, tmp_path, "No space left on device", **how)
 
 
+@pytest.mark.compile
 def test_what_is_forked_leaves_the_temporary_folder_to_its_parent(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "tmp").mkdir()
@@ -653,6 +663,7 @@ def test_what_is_forked_leaves_the_temporary_folder_to_its_parent(tmp_path):
 
 
 @pytest.mark.parametrize("fork", ["os.fork", "multiprocessing"])
+@pytest.mark.compile
 def test_a_forked_child_has_a_temporary_folder_of_its_own(tmp_path, fork):
     """It may outlive its parent, whose folder it neither fills nor makes again; both go."""
     (tmp_path / "file").touch()
@@ -914,6 +925,7 @@ ninja.run = slow
     assert (done.stdout.splitlines(), done.stderr) == ([ANSWER, ANSWER], "")
 
 
+@pytest.mark.compile
 def test_a_sort_within_the_making_of_a_temporary_folder_returns(tmp_path):
     code = f"""
 import tempfile
@@ -1028,6 +1040,7 @@ def test_a_lock_that_was_left_hours_ago_delays_nobody(half_cache):
     children.assert_sound(half_cache, count=2)
 
 
+@pytest.mark.compile
 def test_threads_that_find_the_cache_unwritable_at_once(tmp_path):
     """All of them go on in the same temporary folder, and one warns."""
     (tmp_path / "file").touch()
@@ -1282,6 +1295,7 @@ def test_a_package_in_a_folder_whose_name_is_not_utf_8(fresh_cache, tmp_path):
     assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
 
 
+@pytest.mark.compile
 def test_a_cache_in_a_folder_whose_name_is_not_utf_8(warm_cache, tmp_path):
     """tvm_ffi loads nothing from there: it is like one that cannot be written, or read."""
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
@@ -1323,6 +1337,7 @@ def test_a_header_that_vanishes(half_cache, tmp_path, moment):
 
 
 @pytest.mark.parametrize("what", ["an unwritable cache", "a runtime that does not load"])
+@pytest.mark.compile
 def test_warnings_point_to_the_callers_line(whole_layer, tmp_path, what):
     (tmp_path / "file").touch()
     how = {"WARP_SORT_CACHE_DIR": tmp_path / "file" / "cache"}

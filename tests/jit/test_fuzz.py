@@ -20,6 +20,8 @@ from warp_bitonic_sort.targets import HOST, RECIPES, arch_of, recipe_of
 from warp_bitonic_sort.targets.common import sources
 from warp_bitonic_sort.targets.common.recipe import DEPFILE
 
+pytestmark = pytest.mark.stress
+
 KERNEL = children.KERNEL
 TEXT = build_text(KERNEL)
 COMPILER = "c++ 1.0"

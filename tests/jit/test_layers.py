@@ -20,6 +20,7 @@ import warp_bitonic_sort
 from support import children, cubin, hsaco
 from support.children import ANSWER, KERNEL, NO_COMPILER, OTHER_ANSWER, OTHER_SORT, SORT
 from support.descriptions import cuda_kernel, hip_kernel
+from support.shared import filled_once
 from warp_bitonic_sort import kernels
 from warp_bitonic_sort.errors import ToolError, TrustError
 from warp_bitonic_sort.jit import loader, runtime
@@ -201,6 +202,7 @@ def test_another_tvm_ffi_of_the_same_series_hits_a_layer_and_no_other(whole_laye
     assert not fresh_cache.exists()
 
 
+@pytest.mark.compile
 def test_another_tvm_ffi_misses_the_users_own_cache(cache_copy, tmp_path):
     compiler, compiled = children.counting(tmp_path)
     done = children.run(_with_tvm_ffi("0.1.99") + SORT, CXX=compiler)
@@ -299,6 +301,7 @@ def _vouch_for(product, data):
 
 @pytest.mark.parametrize("artifact", [kernels.RUNTIME, KERNEL], ids=["runtime", "kernel"])
 @pytest.mark.parametrize("as_layer", [False, True])
+@pytest.mark.compile
 def test_what_is_for_another_machine_is_not_loaded(cache_copy, tmp_path, artifact, as_layer):
     root = children.copy(cache_copy, tmp_path / "layer") if as_layer else cache_copy
     _for_another_machine(children.folder_of(root, artifact) / "library.so")
@@ -444,6 +447,7 @@ def test_prewarm_writes_nothing_where_nothing_would_be_loaded(open_folder):
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.compile
 def test_prewarm_writes_no_list_there_either(open_folder):
     """Where layers have everything, the folder was not even looked at."""
     (open_folder / "cache").mkdir()
@@ -477,6 +481,7 @@ def test_prewarm_writes_no_list_there_either(open_folder):
         (_USERS, "product of the kernel", 0o777),
     ],
 )
+@pytest.mark.compile
 def test_what_others_can_write_is_refused(theirs, role, place, mode):
     root = theirs / "cache"
     entry = children.folder_of(root, KERNEL)
@@ -508,6 +513,7 @@ def _foreign_group():
 
 @pytest.mark.parametrize("place", ["cache", "product of the kernel"])
 @pytest.mark.parametrize("role", [_LAYER, _USERS])
+@pytest.mark.compile
 def test_the_command_cache_says_what_is_refused(theirs, place, role):
     """What is refused may be sound, but it is not read, and a sort fails."""
     root = theirs / "cache"
@@ -531,6 +537,7 @@ def test_the_command_cache_says_what_is_refused(theirs, place, role):
 
 
 @pytest.mark.parametrize("place", ["", "v1/entries", "runtime", "kernel"])
+@pytest.mark.compile
 def test_doctor_tells_of_a_refused_layer_once(theirs, place):
     layer = theirs / "cache"
     products = {"runtime": kernels.RUNTIME, "kernel": KERNEL}
@@ -675,6 +682,7 @@ def test_no_folder_is_made_where_anothers_link_leads(open_folder, place):
 
 
 @pytest.mark.parametrize("umask", [0, 0o002, 0o022, 0o077])
+@pytest.mark.compile
 def test_the_users_cache_is_his_alone(theirs, umask):
     """Whatever the umask gives to others: what is built is what its reader accepts."""
     shutil.rmtree(theirs / "cache")
@@ -688,6 +696,7 @@ def test_the_users_cache_is_his_alone(theirs, umask):
 
 
 @pytest.mark.parametrize("filler", ["a user", "root"])
+@pytest.mark.compile
 def test_two_users_share_a_layer(open_folder, filler):
     alice = children.ALICE if filler == "a user" else 0
     if alice == 0 and not children.IS_ROOT:
@@ -951,6 +960,7 @@ def test_a_container_in_which_root_is_nobody(open_folder, monkeypatch):
 
 
 @pytest.mark.parametrize("code", [SORT, OTHER_SORT])
+@pytest.mark.compile
 def test_a_layer_whose_runtime_does_not_load_is_left_out(whole_layer, fresh_cache, tmp_path, code):
     """It may have been built where the C++ library has another name."""
     layer = children.copy(whole_layer, tmp_path / "layer")
@@ -963,6 +973,7 @@ def test_a_layer_whose_runtime_does_not_load_is_left_out(whole_layer, fresh_cach
     assert len(children.entries(fresh_cache)) == 2
 
 
+@pytest.mark.compile
 def test_threads_that_meet_a_runtime_that_does_not_load(whole_layer, fresh_cache, tmp_path):
     """One is told, and all of them go on without the layer."""
     layer = children.copy(whole_layer, tmp_path / "layer")
@@ -1020,6 +1031,7 @@ def test_gpu_kernels_of_a_layer_whose_runtime_does_not_load(tmp_path, monkeypatc
         ("np.zeros((5, 9), np.uint8).T", "uint8", 5),
     ],
 )
+@pytest.mark.compile
 def test_the_error_says_what_makes_the_kernel_elsewhere(
     whole_layer, tmp_path, array, dtype, length
 ):
@@ -1055,11 +1067,13 @@ _has_lesser = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def lesser_layer(tmp_path_factory):
     """A layer of the least target's kernels; tests copy it, none changes it."""
-    folder = tmp_path_factory.mktemp("lesser") / "layer"
     arch = HOST.lesser_archs(KERNEL.arch)[-1]
-    filled = children.program("prewarm", "--length", "3-4", "--arch", arch, "--into", folder)
-    assert filled.returncode == 0, filled.stderr
-    return folder
+
+    def fill(folder):
+        done = children.program("prewarm", "--length", "3-4", "--arch", arch, "--into", folder)
+        assert done.returncode == 0, done.stderr
+
+    return filled_once(tmp_path_factory, "lesser-layer", fill)
 
 
 def _is_warned_of(arch, stderr):

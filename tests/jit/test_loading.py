@@ -273,6 +273,7 @@ def removing(call, *folders, after=False):
 
 
 @pytest.mark.parametrize("folder", ["entries", f"entries/{KERNEL.name}", "entries/runtime"])
+@pytest.mark.compile
 def test_start_whose_entry_is_removed_before_it_is_loaded_builds(cache_copy, folder):
     code = f"Store.find = removing(Store.find, {folder!r}, after=True)\n"
     done = children.run(_REMOVING.format(times=1) + code + SORT)

@@ -176,6 +176,7 @@ def test_clear_does_not_disturb_a_build_under_way(cache_copy):
     assert list(cache_copy.iterdir()) == []
 
 
+@pytest.mark.compile
 def test_a_build_outlives_a_clear(half_cache, tmp_path):
     """The cache is cleared while the compiler runs; what was built is published, and loads."""
     (tmp_path / "clear.py").write_text(

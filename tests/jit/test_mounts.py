@@ -80,6 +80,7 @@ _HOME = {"WARP_SORT_CACHE_DIR": None, "XDG_CACHE_HOME": None}
 
 @pytest.mark.parametrize("role", ["cache", "home"])
 @pytest.mark.parametrize("is_warm", [False, True])
+@pytest.mark.compile
 def test_sort_with_a_noexec_cache_works_from_a_temporary_folder(
     folder, warm_cache, tmp_path, role, is_warm
 ):
@@ -98,6 +99,7 @@ def test_sort_with_a_noexec_cache_works_from_a_temporary_folder(
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+@pytest.mark.compile
 def test_sort_with_an_unwritable_cache_and_a_noexec_tmpdir_works(folder, tmp_path):
     (tmp_path / "file").touch()
     before = children.noexec(folder)
@@ -134,6 +136,7 @@ def test_prewarm_into_a_noexec_folder_names_it(folder, tmp_path):
 
 
 @pytest.mark.parametrize("artifact", [kernels.RUNTIME, KERNEL], ids=["runtime", "kernel"])
+@pytest.mark.compile
 def test_library_that_a_policy_does_not_let_map_is_built_in_a_temporary_folder(
     folder, whole_layer, tmp_path, artifact
 ):

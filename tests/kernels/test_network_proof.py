@@ -7,7 +7,10 @@ import pytest
 from support import programs
 
 
-@pytest.mark.parametrize("part", ["registers", "merges", "composition", "controls"])
+@pytest.mark.parametrize(
+    "part",
+    ["registers", "merges", "composition", pytest.param("controls", marks=pytest.mark.stress)],
+)
 def test_networks_sort_every_input(part: str) -> None:
     # A proof needs no portable program, only an early end.
     program = programs.build("prove_network.cc", "-O2", "-Wno-psabi", "-march=native")

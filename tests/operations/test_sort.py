@@ -210,6 +210,7 @@ def test_many_rows_over_threads():
 
 @pytest.mark.parametrize("name", ["int8", "uint16", "float32", "int64"])
 @pytest.mark.parametrize("length", [2, 3, 25, 32, 40])
+@pytest.mark.stress
 def test_results_larger_than_the_caches(name, length):
     """They may be written past the caches, line by line: at any offset, and in place."""
     rng = np.random.default_rng(12)
@@ -335,6 +336,7 @@ print("sorted")
 """
 
 
+@pytest.mark.stress
 def test_on_four_threads_after_a_fork_and_from_many_callers():
     """On four threads whatever this machine has: OMP_NUM_THREADS is honoured."""
     done = subprocess.run(
