@@ -29,6 +29,20 @@ ANSWER = "[[1.0, 2.0, 3.0]]"
 KERNEL = cpu_kernel("ieee", 32, 3, "rows", HOST.arch_for())
 OTHER_SORT = SORT.replace("[3, 1, 2]", "[3, 1, 2, 0]")
 OTHER_ANSWER = "[[0.0, 1.0, 2.0, 3.0]]"
+# Sorts rows of each of the lengths on 32 threads at once, and prints how many were right.
+SORT_ON_THREADS = """
+    import threading, numpy as np, warp_bitonic_sort as w
+    rows = [np.float32([[3, 1, 2, 4, 0][:n]]) for n in {lengths}]
+    rows *= 32 // len(rows)
+    start, right = threading.Barrier(32), []
+    def work(x):
+        start.wait()
+        right.append(w.sort(x).tolist() == np.sort(x).tolist())
+    threads = [threading.Thread(target=work, args=(x,)) for x in rows]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    print(right.count(True))
+"""
 NO_COMPILER = {"PATH": "/nonexistent", "CXX": None}
 # Before code that is not to find the installed distribution of ninja.
 NO_NINJA = """

@@ -1,0 +1,149 @@
+"""Entries that are damaged, and libraries that do not load on this system."""
+
+import os
+import shutil
+
+import pytest
+
+from support import children
+from support.children import ANSWER, KERNEL
+from warp_bitonic_sort import kernels
+from warp_bitonic_sort.jit.store import inventory
+
+# -- damage ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keep", [0, 63, 4096])
+def test_a_truncated_library_is_built_again_and_nothing_else(cache_copy, tmp_path, keep):
+    compiler, compiled = children.counting(tmp_path)
+    library = children.folder_of(cache_copy, KERNEL) / "library.so"
+    library.write_bytes(library.read_bytes()[:keep])
+    done = children.run(CXX=compiler)
+    assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+    assert compiled() == [KERNEL.name]
+    children.assert_sound(cache_copy, count=2)
+
+
+def test_an_entry_that_is_a_file_is_replaced(cache_copy):
+    folder = children.folder_of(cache_copy, KERNEL)
+    shutil.rmtree(folder)
+    folder.write_text("in the way")
+    done = children.run()
+    assert done.stdout.strip() == ANSWER, done.stderr
+    children.assert_sound(cache_copy, count=2)
+
+
+@pytest.mark.parametrize("file", ["library.so", "manifest.json"])
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(cache_copy, tmp_path, file):
+    """Nobody may ever write to it: it is as good as not there."""
+    path = children.folder_of(cache_copy, KERNEL) / file
+    (item,) = (each for each in inventory.entries(cache_copy) if each.name == KERNEL.name)
+    path.unlink()
+    os.mkfifo(path)
+    done = children.run(**children.NO_COMPILER)
+    last = done.stderr.splitlines()[-1]
+    assert f"ToolError: {KERNEL.name} is in none of {cache_copy}" in last
+    assert "cannot be read" in inventory.verify(item)
+    compiler, compiled = children.counting(tmp_path)
+    done = children.run(CXX=compiler)
+    assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+    assert compiled() == [KERNEL.name]
+    children.assert_sound(cache_copy, count=2)
+
+
+# -- libraries of another system -------------------------------------------------------------------
+
+
+_BOTH_LIBRARIES = pytest.mark.parametrize(
+    "artifact", [kernels.RUNTIME, KERNEL], ids=["runtime", "kernel"]
+)
+
+
+@_BOTH_LIBRARIES
+@pytest.mark.compile
+def test_what_does_not_load_is_built_again_and_replaced(cache_copy, tmp_path, artifact):
+    """A home that is shared with an older system, say, has what only the newer one can load."""
+    children.break_library(cache_copy, artifact)
+    compiler, compiled = children.counting(tmp_path)
+    for _ in range(2):
+        done = children.run(CXX=compiler)
+        assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+        assert compiled() == [artifact.name]
+    children.assert_sound(cache_copy, count=2)
+
+
+@pytest.mark.compile
+def test_a_runtime_that_does_not_load_beside_a_kernel_that_is_missing(half_cache):
+    """The kernel was compiled before anybody has tried the runtime."""
+    children.break_library(half_cache, kernels.RUNTIME)
+    done = children.run()
+    assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+    children.assert_sound(half_cache, count=2)
+
+
+@_BOTH_LIBRARIES
+def test_what_does_not_load_and_cannot_be_built(cache_copy, artifact):
+    """It stays: there may be machines that can load it, and none to build it on."""
+    children.break_library(cache_copy, artifact)
+    done = children.run(**children.NO_COMPILER)
+    library = children.folder_of(cache_copy, artifact) / "library.so"
+    last = done.stderr.splitlines()[-1]
+    assert f"ToolError: {artifact.name} is in none of {cache_copy} ({library} does not load" in last
+    assert "libstdc++.so.9" in last
+    children.assert_sound(cache_copy, count=2)
+
+
+@pytest.mark.parametrize("into", [False, True])
+@_BOTH_LIBRARIES
+@pytest.mark.compile
+def test_prewarm_builds_again_what_does_not_load(
+    whole_layer, tmp_path, monkeypatch, artifact, into
+):
+    root = children.copy(whole_layer, tmp_path / "cache")
+    children.break_library(root, artifact)
+    count = len(children.entries(root))
+    monkeypatch.setenv("WARP_SORT_CACHE_DIR", str(tmp_path / "none" if into else root))
+    done = children.program("prewarm", "--length", 3, *(["--into", root] if into else []))
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "none").exists()
+    children.assert_sound(root, count=count)
+    done = children.run(WARP_SORT_CACHE_DIR=root, **children.NO_COMPILER)
+    assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+
+
+def test_a_runtime_that_was_just_built_and_does_not_load(cache_copy, tmp_path):
+    """Building it once more would help nobody."""
+    children.break_library(cache_copy, kernels.RUNTIME)
+    log = tmp_path / "compiled"
+    compiler = children.script(
+        tmp_path / "c++",
+        f"""$CXX "$@" || exit 1
+        case "$*" in *runtime/source.cc*)
+            echo runtime >>{log}
+            sed -i 's/libstdc++.so.6/libstdc++.so.9/' runtime/library.so;;
+        esac""",
+    )
+    done = children.run(CXX=compiler)
+    last = done.stderr.splitlines()[-1]
+    assert "BuildError: the runtime" in "\n".join(done.stderr.splitlines()[-3:])
+    assert "was built but does not load" in done.stderr
+    assert "and try again" in last
+    assert log.read_text().split() == ["runtime"]
+
+
+@pytest.mark.parametrize("how", ["processes", "threads"])
+@pytest.mark.compile
+def test_many_that_find_a_runtime_that_does_not_load(cache_copy, tmp_path, how):
+    """One builds it again; the others take that, and none its own."""
+    children.break_library(cache_copy, kernels.RUNTIME)
+    compiler, compiled = children.counting(tmp_path)
+    if how == "threads":
+        done = children.run(children.SORT_ON_THREADS.format(lengths=[3]), CXX=compiler)
+        assert (done.stdout.strip(), done.stderr) == ("32", "")
+    else:
+        crowd = [children.start(CXX=compiler, WARP_SORT_CACHE_DIR=cache_copy) for _ in range(6)]
+        for process in crowd:
+            out, err = process.communicate(timeout=120)
+            assert (out.strip(), err) == (ANSWER, "")
+    assert compiled() == ["runtime"]
+    children.assert_sound(cache_copy, count=2)
