@@ -1,6 +1,11 @@
-"""One cache for the whole run, filled by ninja with the kernels that most tests need."""
+"""The fixtures of all tests: one cache for the whole run, empty ones, and compilers for devices.
+
+Invariant: nothing long happens in silence. Tests compile what they use; a fixture that compiles
+more says how far it is.
+"""
 
 import os
+import sys
 from pathlib import Path
 
 import hypothesis
@@ -10,6 +15,11 @@ from support import programs
 from support.shared import filled_once
 from warp_bitonic_sort.targets import target_of
 from warp_bitonic_sort.targets.cuda import compiler as cuda_compiler
+
+_CACHE = pytest.StashKey()
+_NOT_EMULATED = []
+# Tests that have one of these compile, whatever other caches hold.
+_EMPTY_CACHES = {"fresh_cache", "half_cache"}
 
 hypothesis.settings.register_profile("default", deadline=None, max_examples=200)
 hypothesis.settings.load_profile("default")
@@ -30,18 +40,11 @@ def pytest_configure(config):
     programs.FOLDER = Path(os.environ["WARP_SORT_CACHE_DIR"]) / "test-programs"
 
 
-# Tests that have one of these compile, whatever other caches hold.
-_EMPTY_CACHES = {"fresh_cache", "half_cache"}
-
-
+@pytest.hookimpl(tryfirst=True)  # before -m looks for the markers
 def pytest_collection_modifyitems(items):
     for item in items:
         if _EMPTY_CACHES & set(item.fixturenames):
             item.add_marker(pytest.mark.compile)
-
-
-_CACHE = pytest.StashKey()
-_NOT_EMULATED = []
 
 
 def pytest_runtest_logreport(report):
@@ -63,8 +66,8 @@ def pytest_unconfigure(config):
 
 
 @pytest.fixture(scope="session")
-def cuda_kernels():
-    """Build every layout of every class of keys for this machine's devices, all cores at once."""
+def cuda_kernels(pytestconfig):
+    """Build every layout of every codec for this machine's devices, all cores at once."""
     import torch
 
     from support.descriptions import cuda_kernel
@@ -80,7 +83,11 @@ def cuda_kernels():
         for codec, bits in sorted({(dtype.codec, dtype.bits) for dtype in DTYPES.values()})
         for layout in cuda_layouts(bits)
     ]
-    loader.build(wanted)
+    capture = pytestconfig.pluginmanager.get_plugin("capturemanager")
+    for done in range(0, len(wanted), 50):
+        with capture.global_and_fixture_disabled():
+            sys.stderr.write(f"\nkernels for CUDA: {done} of {len(wanted)}\n")
+        loader.build(wanted[done : done + 50])
     return wanted
 
 
