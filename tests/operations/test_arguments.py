@@ -116,7 +116,7 @@ def test_warp_bitonic_sort_with_an_axis_says_what_takes_one():
 def test_signature_shows_named_arguments_only(function):
     first, *others = inspect.signature(function).parameters.values()
     assert first.kind is first.POSITIONAL_ONLY
-    assert {each.target for each in others} == {first.KEYWORD_ONLY}
+    assert {each.kind for each in others} == {first.KEYWORD_ONLY}
     assert "unnamed" not in pydoc.render_doc(function)
 
 

@@ -1,6 +1,6 @@
 // Rows whose elements are neighbours in memory, or anywhere at all.
 //
-// A warp (a warp) loads its rows, each lane any keys of its row, for the input's order is free;
+// A warp loads its rows, each lane any keys of its row, for the input's order is free;
 // sorts them (network/warp.hpp); lays the result out in shared memory and writes it. Rows shorter
 // than the capacity are padded in registers. Where rows are whole accesses of up to 16 bytes, lanes
 // make these directly. Where they are not, but contiguous, a warp moves them as one run of memory
@@ -47,8 +47,8 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   WBS_CONSTANT(int, shared_bytes,
                threads / warp_lanes * network_type::stage_entries * static_cast<int>(sizeof(key)));
 
-  // Where a target has more for floats than for their keys: sorts rows that hold nothing special.
-  // Only short ones, for it is another kernel beside the other, which compilers take as long for.
+  // Some targets compare floats faster than their codes. Rows without NaN and -0.0 are then sorted
+  // as floats. Short rows only: this doubles the kernel and its compile time.
   WBS_CONSTANT(int, max_float_capacity, 128);
   WBS_CONSTANT(bool, tries_float_keys,
                target::has_float_keys && allows_float_keys<Keys> && capacity <= max_float_capacity);

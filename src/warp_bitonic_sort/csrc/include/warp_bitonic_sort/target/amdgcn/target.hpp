@@ -381,7 +381,7 @@ struct amdgcn_target {
   }
   template <int Mask>
   static WBS_INLINE key16x2 select_if(key16x2 mine, key16x2 from, bool low) {
-    // The greater is what the complements' lesser is the complement of.
+    // max(a, b) = ~min(~a, ~b).
     const unsigned flip = low ? 0u : ~0u;
     const unsigned other =
         static_cast<unsigned>(amdgcn_detail::shuffle<Mask>(static_cast<int>(from.both)));

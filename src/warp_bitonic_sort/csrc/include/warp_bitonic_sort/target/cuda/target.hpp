@@ -211,7 +211,7 @@ struct cuda_target {
     if constexpr (sizeof(Key) == 8) {
       return (mine < other) == low ? mine : other;
     } else {
-      // The greater is what the complements' lesser is the complement of.
+      // max(a, b) = ~min(~a, ~b).
       const int sign = low ? opaque_one : -opaque_one, bias = low ? 0 : -opaque_one;
       return cuda_detail::multiply_add(
           cuda_detail::minimum(cuda_detail::multiply_add(mine, sign, bias),
