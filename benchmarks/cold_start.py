@@ -94,13 +94,15 @@ def _peer(template: str, prologue: str, body: str, folder: Path) -> str:
 
 
 def _cuda_peer(template: str, prologue: str, body: str, folder: Path) -> str:
-    from warp_bitonic_sort import plan
     from warp_bitonic_sort.dtypes import DTYPES
+    from warp_bitonic_sort.plan import plan
+    from warp_bitonic_sort.targets import target_of
     from warp_bitonic_sort.targets.common import sources
 
     # The source is the same for every architecture.
     strides = (_SHAPE[1], 1)
-    made = plan.plan_gpu_sort("cuda", DTYPES["float32"], _SHAPE, strides, strides, 1, "sm_90")
+    target, layout = target_of("cuda"), [strides, strides]
+    made = plan("all", "none", DTYPES["float32"], _SHAPE, layout, 1, target, "sm_90")
     kernel = made.kernel
     assert kernel is not None
     unit = kernel.source().split("\n\n", 1)[1]

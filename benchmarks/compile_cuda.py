@@ -17,10 +17,9 @@ from typing import Any
 
 import _common
 
-from warp_bitonic_sort import plan
 from warp_bitonic_sort.dtypes import DTYPES
-from warp_bitonic_sort.kernels import Kernel, Layout
-from warp_bitonic_sort.targets import recipe_of
+from warp_bitonic_sort.kernels import Kernel
+from warp_bitonic_sort.targets import recipe_of, target_of
 from warp_bitonic_sort.targets.common import sources
 from warp_bitonic_sort.targets.common.compiler import Compiler
 from warp_bitonic_sort.targets.cuda.compiler import find_cuda_compiler
@@ -55,11 +54,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for codec, bits in sorted({(dtype.codec, dtype.bits) for dtype in DTYPES.values()}):
             taken = {}
-            for layout in plan.cuda_layouts(bits):
-                *place, access = layout
-                kernel = Kernel(
-                    "cuda", options.arch, "all", "none", codec, bits, Layout(*place), access
-                )
+            for layout, access in target_of("cuda").layouts("sm_90").cells("none", bits):
+                kernel = Kernel("cuda", options.arch, "all", "none", codec, bits, layout, access)
                 taken[f"{kernel.layout.name}_{kernel.access}"] = _seconds(
                     nvcc, kernel, Path(folder)
                 )

@@ -23,10 +23,11 @@ import _common
 
 from warp_bitonic_sort.errors import ToolError
 from warp_bitonic_sort.kernels import Kernel, Layout
-from warp_bitonic_sort.layouts import first_fit, row_layouts, wave_lanes
 from warp_bitonic_sort.targets import recipe_of
 from warp_bitonic_sort.targets.common import sources
+from warp_bitonic_sort.targets.common.gpu_layouts import first_fit
 from warp_bitonic_sort.targets.hip.compiler import find_hip_compiler, probe_error
+from warp_bitonic_sort.targets.hip.layouts import layouts
 
 ARCHS = ("gfx90a", "gfx942", "gfx950", "gfx1030", "gfx1100", "gfx1201")
 LENGTHS = (64, 256, 1024)
@@ -157,7 +158,7 @@ def counts(mnemonics: list[str]) -> dict[str, int]:
 
 def full_rows(arch: str, length: int) -> tuple[tuple[int, int, int], dict[str, dict[str, float]]]:
     """Return the layout of rows of a length, and by way the instructions an element."""
-    layout = first_fit(row_layouts(32, arch), length)
+    layout = first_fit(layouts(arch).rows(32), length)
     if layout is None:
         raise ValueError(f"length: {arch} has no layout for {length}")
     found = assembly(arch, _FULL_ROWS.format(layout=", ".join(map(str, layout))))
@@ -177,7 +178,7 @@ def full_rows(arch: str, length: int) -> tuple[tuple[int, int, int], dict[str, d
 
 def step(arch: str, key: str) -> dict[int, dict[str, float]]:
     """Return by mask the instructions of one step across lanes of keys of a C++ type."""
-    masks = [mask for mask in MASKS if mask < wave_lanes(arch)]
+    masks = [mask for mask in MASKS if mask < layouts(arch).warp_lanes]
     source = _STEPS.format() + "".join(
         _STEP.format(key=key, mask=mask, count=count) for mask in masks for count in (1, 3)
     )
@@ -219,7 +220,7 @@ def main() -> None:
             for way, each in ways.items():
                 result["rows"].append({"arch": arch, "length": length, "way": way, **each})
                 rows.append([arch, str(length), way, str(layout), *_cells(each)])
-        lanes = wave_lanes(arch)
+        lanes = layouts(arch).warp_lanes
         (code,) = assembly(arch, _ANCESTOR.format()).values()
         each = {kind: float(count) for kind, count in counts(code).items()}
         result["rows"].append({"arch": arch, "length": lanes, "way": "ancestor", **each})

@@ -70,10 +70,9 @@ def cuda_kernels(pytestconfig):
     """Build every layout of every codec for this machine's devices, all cores at once."""
     import torch
 
-    from support.descriptions import cuda_kernel
+    from support.descriptions import cuda_kernel, gpu_cells
     from warp_bitonic_sort.dtypes import DTYPES
     from warp_bitonic_sort.jit import loader
-    from warp_bitonic_sort.plan import cuda_layouts
 
     devices = range(torch.cuda.device_count())
     native = {"sm_{}{}".format(*torch.cuda.get_device_capability(number)) for number in devices}
@@ -81,7 +80,7 @@ def cuda_kernels(pytestconfig):
         cuda_kernel(codec, bits, *layout, target_of("cuda").arch_for(arch))
         for arch in sorted(native)
         for codec, bits in sorted({(dtype.codec, dtype.bits) for dtype in DTYPES.values()})
-        for layout in cuda_layouts(bits)
+        for layout in gpu_cells(bits, "sm_90")
     ]
     capture = pytestconfig.pluginmanager.get_plugin("capturemanager")
     for done in range(0, len(wanted), 50):

@@ -5,15 +5,11 @@ writes nothing; the first call that needs a kernel does.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .errors import BuildError, CacheError, ToolError
-from .ops import sort, warp_bitonic_sort
-from .process import forks
+from .explain import Explanation, explain
+from .operations.sort import sort, warp_bitonic_sort
 from .process.threads import get_num_threads, set_num_threads
-
-if TYPE_CHECKING:
-    from .explanation import Explanation, explain
 
 __all__ = [
     "BuildError",
@@ -46,19 +42,3 @@ def get_include() -> str:
         g++ -I"$(python -c 'import warp_bitonic_sort as w; print(w.get_include())')" program.cc
     """
     return str(Path(__file__).parent / "csrc" / "include")
-
-
-if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> object:
-        # Sorting does not need it.
-        if name not in ("Explanation", "explain"):
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        with forks.held_off():
-            from . import explanation
-
-        globals().update(Explanation=explanation.Explanation, explain=explanation.explain)
-        return getattr(explanation, name)
-
-    def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__})

@@ -8,6 +8,7 @@ object is for the target.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,19 +24,10 @@ from .jit.store.files import digest, write_json
 from .jit.store.maintenance import MANIFEST
 from .jit.store.store import Entry, Store, mark_unloadable
 from .kernels import RUNTIME, Artifact, Kernel
-from .plan import MAX_NATIVE_LENGTH, Plan, plan_gpu_sort, plan_sort
+from .operations import OPERATIONS
+from .plan import Plan, plan
 from .targets import recipe_of, target_of
 from .targets.common.target import Target
-
-__all__ = [
-    "Outcome",
-    "build",
-    "default_manifest",
-    "kernels",
-    "longest",
-    "write_manifest",
-]
-
 
 # Any number of rows gets the same kernel.
 _ROWS = 1 << 12
@@ -71,8 +63,14 @@ class Outcome:
     error: str | None = None
 
 
-def kernels(backend: str, arch: str, dtypes: Iterable[str], lengths: Sequence[int]) -> list[Kernel]:
-    """Return every kernel that `sort` may ask for on a target.
+def kernels(
+    backend: str,
+    arch: str,
+    dtypes: Iterable[str],
+    lengths: Sequence[int],
+    operations: Iterable[str] = ("sort",),
+) -> list[Kernel]:
+    """Return every kernel that operations may ask for on a target.
 
     Parameters
     ----------
@@ -84,6 +82,8 @@ def kernels(backend: str, arch: str, dtypes: Iterable[str], lengths: Sequence[in
         The dtypes, by name.
     lengths : sequence of int
         The lengths of rows; those that need no kernel are passed over.
+    operations : iterable of str, default ("sort",)
+        The operations, by the names of their functions.
 
     Raises
     ------
@@ -92,21 +92,17 @@ def kernels(backend: str, arch: str, dtypes: Iterable[str], lengths: Sequence[in
     """
     _check_arch(target_of(backend), arch)
     found: dict[Kernel, None] = {}
-    for dtype in dtypes:
-        for length in lengths:
-            for plan in _plans(backend, arch, dtype, length):
-                if plan.kernel is not None:
-                    found[plan.kernel] = None
+    for operation, dtype, length in itertools.product(operations, dtypes, lengths):
+        for made in _plans(operation, backend, arch, dtype, length):
+            if made.kernel is not None:
+                found[made.kernel] = None
     return list(found)
 
 
-def longest(backend: str, arch: str, dtype: str) -> int:
-    """Return how long the rows of a dtype are at most that a target's kernels sort."""
-    if backend == "cpu":
-        return MAX_NATIVE_LENGTH
-    from .layouts import capacity, row_layouts
-
-    return capacity(row_layouts(lookup(dtype, "dtype").bits, arch)[-1])
+def longest(backend: str, arch: str, dtype: str, operation: str = "sort") -> int:
+    """Return the longest row of a dtype that a target's kernels take; 0 where there is none."""
+    layouts = target_of(backend).layouts(arch)
+    return layouts.longest(OPERATIONS[operation].payload, lookup(dtype, "dtype").bits)
 
 
 def _check_arch(target: Target, arch: str) -> None:
@@ -124,23 +120,32 @@ def _check_arch(target: Target, arch: str) -> None:
         )
 
 
-def _plans(backend: str, arch: str, dtype: str, length: int) -> Iterator[Plan]:
+def _plans(operation: str, backend: str, arch: str, dtype: str, length: int) -> Iterator[Plan]:
     """Yield the plans of all layouts in memory that are planned differently."""
     rows, columns = (_ROWS, length), (length, _ROWS)
     layouts = (
         (rows, (length, 1), 1),
-        # Rows that do not adjoin.
+        # Rows that are not contiguous.
         (rows, (length + 32, 1), 1),
         (rows, (2 * length, 2), 1),
         (columns, (_ROWS, 1), 0),
     )
+    asked, target = OPERATIONS[operation], target_of(backend)
+    if length > longest(backend, arch, dtype, operation):
+        return
     for shape, strides, axis in layouts:
-        # The result of a sort lies as x does where that is dense, else in rows.
-        dense = (shape[1], 1)
-        if backend == "cpu":
-            yield plan_sort(lookup(dtype, "dtype"), shape, strides, dense, axis, arch)
-        else:
-            yield plan_gpu_sort(backend, lookup(dtype, "dtype"), shape, strides, dense, axis, arch)
+        # An output lies as x does where that is dense, else in rows.
+        outputs = [(shape[1], 1)] * len(asked.outputs)
+        yield plan(
+            asked.selection,
+            asked.payload,
+            lookup(dtype, "dtype"),
+            shape,
+            [strides, *outputs],
+            axis,
+            target,
+            arch,
+        )
 
 
 def build(

@@ -17,8 +17,10 @@ import tvm_ffi
 from torch.autograd import forward_ad
 
 from support import oracle
-from warp_bitonic_sort import arrays, dtypes, explain, plan, sort, warp_bitonic_sort
-from warp_bitonic_sort.arrays import _dlpack, _jax, _jax_gpu, _own_stream, _torch
+from support.descriptions import plan_sort
+from warp_bitonic_sort import arrays, dtypes, explain, sort, warp_bitonic_sort
+from warp_bitonic_sort.arrays import _dlpack, _jax, _jax_gpu, _private_stream, _torch
+from warp_bitonic_sort.arrays._checks import span
 
 TORCH = {name: getattr(torch, name) for name in oracle.ALL}
 WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -132,7 +134,7 @@ def test_torch_tensors_that_are_not_plain_are_refused():
         TypeError, match=r"x: expected a plain torch\.Tensor, got its subclass .*Mine"
     ):
         sort(torch.randn(3).as_subclass(Mine))
-    with pytest.raises(TypeError, match="x: sort is called inside a torch.func transform"):
+    with pytest.raises(TypeError, match="x: this call is inside a torch.func transform"):
         torch.func.jvp(sort, (torch.ones(3),), (torch.ones(3),))
     with forward_ad.dual_level(), pytest.raises(TypeError, match="x: it is a dual tensor"):
         sort(forward_ad.make_dual(torch.ones(3), torch.ones(3)))
@@ -150,7 +152,7 @@ def test_torch_tensors_that_are_not_plain_are_refused():
 
 def test_torch_function_transforms_are_refused():
     """A wrapped tensor must never be taken for its memory."""
-    with pytest.raises(TypeError, match="x: sort is called inside a torch.func transform"):
+    with pytest.raises(TypeError, match="x: this call is inside a torch.func transform"):
         torch.func.vmap(sort)(torch.randn(3, 4))
 
 
@@ -479,7 +481,7 @@ def test_dlpack_devices_have_an_adapter_each():
 
 def test_dlpack_producers_on_a_device_are_told_the_stream(monkeypatch):
     streams = {("cuda", 0): 70, ("hip", 1): 71}
-    monkeypatch.setattr(_own_stream, "_own_stream", lambda *device: streams[device])
+    monkeypatch.setattr(_private_stream, "_private_stream", lambda *device: streams[device])
     asked = []
 
     class Producer:
@@ -491,9 +493,9 @@ def test_dlpack_producers_on_a_device_are_told_the_stream(monkeypatch):
                 raise BufferError
             return np.ones(3, np.float32).__dlpack__()
 
-    _own_stream.exported(Producer(), arrays.Device("cuda", 0, None))
+    _private_stream.exported(Producer(), arrays.Device("cuda", 0, None))
     Producer.read_only = True
-    _own_stream.exported(Producer(), arrays.Device("hip", 1, None))
+    _private_stream.exported(Producer(), arrays.Device("hip", 1, None))
     assert asked == [{"stream": 70}, {"stream": 71}, {"stream": 71, "max_version": (1, 0)}]
 
 
@@ -501,8 +503,7 @@ def cuda_plan(shape, axis=-1, strides=None, out_strides=None, dtype="float32", *
     dense = arrays.dense_strides(shape)
     strides = strides or dense
     axis %= len(shape)
-    return plan.plan_gpu_sort(
-        "cuda",
+    return plan_sort(
         dtypes.DTYPES[dtype],
         shape,
         strides,
@@ -517,11 +518,11 @@ def test_plans_of_kernels_only():
     """On a device, where a library that is not known can neither copy nor sort."""
     for shape in ((5, 1), (1,)):
         assert cuda_plan(shape).route == "copy"
-        assert cuda_plan(shape, library="none").route == "kernel"
-    assert cuda_plan((5, 0), library="none").route == "copy"
-    assert cuda_plan((0, 17000), library="none").route == "copy"
+        assert cuda_plan(shape, capabilities=()).route == "kernel"
+    assert cuda_plan((5, 0), capabilities=()).route == "copy"
+    assert cuda_plan((0, 17000), capabilities=()).route == "copy"
     with pytest.raises(NotImplementedError, match=r"rows have length 17000.*torch\.from_dlpack"):
-        cuda_plan((5, 17000), library="none")
+        cuda_plan((5, 17000), capabilities=())
 
 
 @pytest.mark.parametrize("name", ["int8", "float16", "float32", "float64"])
@@ -534,8 +535,8 @@ def test_plans_on_a_device(name):
             assert made.kernel.layout.capacity >= length
             assert made.kernel.access == ("columns" if axis != len(shape) - 1 and length <= most
                                           else "rows")  # fmt: skip
-            assert made.turned == (axis != len(shape) - 1 and length > most)
-    assert not cuda_plan((5000, 100), 0, dtype=name, library="sorts").turned
+            assert made.transposes == (axis != len(shape) - 1 and length > most)
+    assert not cuda_plan((5000, 100), 0, dtype=name, capabilities={"sort"}).transposes
 
 
 def test_rows_that_an_architecture_lacks_the_memory_for():
@@ -548,10 +549,8 @@ def test_rows_that_an_architecture_lacks_the_memory_for():
         ("sm_120", "float64", 8192),
         ("sm_999", "float16", 16384),
     ):
-        for length, route in ((longest, "kernel"), (longest + 1, "framework")):
-            made = plan.plan_gpu_sort(
-                "cuda", dtypes.DTYPES[dtype], (3, length), (length, 1), (length, 1), 1, arch
-            )
+        for length, route in ((longest, "kernel"), (longest + 1, "fallback")):
+            made = plan_sort(dtypes.DTYPES[dtype], (3, length), (length, 1), (length, 1), 1, arch)
             assert made.route == route, (arch, dtype, length)
 
 
@@ -566,7 +565,7 @@ def test_spans_are_numpys():
         memory[:, :0],
         memory[0],
     ):
-        low, high = arrays.span(x.ctypes.data, x.shape, x.strides, x.itemsize)
+        low, high = span(x.ctypes.data, x.shape, x.strides, x.itemsize)
         if x.size:
             assert (low, high) == bounds(x)
         else:

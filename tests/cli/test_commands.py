@@ -15,9 +15,9 @@ from click.testing import CliRunner
 
 import warp_bitonic_sort
 from support import children
-from warp_bitonic_sort import ops
 from warp_bitonic_sort.cli import _diagnosis, main
 from warp_bitonic_sort.jit.store import locks, publish
+from warp_bitonic_sort.operations import sort as sorting
 from warp_bitonic_sort.targets.hip.arch import native_hip_archs
 
 # The script of the environment that runs the tests, which need not be on the PATH.
@@ -169,7 +169,7 @@ def test_demo_fails_loudly_when_the_sorts_differ(tmp_path, monkeypatch):
         result[-1, 0] ^= 1
         return result
 
-    monkeypatch.setattr(ops, "sort", wrong)
+    monkeypatch.setattr(sorting, "sort", wrong)
     result = invoke("demo", "--size", 3, "--output", tmp_path / "demo.png")
     assert result.exit_code == 1
     assert "disagree" in result.output

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from warp_bitonic_sort import get_num_threads, ops, set_num_threads
+from warp_bitonic_sort import get_num_threads, set_num_threads
 from warp_bitonic_sort.cli._filters import compare, neighbourhoods
+from warp_bitonic_sort.operations import sort as sorting
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
 
@@ -49,7 +50,7 @@ def test_compare_times_one_thread_and_all_of_them():
 @pytest.mark.usefixtures("four_threads")
 def test_compare_sorts_on_the_threads_that_it_names(monkeypatch):
     seen = []
-    monkeypatch.setattr(ops, "sort", lambda x: seen.append(get_num_threads()) or np.sort(x))
+    monkeypatch.setattr(sorting, "sort", lambda x: seen.append(get_num_threads()) or np.sort(x))
     compare(PICTURE, 3)
     assert seen == [4, *[1, 4] * 5]  # the first sort, then turns
     assert get_num_threads() == 4
@@ -69,7 +70,7 @@ def test_compare_of_what_scipy_does_not_take_says_so():
 
 @pytest.mark.usefixtures("four_threads")
 def test_compare_of_filters_that_differ_raises_and_puts_the_threads_back(monkeypatch):
-    monkeypatch.setattr(ops, "sort", lambda x: np.sort(x)[:, ::-1] + 1)
+    monkeypatch.setattr(sorting, "sort", lambda x: np.sort(x)[:, ::-1] + 1)
     with pytest.raises(click.ClickException, match=r"np\.sort disagree on rows of shape"):
         compare(PICTURE, 3)
     assert get_num_threads() == 4

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 import warp_bitonic_sort
 from support import children, driver_double
 from support.children import ANSWER, KERNEL, NO_COMPILER
-from warp_bitonic_sort import plan, prewarm
+from support.descriptions import plan_sort
+from warp_bitonic_sort import prewarm
 from warp_bitonic_sort.cli import main
 from warp_bitonic_sort.dtypes import DTYPES
 from warp_bitonic_sort.errors import BuildError, CacheError, LockError, ToolError, TrustError
@@ -557,7 +558,7 @@ def arrays(draw, longest):
 @given(arrays(20_000))
 def test_every_kernel_that_a_cpu_sort_asks_for_is_built(array):
     dtype, shape, x_strides, out_strides, axis = array
-    asked = plan.plan_sort(DTYPES[dtype], shape, x_strides, out_strides, axis, _CPU)
+    asked = plan_sort(DTYPES[dtype], shape, x_strides, out_strides, axis, _CPU)
     built = prewarm.kernels("cpu", _CPU, [dtype], [shape[axis]])
     assert asked.kernel is None or asked.kernel in built
 
@@ -566,24 +567,20 @@ def test_every_kernel_that_a_cpu_sort_asks_for_is_built(array):
 @given(
     arrays(70_000),
     st.sampled_from(["sm_80", "sm_90", "sm_120", "gfx90a", "gfx942", "gfx1100", "gfx11-generic"]),
-    st.sampled_from(["none", "sorts", "turns"]),
+    st.sampled_from([(), ("sort",), ("sort", "transpose")]),
 )
-def test_every_kernel_that_a_gpu_sort_asks_for_is_built(array, arch, library):
+def test_every_kernel_that_a_gpu_sort_asks_for_is_built(array, arch, capabilities):
     dtype, shape, x_strides, out_strides, axis = array
     backend = "cuda" if arch.startswith("sm") else "hip"
     try:
-        asked = plan.plan_gpu_sort(
-            backend, DTYPES[dtype], shape, x_strides, out_strides, axis, arch, library
-        )
+        asked = plan_sort(DTYPES[dtype], shape, x_strides, out_strides, axis, arch, capabilities)
     except NotImplementedError:
         return
-    if asked.turned:
+    if asked.transposes:
         # The library copies the array first, and it is sorted in that layout.
-        turned = (*shape[:axis], *shape[axis + 1 :], shape[axis])
-        dense = np.empty(turned, np.int8).strides
-        asked = plan.plan_gpu_sort(
-            backend, DTYPES[dtype], turned, dense, dense, len(turned) - 1, arch, library
-        )
+        moved = (*shape[:axis], *shape[axis + 1 :], shape[axis])
+        dense = np.empty(moved, np.int8).strides
+        asked = plan_sort(DTYPES[dtype], moved, dense, dense, len(moved) - 1, arch, capabilities)
     built = prewarm.kernels(backend, arch, [dtype], [shape[axis]])
     assert asked.kernel is None or asked.kernel in built
 

@@ -22,8 +22,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from warp_bitonic_sort import ops
 from warp_bitonic_sort.cli import main
+from warp_bitonic_sort.operations import sort as sorting
 
 COMMAND = [sys.executable, "-m", "warp_bitonic_sort", "sort"]
 OLD = b"the old file"
@@ -238,13 +238,13 @@ def test_sorts_no_more_than_a_chunk_at_a_time(tmp_path, target, monkeypatch):
     source = tmp_path / "in.npy"
     np.save(source, values((64, 64, 64)))  # 1 MiB
     sizes = []
-    real = ops.sort
+    real = sorting.sort
 
     def spy(x, **options):
         sizes.append(x.nbytes)
         return real(x, **options)
 
-    monkeypatch.setattr(ops, "sort", spy)
+    monkeypatch.setattr(sorting, "sort", spy)
     assert invoke(source, target, "--chunk-size", 0.125, "--axis", 1).exit_code == 0
     assert sum(sizes) == 2**20
     assert max(sizes) == 2**17
@@ -305,14 +305,14 @@ def test_new_file_has_the_usual_mode(source, target):
 @pytest.mark.parametrize("error", [RuntimeError("boom"), MemoryError(), OSError(28, "disk full")])
 def test_an_error_in_the_middle_changes_nothing(source, target, monkeypatch, error):
     target.write_bytes(OLD)
-    real, calls = ops.sort, itertools.count(1)
+    real, calls = sorting.sort, itertools.count(1)
 
     def failing(x, **options):
         if next(calls) == 3:
             raise error
         return real(x, **options)
 
-    monkeypatch.setattr(ops, "sort", failing)
+    monkeypatch.setattr(sorting, "sort", failing)
     result = invoke(source, target, "--chunk-size", 0.001)
     assert result.exit_code == 1
     assert result.output.startswith("Error: ")
@@ -357,7 +357,7 @@ def test_sort_without_room_for_the_result_fails_before_sorting(source, target, m
 
     calls = []
     monkeypatch.setattr(os, "posix_fallocate", full)
-    monkeypatch.setattr(ops, "sort", lambda *_, **__: calls.append(1))
+    monkeypatch.setattr(sorting, "sort", lambda *_, **__: calls.append(1))
     result = invoke(source, target)
     assert result.exit_code == 1
     assert result.output == f"Error: {target}: cannot be written: No space left on device\n"
@@ -374,12 +374,13 @@ def test_sort_of_file_cut_short_meanwhile_is_one_line(tmp_path, target, axis, co
     np.save(source, values((100, columns)))
     target.write_bytes(OLD)
     code = (
-        "import os; from warp_bitonic_sort import ops; from warp_bitonic_sort.cli import main\n"
-        "real = ops.sort\n"
+        "import os; from warp_bitonic_sort.cli import main\n"
+        "from warp_bitonic_sort.operations import sort as sorting\n"
+        "real = sorting.sort\n"
         "def sort(x, **options):\n"
         f"    os.truncate({str(source)!r}, 200)\n"
         "    return real(x, **options)\n"
-        "ops.sort = sort\n"
+        "sorting.sort = sort\n"
         f"main(['sort', {str(source)!r}, {str(target)!r}, '--axis={axis}', '--chunk-size=0.001'])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -451,12 +452,13 @@ def test_a_second_signal_does_not_interrupt_the_cleaning_up():
 
 def test_nohup_is_respected(source, target):
     code = (
-        "import signal; from warp_bitonic_sort import ops; from warp_bitonic_sort.cli import main\n"
-        "signal.signal(signal.SIGHUP, signal.SIG_IGN); real = ops.sort\n"
+        "import signal; from warp_bitonic_sort.cli import main\n"
+        "from warp_bitonic_sort.operations import sort as sorting\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN); real = sorting.sort\n"
         "def sort(x, **options):\n"
         "    signal.raise_signal(signal.SIGHUP)\n"
         "    return real(x, **options)\n"
-        f"ops.sort = sort; main(['sort', {str(source)!r}, {str(target)!r}])"
+        f"sorting.sort = sort; main(['sort', {str(source)!r}, {str(target)!r}])"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     check(source, target, np.sort(np.load(source)))

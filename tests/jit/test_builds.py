@@ -108,8 +108,7 @@ def test_a_warm_process_starts_no_tool_and_writes_nothing(warm):
 
 
 @pytest.mark.parametrize("variable", ["WARP_SORT_CACHE_DIR", "WARP_SORT_CACHE_LAYERS", "PACKAGED"])
-def test_a_start_imports_nothing_that_only_a_build_or_a_device_needs(warm, tmp_path, variable):
-    """Each module takes a tenth of a millisecond, and there were ten of them."""
+def test_a_start_imports_nothing_that_only_a_build_or_a_command_needs(warm, tmp_path, variable):
     code = """
         import os, pathlib, sys, numpy as np, tvm_ffi
         import warp_bitonic_sort as w
@@ -121,8 +120,7 @@ def test_a_start_imports_nothing_that_only_a_build_or_a_device_needs(warm, tmp_p
     """
     folders = {"WARP_SORT_CACHE_DIR": str(tmp_path / "empty"), variable: str(warm)}
     done = run(code, **folders)
-    needless = {"jit.store.maintenance", "jit.store.inventory", "layouts"}
-    needless |= {"framework", "explanation"}
+    needless = {"jit.store.maintenance", "jit.store.inventory", "prewarm"}
     if variable != "WARP_SORT_CACHE_DIR" or COMPILER.identity() is not None:
         # A script's version has to be asked for.
         needless.add("jit.build")
@@ -452,7 +450,7 @@ def test_depfiles(depfile, paths):
 def nothing_loaded(monkeypatch):
     """This process as if it had opened no kernel."""
     monkeypatch.setattr(loader, "_opened", {})
-    monkeypatch.setattr("warp_bitonic_sort.ops._prepared", {})
+    monkeypatch.setattr("warp_bitonic_sort.operations._call._prepared", {})
 
 
 @pytest.mark.usefixtures("nothing_loaded", "fresh_cache")

@@ -88,14 +88,6 @@ def test_a_child_forked_while_another_thread_imports_sorts(module):
     assert done.stdout.splitlines() == [ANSWER, ANSWER], done.stderr
 
 
-def test_a_child_forked_while_another_thread_imports_what_sorts_long_rows_sorts():
-    sort = "import numpy as np, warp_bitonic_sort as w; w.sort(np.zeros((2, 20000))); print(1)"
-    code = f"{_SLOW_IMPORT}{_IN_A_THREAD}Slow.reached.wait()\n{_FORK}thread.join()"
-    code = code.replace(SORT, sort).replace("MODULE", "'warp_bitonic_sort.framework'")
-    done = children.run(code)
-    assert (done.stdout.split(), done.stderr) == (["1", "1"], "")
-
-
 def test_a_child_forked_after_a_failed_build_sorts(half_cache, tmp_path):
     """While the parent's thread that imports tvm_ffi is still at it."""
     compiler = children.script(

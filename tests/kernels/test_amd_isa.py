@@ -9,8 +9,8 @@ import re
 import isa_amd
 import pytest
 
-from support.descriptions import hip_kernel
-from warp_bitonic_sort import layouts
+from support.descriptions import hip_kernel, layouts
+from warp_bitonic_sort.targets.common.gpu_layouts import first_fit
 
 pytestmark = pytest.mark.compile
 
@@ -41,7 +41,7 @@ def test_lanes_within_sixteen_exchange_without_shared_memory(each_hip_compiler, 
     each_hip_compiler(arch)
     for mask, each in isa_amd.step(arch, key).items():
         assert each["memory"] == 0
-        assert (each["DS"] == 0) or (mask >= 16 and layouts.wave_lanes(arch) == 64)
+        assert (each["DS"] == 0) or (mask >= 16 and layouts(arch).warp_lanes == 64)
         assert each["VALU"] > 0
 
 
@@ -55,7 +55,7 @@ def test_full_rows(each_hip_compiler, arch):
         for each in ways.values():
             assert each["memory"] == 2 / 4
             # More than the result's way through it only where lanes of two rows of sixteen differ.
-            beyond = lane_bits == 5 and layouts.wave_lanes(arch) == 64
+            beyond = lane_bits == 5 and layouts(arch).warp_lanes == 64
             assert (each["DS"] == 2 / 4) != beyond
             assert each["VALU"] < 85
 
@@ -66,7 +66,7 @@ def test_rows_are_plain_floats_up_to_128_only(each_hip_compiler, arch):
     each_hip_compiler(arch)
     plain = {}
     for length in (128, 256):
-        layout = layouts.first_fit(layouts.row_layouts(32, arch), length)
+        layout = first_fit(layouts(arch).rows(32), length)
         source = hip_kernel("ieee", 32, *layout, "rows", arch).source()
         code = isa_amd.assembly(arch, source)["warp_bitonic_sort_rows"]
         plain[length] = any(re.match("v_(pk_)?m(in|ax)[a-z0-9]*_f32", each) for each in code)

@@ -206,7 +206,7 @@ def test_explain_names_the_argument(arguments, options, kind, message):
         ),
         ((1000, 100), {}, ("kernel", "tile", "strided", "ieee", 100, 1000)),
         ((5, 9, 2), {"axis": 1}, ("kernel", "tile", "strided", "ieee", 9, 10)),
-        ((5, 20000), {}, ("framework", None, None, None, 20000, 5)),
+        ((5, 20000), {}, ("fallback", None, None, None, 20000, 5)),
         ((5, 1), {}, ("copy", None, None, None, 1, 5)),
         ((0, 9), {}, ("copy", None, None, None, 9, 0)),
         ((), {}, ("copy", None, None, None, 1, 1)),
@@ -243,7 +243,7 @@ def test_explain_names_its_own_argument():
 
 def test_explain_compiles_nothing_and_knows_what_is_open(fresh_cache, monkeypatch):
     monkeypatch.setattr("warp_bitonic_sort.jit.loader._opened", {})
-    monkeypatch.setattr("warp_bitonic_sort.ops._prepared", {})
+    monkeypatch.setattr("warp_bitonic_sort.operations._call._prepared", {})
     x = np.zeros((3, 29), np.float64)
     assert not explain(x).open
     assert not fresh_cache.exists()

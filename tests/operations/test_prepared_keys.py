@@ -12,7 +12,8 @@ import tvm_ffi
 from jax.sharding import SingleDeviceSharding
 
 from support import oracle
-from warp_bitonic_sort import ops, sort
+from warp_bitonic_sort import sort
+from warp_bitonic_sort.operations import _call
 
 BASE = np.random.default_rng(20).integers(-100, 100, (9, 9)).astype(np.float32)
 
@@ -184,7 +185,7 @@ def test_sort_after_a_sort_of_a_similar_array_is_right(variants, axis):
     arrays = {name: make(BASE) for name, make in variants.items()}
     with torch.no_grad():
         for first, second in itertools.permutations(arrays, 2):
-            ops._prepared.clear()
+            _call._prepared.clear()
             for name in (first, second, first):
                 try:
                     check(arrays[name], axis)
@@ -213,7 +214,7 @@ def test_sort_into_an_out_after_a_sort_into_a_similar_one_is_right(library, axis
         for source in makes:
             x = makes[source](BASE)
             for first, second in itertools.permutations(makes, 2):
-                ops._prepared.clear()
+                _call._prepared.clear()
                 for name in (first, second, first):
                     try:
                         check(x, axis, makes[name](np.zeros_like(BASE)))

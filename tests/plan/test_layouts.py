@@ -4,8 +4,9 @@ import itertools
 
 import pytest
 
-from warp_bitonic_sort import arrays, dtypes, plan
-from warp_bitonic_sort.layouts import capacity
+from support.descriptions import gpu_cells, layouts, plan_sort
+from warp_bitonic_sort import arrays, dtypes
+from warp_bitonic_sort.kernels import Layout
 
 WAVES_OF_64 = ["gfx900", "gfx908", "gfx90a", "gfx90c", "gfx942", "gfx950", "gfx9-generic",
                "gfx9-4-generic"]  # fmt: skip
@@ -17,7 +18,7 @@ WIDTHS = [8, 16, 32, 64]
 def columns_block(layout, bits, arch):
     """The threads of a block of gpu_columns.hpp and the bytes of its shared memory."""
     registers, lane_bits, _ = layout
-    wave, key = plan.wave_lanes(arch), max(bits // 8, 4)
+    wave, key = layouts(arch).warp_lanes, max(bits // 8, 4)
     lanes, shared_rows = 1 << lane_bits, 2 if bits < 32 else 1
     wave_rows = wave // lanes * shared_rows
     waves = max(4, min(8, 64 // (bits // 8) // wave_rows))
@@ -30,23 +31,23 @@ def columns_block(layout, bits, arch):
 
 
 def test_the_lanes_of_a_wave():
-    assert {plan.wave_lanes(arch) for arch in WAVES_OF_64} == {64}
-    assert {plan.wave_lanes(arch) for arch in [*WAVES_OF_32, "sm_75", "sm_120"]} == {32}
+    assert {layouts(arch).warp_lanes for arch in WAVES_OF_64} == {64}
+    assert {layouts(arch).warp_lanes for arch in [*WAVES_OF_32, "sm_75", "sm_120"]} == {32}
 
 
 @pytest.mark.parametrize("bits", WIDTHS)
 @pytest.mark.parametrize("arch", WAVES_OF_64 + WAVES_OF_32)
 def test_every_layout_fits_an_amd_gpu(arch, bits):
-    lane_bits_of_a_wave = {32: 5, 64: 6}[plan.wave_lanes(arch)]
-    for registers, lane_bits, warp_bits, access in plan.hip_layouts(bits, arch):
+    lane_bits_of_a_wave = {32: 5, 64: 6}[layouts(arch).warp_lanes]
+    for registers, lane_bits, warp_bits, access in gpu_cells(bits, arch):
         layout = (registers, lane_bits, warp_bits)
         assert registers <= (16 if bits == 64 else 32)
         assert lane_bits <= lane_bits_of_a_wave
         assert warp_bits == 0 or lane_bits == lane_bits_of_a_wave, "waves are made of whole rows"
         assert registers % (1 << warp_bits) == 0, "waves share the register numbers evenly"
         if access == "rows":
-            threads = max(4, 1 << warp_bits) * plan.wave_lanes(arch)
-            shared = plan.shared_bytes(layout, bits, arch)
+            threads = max(4, 1 << warp_bits) * layouts(arch).warp_lanes
+            shared = layouts(arch).shared_bytes(Layout(*layout), bits)
         else:
             assert warp_bits == 0
             threads, shared = columns_block(layout, bits, arch)
@@ -57,37 +58,37 @@ def test_every_layout_fits_an_amd_gpu(arch, bits):
 @pytest.mark.parametrize("bits", WIDTHS)
 @pytest.mark.parametrize("arch", TARGETS)
 def test_capacities_rise(arch, bits):
-    layouts = plan.hip_layouts(bits, arch) if arch != "sm_90" else plan.cuda_layouts(bits)
-    assert len(set(layouts)) == len(layouts)
+    cells = gpu_cells(bits, arch)
+    assert len(set(cells)) == len(cells)
     for access in ("rows", "columns"):
-        table = plan.row_layouts(bits, arch) if access == "rows" else [
-            layout[:3] for layout in layouts if layout[3] == access
+        table = layouts(arch).rows(bits) if access == "rows" else [
+            Layout(*cell[:3]) for cell in cells if cell[3] == access
         ]  # fmt: skip
-        sizes = list(map(capacity, table))
+        sizes = [layout.capacity for layout in table]
         assert all(small < large for small, large in itertools.pairwise(sizes))
 
 
 @pytest.mark.parametrize("bits", WIDTHS)
 @pytest.mark.parametrize("arch", ["gfx942", "gfx1100"])
 def test_amd_gpus_have_every_capacity_of_cuda_that_fits(arch, bits):
-    sizes = set(map(capacity, plan.row_layouts(bits, arch)))
+    sizes, of_cuda = (
+        {layout.capacity for layout in layouts(each).rows(bits)} for each in (arch, "sm_90")
+    )
     longest = 8192 if bits == 64 else 16384
     assert max(sizes) == longest
-    assert {size for size in map(capacity, plan.row_layouts(bits, "sm_90")) if size <= longest} <= (
-        sizes
-    )
+    assert {size for size in of_cuda if size <= longest} <= sizes
 
 
 def test_rows_of_up_to_512_stay_within_16_lanes():
     for bits in (8, 16, 32):
-        for layout in plan.row_layouts(bits, "gfx942"):
-            assert (layout[1] <= 4) == (capacity(layout) <= 512), (bits, layout)
+        for layout in layouts("gfx942").rows(bits):
+            assert (layout.lane_bits <= 4) == (layout.capacity <= 512), (bits, layout)
 
 
 def hip_plan(shape, arch, axis=-1, dtype="float32", **options):
     strides = arrays.dense_strides(shape)
-    return plan.plan_gpu_sort(
-        "hip", dtypes.DTYPES[dtype], shape, strides, strides, axis % len(shape), arch, **options
+    return plan_sort(
+        dtypes.DTYPES[dtype], shape, strides, strides, axis % len(shape), arch, **options
     )
 
 
@@ -104,12 +105,12 @@ def test_every_length_finds_a_layout(arch, name):
             assert kernel.arch == arch
             assert kernel.layout.capacity >= length
             assert kernel.access == ("columns" if by_columns else "rows")
-            assert made.turned == (axis != len(shape) - 1 and not by_columns)
+            assert made.transposes == (axis != len(shape) - 1 and not by_columns)
             layout = (*kernel.layout, kernel.access)
-            assert layout in plan.hip_layouts(kernel.bits, arch)
-    assert hip_plan((3, longest + 1), arch, dtype=name).route == "framework"
+            assert layout in gpu_cells(kernel.bits, arch)
+    assert hip_plan((3, longest + 1), arch, dtype=name).route == "fallback"
     with pytest.raises(NotImplementedError, match="on a HIP device, longer rows"):
-        hip_plan((3, longest + 1), arch, dtype=name, library="none")
+        hip_plan((3, longest + 1), arch, dtype=name, capabilities=())
 
 
 def test_short_rows_that_are_odd_get_a_thread_each_on_amd_gpus():

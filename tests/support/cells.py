@@ -12,12 +12,11 @@ import os
 from collections.abc import Sequence
 
 from support.covering import pairwise
-from support.descriptions import cuda_kernel, hip_kernel
-from warp_bitonic_sort import plan
+from support.descriptions import cuda_kernel, gpu_cells, hip_kernel
+from support.descriptions import layouts as layouts_of
 from warp_bitonic_sort.dtypes import DTYPES
-from warp_bitonic_sort.kernels import Kernel
-from warp_bitonic_sort.layouts import capacity
-from warp_bitonic_sort.plan import MAX_REGISTER_LENGTH
+from warp_bitonic_sort.kernels import Kernel, Layout
+from warp_bitonic_sort.targets.cpu.layouts import MAX_REGISTER_LENGTH
 
 # Lengths of rows in registers that every dtype is tested with, in every access.
 FEW = (2, 3, 9, 25, 32)
@@ -55,11 +54,10 @@ def register_lengths(name: str, access: str) -> list[int]:
 
 def cuda_cells() -> list[Kernel]:
     """Every layout of every width, each once: codecs and targets take turns."""
-    layouts = {bits: plan.cuda_layouts(bits) for bits in WIDTHS}
+    layouts = {bits: gpu_cells(bits, "sm_90") for bits in WIDTHS}
 
     def has(arch, bits, layout):
-        longest = plan.row_layouts(bits, arch)[-1]
-        return capacity(layout[:3]) <= capacity(longest)
+        return Layout(*layout[:3]).capacity <= layouts_of(arch).longest("none", bits)
 
     if IS_WHOLE_GRID:
         return [cuda_kernel(codec, bits, *layout, arch) for codec, bits in KEYS
@@ -90,7 +88,7 @@ def hip_cells(compilers: Sequence[str]) -> dict[str, list[Kernel]]:
 
 def _hip_layouts(bits: int, arch: str) -> list[tuple[int, int, int, str]]:
     """Rows of 2 to 4096 and more by one, some and all lanes and by warps; both kinds of columns."""
-    every = plan.hip_layouts(bits, arch)
+    every = gpu_cells(bits, arch)
     rows = [layout for layout in every if layout[3] == "rows"]
     warps = [layout for layout in rows if layout[2]]
     threads = [layout for layout in rows if layout[1] == 0]

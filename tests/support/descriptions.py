@@ -1,6 +1,8 @@
 """Descriptions of sort kernels, short to write."""
 
 from warp_bitonic_sort.kernels import Kernel, Layout
+from warp_bitonic_sort.plan import plan
+from warp_bitonic_sort.targets import target_with
 
 
 def cpu_kernel(codec, bits, registers, access, arch):
@@ -16,3 +18,20 @@ def hip_kernel(codec, bits, registers, lane_bits, warp_bits, access, arch):
     return cuda_kernel(codec, bits, registers, lane_bits, warp_bits, access, arch)._replace(
         target="hip"
     )
+
+
+def layouts(arch):
+    """The layouts of a GPU's architecture."""
+    return target_with(arch).layouts(arch)
+
+
+def gpu_cells(bits, arch):
+    """Every cell of the grid of a GPU: (registers, lane bits, warp bits, access)."""
+    return [(*layout, access) for layout, access in layouts(arch).cells("none", bits)]
+
+
+def plan_sort(dtype, shape, x_strides, out_strides, axis, arch, capabilities=("sort", "transpose")):
+    """The plan of a sort of values."""
+    target = target_with(arch)
+    strides = [x_strides, out_strides]
+    return plan("all", "none", dtype, shape, strides, axis, target, arch, frozenset(capabilities))

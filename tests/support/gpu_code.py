@@ -3,7 +3,7 @@
 import struct
 
 from support import amd_metadata, cubin
-from warp_bitonic_sort import plan
+from support.descriptions import layouts
 from warp_bitonic_sort.kernels import Kernel
 
 
@@ -14,10 +14,10 @@ def wrong_cuda_code(kernel: Kernel, image: bytes):
         yield f"has {local} bytes of local memory"
     name = image.index(kernel.name.encode() + b"\0")
     shared = struct.unpack_from(cubin.KERNEL, image, name - cubin.NAME_OFFSET)[-1]
-    planned = plan.shared_bytes(kernel.layout, kernel.bits, kernel.arch)
+    planned = layouts(kernel.arch).shared_bytes(kernel.layout, kernel.bits)
     if kernel.access == "rows" and shared != planned:
         yield f"asks for {shared} bytes of shared memory, planned were {planned}"
-    if kernel.layout not in plan.row_layouts(kernel.bits, kernel.arch) and shared > 48 * 1024:
+    if kernel.layout not in layouts(kernel.arch).rows(kernel.bits) and shared > 48 * 1024:
         yield f"asks for {shared} bytes of shared memory"
 
 
@@ -55,7 +55,7 @@ def wrong_hip_code(kernel: Kernel, image: bytes):
             yield f"has a {name} of {said[name]}"
     if said[".uses_dynamic_stack"]:
         yield "uses a stack"
-    if said[".wavefront_size"] != plan.wave_lanes(kernel.arch):
+    if said[".wavefront_size"] != layouts(kernel.arch).warp_lanes:
         yield f"has waves of {said['.wavefront_size']} lanes"
     name = image.index(kernel.name.encode() + b"\0")
     members = struct.unpack_from(cubin.KERNEL, image, name - cubin.NAME_OFFSET)
@@ -65,7 +65,7 @@ def wrong_hip_code(kernel: Kernel, image: bytes):
     if threads > 1024 or said[".max_flat_workgroup_size"] < threads:
         yield f"has {threads} threads, of {said['.max_flat_workgroup_size']}"
     layout = kernel.layout
-    planned = plan.shared_bytes(layout, kernel.bits, kernel.arch)
+    planned = layouts(kernel.arch).shared_bytes(layout, kernel.bits)
     if kernel.access == "rows" and shared != planned:
         yield f"asks for {shared} bytes, planned were {planned}"
     if shared + said[".group_segment_fixed_size"] > 64 * 1024:

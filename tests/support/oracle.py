@@ -76,6 +76,34 @@ def check(x, result, axis=-1, descending=False, nan="largest"):
     np.testing.assert_array_equal(got_bits, want_bits)
 
 
+def expected_indices(x, axis=-1, descending=False, nan="largest"):
+    """The indices of the sorted array: stable in both directions, NaNs equal, -0.0 equal to 0.0."""
+    if x.dtype.name in INTEGERS:
+        value, nans = x, np.zeros(x.shape, bool)
+    else:
+        with np.errstate(invalid="ignore"):
+            value = x.astype(np.float64)
+        nans = np.isnan(value)
+        value = np.where(nans, 0.0, value)
+    # Dense ranks: equal values have one rank, whose negative orders the other way.
+    rank = np.unique(value, return_inverse=True)[1].reshape(x.shape).astype(np.int64)
+    rank = -rank if descending else rank
+    is_first = descending and nan == "largest"
+    rank[nans] = -x.size - 1 if is_first else x.size + 1
+    return np.argsort(rank, axis=axis, kind="stable")
+
+
+def check_indices(x, indices, values=None, axis=-1, descending=False, nan="largest"):
+    """Assert that indices sort x, and that values are x's at them, bit for bit."""
+    assert indices.shape == x.shape
+    want = expected_indices(x, axis, descending, nan) if x.ndim else np.zeros((), np.int64)
+    np.testing.assert_array_equal(indices, want)
+    if values is not None:
+        assert values.dtype == x.dtype
+        there = np.take_along_axis(x, want, axis) if x.ndim else x
+        np.testing.assert_array_equal(bits(values), bits(there))
+
+
 def random(name, shape, rng):
     """Random bits with many ties, NaNs of both signs, infinities, zeros and subnormals."""
     dtype = np.dtype(ALL[name])

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 import torch
 
-from support.descriptions import cuda_kernel
-from warp_bitonic_sort import dtypes, plan, sort
+from support.descriptions import cuda_kernel, gpu_cells
+from warp_bitonic_sort import dtypes, sort
 from warp_bitonic_sort.jit import loader
 
 _NAMES = ("int8", "float16", "float32", "float64", "int32")
@@ -26,12 +26,12 @@ def main(names: Sequence[str]) -> int:
     loader.build(
         cuda_kernel(dtype.codec, dtype.bits, *layout, f"sm_{major}{minor}")
         for dtype in map(dtypes.DTYPES.get, names)
-        for layout in plan.cuda_layouts(dtype.bits)
+        for layout in gpu_cells(dtype.bits, "sm_90")
     )
     wrong = 0
     for name in names:
         dtype = getattr(torch, name)
-        for registers, lane_bits, warp_bits, _ in plan.cuda_layouts(dtypes.DTYPES[name].bits):
+        for registers, lane_bits, warp_bits, _ in gpu_cells(dtypes.DTYPES[name].bits, "sm_90"):
             length = (registers << lane_bits << warp_bits) - 1
             rows = 3 if length > 2000 else 37
             flat = torch.randint(-100, 100, (rows * length + 1,), device="cuda").to(dtype)

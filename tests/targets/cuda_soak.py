@@ -23,10 +23,11 @@ from typing import Any
 
 import torch
 
-from support.descriptions import cuda_kernel
-from warp_bitonic_sort import dtypes, plan, sort
+from support.descriptions import cuda_kernel, gpu_cells
+from warp_bitonic_sort import dtypes, sort
 from warp_bitonic_sort.jit import loader
 from warp_bitonic_sort.targets import target_of
+from warp_bitonic_sort.targets.cpu.layouts import MAX_LENGTH
 
 STREAMS = 8
 MOST_ELEMENTS = 1 << 21
@@ -102,13 +103,15 @@ def draw(seed: int, number: int) -> Case:
     name = rng.choice(NAMES)
     rank = rng.choice((1, 2, 2, 2, 3, 4))
     axis = rng.randrange(rank)
-    most = math.log(plan.MAX_NATIVE_LENGTH + 1)
+    most = math.log(MAX_LENGTH + 1)
     length = int(math.exp(rng.uniform(0, most)))
     if rng.random() < 0.3:
-        registers, lane_bits, warp_bits, _ = rng.choice(plan.cuda_layouts(dtypes.DTYPES[name].bits))
+        registers, lane_bits, warp_bits, _ = rng.choice(
+            gpu_cells(dtypes.DTYPES[name].bits, "sm_90")
+        )
         length = (registers << lane_bits << warp_bits) + rng.choice((-1, 0, 1))
     if rng.random() < 0.01:
-        length = plan.MAX_NATIVE_LENGTH + rng.randrange(2000)
+        length = MAX_LENGTH + rng.randrange(2000)
     room = int(math.exp(rng.uniform(0, math.log(MOST_ELEMENTS / length))))
     shape = [1] * rank
     for dim in rng.sample(range(rank), rank):
@@ -263,7 +266,7 @@ def prebuild(device: torch.device) -> int:
     kernels = [
         cuda_kernel(codec, bits, *layout, target_of("cuda").arch_for(f"sm_{major}{minor}"))
         for codec, bits in classes
-        for layout in plan.cuda_layouts(bits)
+        for layout in gpu_cells(bits, "sm_90")
     ]
     loader.build(kernels)
     return len(kernels)

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from support import oracle
+from support.descriptions import gpu_cells
 from support.device_arrays import TORCH, check, to_device, to_host, torch
-from warp_bitonic_sort import arrays, explain, plan, sort, warp_bitonic_sort
+from warp_bitonic_sort import arrays, explain, sort, warp_bitonic_sort
 from warp_bitonic_sort.jit import loader
+from warp_bitonic_sort.targets.cpu.layouts import MAX_LENGTH
 
 if not torch.cuda.is_available():
     pytest.skip("no CUDA device", allow_module_level=True)
@@ -26,10 +28,10 @@ EDGES = sorted(
     {
         edge + d
         for bits in (32, 64)
-        for registers, lane_bits, warp_bits, _ in plan.cuda_layouts(bits)
+        for registers, lane_bits, warp_bits, _ in gpu_cells(bits, "sm_90")
         for edge in [registers << lane_bits << warp_bits]
         for d in (-3, -1, 0, 1)
-        if 2 <= edge + d <= plan.MAX_NATIVE_LENGTH
+        if 2 <= edge + d <= MAX_LENGTH
     }
 )
 
@@ -173,9 +175,9 @@ def test_small_shapes(shape):
 
 @pytest.mark.parametrize("name", TORCH)
 def test_rows_longer_than_any_kernel(name):
-    x = oracle.random(name, (3, plan.MAX_NATIVE_LENGTH + 5), np.random.default_rng(7))
+    x = oracle.random(name, (3, MAX_LENGTH + 5), np.random.default_rng(7))
     tensor = to_device(x)
-    assert explain(tensor).route == "framework"
+    assert explain(tensor).route == "fallback"
     for order in ORDERS:
         check(x, sort(tensor, descending=order[0], nan=order[1]), -1, *order)
 
@@ -210,9 +212,9 @@ from warp_bitonic_sort import arrays, sort
 
 x = torch.rand(40, 77, device="cuda")
 sort(x)
-assert arrays.adapter_of(x).again is None, "more was done for one sort than it needs"
+assert arrays.adapter_of(x).relaunch is None, "more was done for one sort than it needs"
 sort(x)
-again = arrays.adapter_of(x).again
+again = arrays.adapter_of(x).relaunch
 assert again is not None
 for like in (torch.rand_like(x), torch.rand(41, 77, device="cuda")[1:]):
     assert torch.equal(again(like, -1, False), torch.sort(like).values)
@@ -246,7 +248,7 @@ def test_what_is_remembered_is_not_taken_for_a_tensor_in_a_transform():
     x = torch.rand(6, 5, 33, device="cuda")
     for _ in range(2):
         sort(x[0])
-    assert arrays.adapter_of(x).again is not None
+    assert arrays.adapter_of(x).relaunch is not None
     for transform in (torch.func.vmap, torch.func.grad, torch.func.functionalize):
         with pytest.raises(TypeError, match="a torch.func transform|requires a gradient"):
             transform(lambda x: sort(x).sum())(x if transform is torch.func.vmap else x[0])
@@ -262,7 +264,7 @@ def test_the_first_sorts_may_be_of_a_parameter(monkeypatch):
     with torch.no_grad():
         for _ in range(2):
             assert torch.equal(sort(x), torch.sort(x).values)
-    assert adapter.again is not None
+    assert adapter.relaunch is not None
 
 
 def test_streams():
@@ -310,7 +312,7 @@ def test_graphs_of_later_calls():
 
 def test_a_kernel_is_not_built_during_capture(monkeypatch):
     monkeypatch.setattr("warp_bitonic_sort.jit.loader._opened", {})
-    monkeypatch.setattr("warp_bitonic_sort.ops._prepared", {})
+    monkeypatch.setattr("warp_bitonic_sort.operations._call._prepared", {})
     x = torch.zeros(4, 3001, dtype=torch.int16, device="cuda")
     out = torch.full_like(x, 7)
     graph = torch.cuda.CUDAGraph()
@@ -365,7 +367,7 @@ def test_cupy():
             assert isinstance(result, cupy.ndarray)
             oracle.check(x, result.get(), axis, axis == 0)
         oracle.check(x[:, ::-2], sort(array[:, ::-2]).get())
-        long = oracle.random(name, (2, plan.MAX_NATIVE_LENGTH + 1), rng)
+        long = oracle.random(name, (2, MAX_LENGTH + 1), rng)
         oracle.check(long, sort(cupy.asarray(long)).get())
         assert sort(array, out=array) is array
         oracle.check(x, array.get())
@@ -383,7 +385,7 @@ def test_cupy_arrays_on_another_device_than_the_current_one():
     if cupy.cuda.runtime.getDeviceCount() < 2:
         pytest.skip("one device only")
     stream = cupy.cuda.Stream(non_blocking=True)  # of device 0, and current there
-    for length in (1, 100, plan.MAX_NATIVE_LENGTH + 1):
+    for length in (1, 100, MAX_LENGTH + 1):
         with cupy.cuda.Device(1):
             array = cupy.random.random((100, length))
         with stream:
@@ -418,7 +420,7 @@ def test_jax_every_dtype(place, name):
 
     rng = np.random.default_rng(20)
     shapes = [((40, 17), -1), ((17, 40), 0), ((2, 40, 3), 1), ((0, 3), 1), ((3, 0), 0), ((), 0)]
-    shapes += [((5, 1), -1), ((1, 5), 0), ((3, 1000), -1), ((2, plan.MAX_NATIVE_LENGTH + 5), -1)]
+    shapes += [((5, 1), -1), ((1, 5), 0), ((3, 1000), -1), ((2, MAX_LENGTH + 5), -1)]
     for shape, axis in shapes:
         x = oracle.random(name, shape, rng)
         array = to_jax(x, place)
@@ -451,7 +453,7 @@ def test_jax_explain(place):
     said = explain(x)
     assert (said.backend, said.layout) == ("cuda", "lanes16_registers24")
     assert said.arch.startswith("sm_")
-    assert explain(to_jax(np.ones((2, 20000), np.float32), place)).route == "framework"
+    assert explain(to_jax(np.ones((2, 20000), np.float32), place)).route == "fallback"
     with pytest.raises(TypeError, match="out: JAX arrays can't be written"):
         sort(x, out=x)
 
@@ -569,7 +571,7 @@ class Foreign:
 def test_dlpack_arrays(name):
     rng = np.random.default_rng(22)
     shapes = [((40, 17), -1), ((17, 40), 0), ((2, 40, 3), 1), ((0, 3), 1), ((3, 0), 0), ((), 0)]
-    shapes += [((5, 1), -1), ((1, 5), 0), ((3, plan.MAX_NATIVE_LENGTH), 1)]
+    shapes += [((5, 1), -1), ((1, 5), 0), ((3, MAX_LENGTH), 1)]
     for shape, axis in shapes:
         x = oracle.random(name, shape, rng)
         for descending, nan in ORDERS:
@@ -590,7 +592,7 @@ def test_dlpack_explain_and_long_rows():
     said = explain(x)
     assert (said.backend, said.layout) == ("cuda", "lanes16_registers24")
     assert explain(Foreign(torch.zeros(10, 1, device="cuda"))).route == "kernel"
-    long = Foreign(torch.zeros(2, plan.MAX_NATIVE_LENGTH + 1, device="cuda"))
+    long = Foreign(torch.zeros(2, MAX_LENGTH + 1, device="cuda"))
     for call in (sort, explain):
         with pytest.raises(
             NotImplementedError, match=r"rows have length 16385.*torch\.from_dlpack"
@@ -665,7 +667,7 @@ def test_sort_that_torch_records_raises_after_sorts_are_remembered(shape):
         lambda: make_fx(lambda v: sort(v), pre_dispatch=True)(x),
         lambda: torch.func.grad(lambda v: (v * sort(x)).sum())(x),
     ):
-        with pytest.raises(TypeError, match="^x: sort is called inside"):
+        with pytest.raises(TypeError, match="^x: this call is inside"):
             record()
     compiled = torch.compile(lambda v: sort(v * 2) + 1, backend="eager")
     for stream in (torch.cuda.Stream(), torch.cuda.current_stream()):

@@ -15,10 +15,10 @@ import pytest
 import tvm_ffi
 
 from support import cubin, driver_double, host_cupy, oracle
-from support.descriptions import cuda_kernel
+from support.descriptions import cuda_kernel, gpu_cells
 from support.driver_double import DRIVERS, driven
 from support.host_cupy import CUDA, CUDA_MANAGED, OnDevice
-from warp_bitonic_sort import dtypes, explain, plan, sort
+from warp_bitonic_sort import dtypes, explain, sort
 from warp_bitonic_sort.jit import loader
 
 double = driver_double.fixture("fake_cuda.cc", "libcuda.so.1")
@@ -629,7 +629,7 @@ def kernels_of_every_class():
     for dtype in dtypes.DTYPES.values():
         names.setdefault((dtype.codec, dtype.bits), []).append(dtype.name)
     return [
-        (cuda_kernel(codec, bits, *plan.cuda_layouts(bits)[2], ("sm_80", "sm_90")[i % 2]), names)
+        (cuda_kernel(codec, bits, *gpu_cells(bits, "sm_90")[2], ("sm_80", "sm_90")[i % 2]), names)
         for i, ((codec, bits), names) in enumerate(sorted(names.items()))
     ]
 

@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support import oracle
-from support.descriptions import cpu_kernel
+from support.descriptions import cpu_kernel, gpu_cells
 from support.device_arrays import TORCH, WORDS, bits_to_device, check, to_device, to_host, torch
-from warp_bitonic_sort import plan, sort
+from warp_bitonic_sort import sort
 from warp_bitonic_sort.dtypes import DTYPES
 from warp_bitonic_sort.jit import loader
 from warp_bitonic_sort.targets import HOST
+from warp_bitonic_sort.targets.cpu.layouts import MAX_LENGTH
 
 if not torch.cuda.is_available():
     pytest.skip("no CUDA device", allow_module_level=True)
@@ -29,10 +30,10 @@ EDGES = sorted(
     {
         edge + d
         for bits in (8, 16, 32, 64)
-        for registers, lane_bits, warp_bits, _ in plan.cuda_layouts(bits)
+        for registers, lane_bits, warp_bits, _ in gpu_cells(bits, "sm_90")
         for edge in [registers << lane_bits << warp_bits]
         for d in (-1, 0, 1)
-        if edge + d <= plan.MAX_NATIVE_LENGTH
+        if edge + d <= MAX_LENGTH
     }
 )
 

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from support import oracle
+from support.descriptions import plan_sort
 from support.device_arrays import check, to_device, torch
-from warp_bitonic_sort import explain, plan, sort
+from warp_bitonic_sort import explain, sort
 from warp_bitonic_sort.dtypes import DTYPES
 from warp_bitonic_sort.jit import loader
+from warp_bitonic_sort.targets.cpu.layouts import MAX_LENGTH
 
 if not torch.cuda.is_available():
     pytest.skip("no CUDA device", allow_module_level=True)
@@ -23,7 +25,7 @@ two_devices = pytest.mark.skipif(
 )
 
 # What a copy, kernels of one lane, of some, of a warp and of many warps, and torch sort.
-LENGTHS = [1, 3, 25, 100, 700, 5000, plan.MAX_NATIVE_LENGTH + 1]
+LENGTHS = [1, 3, 25, 100, 700, 5000, MAX_LENGTH + 1]
 # Long enough that nobody gets to the end of it within a call.
 CYCLES = 200_000_000
 
@@ -32,7 +34,7 @@ CYCLES = 200_000_000
 def nothing_open(monkeypatch):
     """As in a new process: no kernel is open and no call prepared."""
     monkeypatch.setattr("warp_bitonic_sort.jit.loader._opened", {})
-    monkeypatch.setattr("warp_bitonic_sort.ops._prepared", {})
+    monkeypatch.setattr("warp_bitonic_sort.operations._call._prepared", {})
 
 
 def sleep(stream):
@@ -130,7 +132,7 @@ def test_each_device_has_the_kernel_open_for_itself():
     arch = explain(tensors[0]).arch
     if explain(tensors[1]).arch != arch:
         pytest.skip("devices of two architectures share no kernel")
-    kernel = plan.plan_gpu_sort("cuda", DTYPES["int32"], x.shape, (90, 1), (90, 1), 1, arch).kernel
+    kernel = plan_sort(DTYPES["int32"], x.shape, (90, 1), (90, 1), 1, arch).kernel
     check(x, sort(tensors[0]))
     assert [loader.is_open(kernel, "int32", number) for number in (0, 1)] == [True, False]
     check(x, sort(tensors[1]))
@@ -142,7 +144,7 @@ def test_each_device_has_the_kernel_open_for_itself():
 
 @two_devices
 @pytest.mark.parametrize(("current", "own"), [(0, 1), (1, 0)])
-@pytest.mark.parametrize("length", [100, plan.MAX_NATIVE_LENGTH + 1])
+@pytest.mark.parametrize("length", [100, MAX_LENGTH + 1])
 def test_the_stream_is_that_of_the_arrays_own_device(current, own, length):
     """Behind what is slow in it, without waiting, whichever device is current."""
     device = torch.device("cuda", own)
@@ -158,7 +160,7 @@ def test_the_stream_is_that_of_the_arrays_own_device(current, own, length):
         assert torch.cuda.current_device() == current
         y.copy_(x, non_blocking=True)
         result = sort(y)
-        if length <= plan.MAX_NATIVE_LENGTH:  # a library's own sort may wait
+        if length <= MAX_LENGTH:  # a library's own sort may wait
             assert not side.query(), "sort waited for the stream"
         assert torch.cuda.current_device() == current
     side.synchronize()
@@ -268,7 +270,7 @@ def test_a_cupy_array_is_sorted_where_it_is(cupy, current, own):
 
 @two_devices
 @pytest.mark.parametrize(("current", "own"), [(0, 1), (1, 0)])
-@pytest.mark.parametrize("length", [100, plan.MAX_NATIVE_LENGTH + 1])
+@pytest.mark.parametrize("length", [100, MAX_LENGTH + 1])
 def test_cupys_stream_is_that_of_the_arrays_own_device(cupy, current, own, length):
     """A non-blocking stream waits for no other, so a sort elsewhere would see what was before."""
     x = np.random.default_rng(4).integers(-1000, 1000, (300, length), dtype=np.int32)
@@ -284,7 +286,7 @@ def test_cupys_stream_is_that_of_the_arrays_own_device(cupy, current, own, lengt
             with cupy.cuda.Device(current):
                 result = sort(y)
                 assert cupy.cuda.runtime.getDevice() == current
-            if length <= plan.MAX_NATIVE_LENGTH:  # a library's own sort may wait
+            if length <= MAX_LENGTH:  # a library's own sort may wait
                 assert not stream.done, "sort waited for the stream"
         stream.synchronize()
         oracle.check(x, result.get())

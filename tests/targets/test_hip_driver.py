@@ -16,9 +16,10 @@ import pytest
 import tvm_ffi
 
 from support import cubin, driver_double, host_cupy, hsaco, oracle
+from support.descriptions import plan_sort
 from support.driver_double import DRIVERS, driven
 from support.host_cupy import ROCM, OnDevice
-from warp_bitonic_sort import dtypes, explain, plan, sort
+from warp_bitonic_sort import dtypes, explain, sort
 from warp_bitonic_sort.jit import loader
 from warp_bitonic_sort.jit.store.files import stamp
 from warp_bitonic_sort.jit.store.store import Entry
@@ -722,8 +723,8 @@ def test_every_dtype(folder):
             x = oracle.random(name, (7, 3, 50), rng)
             tensor = tvm_ffi.from_dlpack(on_hip(oracle.bits(x)))
             claim = on_hip(oracle.bits(x).copy())
-            kernel = plan.plan_gpu_sort(
-                "hip", dtypes.DTYPES[name], x.shape, (150, 50, 1), (150, 50, 1), 2, "gfx90a"
+            kernel = plan_sort(
+                dtypes.DTYPES[name], x.shape, (150, 50, 1), (150, 50, 1), 2, "gfx90a"
             ).kernel
             call = loader.open_kernel(kernel, name, 0)
             call(tensor, claim, -1, descending, nan == "last", 0)

@@ -16,8 +16,7 @@ from pathlib import Path
 import pytest
 
 from support import amd_metadata, driver_double, gpu_code, hip_clangs
-from support.descriptions import cuda_kernel, hip_kernel
-from warp_bitonic_sort import plan
+from support.descriptions import cuda_kernel, gpu_cells, hip_kernel
 from warp_bitonic_sort.cli import _devices
 from warp_bitonic_sort.errors import BuildError, ToolError
 from warp_bitonic_sort.jit import loader, runtime
@@ -128,9 +127,9 @@ def test_local_memory_is_seen(nvrtc, tmp_path):
 @pytest.mark.parametrize(("codec", "bits"), [("fnuz", 8), ("ieee", 16), ("ieee", 32), ("ieee", 64)])
 def test_kernels_for_every_width(nvrtc, codec, bits, arch, tmp_path):
     rows = (16, 1, 0, "rows") if bits < 64 else (8, 2, 0, "rows")
-    columns = next(layout for layout in plan.cuda_layouts(bits) if layout[3] == "columns")
+    columns = next(layout for layout in gpu_cells(bits, "sm_90") if layout[3] == "columns")
     for layout in (rows, columns):
-        assert layout in plan.cuda_layouts(bits)
+        assert layout in gpu_cells(bits, "sm_90")
         kernel = cuda_kernel(codec, bits, *layout, arch)
         image = compiled(nvrtc, kernel, tmp_path)[0].read_bytes()
         assert image[:4] == b"\x7fELF"

@@ -6,8 +6,6 @@ that it derives from.
 
 from __future__ import annotations
 
-__all__ = ["TRACED", "check_listed"]
-
 # For tensors without values and for calls that are recorded.
 TRACED = "use torch.sort there, or make an operator of sort with torch.library.custom_op"
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import cupy
 
-from ..dtypes import DType, lookup, numpy_name
-from . import Description, Device, Plain, check_distinct, span, type_name
+from ..dtypes import lookup, numpy_name
+from ..fallback import Sorter
+from ._adapter import Adapter, Description, Device
+from ._checks import check_distinct, check_out_like, span, type_name
 
-__all__ = ["CupyAdapter"]
-
+_CAPABILITIES = frozenset({"sort", "transpose"})
 _WORDS = {1: "u1", 2: "u2", 4: "u4", 8: "u8"}
 _OWN_STREAM = -1  # DLPack's word for: do not synchronize
 
@@ -28,17 +29,16 @@ def _lower(array: Any) -> Any:
     )
 
 
-class CupyAdapter(Plain):
+class CupyAdapter(Adapter):
     """Handles `cupy.ndarray`; results are on the device of x."""
 
     kind = "cupy"
 
     def key(self, x: Any, argument: str = "x") -> Hashable:
         """Return all that a prepared call depends on."""
-        del argument
         return x.dtype, x.shape, x.strides, x.device.id
 
-    def regular(self, x: Any) -> Any:
+    def as_strided(self, x: Any) -> Any:
         """Return x, or its values in a grid of whole elements."""
         if any(stride % x.dtype.itemsize for stride in x.strides):
             return x.copy(order="C")
@@ -48,84 +48,78 @@ class CupyAdapter(Plain):
         """Describe an array."""
         dtype = lookup(numpy_name(x.dtype), argument)
         strides = tuple(stride // x.dtype.itemsize for stride in x.strides)
-        return Description(self.kind, dtype.name, x.shape, strides, _device(x.device), "turns")
+        return Description(
+            self.kind, dtype.name, x.shape, strides, _device(x.device), _CAPABILITIES
+        )
 
-    def allocate(self, x: Any) -> Any:
+    def empty(self, x: Any, dtype: str | None) -> Any:
         """Allocate a buffer."""
         with x.device:
-            return cupy.empty_like(x)
+            return cupy.empty_like(x, dtype)
 
     def result_strides(self, x: Any) -> tuple[int, ...]:
-        """Return the strides of what `allocate` returns."""
-        return self.describe(self.allocate(x), "x").strides
+        """Return the strides of what `empty` returns."""
+        return self.describe(self.empty(x, None), "x").strides
 
-    def lowering(self, x: Any) -> Callable[[Any], Any] | None:
+    def to_ffi(self, x: Any) -> Callable[[Any], Any] | None:
         """Return what exports an array."""
-        del x
         return _lower
 
-    def lower_read_only(self, x: Any) -> Any:
+    def to_ffi_read_only(self, x: Any) -> Any:
         """Return the export: CuPy has no read-only arrays."""
         return _lower(x)
 
-    def sort_long(
-        self, x: Any, buffer: Any, dtype: DType, axis: int, descending: bool, nan_last: bool
-    ) -> None:
+    def sort_fallback(self, x: Any, values: Any, indices: Any, sorter: Sorter) -> None:
         """Sort rows that no kernel takes."""
-        from .. import framework
-
         word = f"i{x.dtype.itemsize}"
-        order = (axis, descending, nan_last)
         with x.device:
-            buffer.view(word)[...] = framework.sort_on_device(
-                x.view(word), dtype, *order, cupy.sort, cupy.where
-            )
+            values.view(word)[...] = sorter.sorted_on_device(x.view(word), cupy.sort, cupy.where)
 
-    def sort_turned(self, x: Any, buffer: Any, axis: int, sort: Callable[[Any], None]) -> None:
-        """Sort by way of a copy whose axis is the last."""
+    def sort_transposed(self, x: Any, buffer: Any, axis: int, sort: Callable[[Any], None]) -> None:
+        """Sort through a copy whose axis is the last one."""
         with x.device:
-            turned = cupy.moveaxis(x, axis, -1).copy(order="C")
-            sort(turned)
-            buffer[...] = cupy.moveaxis(turned, -1, axis)
+            transposed = cupy.moveaxis(x, axis, -1).copy(order="C")
+            sort(transposed)
+            buffer[...] = cupy.moveaxis(transposed, -1, axis)
 
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return what tells CuPy's current stream on x's device, which need not be current."""
         device = x.device.id
         return lambda: int(cupy.cuda.get_current_stream(device).ptr)
 
-    def finish(self, buffer: Any, x: Any) -> Any:
+    def wrap_result(self, buffer: Any, x: Any, dtype: str | None) -> Any:
         """Return the result."""
-        del x
         return buffer
 
-    def check_out(self, out: Any, x: Any) -> bool:
+    def check_out(self, out: Any, x: Any, is_index: bool, argument: str) -> bool:
         """Check out against x."""
         if not isinstance(out, cupy.ndarray):
-            raise TypeError(f"out: expected a cupy.ndarray as x is, got {type_name(out)}.")
-        if out.dtype != x.dtype:
-            raise TypeError(f"out: expected x's dtype {x.dtype}, got {out.dtype}.")
-        if out.shape != x.shape:
-            raise ValueError(f"out: expected x's shape {x.shape}, got {out.shape}.")
+            raise TypeError(f"{argument}: expected a cupy.ndarray as x is, got {type_name(out)}.")
+        check_out_like(argument, is_index, (out.dtype, x.dtype), (out.shape, x.shape))
         if out.device != x.device:
-            raise ValueError(f"out: expected x's device {x.device}, got {out.device}.")
-        check_distinct(out.shape, out.strides, out.dtype.itemsize)
-        size = x.dtype.itemsize
-        if any(stride % size for stride in (*out.strides, *x.strides)):
+            raise ValueError(f"{argument}: expected x's device {x.device}, got {out.device}.")
+        check_distinct(out.shape, out.strides, out.dtype.itemsize, argument)
+        if any(stride % each.dtype.itemsize for each in (out, x) for stride in each.strides):
             return False
-        if out.data.ptr == x.data.ptr:
+        if out.data.ptr == x.data.ptr and not is_index:
             return bool(out.strides == x.strides)
+        return not self.overlap(out, x)
+
+    def overlap(self, first: Any, second: Any) -> bool:
+        """Tell whether the spans of two arrays overlap."""
         # CuPy's own test would run a kernel, on the current device, and wait for it.
-        first, last = _span(x)
-        low, high = _span(out)
-        return last <= low or high <= first
+        (start, end), (low, high) = _span(first), _span(second)
+        return start < high and low < end
 
     def copy(self, source: Any, target: Any) -> None:
         """Copy values."""
         with target.device:
             target[...] = source
 
-    def written(self, out: Any) -> None:
-        """Nothing to tell: CuPy does not count writes."""
+    def clear(self, indices: Any) -> None:
+        """Fill a buffer with zeros."""
+        with indices.device:
+            indices[...] = 0
 
 
 def _device(device: Any) -> Device:

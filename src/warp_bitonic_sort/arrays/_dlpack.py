@@ -2,7 +2,7 @@
 
 Invariant: only the protocol is used: `__dlpack__`, `__dlpack_device__`, and to make a result of the
 caller's kind the `from_dlpack` of its array namespace (Array API) or of its library. On a
-device the sort is done when it returns (`_own_stream`), so results are ready in whatever stream.
+device a call returns when the kernel is done (`_private_stream`): results are ready in any stream.
 """
 
 from __future__ import annotations
@@ -12,29 +12,22 @@ from collections.abc import Callable, Hashable
 from functools import cache
 from typing import Any, Literal
 
-from .. import framework
-from ..dtypes import DTYPES, DType, lookup
+from ..dtypes import DTYPES, lookup
+from ..fallback import Sorter
 from ..jit import loader
 from ..jit.runtime import import_tvm_ffi
-from . import (
+from ._adapter import CPU_DEVICE, Adapter, Description, Device
+from ._checks import (
     CPU,
-    CPU_DEVICE,
     CUDA,
     CUDA_MANAGED,
     ROCM,
-    Adapter,
-    Description,
-    Device,
-    Plain,
     dense_strides,
     numpy_missing,
     type_name,
     unsupported_type,
 )
-from ._own_stream import IN_OWN_STREAM, exported
-
-__all__ = ["DlpackAdapter", "GpuDlpackAdapter", "GpuTensorAdapter", "choose"]
-
+from ._private_stream import IN_PRIVATE_STREAM, exported
 
 tvm_ffi = import_tvm_ffi()
 
@@ -55,7 +48,11 @@ def _is_tensor(x: Any) -> bool:
     return isinstance(x, tvm_ffi.Tensor)
 
 
-class DlpackAdapter(Plain):
+def _ffi_dtype(seen: Any, dtype: str | None) -> Any:
+    return seen.dtype if dtype is None else tvm_ffi.dtype(dtype)
+
+
+class DlpackAdapter(Adapter):
     """Handles CPU arrays; results are of the caller's kind, else `tvm_ffi.Tensor`."""
 
     kind = "dlpack"
@@ -63,7 +60,6 @@ class DlpackAdapter(Plain):
 
     def key(self, x: Any, argument: str = "x") -> Hashable:
         """Return what identifies the call: the exported tensor's dtype, shape and strides."""
-        del argument
         seen = self._export(x)
         return str(seen.dtype), tuple(seen.shape), tuple(seen.strides), self._device
 
@@ -76,33 +72,28 @@ class DlpackAdapter(Plain):
             # A read-only array: DLPack 1 can say so, and kernels never write their input.
             return tvm_ffi.from_dlpack(x.__dlpack__(max_version=(1, 0)))
 
-    def regular(self, x: Any) -> Any:
-        """Return x: DLPack describes nothing but regular arrays."""
-        return x
-
     def describe(self, x: Any, argument: str) -> Description:
         """Describe an array or a buffer."""
         seen = self._export(x)
         name = lookup(str(seen.dtype), argument).name
         shape, strides = tuple(seen.shape), tuple(seen.strides)
-        library: Literal["none", "sorts"] = "sorts" if self._device is CPU_DEVICE else "none"
-        return Description(self.kind, name, shape, strides, self._device, library)
+        capabilities = {"sort"} if self._device is CPU_DEVICE else set()
+        return Description(self.kind, name, shape, strides, self._device, frozenset(capabilities))
 
-    def allocate(self, x: Any) -> Any:
+    def empty(self, x: Any, dtype: str | None) -> Any:
         """Allocate a buffer, in row-major order."""
         seen = self._export(x)
-        return loader.runtime().empty(tuple(seen.shape), seen.dtype)
+        return loader.runtime().empty(tuple(seen.shape), _ffi_dtype(seen, dtype))
 
     def result_strides(self, x: Any) -> tuple[int, ...]:
-        """Return the strides of what `allocate` returns."""
+        """Return the strides of what `empty` returns."""
         return dense_strides(tuple(self._export(x).shape))
 
-    def lowering(self, x: Any) -> Callable[[Any], Any] | None:
+    def to_ffi(self, x: Any) -> Callable[[Any], Any] | None:
         """Return the export."""
-        del x
         return self._export
 
-    def lower_read_only(self, x: Any) -> Any:
+    def to_ffi_read_only(self, x: Any) -> Any:
         """Return the export."""
         return self._export(x)
 
@@ -124,19 +115,12 @@ class DlpackAdapter(Plain):
         }
         return alias(interface, seen.data_ptr(), seen)
 
-    def sort_long(
-        self, x: Any, buffer: Any, dtype: DType, axis: int, descending: bool, nan_last: bool
-    ) -> None:
+    def sort_fallback(self, x: Any, values: Any, indices: Any, sorter: Sorter) -> None:
         """Sort rows that no kernel takes."""
-        source, target = self._bits(x), self._bits(buffer)
-        framework.sort_into(source, target, dtype, axis, descending, nan_last)
+        outputs = (None if each is None else self._bits(each) for each in (values, indices))
+        sorter.sort_into(self._bits(x), *outputs)
 
-    def stream(self, x: Any) -> Callable[[], int] | None:
-        """Return None: the CPU has no streams."""
-        del x
-        return None
-
-    def finish(self, buffer: Any, x: Any) -> Any:
+    def wrap_result(self, buffer: Any, x: Any, dtype: str | None) -> Any:
         """Return the result as x's own library makes it."""
         if _is_tensor(x):
             return buffer
@@ -149,12 +133,11 @@ class DlpackAdapter(Plain):
         make = getattr(namespace, "from_dlpack", None)
         return buffer if make is None else make(buffer)
 
-    def check_out(self, out: Any, x: Any) -> bool:
+    def check_out(self, out: Any, x: Any, is_index: bool, argument: str) -> bool:
         """Refuse: the protocol does not say whether an array may be written."""
-        del x
         raise TypeError(
-            f"out: expected a NumPy array or a torch tensor, got {type_name(out)}, which can't be "
-            f"written through DLPack; call sort without out."
+            f"{argument}: expected a NumPy array or a torch tensor, got {type_name(out)}, which "
+            f"can't be written through DLPack; make the call without out."
         )
 
     def copy(self, source: Any, target: Any) -> None:
@@ -162,8 +145,10 @@ class DlpackAdapter(Plain):
         bits = self._bits(target)
         bits[...] = self._bits(source)
 
-    def written(self, out: Any) -> None:
-        """Never called: there is no out."""
+    def clear(self, indices: Any) -> None:
+        """Fill a buffer with zeros."""
+        bits = self._bits(indices)
+        bits[...] = 0
 
 
 class GpuDlpackAdapter(DlpackAdapter):
@@ -175,20 +160,17 @@ class GpuDlpackAdapter(DlpackAdapter):
     def _export(self, x: Any) -> Any:
         return x if _is_tensor(x) else exported(x, self._device)
 
-    def allocate(self, x: Any) -> Any:
+    def empty(self, x: Any, dtype: str | None) -> Any:
         """Allocate a buffer, in row-major order."""
         seen = self._export(x)
-        there = loader.device_of(self._device.backend, self._device.number)
-        return loader.runtime().empty_gpu(tuple(seen.shape), seen.dtype, there)
+        device = loader.device_of(self._device.backend, self._device.number)
+        return loader.runtime().empty_gpu(tuple(seen.shape), _ffi_dtype(seen, dtype), device)
 
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return what tells the runtime's own stream."""
-        del x
-        return lambda: IN_OWN_STREAM
+        return lambda: IN_PRIVATE_STREAM
 
-    def sort_long(
-        self, x: Any, buffer: Any, dtype: DType, axis: int, descending: bool, nan_last: bool
-    ) -> None:
+    def sort_fallback(self, x: Any, values: Any, indices: Any, sorter: Sorter) -> None:
         """Never called: there are kernels only."""
 
     def copy(self, source: Any, target: Any) -> None:
@@ -202,7 +184,6 @@ class GpuTensorAdapter(GpuDlpackAdapter):
 
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return what tells the stream that is current in TVM FFI."""
-        del x
         device = loader.device_of(self._device.backend, self._device.number)
         return lambda: int(tvm_ffi.get_raw_stream(device))
 

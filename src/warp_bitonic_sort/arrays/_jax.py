@@ -12,24 +12,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from .. import framework
-from ..dtypes import DType
-from . import (
-    CUDA,
-    ROCM,
-    Adapter,
-    Description,
-    Device,
-    Plain,
-    dense_strides,
-    type_name,
-    unsupported_device,
-    unsupported_type,
-)
-from ._jax_gpu import JaxGpuAdapter, check_dtype, refuse_out, x64
-from ._numpy import NumpyAdapter, raw_bits, read_only_tensor
-
-__all__ = ["JaxAdapter", "JaxChooser"]
+from ..fallback import Sorter
+from ._adapter import Adapter, Description, Device
+from ._checks import CUDA, ROCM, dense_strides, type_name, unsupported_device, unsupported_type
+from ._jax_gpu import JaxGpuAdapter, check_dtype, index_dtype, refuse_out, x64
+from ._numpy import NumpyAdapter, crossing, raw_bits, read_only_tensor
 
 
 class JaxChooser:
@@ -38,7 +25,7 @@ class JaxChooser:
     def __init__(self, x: Any, argument: str) -> None:
         if isinstance(x, jax.core.Tracer):
             raise TypeError(
-                f"{argument}: it is a tracer ({type_name(x)}): sort is called inside jax.jit, vmap "
+                f"{argument}: it is a tracer ({type_name(x)}): this call is inside jax.jit, vmap "
                 f"or grad, which is not supported yet; call it outside on concrete arrays, or use "
                 f"jax.numpy.sort there."
             )
@@ -68,7 +55,7 @@ class JaxChooser:
         return self._gpus[device]
 
 
-class JaxAdapter(Plain):
+class JaxAdapter(Adapter):
     """Handles concrete, single-device CPU arrays; results are JAX arrays on the same device."""
 
     kind = "jax"
@@ -78,67 +65,58 @@ class JaxAdapter(Plain):
 
     def key(self, x: Any, argument: str = "x") -> Hashable:
         """Return all that a prepared call depends on."""
-        del argument
         return x.dtype, x.shape, np.asarray(x).strides, *x.devices()
-
-    def regular(self, x: Any) -> Any:
-        """Return x."""
-        return x
 
     def describe(self, x: Any, argument: str) -> Description:
         """Describe an array or a buffer."""
         seen = self._numpy.describe(np.asarray(x), argument)
         return Description(self.kind, seen.dtype, seen.shape, seen.strides)
 
-    def allocate(self, x: Any) -> Any:
+    def default_index_dtype(self) -> str:
+        """Return JAX's default integer."""
+        return index_dtype()
+
+    def empty(self, x: Any, dtype: str | None) -> Any:
         """Allocate a buffer."""
-        return np.empty(x.shape, x.dtype)
+        return np.empty(x.shape, x.dtype if dtype is None else dtype)
 
     def result_strides(self, x: Any) -> tuple[int, ...]:
-        """Return the strides of what `allocate` returns."""
+        """Return the strides of what `empty` returns."""
         return dense_strides(x.shape)
 
-    def lowering(self, x: Any) -> Callable[[Any], Any] | None:
-        """Return what makes a JAX array or a NumPy buffer a tensor of raw bits."""
-        del x
+    def to_ffi(self, x: Any) -> Callable[[Any], Any] | None:
+        """Return what makes an argument of a JAX array or a NumPy buffer."""
 
         def lower(array: Any) -> Any:
             if isinstance(array, np.ndarray):
-                return raw_bits(array)
+                return crossing(array)
             return read_only_tensor(np.asarray(array))
 
         return lower
 
-    def lower_read_only(self, x: Any) -> Any:
+    def to_ffi_read_only(self, x: Any) -> Any:
         """Return what TVM FFI takes for an array."""
         return read_only_tensor(np.asarray(x))
 
-    def sort_long(
-        self, x: Any, buffer: Any, dtype: DType, axis: int, descending: bool, nan_last: bool
-    ) -> None:
+    def sort_fallback(self, x: Any, values: Any, indices: Any, sorter: Sorter) -> None:
         """Sort rows that no kernel takes."""
-        source, target = raw_bits(np.asarray(x)), raw_bits(buffer)
-        framework.sort_into(source, target, dtype, axis, descending, nan_last)
+        into = None if values is None else raw_bits(values)
+        sorter.sort_into(raw_bits(np.asarray(x)), into, indices)
 
-    def stream(self, x: Any) -> Callable[[], int] | None:
-        """Return None: the CPU has no streams."""
-        del x
-        return None
-
-    def finish(self, buffer: Any, x: Any) -> Any:
+    def wrap_result(self, buffer: Any, x: Any, dtype: str | None) -> Any:
         """Return the result, on x's device."""
         (device,) = x.devices()
         with x64():
             return jax.device_put(buffer, device if x.committed else None)
 
-    def check_out(self, out: Any, x: Any) -> bool:
+    def check_out(self, out: Any, x: Any, is_index: bool, argument: str) -> bool:
         """Refuse: JAX arrays are immutable."""
-        del out, x
-        raise refuse_out()
+        raise refuse_out(argument)
 
     def copy(self, source: Any, target: Any) -> None:
         """Copy values into a buffer."""
         target[...] = np.asarray(source)
 
-    def written(self, out: Any) -> None:
-        """Never called: there is no out."""
+    def clear(self, indices: Any) -> None:
+        """Fill a buffer with zeros."""
+        indices[...] = 0

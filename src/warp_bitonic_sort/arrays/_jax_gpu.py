@@ -2,8 +2,8 @@
 
 Invariant: JAX owns all memory. A kernel writes to an array that JAX has just made, by a computation
 of its own, and that nobody else has seen: for JAX it is immutable from the moment that it is
-handed out, which is after the kernel's end (`_own_stream`). So results are as any other JAX array:
-from JAX's own pool of memory, and free to be donated.
+handed out, after the kernel's end (`_private_stream`). Results are like any other JAX array: from
+JAX's own pool of memory, and free to be donated.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .. import framework
-from ..dtypes import DType, lookup, unsupported
-from . import Description, Device, Plain, dense_strides
-from ._own_stream import IN_OWN_STREAM, exported
-
-__all__ = ["JaxGpuAdapter", "check_dtype", "refuse_out", "x64"]
+from ..dtypes import lookup, unsupported
+from ..fallback import Sorter
+from ._adapter import Adapter, Description, Device
+from ._checks import dense_strides
+from ._private_stream import IN_PRIVATE_STREAM, exported
 
 
 def x64() -> Any:
@@ -38,9 +37,14 @@ def check_dtype(x: Any, argument: str) -> None:
         raise unsupported(str(x.dtype), argument)
 
 
-def refuse_out() -> TypeError:
+def refuse_out(argument: str) -> TypeError:
     """Return the error for a call with out."""
-    return TypeError("out: JAX arrays can't be written; call sort without out.")
+    return TypeError(f"{argument}: JAX arrays can't be written; make the call without out.")
+
+
+def index_dtype() -> str:
+    """Return the name of JAX's default integer."""
+    return "int64" if jax.config.jax_enable_x64 else "int32"
 
 
 def _converted(x: Any, dtype: str) -> Any:
@@ -62,27 +66,28 @@ def _reinterpret(x: Any, dtype: str) -> Any:
 _fresh = jax.jit(lambda x, dtype: jnp.zeros(x.shape, dtype), static_argnums=1, keep_unused=True)
 
 
-@partial(jax.jit, static_argnums=(1, 2, 3, 4))
-def _sort_long(x: Any, dtype: DType, axis: int, descending: bool, nan_last: bool) -> Any:
-    keys = _converted(x, f"int{dtype.bits}")
-    keys = framework.sort_on_device(keys, dtype, axis, descending, nan_last, jnp.sort, jnp.where)
-    return _converted(keys, dtype.name)
+@partial(jax.jit, static_argnums=1)
+def _sort_fallback(x: Any, sorter: Sorter) -> Any:
+    keys = _converted(x, f"int{sorter.dtype.bits}")
+    keys = sorter.sorted_on_device(keys, jnp.sort, jnp.where)
+    return _converted(keys, sorter.dtype.name)
 
 
-def _crossing(dtype: Any) -> str:
+def _crossing(dtype: str) -> str:
     """Return the dtype as which values cross: not all versions export float8."""
-    return "uint8" if dtype.name.startswith("float8") else str(dtype.name)
+    return "uint8" if dtype.startswith("float8") else dtype
 
 
 class _Buffer:
     """A result to be, made by whatever route writes it."""
 
-    def __init__(self, like: Any) -> None:
+    def __init__(self, like: Any, dtype: str) -> None:
         self.like = like
+        self.dtype = dtype
         self.array: Any = None
 
 
-class JaxGpuAdapter(Plain):
+class JaxGpuAdapter(Adapter):
     """Handles the arrays of one device; results are JAX arrays there."""
 
     kind = "jax"
@@ -100,77 +105,74 @@ class JaxGpuAdapter(Plain):
 
     def key(self, x: Any, argument: str = "x") -> Hashable:
         """Return all that a prepared call depends on."""
-        del argument
         return x.dtype, x.shape, self._device
-
-    def regular(self, x: Any) -> Any:
-        """Return x."""
-        return x
 
     def describe(self, x: Any, argument: str) -> Description:
         """Describe an array or a buffer."""
-        array = x.like if isinstance(x, _Buffer) else x
-        name = lookup(array.dtype.name, argument).name
+        array, dtype = (x.like, x.dtype) if isinstance(x, _Buffer) else (x, x.dtype.name)
+        name = lookup(dtype, argument).name
         # Planned as the row-major array that nearly all are; a kernel is right for whatever strides
         # the export has.
         return Description(self.kind, name, array.shape, dense_strides(array.shape), self._device)
 
-    def allocate(self, x: Any) -> Any:
+    def default_index_dtype(self) -> str:
+        """Return JAX's default integer."""
+        return index_dtype()
+
+    def empty(self, x: Any, dtype: str | None) -> Any:
         """Return a buffer without memory yet."""
-        return _Buffer(x)
+        return _Buffer(x, dtype or x.dtype.name)
 
     def result_strides(self, x: Any) -> tuple[int, ...]:
         """Return the strides of a result."""
         return dense_strides(x.shape)
 
-    def lowering(self, x: Any) -> Callable[[Any], Any] | None:
+    def to_ffi(self, x: Any) -> Callable[[Any], Any] | None:
         """Return what exports an array, or makes a buffer's memory and exports that."""
-        del x
         return self._lower
 
     def _lower(self, array: Any) -> Any:
         with self._here():
             if isinstance(array, _Buffer):
-                array.array = crossing = _fresh(array.like, _crossing(array.like.dtype))
+                array.array = crossing = _fresh(array.like, _crossing(array.dtype))
             else:
-                crossing = _reinterpret(array, _crossing(array.dtype))
+                crossing = _reinterpret(array, _crossing(array.dtype.name))
             return self._exported(crossing)
 
     def _exported(self, array: Any) -> Any:
         return exported(array, self._device)
 
-    def lower_read_only(self, x: Any) -> Any:
+    def to_ffi_read_only(self, x: Any) -> Any:
         """Return the export."""
         return self._lower(x)
 
-    def sort_long(
-        self, x: Any, buffer: Any, dtype: DType, axis: int, descending: bool, nan_last: bool
-    ) -> None:
+    def sort_fallback(self, x: Any, values: Any, indices: Any, sorter: Sorter) -> None:
         """Sort rows that no kernel takes, without waiting for the device."""
         with self._here():
-            buffer.array = _sort_long(x, dtype, axis, descending, nan_last)
+            values.array = _sort_fallback(x, sorter)
 
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return what tells the runtime's own stream."""
-        del x
-        return lambda: IN_OWN_STREAM
+        return lambda: IN_PRIVATE_STREAM
 
-    def finish(self, buffer: Any, x: Any) -> Any:
+    def wrap_result(self, buffer: Any, x: Any, dtype: str | None) -> Any:
         """Return the result, on x's device."""
+        name = dtype or x.dtype.name
         with self._here():
             if buffer.array is None:  # there was nothing to write
-                return _fresh(x, x.dtype.name)
-            return _reinterpret(buffer.array, x.dtype.name)
+                return _fresh(x, name)
+            return _reinterpret(buffer.array, name)
 
-    def check_out(self, out: Any, x: Any) -> bool:
+    def check_out(self, out: Any, x: Any, is_index: bool, argument: str) -> bool:
         """Refuse: JAX arrays are immutable."""
-        del out, x
-        raise refuse_out()
+        raise refuse_out(argument)
 
     def copy(self, source: Any, target: Any) -> None:
         """Copy values into a buffer."""
         with self._here():
             target.array = jnp.array(source, copy=True)
 
-    def written(self, out: Any) -> None:
-        """Never called: there is no out."""
+    def clear(self, indices: Any) -> None:
+        """Fill a buffer with zeros."""
+        with self._here():
+            indices.array = _fresh(indices.like, indices.dtype)

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import DType, lookup, numpy_name
-from . import Description, Plain, check_distinct, type_name
-
-__all__ = ["NumpyAdapter", "alias", "raw_bits", "read_only_tensor"]
+from ..dtypes import lookup, numpy_name
+from ..fallback import Sorter
+from ._adapter import Adapter, Description
+from ._checks import check_distinct, check_out_like, type_name
 
 _Array = np.ndarray[Any, Any]
 _WORDS = {1: np.dtype("u1"), 2: np.dtype("u2"), 4: np.dtype("u4"), 8: np.dtype("u8")}
@@ -24,6 +24,11 @@ _WORDS = {1: np.dtype("u1"), 2: np.dtype("u2"), 4: np.dtype("u4"), 8: np.dtype("
 def raw_bits(x: _Array) -> _Array:
     """View an array in native byte order as unsigned integers of its width."""
     return x.view(_WORDS[x.dtype.itemsize])
+
+
+def crossing(x: _Array) -> _Array:
+    """Return an array as TVM FFI takes it: dtypes that DLPack lacks as unsigned integers."""
+    return x if x.dtype.isbuiltin == 1 else raw_bits(x)
 
 
 class _Alias:
@@ -67,7 +72,7 @@ def _is_regular(x: _Array) -> bool:
     return size == 0 or (x.dtype.isnative and not any(stride % size for stride in x.strides))
 
 
-class NumpyAdapter(Plain):
+class NumpyAdapter(Adapter):
     """Handles `numpy.ndarray` and what derives from it; results are plain `numpy.ndarray`."""
 
     kind = "numpy"
@@ -78,10 +83,9 @@ class NumpyAdapter(Plain):
 
     def key(self, x: _Array, argument: str = "x") -> Hashable:
         """Return all that a prepared call depends on."""
-        del argument
         return x.dtype, x.shape, x.strides
 
-    def regular(self, x: _Array) -> _Array:
+    def as_strided(self, x: _Array) -> _Array:
         """Return x, or its values in native byte order and in a grid of whole elements."""
         if _is_regular(x):
             return x
@@ -93,65 +97,72 @@ class NumpyAdapter(Plain):
         size = x.dtype.itemsize
         return Description(self.kind, dtype.name, x.shape, tuple(s // size for s in x.strides))
 
-    def allocate(self, x: _Array) -> _Array:
+    def empty(self, x: _Array, dtype: str | None) -> _Array:
         """Allocate a buffer."""
-        return np.empty_like(x, subok=False)
+        return np.empty_like(x, dtype, subok=False)
 
     def result_strides(self, x: Any) -> tuple[int, ...]:
-        """Return the strides of what `allocate` returns."""
+        """Return the strides of what `empty` returns."""
         # Memory that is never touched costs an address range only.
         size = x.dtype.itemsize
-        return tuple(stride // size for stride in self.allocate(x).strides)
+        return tuple(stride // size for stride in self.empty(x, None).strides)
 
-    def lowering(self, x: _Array) -> Callable[[Any], Any] | None:
+    def to_ffi(self, x: _Array) -> Callable[[Any], Any] | None:
         """Return what makes x's dtype one that DLPack knows."""
-        return None if x.dtype.isbuiltin == 1 else raw_bits
+        return None if x.dtype.isbuiltin == 1 else crossing
 
-    def lower_read_only(self, x: _Array) -> Any:
+    def to_ffi_read_only(self, x: _Array) -> Any:
         """Return what TVM FFI takes for a read-only array."""
         return read_only_tensor(x)
 
-    def sort_long(
-        self, x: _Array, buffer: _Array, dtype: DType, axis: int, descending: bool, nan_last: bool
+    def sort_fallback(
+        self,
+        x: _Array,
+        values: _Array | None,
+        indices: _Array | None,
+        sorter: Sorter,
     ) -> None:
         """Sort rows that no kernel takes."""
-        from .. import framework
+        sorter.sort_into(raw_bits(x), None if values is None else raw_bits(values), indices)
 
-        framework.sort_into(raw_bits(x), raw_bits(buffer), dtype, axis, descending, nan_last)
-
-    def stream(self, x: _Array) -> Callable[[], int] | None:
-        """Return None: the CPU has no streams."""
-        del x
-        return None
-
-    def finish(self, buffer: _Array, x: _Array) -> _Array:
+    def wrap_result(self, buffer: _Array, x: _Array, dtype: str | None) -> _Array:
         """Return the result, in x's byte order."""
-        return buffer if buffer.dtype == x.dtype else buffer.astype(x.dtype)
+        if dtype is None and buffer.dtype != x.dtype:
+            return buffer.astype(x.dtype)
+        return buffer
 
-    def check_out(self, out: object, x: _Array) -> bool:
+    def check_out(self, out: object, x: _Array, is_index: bool, argument: str) -> bool:
         """Check out against x."""
         if not isinstance(out, np.ndarray):
-            raise TypeError(f"out: expected a numpy.ndarray as x is, got {type_name(out)}.")
+            raise TypeError(f"{argument}: expected a numpy.ndarray as x is, got {type_name(out)}.")
         if type(out) is not np.ndarray:
             if isinstance(out, np.ma.MaskedArray):
-                raise TypeError("out: a masked array would keep its old mask; pass out.data.")
-            _check_subclass(type(out), "out")
-        if out.dtype != x.dtype:
-            raise TypeError(f"out: expected x's dtype {x.dtype}, got {out.dtype}.")
-        if out.shape != x.shape:
-            raise ValueError(f"out: expected x's shape {x.shape}, got {out.shape}.")
+                raise TypeError(
+                    f"{argument}: a masked array would keep its old mask; pass {argument}.data."
+                )
+            _check_subclass(type(out), argument)
+        check_out_like(argument, is_index, (out.dtype, x.dtype), (out.shape, x.shape))
         if not out.flags.writeable:
-            raise ValueError("out: expected an array that can be written, got a read-only one.")
-        check_distinct(out.shape, out.strides, out.dtype.itemsize)
+            raise ValueError(
+                f"{argument}: expected an array that can be written, got a read-only one."
+            )
+        check_distinct(out.shape, out.strides, out.dtype.itemsize, argument)
         if not _is_regular(out) or not _is_regular(x):
             return False
-        if out is x or not np.may_share_memory(out, x):
+        if not np.may_share_memory(out, x):
             return True
-        return out.strides == x.strides and out.ctypes.data == x.ctypes.data
+        # A kernel reads a whole row before it writes the row's values; indices come as it likes.
+        is_same = out.strides == x.strides and out.ctypes.data == x.ctypes.data
+        return is_same and not is_index
+
+    def overlap(self, first: _Array, second: _Array) -> bool:
+        """Tell whether two outputs share memory."""
+        return np.shares_memory(first, second)
 
     def copy(self, source: _Array, target: _Array) -> None:
         """Copy values."""
         target[...] = source
 
-    def written(self, out: _Array) -> None:
-        """Nothing to tell: NumPy does not count writes."""
+    def clear(self, indices: _Array) -> None:
+        """Fill a buffer with zeros."""
+        indices[...] = 0

@@ -14,35 +14,34 @@ from typing import Any
 import torch
 from torch.autograd import forward_ad
 
-from ..dtypes import DType, lookup
-from . import (
-    CPU_DEVICE,
-    Description,
-    Device,
+from ..dtypes import lookup
+from ..fallback import Sorter
+from ._adapter import CPU_DEVICE, Adapter, Description, Device, SortOptions
+from ._advice import check_listed
+from ._checks import (
     check_distinct,
+    check_out_like,
     numpy_missing,
     span,
     type_name,
     unsupported_device,
 )
-from ._advice import check_listed
 from ._torch_context import is_recorded, is_transformed, refuse
-
-__all__ = ["TorchAdapter"]
 
 _ACCEPTED = (torch.Tensor, torch.nn.Parameter)
 # What CUDA and HIP both call a stream of the calling thread's own.
 _PER_THREAD_STREAM = 2
+_CAPABILITIES = frozenset({"sort", "transpose"})
+_INDEX_DTYPES = {"int32": torch.int32, "int64": torch.int64}
 _WORDS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-class TorchAdapter:
+class TorchAdapter(Adapter):
     """Handles tensors in CPU memory and on CUDA and ROCm devices; results are where x is."""
 
     kind = "torch"
 
     def __init__(self, kind: type, argument: str) -> None:
-        self.again: Callable[[Any, int, bool], Any] | None = None
         if kind not in _ACCEPTED:
             check_listed(kind, argument)
             raise TypeError(
@@ -55,16 +54,6 @@ class TorchAdapter:
         """Return all that a prepared call depends on; refuse what can't be sorted."""
         if is_recorded() or is_transformed():
             refuse(argument)
-        if x.requires_grad and torch.is_grad_enabled():
-            raise TypeError(
-                f"{argument}: it requires a gradient, and sort has none yet; pass x.detach(), or "
-                f"call under torch.no_grad()."
-            )
-        if forward_ad._current_level >= 0 and forward_ad.unpack_dual(x).tangent is not None:
-            raise TypeError(
-                f"{argument}: it is a dual tensor of forward-mode differentiation, and sort has no "
-                f"gradient yet; pass the primal that unpack_dual returns."
-            )
         strides = self._strides(x, argument)
         if not _has_memory(x):
             raise ValueError(
@@ -72,7 +61,21 @@ class TorchAdapter:
                 f"zero, or it comes from inside a torch.func transform); pass a tensor that holds "
                 f"its values."
             )
-        return x.dtype, x.shape, strides, x.is_neg(), x.requires_grad, x.device.index
+        gradient = x.requires_grad and torch.is_grad_enabled(), _is_dual(x)
+        return x.dtype, x.shape, strides, x.is_neg(), x.requires_grad, gradient, x.device.index
+
+    def check_no_gradient(self, x: Any, argument: str) -> None:
+        """Raise TypeError if PyTorch would record a gradient."""
+        if x.requires_grad and torch.is_grad_enabled():
+            raise TypeError(
+                f"{argument}: it requires a gradient, and sort has none yet; pass x.detach(), or "
+                f"call under torch.no_grad()."
+            )
+        if _is_dual(x):
+            raise TypeError(
+                f"{argument}: it is a dual tensor of forward-mode differentiation, and sort has no "
+                f"gradient yet; pass the primal that unpack_dual returns."
+            )
 
     def _strides(self, x: Any, argument: str) -> tuple[int, ...]:
         if x.layout is not torch.strided:
@@ -95,7 +98,7 @@ class TorchAdapter:
         strides: tuple[int, ...] = x.stride()
         return strides
 
-    def regular(self, x: Any) -> Any:
+    def as_strided(self, x: Any) -> Any:
         """Return x with a lazy negation carried out."""
         return x.resolve_neg() if x.is_neg() else x
 
@@ -104,48 +107,46 @@ class TorchAdapter:
         dtype = lookup(str(x.dtype).removeprefix("torch."), argument)
         device = CPU_DEVICE if x.device.index is None else _gpu(x.device.index)
         return Description(
-            self.kind, dtype.name, tuple(x.shape), tuple(x.stride()), device, "turns"
+            self.kind, dtype.name, tuple(x.shape), tuple(x.stride()), device, _CAPABILITIES
         )
 
-    def allocate(self, x: Any) -> Any:
+    def empty(self, x: Any, dtype: str | None) -> Any:
         """Allocate a buffer."""
-        return torch.empty_like(x, requires_grad=False)
+        if dtype is None:
+            return torch.empty_like(x, requires_grad=False)
+        return torch.empty_like(x, dtype=_INDEX_DTYPES[dtype], requires_grad=False)
 
     def result_strides(self, x: Any) -> tuple[int, ...]:
-        """Return the strides of what `allocate` returns."""
+        """Return the strides of what `empty` returns."""
         return tuple(torch.empty_like(x, device="meta").stride())
 
-    def lowering(self, x: Any) -> Callable[[Any], Any] | None:
+    def to_ffi(self, x: Any) -> Callable[[Any], Any] | None:
         """Return what TVM FFI needs done to a tensor."""
         # torch refuses to export a tensor that requires a gradient, even where none is recorded.
         return torch.Tensor.detach if x.requires_grad else None
 
-    def lower_read_only(self, x: Any) -> Any:
-        """Return x: torch has no read-only tensors."""
-        return x
-
-    def sort_long(
-        self, x: Any, buffer: Any, dtype: DType, axis: int, descending: bool, nan_last: bool
-    ) -> None:
+    def sort_fallback(self, x: Any, values: Any, indices: Any, sorter: Sorter) -> None:
         """Sort rows that no kernel takes."""
-        from .. import framework
-
-        order = (axis, descending, nan_last)
-        source, target = (t.detach().view(_WORDS[t.element_size()]) for t in (x, buffer))
+        source, into = _words(x), None if values is None else _words(values)
         if x.device.type == "cuda":
-            target.copy_(framework.sort_on_device(source, dtype, *order, _sort, torch.where))
+            assert into is not None  # noqa: S101 - no kernel finds indices on a device
+            into.copy_(sorter.sorted_on_device(source, _sort, torch.where))
             return
         try:
             from ._numpy import raw_bits
         except ImportError:
             raise numpy_missing() from None
-        framework.sort_into(raw_bits(source.numpy()), raw_bits(target.numpy()), dtype, *order)
+        sorter.sort_into(
+            raw_bits(source.numpy()),
+            None if into is None else raw_bits(into.numpy()),
+            None if indices is None else indices.numpy(),
+        )
 
-    def sort_turned(self, x: Any, buffer: Any, axis: int, sort: Callable[[Any], None]) -> None:
-        """Sort by way of a copy whose axis is the last."""
-        turned = x.detach().movedim(axis, -1).clone(memory_format=torch.contiguous_format)
-        sort(turned)
-        buffer.detach().copy_(turned.movedim(-1, axis))
+    def sort_transposed(self, x: Any, buffer: Any, axis: int, sort: Callable[[Any], None]) -> None:
+        """Sort through a copy whose axis is the last one."""
+        transposed = x.detach().movedim(axis, -1).clone(memory_format=torch.contiguous_format)
+        sort(transposed)
+        buffer.detach().copy_(transposed.movedim(-1, axis))
 
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return what tells torch's current stream."""
@@ -156,11 +157,11 @@ class TorchAdapter:
         current = torch._C._cuda_getCurrentRawStream
         return lambda: int(current(index))
 
-    def remembers(self, x: Any) -> bool:
+    def can_relaunch(self, x: Any) -> bool:
         """Tell whether TVM FFI can be asked for torch's current stream itself."""
         if x.device.type != "cuda" or not hasattr(torch.Tensor, "__dlpack_c_exchange_api__"):
             return False
-        if self.again is None:
+        if self.relaunch is None:
             from ..jit import loader
 
             runtime = loader.runtime()
@@ -170,53 +171,59 @@ class TorchAdapter:
             with torch.cuda.stream(side):
                 if runtime.current_stream(x.detach()) != side.cuda_stream:
                     return False
-            self.again = _again(runtime.open_launch_cache("all", "none"))
+            self.relaunch = _relaunch(runtime.open_launch_cache("all", "none"))
         return True
 
-    def finish(self, buffer: Any, x: Any) -> Any:
+    def wrap_result(self, buffer: Any, x: Any, dtype: str | None) -> Any:
         """Return the result."""
-        del x
         return buffer
 
-    def check_out(self, out: Any, x: Any) -> bool:
+    def check_out(self, out: Any, x: Any, is_index: bool, argument: str) -> bool:
         """Check out against x."""
         if type(out) is not torch.Tensor:
-            raise TypeError(f"out: expected a torch.Tensor as x is, got {type_name(out)}.")
-        if out.dtype != x.dtype:
-            raise TypeError(f"out: expected x's dtype {x.dtype}, got {out.dtype}.")
-        if out.shape != x.shape:
-            raise ValueError(f"out: expected x's shape {tuple(x.shape)}, got {tuple(out.shape)}.")
+            raise TypeError(f"{argument}: expected a torch.Tensor as x is, got {type_name(out)}.")
+        check_out_like(argument, is_index, (out.dtype, x.dtype), (out.shape, x.shape))
         if out.device != x.device:
-            raise ValueError(f"out: expected x's device {x.device}, got {out.device}.")
+            raise ValueError(f"{argument}: expected x's device {x.device}, got {out.device}.")
         if out.requires_grad and torch.is_grad_enabled():
-            raise TypeError("out: it requires a gradient; pass out.detach().")
+            raise TypeError(f"{argument}: it requires a gradient; pass {argument}.detach().")
         if out.layout is not torch.strided:
-            raise TypeError(f"out: expected a dense tensor, got layout {out.layout}.")
-        check_distinct(out.shape, out.stride(), 1)
+            raise TypeError(f"{argument}: expected a dense tensor, got layout {out.layout}.")
+        check_distinct(out.shape, out.stride(), 1, argument)
         if out.is_neg() or x.is_neg():
             return False
-        if out.data_ptr() == x.data_ptr():
+        if out.data_ptr() == x.data_ptr() and not is_index:
             return bool(out.stride() == x.stride())
-        first, last = _span(x)
-        low, high = _span(out)
-        return last <= low or high <= first
+        return not self.overlap(out, x)
+
+    def overlap(self, first: Any, second: Any) -> bool:
+        """Tell whether the spans of two tensors overlap."""
+        (start, end), (low, high) = _span(first), _span(second)
+        return start < high and low < end
 
     def copy(self, source: Any, target: Any) -> None:
         """Copy values."""
         target.copy_(source.detach())
 
-    def written(self, out: Any) -> None:
+    def clear(self, indices: Any) -> None:
+        """Fill a buffer with zeros."""
+        indices.zero_()
+
+    def mark_modified(self, out: Any) -> None:
         """Let autograd know, so that it does not take what it saved for what it was."""
         if not out.is_inference():
             torch.autograd.graph.increment_version(out)
 
 
-def _again(launch: Callable[..., bool]) -> Callable[[Any, int, bool], Any]:
-    """Return an adapter's `again`: every look-up that can be made before a call is made here."""
+def _relaunch(launch: Callable[..., bool]) -> Callable[[str, Any, SortOptions], Any]:
+    """Return an adapter's `relaunch`: every look-up that can be made before a call is made here."""
     empty_like, modes = torch.empty_like, forward_ad
 
-    def again(x: Any, axis: int, descending: bool) -> Any:
-        if x.requires_grad or not x.is_cuda or x.is_neg() or modes._current_level >= 0:
+    def relaunch(operation: str, x: Any, options: SortOptions) -> Any:
+        if operation != "sort":
+            return None
+        axis, descending, nan_last = options
+        if nan_last or x.requires_grad or not x.is_cuda or x.is_neg() or modes._current_level >= 0:
             return None
         if is_recorded():
             return None
@@ -228,7 +235,17 @@ def _again(launch: Callable[..., bool]) -> Callable[[Any, int, bool], Any]:
             # have no memory of their own to launch with.
             return None
 
-    return again
+    return relaunch
+
+
+def _words(x: Any) -> Any:
+    """Return a tensor's bits as signed integers of their width."""
+    return x.detach().view(_WORDS[x.element_size()])
+
+
+def _is_dual(x: Any) -> bool:
+    """Tell whether a tensor has a tangent of forward-mode differentiation."""
+    return forward_ad._current_level >= 0 and forward_ad.unpack_dual(x).tangent is not None
 
 
 def _has_memory(x: Any) -> bool:

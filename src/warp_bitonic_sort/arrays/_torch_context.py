@@ -11,8 +11,6 @@ import torch
 
 from ._advice import TRACED
 
-__all__ = ["is_recorded", "is_transformed", "refuse"]
-
 # Private names that PyTorch 2.5 to 2.13 have. Asking for a dispatch key takes ten times as long as
 # for a mode, and only make_fx(pre_dispatch=True) needs it, which has a function mode, too.
 _is_traced = torch._C._is_tracing
@@ -45,8 +43,8 @@ def refuse(argument: str) -> None:
     """Raise if the context of the call, which is recorded or transformed, would not see a sort."""
     if is_transformed():
         raise TypeError(
-            f"{argument}: sort is called inside a torch.func transform (vmap, grad, "
-            f"functionalize), which it has no rule for yet; call sort outside, or use torch.sort "
+            f"{argument}: this call is inside a torch.func transform (vmap, grad, "
+            f"functionalize), for which there is no rule yet; call outside, or use torch.sort "
             f"there."
         )
     where = None
@@ -61,5 +59,5 @@ def refuse(argument: str) -> None:
                 break
     if where is not None:
         raise TypeError(
-            f"{argument}: sort is called inside {where}, which does not see its kernel; {TRACED}."
+            f"{argument}: this call is inside {where}, which does not see its kernel; {TRACED}."
         )

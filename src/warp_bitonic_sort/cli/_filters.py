@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from .. import explain, get_num_threads, ops, set_num_threads
+from .. import explain, get_num_threads, set_num_threads
 from ..jit import loader
+from ..operations import sort as sorting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -133,7 +134,7 @@ def compare(noisy: Array, size: int) -> Comparison:
 
     rows = neighbourhoods(noisy, size)
     start = time.perf_counter()
-    ordered = ops.sort(rows)
+    ordered = sorting.sort(rows)
     first = time.perf_counter() - start
     built = tuple(sorted(loader.built()))
     plan = explain(rows)
@@ -195,7 +196,7 @@ def _by_sorting(noisy: Array, size: int) -> Iterator[_Filter]:
         return _Filter(name, threads, run)
 
     for threads in sorted({1, get_num_threads()}):
-        yield filter_of("warp_bitonic_sort", threads, lambda rows: ops.sort(rows))
+        yield filter_of("warp_bitonic_sort", threads, lambda rows: sorting.sort(rows))
     yield filter_of("np.sort", 1, lambda rows: np.sort(rows, axis=-1))
 
 

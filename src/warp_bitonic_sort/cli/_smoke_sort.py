@@ -36,10 +36,11 @@ def _sorted_kernel() -> str:
             f"NumPy, whose array would be sorted, cannot be imported ({error}). "
             f"pip install numpy ml_dtypes"
         ) from error
-    from .. import explain, ops
+    from .. import explain
+    from ..operations import sort as sorting
 
     rows = np.array([[3.0, 1.0, np.nan, 2.0]] * 5, np.float32)
-    result = ops.sort(rows)
+    result = sorting.sort(rows)
     if not np.array_equal(result, np.sort(rows, axis=-1), equal_nan=True):
         raise RuntimeError(
             f"the result is wrong: {result[0].tolist()}. Please report this as a bug"

@@ -1,4 +1,4 @@
-"""The command ``explain``: which kernel a call of `sort` would get, and why.
+"""The command ``explain``: which kernel a call would get, and why.
 
 Invariant: it prints what `warp_bitonic_sort.explain` says and compiles nothing.
 """
@@ -10,7 +10,8 @@ import re
 
 import click
 
-from ..explanation import explain as explain_sort
+from ..explain import explain as explain_call
+from ..operations import OPERATIONS
 from ._common import DTYPE, NAN, Nan, reported
 
 __all__ = ["explain"]
@@ -26,6 +27,7 @@ Writes no file; the answer goes to standard output.
 Examples:
   warp-bitonic-sort explain 1000x9
   warp-bitonic-sort explain 512x25x8 --axis 1 --dtype uint8
+  warp-bitonic-sort explain 1000x9 --operation argsort
 
 Exit status: 0, or 1 when a variable of the environment is wrong, or 2 when the command line is.
 """
@@ -53,6 +55,13 @@ def _sizes(
     help=f"One of {', '.join(DTYPE.choices)}.",
 )
 @click.option("--axis", type=int, default=-1, show_default=True, help="The axis to sort along.")
+@click.option(
+    "--operation",
+    type=click.Choice(list(OPERATIONS)),
+    default="sort",
+    show_default=True,
+    help="The operation.",
+)
 @click.option("--descending", is_flag=True, help="The largest value comes first.")
 @click.option(
     "--nan",
@@ -61,11 +70,20 @@ def _sizes(
     show_default=True,
     help="NaN counts as the largest value, or comes last in either direction.",
 )
-def explain(shape: tuple[int, ...], dtype: str, axis: int, descending: bool, nan: Nan) -> None:
+def explain(
+    shape: tuple[int, ...], dtype: str, axis: int, operation: str, descending: bool, nan: Nan
+) -> None:
     """Print what `warp_bitonic_sort.explain` says."""
     with reported():
         try:
-            answer = explain_sort(shape, dtype=dtype, axis=axis, descending=descending, nan=nan)
+            answer = explain_call(
+                shape,
+                dtype=dtype,
+                axis=axis,
+                operation=operation,
+                descending=descending,
+                nan=nan,
+            )
         except ValueError as error:  # click has checked the other arguments
             message = str(error).removeprefix("axis: ")
             raise click.BadParameter(message, param_hint="--axis") from error

@@ -19,7 +19,7 @@ from typing import NoReturn
 
 import click
 
-from .. import ops
+from ..operations import sort as sorting
 from ._chunks import Chunk, Data, Grid, chunks, write_all
 from ._common import DTYPE, NAN, Nan, need, reported
 from ._npy import Source, open_npy
@@ -141,7 +141,7 @@ def _sort_into(
             values = np.empty((chunk.blocks, grid.length, chunk.columns), f"u{itemsize}")
             data.read(chunk, values)
             rows = values.view(opened.dtype)
-            ops.sort(rows, axis=1, descending=descending, nan=nan, out=rows)
+            sorting.sort(rows, axis=1, descending=descending, nan=nan, out=rows)
         with reported(writing):
             result.write(chunk, values)
         return values.nbytes

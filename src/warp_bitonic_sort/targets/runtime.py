@@ -28,7 +28,7 @@ class RuntimeRecipe(HostRecipe):
     # Symbols of libtvm_ffi are found in the process that loads the runtime.
     libraries = ("-ldl",)
 
-    def flags(self, arch: str) -> tuple[str, ...]:  # noqa: ARG002
+    def flags(self, arch: str) -> tuple[str, ...]:
         """Return the compiler's flags, without include folders."""
         # A user who gives options may want to debug it.
         stripped = () if self.options() else (_WITHOUT_SYMBOLS,)

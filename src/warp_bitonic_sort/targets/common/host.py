@@ -45,7 +45,7 @@ class HostRecipe(Recipe):
         ),
     )
 
-    def find_compiler(self, arch: str, probe: Probe) -> Compiler:  # noqa: ARG002
+    def find_compiler(self, arch: str, probe: Probe) -> Compiler:
         """Find the C++ compiler: ``CXX`` if set, else c++, g++ or clang++ on the PATH."""
         return find_compiler()
 

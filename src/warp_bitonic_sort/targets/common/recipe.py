@@ -79,7 +79,7 @@ class Recipe(ABC):
         """Tell whether a product may be taken for one that was compiled for an architecture."""
         return self.arch_of(product) == arch
 
-    def dependency_flags(self, depfile: str, product: str) -> tuple[str, ...]:  # noqa: ARG002
+    def dependency_flags(self, depfile: str, product: str) -> tuple[str, ...]:
         """Return the flags that make the compiler list what it read in a file, as make reads it.
 
         System headers are left out: the compiler's version stands for them, and tvm-ffi's for its
@@ -103,11 +103,11 @@ class Recipe(ABC):
         """Return why others cannot take what is compiled here from a folder; None if they can."""
         return None
 
-    def probe_error(self, compiler: Compiler, arch: str) -> str:  # noqa: ARG002
+    def probe_error(self, compiler: Compiler, arch: str) -> str:
         """Have a compiler build an empty kernel; return its error, empty if there is none."""
         return ""
 
-    def is_permanent(self, error: str) -> bool:  # noqa: ARG002
+    def is_permanent(self, error: str) -> bool:
         """Tell whether an answer of `probe_error` stays true while the compiler is the same."""
         return True
 

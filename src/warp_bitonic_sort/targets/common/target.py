@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from .layouts import Layouts
 from .recipe import Recipe
 
 
@@ -74,6 +75,10 @@ class Target(ABC):
         return self.recipe.is_library
 
     @abstractmethod
+    def layouts(self, arch: str) -> Layouts:
+        """Return the layouts that its kernels have on an architecture."""
+
+    @abstractmethod
     def is_arch(self, arch: str) -> bool:
         """Tell whether there are kernels for an architecture."""
 
@@ -104,7 +109,7 @@ class Target(ABC):
     def runs_on(self, arch: str, native: str) -> bool:
         """Tell whether a kernel for an architecture runs on a processor or device."""
 
-    def lesser_archs(self, arch: str) -> tuple[str, ...]:  # noqa: ARG002
+    def lesser_archs(self, arch: str) -> tuple[str, ...]:
         """Return other architectures whose kernels run wherever a given one's do, best first."""
         return ()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..common.target import Target
 from . import arch as _arch
+from . import layouts as _layouts
 from .compiler import CpuRecipe
 
 
@@ -20,6 +21,10 @@ class CpuTarget(Target):
     def archs(self) -> tuple[str, ...]:
         """All architectures."""
         return tuple(_arch.CPU_ARCHS)
+
+    def layouts(self, arch: str) -> _layouts.CpuLayouts:
+        """Return the layouts that its kernels have on an architecture."""
+        return _layouts.CpuLayouts()
 
     def is_arch(self, arch: str) -> bool:
         """Tell whether there are kernels for an architecture."""

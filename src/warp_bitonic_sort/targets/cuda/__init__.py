@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 from ... import settings
+from ..common.gpu_layouts import GpuLayouts
 from ..common.target import DeviceProbe, Target
 from . import arch as _arch
+from . import layouts as _layouts
 from .compiler import CudaRecipe
 
 
@@ -23,6 +25,10 @@ class CudaTarget(Target):
     def archs(self) -> tuple[str, ...]:
         """Every architecture is a single device's."""
         return ()
+
+    def layouts(self, arch: str) -> GpuLayouts:
+        """Return the layouts that its kernels have on an architecture."""
+        return _layouts.layouts(arch)
 
     def is_arch(self, arch: str) -> bool:
         """Tell whether there are kernels for an architecture."""

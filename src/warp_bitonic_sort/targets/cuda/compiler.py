@@ -53,7 +53,7 @@ class CudaRecipe(Recipe):
         """Return the compiler's flags for an architecture, without include folders."""
         return (*_FLAGS, f"-arch={arch}")
 
-    def find_compiler(self, arch: str, probe: Probe) -> Compiler:  # noqa: ARG002
+    def find_compiler(self, arch: str, probe: Probe) -> Compiler:
         """Find nvcc, or NVRTC where there is none."""
         return find_cuda_compiler()
 

@@ -6,8 +6,10 @@ import contextlib
 
 from ... import settings
 from ...errors import BuildError
+from ..common.gpu_layouts import GpuLayouts
 from ..common.target import DeviceProbe, Target
 from . import arch as _arch
+from . import layouts as _layouts
 from .compiler import HipRecipe
 
 
@@ -24,6 +26,10 @@ class HipTarget(Target):
     def archs(self) -> tuple[str, ...]:
         """The families of devices."""
         return _arch.FAMILIES
+
+    def layouts(self, arch: str) -> GpuLayouts:
+        """Return the layouts that its kernels have on an architecture."""
+        return _layouts.layouts(arch)
 
     def is_arch(self, arch: str) -> bool:
         """Tell whether there are kernels for an architecture."""

@@ -1,6 +1,7 @@
-"""The arguments of a sort beside its arrays: the rules for them, and the errors that name them.
+"""The arguments of an operation beside its arrays: the rules, and the errors that name them.
 
-Invariant: what is returned is of the very types that a sort compares by: int, bool, bool.
+Invariant: what is returned is of the very types that prepared calls are found by: int, bool, str.
+Equal values of other types (True for an axis, 1 for True) do not pass.
 """
 
 from __future__ import annotations
@@ -10,13 +11,12 @@ import operator
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
-from .arrays import type_name
-
-__all__ = ["Nan", "expected_bool", "named_only", "unnamed_error", "validated"]
+from ..arrays import SortOptions, type_name
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 Nan = Literal["largest", "last"]
+INDEX_DTYPES = ("int32", "int64")
 
 
 def expected_bool(name: str, value: object) -> str:
@@ -62,10 +62,14 @@ def _is_numpy_bool(value: object) -> bool:
     return kind.__module__ == "numpy" and kind.__name__ in ("bool", "bool_")
 
 
-def validated(
-    axis: Any, dim: Any, descending: Any, stable: Any, nan: Any
-) -> tuple[int, bool, bool]:
-    """Return the axis, whether descending, and whether NaNs come last; they are as for `sort`.
+def sort_options(
+    axis: Any = -1,
+    dim: Any = None,
+    descending: Any = False,
+    stable: Any = False,
+    nan: Any = "largest",
+) -> SortOptions:
+    """Return the checked options of a call; the parameters are as for `sort`.
 
     Raises
     ------
@@ -74,22 +78,56 @@ def validated(
     ValueError
         An unknown nan.
     """
+    if (
+        type(axis) is int
+        and type(descending) is bool
+        and type(stable) is bool
+        and type(nan) is str
+        and nan == "largest"
+        and dim is None
+    ):  # nearly every call
+        return axis, descending, False
     named = "axis"
     if dim is not None:
         if axis != -1 and axis != dim:
             raise TypeError(f"dim: it is another name for axis; got axis={axis!r} and dim={dim!r}.")
         named, axis = "dim", dim
-    try:
-        if isinstance(axis, bool):
-            raise TypeError
-        axis = operator.index(axis)
-    except TypeError:
-        raise TypeError(
-            f"{named}: expected an integer, got {axis!r} ({type_name(axis)})."
-        ) from None
-    for name, value in (("descending", descending), ("stable", stable)):
-        if not isinstance(value, bool) and not _is_numpy_bool(value):
-            raise TypeError(expected_bool(name, value))
+    if type(axis) is not int:
+        axis = _integer(named, axis)
+    if type(descending) is not bool:
+        descending = _bool("descending", descending)
+    if type(stable) is not bool:
+        _bool("stable", stable)
     if not isinstance(nan, str) or nan not in ("largest", "last"):
         raise ValueError(f'nan: expected "largest" or "last", got {nan!r}.')
-    return axis, bool(descending), nan == "last"
+    return axis, descending, nan == "last"
+
+
+def checked_index_dtype(index_dtype: Any) -> str | None:
+    """Return a checked index_dtype: int32, int64, or None for the library's own.
+
+    Raises
+    ------
+    ValueError
+        Another value.
+    """
+    if index_dtype is None or (isinstance(index_dtype, str) and index_dtype in INDEX_DTYPES):
+        return index_dtype
+    raise ValueError(f'index_dtype: expected "int32" or "int64", got {index_dtype!r}.')
+
+
+def _integer(name: str, value: Any) -> int:
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(
+            f"{name}: expected an integer, got {value!r} ({type_name(value)})."
+        ) from None
+
+
+def _bool(name: str, value: Any) -> bool:
+    if not isinstance(value, bool) and not _is_numpy_bool(value):
+        raise TypeError(expected_bool(name, value))
+    return bool(value)

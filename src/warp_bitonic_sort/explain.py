@@ -1,7 +1,7 @@
-"""What a sort would do, and why.
+"""What a call would do, and why.
 
-Invariant: nothing is compiled, loaded (but the runtime, where a device's library does not tell its
-target) or sorted; a call with the same arguments does what is said.
+Invariant: nothing is compiled or sorted, and nothing is loaded but the runtime, where a device's
+library does not tell its architecture. A call with the same arguments does what is said.
 """
 
 from __future__ import annotations
@@ -11,16 +11,21 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from . import arrays
-from .arguments import Nan, named_only, unnamed_error, validated
-from .arrays import Adapter, Description
+from .arrays import Description
 from .dtypes import lookup, numpy_name
 from .errors import BuildError
 from .jit import loader
 from .jit.store import layers
 from .kernels import Kernel
-from .ops import native_arch, planned
-
-__all__ = ["Explanation", "explain"]
+from .operations import OPERATIONS
+from .operations._arguments import (
+    Nan,
+    checked_index_dtype,
+    named_only,
+    sort_options,
+    unnamed_error,
+)
+from .operations._call import check_index_dtype, native_arch, planned
 
 
 class Explanation(NamedTuple):
@@ -29,11 +34,11 @@ class Explanation(NamedTuple):
     Parameters
     ----------
     operation : str
-        The operation: sort.
+        The operation, as in ``sort``.
     backend : str
-        Where it would run: cpu or cuda.
+        The back end where it would run, as in ``cpu``.
     route : str
-        ``kernel``, ``framework`` (NumPy, or the array's library on a device, sorts the keys) or
+        ``kernel``, ``fallback`` (NumPy, or the array's library on a device, sorts the keys) or
         ``copy`` (nothing to sort).
     kernel : str or None
         The name of the kernel, which is its folder in the cache.
@@ -94,8 +99,8 @@ class Explanation(NamedTuple):
 
     def __str__(self) -> str:
         lines = [
-            f"sort {self.rows} row{'s' * (self.rows != 1)} of {self.length} {self.dtype} "
-            f"(shape {self.shape}, axis {self.axis}) on {self.backend} ({self.arch})"
+            f"{self.operation} {self.rows} row{'s' * (self.rows != 1)} of {self.length} "
+            f"{self.dtype} (shape {self.shape}, axis {self.axis}) on {self.backend} ({self.arch})"
         ]
         if self.kernel is not None:
             state = "not compiled yet, as far as is known: a call compiles it, or says why not"
@@ -124,8 +129,10 @@ def explain(
     stable: bool = False,
     nan: Nan = "largest",
     dim: int | None = None,
+    operation: str = "sort",
+    index_dtype: str | None = None,
 ) -> Explanation:
-    """Say which kernel `sort` would use for a call, and why; nothing is compiled or sorted.
+    """Say which kernel a call would use, and why; nothing is compiled or sorted.
 
     Parameters
     ----------
@@ -136,6 +143,10 @@ def explain(
         its own.
     axis, descending, stable, nan, dim
         As for `sort`.
+    operation : str, default "sort"
+        The operation, by the name of its function.
+    index_dtype : str, optional
+        As for the operation, where that returns indices.
 
     Returns
     -------
@@ -145,7 +156,7 @@ def explain(
     Raises
     ------
     TypeError, ValueError, NotImplementedError
-        As `sort` does for the same arguments.
+        As the operation does for the same arguments, or ValueError for an unknown one.
 
     Examples
     --------
@@ -155,31 +166,39 @@ def explain(
     """
     if unnamed:
         raise unnamed_error("explain", "x_or_shape", unnamed)
-    asked, _, _ = validated(axis, dim, descending, stable, nan)
+    if operation not in OPERATIONS:
+        raise ValueError(f"operation: expected one of {', '.join(OPERATIONS)}, got {operation!r}.")
+    asked = OPERATIONS[operation]
+    options = sort_options(axis, dim, descending, stable, nan)
+    dtype_of_indices = checked_index_dtype(index_dtype)
     if isinstance(x_or_shape, (tuple, list)):
         seen = _described_shape(x_or_shape, dtype)
         out_strides: Sequence[int] = seen.strides
     else:
         if dtype is not None:
             raise TypeError(f"dtype: an array has its own; got dtype={dtype!r} beside an array.")
-        adapter: Adapter = arrays.adapter_of(x_or_shape, "x_or_shape")
+        adapter = arrays.adapter_of(x_or_shape, "x_or_shape")
         adapter.key(x_or_shape, "x_or_shape")
-        x = adapter.regular(x_or_shape)
+        x = adapter.as_strided(x_or_shape)
         seen = adapter.describe(x, "x_or_shape")
+        if "values" in asked.outputs:
+            adapter.check_no_gradient(x, "x_or_shape")
         out_strides = adapter.result_strides(x)
-    plan, settled = planned(seen, out_strides, asked)
+        dtype_of_indices = dtype_of_indices or adapter.default_index_dtype()
+    plan, settled = planned(asked, seen, [out_strides] * len(asked.outputs), options[0])
+    check_index_dtype(asked, dtype_of_indices or "int64", plan.length)
     kernel = plan.kernel
     is_open = kernel is not None and kernel.name in loader.open_kernels()
     cached, is_missing = (None, False) if kernel is None else _found(kernel)
     return Explanation(
-        operation="sort",
+        operation=operation,
         backend=seen.device.backend,
         route=plan.route,
         kernel=None if kernel is None else kernel.name,
         layout=None if kernel is None else kernel.layout.name,
         access=None if kernel is None else kernel.access,
         codec=None if kernel is None else kernel.codec,
-        arch=loader.cpu_arch() if seen.device.backend == "cpu" else native_arch(seen.device),
+        arch=native_arch(seen.device),
         dtype=seen.dtype,
         shape=seen.shape,
         axis=settled,

@@ -13,16 +13,14 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from . import Device
-
-__all__ = ["IN_OWN_STREAM", "exported"]
+from ._adapter import Device
 
 # What a kernel takes for a stream to run in the runtime's own and wait for its end.
-IN_OWN_STREAM = -1
+IN_PRIVATE_STREAM = -1
 
 
 @cache
-def _own_stream(backend: str, number: int) -> int:
+def _private_stream(backend: str, number: int) -> int:
     from ..jit import loader
 
     return int(loader.runtime().private_stream(loader.device_of(backend, number)))
@@ -32,7 +30,7 @@ def exported(x: Any, device: Device) -> Any:
     """Return x as a tensor that is ready in the runtime's stream."""
     import tvm_ffi
 
-    stream = _own_stream(device.backend, device.number)
+    stream = _private_stream(device.backend, device.number)
     try:
         return tvm_ffi.from_dlpack(x.__dlpack__(stream=stream))
     except (BufferError, TypeError):

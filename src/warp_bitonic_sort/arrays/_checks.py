@@ -1,0 +1,118 @@
+"""Checks and small arithmetic that the adapters share.
+
+Invariant: no array library is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+INDEX_DTYPES = ("int32", "int64")
+# Device types of DLPack.
+CPU, CUDA, ROCM, CUDA_MANAGED = 1, 2, 10, 13
+_PINNED = {3: "CUDA", 11: "ROCm"}
+_DEVICES = {7: "Vulkan", 8: "Metal", 14: "oneAPI"}
+
+
+def type_name(x: object) -> str:
+    """Return the name of x's type as its users write it."""
+    return f"{type(x).__module__}.{type(x).__qualname__}".removeprefix("builtins.")
+
+
+def check_out_like(
+    argument: str,
+    is_index: bool,
+    dtypes: tuple[object, object],
+    shapes: tuple[Sequence[int], Sequence[int]],
+) -> None:
+    """Raise if the dtype or the shape of an out does not fit.
+
+    Parameters
+    ----------
+    argument : str
+        What the out is called.
+    is_index : bool
+        Whether it takes indices.
+    dtypes, shapes : tuple
+        Of the out, and of x.
+    """
+    given, wanted = dtypes
+    if is_index:
+        name = str(given).removeprefix("torch.")
+        if name not in INDEX_DTYPES:
+            raise TypeError(f"{argument}: expected {' or '.join(INDEX_DTYPES)}, got {name}.")
+    elif given != wanted:
+        raise TypeError(f"{argument}: expected x's dtype {wanted}, got {given}.")
+    shape, wanted_shape = (tuple(each) for each in shapes)
+    if shape != wanted_shape:
+        raise ValueError(f"{argument}: expected x's shape {wanted_shape}, got {shape}.")
+
+
+def check_distinct(
+    shape: Sequence[int], strides: Sequence[int], item: int, argument: str = "out"
+) -> None:
+    """Raise ValueError for an out in which two elements may share memory.
+
+    Strides and item in one unit. As everywhere, that is refused when strides do not nest: telling
+    for sure is a hard problem, and such arrays are mistakes.
+    """
+    if 0 in shape:
+        return
+    reach = item
+    for stride, size in sorted((abs(t), n) for t, n in zip(strides, shape, strict=True) if n > 1):
+        if stride < reach:
+            raise ValueError(
+                f"{argument}: two of its elements may share memory (shape {tuple(shape)}, strides "
+                f"{tuple(strides)}); pass an array whose elements are all distinct."
+            )
+        reach += stride * (size - 1)
+
+
+def span(address: int, shape: Sequence[int], strides: Sequence[int], item: int) -> tuple[int, int]:
+    """Return the addresses of an array's first byte and of the one after its last.
+
+    Strides and item in bytes.
+    """
+    if 0 in shape:
+        return address, address
+    reach = [(n - 1) * stride for n, stride in zip(shape, strides, strict=True)]
+    low = address + sum(each for each in reach if each < 0)
+    return low, address + sum(each for each in reach if each > 0) + item
+
+
+def numpy_missing() -> RuntimeError:
+    """Return the error for a call that takes NumPy where it is not installed."""
+    return RuntimeError(
+        "x: sorting it takes NumPy, which is not installed (for rows longer than any kernel sorts, "
+        "and some of one element); pip install numpy ml_dtypes."
+    )
+
+
+def unsupported_device(name: str, argument: str) -> NotImplementedError:
+    """Return the error for an array that no back end reaches."""
+    return NotImplementedError(
+        f"{argument}: it is on a {name} device, whose back end is not built yet; arrays in CPU "
+        f"memory and on CUDA and ROCm devices can be sorted. Move it to the CPU first."
+    )
+
+
+def unsupported_type(device_type: int, argument: str) -> NotImplementedError:
+    """Return the error for an array on a DLPack device type that no back end reaches."""
+    if device_type in _PINNED:
+        name = _PINNED[device_type]
+        return NotImplementedError(
+            f"{argument}: it is in pinned host memory ({name}'s), which no back end takes; move it "
+            f"to ordinary CPU memory or to a {name} device first."
+        )
+    name = _DEVICES.get(device_type, f"DLPack type {device_type}")
+    return unsupported_device(name, argument)
+
+
+def dense_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the strides of a row-major array, in elements."""
+    strides = []
+    step = 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= size
+    return tuple(reversed(strides))

@@ -1,0 +1,12 @@
+"""What a caller can ask about the rows of an array: one module for each family of operations.
+
+Invariant: the table below lists every operation. The command line, `explain`, `prewarm`, the tests
+and the benchmarks loop over it; no other code lists operations.
+"""
+
+from __future__ import annotations
+
+from ._operation import Operation
+from .sort import SORT
+
+OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in (SORT,)}

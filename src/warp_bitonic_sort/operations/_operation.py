@@ -1,0 +1,36 @@
+"""What an operation is: data that the call path, explain, prewarm and the fallback read.
+
+Invariant: no code. Two operations of equal selection and payload use the same kernels.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+from ..kernels import Payload, Selection
+
+Output = Literal["values", "indices"]
+
+
+class Operation(NamedTuple):
+    """One question about each row of an array.
+
+    Parameters
+    ----------
+    name : str
+        The name of its function.
+    selection : str
+        The positions of the sorted row that it needs.
+    payload : str
+        What travels with each key.
+    outputs : tuple of str
+        What it returns, in order: ``values`` have the dtype of x, ``indices`` are int32 or int64.
+    result : type, optional
+        The named tuple that several outputs are returned in.
+    """
+
+    name: str
+    selection: Selection
+    payload: Payload
+    outputs: tuple[Output, ...]
+    result: type[tuple[Any, ...]] | None = None

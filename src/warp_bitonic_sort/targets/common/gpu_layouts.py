@@ -1,0 +1,199 @@
+"""Where the positions of a row live on a GPU: tables of layouts, and the choice of one.
+
+Invariant: pure tables and the arithmetic of ``memory/gpu_rows.hpp``. Every layout that an
+architecture gets fits its shared memory and 1024 threads. Capacities rise, so that the first layout
+that holds a row is the best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ...kernels import Access, Layout, Payload
+from .layouts import Choice, Rows
+
+# Bytes of the widest access to memory.
+WIDE_BYTES = 16
+
+
+def layouts_of(*places: tuple[int, int, int]) -> tuple[Layout, ...]:
+    """Return layouts of (registers, lane bits, warp bits)."""
+    return tuple(Layout(*place) for place in places)
+
+
+# The layouts of each capacity, by the bits of an entry, as measured fastest on an H100
+# (docs/notebook.md). More registers save steps across lanes; too many leave too few threads to hide
+# the memory's latency. Capacities rise by thirds and halves where sorting costs more than moving.
+_LONG_ROWS = layouts_of(
+    (32, 2, 0),
+    (24, 3, 0),
+    (32, 3, 0),
+    (24, 4, 0),
+    (32, 4, 0),
+    (24, 5, 0),
+    (32, 5, 0),
+    (24, 5, 1),
+    (32, 5, 1),
+    (24, 5, 2),
+    (32, 5, 2),
+    (24, 5, 3),
+    (32, 5, 3),
+    (32, 5, 4),
+)
+ENTRY32_ROWS = layouts_of((4, 0, 0), (8, 0, 0), (8, 1, 0), (16, 1, 0), (16, 2, 0), *_LONG_ROWS)
+ENTRY64_ROWS = layouts_of(
+    (4, 0, 0),
+    (4, 1, 0),
+    (8, 1, 0),
+    (8, 2, 0),
+    (16, 2, 0),
+    (12, 3, 0),
+    (16, 3, 0),
+    (12, 4, 0),
+    (16, 4, 0),
+    (12, 5, 0),
+    (16, 5, 0),
+    (12, 5, 1),
+    (16, 5, 1),
+    (12, 5, 2),
+    (16, 5, 2),
+    (16, 5, 3),
+    (16, 5, 4),
+    (32, 5, 4),
+)
+# Short contiguous rows that are no whole number of 16-byte accesses: one thread a row, because they
+# are staged through shared memory in any case.
+ENTRY16_UNALIGNED = layouts_of((16, 0, 0), (32, 0, 0))
+ENTRY32_UNALIGNED = layouts_of((16, 0, 0), (24, 0, 0), (32, 0, 0))
+ENTRY64_UNALIGNED = layouts_of((8, 0, 0), (16, 0, 0), (32, 0, 0))
+# Columns: fewer lanes a row, so that an access covers more rows.
+ENTRY16_COLUMNS = layouts_of(
+    (8, 0, 0),
+    (16, 0, 0),
+    (32, 0, 0),
+    (8, 3, 0),
+    (16, 3, 0),
+    (16, 4, 0),
+    (32, 4, 0),
+    (32, 5, 0),
+)
+ENTRY32_COLUMNS = layouts_of(
+    (4, 0, 0),
+    (8, 0, 0),
+    (16, 0, 0),
+    (24, 0, 0),
+    (32, 0, 0),
+    (16, 2, 0),
+    (16, 3, 0),
+    (32, 3, 0),
+    (32, 4, 0),
+    (32, 5, 0),
+)
+ENTRY64_COLUMNS = layouts_of(
+    (4, 0, 0),
+    (8, 0, 0),
+    (16, 0, 0),
+    (32, 0, 0),
+    (8, 3, 0),
+    (8, 4, 0),
+    (16, 4, 0),
+    (16, 5, 0),
+)
+
+
+class Tables(NamedTuple):
+    """The layouts for entries of one width: rows, short unaligned rows, and columns."""
+
+    rows: tuple[Layout, ...]
+    unaligned: tuple[Layout, ...]
+    columns: tuple[Layout, ...]
+
+
+def tables_by_bits(entry16: Tables, entry32: Tables, entry64: Tables) -> dict[int, Tables]:
+    """Return the tables by the bits of an entry; entries of 8 bits are widened to 16."""
+    return {8: entry16, 16: entry16, 32: entry32, 64: entry64}
+
+
+def first_fit(layouts: Sequence[Layout], length: int) -> Layout | None:
+    """Return the first layout that holds rows of a length, or None."""
+    return next((layout for layout in layouts if layout.capacity >= length), None)
+
+
+class GpuLayouts(NamedTuple):
+    """The layouts of one architecture.
+
+    Parameters
+    ----------
+    tables : dict of int to Tables
+        By the bits of an entry.
+    warp_lanes : int
+        Lanes of a warp (a wave on AMD GPUs).
+    shared_kib : int
+        KiB of shared memory that a block may ask for.
+    padded_kib : int
+        KiB up to which rows in shared memory are padded: ``max_shared_bytes`` of the target's
+        header.
+    """
+
+    tables: dict[int, Tables]
+    warp_lanes: int
+    shared_kib: int
+    padded_kib: int
+
+    def shared_bytes(self, layout: Layout, bits: int) -> int:
+        """Return the shared memory of a block, as ``memory/gpu_rows.hpp`` lays it out."""
+        lanes, warps = self.warp_lanes, 1 << layout.warp_bits
+        key = max(bits // 8, 4)
+        padding = WIDE_BYTES // key
+        if (layout.registers + padding) * lanes * warps * key > 1024 * self.padded_kib:
+            padding = 0
+        stage = max((lanes + padding) * layout.registers, (layout.registers + padding) * lanes)
+        return max(4, warps) * stage * key
+
+    def rows(self, bits: int) -> list[Layout]:
+        """Return the layouts of rows that the shared memory holds, by capacity."""
+        most = 1024 * self.shared_kib
+        return [
+            layout for layout in self.tables[bits].rows if self.shared_bytes(layout, bits) <= most
+        ]
+
+    def cells(self, payload: Payload, bits: int) -> list[tuple[Layout, Access]]:
+        """Return every layout that `choose` may return, with its access."""
+        if payload != "none":
+            return []
+        rows, tables = self.rows(bits), self.tables[bits]
+        cells: list[tuple[Layout, Access]] = [(layout, "rows") for layout in rows]
+        cells += [(layout, "rows") for layout in tables.unaligned if layout not in rows]
+        cells += [(layout, "columns") for layout in tables.columns]
+        return cells
+
+    def longest(self, payload: Payload, bits: int) -> int:
+        """Return the longest row that a kernel takes; 0 where there is no kernel."""
+        return self.rows(bits)[-1].capacity if payload == "none" else 0
+
+    def choose(self, rows: Rows) -> Choice:
+        """Return the layout for rows that are not longer than the longest."""
+        tables = self.tables[rows.bits]
+        columns = first_fit(tables.columns, rows.length) if rows.access == "columns" else None
+        staged = None
+        layout = columns or first_fit(self.rows(rows.bits), rows.length)
+        assert layout is not None  # noqa: S101 - the caller compares with `longest`
+        if columns is None and layout.lane_bits > 0 and rows.is_unaligned:
+            staged = first_fit(tables.unaligned, rows.length)
+        layout = staged or layout
+        lanes = 1 << layout.lane_bits << layout.warp_bits
+        reason = (
+            f"rows of up to {layout.capacity} elements are sorted by {lanes} "
+            f"thread{'s' * (lanes != 1)} each, {layout.registers} positions in the registers of "
+            "each"
+        )
+        transposes = rows.access == "columns" and columns is None
+        if columns is not None:
+            reason += "; rows lie side by side, so neighbouring threads load neighbouring rows"
+        elif staged is not None:
+            reason += (
+                "; rows are contiguous, so they are staged through shared memory with "
+                f"{WIDE_BYTES}-byte loads"
+            )
+        return Choice(layout, "rows" if columns is None else "columns", reason, transposes)

@@ -1,0 +1,43 @@
+"""The layouts of the CPU: one kernel a length for short rows, a tile for longer ones.
+
+Invariant: pure. All architectures have the same layouts.
+"""
+
+from __future__ import annotations
+
+from ...kernels import TILE, Access, Layout, Payload
+from ..common.layouts import Choice, Rows
+
+# Rows up to this length are unrolled whole and held in registers, one kernel a length.
+MAX_REGISTER_LENGTH = 32
+# Rows up to this length are sorted in the tile; docs/performance.md shows where that stops to pay.
+MAX_LENGTH = 16384
+_WHY = {
+    "rows": "the elements of a row are contiguous, so they are transposed in registers",
+    "columns": "rows lie side by side in memory, so each SIMD lane loads its own row",
+    "strided": "neither rows nor their elements are neighbours, so elements are gathered",
+}
+
+
+class CpuLayouts:
+    """The layouts of every CPU."""
+
+    def cells(self, payload: Payload, bits: int) -> list[tuple[Layout, Access]]:
+        """Return every layout that `choose` may return, with its access."""
+        lengths = range(2, MAX_REGISTER_LENGTH + 1)
+        accesses: tuple[Access, ...] = ("rows", "columns")
+        registers = [(Layout(length), access) for length in lengths for access in accesses]
+        return [(TILE, "strided"), *registers]
+
+    def longest(self, payload: Payload, bits: int) -> int:
+        """Return the longest row that a kernel takes."""
+        return MAX_LENGTH
+
+    def choose(self, rows: Rows) -> Choice:
+        """Return the layout for rows that are not longer than the longest."""
+        why = _WHY[rows.access]
+        if rows.length <= MAX_REGISTER_LENGTH and rows.access != "strided":
+            reason = f"rows of up to {MAX_REGISTER_LENGTH} elements are sorted in registers; {why}"
+            return Choice(Layout(rows.length), rows.access, reason)
+        reason = f"blocks are sorted in registers and merged in an L1 tile; {why}"
+        return Choice(TILE, "strided", reason)

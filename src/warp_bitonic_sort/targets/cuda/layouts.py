@@ -1,0 +1,31 @@
+"""The layouts of NVIDIA GPUs.
+
+Invariant: as `common.gpu_layouts` has it.
+"""
+
+from __future__ import annotations
+
+from ...kernels import Layout
+from ..common import gpu_layouts as common
+from ..common.gpu_layouts import GpuLayouts, Tables, tables_by_bits
+
+# KiB of shared memory that a block may ask for, by compute capability (CUDA programming guide,
+# technical specifications). Other capabilities get the least of the newer ones.
+_SHARED_KIB = {"75": 64, "80": 163, "87": 163, "90": 227, "100": 227, "103": 227, "110": 227}
+_LEAST_SHARED_KIB = 99
+# Two lanes a row of 32 bytes, each with one access to it, are quicker than one lane with two. Where
+# such rows are staged through shared memory, one lane is quicker.
+_ENTRY32_ROWS = tuple(
+    Layout(4, 1, 0) if layout == Layout(8, 0, 0) else layout for layout in common.ENTRY32_ROWS
+)
+_TABLES = tables_by_bits(
+    Tables(common.ENTRY32_ROWS, common.ENTRY16_UNALIGNED, common.ENTRY16_COLUMNS),
+    Tables(_ENTRY32_ROWS, (Layout(8), *common.ENTRY32_UNALIGNED), common.ENTRY32_COLUMNS),
+    Tables(common.ENTRY64_ROWS, common.ENTRY64_UNALIGNED, common.ENTRY64_COLUMNS),
+)
+
+
+def layouts(arch: str) -> GpuLayouts:
+    """Return the layouts of an architecture, as in ``sm_90``."""
+    shared_kib = _SHARED_KIB.get(arch.removeprefix("sm_"), _LEAST_SHARED_KIB)
+    return GpuLayouts(_TABLES, 32, shared_kib, max(_SHARED_KIB.values()))

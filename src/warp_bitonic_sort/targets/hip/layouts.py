@@ -1,0 +1,109 @@
+"""The layouts of AMD GPUs, by the lanes of a warp (a wave).
+
+Invariant: as `common.gpu_layouts` has it.
+"""
+
+from __future__ import annotations
+
+from ..common import gpu_layouts as common
+from ..common.gpu_layouts import GpuLayouts, Tables, layouts_of, tables_by_bits
+
+# KiB of shared memory of every AMD GPU; gfx950 and gfx1250 have more.
+_SHARED_KIB = 64
+# Not measured on a GPU yet; the same ideas as for CUDA. Exchanges within 16 lanes are cheap (DPP),
+# those between halves of a warp are not, so that rows of up to 512 stay within 16 lanes. The
+# longest rows fill the shared memory, and a thread has no more than 16 keys of 64 bits.
+_WARP64_ROWS = layouts_of(
+    *common.ENTRY32_ROWS[:5],
+    (32, 2, 0),
+    (24, 3, 0),
+    (32, 3, 0),
+    (24, 4, 0),
+    (32, 4, 0),
+    (24, 5, 0),
+    (32, 5, 0),
+    (24, 6, 0),
+    (32, 6, 0),
+    (24, 6, 1),
+    (32, 6, 1),
+    (24, 6, 2),
+    (32, 6, 2),
+    (24, 6, 3),
+    (32, 6, 3),
+)
+_WARP64_ENTRY64_ROWS = layouts_of(
+    *common.ENTRY64_ROWS[:5],
+    (12, 3, 0),
+    (16, 3, 0),
+    (12, 4, 0),
+    (16, 4, 0),
+    (12, 5, 0),
+    (16, 5, 0),
+    (12, 6, 0),
+    (16, 6, 0),
+    (12, 6, 1),
+    (16, 6, 1),
+    (12, 6, 2),
+    (16, 6, 2),
+    (16, 6, 3),
+)
+_WARP64_ENTRY16_COLUMNS = layouts_of(
+    (8, 0, 0),
+    (16, 0, 0),
+    (32, 0, 0),
+    (8, 3, 0),
+    (16, 3, 0),
+    (16, 4, 0),
+    (16, 5, 0),
+    (16, 6, 0),
+)
+_WARP64_ENTRY32_COLUMNS = layouts_of(
+    (4, 0, 0),
+    (8, 0, 0),
+    (16, 0, 0),
+    (24, 0, 0),
+    (32, 0, 0),
+    (16, 2, 0),
+    (16, 3, 0),
+    (32, 3, 0),
+    (32, 4, 0),
+    (16, 6, 0),
+)
+_ENTRY64_UNALIGNED = layouts_of((8, 0, 0), (16, 0, 0))
+_ENTRY64_COLUMNS = layouts_of(
+    (4, 0, 0),
+    (8, 0, 0),
+    (16, 0, 0),
+    (8, 2, 0),
+    (8, 3, 0),
+    (8, 4, 0),
+    (16, 4, 0),
+    (16, 5, 0),
+)
+# Warps of 32 lanes take the layouts of CUDA's, as far as memory allows.
+_TABLES = {
+    32: tables_by_bits(
+        Tables(common.ENTRY32_ROWS, common.ENTRY16_UNALIGNED, common.ENTRY16_COLUMNS),
+        Tables(common.ENTRY32_ROWS, common.ENTRY32_UNALIGNED, common.ENTRY32_COLUMNS),
+        Tables(common.ENTRY64_ROWS, _ENTRY64_UNALIGNED, _ENTRY64_COLUMNS),
+    ),
+    64: tables_by_bits(
+        Tables(_WARP64_ROWS, common.ENTRY16_UNALIGNED, _WARP64_ENTRY16_COLUMNS),
+        Tables(_WARP64_ROWS, common.ENTRY32_UNALIGNED, _WARP64_ENTRY32_COLUMNS),
+        Tables(_WARP64_ENTRY64_ROWS, _ENTRY64_UNALIGNED, _ENTRY64_COLUMNS),
+    ),
+}
+
+
+def warp_lanes(arch: str) -> int:
+    """Return the lanes of a warp: 64 on gfx9, 32 on later architectures."""
+    number, is_generic, _ = arch.removeprefix("gfx").partition("-")
+    # Behind the major version are a digit each of the minor one and the stepping.
+    major = int(number if is_generic else number[:-2])
+    return 64 if major < 10 else 32
+
+
+def layouts(arch: str) -> GpuLayouts:
+    """Return the layouts of an architecture, as in ``gfx942`` or ``gfx11-generic``."""
+    lanes = warp_lanes(arch)
+    return GpuLayouts(_TABLES[lanes], lanes, _SHARED_KIB, _SHARED_KIB)
