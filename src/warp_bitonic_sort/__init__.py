@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .errors import BuildError, CacheError, ToolError
 from .explain import Explanation, explain
+from .operations.argsort import argsort, sort_with_indices
 from .operations.sort import sort, warp_bitonic_sort
 from .process.threads import get_num_threads, set_num_threads
 
@@ -17,11 +18,13 @@ __all__ = [
     "Explanation",
     "ToolError",
     "__version__",
+    "argsort",
     "explain",
     "get_include",
     "get_num_threads",
     "set_num_threads",
     "sort",
+    "sort_with_indices",
     "warp_bitonic_sort",
 ]
 

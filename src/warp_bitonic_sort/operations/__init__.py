@@ -7,6 +7,9 @@ and the benchmarks loop over it; no other code lists operations.
 from __future__ import annotations
 
 from ._operation import Operation
+from .argsort import ARGSORT, SORT_WITH_INDICES
 from .sort import SORT
 
-OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in (SORT,)}
+OPERATIONS: dict[str, Operation] = {
+    operation.name: operation for operation in (SORT, ARGSORT, SORT_WITH_INDICES)
+}

@@ -1,0 +1,163 @@
+"""`argsort` and `sort_with_indices`: which element of each row comes first, second, and so on.
+
+Invariant: equal keys keep their order in both directions, -0.0 equals 0.0, and NaNs equal each
+other, so that every back end finds the same indices.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, NoReturn
+
+from .. import arrays
+from ._arguments import Nan, checked_index_dtype, named_only, sort_options, unnamed_error
+from ._call import call
+from ._operation import Operation
+
+
+class SortedWithIndices(NamedTuple):
+    """What `sort_with_indices` returns.
+
+    Parameters
+    ----------
+    values : array
+        The sorted values.
+    indices : array
+        The position that each value had in its row.
+    """
+
+    values: Any
+    indices: Any
+
+
+ARGSORT = Operation("argsort", "all", "index", ("indices",))
+SORT_WITH_INDICES = Operation(
+    "sort_with_indices", "all", "index", ("values", "indices"), SortedWithIndices
+)
+
+
+@arrays.between_torch_graphs
+@named_only
+def argsort(
+    x: Any,
+    /,
+    *unnamed: NoReturn,
+    axis: int = -1,
+    descending: bool = False,
+    stable: bool = True,
+    nan: Nan = "largest",
+    index_dtype: str | None = None,
+    out: Any = None,
+    dim: int | None = None,
+) -> Any:
+    """Return the indices that sort an array along an axis.
+
+    Equal elements keep their order, whether ascending or descending: the lowest index comes first.
+    -0.0 equals 0.0, and all NaNs are equal.
+
+    Parameters
+    ----------
+    x : array
+        An array in CPU memory, as for `sort`: any shape, strides and dtype that `sort` takes. It is
+        never written. A tensor that requires a gradient will do: indices have none.
+    axis : int, default -1
+        The axis to sort along. A 0-d array counts as one row of one element.
+    descending : bool, default False
+        Whether the largest value comes first.
+    stable : bool, default True
+        Accepted for the sake of code written for other libraries. The sort is always stable.
+    nan : {"largest", "last"}, default "largest"
+        Where NaNs go: they count as the largest value (last ascending, first descending), or come
+        last in either direction.
+    index_dtype : {"int32", "int64"}, optional
+        The dtype of the indices; if not given, the library's own: int64, and for JAX its default
+        integer (int32, unless x64 is enabled).
+    out : array, optional
+        Where the indices go: an array of x's kind and shape, int32 or int64, that can be written.
+    dim : int, optional
+        Another name for axis.
+
+    Returns
+    -------
+    array
+        The indices, one array of x's kind and shape. It is `out` where that was given.
+
+    Raises
+    ------
+    TypeError
+        An argument of the wrong type, or a dtype that cannot be sorted.
+    ValueError
+        An axis out of range, an unknown `nan` or `index_dtype`, an out of another shape, or an
+        index_dtype that cannot hold the indices of a row.
+    NotImplementedError
+        x is not in CPU memory.
+    RuntimeError
+        The kernel could not be built; the message ends with the first error and a hint.
+
+    Notes
+    -----
+    Rows of up to 16384 elements are sorted by the networks of `sort`, each key with its index.
+    Longer rows are sorted by NumPy's stable sort, with the same promises.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from warp_bitonic_sort import argsort
+    >>> argsort(np.array([[3.0, 1.0, 3.0, 2.0]]), descending=True)
+    array([[0, 2, 3, 1]])
+    """
+    if unnamed:
+        raise unnamed_error("argsort", "x", unnamed)
+    options = sort_options(axis, dim, descending, stable, nan)
+    return call(ARGSORT, x, options, out, checked_index_dtype(index_dtype))
+
+
+@arrays.between_torch_graphs
+@named_only
+def sort_with_indices(
+    x: Any,
+    /,
+    *unnamed: NoReturn,
+    axis: int = -1,
+    descending: bool = False,
+    stable: bool = True,
+    nan: Nan = "largest",
+    index_dtype: str | None = None,
+    out: tuple[Any, Any] | None = None,
+    dim: int | None = None,
+) -> SortedWithIndices:
+    """Sort an array along an axis; return the values and the indices that they come from.
+
+    Parameters
+    ----------
+    x, axis, descending, stable, nan, index_dtype, dim
+        As for `argsort`. A tensor that requires a gradient raises: the values would need one.
+    out : tuple of two arrays, optional
+        Where the values and the indices go: arrays of x's kind and shape, of x's dtype and of int32
+        or int64, that can be written. The first may be x; they may not overlap each other.
+
+    Returns
+    -------
+    SortedWithIndices
+        A named tuple ``(values, indices)``, two arrays of x's kind and shape, ``out``'s where that
+        was given. The values are those of ``numpy.take_along_axis(x, indices, axis)``, bit for bit.
+
+    Raises
+    ------
+    TypeError, ValueError, NotImplementedError, RuntimeError
+        As `argsort` does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from warp_bitonic_sort import sort_with_indices
+    >>> values, indices = sort_with_indices(np.array([3.0, 1.0, 2.0]))
+    >>> values, indices
+    (array([1., 2., 3.]), array([1, 2, 0]))
+    """
+    if unnamed:
+        raise unnamed_error("sort_with_indices", "x", unnamed)
+    options = sort_options(axis, dim, descending, stable, nan)
+    result: SortedWithIndices = call(
+        SORT_WITH_INDICES, x, options, out, checked_index_dtype(index_dtype)
+    )
+    return result
