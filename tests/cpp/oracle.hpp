@@ -111,8 +111,8 @@ void order_nans(dtype type, std::vector<uint64_t>& row) {
 
 // The indices of a row in order: zeros equal each other, and so do NaNs, and equal keys keep their
 // order.
-std::vector<uint64_t> index_oracle(dtype type, const std::vector<uint64_t>& row, bool descending,
-                                   bool nan_last) {
+[[maybe_unused]] std::vector<uint64_t> index_oracle(dtype type, const std::vector<uint64_t>& row,
+                                                    bool descending, bool nan_last) {
   const bool nan_first = descending && !nan_last;
   std::vector<number> numbers;
   std::vector<uint64_t> result;
