@@ -215,7 +215,9 @@ def _found(kernel: Kernel) -> tuple[str | None, bool]:
     """Return the folder of the cache that holds a kernel, and whether a call could not have it."""
     try:
         cache = layers.holder(kernel, layers.all_layers(), layers.stores())
-        return (None, not loader.can_build(kernel)) if cache is None else (str(cache.root), False)
+        if cache is not None:
+            return str(cache.root), False
+        return None, not loader.build_module().can_build(kernel)
     except BuildError:
         return None, False  # a call says what is wrong
 

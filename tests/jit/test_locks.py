@@ -57,7 +57,8 @@ def test_a_wait_that_is_not_allowed_ends_in_an_error(half_cache):
 @pytest.mark.parametrize("value", ["soon", "-1", "inf", "nan"])
 def test_a_limit_that_is_none_is_refused(monkeypatch, value):
     from warp_bitonic_sort.errors import BuildError
-    from warp_bitonic_sort.jit import build, loader
+    from warp_bitonic_sort.jit import loader
+    from warp_bitonic_sort.jit.build import run as build
     from warp_bitonic_sort.jit.store import layers
 
     monkeypatch.setenv("WARP_SORT_LOCK_TIMEOUT", value)
@@ -86,7 +87,7 @@ def test_threads_that_find_the_cache_unwritable_at_once(tmp_path):
     code = """
         import threading, warnings, numpy as np, warp_bitonic_sort as w
         from concurrent.futures import ThreadPoolExecutor
-        from warp_bitonic_sort.jit import build
+        from warp_bitonic_sort.jit.build import run as build
         from warp_bitonic_sort.jit.store import layers
         ensure, barrier = build.ensure, threading.Barrier(4)
         def at_once(wanted, layers, stores, options):
@@ -177,7 +178,7 @@ def test_build_where_flock_fails_notes_it_once_when_verbose(fresh_cache):
     how = {"WARP_SORT_JIT_VERBOSE": "1"}
     done = children.run(f"{_REFUSING.format(name='EIO')}{SORT}\n{OTHER_SORT}", **how)
     assert done.stdout.splitlines() == [ANSWER, OTHER_ANSWER]
-    lock = fresh_cache / "v1" / "locks" / "runtime.lock"
+    lock = fresh_cache / "v1" / "locks" / f"{KERNEL.name}.lock"
     said = f"warp_bitonic_sort: {lock} cannot be locked (no such lock): kernels are built without"
     assert done.stderr.count("cannot be locked") == done.stderr.count(said) == 1, done.stderr
 

@@ -76,7 +76,7 @@ thread.start()
         "tvm_ffi",
         "tvm_ffi.core",
         "warp_bitonic_sort.arrays._numpy",
-        "warp_bitonic_sort.jit.build",
+        "warp_bitonic_sort.jit.build.ninja",
         "warp_bitonic_sort.jit.build.run",
         "warp_bitonic_sort.jit.store.maintenance",
     ],
@@ -182,7 +182,7 @@ setattr(module, FUNCTION, interrupted)
     "point",
     [
         "jit.store.layers.look_up",
-        "jit.build.ensure",
+        "jit.build.run.ensure",
         "jit.store.locks.write_json",
         "jit.build.run._remove_litter",
         "jit.build.ninja.run",

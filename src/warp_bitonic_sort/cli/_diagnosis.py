@@ -188,13 +188,12 @@ def _compiler(problems: list[Problem]) -> Facts | None:
 
 
 def _ninja(problems: list[Problem]) -> Facts | None:
-    path = attempt(
-        loader.find_ninja, problems, "pip install ninja", blocking=not _cache_state.has_layer()
-    )
+    ninja = loader.build_module().ninja
+    path = attempt(ninja.find, problems, "pip install ninja", blocking=not _cache_state.has_layer())
     if path is None:
         return None
     reinstall = "pip install --force-reinstall ninja"
-    version = attempt(lambda: loader.ninja_version(path), problems, reinstall)
+    version = attempt(lambda: ninja.version(path), problems, reinstall)
     return {"path": str(path), "version": version}
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -279,11 +278,11 @@ def try_cpu_kernel(entry: Entry) -> None:
 # -- building --------------------------------------------------------------------------------------
 
 
-def _build_package() -> ModuleType:
-    """Import the package that builds; most processes do without it."""
-    from . import build
+def build_module() -> ModuleType:
+    """Import the module that builds: `build.run`. Most processes do without it."""
+    from .build import run
 
-    return build
+    return run
 
 
 def build(
@@ -336,24 +335,6 @@ def build_into(
     return _ensure([RUNTIME, *kernels], may_be_temporary=False, into=store, **options)
 
 
-def can_build(kernel: Kernel) -> bool:
-    """Tell whether the tools that build a kernel are found; nothing is run."""
-    can: bool = _build_package().can_build(kernel)
-    return can
-
-
-def find_ninja() -> Path:
-    """Find ninja; raise ToolError where there is none."""
-    program: Path = _build_package().find_ninja()
-    return program
-
-
-def ninja_version(program: Path) -> str:
-    """Run ninja and return the version that it answers; raise ToolError if it is no ninja."""
-    version: str = _build_package().ninja_version(program)
-    return version
-
-
 def _ready(kernels: Sequence[Kernel], prewarm_hint: str = "--help") -> dict[str, Entry]:
     """Load the runtime and return each kernel's entry, building what is missing."""
     wanted: list[Artifact] = [] if has_runtime() else [RUNTIME]
@@ -368,7 +349,7 @@ def _ensure(
     into: Store | None = None,
     **options: Any,
 ) -> dict[str, Entry]:
-    """Find or build what is wanted, and load the runtime; options are those of `build.Options`."""
+    """Find or build what is wanted, and load the runtime; options are those of `run.Options`."""
     require_sources()
     tries = 1
     while True:
@@ -376,11 +357,11 @@ def _ensure(
         try:
             found = layers.look_up(wanted, readers, stores)
             if len(found) < len(wanted):
-                package = _build_package()
-                given = package.Options(
+                build = build_module()
+                given = build.Options(
                     _runtime.import_tvm_ffi_meanwhile, _check, _built.append, **options
                 )
-                found = package.ensure(wanted, readers, stores, given)
+                found = build.ensure(wanted, readers, stores, given)
             if RUNTIME.name in found:
                 _runtime.load(found[RUNTIME.name])
         except (CacheError, TrustError) as error:

@@ -16,8 +16,6 @@ from pathlib import Path
 
 from ...process import forks
 
-__all__ = ["NotRunError", "run"]
-
 # Seconds that ninja has to end its compilers.
 _GRACE = 5.0
 # Seconds after which a build takes long, and that an exception of a signal handler may wait.

@@ -147,11 +147,10 @@ def _find(
 
 def holder(artifact: Artifact, layers: Sequence[Store], caches: Sequence[Store]) -> Store | None:
     """Return the layer or cache that has an artifact, as far as `look_up` finds it."""
-    tools = Tools(caches, may_run=False)
-    for layer in layers:
-        if look_up([artifact], [layer], [], tools):
-            return layer
-    return next((cache for cache in caches if look_up([artifact], [], [cache], tools)), None)
+    entry = look_up([artifact], layers, caches).get(artifact.name)
+    if entry is None:
+        return None
+    return next(each for each in (*layers, *caches) if each.base in entry.folder.parents)
 
 
 def _warn_of_noexec(layer: Store) -> None:
