@@ -206,7 +206,7 @@ def test_more_than_two_to_the_31_elements():
     torch.cuda.empty_cache()
 
 
-_AGAIN = """
+_RELAUNCH = """
 import torch
 from warp_bitonic_sort import arrays, sort
 
@@ -214,16 +214,18 @@ x = torch.rand(40, 77, device="cuda")
 sort(x)
 assert arrays.adapter_of(x).relaunch is None, "more was done for one sort than it needs"
 sort(x)
-again = arrays.adapter_of(x).relaunch
-assert again is not None
+relaunch = arrays.adapter_of(x).relaunch
+assert relaunch is not None
 for like in (torch.rand_like(x), torch.rand(41, 77, device="cuda")[1:]):
-    assert torch.equal(again(like, -1, False), torch.sort(like).values)
-    assert torch.equal(again(like, 1, False), torch.sort(like).values)
+    assert torch.equal(relaunch("sort", like, (-1, False, False)), torch.sort(like).values)
+    assert torch.equal(relaunch("sort", like, (1, False, False)), torch.sort(like).values)
 strided = torch.rand(40, 78, device="cuda")[:, 1:]
 for other, axis, descending in ((x, -1, True), (x, 0, False), (x.double(), -1, False),
                                 (strided, -1, False), (x[:3], -1, False)):
-    assert again(other, axis, descending) is None
-assert again(x.requires_grad_(), -1, False) is None
+    assert relaunch("sort", other, (axis, descending, False)) is None
+assert relaunch("argsort", x, (-1, False, False)) is None
+assert relaunch("sort", x, (-1, False, True)) is None
+assert relaunch("sort", x.requires_grad_(), (-1, False, False)) is None
 try:
     sort(x)
 except TypeError as error:
@@ -235,12 +237,12 @@ with torch.no_grad():
 """
 
 
-def test_sorts_again():
+def test_relaunch_of_other_layouts_returns_none():
     """What the runtime remembers is found by tensors of the same layout, and by no others.
 
     In a process of its own: a runtime remembers so many layouts, and no more.
     """
-    subprocess.run([sys.executable, "-c", _AGAIN], check=True)
+    subprocess.run([sys.executable, "-c", _RELAUNCH], check=True)
 
 
 def test_what_is_remembered_is_not_taken_for_a_tensor_in_a_transform():
@@ -260,7 +262,7 @@ def test_the_first_sorts_may_be_of_a_parameter(monkeypatch):
     """Whether sorts can be remembered is found out with the second, whatever it is of."""
     x = torch.nn.Parameter(torch.rand(9, 31, device="cuda"))
     adapter = arrays.adapter_of(x)
-    monkeypatch.setattr(adapter, "again", None)
+    monkeypatch.setattr(adapter, "relaunch", None)
     with torch.no_grad():
         for _ in range(2):
             assert torch.equal(sort(x), torch.sort(x).values)

@@ -141,6 +141,6 @@ def test_nvrtc_leaves_the_drivers_cache_alone(tmp_path):
     drivers = tmp_path / "driver"
     done = run(SORT, **variables, CUDA_CACHE_PATH=str(drivers), CXX=_compiler())
     assert done.stdout.strip() == ANSWER, done.stderr
-    (manifest,) = tmp_path.glob("cache/v1/entries/sort_*/*/manifest.json")
+    (manifest,) = tmp_path.glob("cache/v1/entries/cuda_*/*/manifest.json")
     assert "NVRTC" in manifest.read_text()
     assert not list(drivers.rglob("*"))
