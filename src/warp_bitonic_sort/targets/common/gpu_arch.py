@@ -12,14 +12,14 @@ from collections.abc import Callable
 from ... import settings
 from ...errors import ToolError
 
-_FORM = re.compile(r"sm_[0-9]{2,}|gfx[0-9a-f]{3,}|gfx(9|9-4|10-1|10-3|11|12)-generic")
+_FORM = r"sm_[0-9]{2,}|gfx[0-9a-f]{3,}|gfx(9|9-4|10-1|10-3|11|12)-generic"
 
 
 def listed_archs() -> list[str]:
     """Return the architectures that ``GPU_ARCH`` lists, each checked; empty for a device's own."""
     archs = settings.gpu_archs()
     for arch in archs:
-        if _FORM.fullmatch(arch) is None:
+        if re.fullmatch(_FORM, arch) is None:
             raise ToolError(
                 f"GPU_ARCH: expected native or a list such as sm_90,gfx942 (without features, as "
                 f"in :xnack-), got {arch!r} in it."
