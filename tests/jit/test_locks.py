@@ -178,6 +178,7 @@ def test_build_where_flock_fails_notes_it_once_when_verbose(fresh_cache):
     how = {"WARP_SORT_JIT_VERBOSE": "1"}
     done = children.run(f"{_REFUSING.format(name='EIO')}{SORT}\n{OTHER_SORT}", **how)
     assert done.stdout.splitlines() == [ANSWER, OTHER_ANSWER]
+    # Locks are acquired in the order of their names.
     lock = fresh_cache / "v1" / "locks" / f"{KERNEL.name}.lock"
     said = f"warp_bitonic_sort: {lock} cannot be locked (no such lock): kernels are built without"
     assert done.stderr.count("cannot be locked") == done.stderr.count(said) == 1, done.stderr
@@ -359,9 +360,9 @@ def test_a_header_that_vanishes(half_cache, tmp_path, moment):
     if moment == "before":
         code = f"""
             import os
-            from warp_bitonic_sort.targets.common import sources
-            files = sources.source_files
-            sources.source_files = lambda: [*files(), os.unlink({str(header)!r})][:-1]
+            from warp_bitonic_sort.jit.store import publish
+            files = publish.source_files
+            publish.source_files = lambda: [*files(), os.unlink({str(header)!r})][:-1]
         """
         done = children.run(textwrap.dedent(code) + SORT, PYTHONPATH=tree)
         assert "bitonic.hpp: No such file or directory" in done.stderr

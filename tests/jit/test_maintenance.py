@@ -118,9 +118,9 @@ _DAMAGE = {
     "another's manifest": (lambda entry: edit(entry, name="runtime"), "another artifact's"),
     "another target": (lambda entry: edit(entry, arch="gfx942"), "not for gfx942"),
     "another compiler": (lambda entry: edit(entry, compiler="c++ 1"), "not what was published"),
-    "other headers": (lambda entry: edit(entry, dependencies=[]), "not what was published"),
+    "other headers": (lambda entry: edit(entry, dependencies={}), "not what was published"),
     "no headers": (lambda entry: edit(entry, dependencies=None), "not what was published"),
-    "another layer's": (lambda entry: edit(entry, portable="0"), "not what was published"),
+    "another layer's": (lambda entry: edit(entry, layer_build="0"), "not what was published"),
     "another key": (lambda entry: entry.rename(entry.with_name("0")), "not what was published"),
 }
 

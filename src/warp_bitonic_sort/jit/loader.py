@@ -22,7 +22,7 @@ from ..targets import HOST, target_of
 from ..targets.common.sources import require_sources
 from . import runtime as _runtime
 from .store import layers
-from .store.pinned import explained, pinned
+from .store.pinned import explain_load_errors, pinned
 from .store.store import Entry, Store, mark_unloadable
 
 # How often what was found or built may be removed by another process before it is loaded.
@@ -388,5 +388,5 @@ def _check(artifact: Artifact, entries: Mapping[str, Entry]) -> None:
         # there finds it by its inode.
         path = entries[artifact.name].library
         module = runtime()
-        with explained(path, str(path)):
+        with explain_load_errors(path, str(path)):
             module.describe_cpu_kernel(str(path))

@@ -104,6 +104,14 @@ def write_json(file: Path, value: Mapping[str, Any], mode: int = 0o644) -> None:
         raise
 
 
+def paths_in(folder: Path) -> list[Path]:
+    """Return the contents of a folder, by name; nothing where it cannot be read."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
 def make_folder(folder: Path, is_shared: bool = False) -> None:
     """Make a folder and its parents, which no other user can write, whatever the umask.
 

@@ -75,9 +75,8 @@ class FileLock:
         _open.add(self)
         is_held = False
         try:
-            with contextlib.suppress(
-                OSError
-            ):  # whatever the umask; some file systems have no modes
+            # Whatever the umask. Some file systems have no modes.
+            with contextlib.suppress(OSError):
                 os.fchmod(descriptor, 0o600)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Its last holder may have removed the file, and a third process made another.

@@ -1,24 +1,24 @@
 """What an entry is found by: the text of its build, and its key.
 
-Invariant: equal keys have equal entries on every machine. Install paths stand in a key as tokens.
+Invariant: equal keys have equal entries on every machine. Install paths stand in them as tokens,
+``{token}/rest``.
 """
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from ...kernels import Artifact
 from ...targets import recipe_of
 from .files import digest
 
-SCHEMA = 8
+SCHEMA = 9
 
 
 def build_text(artifact: Artifact) -> str:
-    """Return everything but the compiler and file contents that decides what a product is."""
+    """Return all that decides what a product is, but the compiler and the contents of headers."""
     recipe = recipe_of(artifact.target)
     parts = {
         "schema": SCHEMA,
@@ -33,40 +33,15 @@ def build_text(artifact: Artifact) -> str:
 
 
 def layer_key_text(text: str) -> str:
-    """Return a build text without what may differ where an entry comes from another machine."""
+    """Return the part of a build text that an entry from another machine has in common."""
     parts = json.loads(text)
     if "tvm_ffi" in parts:
-        # Its C interface is promised to be stable within such a series.
+        # tvm-ffi promises a stable C interface within such a series.
         parts["tvm_ffi"] = ".".join(parts["tvm_ffi"].split(".")[:2])
     return json.dumps(parts, sort_keys=True)
 
 
-class Tokens:
-    """Writes paths below known folders as ``{token}/rest``, and reads them back."""
-
-    def __init__(self, folders: Mapping[str, Path]) -> None:
-        # The longest folder first: one may lie inside another.
-        longest = sorted(folders.items(), key=lambda item: -len(str(item[1])))
-        self._folders = [(f"{{{token}}}", str(folder)) for token, folder in longest]
-
-    def abstract(self, path: str) -> str:
-        """Return a path as manifests have it."""
-        for token, folder in self._folders:
-            if path.startswith(f"{folder}{os.sep}"):
-                return f"{token}{path[len(folder) :]}"
-        return path
-
-    def concrete(self, path: str) -> str:
-        """Return where a manifest's path is on this machine."""
-        if not path.startswith("{"):
-            return path
-        for token, folder in self._folders:
-            if path.startswith(token):
-                return f"{folder}{path[len(token) :]}"
-        return path
-
-
-def entry_key(build: str, compiler: str, dependencies: Sequence[tuple[str, str]]) -> str:
+def entry_key(build: str, compiler: str, dependencies: Mapping[str, str]) -> str:
     """Return an entry's key.
 
     Parameters
@@ -75,7 +50,24 @@ def entry_key(build: str, compiler: str, dependencies: Sequence[tuple[str, str]]
         The digest of its build text.
     compiler : str
         The compiler's version.
-    dependencies : sequence of tuple
-        What the compiler read: paths, with tokens, and digests.
+    dependencies : mapping of str to str
+        The digests of the headers that the compiler read, by their paths with tokens.
     """
-    return digest(json.dumps([build, compiler, sorted(map(list, dependencies))]).encode())
+    return digest(json.dumps([build, compiler, sorted(dependencies.items())]).encode())
+
+
+def with_token(path: Path, folders: Mapping[str, Path]) -> str:
+    """Return a path with the token of the folder that it is in, as manifests have it."""
+    tokens = [token for token, folder in folders.items() if path.is_relative_to(folder)]
+    if not tokens:
+        return str(path)
+    # A folder may lie inside another.
+    token = max(tokens, key=lambda token: len(folders[token].parts))
+    return f"{{{token}}}/{path.relative_to(folders[token])}"
+
+
+def without_token(text: str, folders: Mapping[str, Path]) -> Path:
+    """Return where a manifest's path is on this machine."""
+    token, _, rest = text.partition("/")
+    folder = folders.get(token[1:-1]) if token.startswith("{") else None
+    return Path(text) if folder is None else folder / rest

@@ -1,9 +1,8 @@
-"""Where entries are looked for, and where new ones go.
+"""The stores of this process: layers, the user's cache, and a temporary one.
 
-Invariant: a look-up runs nothing. Layers are only read, and come before the user's cache, which
-comes before this process's temporary folder. That one is made only when the user's cache cannot be
-written, or other users can write it though he did not name it, with one warning, and goes with the
-process.
+Invariant: layers are only read, and come before the user's cache, which comes before the temporary
+one. That is made only when the user's cache cannot be written, or other users can write it though
+no setting names it; with one warning. It is removed when the process ends.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ from .mounts import is_noexec, temporary_parent
 from .store import Entry, Store
 from .tools import Tools
 
-# What a wheel brings; a source tree has none.
+# The layer of a wheel; a source tree has none.
 PACKAGED = sources.PACKAGE / "layer"
 
-_guard = threading.RLock()  # a finalizer that sorts may run in the midst
-# The temporary folder, by the cache folder that it stands in for and by the process: what is forked
-# has its own, for its parent's goes with that.
+_guard = threading.RLock()  # a finalizer that sorts may run at any line
+# The temporary store, by the folder that it replaces and by the process: a forked child has its
+# own, for its parent's is removed when the parent ends.
 _temporary: dict[tuple[Path, int], Store] = {}
-# Store folders from which nothing is loaded, for other users can write them.
+# Cache folders from which nothing is loaded, for other users can write them.
 _foreign: set[Path] = set()
 # Layers whose libraries do not load here.
 _unusable: set[Path] = set()
@@ -43,16 +42,92 @@ _unusable: set[Path] = set()
 
 def all_layers() -> list[Store]:
     """Return the layers: the package's own, then those of ``WARP_SORT_CACHE_LAYERS``."""
-    found = [Store(PACKAGED, is_layer=True, is_ours=True, is_for_gpus=PACKAGED in _unusable)]
-    for folder in settings.cache_layers():
-        found.append(Store(folder, is_layer=True, is_for_gpus=folder in _unusable))
+    packaged = Store(PACKAGED, is_layer=True, is_ours=True, is_for_gpus=PACKAGED in _unusable)
+    shared = (
+        Store(root, is_layer=True, is_for_gpus=root in _unusable)
+        for root in settings.cache_layers()
+    )
+    return [packaged, *shared]
+
+
+def user_store() -> Store:
+    """Return the user's cache."""
+    return Store(settings.cache_dir(), home=settings.cache_home())
+
+
+def stores() -> list[Store]:
+    """Return the stores of what was built here; what is missing is built into the last."""
+    store = user_store()
+    temporary = _temporary.get((store.root, os.getpid()))
+    if temporary is None:
+        return [store]
+    return [temporary] if store.root in _foreign else [store, temporary]
+
+
+def look_up(
+    artifacts: Sequence[Artifact],
+    layers: Sequence[Store],
+    stores: Sequence[Store],
+    tools: Tools | None = None,
+) -> dict[str, Entry]:
+    """Return the entries of artifacts, by name, that a layer or a store has.
+
+    Parameters
+    ----------
+    artifacts : sequence of Artifact
+        What is wanted.
+    layers : sequence of Store
+        The layers, which come first.
+    stores : sequence of Store
+        The stores of what was built here.
+    tools : Tools, optional
+        The compilers, whose versions are part of the key. If not given, nothing is run: the entry
+        of a compiler whose version is not remembered is not found.
+
+    Raises
+    ------
+    ToolError, TrustError
+        As `loader.open_kernel` does.
+    """
+    if any(recipe_of(artifact.target).is_library for artifact in artifacts):
+        for layer in layers:
+            _warn_of_noexec(layer)
+    tools = Tools(stores, may_run=False) if tools is None else tools
+    found: dict[str, Entry] = {}
+    for artifact in artifacts:
+        entry = _find(artifact, layers, stores, tools)
+        if entry is not None:
+            found[artifact.name] = entry
     return found
 
 
-def disable_layer(library: Path, reason: str) -> bool:
-    """Load no library of a layer, for the runtime in it does not load on this machine; warn.
+def _find(
+    artifact: Artifact, layers: Sequence[Store], stores: Sequence[Store], tools: Tools
+) -> Entry | None:
+    text = build_text(artifact)
+    for layer in layers:
+        entry = layer.find(artifact, text, None)
+        if entry is not None:
+            return entry
+    tool = tools.find(artifact)
+    if tool is None:
+        return None
+    found = (store.find(artifact, text, tool.version) for store in stores)
+    return next(filter(None, found), None)
 
-    What it has for GPUs is as good as ever.
+
+def holder(artifact: Artifact, layers: Sequence[Store], stores: Sequence[Store]) -> Store | None:
+    """Return the layer or store that has an artifact, as far as `look_up` finds it."""
+    entry = look_up([artifact], layers, stores).get(artifact.name)
+    if entry is None:
+        return None
+    return next(store for store in (*layers, *stores) if store.base in entry.folder.parents)
+
+
+def disable_layer(library: Path, reason: str) -> bool:
+    """Load no library of a layer whose runtime does not load on this machine; warn once.
+
+    Its kernels for GPUs are still used.
 
     Parameters
     ----------
@@ -66,132 +141,60 @@ def disable_layer(library: Path, reason: str) -> bool:
     bool
         False where no layer holds it.
     """
-    for layer in all_layers():
-        if layer.base in library.parents:
-            if layer.root in _unusable:
-                return True  # another thread was told
-            _unusable.add(layer.root)
-            warn(
-                f"the runtime in the layer {layer.root} does not load on this machine ({reason}), "
-                f"so that layer is left out: only its kernels for GPUs are used."
-            )
-            return True
-    return False
-
-
-def user_store() -> Store:
-    """Return the user's cache."""
-    return Store(settings.cache_dir(), home=settings.cache_home())
-
-
-def stores() -> list[Store]:
-    """Return the caches that hold what was built here; what is built goes into the last."""
-    cache = user_store()
-    instead = _temporary.get((cache.root, os.getpid())) if _temporary else None
-    if instead is None:
-        return [cache]
-    return [instead] if cache.root in _foreign else [cache, instead]
-
-
-def look_up(
-    artifacts: Sequence[Artifact],
-    layers: Sequence[Store],
-    caches: Sequence[Store],
-    tools: Tools | None = None,
-) -> dict[str, Entry]:
-    """Return the entries of artifacts, by name, that a layer or a cache has.
-
-    Parameters
-    ----------
-    artifacts : sequence of Artifact
-        What is wanted.
-    layers : sequence of Store
-        Caches that are only read; they are looked at first.
-    caches : sequence of Store
-        Caches that hold what is built here.
-    tools : Tools, optional
-        The compilers, whose versions are part of the key. If not given, nothing is run: an entry of
-        a compiler whose version is not remembered is not found.
-
-    Raises
-    ------
-    ToolError, TrustError
-        As `loader.open_kernel` does.
-    """
-    if any(recipe_of(artifact.target).is_library for artifact in artifacts):
-        for layer in layers:
-            _warn_of_noexec(layer)
-    tools = Tools(caches, may_run=False) if tools is None else tools
-    found: dict[str, Entry] = {}
-    for artifact in artifacts:
-        entry = _find(artifact, layers, caches, tools)
-        if entry is not None:
-            found[artifact.name] = entry
-    return found
-
-
-def _find(
-    artifact: Artifact, layers: Sequence[Store], caches: Sequence[Store], tools: Tools
-) -> Entry | None:
-    text = build_text(artifact)
-    for layer in layers:
-        entry = layer.find(artifact, text, None)
-        if entry is not None:
-            return entry
-    tool = tools.find(artifact)
-    if tool is None:
-        return None
-    found = (cache.find(artifact, text, tool.version) for cache in caches)
-    return next(filter(None, found), None)
-
-
-def holder(artifact: Artifact, layers: Sequence[Store], caches: Sequence[Store]) -> Store | None:
-    """Return the layer or cache that has an artifact, as far as `look_up` finds it."""
-    entry = look_up([artifact], layers, caches).get(artifact.name)
-    if entry is None:
-        return None
-    return next(each for each in (*layers, *caches) if each.base in entry.folder.parents)
+    layer = next((layer for layer in all_layers() if layer.base in library.parents), None)
+    if layer is not None:
+        _disable(
+            layer,
+            f"the runtime in the layer {layer.root} does not load on this machine ({reason}), so "
+            f"that layer is left out: only its kernels for GPUs are used.",
+        )
+    return layer is not None
 
 
 def _warn_of_noexec(layer: Store) -> None:
     """Warn once that no library is loaded from a layer, for it is on a noexec file system."""
-    if layer.root not in _unusable and is_noexec(layer.root) and layer.base.is_dir():
-        _unusable.add(layer.root)
-        warn(
+    if is_noexec(layer.root) and layer.base.is_dir():
+        _disable(
+            layer,
             f"the layer {layer.root} is on a file system that is mounted noexec, so that no "
             f"library can be loaded from there: only its kernels for GPUs are used. Copy the layer "
-            f"to another file system."
+            f"to another file system.",
         )
 
 
+def _disable(layer: Store, warning: str) -> None:
+    if layer.root not in _unusable:
+        _unusable.add(layer.root)
+        warn(warning)
+
+
 def use_temporary_store(error: CacheError | TrustError, tried: Store) -> bool:
-    """Have what is built go into a temporary folder from now on, and warn once.
+    """Have what is missing built into a temporary folder from now on; warn once.
 
     Parameters
     ----------
     error : CacheError or TrustError
         Why the user's cache cannot be written, or nothing is loaded from it.
     tried : Store
-        Where what is built was to go.
+        The store that was to be written.
 
     Returns
     -------
     bool
-        False where there can be no such folder, or it would not help. (Another thread may have made
-        it just now.)
+        False where such a folder cannot be made, or would not help.
     """
     root = settings.cache_dir()
-    owner = root, os.getpid()
+    key = root, os.getpid()
     if isinstance(error, TrustError):
-        # Nobody asked for that folder. Whoever names one is told that it is not used.
+        # If a setting names the folder, the user is told that it is not used.
         if error.root != root or settings.cache_home() is None:
             return False
         _foreign.add(root)
     elif tried.root != root:
         return False  # that was the temporary folder
     with _guard:
-        if owner in _temporary:
-            return True
+        if key in _temporary:
+            return True  # another thread has made it
         try:
             parent = temporary_parent()
             if parent is None:
@@ -199,8 +202,8 @@ def use_temporary_store(error: CacheError | TrustError, tried: Store) -> bool:
             folder = Path(tempfile.mkdtemp(prefix="warp-sort-", dir=parent))
         except OSError:
             return False
-        _temporary[owner] = Store(folder)
-    _at_exit(folder, os.getpid())
+        _temporary[key] = Store(folder)
+    _remove_at_exit(folder)
     warn(
         f"{str(error).rstrip('.')}. Until then kernels are compiled anew in every process, into "
         f"{folder}."
@@ -208,16 +211,17 @@ def use_temporary_store(error: CacheError | TrustError, tried: Store) -> bool:
     return True
 
 
-def _at_exit(folder: Path, owner: int) -> None:
+def _remove_at_exit(folder: Path) -> None:
     """Have a folder removed when this process ends."""
-    atexit.register(_remove, folder, owner)
+    owner = os.getpid()
+
+    def remove() -> None:
+        # A forked child ends, too, and the folder is not its own.
+        if os.getpid() == owner:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
     processes = sys.modules.get("multiprocessing.util")
     if processes is not None:
-        # Its children end without what atexit knows.
-        processes.Finalize(None, _remove, args=(folder, owner), exitpriority=0)
-
-
-def _remove(folder: Path, owner: int) -> None:
-    # A process that this one forked ends, too, and the folder is not its own.
-    if os.getpid() == owner:
-        shutil.rmtree(folder, ignore_errors=True)
+        # Processes of multiprocessing end without running what atexit knows.
+        processes.Finalize(None, remove, exitpriority=0)

@@ -20,7 +20,8 @@ from pathlib import Path
 
 from ...errors import CacheError
 from . import locks
-from .inventory import EntryInfo, below, entries, paths_in, size_of, verify
+from .files import paths_in
+from .inventory import EntryInfo, below, entries, size_of, verify
 from .permissions import check_no_links, check_writers
 from .publish import OWNER_LOCK
 from .store import LAYOUT

@@ -1,8 +1,8 @@
 """Gives a name that loads exactly the file that was checked, wherever its path leads by now.
 
-Invariant: the name leads to a file with the stamp that the check noted, by way of an open
-descriptor. That of a library stays open: glibc, debuggers and backtraces know the library by that
-name from then on, and what they find there must be the library.
+Invariant: the name leads through an open descriptor to a file with the stamp that the check noted.
+The descriptor of a library stays open: glibc, debuggers and backtraces know the library by that
+name from then on, and must find the library there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .store import Entry
 _DESCRIPTORS = "/proc/self/fd"
 # Libraries whose descriptors are kept. Further ones are loaded from private copies.
 _MAX_KEPT = 64
-# What dlopen says where a file must not be executed.
+# The message of dlopen where a file must not be executed.
 _NOT_MAPPED = "failed to map segment from shared object"
 _NO_MEMORY = os.strerror(errno.ENOMEM)
 _kept: list[int] = []
@@ -38,7 +38,7 @@ def pinned(entry: Entry) -> Iterator[str]:
     Raises
     ------
     EvictedError
-        What lies there is not the file that was checked.
+        The file is not the one that was checked.
     CacheError
         The system does not let the file be executed.
     RuntimeError
@@ -48,13 +48,14 @@ def pinned(entry: Entry) -> Iterator[str]:
     with contextlib.ExitStack() as stack:
         try:
             descriptor = stack.enter_context(open_regular(path))
-            why = "it was replaced" if stamp(os.fstat(descriptor)) != entry.stamp else None
+            reason = "it was replaced" if stamp(os.fstat(descriptor)) != entry.stamp else None
         except OSError as error:
-            why = error.strerror
-        if why is not None:
+            reason = error.strerror
+        if reason is not None:
             raise EvictedError(
-                f"{path} cannot be loaded as it was found: {why}. Does another process clear that "
-                f"folder again and again? Call again, or set WARP_SORT_CACHE_DIR to another folder."
+                f"{path} cannot be loaded as it was found: {reason}. Does another process clear "
+                f"that folder again and again? Call again, or set WARP_SORT_CACHE_DIR to another "
+                f"folder."
             )
         failed = stack.enter_context(contextlib.ExitStack())
         name = _name(descriptor)
@@ -62,19 +63,19 @@ def pinned(entry: Entry) -> Iterator[str]:
         if not os.path.exists(name) or (is_library and len(_kept) >= _MAX_KEPT):  # noqa: PTH110
             name = stack.enter_context(_copy(descriptor, path.name))
         elif is_library:
-            # Never closed after a load: at the end of the process it may be another file's number.
+            # Never closed after a load: by the end of the process its number may be another file's.
             kept = os.dup(descriptor)
             _kept.append(kept)
             failed.callback(_forget, kept)
             name = _name(kept)
-        with explained(path, name):
+        with explain_load_errors(path, name):
             yield name
         failed.pop_all()
 
 
 @contextlib.contextmanager
-def explained(path: Path, name: str) -> Iterator[None]:
-    """Have an error of the body name the path of what it loads, and say what hinders.
+def explain_load_errors(path: Path, name: str) -> Iterator[None]:
+    """Have an error of the body name the file that it loads, and say what would help.
 
     Raises
     ------
@@ -101,8 +102,8 @@ def _forget(kept: int) -> None:
 
 
 def _name(descriptor: int) -> str:
-    # glibc takes a name that it knows for the library that it has loaded by that name. If the
-    # application closes all descriptors, numbers come again: one slash more makes a new name.
+    # By a known name glibc returns the library that it has loaded by that name. If the application
+    # closes all descriptors, numbers come again: one more slash makes a new name.
     return f"{_DESCRIPTORS}{'/' * next(_count)}{descriptor}"
 
 

@@ -1,9 +1,9 @@
-"""What is put into a cache: tools' answers, staged builds, entries, logs of builds that failed.
+"""Writes into a store: the answers of compilers, staged builds, entries, logs of failed builds.
 
-Invariant: a build is made in a private folder, and an entry is renamed into place as a whole, with
-the digest of everything that the compiler says it has read; what was changed meanwhile, or is for
-another machine, is not published. Whatever cannot be written is one error (`CacheError`) that says
-where and what would help. Most processes write nothing, and do without this module.
+Invariant: a build is made in a private folder. An entry is renamed into place as a whole, with the
+digest of every header that the compiler read. A build whose headers were changed meanwhile, or
+whose product is for a different machine, is not published. A failure to write is one error,
+`CacheError`, that says where and what would help.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -22,61 +23,60 @@ from ... import settings
 from ...errors import BuildError, CacheError, EvictedError
 from ...kernels import Artifact
 from ...targets import arch_of, recipe_of
-from ...targets.common import sources as _sources
 from ...targets.common.recipe import DEPFILE
+from ...targets.common.sources import source_files
 from . import locks
 from .files import digest, file_digest, make_folder, protect, stamp, write_json
-from .key import SCHEMA, Tokens, entry_key, layer_key_text
+from .key import SCHEMA, entry_key, layer_key_text, with_token
 from .permissions import check_no_links, check_writers
 from .store import Entry, Store, is_utf8
 
-# In a staging folder of a user's own cache: held for as long as its build runs.
+# In a staging folder of a user's own store: held while its build runs.
 OWNER_LOCK = "owner.lock"
 
 
-def remember(cache: Store, identity: str, value: str) -> None:
-    """Keep a tool's answer; it is valid for as long as the tool's identity stays the same.
+def remember(store: Store, identity: str, value: str) -> None:
+    """Keep a compiler's answer, which is valid as long as the compiler's identity stays the same.
 
-    A cache that cannot be written may still hold the entry that is wanted, so that is no error.
+    A store that cannot be written may still hold the wanted entry, so that is no error.
     """
     with contextlib.suppress(OSError, CacheError):
-        _folder(cache, "tools")
-        write_json(cache.tool_file(identity), {"identity": identity, "value": value})
+        _folder(store, "tools")
+        write_json(store.tool_file(identity), {"identity": identity, "value": value})
 
 
 @contextlib.contextmanager
-def locked(cache: Store, artifacts: Sequence[Artifact]) -> Iterator[None]:
+def locked(store: Store, artifacts: Sequence[Artifact]) -> Iterator[None]:
     """Hold the locks of several artifacts; the kernel releases them when the holder dies.
 
-    In a folder that is filled for other users there are none: any reader could hold them.
+    A store that is filled for other users has no locks, for any reader could hold them.
     """
     with contextlib.ExitStack() as stack:
-        if not cache.is_shared:
-            with _writing(cache):
-                folder = _folder(cache, "locks")
+        if not store.is_shared:
+            with _writing(store):
                 names = [artifact.name for artifact in artifacts]
-                stack.enter_context(locks.acquire_all(folder, names))
+                stack.enter_context(locks.acquire_all(_folder(store, "locks"), names))
         yield
 
 
 def staging_prefix() -> str:
-    """Return how the name of a staging folder begins: with its process and its machine."""
+    """Return the beginning of a staging folder's name: its process and its machine."""
     return f"{os.getpid()}-{locks.machine()}-"
 
 
 @contextlib.contextmanager
-def staging(cache: Store, files: Mapping[str, str]) -> Iterator[Path]:
-    """Make a private folder of these files on the cache's own file system, for a while."""
+def staging(store: Store, files: Mapping[str, str]) -> Iterator[Path]:
+    """Make a private folder of files on the store's file system; remove it at the end."""
     with contextlib.ExitStack() as stack:
-        with _writing(cache):
-            parent = _folder(cache, "staging")
-            is_ours: bool | None = False
-            while is_ours is False:  # where another process prunes in the very moment
+        with _writing(store):
+            parent = _folder(store, "staging")
+            is_held: bool | None = False
+            while is_held is False:  # another process may prune at this moment
                 folder = Path(tempfile.mkdtemp(prefix=staging_prefix(), dir=parent))
                 stack.callback(shutil.rmtree, folder, ignore_errors=True)
-                is_ours = None
-                if not cache.is_shared:
-                    is_ours = stack.enter_context(locks.try_acquire(folder / OWNER_LOCK))
+                is_held = None
+                if not store.is_shared:
+                    is_held = stack.enter_context(locks.try_acquire(folder / OWNER_LOCK))
             for name, text in files.items():
                 (folder / name).parent.mkdir(exist_ok=True)
                 (folder / name).write_text(text, encoding="utf-8", errors="surrogateescape")
@@ -84,20 +84,20 @@ def staging(cache: Store, files: Mapping[str, str]) -> Iterator[Path]:
 
 
 def publish(
-    cache: Store,
+    store: Store,
     artifact: Artifact,
     text: str,
     compiler: str,
     staged: Path,
-    sources: Mapping[str, str],
+    sources: Mapping[Path, str],
     seconds: float,
 ) -> Entry:
-    """Complete a staged and already loaded build with its manifest and rename it into place.
+    """Add the manifest to a staged build that was loaded, and rename the build into place.
 
     Parameters
     ----------
-    cache : Store
-        Where to.
+    store : Store
+        The store.
     artifact : Artifact
         What was built.
     text : str
@@ -105,8 +105,8 @@ def publish(
     compiler : str
         The version of the compiler that built it.
     staged : Path
-        The folder it was built in.
-    sources : mapping of str to str
+        The folder that it was built in.
+    sources : mapping of Path to str
         What `source_digests` returned before the build began.
     seconds : float
         How long the build took.
@@ -114,92 +114,96 @@ def publish(
     Raises
     ------
     BuildError
-        A source was changed while it was being compiled, or what came out is for another
-        machine.
+        A source was changed while it was compiled, or the product is for a different machine.
     CacheError
-        The cache cannot be written.
+        The store cannot be written.
     """
-    recipe = recipe_of(artifact.target)
-    tokens = Tokens(recipe.include_dirs())
-    depfile = staged / DEPFILE
-    listed = _parse_depfile(depfile.read_text(encoding="utf-8", errors="surrogateescape"))
-    # A line each: "digest size mtime ctime inode path".
-    dependencies: list[str] = []
-    digests: list[tuple[str, str]] = []
-    for path in listed:
-        # The translation unit is in the build text; its own folder is about to move.
-        if not path.endswith(f"{artifact.name}/{recipe.source}"):
-            # Where the path is relative, it is relative to the folder that ninja ran in.
-            absolute = _plain(os.path.join(staged.parent, path))  # noqa: PTH118
-            try:
-                state = os.stat(absolute)  # noqa: PTH116 - hundreds of files: Path costs
-                found = file_digest(Path(absolute))
-            except OSError as error:
-                raise BuildError(
-                    f"compiling {artifact.name}: {absolute} cannot be read, which the compiler "
-                    f"says it has read: {error.strerror}. Call again."
-                ) from error
-            if sources.get(absolute, found) != found:
-                raise BuildError(
-                    f"compiling {artifact.name}: {absolute} was changed meanwhile, so nobody "
-                    f"knows which of its contents the library is made of. Call again."
-                )
-            path = tokens.abstract(absolute)
-            dependencies.append(f"{found} {stamp(state)} {path}")
-            digests.append((path, found))
-    wanted = digest(text.encode())
-    library = (staged / recipe.product).read_bytes()
-    if not recipe.is_for(library, artifact.arch):
+    product = staged / recipe_of(artifact.target).product
+    library = _checked_product(artifact, product, compiler)
+    dependencies = _dependencies(artifact, staged, sources)
+    build = digest(text.encode())
+    manifest = {
+        "schema": SCHEMA,
+        "name": artifact.name,
+        "target": artifact.target,
+        "arch": artifact.arch,
+        "build": build,
+        "layer_build": digest(layer_key_text(text).encode()),
+        "text": json.loads(text),
+        "compiler": compiler,
+        "library": digest(library),
+        "dependencies": dependencies,
+        "seconds": round(seconds, 3),
+        "created": int(time.time()),
+    }
+    with _writing(store):
+        write_json(staged / "manifest.json", manifest)
+        (staged / DEPFILE).unlink()
+        for path in (staged, *staged.iterdir()):
+            protect(path, store.is_shared)
+        seen = stamp(product.stat())
+        folder = _folder(store, "entries", artifact.name)
+        entry = Entry(folder / entry_key(build, compiler, dependencies), artifact.target, seen)
+        try:
+            staged.rename(entry.folder)
+        except OSError:
+            # There is an entry: a damaged one, or that of another process under a lock that does
+            # not lock, as on some network file systems.
+            found = store.find(artifact, text, compiler)
+            if found is not None:
+                return found
+            # Moved into the staging folder, it is removed with that.
+            with contextlib.suppress(FileNotFoundError):
+                entry.folder.rename(staged.with_name(f"{artifact.name}.replaced"))
+            _folder(store, "entries", artifact.name)  # another process may have cleared it
+            staged.rename(entry.folder)
+    return entry
+
+
+def _checked_product(artifact: Artifact, product: Path, compiler: str) -> bytes:
+    """Return the bytes of a product; raise BuildError if it is for a different machine."""
+    library = product.read_bytes()
+    if not recipe_of(artifact.target).is_for(library, artifact.arch):
         raise BuildError(
             f"compiling {artifact.name}: what the compiler made is for "
             f"{arch_of(library) or 'an unknown machine'}, not for {artifact.arch}. "
             f"Look at what it is: {compiler.splitlines()[0] if compiler else 'not known'}."
         )
-    with _writing(cache):
-        write_json(
-            staged / "manifest.json",
-            {
-                "schema": SCHEMA,
-                "name": artifact.name,
-                "target": artifact.target,
-                "arch": artifact.arch,
-                "build": wanted,
-                "portable": digest(layer_key_text(text).encode()),
-                "text": json.loads(text),
-                "compiler": compiler,
-                "library": digest(library),
-                "dependencies": dependencies,
-                "seconds": round(seconds, 3),
-                "created": int(time.time()),
-            },
-        )
-        depfile.unlink()
-        for each in (staged, *staged.iterdir()):
-            # Whatever the umask is, a reader accepts it, and others read what is shared.
-            protect(each, cache.is_shared)
-        seen = stamp((staged / recipe.product).stat())
-        folder = _folder(cache, "entries", artifact.name)
-        entry = Entry(folder / entry_key(wanted, compiler, digests), artifact.target, seen)
+    return library
+
+
+def _dependencies(artifact: Artifact, staged: Path, sources: Mapping[Path, str]) -> dict[str, str]:
+    """Return the digests of the headers that a compiler read, by their paths with tokens."""
+    recipe = recipe_of(artifact.target)
+    folders = recipe.include_dirs()
+    depfile = (staged / DEPFILE).read_text(encoding="utf-8", errors="surrogateescape")
+    dependencies: dict[str, str] = {}
+    for name in _parse_depfile(depfile):
+        # The translation unit is in the build text, and its folder is about to move.
+        if name.endswith(f"{artifact.name}/{recipe.source}"):
+            continue
+        header = staged.parent / name  # ninja runs in that folder
         try:
-            staged.rename(entry.folder)
-        except OSError:
-            # What lies there is damaged; or, under a lock that does not lock (some network
-            # file systems), somebody else published the same content first.
-            there = cache.find(artifact, text, compiler)
-            if there is not None:
-                return there
-            # It goes with the staging folder, whatever it is.
-            with contextlib.suppress(FileNotFoundError):
-                entry.folder.rename(staged.with_name(f"{artifact.name}.replaced"))
-            _folder(cache, "entries", artifact.name)  # which another process may have cleared
-            staged.rename(entry.folder)
-    return entry
+            found = file_digest(header)
+            expected = sources.get(header.resolve(), found)
+        except OSError as error:
+            raise BuildError(
+                f"compiling {artifact.name}: {header} cannot be read, which the compiler says it "
+                f"has read: {error.strerror}. Call again."
+            ) from error
+        if found != expected:
+            raise BuildError(
+                f"compiling {artifact.name}: {header} was changed meanwhile, so which of its "
+                f"contents was compiled is not known. Call again."
+            )
+        dependencies[with_token(header, folders)] = found
+    return dependencies
 
 
-def keep_log(cache: Store, name: str, log: str) -> Path:
+def keep_log(store: Store, name: str, log: str) -> Path:
     """Keep the whole output of a failed build and return the file."""
-    with _writing(cache):
-        folder = _folder(cache, "logs")
+    with _writing(store):
+        folder = _folder(store, "logs")
         moment = time.strftime("%Y%m%d-%H%M%S")
         descriptor, file = tempfile.mkstemp(dir=folder, prefix=f"{name}-{moment}-", suffix=".log")
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
@@ -207,84 +211,57 @@ def keep_log(cache: Store, name: str, log: str) -> Path:
     return Path(file)
 
 
-def source_digests() -> dict[str, str]:
-    """Return the digest of every file that the package compiles, by path."""
-    digests: dict[str, str] = {}
-    for file in map(str, sorted(_sources.source_files())):
-        with contextlib.suppress(OSError):  # what has gone, the compiler will miss and say so
-            digests[file] = file_digest(Path(file))
+def source_digests() -> dict[Path, str]:
+    """Return the digest of every file of the package that a compiler may read."""
+    digests: dict[Path, str] = {}
+    for file in source_files():
+        with contextlib.suppress(OSError):  # the compiler will miss it and say so
+            digests[file] = file_digest(file)
     return digests
 
 
-def _folder(cache: Store, *names: str) -> Path:
-    """Return a folder of the cache, making it and the root."""
-    folder = cache.base.joinpath(*names)
-    settings.refuse_control_characters(cache.setting, str(cache.root), CacheError)
-    if not is_utf8(cache.root):
+def _folder(store: Store, *names: str) -> Path:
+    """Return a folder of a store, making it and the root."""
+    folder = store.base.joinpath(*names)
+    settings.refuse_control_characters(store.setting, str(store.root), CacheError)
+    if not is_utf8(store.root):
         raise OSError(errno.EILSEQ, "its name is not UTF-8, and nothing loads from there")
-    # Before anything is made where another user's link may lead, or built that could not be
-    # loaded.
-    check_writers(folder, cache.root)
-    check_no_links(folder, cache.root, "written to")
+    # Before anything is made where another user's link may lead, or built that is not loaded.
+    check_writers(folder, store.root)
+    check_no_links(folder, store.root, "written to")
     if not folder.is_dir():
-        if not cache.root.is_dir():
-            if cache.home is not None and not cache.home.is_dir():
+        if not store.root.is_dir():
+            if store.home is not None and not store.home.is_dir():
                 missing = "the home folder does not exist"
-                raise FileNotFoundError(errno.ENOENT, missing, str(cache.home))
-            make_folder(cache.root.parent, cache.is_shared)
-            if not cache.is_shared:
-                cache.root.mkdir(0o700, exist_ok=True)
-        make_folder(folder, cache.is_shared)
-        check_writers(folder, cache.root)  # as it is now that all of it is there
+                raise FileNotFoundError(errno.ENOENT, missing, str(store.home))
+            make_folder(store.root.parent, store.is_shared)
+            if not store.is_shared:
+                store.root.mkdir(0o700, exist_ok=True)
+        make_folder(folder, store.is_shared)
+        check_writers(folder, store.root)  # again, now that all of it exists
     return folder
 
 
 @contextlib.contextmanager
-def _writing(cache: Store) -> Iterator[None]:
+def _writing(store: Store) -> Iterator[None]:
     """Turn a failure to write into the one error that says where and what would help.
 
-    A folder that is not there may have been removed by another process just now.
+    A folder that does not exist may have been removed by another process just now.
     """
     try:
         yield
     except OSError as error:
         is_gone = error.errno in (errno.ENOENT, errno.ESTALE)
         raise (EvictedError if is_gone else CacheError)(
-            f"the cache folder {cache.root} cannot be written: "
-            f"{error.strerror or error} ({error.filename or cache.root}). "
-            f"Set {cache.setting} to a folder that this user can write."
+            f"the cache folder {store.root} cannot be written: "
+            f"{error.strerror or error} ({error.filename or store.root}). "
+            f"Set {store.setting} to a folder that this user can write."
         ) from None
 
 
 def _parse_depfile(text: str) -> list[str]:
-    """Return the prerequisites that a compiler's Makefile-style list names."""
+    """Return the prerequisites that a compiler's list names in the format of make."""
     _, _, listed = text.replace("\\\n", " ").partition(": ")
-    paths: list[str] = []
-    word = ""
-    characters = iter(listed.strip())
-    for character in characters:
-        if character == "\\":
-            following = next(characters, "")
-            # make escapes spaces and hashes with a backslash; any other backslash is itself
-            word += following if following in " #\\" else character + following
-        elif character == "$":
-            word += next(characters, "")  # and a dollar with another
-        elif character.isspace():
-            if word:
-                paths.append(word)
-            word = ""
-        else:
-            word += character
-    return [*paths, word] if word else paths
-
-
-def _plain(path: str) -> str:
-    """Return a path without ``..``, where that is another name of the same file."""
-    plain = os.path.normpath(path)
-    if ".." in path:
-        try:
-            # What comes after a link is below the folder that this leads to.
-            return plain if os.path.samefile(plain, path) else path  # noqa: PTH121
-        except OSError:
-            return path
-    return plain
+    # A backslash escapes a space, a hash or a backslash; a dollar is doubled.
+    words = re.findall(r"(?:\\[ #\\]|\$\S|\S)+", listed)
+    return [re.sub(r"\\([ #\\])|\$(\S)", lambda found: found[1] or found[2], w) for w in words]
