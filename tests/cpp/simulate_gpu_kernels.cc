@@ -213,7 +213,7 @@ float float_of(uint64_t raw) {
 // As target/cuda/target.hpp's cuda_target.
 template <class Key>
 struct software_target {
-  static constexpr int blocks_for(int) { return 0; }
+  static constexpr int blocks_for(int, int) { return 0; }
   using entry = Key;
   static constexpr int lane_bits = 5;
   static constexpr int max_shared_bytes = 227 * 1024;

@@ -69,7 +69,7 @@ class kernel_base {
   // Blocks that a multiprocessor must have registers for beside each other; 0 leaves it to the
   // compiler.
   static constexpr WBS_HOST_DEVICE int blocks_of(int threads) {
-    return threads > 128 ? 1 : target::blocks_for(Registers);
+    return threads > 128 ? 1 : target::blocks_for(Registers, sizeof(key));
   }
 
   template <int Size>

@@ -266,7 +266,7 @@ struct amdgcn_target {
   }
 
   // There are registers enough for any layout.
-  static constexpr int blocks_for(int) { return 0; }
+  static constexpr int blocks_for(int, int) { return 0; }
 
   // What other targets need, to keep the compiler from undoing their multiplications.
   int opaque_one;
