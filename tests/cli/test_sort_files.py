@@ -413,6 +413,7 @@ def as_in_a_foreground_shell():
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("twice", [False, True])
+@pytest.mark.stress
 def test_signals_leave_everything_as_it_was(slow, target, number, twice):
     target.write_bytes(OLD)
     process = subprocess.Popen(
@@ -450,6 +451,7 @@ def test_a_second_signal_does_not_interrupt_the_cleaning_up():
     assert (done.returncode, done.stdout) == (-signal.SIGTERM, "cleaned\n")
 
 
+@pytest.mark.stress
 def test_nohup_is_respected(source, target):
     code = (
         "import signal; from warp_bitonic_sort.cli import main\n"

@@ -121,6 +121,7 @@ def test_prune_below_link_in_place_of_artifact_is_refused(full_cache, outside):
 @pytest.mark.parametrize("command", _COMMANDS)
 @pytest.mark.parametrize("fault", ["another user's", "open to everybody"])
 @pytest.mark.parametrize("place", ["", *_PLACES])
+@pytest.mark.compile
 def test_removal_where_another_user_can_write_is_refused(
     full_cache, monkeypatch, place, fault, command
 ):
@@ -223,6 +224,7 @@ def test_sort_where_folder_is_link_warns_and_uses_temporary_folder(full_cache, o
 
 
 @pytest.mark.parametrize("place", _PLACES)
+@pytest.mark.compile
 def test_prewarm_into_layer_with_link_writes_nothing(whole_layer, outside, tmp_path, place):
     layer = children.copy(whole_layer, tmp_path / "layer")
     kept = outside / "kept"

@@ -111,6 +111,7 @@ def test_prewarm_builds_again_what_does_not_load(
     assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
 
 
+@pytest.mark.compile
 def test_a_runtime_that_was_just_built_and_does_not_load(cache_copy, tmp_path):
     """Building it once more would help nobody."""
     children.break_library(cache_copy, kernels.RUNTIME)

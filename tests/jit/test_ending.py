@@ -27,6 +27,7 @@ def run(code, rows, cache, **variables):
 
 
 @pytest.mark.parametrize("rows", [1, 100_000])
+@pytest.mark.stress
 def test_process_with_daemon_threads_that_sort_ends_well(warm_cache, rows):
     for _ in range(3):
         run("", rows, warm_cache, OMP_NUM_THREADS="2")

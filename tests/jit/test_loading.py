@@ -50,6 +50,7 @@ def entry_of(root, artifact):
 
 
 @_BOTH
+@pytest.mark.compile
 def test_library_replaced_between_check_and_load_is_not_loaded(
     cache_copy, tmp_path, evil, artifact
 ):

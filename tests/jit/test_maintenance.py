@@ -150,6 +150,7 @@ def test_verify_names_what_is_damaged(cache_copy, tmp_path, monkeypatch, damage,
 # -- clear ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.compile
 def test_clear_leaves_nothing(cache_copy):
     (cache_copy / "v1" / "logs").mkdir()
     (cache_copy / "v1" / "logs" / "a.log").touch()
@@ -358,6 +359,7 @@ def test_pruning_at_once_disturbs_nobody(cache_copy):
     children.assert_sound(cache_copy, count=2)
 
 
+@pytest.mark.compile
 def test_a_cache_that_cannot_be_changed(cache_copy):
     before = children.read_only(cache_copy)
     for command in (["clear"], ["prune", "--keep", "0"]):

@@ -251,6 +251,7 @@ os.stat, os.listdir = denied(os.stat), denied(os.listdir)
 """
 
 
+@pytest.mark.compile
 def test_a_layer_that_cannot_be_read_is_as_good_as_none(theirs):
     """As another user, and as root nobody can test it: the reader has root's eyes."""
     layer = theirs / "cache"

@@ -47,6 +47,13 @@ def the_double(double, folder):
     return double
 
 
+# tvm_ffi imports torch where there is one, which takes seconds and may look for a driver.
+_RUN = (
+    "import runpy, sys; sys.modules['torch'] = None; "
+    "del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+
+
 def driven(driver=the_double, **environment):
     """Make a test of a body that is to run in a process of its own.
 
@@ -59,8 +66,9 @@ def driven(driver=the_double, **environment):
         def test(double, tmp_path):
             path = [str(driver(double, tmp_path)), os.environ.get("LD_LIBRARY_PATH")]
             library_path = os.pathsep.join(filter(None, path))
+            words = [body.__code__.co_filename, body.__name__, str(tmp_path)]
             ran = subprocess.run(
-                [sys.executable, body.__code__.co_filename, body.__name__, str(tmp_path)],
+                [sys.executable, "-c", _RUN, *words],
                 capture_output=True,
                 text=True,
                 timeout=300,
@@ -82,8 +90,6 @@ def driven(driver=the_double, **environment):
 
 def run_body(names):
     """Run the body that the command line names."""
-    # tvm_ffi imports torch where there is one, which takes seconds and may look for a driver.
-    sys.modules["torch"] = None
     names[sys.argv[1]].body(Path(sys.argv[2]))
 
 

@@ -133,6 +133,7 @@ def test_a_start_with_a_runtime_on_a_lesser_processor_builds_its_kernel_alone(ha
 
 @has_lesser
 @pytest.mark.parametrize("is_cold", [True, False])
+@pytest.mark.compile
 def test_a_target_that_the_processor_lacks_is_refused_by_name(
     is_cold, request, tmp_path, monkeypatch
 ):

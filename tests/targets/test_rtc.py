@@ -125,6 +125,7 @@ def test_local_memory_is_seen(nvrtc, tmp_path):
 
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90", "sm_120"])
 @pytest.mark.parametrize(("codec", "bits"), [("fnuz", 8), ("ieee", 16), ("ieee", 32), ("ieee", 64)])
+@pytest.mark.compile
 def test_kernels_for_every_width(nvrtc, codec, bits, arch, tmp_path):
     rows = (16, 1, 0, "rows") if bits < 64 else (8, 2, 0, "rows")
     columns = next(layout for layout in gpu_cells(bits, "sm_90") if layout[3] == "columns")
