@@ -1,0 +1,275 @@
+// The CPU kernels that sort rows of one length in registers.
+//
+// The length is a compile-time constant, and every position is a variable.
+//
+// Invariant: rows are sorted in groups of simd::lanes, one row a SIMD lane. Every load of a group
+// precedes every store of it, so that sorting in place is right. No byte outside a row is read or
+// written.
+#ifndef WARP_BITONIC_SORT_KERNEL_CPU_REGISTERS_HPP_
+#define WARP_BITONIC_SORT_KERNEL_CPU_REGISTERS_HPP_
+
+#include <warp_bitonic_sort/abi.h>
+
+#include <warp_bitonic_sort/core/access.hpp>
+#include <warp_bitonic_sort/core/config.hpp>
+#include <warp_bitonic_sort/core/entry.hpp>
+#include <warp_bitonic_sort/core/order.hpp>
+#include <warp_bitonic_sort/kernel/cpu_traits.hpp>
+#include <warp_bitonic_sort/memory/cpu/nontemporal_store.hpp>
+#include <warp_bitonic_sort/memory/cpu/row_cursor.hpp>
+#include <warp_bitonic_sort/network/bitonic.hpp>
+#include <warp_bitonic_sort/network/layout.hpp>
+#include <warp_bitonic_sort/network/registers.hpp>
+
+namespace warp_bitonic_sort {
+
+template <codec_kind Codec, int KeyBits, int Length, access Access>
+class register_kernel {
+  using traits = cpu_traits<Codec, KeyBits>;
+  using target = typename traits::target;
+  using key = typename traits::key;
+  using codec_type = typename traits::codec_type;
+  static_assert(Access != access::strided, "strided rows go to the tile kernel");
+
+ public:
+  static constexpr int lanes = target::lanes;
+  static constexpr int key_bytes = target::key_bytes;
+  static constexpr codec_kind codec = Codec;
+  static constexpr payload carried = payload::none;
+  static constexpr int outputs = 1;
+  static constexpr int min_length = Length, max_length = Length;
+  static constexpr access needed_access = Access;
+
+  static long long scratch_bytes(long long) { return 0; }
+
+  static void run(const void* args, long long first, long long last, void*) {
+    if constexpr (Access == access::rows) {
+      run_rows(*static_cast<const wbs_args<1, 1>*>(args), first, last);
+    } else {
+      run_columns(*static_cast<const wbs_args<1, 1>*>(args), first, last);
+    }
+  }
+
+ private:
+  static constexpr int bits = bits_for(Length);
+  // Blocks that registers hold at once are sorted as they come and cleaned as they go.
+  static constexpr int block_bits = bits < simd_register_bits ? bits : simd_register_bits;
+  static constexpr int block = 1 << block_bits;
+  using network_type = network<target, register_layout<bits>, Length>;
+
+  // Rows that follow each other without a gap are read and written at offsets that the compiler
+  // knows, others at multiples of their stride; groups that lack a row or cross from one dimension
+  // of the batch into the next, by way of a stage where they follow each other.
+  static void run_rows(const wbs_args<1, 1>& args, long long first, long long last) {
+    const codec_type codec = traits::make_codec(args);
+    row_cursor<lanes> cursor(args, first);
+    const long long src_stride = cursor.src_stride(), dst_stride = cursor.dst_stride();
+    const bool contiguous = src_stride == row_bytes && dst_stride == row_bytes;
+    alignas(64) char stage[nontemporal_store::stage_bytes(group_bytes)];
+    nontemporal_store stream(stage, cursor.dst(), group_bytes);
+    bool streaming = is_streamed(args, contiguous && cursor.run() >= last - first);
+    for (long long left = last - first; left > 0; left -= lanes) {
+      const bool whole = left >= lanes && cursor.run() >= lanes;
+      if (streaming && !whole) {
+        stream.finish();
+        streaming = false;
+      }
+      if (whole && !contiguous) {
+        sort_group(codec, row_source<strided_rows<const char>>{{cursor.src(), src_stride}},
+                   row_sink<strided_rows<char>>{{cursor.dst(), dst_stride}});
+        cursor.advance(lanes);
+        continue;
+      }
+      const char* from = cursor.src();
+      char* to = streaming ? stream.group() : cursor.dst();
+      const char* src[lanes];
+      char* dst[lanes];
+      if (whole) {
+        cursor.advance(lanes);
+      } else {
+        cursor.next(left, src, dst, stage);
+        const long long ahead = cursor.src() - src[0];
+        for (int i = 0; i < lanes; ++i) {
+          __builtin_prefetch(src[i] + ahead);
+          __builtin_memcpy(stage + i * row_bytes, src[i], row_bytes);
+        }
+        from = to = stage;
+      }
+      sort_group(codec, row_source<contiguous_rows<const char>>{{from}},
+                 row_sink<contiguous_rows<char>>{{to}});
+      if (streaming) {
+        stream.flush();
+      } else if (!whole) {
+        const int rows = left < lanes ? static_cast<int>(left) : lanes;
+        for (int i = 0; i < rows; ++i) __builtin_memcpy(dst[i], stage + i * row_bytes, row_bytes);
+      }
+    }
+    if (streaming) stream.finish();
+  }
+
+  template <class Source, class Sink>
+  static WBS_INLINE void sort_group(const codec_type& codec, const Source& source,
+                                    const Sink& sink) {
+    key keys[Length];
+    load<0>(codec, source, keys);
+    network_type::template sort_blocks<block_bits, block_bits>(target{}, keys);
+    store<0>(codec, sink, keys);
+  }
+
+  static void run_columns(const wbs_args<1, 1>& args, long long first, long long last) {
+    const codec_type codec = traits::make_codec(args);
+    row_cursor<lanes> cursor(args, first);
+    const char* src[lanes];
+    char* dst[lanes];
+    char junk[row_bytes];
+    const bool are_columns = cursor.src_stride() == key_bytes && cursor.dst_stride() == key_bytes;
+    for (long long left = last - first; left > 0; left -= lanes) {
+      // Groups that do not fill the lanes from one line of columns go by way of a stage.
+      const bool whole = are_columns && left >= lanes && cursor.run() >= lanes;
+      key stage[Length];
+      column_source from{reinterpret_cast<const char*>(stage), simd_bytes};
+      column_sink to{reinterpret_cast<char*>(stage), simd_bytes};
+      if (whole) {
+        from = {cursor.src(), args.input_stride[0]};
+        to = {cursor.dst(), args.output_stride[0]};
+        cursor.advance(lanes);
+      } else {
+        cursor.next(left, src, dst, junk);
+        traits::gather(src, 0, args.input_stride[0], Length, stage);
+      }
+      sort_group(codec, from, to);
+      if (!whole) {
+        traits::scatter(dst, left < lanes ? static_cast<int>(left) : lanes, 0,
+                        args.output_stride[0], Length, stage);
+      }
+    }
+  }
+
+  // The keys from `position` on that one load of each row brings (and one store takes back). It may
+  // begin before, where the row's end would else cut it short; those keys are there already, and
+  // are stored twice alike.
+  struct piece {
+    int first, size, skip;
+  };
+  static constexpr piece piece_at(int position) {
+    const int left = Length - position;
+    const int largest = lanes < (1 << simd_register_bits) ? lanes : 1 << simd_register_bits;
+    if (Access == access::columns) return {position, 1, 0};
+    if (left >= largest) return {position, largest, 0};
+    int size = Length < target::chunk_keys ? 1 : target::chunk_keys;
+    while (size < left) size *= 2;
+    if (size <= Length) return {Length - size, size, size - left};
+    return {position, size / 2, 0};
+  }
+
+  template <int Position, class Source>
+  static WBS_INLINE void load(const codec_type& codec, const Source& source, key* keys) {
+    if constexpr (Position < Length) {
+      constexpr piece p = piece_at(Position);
+      constexpr int fresh = p.size - p.skip, next = Position + fresh;
+      source.template load<p.first, p.size, p.skip>(keys);
+      traits::encode(codec, keys + Position, make_indices<fresh>{});
+      if constexpr (next % block == 0 || next == Length) {
+        network_type::template sort<block_bits, (next - 1) / block * block>(target{}, keys);
+      }
+      load<next>(codec, source, keys);
+    }
+  }
+  template <int Position, class Sink>
+  static WBS_INLINE void store(const codec_type& codec, const Sink& sink, key* keys) {
+    if constexpr (Position < Length) {
+      constexpr piece p = piece_at(Position);
+      constexpr int fresh = p.size - p.skip;
+      if constexpr (Position % block == 0 && bits > block_bits) {
+        network_type::template clean<block_bits, Position>(target{}, keys);
+      }
+      traits::decode(codec, keys + Position, make_indices<fresh>{});
+      sink.template store<p.first, p.size>(keys, make_indices<p.size>{});
+      store<Position + fresh>(codec, sink, keys);
+    }
+  }
+
+  static constexpr int row_bytes = Length * key_bytes;
+  static constexpr int group_bytes = lanes * row_bytes;
+  static_assert(!streams_stores || group_bytes % line_bytes == 0, "groups end where they began");
+  // A group of short rows is sorted in less time than a line takes to come: some 4 KiB do, and
+  // twice that where vectors are so wide that long results are streamed. Prefetches in one burst
+  // would wait for each other, so each vector that is moved prefetches its like.
+  static constexpr int bytes_ahead = streams_stores ? 8192 : 4096;
+  template <class Byte>
+  struct contiguous_rows {
+    Byte* base;
+    WBS_INLINE Byte* operator[](int row) const { return base + row * row_bytes; }
+    template <int Write, int First, int... I>
+    WBS_INLINE void prefetch(indices<I...>) const {
+      (((First + I) * simd_bytes % line_bytes == 0
+            ? __builtin_prefetch(base + bytes_ahead + (First + I) * simd_bytes, Write)
+            : void()),
+       ...);
+    }
+  };
+  template <class Byte>
+  struct strided_rows {
+    Byte* base;
+    long long stride;
+    WBS_INLINE Byte* operator[](int row) const { return base + row * stride; }
+    // Measured: these do as well without.
+    template <int Write, int First, int... I>
+    WBS_INLINE void prefetch(indices<I...>) const {}
+  };
+
+  static constexpr int chunks_of(int size) {
+    return size < target::chunk_keys ? 1 : size / target::chunk_keys;
+  }
+  static constexpr int keys_of_chunk(int size) {
+    return size < target::chunk_keys ? size : target::chunk_keys;
+  }
+
+  template <class Rows>
+  struct row_source {
+    Rows rows;
+    template <int First, int Size, int Skip>
+    WBS_INLINE void load(key* keys) const {
+      rows.template prefetch<0, First + Skip>(make_indices<Size - Skip>{});
+      key transposed[chunks_of(Size) * target::chunk_keys];
+      target::template load_rows<chunks_of(Size), keys_of_chunk(Size)>(rows, First * key_bytes,
+                                                                       transposed);
+      copy<First + Skip, Skip>(keys, transposed, make_indices<Size - Skip>{});
+    }
+    template <int To, int From, int... I>
+    static WBS_INLINE void copy(key* to, const key* from, indices<I...>) {
+      ((to[To + I] = from[From + I]), ...);
+    }
+  };
+  template <class Rows>
+  struct row_sink {
+    Rows rows;
+    template <int First, int Size, int... I>
+    WBS_INLINE void store(const key* keys, indices<I...> all) const {
+      if constexpr (!streams_stores) rows.template prefetch<1, First>(all);
+      key straight[chunks_of(Size) * target::chunk_keys] = {keys[First + I]...};
+      target::template store_rows<chunks_of(Size), keys_of_chunk(Size)>(rows, First * key_bytes,
+                                                                        straight);
+    }
+  };
+  struct column_source {
+    const char* base;
+    long long stride;
+    template <int First, int Size, int Skip>
+    WBS_INLINE void load(key* keys) const {
+      keys[First] = target::load(base + First * stride);
+    }
+  };
+  struct column_sink {
+    char* base;
+    long long stride;
+    template <int First, int Size, int... I>
+    WBS_INLINE void store(const key* keys, indices<I...>) const {
+      target::store(base + First * stride, keys[First]);
+    }
+  };
+};
+
+}  // namespace warp_bitonic_sort
+
+#endif  // WARP_BITONIC_SORT_KERNEL_CPU_REGISTERS_HPP_

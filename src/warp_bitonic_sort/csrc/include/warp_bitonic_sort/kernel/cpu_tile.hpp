@@ -1,0 +1,287 @@
+// The CPU kernels that sort rows of any length up to a limit, in a tile of scratch that stays in
+// cache.
+//
+// Invariant: rows are sorted in groups of simd::lanes, one row a SIMD lane. Every load of a group
+// precedes every store of it, so that sorting in place is right. No byte outside a row is read or
+// written.
+#ifndef WARP_BITONIC_SORT_KERNEL_CPU_TILE_HPP_
+#define WARP_BITONIC_SORT_KERNEL_CPU_TILE_HPP_
+
+#include <warp_bitonic_sort/abi.h>
+
+#include <warp_bitonic_sort/core/access.hpp>
+#include <warp_bitonic_sort/core/config.hpp>
+#include <warp_bitonic_sort/core/entry.hpp>
+#include <warp_bitonic_sort/core/order.hpp>
+#include <warp_bitonic_sort/kernel/cpu_traits.hpp>
+#include <warp_bitonic_sort/memory/cpu/nontemporal_store.hpp>
+#include <warp_bitonic_sort/memory/cpu/row_cursor.hpp>
+#include <warp_bitonic_sort/network/bitonic.hpp>
+#include <warp_bitonic_sort/network/layout.hpp>
+#include <warp_bitonic_sort/network/tile.hpp>
+
+namespace warp_bitonic_sort {
+
+template <codec_kind Codec, int KeyBits>
+class tile_kernel {
+  using traits = cpu_traits<Codec, KeyBits>;
+  using target = typename traits::target;
+  using key = typename traits::key;
+  using codec_type = typename traits::codec_type;
+  static constexpr int chunk = target::chunk_keys;
+  // Blocks of 32 on targets with 32 registers were measured slower, and waste more on padding.
+  static constexpr int block_bits = 4;
+  static constexpr int block = 1 << block_bits;
+  // Slots that one load of each row brings: a whole vector if that is no more than a block.
+  static constexpr int piece = target::lanes < block ? target::lanes : block;
+  using tile_sort = tile_network<target, block_bits>;
+  using block_network = network<target, register_layout<block_bits>>;
+
+ public:
+  static constexpr int lanes = target::lanes;
+  static constexpr int key_bytes = target::key_bytes;
+  static constexpr codec_kind codec = Codec;
+  static constexpr payload carried = payload::none;
+  static constexpr int outputs = 1;
+  static constexpr int min_length = 1, max_length = 1 << 16;
+  static constexpr access needed_access = access::strided;
+
+  static long long scratch_bytes(long long length) {
+    const long long row = (length * target::key_bytes + 63) / 64 * 64;
+    return (slots_for(length) + stage_slots) * simd_bytes + row;
+  }
+
+  static void run(const void* args, long long first, long long last, void* scratch) {
+    const auto& rows = *static_cast<const wbs_args<1, 1>*>(args);
+    tile_kernel(rows, scratch).sort_rows(rows, first, last);
+  }
+
+ private:
+  // Room before the block for a chunk that ends with the row but begins in the block before.
+  static constexpr int stage_slots = block + chunk;
+
+  static long long slots_for(long long length) { return (length + block - 1) / block * block; }
+
+  tile_kernel(const wbs_args<1, 1>& args, void* scratch)
+      : codec_(traits::make_codec(args)),
+        length_(static_cast<int>(args.length)),
+        slots_(static_cast<int>(slots_for(args.length))),
+        src_stride_(args.input_stride[0]),
+        dst_stride_(args.output_stride[0]),
+        tile_(static_cast<key*>(scratch)),
+        stage_(tile_ + slots_ + chunk),
+        junk_(reinterpret_cast<char*>(tile_ + slots_ + stage_slots)) {
+    pad_ = codec_.decode(target::pad());
+  }
+
+  void sort_rows(const wbs_args<1, 1>& args, long long first, long long last) {
+    row_cursor<lanes> cursor(args, first);
+    src_contiguous_ = cursor.src_stride() == length_ * key_bytes;
+    dst_contiguous_ = cursor.dst_stride() == length_ * key_bytes;
+    const access src_access = access_of(args, args.input_stride[0], args.input_batch_stride[0]);
+    const access dst_access = access_of(args, args.output_stride[0], args.output_batch_stride[0]);
+    for (long long left = last - first; left > 0; left -= lanes) {
+      const bool whole = left >= lanes && cursor.run() >= lanes;
+      rows_ = left < lanes ? static_cast<int>(left) : lanes;
+      cursor.next(left, src_, dst_, junk_);
+      ahead_ = cursor.src() - src_[0];
+      load(src_access == access::columns && !whole ? access::strided : src_access);
+      sort_and_store(dst_access == access::columns && !whole ? access::strided : dst_access);
+    }
+  }
+
+  static access access_of(const wbs_args<1, 1>& args, long long stride,
+                          const long long* batch_stride) {
+    if (stride == target::key_bytes && args.length >= chunk) return access::rows;
+    if (args.batch_dims > 0 && batch_stride[args.batch_dims - 1] == target::key_bytes &&
+        args.batch_shape[args.batch_dims - 1] >= lanes) {
+      return access::columns;
+    }
+    return access::strided;
+  }
+
+  // Brings the rows into the tile, encoded, padded and in sorted blocks.
+  void load(access from) {
+    const int full = length_ / block * block;
+    if (from == access::rows) {
+      for (int slot = 0; slot < full; slot += block) {
+        prefetch<0>(src_, src_contiguous_, ahead_, slot);
+        key keys[block];
+        load_chunks(slot, keys, make_indices<block / piece>{});
+        sort_block(slot, keys);
+        prefetch<1>(dst_, dst_contiguous_, 0, slot);
+      }
+    } else if (from == access::columns) {
+      for (int slot = 0; slot < full; slot += block) {
+        load_columns_and_sort(src_[0] + slot * src_stride_, src_stride_, slot);
+      }
+    } else {
+      for (int slot = 0; slot < full; slot += block) {
+        traits::gather(src_, slot * src_stride_, src_stride_, block, stage_);
+        load_columns_and_sort(reinterpret_cast<const char*>(stage_), simd_bytes, slot);
+      }
+    }
+    if (full < length_) load_last_block(from, full);
+  }
+
+  // Prefetches a block's share of a group of rows, so many bytes on, to read or to write: the next
+  // group, while this one is loaded, and where this one will be stored. A group reads and writes
+  // many rows by short pieces, which the hardware's prefetchers follow badly (and not at all into
+  // the next group). Bursts of prefetches wait for each other, so they are spread over the blocks.
+  template <int Write, class Rows>
+  WBS_INLINE void prefetch(const Rows& rows, bool contiguous, long long ahead, int slot) const {
+    if (contiguous) {
+      const char* const lines = rows[0] + ahead + slot * simd_bytes;
+      for (int at = 0; at < block * simd_bytes; at += line_bytes) {
+        __builtin_prefetch(lines + at, Write);
+      }
+    } else {
+      for (int at = 0; at < block * key_bytes; at += line_bytes) {
+        for (int row = 0; row < lanes; ++row) {
+          __builtin_prefetch(rows[row] + ahead + slot * key_bytes + at, Write);
+        }
+      }
+    }
+  }
+
+  void load_last_block(access from, int full) {
+    const int rest = length_ - full;
+    if (from == access::rows) {
+      for (int slot = 0; slot + chunk <= rest; slot += chunk) stage_chunk(full + slot, slot);
+      if (rest % chunk != 0) stage_chunk(length_ - chunk, rest - chunk);
+    } else if (from == access::columns) {
+      for (int slot = 0; slot < rest; ++slot) {
+        stage_[slot] = target::load(src_[0] + (full + slot) * src_stride_);
+      }
+    } else {
+      traits::gather(src_, full * src_stride_, src_stride_, rest, stage_);
+    }
+    for (int slot = rest; slot < block; ++slot) stage_[slot] = pad_;
+    load_columns_and_sort(reinterpret_cast<const char*>(stage_), simd_bytes, full);
+  }
+  void stage_chunk(int position, int slot) {
+    key keys[chunk];
+    target::template load_rows<1>(src_, position * target::key_bytes, keys);
+    copy(stage_ + slot, keys, make_indices<chunk>{});
+  }
+
+  template <int... Chunk>
+  WBS_INLINE void load_chunks(int slot, key* keys, indices<Chunk...>) const {
+    (target::template load_rows<piece / chunk>(src_, (slot + Chunk * piece) * target::key_bytes,
+                                               keys + Chunk * piece),
+     ...);
+  }
+  __attribute__((noinline)) void load_columns_and_sort(const char* src, long long stride,
+                                                       int slot) {
+    key keys[block];
+    load_columns(src, stride, keys, make_indices<block>{});
+    sort_block(slot, keys);
+  }
+  WBS_INLINE void sort_block(int slot, key* keys) {
+    traits::encode(codec_, keys, make_indices<block>{});
+    block_network::sort(target{}, keys);
+    tile_sort::place(target{}, tile_, slot, keys);
+  }
+
+  void sort_and_store(access to) {
+    if (to == access::rows) {
+      sort_and_store_fused<access::rows>();
+    } else if (to == access::columns) {
+      sort_and_store_fused<access::columns>();
+    } else {
+      tile_sort::sort(target{}, tile_, slots_, finish_block<access::strided>{*this, 0});
+      for (int slot = 0; slot < length_; slot += block) {
+        decode_to_stage(slot);
+        traits::scatter(dst_, rows_, slot * dst_stride_, dst_stride_,
+                        length_ - slot < block ? length_ - slot : block, stage_);
+      }
+    }
+  }
+  // Blocks are stored as the last pass makes them, but for a last partial block, and the one before
+  // it where the row's last chunk begins there: these go by way of the tile.
+  template <access To>
+  WBS_INLINE void sort_and_store_fused() {
+    const int rest = length_ % block;
+    int direct = rest == 0 ? slots_ : rest >= chunk ? slots_ - block : slots_ - 2 * block;
+    if (!tile_sort::sort(target{}, tile_, slots_, finish_block<To>{*this, direct})) direct = 0;
+    if (direct < length_) store_from_tile<To>(direct > 0 ? direct : 0);
+  }
+
+  template <access To>
+  struct finish_block {
+    tile_kernel& kernel;
+    int direct;
+    WBS_INLINE void operator()(int slot) const {
+      key keys[block];
+      kernel.copy(keys, kernel.tile_ + slot, make_indices<block>{});
+      block_network::clean(target{}, keys);
+      if (slot < direct) {
+        traits::decode(kernel.codec_, keys, make_indices<block>{});
+        if constexpr (To == access::rows) {
+          kernel.store_chunks(slot, keys, make_indices<block / piece>{});
+        } else {
+          kernel.store_columns(slot, keys, make_indices<block>{});
+        }
+      } else {
+        kernel.copy(kernel.tile_ + slot, keys, make_indices<block>{});
+      }
+    }
+  };
+
+  template <access To>
+  __attribute__((noinline)) void store_from_tile(int slot) {
+    if constexpr (To == access::rows) {
+      for (; slot + chunk <= length_; slot += chunk) store_tile_chunk(slot);
+      if (slot < length_) store_tile_chunk(length_ - chunk);
+    } else {
+      for (; slot < length_; ++slot) {
+        target::store(dst_[0] + slot * dst_stride_, codec_.decode(tile_[slot]));
+      }
+    }
+  }
+  void store_tile_chunk(int slot) {
+    key keys[chunk];
+    copy(keys, tile_ + slot, make_indices<chunk>{});
+    traits::decode(codec_, keys, make_indices<chunk>{});
+    target::template store_rows<1>(dst_, slot * target::key_bytes, keys);
+  }
+  void decode_to_stage(int slot) {
+    for (int i = 0; i < block; ++i) stage_[i] = codec_.decode(tile_[slot + i]);
+  }
+
+  template <int... Chunk>
+  WBS_INLINE void store_chunks(int slot, const key* keys, indices<Chunk...>) const {
+    (target::template store_rows<piece / chunk>(dst_, (slot + Chunk * piece) * target::key_bytes,
+                                                keys + Chunk * piece),
+     ...);
+  }
+  template <int... I>
+  WBS_INLINE void store_columns(int slot, const key* keys, indices<I...>) const {
+    (target::store(dst_[0] + (slot + I) * dst_stride_, keys[I]), ...);
+  }
+  template <int... I>
+  static WBS_INLINE void load_columns(const char* src, long long stride, key* keys, indices<I...>) {
+    ((keys[I] = target::load(src + I * stride)), ...);
+  }
+  template <int... I>
+  static WBS_INLINE void copy(key* to, const key* from, indices<I...>) {
+    ((to[I] = from[I]), ...);
+  }
+
+  codec_type codec_;
+  key pad_;
+  int length_, slots_, rows_ = 0;
+  long long src_stride_, dst_stride_;
+  bool src_contiguous_ = false,
+       dst_contiguous_ = false;  // each row begins where the one before ends
+  long long ahead_ = 0;          // bytes from a row to the row of its lane in the next group
+  key* tile_;
+  key* stage_;
+  char* junk_;
+  alignas(64) const char* src_[lanes];
+  alignas(64) char* dst_[lanes];
+};
+
+}  // namespace warp_bitonic_sort
+
+#endif  // WARP_BITONIC_SORT_KERNEL_CPU_TILE_HPP_
