@@ -15,6 +15,7 @@ from warp_bitonic_sort import BuildError, ToolError, prewarm
 from warp_bitonic_sort import settings as variables
 from warp_bitonic_sort.cli import _diagnosis
 from warp_bitonic_sort.jit.build import ninja
+from warp_bitonic_sort.jit.store import publish
 from warp_bitonic_sort.jit.store.store import Store
 from warp_bitonic_sort.jit.store.tools import Tools
 from warp_bitonic_sort.kernels import RUNTIME
@@ -168,7 +169,7 @@ def test_a_compiler_whose_name_is_not_utf_8_is_remembered(tmp_path, monkeypatch)
     (folder / "g++").symlink_to(find_compiler().program)
     monkeypatch.setenv("CXX", str(folder / "g++"))
     store = Store(tmp_path / "cache")
-    tool = Tools([store], may_run=True).find(RUNTIME)
+    tool = Tools([store], publish.remember).find(RUNTIME)
     assert store.recall(tool.compiler.identity()) == tool.version
 
 

@@ -19,6 +19,7 @@ from support.hip_clangs import fake
 from warp_bitonic_sort.errors import ToolError
 from warp_bitonic_sort.jit import loader, runtime
 from warp_bitonic_sort.jit.build import hints
+from warp_bitonic_sort.jit.store import publish
 from warp_bitonic_sort.jit.store.key import build_text
 from warp_bitonic_sort.jit.store.store import Store
 from warp_bitonic_sort.jit.store.tools import Tools
@@ -257,7 +258,7 @@ def test_what_a_compiler_knows_is_asked_once(tmp_path, monkeypatch):
     def answers(arch, count):
         compiler = next(finder._candidates())
         assert compiler.program == program
-        answer = Tools([store], may_run=True)._probe_error(HIP.recipe, compiler, arch)
+        answer = Tools([store], publish.remember)._probe_error(HIP.recipe, compiler, arch)
         assert len(asked.read_text().splitlines()) == count
         return answer
 

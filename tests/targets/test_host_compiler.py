@@ -7,6 +7,7 @@ import types
 import pytest
 
 from warp_bitonic_sort.errors import MissingToolError, ToolError
+from warp_bitonic_sort.jit.store import publish
 from warp_bitonic_sort.jit.store.store import Store
 from warp_bitonic_sort.jit.store.tools import Tools
 from warp_bitonic_sort.kernels import RUNTIME
@@ -176,24 +177,24 @@ def test_version_of_a_wrapper_is_not_remembered(monkeypatch, tmp_path, versions)
     monkeypatch.setenv("CXX", "ccache")
     store = Store(tmp_path / "cache")
     for _ in range(2):
-        assert Tools([store], may_run=True).find(RUNTIME).version == "1.0"
+        assert Tools([store], publish.remember).find(RUNTIME).version == "1.0"
     assert len(versions) == 2
     assert not (store.base / "tools").exists()
-    assert Tools([store], may_run=False).find(RUNTIME) is None
+    assert Tools([store]).find(RUNTIME) is None
 
 
 def test_version_of_a_compiler_is_asked_once(programs, monkeypatch, tmp_path, versions):
     monkeypatch.setenv("CXX", "g++")
     store = Store(tmp_path / "cache")
-    assert Tools([store], may_run=False).find(RUNTIME) is None
-    for may_run in (True, True, False):
-        tool = Tools([store], may_run=may_run).find(RUNTIME)
+    assert Tools([store]).find(RUNTIME) is None
+    for remember in (publish.remember, publish.remember, None):
+        tool = Tools([store], remember).find(RUNTIME)
         assert (tool.version, tool.error) == ("1.0", None)
         assert tool.compiler.command == (str(programs / "g++"),)
     assert len(versions) == 1
     (programs / "g++").unlink()
-    for may_run in (True, False):
-        tool = Tools([store], may_run=may_run).find(RUNTIME)
+    for remember in (publish.remember, None):
+        tool = Tools([store], remember).find(RUNTIME)
         assert (tool.version, tool.compiler) == (None, None)
         assert "is not a program on the PATH" in str(tool.error)
 

@@ -101,7 +101,7 @@ def ensure(
     ToolError, BuildError, CacheError, LockError, TrustError
         As `loader.open_kernel` does.
     """
-    tools = Tools(stores, may_run=True)
+    tools = Tools(stores, publish.remember)
     found = look_up(artifacts, layers, stores, tools)
     absent = [artifact for artifact in artifacts if artifact.name not in found]
     if not absent:

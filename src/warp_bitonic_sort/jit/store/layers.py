@@ -92,7 +92,7 @@ def look_up(
     if any(recipe_of(artifact.target).is_library for artifact in artifacts):
         for layer in layers:
             _warn_of_noexec(layer)
-    tools = Tools(stores, may_run=False) if tools is None else tools
+    tools = Tools(stores) if tools is None else tools
     found: dict[str, Entry] = {}
     for artifact in artifacts:
         entry = _find(artifact, layers, stores, tools)

@@ -6,7 +6,7 @@ several compilers may do. Answers are remembered in the store by the binary's id
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ...errors import ToolError
@@ -14,7 +14,6 @@ from ...kernels import Artifact
 from ...targets import recipe_of
 from ...targets.common.compiler import Compiler
 from ...targets.common.recipe import Recipe
-from . import publish
 from .store import Store
 
 
@@ -47,13 +46,17 @@ class Tools:
     ----------
     stores : sequence of Store
         Where answers are remembered; new ones go into the last.
-    may_run : bool
-        Whether a compiler may be run.
+    remember : callable, optional
+        `publish.remember`. If not given, no compiler is run.
     """
 
-    def __init__(self, stores: Sequence[Store], may_run: bool) -> None:
+    def __init__(
+        self,
+        stores: Sequence[Store],
+        remember: Callable[[Store, str, str], None] | None = None,
+    ) -> None:
         self._stores = stores
-        self._may_run = may_run
+        self._write = remember
         self._found: dict[tuple[str, str], Tool] = {}
         self._versions: dict[tuple[str, ...], str] = {}
 
@@ -113,10 +116,10 @@ class Tools:
                 answer = store.recall(question)
                 if answer is not None:
                     return answer
-        if not self._may_run:
+        if self._write is None:
             raise _NotRememberedError
         return None
 
     def _remember(self, question: str | None, answer: str) -> None:
-        if question is not None:
-            publish.remember(self._stores[-1], question, answer)
+        if question is not None and self._write is not None:
+            self._write(self._stores[-1], question, answer)
