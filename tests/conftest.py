@@ -37,7 +37,8 @@ def pytest_configure(config):
 
         config.stash[_CACHE] = tempfile.TemporaryDirectory(prefix="warp-sort-tests-")
         os.environ["WARP_SORT_CACHE_DIR"] = config.stash[_CACHE].name
-    programs.FOLDER = Path(os.environ["WARP_SORT_CACHE_DIR"]) / "test-programs"
+    folder = Path(os.environ["WARP_SORT_CACHE_DIR"]).absolute() / "test-programs"
+    os.environ[programs.VARIABLE] = str(folder)
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m looks for the markers

@@ -13,8 +13,8 @@ from pathlib import Path
 from warp_bitonic_sort.targets.common import sources
 
 SOURCES = Path(__file__).resolve().parents[1] / "cpp"
-# In the cache of the session; conftest.py sets it.
-FOLDER = Path()
+# The variable that names the folder, for the tests' own processes, too; conftest.py sets it.
+VARIABLE = "WARP_SORT_TESTS_PROGRAMS"
 
 
 def build(source: str | Path, *flags: str) -> Path:
@@ -24,8 +24,9 @@ def build(source: str | Path, *flags: str) -> Path:
     version = _run([command[0], "--version"])
     text = _run([*command, "-E", "-P"])
     key = hashlib.sha256("\0".join([version, *flags, text]).encode()).hexdigest()
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    product = FOLDER / f"{Path(source).stem}-{key[:32]}"
+    folder = Path(os.environ[VARIABLE])
+    folder.mkdir(parents=True, exist_ok=True)
+    product = folder / f"{Path(source).stem}-{key[:32]}"
     with product.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not product.exists():
