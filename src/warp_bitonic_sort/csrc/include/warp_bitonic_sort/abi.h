@@ -22,18 +22,16 @@
 #define WBS_CUDA_GRID_STRIDE 0
 #define WBS_HIP_GRID_STRIDE 1
 
-// A batch of rows of some arrays: the inputs, then the outputs. Row r (0 <= r < rows) is found by
-// writing r in the mixed radix of batch_shape, last dimension fastest. Strides are in bytes and may
-// be zero or negative. No two elements of an output overlap. An output may be the input where their
-// strides agree; no other overlap is allowed.
-//
-// Addresses come first, so that a launch is repeated with other arrays by replacing them.
+// A batch of rows: the inputs, then the outputs. Row r is found by writing r in the mixed radix of
+// batch_shape, last dimension fastest. Strides are in bytes; they may be zero or negative. No two
+// elements of an output overlap. An output may be the input itself, where their strides agree.
 template <int Inputs, int Outputs>
 struct wbs_args {
+  // Addresses come first, so that a launch is repeated with other arrays by replacing them.
   const void* input[Inputs];
-  void* output[Outputs];           // one whose address is null is not written
+  void* output[Outputs];           // null: not written
   long long rows;                  // the product of batch_shape
-  long long input_stride[Inputs];  // between neighbours of one row
+  long long input_stride[Inputs];  // between consecutive elements of a row
   long long output_stride[Outputs];
   long long batch_shape[WBS_MAX_BATCH_DIMS];
   long long input_batch_stride[Inputs][WBS_MAX_BATCH_DIMS];
@@ -43,12 +41,13 @@ struct wbs_args {
   unsigned long long key_add;
   int length;  // of a row, within the kernel's min_length..max_length
   int batch_dims;
-  int opaque_one;   // 1, hidden from compilers, which turn known factors into slower additions
+  int opaque_one;   // 1; compilers replace products by a known 1 with slower additions
   int kept;         // elements of a row in every output
   int index_bytes;  // of an index: 4 or 8
 };
 
-// What the runtime checks of a call. The numbers are those of the enums of these names.
+// What the runtime checks a call against. Selection, payload, codec and access are the numbers of
+// the enums of these names.
 struct wbs_cell {
   unsigned abi_version;  // WBS_ABI_VERSION
   unsigned selection;
@@ -60,7 +59,7 @@ struct wbs_cell {
   int outputs;
   int min_length;
   int max_length;
-  char name[104];  // for people
+  char name[104];  // for messages
 };
 
 struct wbs_cpu_kernel {
@@ -76,7 +75,7 @@ struct wbs_cpu_kernel {
 struct wbs_gpu_kernel {
   wbs_cell cell;
   unsigned threads;       // of a block
-  unsigned rows;          // that a block sorts at once: a tile
+  unsigned rows;          // of a tile, which a block sorts at once
   unsigned shared_bytes;  // of dynamic shared memory a block
 };
 

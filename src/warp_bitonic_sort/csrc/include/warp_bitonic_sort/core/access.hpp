@@ -1,4 +1,6 @@
-// How a kernel reaches the elements of its rows.
+// Names the ways in which a kernel reaches the elements of its rows.
+//
+// Invariant: the numbers are part of the ABI (abi.h).
 #ifndef WARP_BITONIC_SORT_CORE_ACCESS_HPP_
 #define WARP_BITONIC_SORT_CORE_ACCESS_HPP_
 

@@ -1,8 +1,8 @@
-// The codecs: raw bits of a key <-> an unsigned code whose unsigned order is the promised order.
+// Encodes the raw bits of a key as an unsigned code whose unsigned order is the promised order.
 //
-// Invariant: for each key class and width, encode() is a bijection and decode() its inverse, so
-// that a sorted row is a permutation of its input bit for bit, payloads of NaNs and signs of zeros
-// included. Every order of every dtype of one class and width is the same code with other run-time
+// Invariant: for each codec and width, encode() is a bijection and decode() its inverse, so that a
+// sorted row is a permutation of its input bit for bit, payloads of NaNs and signs of zeros
+// included. All orders of all dtypes of one codec and width share one code, with other run-time
 // constants. The all-ones code is the pad: no key sorts after it.
 #ifndef WARP_BITONIC_SORT_CORE_CODEC_HPP_
 #define WARP_BITONIC_SORT_CORE_CODEC_HPP_
@@ -79,8 +79,8 @@ class codec<codec_kind::ieee, Bits, Signed, Element> {
   Bits negative_, positive_, high_, low_, add_;
 };
 
-// float8 fnuz: the one NaN has the bits of -0 and so would fold into the middle; it is taken out
-// and put above everything.
+// float8 fnuz: the only NaN has the bits of -0 and would fold into the middle of the order. It is
+// moved above all other keys.
 template <class Bits, class Signed, class Element>
 class codec<codec_kind::fnuz, Bits, Signed, Element> {
  public:
@@ -108,15 +108,15 @@ class codec<codec_kind::fnuz, Bits, Signed, Element> {
   Bits xor_, add_;
 };
 
-// Codes for sorting with indices: keys that count as equal have one code. -0.0 equals 0.0, and NaNs
-// equal each other. There is no way back: values are gathered by their indices.
+// Codes for sorting with indices: keys that count as equal have the same code. -0.0 equals 0.0, and
+// all NaNs are equal. There is no decode(): values are gathered by index.
 template <codec_kind Codec, class Element, class Signed>
 class canonical_codec {
  public:
   WBS_INLINE explicit canonical_codec(order_constants order) : codec_(order, 0) {
     if constexpr (Codec == codec_kind::ieee) {
-      // dtype.hpp adds the code of the lowest value, or subtracts it where NaNs come last. Twice
-      // that code is where the NaNs begin, or end: see order_constants_of().
+      // order_constants_of() adds the code of the lowest value, or subtracts it where NaNs come
+      // last. NaNs begin, or end, at twice that code.
       const Element add = static_cast<Element>(order.key_add);
       const bool nan_is_last = (add >> (8 * sizeof(Element) - 1)) != 0;
       lowest_ = nan_is_last ? Element(0) : static_cast<Element>(2 * add - 1);

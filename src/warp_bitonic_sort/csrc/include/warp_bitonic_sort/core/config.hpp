@@ -1,13 +1,12 @@
-// What every other header stands on: function attributes, fixed-width unsigned integers and index
-// packs.
+// Defines function attributes, fixed-width unsigned integers and index packs for all headers.
 //
 // Invariant: includes nothing, so that a kernel's translation unit parses in milliseconds and the
 // same text compiles under g++, clang++, nvcc, hipcc and NVRTC.
 #ifndef WARP_BITONIC_SORT_CORE_CONFIG_HPP_
 #define WARP_BITONIC_SORT_CORE_CONFIG_HPP_
 
-// nvcc puts cuda_runtime.h before every file, which takes as long to read as a kernel to compile;
-// where it is told not to, these are what that header would have defined. Likewise hip_runtime.h.
+// Replaces cuda_runtime.h or hip_runtime.h where the compiler is told to leave that header out:
+// reading it takes as long as compiling a kernel.
 #if defined(WBS_WITHOUT_CUDA_RUNTIME) || (defined(__HIP__) && !defined(__device__))
 #define __host__ __attribute__((host))
 #define __device__ __attribute__((device))
@@ -21,7 +20,7 @@
 #endif
 
 #if defined(__CUDACC_RTC__)
-// NVRTC knows it by this name only, which its own header declares where it is read.
+// NVRTC has no __builtin_memcpy, and declares memcpy in its own runtime header only.
 #if defined(WBS_WITHOUT_CUDA_RUNTIME)
 extern "C" __device__ void* memcpy(void*, const void*, decltype(sizeof(0)));
 #endif
@@ -34,17 +33,17 @@ extern "C" __device__ void* memcpy(void*, const void*, decltype(sizeof(0)));
 #define WBS_HOST_DEVICE
 #endif
 
-// A constant of a class. NVRTC makes a variable on the device of every one, used or not, and
-// loading a kernel takes twice as long with any; of enumerators it makes none. (Nor of templates of
-// variables; others that kernels read have to be such.)
+// A constant of a class. NVRTC emits a device variable for every static constexpr member, used or
+// not, which doubles a kernel's load time. It emits none for enumerators and variable templates, so
+// every constant that a kernel reads is one of the two.
 #if defined(__CUDACC_RTC__)
 #define WBS_CONSTANT(type, name, ...) enum : type { name = (__VA_ARGS__) }
 #else
 #define WBS_CONSTANT(type, name, ...) static constexpr type name = (__VA_ARGS__)
 #endif
 
-// A network is straight-line code only once every call in it is inlined; sizes that would make the
-// optimiser refuse are the normal case here.
+// A network becomes straight-line code only if every call in it is inlined. Its size exceeds the
+// limits at which optimisers stop inlining.
 #if defined(__CUDACC__) || defined(__HIPCC__)
 #define WBS_INLINE __device__ inline __attribute__((always_inline))
 #elif defined(__GNUC__) || defined(__clang__)
@@ -53,13 +52,13 @@ extern "C" __device__ void* memcpy(void*, const void*, decltype(sizeof(0)));
 #define WBS_INLINE inline
 #endif
 
-// Loops over registers must leave no run-time index behind.
+// Loops over registers are unrolled: a run-time index would move the registers to memory.
 #if defined(__clang__) || defined(__CUDACC__) || defined(__HIPCC__)
 #define WBS_UNROLL _Pragma("unroll")
 #else
 #define WBS_UNROLL _Pragma("GCC unroll 64")
 #endif
-// And loops over memory need not be as long as they are.
+// Loops over memory stay rolled, which keeps the code short.
 #if defined(__clang__) || defined(__CUDACC__) || defined(__HIPCC__)
 #define WBS_ROLLED _Pragma("unroll 1")
 #else
@@ -134,7 +133,7 @@ template <int N>
 using make_indices = indices<__integer_pack(N)...>;
 #endif
 
-// The value of another type that has the same bits. (NVRTC 12.0 has no __builtin_bit_cast.)
+// Reinterprets bits as another type; NVRTC 12.0 has no __builtin_bit_cast.
 template <class To, class From>
 WBS_INLINE To bits_as(From from) {
   static_assert(sizeof(To) == sizeof(From), "two types of one size");

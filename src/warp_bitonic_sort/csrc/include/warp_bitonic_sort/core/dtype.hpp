@@ -1,8 +1,8 @@
-// The dtypes that can be sorted, and the two constants that turn an order of one of them into
-// unsigned order.
+// Lists the sortable dtypes, and computes the constants that map an order of a dtype to unsigned
+// order.
 //
-// Invariant: host and device, constexpr, no dependency but order.hpp and base.hpp; this is the only
-// place that knows a dtype by name. Kernels know a key class and a width, and need none of it.
+// Invariant: constexpr on host and device. Only this header knows dtypes by name; kernels know a
+// codec and a width.
 #ifndef WARP_BITONIC_SORT_CORE_DTYPE_HPP_
 #define WARP_BITONIC_SORT_CORE_DTYPE_HPP_
 
@@ -36,8 +36,8 @@ struct dtype_info {
   const char* name;
   int bits;
   codec_kind codec;
-  // Raw bits of the ends of the non-NaN range of a float; the sign bit of a signed integer is
-  // `first`.
+  // Of a float, the raw bits of the lowest and the highest value that is not NaN. Of a signed
+  // integer, `first` is the sign bit.
   unsigned long long first;
   unsigned long long last;
 };
@@ -64,8 +64,7 @@ constexpr dtype_info dtypes[] = {
 };
 constexpr int dtype_count = sizeof(dtypes) / sizeof(dtypes[0]);
 
-// NaN counts as the largest value unless `nan_last` asks for the end of the row in either direction
-// (it changes nothing ascending, nor for integers).
+// NaN is the largest value. With `nan_last`, NaN is at the end of a descending row, too.
 constexpr WBS_HOST_DEVICE order_constants order_constants_of(dtype type, bool descending,
                                                              bool nan_last) {
   const dtype_info info = dtypes[static_cast<int>(type)];

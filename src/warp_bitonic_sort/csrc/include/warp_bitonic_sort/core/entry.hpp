@@ -1,7 +1,7 @@
-// What a kernel carries along with each key.
+// Names the payloads: what a kernel carries along with each key.
 //
-// A payload makes a wider entry, never a second network: the network sorts entries, and a target
-// says what an entry is and how two are compared.
+// Invariant: a payload makes a wider entry, never a second network. The network sorts entries; a
+// target defines an entry and how two entries compare.
 #ifndef WARP_BITONIC_SORT_CORE_ENTRY_HPP_
 #define WARP_BITONIC_SORT_CORE_ENTRY_HPP_
 
@@ -12,7 +12,7 @@ enum class payload : int {
   index,  // the key's position in its row, so that equal keys keep their order
 };
 
-// An entry of two words that are compared one after the other: a code, and the index that it has.
+// An entry of two words, a code and its index, compared in this order.
 template <class Word>
 struct code_and_index {
   Word code, index;

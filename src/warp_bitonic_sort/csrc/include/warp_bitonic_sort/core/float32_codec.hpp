@@ -1,7 +1,7 @@
-// The codec of float32 keys as signed integers.
+// Encodes float32 keys as signed integers.
 //
-// Invariant: the order is that of codec.hpp's ieee codec, shifted by half the range. It uses
-// multiplications, because a sort leaves the multipliers idle; a target without fast ones brings a
+// Invariant: the order is that of codec.hpp's ieee codec, shifted by half the range. The codec
+// multiplies, because a sort leaves the multipliers idle. A target with slow multiplication has a
 // class of its own (target/amdgcn/ops.hpp).
 #ifndef WARP_BITONIC_SORT_CORE_FLOAT32_CODEC_HPP_
 #define WARP_BITONIC_SORT_CORE_FLOAT32_CODEC_HPP_

@@ -1,5 +1,5 @@
-// What a kernel knows of a dtype and an order: how raw bits fold into an unsigned integer, and the
-// two constants that turn that into the order.
+// Describes a dtype and an order to a kernel: how raw bits fold into an unsigned integer, and two
+// constants that map the folded bits to codes.
 //
 // Invariant: includes nothing, and names no dtype: core/dtype.hpp does.
 #ifndef WARP_BITONIC_SORT_CORE_ORDER_HPP_

@@ -1,7 +1,7 @@
-// Two 16-bit keys in one 32-bit word: the operations that codecs and loads need.
+// Operates on two 16-bit keys in one 32-bit word, for codecs and loads.
 //
-// Invariant: this is plain C++ and defines what each operation means. A target with an instruction
-// for one passes a class of its own to register_codec (see target/*/ops.hpp).
+// Invariant: this is plain C++ and defines the result of each operation. A target with faster
+// instructions passes a class of its own to register_codec (target/*/ops.hpp).
 #ifndef WARP_BITONIC_SORT_CORE_PACKED16_HPP_
 #define WARP_BITONIC_SORT_CORE_PACKED16_HPP_
 

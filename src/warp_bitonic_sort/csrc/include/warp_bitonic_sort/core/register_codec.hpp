@@ -1,8 +1,9 @@
-// Keys as a GPU's registers hold them: signed integers, or pairs of 16-bit keys of two rows.
+// Encodes keys as a GPU's registers hold them: signed integers, or pairs of 16-bit keys of two
+// rows.
 //
 // Invariant: the order is that of codec.hpp's codes. encode() and decode() are inverse to each
-// other, and no key is larger than pad(). They take and give `raw`: an element of memory, or the
-// elements of two rows in the halves of a word.
+// other, and no key is larger than pad(). Both work on `raw`: an element of memory, or the elements
+// of two rows in the halves of a word.
 #ifndef WARP_BITONIC_SORT_CORE_REGISTER_CODEC_HPP_
 #define WARP_BITONIC_SORT_CORE_REGISTER_CODEC_HPP_
 
@@ -13,7 +14,7 @@
 
 namespace warp_bitonic_sort {
 
-// The operations of a target without instructions of its own for them.
+// For a target without faster instructions.
 struct portable_ops {
   using packed16 = warp_bitonic_sort::packed16;
   using float32_codec = warp_bitonic_sort::float32_codec<>;
@@ -55,9 +56,9 @@ class register_codec<codec_kind::ieee, 32, Ops> {
   typename Ops::float32_codec order_;
 };
 
-// Floats of 32 bits as they are: one instruction to make a key, and targets may have more for
-// floats than for integers. Only for rows that hold no NaN, whose order minima do not know, and no
-// -0.0, whose order they need not know.
+// Floats of 32 bits, compared as floats: encoding takes one instruction, and a target may compare
+// floats faster than integers. Only for rows without NaN and -0.0, which a minimum of floats does
+// not order.
 class float_keys {
  public:
   WBS_CONSTANT(int, rows, 1);
@@ -85,7 +86,8 @@ constexpr bool allows_float_keys = false;
 template <class Ops>
 inline constexpr bool allows_float_keys<register_codec<codec_kind::ieee, 32, Ops> > = true;
 
-// Floats of 64 bits: likewise, but with an xor, for multiplications of 64 bits are many.
+// Floats of 64 bits: likewise, but with an xor, because a 64-bit product takes several
+// instructions.
 template <class Ops>
 class register_codec<codec_kind::ieee, 64, Ops> {
  public:
@@ -175,7 +177,7 @@ class register_codec<codec_kind::integer, 8, Ops> {
   unsigned xor_;
 };
 
-// Eight bits, floats: in the upper bytes of the halves they are floats of sixteen bits.
+// Eight bits, floats: in the upper bytes of the halves, they are floats of sixteen bits.
 template <class Ops>
 class register_codec<codec_kind::ieee, 8, Ops> {
  public:
@@ -202,7 +204,7 @@ class register_codec<codec_kind::ieee, 8, Ops> {
   unsigned xor_, add_, sub_;
 };
 
-// Eight bits, of any other class: likewise, one row after the other.
+// Eight bits, any other codec: core/codec.hpp's codec, one row after the other.
 template <codec_kind Codec, class Ops>
 class register_codec<Codec, 8, Ops> {
  public:

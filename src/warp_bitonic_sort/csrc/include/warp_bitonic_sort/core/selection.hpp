@@ -1,7 +1,7 @@
-// Which positions of a sorted row a kernel's outputs need.
+// Selects the positions of a sorted row that a kernel's outputs need.
 //
-// Invariant: the network asks is_wanted() of positions beside its own is_present(). A comparator
-// with no wanted output is not emitted, as one with an absent input is not.
+// Invariant: the network emits a comparator only if both of its inputs are present and one of its
+// outputs is wanted.
 #ifndef WARP_BITONIC_SORT_CORE_SELECTION_HPP_
 #define WARP_BITONIC_SORT_CORE_SELECTION_HPP_
 

@@ -1,10 +1,10 @@
 // The CPU kernels that sort with indices.
 //
-// A group of rows, one a SIMD lane, becomes a tile of entries: codes with indices. The network
-// sorts the tile, in registers or in memory. Then indices are stored, and values are gathered from
-// the input by index.
+// A group of rows, one a SIMD lane, is loaded into a tile of entries: codes with indices. The
+// network sorts the tile, in registers or in memory. Then indices are stored, and values are
+// gathered from the input by index.
 //
-// Invariant: all loads of a row precede its stores, and no row's stores touch another row, so that
+// Invariant: all loads of a row precede its stores, and a row's stores touch no other row, so that
 // an output may be the input itself. No byte outside the rows is read or written.
 #ifndef WARP_BITONIC_SORT_KERNEL_CPU_INDEX_HPP_
 #define WARP_BITONIC_SORT_KERNEL_CPU_INDEX_HPP_
@@ -22,8 +22,8 @@
 
 namespace warp_bitonic_sort {
 
-// With Length, a kernel for rows of that length, which are sorted in registers; without, for rows
-// of any length up to a limit, which are sorted in a tile.
+// Rows of a Length are sorted in registers. Length 0 stands for any length up to a limit, sorted in
+// a tile.
 template <codec_kind Codec, int KeyBits, int Length, access Access>
 class index_kernel {
   using target = simd_index<KeyBits>;

@@ -52,14 +52,13 @@ class register_kernel {
 
  private:
   static constexpr int bits = bits_for(Length);
-  // Blocks that registers hold at once are sorted as they come and cleaned as they go.
+  // Registers hold a block at once: it is sorted after its loads, and cleaned before its stores.
   static constexpr int block_bits = bits < simd_register_bits ? bits : simd_register_bits;
   static constexpr int block = 1 << block_bits;
   using network_type = network<target, register_layout<bits>, Length>;
 
-  // Rows that follow each other without a gap are read and written at offsets that the compiler
-  // knows, others at multiples of their stride; groups that lack a row or cross from one dimension
-  // of the batch into the next, by way of a stage where they follow each other.
+  // Contiguous rows are accessed at offsets that the compiler knows, others at multiples of their
+  // stride. Groups that lack a row or cross a dimension of the batch are staged.
   static void run_rows(const wbs_args<1, 1>& args, long long first, long long last) {
     const codec_type codec = traits::make_codec(args);
     row_cursor<lanes> cursor(args, first);
@@ -124,7 +123,7 @@ class register_kernel {
     char junk[row_bytes];
     const bool are_columns = cursor.src_stride() == key_bytes && cursor.dst_stride() == key_bytes;
     for (long long left = last - first; left > 0; left -= lanes) {
-      // Groups that do not fill the lanes from one line of columns go by way of a stage.
+      // Groups that do not fill the lanes with contiguous columns are staged.
       const bool whole = are_columns && left >= lanes && cursor.run() >= lanes;
       key stage[Length];
       column_source from{reinterpret_cast<const char*>(stage), simd_bytes};
@@ -145,9 +144,8 @@ class register_kernel {
     }
   }
 
-  // The keys from `position` on that one load of each row brings (and one store takes back). It may
-  // begin before, where the row's end would else cut it short; those keys are there already, and
-  // are stored twice alike.
+  // The keys that one load of each row brings, from `position` on. Near the row's end the load
+  // begins earlier; it skips `skip` keys that are loaded already, and these are stored twice alike.
   struct piece {
     int first, size, skip;
   };
@@ -192,9 +190,8 @@ class register_kernel {
   static constexpr int row_bytes = Length * key_bytes;
   static constexpr int group_bytes = lanes * row_bytes;
   static_assert(!streams_stores || group_bytes % line_bytes == 0, "groups end where they began");
-  // A group of short rows is sorted in less time than a line takes to come: some 4 KiB do, and
-  // twice that where vectors are so wide that long results are streamed. Prefetches in one burst
-  // would wait for each other, so each vector that is moved prefetches its like.
+  // Prefetch distance: a group of short rows is sorted in less time than a cache miss takes.
+  // Prefetches in one burst would wait for each other, so each vector access prefetches one line.
   static constexpr int bytes_ahead = streams_stores ? 8192 : 4096;
   template <class Byte>
   struct contiguous_rows {
@@ -213,7 +210,7 @@ class register_kernel {
     Byte* base;
     long long stride;
     WBS_INLINE Byte* operator[](int row) const { return base + row * stride; }
-    // Measured: these do as well without.
+    // Measured: prefetches do not speed up strided rows.
     template <int Write, int First, int... I>
     WBS_INLINE void prefetch(indices<I...>) const {}
   };
@@ -247,9 +244,9 @@ class register_kernel {
     template <int First, int Size, int... I>
     WBS_INLINE void store(const key* keys, indices<I...> all) const {
       if constexpr (!streams_stores) rows.template prefetch<1, First>(all);
-      key straight[chunks_of(Size) * target::chunk_keys] = {keys[First + I]...};
+      key stored[chunks_of(Size) * target::chunk_keys] = {keys[First + I]...};
       target::template store_rows<chunks_of(Size), keys_of_chunk(Size)>(rows, First * key_bytes,
-                                                                        straight);
+                                                                        stored);
     }
   };
   struct column_source {

@@ -32,7 +32,7 @@ class tile_kernel {
   // Blocks of 32 on targets with 32 registers were measured slower, and waste more on padding.
   static constexpr int block_bits = 4;
   static constexpr int block = 1 << block_bits;
-  // Slots that one load of each row brings: a whole vector if that is no more than a block.
+  // Slots that one load of each row fills: a whole vector, but at most a block.
   static constexpr int piece = target::lanes < block ? target::lanes : block;
   using tile_sort = tile_network<target, block_bits>;
   using block_network = network<target, register_layout<block_bits>>;
@@ -100,7 +100,7 @@ class tile_kernel {
     return access::strided;
   }
 
-  // Brings the rows into the tile, encoded, padded and in sorted blocks.
+  // Loads the rows into the tile, encoded, padded and in sorted blocks.
   void load(access from) {
     const int full = length_ / block * block;
     if (from == access::rows) {
@@ -124,10 +124,9 @@ class tile_kernel {
     if (full < length_) load_last_block(from, full);
   }
 
-  // Prefetches a block's share of a group of rows, so many bytes on, to read or to write: the next
-  // group, while this one is loaded, and where this one will be stored. A group reads and writes
-  // many rows by short pieces, which the hardware's prefetchers follow badly (and not at all into
-  // the next group). Bursts of prefetches wait for each other, so they are spread over the blocks.
+  // Prefetches a block's share of the next group while this one is loaded, and of the rows that
+  // this one is stored to: hardware prefetchers follow short pieces of many rows badly. Spread over
+  // the blocks, because prefetches in one burst wait for each other.
   template <int Write, class Rows>
   WBS_INLINE void prefetch(const Rows& rows, bool contiguous, long long ahead, int slot) const {
     if (contiguous) {
@@ -197,8 +196,8 @@ class tile_kernel {
       }
     }
   }
-  // Blocks are stored as the last pass makes them, but for a last partial block, and the one before
-  // it where the row's last chunk begins there: these go by way of the tile.
+  // The last pass stores blocks directly. A partial last block, and the block in which the row's
+  // last chunk begins, are stored from the tile.
   template <access To>
   WBS_INLINE void sort_and_store_fused() {
     const int rest = length_ % block;

@@ -62,7 +62,7 @@ WBS_INLINE void sort_tiles(const wbs_args<1, 1>& args, void* shared) {
   __attribute__((amdgpu_flat_work_group_size(wbs_rows::threads, wbs_rows::threads)))
 #define WBS_GPU_PARAMETER
 #endif
-// Without a device pass there is no kernel to define.
+// A compiler's host pass defines no kernel.
 #if defined(WBS_GPU_TARGET)
 #define WARP_BITONIC_SORT_KERNEL(name, Selection, Payload, Codec, key_bits, Access, registers,   \
                                  lane_bits, warp_bits)                                           \

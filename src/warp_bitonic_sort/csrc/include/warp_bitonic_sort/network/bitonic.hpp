@@ -2,7 +2,7 @@
 //
 // Phase p merges sorted blocks of 2^(p-1) into blocks of 2^p: its first step compares position i
 // with i ^ (2^p - 1), its further steps are half-cleaners, i with i ^ 2^(p-2), ..., i ^ 1. Where up
-// to 32 neighbouring positions are registers, the phases up to there are one leaf of
+// to 32 consecutive positions are registers, the phases up to there are one leaf of
 // network/leaves.hpp, which takes fewer comparators.
 //
 // Invariant: every comparator leaves the smaller entry at the smaller position. So entries that are
@@ -17,7 +17,7 @@
 //   template <class Layout, unsigned Mask, int First, int Count>
 //   void exchange(entry* entries) const;
 // which performs the step i <-> i ^ Mask on registers First..First+Count-1 of every lane. Where it
-// has one statement for a whole leaf of 2^Bits registers, which is quicker compiled, it says so:
+// has one statement for a whole leaf of 2^Bits registers, which compiles faster, it defines
 //   template <int Bits> static constexpr bool has_block;
 //   template <int Bits> void sort_block(entry* entries) const;
 // Nothing here names a vendor, a dtype or a row length.
@@ -31,7 +31,7 @@
 
 namespace warp_bitonic_sort {
 
-// Target::has_block<Bits>; false for a target that says nothing of blocks.
+// Target::has_block<Bits>; false for a target without it.
 template <class Target, int Bits, class = void>
 constexpr bool has_block = false;
 template <class Target, int Bits>
@@ -107,8 +107,7 @@ class network {
     return bits >= 2 && bits <= 5 && Layout::in_registers((1u << bits) - 1);
   }
 
-  // (Whether to compare is asked in an expression, not by a function for each pair: compilers take
-  // a while for hundreds of functions.)
+  // Tests is_compared() in an expression: a function for each pair is slow to compile.
   template <int Bits, int First, int... I>
   static WBS_INLINE void leaf(const Target& target, entry* entries, indices<I...>) {
     ((is_compared(First + leaf_network<Bits>[I].low, First + leaf_network<Bits>[I].high)

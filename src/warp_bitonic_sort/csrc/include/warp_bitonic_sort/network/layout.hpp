@@ -1,9 +1,8 @@
-// Where each bit of a position within a row lives: in the number of a register, of a lane or of a
-// warp.
+// Maps each bit of a position within a row to a bit of a register, lane or warp number.
 //
 // Invariant: a layout is three disjoint masks of position bits that together are 0..bits-1, and
-// register, lane and warp numbers keep the order of the position bits they are made of. Hence a
-// block of 2^p neighbouring positions is a contiguous range of registers in each lane.
+// register, lane and warp numbers keep the order of their position bits. Hence a block of 2^p
+// consecutive positions is a contiguous range of registers in each lane.
 #ifndef WARP_BITONIC_SORT_NETWORK_LAYOUT_HPP_
 #define WARP_BITONIC_SORT_NETWORK_LAYOUT_HPP_
 

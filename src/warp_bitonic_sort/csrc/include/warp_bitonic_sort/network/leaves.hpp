@@ -2,9 +2,9 @@
 // that the bitonic merges of network/bitonic.hpp begin with where all positions of a block are
 // registers.
 //
-// Each is a macro that puts what it is given for C around every comparator, with names made of a
-// prefix and a position (of 32 keys the upper half has a prefix of its own): as numbers they make a
-// table, as text the one statement that a target may have for all of a leaf.
+// Each is a macro that applies its argument C to every comparator. A key is named by a prefix and a
+// position; the upper half of 32 keys has a prefix of its own. Names that are numbers make a table;
+// names of operands make the one statement that a target may have for a whole leaf.
 //
 // Invariant: standard form, the smaller key goes to the smaller position; so pads at the end stay
 // where they are, and comparators that touch them can be left out, as in network/bitonic.hpp.
@@ -71,7 +71,7 @@ enum position : int { WBS_NAMES(p), WBS_NAMES(q) };
 
 #define WBS_TABLE_ENTRY(low, high) {leaf_detail::low, leaf_detail::high},
 
-// Of 2^Bits keys; of others there is none.
+// The leaf of 2^Bits keys. Only the sizes below have one.
 template <int Bits>
 struct no_leaf_network;
 template <int Bits>

@@ -1,6 +1,6 @@
-// Sorting rows that a target holds wholly in its registers: the device-library entry point.
+// Sorts rows that a target holds wholly in its registers.
 //
-// Invariant: pure register to register; entries are codes (see core/codec.hpp), and no memory is
+// Invariant: pure register to register. Entries are codes (core/codec.hpp), and no memory is
 // touched.
 #ifndef WARP_BITONIC_SORT_NETWORK_REGISTERS_HPP_
 #define WARP_BITONIC_SORT_NETWORK_REGISTERS_HPP_

@@ -9,7 +9,7 @@
 //   the high half the slots half + j * stride + (stride - 1 - l). That set is closed under the flip
 //   and under the half-cleaners of the bits above the stride;
 // - middle passes take slots j * stride + l;
-// - the last pass takes blocks of neighbouring slots.
+// - the last pass takes blocks of consecutive slots.
 //
 // Invariant: above the sorted blocks, the comparators are exactly those of network/bitonic.hpp's
 // flip form with a capacity of the next power of two, less those that touch a slot at or beyond
@@ -29,8 +29,8 @@ class tile_network {
   using entry = typename Target::entry;
   static constexpr int block_slots = 1 << BlockBits;
 
-  // Puts a block that is sorted in registers into the tile at `slot`, blocks in order. The second
-  // of a pair is merged with the first on its way, which spares both a trip through memory.
+  // Places a block that registers have sorted at `slot`; blocks come in order. The second block of
+  // a pair is merged with the first on the way, which saves a pass over memory.
   static WBS_INLINE void place(const Target& target, entry* tile, int slot, entry* entries) {
     if ((slot & block_slots) != 0) {
       flip(target, tile + slot - block_slots, entries, make_indices<block_slots>{});
@@ -42,10 +42,9 @@ class tile_network {
     }
   }
 
-  // Sorts a tile whose blocks were placed, all but the last pass of the last phase: that calls
-  // finish(slot) for every block, in order, and finish sorts the bitonic block with
-  // network::clean() and does with it as it likes. Returns false, with nothing done, when there is
-  // no such pass because the tile is no more than a pair of blocks.
+  // Sorts the placed blocks up to the last pass of the last phase. That pass calls finish(slot) for
+  // every block, in order; finish sorts the bitonic block with network::clean(). Returns false,
+  // with nothing done, if a tile of at most a pair of blocks is sorted already.
   template <class Finish>
   static WBS_INLINE bool sort(const Target& target, entry* tile, int slots, const Finish& finish) {
     if (slots <= 2 * block_slots) return false;
@@ -192,7 +191,7 @@ class tile_network {
   template <int Taken, int... High>
   static WBS_INLINE void first_groups(const Target& target, entry* tile, int half, int stride,
                                       int from, int to, int high, indices<High...>) {
-    // No register of the high half: the low half is sorted already.
+    // The high half has no register: the low half is sorted already.
     ((high == High + 1 ? first_groups<Taken, High + 1>(target, tile, half, stride, from, to)
                        : void()),
      ...);

@@ -8,18 +8,17 @@
 // of pairs, of warps. A merge is the flip form of network/bitonic.hpp: position i of the low run
 // against the mirrored one of the high run, then half-cleaners, each halving the lanes that still
 // differ, and last those within a lane's registers. A half-cleaner is right for bitonic sequences
-// of any even length; that is all that the odd factor three needs, and three registers are sorted
-// whole.
+// of any even length, which covers the factor three; three registers are sorted whole.
 //
 // Steps across lanes are done in one of two ways: by a shuffle and a minimum for every entry, or by
-// turning registers and lanes through a stage in shared memory, so that each thread holds the
+// transposing registers and lanes through a stage in shared memory, so that each thread holds the
 // entries of 2^k lanes at a few register numbers and makes k steps at once.
 //
 // A target with one statement for a block of registers (network/bitonic.hpp's sort_block()) has one
 // for the half-cleaners of such a block, too: clean_block().
 //
 // Invariant: every comparator leaves the smaller entry at the smaller position; a lane touches only
-// its own warp's part of the stage, but between two sync_block(). Nothing here names a vendor.
+// its own warp's part of the stage, except between two sync_block(). Nothing here names a vendor.
 #ifndef WARP_BITONIC_SORT_NETWORK_WARP_HPP_
 #define WARP_BITONIC_SORT_NETWORK_WARP_HPP_
 
@@ -29,7 +28,7 @@
 
 namespace warp_bitonic_sort {
 
-// Up to sixteen bytes, which a lane moves at once.
+// Up to 16 bytes, which a lane moves at once.
 template <class Key, int Size = 16 / static_cast<int>(sizeof(Key))>
 struct alignas(Size * sizeof(Key)) entry_vector {
   WBS_CONSTANT(int, size, Size);
@@ -46,8 +45,8 @@ class warp_network {
   WBS_CONSTANT(int, capacity, Registers * lanes * warps);
   static_assert(LaneBits == Target::lane_bits || WarpBits == 0, "warps are made of whole rows");
 
-  // Keys between neighbouring rows of a stage, if there is room: 16-byte accesses by neighbouring
-  // lanes to neighbouring rows then fall into different banks.
+  // Entries between the rows of a stage, if there is room: 16-byte accesses of consecutive lanes to
+  // consecutive rows then have no bank conflicts.
   WBS_CONSTANT(int, padding,
                (Registers + entry_vector<entry>::size) * warp_lanes * warps *
                            static_cast<int>(sizeof(entry)) <=
@@ -56,7 +55,7 @@ class warp_network {
                    : 0);
   WBS_CONSTANT(int, striped_pitch, warp_lanes + padding);
   WBS_CONSTANT(int, blocked_pitch, Registers + padding);
-  // Keys of the stage of each warp.
+  // Entries of each warp's part of a stage.
   WBS_CONSTANT(int, stage_entries,
                Registers * striped_pitch > warp_lanes * blocked_pitch ? Registers * striped_pitch
                                                                       : warp_lanes * blocked_pitch);
@@ -74,12 +73,12 @@ class warp_network {
   }
 
  private:
-  // Lane bits that a turn brings into registers.
+  // Lane bits that a transposition moves into registers.
   WBS_CONSTANT(int, odd_part, Registers % 3 == 0 ? 3 : 1);
   WBS_CONSTANT(int, even_bits, floor_log2(static_cast<unsigned>(Registers / odd_part)));
   WBS_CONSTANT(int, transposed_bits, LaneBits < even_bits ? LaneBits : even_bits);
   WBS_CONSTANT(int, transposed_lanes, 1 << transposed_bits);
-  // A turn moves every entry four times, a shuffle once; but a shuffle may take several
+  // A transposition moves every entry four times, a shuffle once. But a shuffle may take several
   // instructions to compare.
   WBS_CONSTANT(int, min_transposed_steps, Target::min_transposed_steps);
 
@@ -89,7 +88,7 @@ class warp_network {
                                      entry* stage) {
     if constexpr (K <= LaneBits) {
       if constexpr (K <= transposed_bits && K >= min_transposed_steps) {
-        turn<K, true>(target, entries, stage);
+        transpose<K, true>(target, entries, stage);
       } else {
         flip_lanes<K>(target, entries);
         clean_lanes<K - 1, K - 1>(target, entries, stage);
@@ -99,8 +98,8 @@ class warp_network {
     }
   }
 
-  // For a target whose steps across lanes want the entries of one of the two negated: moves the
-  // signs from the lanes that have bit From set to those that have bit To; -1 stands for no lanes.
+  // For a target that negates the entries of one lane of every pair: moves the signs from the lanes
+  // that have bit From set to those that have bit To set; -1 stands for no lanes.
   template <int From, int To>
   static WBS_INLINE void move_signs(const Target& target, entry (&entries)[Registers]) {
     if constexpr (Target::negates) target.template move_signs<From, To>(entries);
@@ -113,7 +112,7 @@ class warp_network {
     if constexpr (Steps > 0) {
       if constexpr (Steps <= transposed_bits && Steps >= min_transposed_steps) {
         move_signs<Signed, -1>(target, entries);
-        turn<Steps, false>(target, entries, stage);
+        transpose<Steps, false>(target, entries, stage);
       } else if constexpr (Target::template has_lane_swap<1 << (Steps - 1)> && Registers % 2 == 0) {
         move_signs<Signed, -1>(target, entries);
         WBS_UNROLL
@@ -147,16 +146,17 @@ class warp_network {
       middle = target.template exchange_select<mask>(middle, middle);
     }
   }
-  // (A pack of indices where a loop would do: it is unrolled from the start, and quicker compiled.)
+  // A pack of indices compiles faster than a loop, because it is unrolled from the start.
   template <int Mask, int... J>
   static WBS_INLINE void flip_registers(const Target& target, entry (&entries)[Registers],
                                         indices<J...>) {
     (target.template exchange_select_pair<Mask>(entries[J], entries[Registers - 1 - J]), ...);
   }
 
-  // All steps of a merge of 2^K lanes, or its half-cleaners alone, with lanes in registers.
+  // All steps of a merge of 2^K lanes, or its half-cleaners alone, on transposed lanes.
   template <int K, bool Flip>
-  static WBS_INLINE void turn(const Target& target, entry (&entries)[Registers], entry* stage) {
+  static WBS_INLINE void transpose(const Target& target, entry (&entries)[Registers],
+                                   entry* stage) {
     store_striped(entries, stage);
     Target::sync_warp();
     transposed_steps<K, Flip>(target, entries, stage);
@@ -174,12 +174,12 @@ class warp_network {
     for (int j = 0; j < Registers; ++j) entries[j] = stage[j * striped_pitch + Target::lane()];
   }
 
-  // A thread takes 2^transposed_bits neighbouring lanes at every transposed_lanes-th register
-  // number; with Flip, from lanes of the high run at the mirrored number.
+  // A thread takes 2^transposed_bits consecutive lanes at every transposed_lanes-th register
+  // number; with Flip, lanes of the high run at the mirrored number.
   template <int K, bool Flip>
   static WBS_INLINE void transposed_steps(const Target& target, entry (&entries)[Registers],
                                           entry* stage) {
-    // Lanes of the low and of the high run come from different places.
+    // The lanes of the low and of the high run lie in different places.
     constexpr int same = Flip ? 1 << (K - 1) : transposed_lanes;
     using vector = entry_vector < entry,
           same<entry_vector<entry>::size ? same : entry_vector<entry>::size>;
@@ -229,8 +229,8 @@ class warp_network {
     }
   }
 
-  // Merges runs of 2^(Q-1) warps: through the stages of all of them, each thread taking its lane
-  // of every warp at its share of the register numbers.
+  // Merges runs of 2^(Q-1) warps through the stages of all of them: each thread takes its lane of
+  // every warp at its share of the register numbers.
   template <int Q>
   static WBS_INLINE void merge_warps(const Target& target, entry (&entries)[Registers],
                                      entry* stage) {
@@ -289,8 +289,8 @@ class warp_network {
     }
   }
 
-  // Every other comparator of a step in the other way, which keeps two pipes busy. Measured: better
-  // than none or all.
+  // Alternates two forms of a comparator, which keeps two pipes busy. Measured: faster than either
+  // form alone.
   static WBS_INLINE void alternate_pipes(const Target& target, entry& low, entry& high,
                                          int number) {
     if (number % 2 == 0) {

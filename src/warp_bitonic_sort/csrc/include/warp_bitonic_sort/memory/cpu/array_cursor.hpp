@@ -1,4 +1,4 @@
-// Walking the rows of a batch of several arrays, a row at a time.
+// Walks the rows of a batch of several arrays, a row at a time.
 //
 // Invariant: any strides, any number of batch dimensions, no division after the first row.
 #ifndef WARP_BITONIC_SORT_MEMORY_CPU_ARRAY_CURSOR_HPP_
@@ -23,7 +23,7 @@ class array_cursor {
   }
 
   const char* input(int i) const { return static_cast<const char*>(args_.input[i]) + input_[i]; }
-  // Null for an output that is not wanted.
+  // Null for an absent output.
   char* output(int i) const {
     return args_.output[i] == nullptr ? nullptr : static_cast<char*>(args_.output[i]) + output_[i];
   }

@@ -1,7 +1,7 @@
-// Writing a long result past the caches.
+// Stores a long result past the caches, in whole cache lines.
 //
-// Invariant: what reaches memory is exactly what ordinary stores would have left there, whatever
-// the alignment, once finish() has run; nothing outside [first byte, last byte) is written.
+// Invariant: after finish(), memory holds exactly what ordinary stores would have left there,
+// whatever the alignment. Nothing outside [first byte, last byte) is written.
 #ifndef WARP_BITONIC_SORT_MEMORY_CPU_NONTEMPORAL_STORE_HPP_
 #define WARP_BITONIC_SORT_MEMORY_CPU_NONTEMPORAL_STORE_HPP_
 
@@ -13,13 +13,9 @@ namespace warp_bitonic_sort {
 
 constexpr int line_bytes = 64;
 
-// A line that a store misses is read before it is written: a third of the traffic of a sort that is
-// not in place, for bytes that are all overwritten. Streaming stores spare it, but must cover
-// aligned lines, and results seldom begin at one. So a group's bytes are laid out in a stage that
-// is as far off a line as their destination is; its whole lines are streamed, and what begins a
-// line waits for the group that ends it. Measured: worth it where a vector is a line, and not with
-// AVX2, where the work on a group takes longer than its traffic and the waiting stores only stand
-// in its way.
+// An ordinary store first reads the cache line that it misses: a third of the traffic of an
+// out-of-place sort. Non-temporal stores do not, but need whole aligned lines, hence the stage.
+// Measured: they pay off where a vector is a line; with AVX2 they delay the work.
 #if defined(__x86_64__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
 #define WBS_STREAMS_STORES 1
 constexpr bool streams_stores = true;
@@ -27,14 +23,13 @@ constexpr bool streams_stores = true;
 constexpr bool streams_stores = false;
 #endif
 
-// Results below this are left in the caches, for they fit there and are likely wanted again. Tests
-// lower it.
+// Smaller results stay in the caches, where they fit and are likely read next. Tests lower this.
 #ifndef WARP_BITONIC_SORT_MIN_STREAMED_BYTES
 #define WARP_BITONIC_SORT_MIN_STREAMED_BYTES (8 << 20)
 #endif
 constexpr long long min_streamed_bytes = WARP_BITONIC_SORT_MIN_STREAMED_BYTES;
 
-// Whether a batch of rows without gaps, `contiguous`, is worth streaming.
+// Whether to stream a batch; `contiguous` tells that its rows have no gaps.
 WBS_INLINE bool is_streamed(const wbs_args<1, 1>& args, bool contiguous) {
   if (!streams_stores || !contiguous || args.input[0] == args.output[0]) return false;
   long long bytes = args.length * args.output_stride[0];
@@ -44,20 +39,20 @@ WBS_INLINE bool is_streamed(const wbs_args<1, 1>& args, bool contiguous) {
 
 class nontemporal_store {
  public:
-  // What a stage for groups of `group_bytes` takes, in bytes.
+  // Bytes of a stage for groups of `group_bytes`.
   static constexpr long long stage_bytes(long long group_bytes) { return group_bytes + line_bytes; }
 
-  // Streams groups, of a multiple of a line's bytes each, to `to` and on, by way of `stage`, which
-  // is aligned to a line.
+  // Streams consecutive groups, each of whole lines in size, to `to` through `stage`, which is
+  // aligned to a line.
   WBS_INLINE nontemporal_store(char* stage, char* to, long long group_bytes)
       : stage_(stage),
         to_(to),
         group_bytes_(group_bytes),
         skew_(static_cast<int>(reinterpret_cast<unsigned long>(to) % line_bytes)) {}
 
-  // Where to put the next group.
+  // The place of the next group.
   WBS_INLINE char* group() const { return stage_ + skew_; }
-  // Sends it off.
+  // Streams the whole lines of the group; the rest waits for the next group.
   WBS_INLINE void flush() {
     long long at = 0;
     if (fresh_) {
@@ -69,7 +64,7 @@ class nontemporal_store {
     __builtin_memcpy(stage_, stage_ + group_bytes_, line_bytes);
     to_ += group_bytes_;
   }
-  // Writes what is left, and lets other threads see all of it.
+  // Writes the remaining bytes, and makes all of them visible to other threads.
   void finish() {
     if (!fresh_) __builtin_memcpy(to_ - skew_, stage_, static_cast<unsigned>(skew_));
     fresh_ = true;

@@ -1,7 +1,7 @@
-// Walking the rows of a batch, a group of W at a time.
+// Walks the rows of a batch, a group of W at a time.
 //
-// Invariant: any strides, any number of batch dimensions, no division after the first row. Pointers
-// of lanes without a row stay readable (the last row's) and writable (the caller's junk).
+// Invariant: any strides, any number of batch dimensions, no division after the first row. A lane
+// without a row reads the last row and writes the caller's junk.
 #ifndef WARP_BITONIC_SORT_MEMORY_CPU_ROW_CURSOR_HPP_
 #define WARP_BITONIC_SORT_MEMORY_CPU_ROW_CURSOR_HPP_
 
@@ -21,7 +21,7 @@ class row_cursor {
       const long long shape = args.batch_shape[i];
       const long long src = args.input_batch_stride[0][i], dst = args.output_batch_stride[0][i];
       if (shape == 1) continue;
-      // A dimension that merely continues its outer neighbour is one with it.
+      // A dimension that continues the one outside it is joined with it.
       if (dims_ > 0 && dim_[dims_ - 1].src == src * shape && dim_[dims_ - 1].dst == dst * shape) {
         dim_[dims_ - 1] = {dim_[dims_ - 1].shape * shape, 0, src, dst};
       } else {
@@ -42,12 +42,12 @@ class row_cursor {
   char* dst() const { return dst_; }
   // Rows from here on to the end of the last dimension.
   long long run() const { return dim_[dims_ - 1].shape - dim_[dims_ - 1].index; }
-  // Bytes between those rows. (A batch's last dimension may be one of one, whose stride says
-  // nothing.)
+  // Bytes between those rows. Not always the batch's last stride: that of a dimension of size 1 is
+  // arbitrary.
   long long src_stride() const { return dim_[dims_ - 1].src; }
   long long dst_stride() const { return dim_[dims_ - 1].dst; }
 
-  // Goes on by `rows` <= run().
+  // Advances by `rows` <= run().
   WBS_INLINE void advance(long long rows) {
     dimension& d = dim_[dims_ - 1];
     src_ += rows * d.src;
@@ -59,8 +59,7 @@ class row_cursor {
   // Pointers to the next W rows, of which `rows` exist.
   WBS_INLINE void next(long long rows, const char** src, char** dst, char* junk) {
     if (rows >= W && run() >= W) {
-      // One scalar store a pointer: a vector store would be quicker to make, but its upper halves
-      // forward slowly to the loads that follow at once.
+      // Scalar stores: the upper halves of a vector store forward slowly to the loads that follow.
       const dimension& d = dim_[dims_ - 1];
       const char* from = src_;
       char* to = dst_;

@@ -1,10 +1,10 @@
-// Rows that are neighbours in memory: columns.
+// Sorts rows that lie side by side in memory: columns.
 //
-// Neighbouring threads load and store elements of neighbouring rows. Up to 32 elements, or what
-// fits a thread's registers, each thread sorts rows of its own; longer ones go to the lanes that
-// sort them through a tile of shared memory, which all threads of a block fill.
+// Consecutive threads load and store elements of contiguous rows. Rows that fit a thread's
+// registers, of up to 32 elements, are sorted by one thread each. Longer rows are staged in a tile
+// of shared memory, which all threads of a block fill.
 //
-// Invariant: as for memory/gpu/rows.hpp; any strides are right, only slower.
+// Invariant: as for memory/gpu/rows.hpp. Any strides are right, only slower.
 #ifndef WARP_BITONIC_SORT_MEMORY_GPU_COLUMNS_HPP_
 #define WARP_BITONIC_SORT_MEMORY_GPU_COLUMNS_HPP_
 
@@ -35,8 +35,8 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   using typename base::row;
   using typename base::target;
 
-  // Warps of a block whose rows, side by side, are a good access to memory; more wait for each
-  // other too long. Measured.
+  // Enough warps that the rows of a block make coalesced accesses of good_bytes. Measured: more
+  // warps wait for each other too long.
   WBS_CONSTANT(int, good_bytes, 64);
   WBS_CONSTANT(int, max_warps, 8);
   WBS_CONSTANT(int, wanted_warps, good_bytes / base::key_bytes / warp_rows);
@@ -49,11 +49,11 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   WBS_CONSTANT(bool, tries_float_keys, false);
   WBS_CONSTANT(int, threads, (fitting_warps > 4 ? fitting_warps : 4) * warp_lanes);
   WBS_CONSTANT(int, block_rows, threads / warp_lanes * warp_rows);
-  // (Of larger ones the compiler finds room for two, if it is not told that one will do.)
+  // Larger blocks set no bound: with a bound of one, compilers leave no registers for a second.
   WBS_CONSTANT(int, resident_blocks, threads > 128 && lanes > 1 ? 0 : blocks_of(threads));
 
  private:
-  // Elements between the rows of a tile: of a width that spreads them over the banks.
+  // Elements between the rows of a tile, chosen to avoid bank conflicts.
   WBS_CONSTANT(int, tile_pitch, capacity + (key_bytes < 4 ? 4 / key_bytes : 1));
   WBS_CONSTANT(int, stage_bytes,
                threads / warp_lanes * network_type::stage_entries * static_cast<int>(sizeof(key)));
@@ -65,7 +65,7 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
                : stage_bytes > tile_bytes ? stage_bytes
                                           : tile_bytes);
 
-  // Sorts the rows of a block: the tile-th block_rows of them.
+  // Sorts the rows of one tile, block_rows of them.
   static WBS_INLINE void sort(const wbs_args<1, 1>& args, long long tile, void* shared) {
     const keys_type codec({args.key_xor, args.key_add});
     if constexpr (lanes == 1) {
@@ -120,7 +120,7 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
       }
     }
   }
-  // Whether the elements of two rows are side by side all along, where one access can have both.
+  // Whether one aligned access can hold the elements of both rows at every position.
   static WBS_INLINE bool is_pair(const char* first, const char* second, long long stride) {
     return second - first == key_bytes &&
            (reinterpret_cast<unsigned long long>(first) | static_cast<unsigned long long>(stride)) %
@@ -130,7 +130,7 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   static WBS_INLINE element element_at(const char* address) {
     return target::template load_global<element>(address);
   }
-  // Two elements side by side, each in its half of a word; and back.
+  // Two contiguous elements, one in each half of a word.
   static WBS_INLINE unsigned pair_at(const char* address) {
     if constexpr (key_bytes == 2) return target::template load_global<unsigned>(address);
     const unsigned both = target::template load_global<unsigned short>(address);

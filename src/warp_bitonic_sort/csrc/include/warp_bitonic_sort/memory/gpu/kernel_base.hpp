@@ -1,5 +1,4 @@
-// What every GPU kernel knows of its batch: where rows are, who holds them, and how keys go between
-// registers and shared memory.
+// The base of all GPU kernels: finds rows, and moves keys between registers and shared memory.
 //
 // Invariant: all addresses are 64 bits; an element's number within a row is an int. Every function
 // here is called by whole warps.
@@ -15,7 +14,7 @@
 
 namespace warp_bitonic_sort {
 
-// What a register holds of memory: an element, or those of two rows.
+// The memory format of one register: an element, or the elements of two rows.
 template <class Element, int Rows>
 struct register_of {
   using type = unsigned;
@@ -25,8 +24,8 @@ struct register_of<Element, 1> {
   using type = Element;
 };
 
-// Of numbers that are not negative. A division of 64 bits is a hundred instructions, which
-// compilers take their time for, and few batches have as many rows: those take one bit at a time.
+// The quotient of two non-negative numbers. A 64-bit division is a hundred instructions and slow to
+// compile. Few batches need one, so it goes bit by bit.
 WBS_INLINE long long quotient(long long dividend, long long divisor) {
   const unsigned long long whole = static_cast<unsigned long long>(dividend);
   const unsigned long long part = static_cast<unsigned long long>(divisor);
@@ -44,7 +43,7 @@ WBS_INLINE long long quotient(long long dividend, long long divisor) {
   return static_cast<long long>(result);
 }
 
-// Keys is what registers hold, as core/register_codec.hpp has it.
+// Keys is a codec of core/register_codec.hpp.
 template <template <class> class Target, class Keys, int Registers, int LaneBits, int WarpBits>
 class kernel_base {
  public:
@@ -62,12 +61,11 @@ class kernel_base {
   WBS_CONSTANT(int, warps, network_type::warps);
   using raw = typename register_of<element, keys_type::rows>::type;
   static_assert(sizeof(raw) == sizeof(key), "a stage holds either");
-  // Rows that share a register, and rows side by side in a warp.
+  // Rows that share a register, and rows that a warp sorts at once.
   WBS_CONSTANT(int, shared_rows, keys_type::rows);
   WBS_CONSTANT(int, warp_rows, warp_lanes / lanes * shared_rows);
 
-  // Blocks that a multiprocessor must have registers for beside each other; 0 leaves it to the
-  // compiler.
+  // Blocks that must fit a multiprocessor's registers at once; 0 leaves occupancy to the compiler.
   static constexpr WBS_HOST_DEVICE int blocks_of(int threads) {
     return threads > 128 ? 1 : target::blocks_for(Registers, sizeof(key));
   }
@@ -109,8 +107,7 @@ class kernel_base {
     return WarpBits == 0 ? 0 : (target::warp() & (warps - 1)) * (lanes * Registers);
   }
 
-  // Elements as memory has them: one, or those of the two rows that share a register. They become
-  // keys in one place, however they were loaded, for that is much of a kernel.
+  // All keys are encoded here, however they were loaded: the codec is a large part of a kernel.
   static WBS_INLINE void encode(const keys_type& codec, const raw (&raws)[Registers],
                                 key (&keys)[Registers]) {
     WBS_UNROLL
@@ -121,11 +118,11 @@ class kernel_base {
     WBS_UNROLL
     for (int j = 0; j < Registers; ++j) raws[j] = codec.decode(keys[j]);
   }
-  // What becomes the greatest key, or one that is its equal.
+  // Raw bits whose key is the greatest, or equal to it.
   static WBS_INLINE raw pad(const keys_type& codec) { return codec.decode(keys_type::pad()); }
 
-  // Rows in shared memory, `pitch` elements apart. (Of two rows that share registers the second may
-  // be absent; then what is there does no harm.)
+  // Loads striped rows from shared memory, `pitch` elements apart. Of two rows that share registers
+  // the second may be absent; what is loaded for it is never stored.
   static WBS_INLINE void load_staged(const keys_type& codec, const wbs_args<1, 1>& args,
                                      const element* from, int pitch, bool present,
                                      raw (&raws)[Registers]) {
@@ -141,7 +138,7 @@ class kernel_base {
       }
     }
   }
-  // Sorted rows out of the stage, in the order in which load_staged() reads them.
+  // Rearranges sorted rows from blocked to striped, the order of load_staged().
   template <bool OfBlock>
   static WBS_INLINE void store_staged(const wbs_args<1, 1>& args, const raw* own, element* to,
                                       int pitch) {
@@ -164,7 +161,7 @@ class kernel_base {
     }
   }
 
-  // Sorted elements, each lane's own, into the stage.
+  // Stores each lane's sorted elements into the stage, blocked.
   static WBS_INLINE void stage_blocked(const raw (&raws)[Registers], raw* own) {
     using vector = entry_vector<raw>;
     raw* const to = own + target::lane() * network_type::blocked_pitch;

@@ -1,12 +1,11 @@
-// Rows whose elements are neighbours in memory, or anywhere at all.
+// Sorts rows whose elements are contiguous, or at any stride.
 //
-// A warp loads its rows, each lane any keys of its row, for the input's order is free;
-// sorts them (network/warp.hpp); lays the result out in shared memory and writes it. Rows shorter
-// than the capacity are padded in registers. Where rows are whole accesses of up to 16 bytes, lanes
-// make these directly. Where they are not, but contiguous, a warp moves them as one run of memory
-// by way of its stage. Any others are moved element by element.
+// A warp loads its rows in any order of keys, sorts them (network/warp.hpp), stages the result in
+// shared memory and stores it. Rows shorter than the capacity are padded in registers. Aligned rows
+// are accessed directly, with vectors of up to 16 bytes a lane. A run of contiguous unaligned rows
+// is moved through the stage. All other rows are moved element by element.
 //
-// Invariant: every load of a row precedes every store of it (so sorting in place is right), and no
+// Invariant: every load of a row precedes every store of it, so that sorting in place is right. No
 // byte outside the rows is read or written.
 #ifndef WARP_BITONIC_SORT_MEMORY_GPU_ROWS_HPP_
 #define WARP_BITONIC_SORT_MEMORY_GPU_ROWS_HPP_
@@ -54,8 +53,8 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
                target::has_float_keys && allows_float_keys<Keys> && capacity <= max_float_capacity);
   using float_rows = gpu_rows<Target, float_keys, Registers, LaneBits, WarpBits>;
 
-  // Sorts the rows of a block: the tile-th block_rows of them. False, and nothing is written, where
-  // Keys are plain and a row is not.
+  // Sorts the rows of one tile, block_rows of them. Returns false, with nothing written, if Keys
+  // are floats and a row holds a NaN or -0.0.
   static WBS_INLINE bool sort(const wbs_args<1, 1>& args, long long tile, void* shared) {
     const keys_type codec({args.key_xor, args.key_add});
     key* const stage =
@@ -128,8 +127,8 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   template <int Size>
   using elements = typename base::template elements<Size>;
 
-  // Whether rows are whole accesses of vector_size elements, as they are read and as they are
-  // written. (In one loop, for each takes compilers longer than all that is in it.)
+  // Whether rows can be loaded, and stored, as aligned vectors of vector_size elements. One loop
+  // for both, because a loop is slow to compile.
   static WBS_INLINE void find_wide(const wbs_args<1, 1>& args, bool& reads, bool& writes) {
     unsigned long long from = reinterpret_cast<unsigned long long>(args.input[0]);
     unsigned long long to = reinterpret_cast<unsigned long long>(args.output[0]);
@@ -144,7 +143,7 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
     writes = are_whole && args.output_stride[0] == key_bytes && to % bytes == 0;
   }
 
-  // Whether the rows that a warp sorts are one run of memory, without a gap.
+  // Whether the rows of a warp are one contiguous run of memory.
   static WBS_INLINE bool is_run(const wbs_args<1, 1>& args, long long stride,
                                 const long long* batch_stride) {
     if constexpr (WarpBits > 0) return false;
@@ -152,7 +151,7 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
     return warp_rows == 1 || (args.batch_dims == 1 &&
                               batch_stride[0] == static_cast<long long>(args.length) * key_bytes);
   }
-  // The first of them; a lane's own may be another.
+  // The first row of a warp's run; `own` may be a later one.
   static WBS_INLINE row first_row(const wbs_args<1, 1>& args, long long first_of_warp,
                                   const row& own) {
     if constexpr (warp_rows == 1) return own;
@@ -165,30 +164,30 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
     const long long left = args.rows - first_of_warp;
     return left <= 0 ? 0 : static_cast<int>(left < warp_rows ? left : warp_rows) * args.length;
   }
-  // Elements that a run begins behind a multiple of 16 bytes; in the stage, too, it begins there.
+  // Elements from a multiple of 16 bytes to a run's start; a staged run keeps this alignment.
   static WBS_INLINE int lead_of(const char* address) {
     return static_cast<int>(reinterpret_cast<unsigned long long>(address) % 16) / key_bytes;
   }
 
-  // Moves a run between memory and the stage, 16 bytes at a time but for its ends.
+  // Moves a run between memory and the stage, 16 bytes at a time except at its ends.
   template <bool Load>
   static WBS_INLINE void move_run(char* memory, element* in_stage, int count) {
     constexpr int size = 16 / key_bytes;
-    constexpr int turns = (Registers * shared_rows + size - 1) / size;
+    constexpr int rounds = (Registers * shared_rows + size - 1) / size;
     constexpr int step = warp_lanes * size;
     const int head = (size - lead_of(memory)) % size;
     const int first = head + target::lane() * size;
     char* const from_first = memory + first * key_bytes;
     if constexpr (Load && target::has_copies) {
       WBS_ROLLED
-      for (int c = 0; c < turns; ++c) {
+      for (int c = 0; c < rounds; ++c) {
         if (c * step + size <= count - first) {
           target::template copy<16>(in_stage + first + c * step, from_first + c * step * key_bytes);
         }
       }
     } else {
       WBS_UNROLL
-      for (int c = 0; c < turns; ++c) {
+      for (int c = 0; c < rounds; ++c) {
         if (c * step + size <= count - first) {
           move<Load, size>(from_first, in_stage + first, c * step);
         }
@@ -212,7 +211,7 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
     }
   }
 
-  // Moves the elements of a warp's rows one by one; in the stage each lane finds its own again.
+  // Moves the elements of a warp's rows between memory and the stage, one by one.
   template <bool Load>
   static WBS_INLINE void move_strided(const wbs_args<1, 1>& args, const row (&rows)[shared_rows],
                                       element* in_stage) {
@@ -256,7 +255,7 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
     }
     if constexpr (Load && target::has_copies && key_bytes >= 4) target::sync_copies();
   }
-  // Elements between rows in the stage: of a width that spreads them over the banks.
+  // Elements between rows in the stage, chosen to avoid bank conflicts.
   WBS_CONSTANT(int, strided_pitch, (Registers + 1) * lanes);
   // This lane's number within its row.
   static WBS_INLINE int lane_of_row() {
@@ -264,7 +263,7 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
     return WarpBits == 0 ? lane : lane + (target::warp() & (warps - 1)) * lanes;
   }
 
-  // Wide loads; with Full, of rows that are all there and fill the capacity.
+  // Vector loads. Full tells that all rows are present and fill the capacity.
   template <bool Full>
   static WBS_INLINE void load(const keys_type& codec, const wbs_args<1, 1>& args,
                               const row (&rows)[shared_rows], raw (&raws)[Registers]) {
@@ -296,7 +295,7 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
     if constexpr (shared_rows == 1) {
       return loaded[0].values[e];
     } else if constexpr (key_bytes == 2) {
-      // One instruction takes the low halves of two words, or their high halves.
+      // One instruction extracts the low halves of two words, or their high halves.
       using packed16 = typename keys_type::packed16;
       unsigned first, second;
       __builtin_memcpy(&first, &loaded[0].values[e & ~1], sizeof(first));

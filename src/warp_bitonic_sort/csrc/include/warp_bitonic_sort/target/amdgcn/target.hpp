@@ -1,13 +1,13 @@
-// The AMD target: what a register holds, how two are compared, how lanes of a warp exchange them.
+// The AMD target: defines what a register holds, how two registers compare, and how the lanes of a
+// warp exchange them.
 //
 // Invariant: compiler builtins only, no ROCm header and no instruction in inline assembly, so that
-// the compiler sees all of them and puts in the wait states that they need. Warps have 64 lanes on
-// GCN and CDNA (gfx9), 32 on RDNA (gfx10 and later). A register holds one key of 32 or 64 bits, or
-// the keys of two rows, 16 bits each (8-bit keys are widened to 16). Keys compare as signed
-// integers.
+// the compiler inserts the wait states that instructions need. Warps have 64 lanes on GCN and CDNA
+// (gfx9), 32 on RDNA (gfx10 and later). A register holds one key of 32 or 64 bits, or the keys of
+// two rows, 16 bits each. 8-bit keys are widened to 16. Keys compare as signed integers.
 //
-// Lanes exchange keys by data-parallel primitives (DPP), which most vector instructions take for
-// one operand at no cost, wherever the lanes are within 16 of each other; see AMD's instruction set
+// Lanes exchange keys by data-parallel primitives (DPP) where the lanes are within 16 of each
+// other: most vector instructions take one operand by DPP at no cost. See AMD's instruction set
 // documents, "Data Parallel Processing", and LLVM's "Syntax of AMDGPU Instruction Modifiers".
 #ifndef WARP_BITONIC_SORT_TARGET_AMDGCN_TARGET_HPP_
 #define WARP_BITONIC_SORT_TARGET_AMDGCN_TARGET_HPP_
@@ -35,10 +35,10 @@ constexpr bool before_gfx11 = false;
 // DPP controls.
 constexpr int row_ror = 0x120, row_mirror = 0x140, row_half_mirror = 0x141, row_xmask = 0x160;
 
-// The control that brings each lane the one whose number differs by Mask; -1 where there is none.
+// The control with which each lane reads the lane whose number differs by Mask; -1 if none does.
 constexpr int control_of(int mask) {
   if (mask < 4) {
-    // quad_perm: two bits for each lane of four, the lane that it gets.
+    // quad_perm: two bits for each lane of four name its source lane.
     return (0 ^ mask) | (1 ^ mask) << 2 | (2 ^ mask) << 4 | (3 ^ mask) << 6;
   }
   if (mask == 7) return row_half_mirror;
@@ -55,7 +55,7 @@ WBS_INLINE int dpp(int value) {
   return __builtin_amdgcn_mov_dpp(value, Control, 0xF, 0xF, true);
 }
 WBS_INLINE int thread() {
-  // At most 1024 threads make a block; the compiler may know.
+  // A block has at most 1024 threads, which the compiler may use.
   return static_cast<int>(__builtin_amdgcn_workitem_id_x()) & 1023;
 }
 WBS_INLINE int lane() { return thread() & ((1 << lane_bits) - 1); }
@@ -88,8 +88,7 @@ WBS_INLINE int shuffle(int value) {
 #if defined(__gfx950__)
 // Whether registers can exchange their lanes that differ by a mask.
 constexpr bool swaps(int mask) { return mask == 16 || mask == 32; }
-// Of every two groups of Mask lanes side by side, the second one of `a` and the first of `b` change
-// places.
+// Swaps the second of every two consecutive groups of Mask lanes of `a` with the first of `b`.
 template <int Mask>
 WBS_INLINE void swap(unsigned& a, unsigned& b) {
   if constexpr (Mask == 16) {
@@ -119,9 +118,8 @@ WBS_INLINE void swap_keys(Key& a, Key& b) {
   __builtin_memcpy(&b, in_b, sizeof(Key));
 }
 
-// Has the compiler compute values in the order in which this is called for them. A shuffle becomes
-// part of the instruction that takes its result only where the two are near each other at first;
-// what the compiler has finished, it may still reorder.
+// Fixes the order in which the compiler first arranges values; it may reorder them later. A shuffle
+// is folded into the instruction that uses its result only if the two are close.
 template <class Word>
 WBS_INLINE Word in_order(Word value) {
   asm volatile("" : "+v"(value));
@@ -130,17 +128,16 @@ WBS_INLINE Word in_order(Word value) {
 
 WBS_INLINE int minimum(int a, int b) { return a < b ? a : b; }
 WBS_INLINE int maximum(int a, int b) { return a < b ? b : a; }
-// One instruction each where the compiler is told that there are no NaNs (-fno-honor-nans), which
-// there are not; else more.
+// One instruction each with -fno-honor-nans. Keys are never NaN.
 WBS_INLINE float minimum(float a, float b) { return __builtin_fminf(a, b); }
 WBS_INLINE float maximum(float a, float b) { return __builtin_fmaxf(a, b); }
-// The second in order of three; one instruction.
+// The median of three; one instruction.
 WBS_INLINE int median(int a, int b, int c) {
   return maximum(minimum(a, b), minimum(maximum(a, b), c));
 }
 
-// Fences of shared memory alone: rows in global memory are no other warp's, and caches that nobody
-// asked to empty stay full. (Compilers before clang 19 know fences of all memory only.)
+// Fences of shared memory alone: warps share no rows in global memory, and its caches stay valid.
+// Compilers before clang 19 can only fence all memory.
 #if __clang_major__ >= 19
 #define WBS_FENCE(order, scope) __builtin_amdgcn_fence(order, scope, "local")
 #else
@@ -169,13 +166,13 @@ constexpr bool is_float = false;
 template <>
 inline constexpr bool is_float<float> = true;
 
-// What one access to global memory loads and stores: so many bytes of whatever type.
+// The types that one access of so many bytes to global memory loads and stores.
 template <int Bytes>
 struct access {
   using loaded = typename unsigned_of<8 * Bytes>::type;
   using stored = loaded;
 };
-// Of a vector, clang 19 loads some elements twice. An integer would be put together to be stored.
+// clang 19 loads some elements of a vector twice, and assembles an integer before it stores it.
 template <>
 struct access<16> {
   using loaded = unsigned __int128;
@@ -203,14 +200,13 @@ template <class Key>
 struct amdgcn_target {
   using entry = Key;
   static constexpr int lane_bits = amdgcn_detail::lane_bits;
-  // What a block can have. (gfx950 has more; layouts are for all.)
+  // The limit of a block. gfx950 has more, but all targets share the layouts.
   static constexpr int max_shared_bytes = 1 << 16;
-  // Steps across lanes cost two or three instructions each, less than a trip through memory.
+  // A step across lanes costs two or three instructions, less than a transposition through memory.
   static constexpr int min_transposed_steps = lane_bits + 1;
-  // Before gfx11 an integer step across lanes takes two instructions, as a median takes no shuffled
-  // operand; of floats a minimum takes one and negates it, too. So floats are kept negated in the
-  // lanes that keep the greater of two: the lesser of mine and the negative of what is there, which
-  // is negated there, is what either lane wants.
+  // A minimum of floats takes and negates a shuffled operand; before gfx11, an integer median takes
+  // none. Lanes that keep the greater key therefore hold keys negated: the result in either lane is
+  // the minimum of its key and the other's key negated.
   static constexpr bool negates = amdgcn_detail::is_float<Key>;
   static constexpr bool has_float_keys = amdgcn_detail::before_gfx11;
   static constexpr bool has_copies = false;
@@ -218,20 +214,19 @@ struct amdgcn_target {
 
   static WBS_INLINE int lane() { return amdgcn_detail::lane(); }
   static WBS_INLINE int warp() {
-    // Lanes of a warp agree, which the compiler cannot know.
+    // The number is uniform in a warp, which the compiler cannot know.
     const int warp = __builtin_amdgcn_readfirstlane(amdgcn_detail::thread() >> lane_bits);
     __builtin_assume(warp >= 0 && warp < 1024 >> lane_bits);
     return warp;
   }
   static WBS_INLINE long long block() { return __builtin_amdgcn_workgroup_id_x(); }
   static WBS_INLINE long long blocks() {
-    // The first of the implicit arguments of code object version 5 and later: hidden_block_count_x.
+    // The first implicit argument of code object version 5 and later: hidden_block_count_x.
     return *(const unsigned __attribute__((address_space(4)))*)(__builtin_amdgcn_implicitarg_ptr());
   }
-  // The arguments for one turn of the loop over tiles. As if they might have changed since the
-  // last: else all that depends on them alone is computed before the loop, which most blocks go
-  // through once, and kept in more scalar registers than there are. (They are read where the launch
-  // put them, for the compiler would make a copy of what it is kept from knowing.)
+  // The arguments for one iteration of the loop over tiles, hidden from the compiler: it would
+  // hoist what depends on them, and run out of scalar registers. They are read where the launch put
+  // them, because the compiler would copy hidden ones.
   template <class Arguments>
   static WBS_INLINE const Arguments& reload_args(const Arguments&) {
     using constant = const __attribute__((address_space(4))) Arguments;
@@ -239,9 +234,8 @@ struct amdgcn_target {
     asm volatile("" : "+s"(address));
     return *(const Arguments*)address;
   }
-  // The type of a pointer says that it points to global memory. Where the compiler has to infer it
-  // and cannot, it emits flat accesses: they are slower, and count as accesses to shared memory
-  // too.
+  // The pointer's type names global memory. Where the compiler cannot infer it, it emits flat
+  // accesses: they are slower, and count as accesses to shared memory, too.
   template <class T>
   static WBS_INLINE T load_global(const char* address) {
     using word = typename amdgcn_detail::access<sizeof(T)>::loaded;
@@ -253,7 +247,7 @@ struct amdgcn_target {
     using word = typename amdgcn_detail::access<sizeof(T)>::stored;
     *(amdgcn_detail::global_memory<word>*)address = __builtin_bit_cast(word, value);
   }
-  // A warp's accesses to shared memory happen in the order that they are written in.
+  // A warp's accesses to shared memory happen in program order.
   static WBS_INLINE void sync_warp() {
     amdgcn_detail::fence_release<false>();
     __builtin_amdgcn_wave_barrier();
@@ -265,10 +259,10 @@ struct amdgcn_target {
     amdgcn_detail::fence_acquire<true>();
   }
 
-  // There are registers enough for any layout.
+  // Registers suffice for every layout.
   static constexpr int blocks_for(int, int) { return 0; }
 
-  // What other targets need, to keep the compiler from undoing their multiplications.
+  // Unused; other targets hide a 1 from the compiler in it.
   int opaque_one;
 
   WBS_INLINE void compare_exchange(Key& a, Key& b) const {
@@ -284,8 +278,8 @@ struct amdgcn_target {
   }
   WBS_INLINE void compare_exchange_imad(Key& a, Key& b) const { compare_exchange(a, b); }
 
-  // Of `mine` and the key `from` of the lane whose number differs by Mask, the lesser if this lane
-  // is the lower one, else the greater.
+  // Returns the lesser of `mine` and the key `from` of the lane whose number differs by Mask if
+  // this lane is the lower one, else the greater.
   template <int Mask>
   WBS_INLINE Key exchange_select(Key mine, Key from) const {
     if constexpr (negates) {
@@ -297,7 +291,7 @@ struct amdgcn_target {
     }
   }
 
-  // exchange_select<Mask>() of each of two with the other.
+  // exchange_select<Mask>() of each of two keys with the other.
   template <int Mask>
   WBS_INLINE void exchange_select_pair(Key& a, Key& b) const {
     const Key first = a, second = b;
@@ -305,25 +299,25 @@ struct amdgcn_target {
     b = exchange_select<Mask>(second, first);
   }
 
-  // Where lanes of two registers can change places: as exchange_select<Mask>() of each with itself,
-  // for both.
+  // Whether two registers can swap lanes. exchange_select_swap() is exchange_select<Mask>() of each
+  // register with itself.
   template <int Mask>
   static constexpr bool has_lane_swap = amdgcn_detail::swaps(Mask);
   template <int Mask>
   WBS_INLINE void exchange_select_swap(Key& a, Key& b) const {
-    // The keys to compare come to stand in the same lane.
+    // Moves the keys to compare into the same lane.
     amdgcn_detail::swap_keys<Mask>(a, b);
     compare_exchange(a, b);
     amdgcn_detail::swap_keys<Mask>(a, b);
   }
 
-  // Negates the keys of the lanes that have either bit From or bit To of their number set.
+  // Negates the keys of the lanes that have exactly one of the bits From and To set.
   template <int From, int To, int Registers>
   WBS_INLINE void move_signs(Key (&keys)[Registers]) const {
     if constexpr (From != To) {
       const int bits = (From < 0 ? 0 : lane() >> From) ^ (To < 0 ? 0 : lane() >> To);
       float sign = bits & 1 ? -1 : 1;
-      // Else it becomes a selection, and two products are one instruction where targets have that.
+      // Opaque, or it becomes a selection. Some targets multiply two floats in one instruction.
       asm("" : "+v"(sign));
       WBS_UNROLL
       for (int j = 0; j + 1 < Registers; j += 2) {
@@ -336,10 +330,9 @@ struct amdgcn_target {
     }
   }
 
-  // Whether one of a lane's plain floats' keys is a NaN or that of -0.0. By their bits, of which
-  // the compiler may not know what they are, for it is told that floats are no NaNs: NaNs are
-  // beyond the infinities, as signed numbers or as unsigned ones, and the -0.0 is the least of
-  // either, too. (Least and greatest of three are one instruction, so that this is two a key.)
+  // Whether a lane's float keys include a NaN or the key of -0.0. Bits are compared, hidden from
+  // the compiler, which assumes that no float is NaN. NaNs lie beyond the infinities as signed or
+  // as unsigned numbers; the key of -0.0 is the least of either.
   template <int Registers>
   static WBS_INLINE bool any_special(const Key (&keys)[Registers], unsigned negative_zero) {
     int low = 0, high = 0;
@@ -359,7 +352,7 @@ struct amdgcn_target {
   }
   static WBS_INLINE bool any_in_warp(bool of_lane) {
 #if !__has_builtin(__builtin_amdgcn_ballot_w64)
-    // clang 15 and older; 33 is what LLVM calls "not equal".
+    // clang 15 and older; 33 is LLVM's predicate "not equal".
     return __builtin_amdgcn_uicmp(of_lane, 0u, 33) != 0;
 #elif defined(__GFX9__)
     return __builtin_amdgcn_ballot_w64(of_lane) != 0;
@@ -373,9 +366,9 @@ struct amdgcn_target {
   static WBS_INLINE int select_if(int mine, int from, bool low) {
     constexpr int lowest = static_cast<int>(0x80000000u), highest = 0x7FFFFFFF;
     int limit = low ? lowest : highest;
-    // Else the compiler may take a minimum, a maximum and a selection for it.
+    // Opaque, or the compiler may replace the median by a minimum, a maximum and a selection.
     asm("" : "+v"(limit));
-    // The shuffled one comes first: only there can it be part of the instruction.
+    // The shuffled operand comes first: only the first can be folded into the instruction.
     return amdgcn_detail::in_order(
         amdgcn_detail::median(amdgcn_detail::shuffle<Mask>(from), mine, limit));
   }

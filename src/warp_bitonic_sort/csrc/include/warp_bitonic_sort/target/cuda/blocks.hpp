@@ -1,9 +1,9 @@
 // Blocks of 16 or 32 registers on CUDA: a leaf, or the half-cleaners of a merge, as one assembler
 // statement.
 //
-// Of such a statement the optimiser before ptxas sees both ends and no more; comparator by
-// comparator it takes as long for a leaf as for a third of a kernel. ptxas gets the same
-// instructions, and the same machine code comes of them.
+// The optimiser before ptxas treats such a statement as a unit. Comparator by comparator, a leaf
+// takes as long to compile as a third of a kernel. ptxas gets the same instructions, and makes the
+// same machine code.
 //
 // Invariant: the comparators and their order are those of network/leaves.hpp and of
 // network/warp.hpp's half-cleaners (tests/cpp/check_gpu_pieces.cc reads them out of the text). The
@@ -33,12 +33,12 @@
   C(k##14, l##14) S(k##15, l##15)                                                   \
   WBS_CLEAN_16(C, S, k) WBS_CLEAN_16(C, S, l)
 
-// Comparators of words, and of words' halves: t is the lesser.
+// Comparators of words, and of halves of words: t is the lesser.
 #define WBS_PTX_EXCHANGE(type, a, b) \
   "min." type " t, " #a ", " #b ";\nmax." type " " #b ", " #a ", " #b ";\nmov.b32 " #a ", t;\n"
 #define WBS_PTX_WORDS(a, b) WBS_PTX_EXCHANGE("s32", a, b)
 #define WBS_PTX_PACKED16(a, b) WBS_PTX_EXCHANGE("s16x2", a, b)
-// The same by sums, as cuda_target::compare_exchange_imad.
+// The same by sums, as in cuda_target::compare_exchange_imad.
 #define WBS_PTX_EXCHANGE_IMAD(type, a, b)                               \
   "mad.lo.s32 u, " #a ", one, " #b ";\nmin." type " " #a ", " #a ", " #b \
   ";\nmad.lo.s32 " #b ", " #a ", minus, u;\n"

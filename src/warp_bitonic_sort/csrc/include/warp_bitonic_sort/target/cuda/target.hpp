@@ -1,7 +1,8 @@
-// The CUDA target: what a register holds, how two are compared, how lanes of a warp exchange them.
+// The CUDA target: defines what a register holds, how two registers compare, and how the lanes of a
+// warp exchange them.
 //
 // Invariant: compiler builtins and inline PTX only, no CUDA header. A register holds one key of 32
-// or 64 bits, or the keys of two rows, 16 bits each (8-bit keys are widened to 16), so that a warp
+// or 64 bits, or the keys of two rows, 16 bits each. 8-bit keys are widened to 16. A warp therefore
 // moves as many bytes with short keys as with long ones. Keys compare as signed integers.
 #ifndef WARP_BITONIC_SORT_TARGET_CUDA_TARGET_HPP_
 #define WARP_BITONIC_SORT_TARGET_CUDA_TARGET_HPP_
@@ -47,7 +48,7 @@ __device__ __forceinline__ key16x2 maximum(key16x2 a, key16x2 b) {
 #if __CUDA_ARCH__ >= 900
   asm("max.s16x2 %0, %1, %2;" : "=r"(c.both) : "r"(a.both), "r"(b.both));
 #else
-  // What is left of the sum when the least of each half is taken from it; no half carries.
+  // The sum minus the lesser of each half; no half carries.
   c.both = a.both + b.both - minimum(a, b).both;
 #endif
   return c;
@@ -69,7 +70,7 @@ __device__ __forceinline__ key16x2 multiply_add(key16x2 x, int factor, key16x2 t
 __device__ __forceinline__ int thread() {
   unsigned result;
   asm("mov.u32 %0, %%tid.x;" : "=r"(result));
-  // At most 1024 threads make a block; the compiler may know.
+  // A block has at most 1024 threads, which the compiler may use.
   return static_cast<int>(result & 1023);
 }
 
@@ -85,9 +86,9 @@ template <class Key>
 struct cuda_target {
   using entry = Key;
   WBS_CONSTANT(int, lane_bits, 5);
-  // What the greatest blocks of any architecture can have; plans ask each for no more than it has.
+  // The largest limit of any architecture; plans keep to each architecture's own.
   WBS_CONSTANT(int, max_shared_bytes, 227 * 1024);
-  // Measured: turning lanes and registers is worth it for two steps.
+  // Measured: a transposition pays off from two steps on.
   WBS_CONSTANT(int, min_transposed_steps, 2);
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   WBS_CONSTANT(bool, compares_packed16, true);
@@ -112,7 +113,7 @@ struct cuda_target {
     return result;
   }
   WBS_CONSTANT(bool, has_block_per_tile, !WBS_CUDA_GRID_STRIDE);
-  // The arguments for one turn of the loop over tiles.
+  // The arguments for one iteration of the loop over tiles.
   template <class Arguments>
   static __device__ __forceinline__ const Arguments& reload_args(const Arguments& args) {
     return args;
@@ -132,8 +133,8 @@ struct cuda_target {
     asm volatile("barrier.sync.aligned 0;" ::: "memory");
   }
 
-  // Copies of 4, 8 or 16 bytes from memory to shared memory that nobody waits for until
-  // sync_copies(): however many there are, they take one instruction in a loop, and no register.
+  // Asynchronous copies of 4, 8 or 16 bytes to shared memory, complete after sync_copies(). They
+  // take one instruction in a loop, and no register.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
   WBS_CONSTANT(bool, has_copies, true);
 #else
@@ -154,9 +155,8 @@ struct cuda_target {
     asm volatile("cp.async.wait_all;" ::: "memory");
   }
 
-  // Blocks of 128 threads that a multiprocessor must have registers for, by the bytes of a lane's
-  // keys; 0 leaves the number to the compiler, which is best on sm_90. Other architectures were not
-  // measured: there keys of 256 bytes get 168 registers, because 128 spill.
+  // Blocks of 128 threads that must fit a multiprocessor's registers; 0 leaves occupancy to the
+  // compiler, which measured best on sm_90. Other architectures were not measured.
   static constexpr WBS_HOST_DEVICE int blocks_for(int registers, int key_bytes) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 900
     return static_cast<void>(registers), static_cast<void>(key_bytes), 0;
@@ -165,11 +165,11 @@ struct cuda_target {
 #endif
   }
 
-  // One, but the compiler does not know.
+  // 1, hidden from the compiler.
   int opaque_one;
 
   __device__ __forceinline__ void compare_exchange(Key& a, Key& b) const { exchange(a, b); }
-  // As compare_exchange, but the greater key is what is left of the sum: one instruction more, and
+  // As compare_exchange, but the greater key is the sum minus the lesser: one instruction more, and
   // one less for the pipe that minima and maxima share.
   __device__ __forceinline__ void compare_exchange_imad(Key& a, Key& b) const {
     if constexpr (sizeof(Key) == 8) {
@@ -180,7 +180,7 @@ struct cuda_target {
       b = cuda_detail::multiply_add(a, -opaque_one, cuda_detail::multiply_add(x, opaque_one, y));
     }
   }
-  // Blocks of words; before sm_90 nothing compares halves of words in one instruction.
+  // Blocks of words: before sm_90, no instruction compares the halves of words.
   template <int Bits>
   static constexpr bool has_block = (Bits == 4 || Bits == 5) && sizeof(Key) == 4 &&
                                     (compares_packed16 || !cuda_detail::is_pair<Key>);
@@ -192,13 +192,13 @@ struct cuda_target {
   __device__ __forceinline__ void clean_block(Key* keys) const {
     cuda_detail::block<Bits>::clean(keys, opaque_one);
   }
-  // Of `mine` and the key `from` of the lane whose number differs by Mask, the lesser if this lane
-  // is the lower one, else the greater.
+  // Returns the lesser of `mine` and the key `from` of the lane whose number differs by Mask if
+  // this lane is the lower one, else the greater.
   template <int Mask>
   __device__ __forceinline__ Key exchange_select(Key mine, Key from) const {
     return select_if(mine, shuffle_xor(from, Mask), (lane() >> floor_log2(Mask) & 1) == 0);
   }
-  // exchange_select<Mask>() of each of two with the other.
+  // exchange_select<Mask>() of each of two keys with the other.
   template <int Mask>
   __device__ __forceinline__ void exchange_select_pair(Key& a, Key& b) const {
     const bool low = (lane() >> floor_log2(Mask) & 1) == 0;
@@ -240,8 +240,8 @@ struct cuda_target {
     a = cuda_detail::minimum(x, y);
     b = cuda_detail::maximum(x, y);
   }
-  // There is no minimum of 64 bits: a comparison and two selections for the lesser, and for the
-  // greater what is left of each word's sum, by multipliers that would else be idle.
+  // 64-bit minima have no instruction: the lesser takes a comparison and two selections. The
+  // greater is each word's sum minus the lesser, by multipliers that are otherwise idle.
   __device__ __forceinline__ void exchange(long long& a, long long& b) const {
     asm("{\n"
         ".reg .pred swap;\n"

@@ -3,7 +3,7 @@
 //
 // Invariant: one generic source for every ISA, from the target's predefined macros and the
 // compiler's vector extensions alone; no intrinsics header. Memory is touched only through byte
-// copies, so any alignment and any dtype of the caller's is fine.
+// copies, so that any alignment and any dtype is right.
 #ifndef WARP_BITONIC_SORT_TARGET_SIMD_TARGET_HPP_
 #define WARP_BITONIC_SORT_TARGET_SIMD_TARGET_HPP_
 
@@ -86,7 +86,7 @@ WBS_INLINE words32 high(words64 a) {
 #endif
 #endif
 
-// Names for discarded branches to find on targets that have none of the above.
+// Declared for discarded branches on targets that have none of the above.
 template <class Words>
 Words join(Words, Words) = delete;
 template <class Words>
@@ -163,7 +163,7 @@ struct simd {
   static WBS_INLINE void store(void* to, key value) { __builtin_memcpy(to, &value, sizeof(value)); }
 
   // Loads a piece of `Chunks` chunks of every row, at a byte offset: keys[i] gets position i of
-  // each row in the row's lane, for i < Chunks * chunk_keys. With Keys < chunk_keys (and one chunk)
+  // each row in the row's lane, for i < Chunks * chunk_keys. With Keys < chunk_keys, Chunks is 1:
   // only that many keys of a row are touched, and the rest of keys[] is undefined.
   template <int Chunks, int Keys = chunk_keys, class Rows>
   static WBS_INLINE void load_rows(const Rows& rows, long long offset, key* keys) {
@@ -179,10 +179,9 @@ struct simd {
  private:
   using words = typename vector_of<unsigned long long, simd_bytes>::type;
 
-  // A vector is 128-bit chunks of keys: lane (q, c, e) is key e of chunk c of piece q, with Chunks
-  // chunks a piece. Register (h, l) is loaded with the piece of row (q, h, l) at every q;
-  // exchanging h with c and l with e turns rows into lanes, in order. Both are done by stages that
-  // rotate a number, (h, c) or (l, e), by one bit, so that no stage depends on its own number.
+  // Lane (q, c, e) of a vector is key e of chunk c of piece q. Register (h, l) is loaded with the
+  // pieces of the rows (q, h, l); exchanging h with c and l with e transposes them. Each stage
+  // rotates (h, c) or (l, e) by one bit, so that no stage depends on its own number.
   template <int Chunks, int... I>
   static WBS_INLINE void transpose(key* keys, indices<I...> all) {
     exchange_chunks<Chunks, Chunks>(keys, all);
