@@ -98,7 +98,9 @@ def test_an_address_between_elements_is_refused(folder):
         assert not runtime.open_launch_cache("all", "none")(
             *map(OnDevice, arrays), -1, False, False
         )
-        with pytest.raises(ValueError, match=f"^{name}: its address is no multiple of the 4 bytes"):
+        with pytest.raises(
+            ValueError, match=f"^{name}: expected an address .* of the 4 bytes .*copy"
+        ):
             kernel(*map(OnDevice, arrays), -1, False, False, 0)
     assert len(driver.launches()) == launches
 
@@ -439,9 +441,9 @@ def test_devices(folder):
     ]
     for call in calls:
         for number in (3, 63, 64, 127, 128, 2**31 - 1):
-            with pytest.raises(
-                RuntimeError, match=rf"CUDA device {number}\b.*(no such|invalid) dev"
-            ):
+            name = f"CUDA device {number}"
+            message = rf"{name}\b.*invalid device|device: expected .* from 0 to 127, got {name}$"
+            with pytest.raises(RuntimeError, match=message):
                 call(cuda(number))
         for device in (cuda(-1), *map(tvm_ffi.device, ("cpu", "vulkan"))):
             with pytest.raises(ValueError, match="device: expected a CUDA or ROCm device, got"):

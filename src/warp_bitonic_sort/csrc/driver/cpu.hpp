@@ -1,7 +1,7 @@
-// A CPU kernel library: opened with dlopen, checked, run over the machine's cores.
+// Opens a CPU kernel library with dlopen, checks it, and runs it over the machine's cores.
 //
-// Invariant: a CpuKernel that exists has the ABI of this runtime. It knows the kernel ABI and
-// nothing of tensors or dtypes.
+// Invariant: a CpuKernel that exists has the ABI of this runtime. It knows the kernel ABI, and no
+// tensors or dtypes.
 #ifndef WARP_BITONIC_SORT_DRIVER_CPU_HPP_
 #define WARP_BITONIC_SORT_DRIVER_CPU_HPP_
 
@@ -22,7 +22,7 @@ class CpuKernel {
  public:
   /// Throws std::runtime_error with the loader's own text.
   explicit CpuKernel(const std::string& path) {
-    // Never closed: a call on another thread may be inside it, and it is a few kilobytes.
+    // Never closed: a call on another thread may be inside it.
     void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (library == nullptr) throw std::runtime_error("the kernel does not load: " + error_text());
     kernel_ = static_cast<const wbs_cpu_kernel*>(dlsym(library, "warp_bitonic_sort_kernel"));
@@ -30,15 +30,15 @@ class CpuKernel {
       throw std::runtime_error(path + " is not a kernel of warp_bitonic_sort: " + error_text());
     }
     if (kernel_->cell.abi_version != WBS_ABI_VERSION) {
-      throw std::runtime_error(path + " has kernel ABI " +
-                               std::to_string(kernel_->cell.abi_version) +
-                               "; this runtime runs ABI " + std::to_string(WBS_ABI_VERSION));
+      throw std::runtime_error(path + ": expected kernel ABI " + std::to_string(WBS_ABI_VERSION) +
+                               ", got ABI " + std::to_string(kernel_->cell.abi_version) +
+                               "; build the kernel again");
     }
   }
 
   const wbs_cpu_kernel& info() const { return *kernel_; }
 
-  /// Sorts so many rows of args, on several threads where that is worth waking them.
+  /// Sorts `rows` rows of args; a large call is spread over threads.
   void run(const void* args, int64_t rows, int64_t length) const {
     const auto sort_rows = [&](int64_t first, int64_t last) {
       kernel_->run(args, first, last, scratch(kernel_->scratch_bytes(length)));
@@ -50,7 +50,7 @@ class CpuKernel {
       sort_rows(0, rows);
       return;
     }
-    // Several pieces a thread, so that a core that is busy elsewhere does not hold up the rest.
+    // Several pieces a thread, so that a busy core does not hold up the rest.
     int64_t grain = std::max(rows / (4 * int64_t{threads}), kPieceBytes / bytes_per_row);
     grain = std::max((grain + lanes - 1) / lanes, int64_t{1}) * lanes;
     ThreadPool::instance().run(rows, grain, threads, sort_rows);
@@ -66,7 +66,7 @@ class CpuKernel {
     return text == nullptr ? "no reason given" : text;
   }
 
-  // One buffer a thread, kept: a call must not pay for an allocation.
+  // One buffer a thread, kept for later calls, which then do not allocate.
   static void* scratch(int64_t bytes) {
     struct Buffer {
       void* memory = nullptr;

@@ -1,8 +1,8 @@
-// The CPU target that this process can run, asked of the processor that runs it.
+// Tells the CPU target that this process can run, by cpuid.
 //
-// Invariant: a target is answered only if the processor has every extension that the target's flags
-// (CPU_ARCHS in toolchain.py) let a compiler use, and the system saves their registers. What
-// /proc/cpuinfo lists may be another processor: under valgrind, qemu-user or Rosetta.
+// Invariant: the processor has every extension that the target's flags (CPU_ARCHS in
+// targets/cpu/arch.py) allow a compiler to use, and the system saves their registers. /proc/cpuinfo
+// may describe another processor: under valgrind, qemu-user or Rosetta.
 #ifndef WARP_BITONIC_SORT_DRIVER_CPU_ARCH_HPP_
 #define WARP_BITONIC_SORT_DRIVER_CPU_ARCH_HPP_
 
@@ -16,7 +16,7 @@ namespace warp_bitonic_sort::driver {
 
 #ifdef __x86_64__
 
-/// What an x86-64 processor says of itself.
+/// The features that an x86-64 processor reports.
 struct CpuFeatures {
   uint32_t leaf1_ecx = 0;  // cpuid leaf 1, register ecx
   uint32_t leaf7_ebx = 0;  // cpuid leaf 7, register ebx
@@ -24,19 +24,19 @@ struct CpuFeatures {
 };
 
 inline CpuFeatures cpu_features() {
-  CpuFeatures found;
+  CpuFeatures features;
   uint32_t eax = 0;
   uint32_t ebx = 0;
   uint32_t ecx = 0;
   uint32_t edx = 0;
-  if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0) found.leaf1_ecx = ecx;
-  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0) found.leaf7_ebx = ebx;
-  // Without OSXSAVE the instruction is not there.
-  if ((found.leaf1_ecx & bit_OSXSAVE) != 0) {
+  if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0) features.leaf1_ecx = ecx;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0) features.leaf7_ebx = ebx;
+  // Without OSXSAVE, xgetbv is an illegal instruction.
+  if ((features.leaf1_ecx & bit_OSXSAVE) != 0) {
     __asm__("xgetbv" : "=a"(eax), "=d"(edx) : "c"(0));
-    found.saved = eax;
+    features.saved = eax;
   }
-  return found;
+  return features;
 }
 
 inline const char* cpu_arch_of(const CpuFeatures& cpu) {

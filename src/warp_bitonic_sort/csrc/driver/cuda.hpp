@@ -1,7 +1,7 @@
 // The CUDA driver, loaded at run time.
 //
-// Invariant: a device is made current by its primary context, which every framework shares, pushed
-// onto the thread's stack and popped again.
+// Invariant: a device is made current by its primary context, which all libraries share. The
+// context is pushed onto the thread's stack and popped again.
 #ifndef WARP_BITONIC_SORT_DRIVER_CUDA_HPP_
 #define WARP_BITONIC_SORT_DRIVER_CUDA_HPP_
 
@@ -20,7 +20,7 @@ class CudaApi final : public GpuApi {
     return api;
   }
 
-  // Makes a device current; returns whether it was not.
+  // Makes a device current; returns false if it was current already.
   bool enter(int device) const {
     void* const wanted = primary_context(device);
     void* current = nullptr;
@@ -93,10 +93,10 @@ class CudaApi final : public GpuApi {
   void request_shared_memory(void* function, unsigned bytes, const char* kernel,
                              int device) const override {
     constexpr int max_dynamic_shared_bytes = 8;
-    constexpr unsigned without_asking = 48 * 1024;
-    if (bytes <= without_asking) return;
+    constexpr unsigned default_limit = 48 * 1024;
+    if (bytes <= default_limit) return;
     check(set_function_(function, max_dynamic_shared_bytes, static_cast<int>(bytes)),
-          "asking for the shared memory of ", kernel, device);
+          "requesting the shared memory of ", kernel, device);
   }
 
  private:
@@ -137,9 +137,9 @@ class CudaApi final : public GpuApi {
   }
 
   void* primary_context(int device) const {
-    // Retained once and for good: frameworks keep it for as long as the process, too.
+    // Retained for the life of the process, as by other libraries.
     static void* contexts[max_devices];
-    if (device < 0 || device >= max_devices) fail_for_no_such_device(*this, device);
+    if (device < 0 || device >= max_devices) fail_for_device_number(*this, device);
     if (void* known = __atomic_load_n(&contexts[device], __ATOMIC_ACQUIRE)) return known;
     int handle = 0;
     void* context = nullptr;

@@ -1,7 +1,7 @@
-// Kernels, streams and memory of GPUs, whosever they are.
+// Loads and launches kernels, and manages streams and memory, on GPUs of all vendors.
 //
-// Invariant: whatever is done leaves the thread's current device as it was. A launch costs what its
-// driver's own calls cost: one that tells the current device, and the launch.
+// Invariant: every function leaves the thread's current device as it was. A launch on the current
+// device makes two driver calls: one asks for the current device, one launches.
 #ifndef WARP_BITONIC_SORT_DRIVER_GPU_HPP_
 #define WARP_BITONIC_SORT_DRIVER_GPU_HPP_
 
@@ -20,13 +20,13 @@
 namespace warp_bitonic_sort {
 namespace driver {
 
-// A platform's driver; throws where there is none.
+// A platform's driver; throws if it is not installed.
 inline const GpuApi& gpu_of(Platform platform) {
   if (platform == Platform::cuda) return CudaApi::instance();
   return HipApi::instance();
 }
 
-// A device that is this thread's current one for a while.
+// Makes a device this thread's current one for the life of the object.
 class CurrentDevice {
  public:
   CurrentDevice(const GpuApi& gpu, int device)
@@ -78,11 +78,13 @@ class GpuKernel {
       check(gpu.function(&function_, module_, "warp_bitonic_sort_rows"));
       check(gpu.global(&address, &bytes, module_, "warp_bitonic_sort_gpu_kernel"));
       if (bytes != sizeof(info_)) {
-        throw std::runtime_error(path + " was built for another version of warp_bitonic_sort");
+        throw std::runtime_error(
+            path + " was built for another version of warp_bitonic_sort; build it again");
       }
       check(gpu.read(&info_, address, bytes));
       if (info_.cell.abi_version != WBS_ABI_VERSION) {
-        throw std::runtime_error(path + " was built for another version of warp_bitonic_sort");
+        throw std::runtime_error(
+            path + " was built for another version of warp_bitonic_sort; build it again");
       }
       gpu.request_shared_memory(function_, info_.shared_bytes, info_.cell.name, device);
     } catch (...) {
@@ -92,8 +94,8 @@ class GpuKernel {
     max_blocks_ = gpu.max_blocks(info_.threads);
     if (!gpu.keeps_images()) std::vector<char>().swap(image_);
   }
-  // Modules are never unloaded: kernels are kept for the life of the process, and at its end the
-  // driver may be gone before they are. This is for one that turned out to be of no use.
+  // Only for a kernel that failed its checks. Other modules are never unloaded: at the end of the
+  // process, the driver may be gone before them.
   void unload() {
     const CurrentDevice current(gpu_, device_);
     gpu_.ignore(gpu_.unload_module(module_));
@@ -103,7 +105,7 @@ class GpuKernel {
   const GpuApi& gpu() const { return gpu_; }
   int device() const { return device_; }
 
-  // Sorts so many rows of args, a wbs_args of the kernel's numbers of inputs and outputs.
+  // Sorts `rows` rows of args, a wbs_args with the kernel's numbers of inputs and outputs.
   void launch(void* args, int64_t rows, void* stream) const {
     const CurrentDevice current(gpu_, device_);
     const int64_t tiles = (rows + info_.rows - 1) / info_.rows;
@@ -130,8 +132,8 @@ class GpuKernel {
       bytes.insert(bytes.end(), buffer, buffer + got);
     }
     std::fclose(file);
-    if (bytes.empty()) throw std::runtime_error("the kernel " + path + " is empty");
-    bytes.push_back('\0');  // CUDA's driver takes what is no code object for text
+    if (bytes.empty()) throw std::runtime_error("the kernel " + path + " is empty; build it again");
+    bytes.push_back('\0');  // CUDA's driver reads any other file as text
     return bytes;
   }
 
@@ -149,7 +151,7 @@ inline bool is_capturing(const GpuApi& gpu, int device, void* stream) {
   const CurrentDevice current(gpu, device);
   int capturing = 0;
   const int status = gpu.is_capturing(stream, &capturing);
-  // The legacy stream's answer while another is captured: nothing may be put into it, either.
+  // The legacy stream returns this while another stream is captured; it takes no work then.
   if (status == stream_capture_implicit) {
     gpu.forget_error();
     return true;
@@ -158,13 +160,13 @@ inline bool is_capturing(const GpuApi& gpu, int device, void* stream) {
   return capturing != 0;
 }
 
-// This process's own stream on a device, for arrays whose library says in which stream they must be
-// ready but not which stream reads the result. Never destroyed, like contexts and modules.
+// This process's own stream on a device, for arrays whose library names the stream in which they
+// are ready, but not the stream that reads the result. Never destroyed, like contexts and modules.
 inline void* private_stream(const GpuApi& gpu, int device) {
   static std::mutex guard;
   static void* streams[2][max_devices];
   const CurrentDevice current(gpu, device);
-  if (device >= max_devices) fail_for_no_such_device(gpu, device);
+  if (device >= max_devices) fail_for_device_number(gpu, device);
   constexpr unsigned non_blocking = 1;
   const std::lock_guard<std::mutex> lock(guard);
   void*& stream = streams[static_cast<int>(gpu.platform)][device];
@@ -174,8 +176,8 @@ inline void* private_stream(const GpuApi& gpu, int device) {
   return stream;
 }
 
-// Runs what puts work into the own stream, and waits for the work, also for that of a launch that
-// failed half-way: nothing that it reads or writes may be given back before.
+// Calls launch(the private stream) and waits for its work, also after a launch that failed
+// half-way: what the work reads and writes may be freed after this.
 template <class Launch>
 void in_private_stream(const GpuApi& gpu, int device, const Launch& launch) {
   void* const stream = private_stream(gpu, device);
@@ -203,9 +205,8 @@ inline void* allocate(const GpuApi& gpu, int device, size_t bytes) {
   return reinterpret_cast<void*>(address);
 }
 
-// Waits for all work on the device first, so that it is safe whatever streams use the memory.
-// (Drivers do, but do not promise to.) Never throws: when a process ends, the driver may be gone
-// before its memory is freed.
+// Waits for all work on the device first, because drivers do not promise to: any stream may use the
+// memory. Never throws: at the end of a process, the driver may be gone before its memory.
 inline void release(const GpuApi& gpu, int device, void* memory) noexcept {
   try {
     const CurrentDevice current(gpu, device);

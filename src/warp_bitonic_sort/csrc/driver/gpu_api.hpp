@@ -1,10 +1,9 @@
-// What the drivers of all vendors have in common: their entry points, and how their errors are
-// told.
+// The base of all vendors' drivers: their entry points and error messages.
 //
-// Invariant: no header of a vendor and no link to its libraries: the launcher builds, loads and
-// runs on machines without them. Every call that fails throws with what it was for and the driver's
-// own words. What is virtual here is called when something is opened or has failed, never by a
-// launch.
+// Invariant: no vendor header is included and no vendor library is linked. The runtime builds,
+// loads and runs on machines without them. Every failed call throws with its purpose and the
+// driver's own text. Virtual functions are called when something is opened or has failed, never by
+// a launch.
 #ifndef WARP_BITONIC_SORT_DRIVER_GPU_API_HPP_
 #define WARP_BITONIC_SORT_DRIVER_GPU_API_HPP_
 
@@ -36,7 +35,7 @@ struct OutOfMemory : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// The entry points, with the drivers' types written as what they are.
+// The entry points; handles are written as void*, and device addresses as uint64_t.
 class GpuApi {
  public:
   int (*load_module)(void**, const void*);
@@ -53,7 +52,7 @@ class GpuApi {
   int (*allocate)(uint64_t*, size_t);
   int (*free)(uint64_t);
 
-  // As messages name it.
+  // The driver's name in messages.
   const char* name() const { return platform == Platform::cuda ? "CUDA" : "HIP"; }
   std::string device_name(int device) const {
     return std::string(name()) + " device " + std::to_string(device);
@@ -70,27 +69,27 @@ class GpuApi {
     throw std::runtime_error(failed + " failed: " + error_string(status) + hint(status));
   }
 
-  // Of a call whose failure changes nothing.
+  // For a call whose failure has no consequence.
   void ignore(int status) const {
     if (status != 0) forget_error();
   }
 
-  // The driver's own words.
+  // The driver's own text for a status.
   virtual std::string error_string(int status) const = 0;
-  // What they leave unsaid.
+  // What the user can do about it.
   virtual std::string hint(int status) const = 0;
-  // Has the driver forget the error of a call of ours, where it would tell other libraries of it.
+  // Clears the driver's last error, which other libraries would take for their own.
   virtual void forget_error() const {}
   // The compiler's target for a device.
   virtual std::string arch(int device) const = 0;
-  // Throws for a file's bytes that the driver would read beyond the end of.
+  // Throws for an image that the driver would read beyond its end.
   virtual void check_image(const std::string& path, const std::vector<char>& image) const = 0;
   // Whether a module reads its image for as long as it is loaded.
   virtual bool keeps_images() const = 0;
-  // Asks for what a block of a kernel takes, with its device current.
+  // Requests a block's shared memory; the kernel's device must be current.
   virtual void request_shared_memory(void* function, unsigned bytes, const char* kernel,
                                      int device) const = 0;
-  // The most blocks of so many threads that a launch may have.
+  // The most blocks of `threads` threads that a launch may have.
   virtual unsigned max_blocks(unsigned threads) const = 0;
   // Whether a launch may have fewer blocks than a kernel has tiles, as abi.h says.
   virtual bool grid_stride() const = 0;
@@ -102,7 +101,7 @@ class GpuApi {
   GpuApi(const GpuApi&) = default;
   ~GpuApi() = default;
 
-  // A name in a library, and the pointer to a function that is to point to it.
+  // A symbol's name, and the address of the function pointer that it sets.
   struct Entry {
     const char* name;
     void* pointer;
@@ -112,19 +111,20 @@ class GpuApi {
     std::memcpy(entry.pointer, &symbol, sizeof(symbol));
     return symbol != nullptr;
   }
-  static void find_all(void* library, std::initializer_list<Entry> entries, const char* whose,
-                       const char* remedy) {
+  static void find_all(void* library, std::initializer_list<Entry> entries, const char* owner,
+                       const char* update) {
     for (const Entry& entry : entries) {
       if (find(library, entry)) continue;
-      throw std::runtime_error(std::string(whose) + " has no " + entry.name + "; it is too old, " +
-                               remedy);
+      throw std::runtime_error(std::string(owner) + " has no " + entry.name + "; it is too old, " +
+                               update);
     }
   }
 };
 
-[[noreturn]] __attribute__((noinline)) inline void fail_for_no_such_device(const GpuApi& gpu,
-                                                                           int device) {
-  throw std::runtime_error(gpu.device_name(device) + ": no such device");
+[[noreturn]] __attribute__((noinline)) inline void fail_for_device_number(const GpuApi& gpu,
+                                                                          int device) {
+  throw std::runtime_error("device: expected a number from 0 to " +
+                           std::to_string(max_devices - 1) + ", got " + gpu.device_name(device));
 }
 
 }  // namespace driver

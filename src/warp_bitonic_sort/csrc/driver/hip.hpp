@@ -1,8 +1,8 @@
 // HIP, the driver of AMD's GPUs, loaded at run time.
 //
-// Invariant: it is the copy that is in the process already, where a framework brought one: streams
-// and memory of one copy mean nothing to another. No error of ours is left for hipGetLastError(),
-// which frameworks ask after launches of their own.
+// Invariant: it is the copy that another library has loaded, if there is one: streams and memory of
+// one copy mean nothing to another. No error of this package is left for hipGetLastError(), which
+// other libraries read after their own launches.
 #ifndef WARP_BITONIC_SORT_DRIVER_HIP_HPP_
 #define WARP_BITONIC_SORT_DRIVER_HIP_HPP_
 
@@ -28,7 +28,7 @@ class HipApi final : public GpuApi {
     return api;
   }
 
-  // Makes a device current; returns whether another one was, which is `previous` then.
+  // Makes a device current; returns whether another one, then `previous`, was current.
   bool enter(int device, int* previous) const {
     check(current_device_(previous), "hipGetDevice", "", device);
     if (*previous == device) return false;
@@ -40,7 +40,7 @@ class HipApi final : public GpuApi {
   std::string error_string(int status) const override {
     const std::string name = error_name_(status);
     std::string text = error_text_(status);
-    // Its name for all codes that it has none for.
+    // HIP's name for all codes without a name.
     if (name == "hipErrorUnknown" && status != 999) text += " " + std::to_string(status);
     return name + " (" + text + ")";
   }
@@ -69,7 +69,7 @@ class HipApi final : public GpuApi {
                "error at later calls: AMD_SERIALIZE_KERNEL=3 shows whose it is. Only a new process "
                "can use the device again";
       case 709:  // ContextIsDestroyed
-        return "; the stream was destroyed, or is none of HIP's";
+        return "; the stream was destroyed, or is not a HIP stream";
       case 999:  // Unknown
         return "; rocminfo tells whether the driver works";
       default:
@@ -82,8 +82,8 @@ class HipApi final : public GpuApi {
   // The target of clang's --offload-arch, without features that a code object need not name: gfx90a
   // of gfx90a:sramecc+:xnack-.
   std::string arch(int device) const override {
-    // Which struct is filled depends on the version, and it has grown. The target's name is the one
-    // text in it that begins so, behind the device's name for people.
+    // The struct depends on HIP's version. Behind the device's name, the target is its only text
+    // that begins like this.
     constexpr size_t device_name_bytes = 256;
     char properties[8192] = {};
     check(properties_(properties, device), "hipGetDeviceProperties", "", device);
@@ -99,14 +99,14 @@ class HipApi final : public GpuApi {
                              "GPU_ARCH to it");
   }
 
-  // HIP finds the end of an ELF file by what its header says.
+  // HIP finds the end of an ELF file by the file's header.
   void check_image(const std::string& path, const std::vector<char>& image) const override {
     if (image.size() < SELFMAG || std::memcmp(image.data(), ELFMAG, SELFMAG) != 0) return;
     Elf64_Ehdr header;
     if (image.size() > sizeof(header)) {
       std::memcpy(&header, image.data(), sizeof(header));
       const uint64_t sections = uint64_t{header.e_shentsize} * header.e_shnum;
-      // The last byte is none of the file's.
+      // The image's last byte is the zero that read_file() appends.
       if (header.e_shoff < image.size() && sections < image.size() - header.e_shoff) return;
     }
     throw std::runtime_error(
@@ -115,17 +115,17 @@ class HipApi final : public GpuApi {
   }
   bool keeps_images() const override { return true; }
 
-  // Threads are counted in 32 bits.
+  // HIP counts threads in 32 bits.
   unsigned max_blocks(unsigned threads) const override {
     return threads <= 2 ? INT32_MAX : UINT32_MAX / threads;
   }
   bool grid_stride() const override { return WBS_HIP_GRID_STRIDE; }
 
   void request_shared_memory(void*, unsigned bytes, const char* kernel, int device) const override {
-    // Every device has as much. Of more there is nothing to ask for: it is there or not.
-    constexpr unsigned without_asking = 64 * 1024;
+    // Every device has this much. More cannot be requested: a device has it or not.
+    constexpr unsigned common_limit = 64 * 1024;
     constexpr int max_shared_memory_per_block = 74;
-    if (bytes <= without_asking) return;
+    if (bytes <= common_limit) return;
     int most = 0;
     check(attribute_(&most, max_shared_memory_per_block, device), "hipDeviceGetAttribute", "",
           device);
@@ -163,7 +163,7 @@ class HipApi final : public GpuApi {
                  {"hipFree", &free},
              },
              "ROCm's libamdhip64", "update ROCm");
-    // From ROCm 6 on; the plain name is bound to the struct of ROCm 5 for good.
+    // ROCm 6 and later; the plain name stays bound to the struct of ROCm 5.
     if (!find(library, {"hipGetDevicePropertiesR0600", &properties_})) {
       find_all(library, {{"hipGetDeviceProperties", &properties_}}, "ROCm's libamdhip64",
                "update ROCm");
@@ -172,7 +172,7 @@ class HipApi final : public GpuApi {
   }
 
   static void* open_library() {
-    // Whatever its version, and wherever it lies.
+    // A copy that is loaded already, of any version and in any folder.
     std::string loaded;
     dl_iterate_phdr(
         [](dl_phdr_info* info, size_t, void* found) {
@@ -195,7 +195,7 @@ class HipApi final : public GpuApi {
     throw std::runtime_error("no HIP: " + why +
                              "; install ROCm, or set ROCM_PATH to the folder where it is");
   }
-  // Keeps in `why` what a library that is there lacks.
+  // Sets `why` to the first error of a library that exists.
   static void* open_in(const std::string& folder, std::string& why) {
     for (const char* name :
          {"libamdhip64.so", "libamdhip64.so.7", "libamdhip64.so.6", "libamdhip64.so.5"}) {

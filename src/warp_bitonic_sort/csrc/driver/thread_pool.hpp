@@ -1,9 +1,8 @@
 // Spreads a range of independent items over the machine's cores.
 //
-// Invariant: the caller's thread always takes part, so a call finishes even when no other thread
-// ever runs; nothing here knows what an item is. Why not OpenMP: libgomp's pool does not survive
-// fork(), and a child of a process that has once sorted in parallel (a data loader's worker, say)
-// would wait for threads that do not exist. Here the child simply starts a pool of its own.
+// Invariant: the caller's thread always takes part, so that a call finishes even if no other thread
+// runs. A forked child starts a pool of its own. OpenMP is not used: libgomp's pool does not
+// survive fork(), and a child would wait for threads that do not exist.
 #ifndef WARP_BITONIC_SORT_DRIVER_THREAD_POOL_HPP_
 #define WARP_BITONIC_SORT_DRIVER_THREAD_POOL_HPP_
 
@@ -30,8 +29,8 @@ inline int core_count() {
   return std::max(static_cast<int>(std::thread::hardware_concurrency()), 1);
 }
 
-// Not a static variable of a function: a child that is forked while another thread makes the first
-// call would wait for ever for the end of its initialization.
+// Not a function's static variable: a child that is forked while another thread initializes it
+// would wait for ever.
 inline std::atomic<int> thread_count_setting{core_count()};
 
 /// The number of threads to use, the caller's included.
@@ -47,16 +46,15 @@ class ThreadPool {
     ThreadPool* pool = current().load(std::memory_order_acquire);
     if (pool == nullptr) {
       // Never destroyed: at exit its threads may still be waiting on it.
-      auto* made = new ThreadPool();
-      if (current().compare_exchange_strong(pool, made, std::memory_order_acq_rel)) return *made;
-      delete made;
+      auto* fresh = new ThreadPool();
+      if (current().compare_exchange_strong(pool, fresh, std::memory_order_acq_rel)) return *fresh;
+      delete fresh;
     }
     return *pool;
   }
 
-  /// Calls work(first, last) on disjoint ranges that cover 0..count, none longer than grain,
-  /// on so many threads at most.
-  /// A second caller at the same time does all of its work on its own thread.
+  /// Calls work(first, last) on disjoint ranges that cover 0..count, none longer than grain, on at
+  /// most `threads` threads. A concurrent second caller does all of its work on its own thread.
   template <class Work>
   void run(int64_t count, int64_t grain, int threads, const Work& work) {
     const int64_t pieces = (count + grain - 1) / grain;
@@ -75,16 +73,16 @@ class ThreadPool {
       std::lock_guard<std::mutex> lock(mutex_);
       start_threads(helpers);
       job_ = &job;
-      seats_ = helpers;
+      open_places_ = helpers;
       ++generation_;
     }
     wake_.notify_all();
-    job.take();
+    job.run_pieces();
     std::unique_lock<std::mutex> lock(mutex_);
-    // Nobody may sit down any more; who has is waited for, because the job lives on this stack.
-    seats_ = 0;
+    // No further thread joins. The job lives on this stack, so wait for those that have joined.
+    open_places_ = 0;
     job_ = nullptr;
-    done_.wait(lock, [this] { return seated_ == 0; });
+    done_.wait(lock, [this] { return active_ == 0; });
     if (job.error) std::rethrow_exception(job.error);
   }
 
@@ -98,7 +96,7 @@ class ThreadPool {
     std::atomic<bool> failed{false};
     std::exception_ptr error{};  // the first one; read when every thread has left
 
-    void take() {
+    void run_pieces() {
       try {
         while (!failed.load(std::memory_order_relaxed)) {
           const int64_t first = next.fetch_add(grain, std::memory_order_relaxed);
@@ -118,7 +116,7 @@ class ThreadPool {
   static inline const int registered_ =
       pthread_atfork(nullptr, nullptr, [] { current() = nullptr; });
 
-  // Under mutex_. A machine that refuses more threads just has fewer helpers.
+  // Called with mutex_ held. If the system refuses a thread, the call has fewer helpers.
   void start_threads(int wanted) {
     while (threads_ < wanted) {
       try {
@@ -136,14 +134,14 @@ class ThreadPool {
     for (;;) {
       wake_.wait(lock, [&] { return generation_ != seen; });
       seen = generation_;
-      if (seats_ == 0) continue;
-      --seats_;
-      ++seated_;
+      if (open_places_ == 0) continue;
+      --open_places_;
+      ++active_;
       Job* job = job_;
       lock.unlock();
-      job->take();
+      job->run_pieces();
       lock.lock();
-      if (--seated_ == 0) done_.notify_one();
+      if (--active_ == 0) done_.notify_one();
     }
   }
 
@@ -154,8 +152,8 @@ class ThreadPool {
   Job* job_ = nullptr;
   uint64_t generation_ = 0;
   int threads_ = 0;
-  int seats_ = 0;
-  int seated_ = 0;
+  int open_places_ = 0;
+  int active_ = 0;
 };
 
 }  // namespace warp_bitonic_sort::driver

@@ -1,7 +1,7 @@
-// Checks a call's tensors against a kernel's description, and turns them into launches.
+// Checks a call's tensors against a kernel's description, and describes its launches.
 //
-// Invariant: nothing is written, and no tensor's memory is read. A call that check_call() accepts
-// is one that the kernel can carry out.
+// Invariant: nothing is written, and no tensor's memory is read. The kernel can carry out every
+// call that check_call() accepts.
 #ifndef WARP_BITONIC_SORT_RUNTIME_CALL_CHECK_HPP_
 #define WARP_BITONIC_SORT_RUNTIME_CALL_CHECK_HPP_
 
@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "dlpack.hpp"
 #include "ffi.hpp"
 #include "warp_bitonic_sort/core/access.hpp"
 #include "warp_bitonic_sort/core/dtype.hpp"
@@ -23,15 +24,14 @@ namespace warp_bitonic_sort {
 // The inputs and outputs of a call, inputs first.
 constexpr int max_operands = 3;
 
-// One dimension of a batch, or the sorted one; strides in bytes. Operands that are absent have
-// strides of 0.
+// One dimension of a batch, or the sorted one; strides in bytes, 0 for an absent operand.
 struct Dim {
   int64_t size;
   std::array<int64_t, max_operands> stride;
   bool is_sorted_axis;
 };
 
-// One tensor of a call; null for an output that is not wanted, or that the kernel does not have.
+// One tensor of a call; null for an output that the caller or the kernel leaves out.
 struct Operand {
   const char* name;
   const DLTensor* tensor;
@@ -39,7 +39,7 @@ struct Operand {
 };
 using Operands = std::array<Operand, max_operands>;
 
-// What a kernel takes, and the dtype and device that it was opened for.
+// A kernel's description, and the dtype and device that it was opened for.
 struct KernelTraits {
   const wbs_cell& cell;
   const dtype_info& dtype;
@@ -55,94 +55,12 @@ struct Call {
   std::vector<Dim> batch;
 };
 
-inline std::string shape_text(const int64_t* shape, size_t rank) {
-  std::string text = "(";
-  for (size_t i = 0; i < rank; ++i) text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
-  return text + ")";
-}
-inline std::string shape_text(const DLTensor& tensor) {
-  return shape_text(tensor.shape, static_cast<size_t>(tensor.ndim));
-}
-
-inline std::string dtype_text(DLDataType dtype) {
-  TVMFFIAny text{};
-  ffi::check(TVMFFIDataTypeToString(&dtype, &text));
-  const std::string copy = ffi::text_of(text);
-  if (text.type_index >= kTVMFFIStaticObjectBegin) TVMFFIObjectDecRef(text.v_obj);
-  return copy;
-}
-
-inline DLDataType dl_dtype(const dtype_info& info) {
-  uint8_t code = kDLUInt;
-  switch (info.id) {
-    case dtype::bool_:
-      code = kDLBool;
-      break;
-    case dtype::int8:
-    case dtype::int16:
-    case dtype::int32:
-    case dtype::int64:
-      code = kDLInt;
-      break;
-    case dtype::uint8:
-    case dtype::uint16:
-    case dtype::uint32:
-    case dtype::uint64:
-      code = kDLUInt;
-      break;
-    case dtype::float16:
-    case dtype::float32:
-    case dtype::float64:
-      code = kDLFloat;
-      break;
-    case dtype::bfloat16:
-      code = kDLBfloat;
-      break;
-    case dtype::float8_e4m3fn:
-      code = kDLFloat8_e4m3fn;
-      break;
-    case dtype::float8_e5m2:
-      code = kDLFloat8_e5m2;
-      break;
-    case dtype::float8_e4m3fnuz:
-      code = kDLFloat8_e4m3fnuz;
-      break;
-    case dtype::float8_e5m2fnuz:
-      code = kDLFloat8_e5m2fnuz;
-      break;
-  }
-  return DLDataType{code, static_cast<uint8_t>(info.bits), 1};
-}
-
-inline bool same(DLDataType a, DLDataType b) {
-  return a.code == b.code && a.bits == b.bits && a.lanes == b.lanes;
-}
-
-inline std::string device_text(DLDevice device) {
-  switch (device.device_type) {
-    case kDLCPU:
-      return "the CPU";
-    case kDLCUDA:
-    case kDLCUDAManaged:
-      return "CUDA device " + std::to_string(device.device_id);
-    case kDLROCM:
-      return "HIP device " + std::to_string(device.device_id);
-    default:
-      return "device " + std::to_string(device.device_id) + " of DLPack type " +
-             std::to_string(static_cast<int>(device.device_type));
-  }
-}
-
-inline bool is_index_dtype(DLDataType dtype) {
-  return dtype.code == kDLInt && (dtype.bits == 32 || dtype.bits == 64) && dtype.lanes == 1;
-}
-
 inline void check_device(const Operand& operand, DLDevice device) {
   DLDevice at = operand.tensor->device;
   if (at.device_type == kDLCUDAManaged) at.device_type = kDLCUDA;
   if (at.device_type != device.device_type || at.device_id != device.device_id) {
     ffi::fail("ValueError", {operand.name, ": expected a tensor on ", device_text(device),
-                             ", which the kernel was opened for, got one on ", device_text(at)});
+                             ", which the kernel was opened for; got one on ", device_text(at)});
   }
 }
 
@@ -152,8 +70,8 @@ inline void check_keys(const Operand& operand, const dtype_info& info) {
   const DLDataType raw{kDLUInt, static_cast<uint8_t>(info.bits), 1};
   if (!same(got, dl_dtype(info)) && !same(got, raw)) {
     ffi::fail("TypeError", {operand.name, ": expected dtype ", info.name,
-                            " (what the kernel was opened for) or uint", info.bits,
-                            " holding its bits, got ", dtype_text(got)});
+                            ", which the kernel was opened for, or uint", info.bits,
+                            " holding its bits; got ", dtype_text(got)});
   }
 }
 
@@ -182,7 +100,7 @@ inline const char* first_byte(const DLTensor& tensor) {
   return static_cast<const char*>(tensor.data) + tensor.byte_offset;
 }
 
-// Kernels for GPUs access whole elements; at another address an NVIDIA GPU loses its context.
+// GPU kernels access whole elements; an unaligned access destroys an NVIDIA GPU's context.
 inline bool is_aligned(const char* address, int64_t width) {
   return reinterpret_cast<uintptr_t>(address) % static_cast<uintptr_t>(width) == 0;
 }
@@ -190,9 +108,8 @@ inline bool is_aligned(const char* address, int64_t width) {
 inline void check_alignment(const Operand& operand) {
   if (operand.tensor != nullptr && !is_aligned(first_byte(*operand.tensor), operand.width)) {
     ffi::fail("ValueError",
-              {operand.name, ": its address is no multiple of the ", operand.width,
-               " bytes of an element, and kernels for devices take no other; pass memory "
-               "that begins at a whole element"});
+              {operand.name, ": expected an address that is a multiple of the ", operand.width,
+               " bytes of an element, got an unaligned one; pass a copy"});
   }
 }
 
@@ -234,7 +151,7 @@ inline void sort_dims(std::vector<Dim>& dims, size_t output) {
   }
 }
 
-// All dimensions but the sorted one. Neighbours that are contiguous in every operand are joined.
+// All dimensions but the sorted one. Dimensions that every operand continues are joined.
 inline std::vector<Dim> batch_of(const std::vector<Dim>& dims) {
   std::vector<Dim> batch;
   const auto continues = [&](const Dim& dim) {
@@ -293,12 +210,12 @@ inline void check_overlap(const Operands& operands, const std::vector<Dim>& dims
 inline void check_dtype(const KernelTraits& kernel) {
   const dtype_info& info = kernel.dtype;
   if (kernel.cell.codec != static_cast<uint32_t>(info.codec)) {
-    ffi::fail("ValueError", {"dtype: the kernel ", kernel.cell.name,
-                             " makes keys in another way than ", info.name, " needs"});
+    ffi::fail("ValueError", {"dtype: expected a dtype with the codec of the kernel ",
+                             kernel.cell.name, ", got ", info.name});
   }
   if (kernel.cell.bits != static_cast<uint32_t>(info.bits)) {
-    ffi::fail("ValueError", {"dtype: ", info.name, " has ", info.bits, " bits, and the kernel ",
-                             kernel.cell.name, " sorts keys of ", kernel.cell.bits});
+    ffi::fail("ValueError", {"dtype: expected a dtype of ", kernel.cell.bits,
+                             " bits for the kernel ", kernel.cell.name, ", got ", info.name});
   }
 }
 
@@ -310,7 +227,7 @@ inline bool is_index_output(const wbs_cell& cell, size_t operand) {
   return has_index(cell) && operand == 2;
 }
 
-// Raises for what the kernel cannot do; returns false where there is nothing to sort.
+// Raises for a call that the kernel cannot carry out; returns false if there is nothing to sort.
 inline bool check_call(const KernelTraits& kernel, const Operands& operands, int64_t axis,
                        Call& call) {
   const DLTensor& x = *operands[0].tensor;

@@ -1,9 +1,8 @@
-// TVM FFI's C interface, as far as the launcher needs it: arguments, errors, functions, tensors.
+// TVM FFI's C interface, as far as the runtime needs it: arguments, errors, functions, tensors.
 //
-// Invariant: no exception crosses the interface; whatever a caller passes, the answer is a result
-// or a typed error that names the argument. Only tvm/ffi/c_api.h is included: TVM FFI's C++ headers
-// take longer to compile than the whole launcher, and its compile time is most of what a first call
-// takes.
+// Invariant: no exception crosses the interface. Any call gives a result or a typed error that
+// names the argument. Only tvm/ffi/c_api.h is included: TVM FFI's C++ headers take longer to
+// compile than the whole runtime, and compiling is most of the time of a first call.
 #ifndef WARP_BITONIC_SORT_RUNTIME_FFI_HPP_
 #define WARP_BITONIC_SORT_RUNTIME_FFI_HPP_
 
@@ -33,7 +32,7 @@ class Error : public std::exception {
   std::string message_;
 };
 
-// A piece of a message: nothing that would have to be destroyed, for there are many.
+// A piece of a message. It needs no destructor, which keeps the many calls of fail() short.
 struct Text {
   Text(const char* text) : text(text), number(0) {}                 // NOLINT
   Text(const std::string& text) : text(text.c_str()), number(0) {}  // NOLINT
@@ -51,13 +50,13 @@ struct Text {
   throw Error(kind, whole);
 }
 
-// Passes on whether a call of the C interface worked; its error is set already.
+// Throws if a call of the C interface failed; that call has set its error already.
 struct AlreadyRaised {};
 inline void check(int status) {
   if (status != 0) throw AlreadyRaised();
 }
 
-// Tells TVM FFI of the exception that is being handled.
+// Passes the exception that is being handled to TVM FFI.
 __attribute__((noinline)) inline int raise_current() {
   try {
     throw;
@@ -95,7 +94,7 @@ inline std::string text_of(const TVMFFIAny& value) {
   return std::string(bytes.data, bytes.size);
 }
 
-// The arguments of a call; `signature` is how the function is written, for messages.
+// The arguments of a call; `signature` is the function's signature in messages.
 class Arguments {
  public:
   Arguments(const char* signature, const TVMFFIAny* values, int32_t count, int32_t expected)
@@ -205,8 +204,8 @@ inline void set(TVMFFIAny* result, const std::string& value) {
 // result) and owns the callee.
 template <class Callee>
 void set_function(TVMFFIAny* result, std::unique_ptr<Callee> callee) {
-  const auto call = [](void* self, const TVMFFIAny* args, int32_t count, TVMFFIAny* answer) {
-    return guarded([&] { (*static_cast<Callee*>(self))(args, count, answer); });
+  const auto call = [](void* self, const TVMFFIAny* args, int32_t count, TVMFFIAny* returned) {
+    return guarded([&] { (*static_cast<Callee*>(self))(args, count, returned); });
   };
   const auto free = [](void* self) { delete static_cast<Callee*>(self); };
   TVMFFIObjectHandle handle = nullptr;
@@ -216,14 +215,14 @@ void set_function(TVMFFIAny* result, std::unique_ptr<Callee> callee) {
   result->v_obj = static_cast<TVMFFIObject*>(handle);
 }
 
-// Memory that a tensor takes over, and how it is given back.
+// Memory that a tensor takes over, and the function that frees it.
 struct Memory {
   void* data;
   DLDevice device;
   void (*free)(const Memory&);
 };
 
-// Makes `result` a row-major tensor over memory; if that fails, the memory is given back.
+// Makes `result` a row-major tensor over memory; if that fails, the memory is freed.
 inline void set_tensor(TVMFFIAny* result, const Memory& memory, std::vector<int64_t> shape,
                        DLDataType dtype) {
   struct Owner {
@@ -239,7 +238,7 @@ inline void set_tensor(TVMFFIAny* result, const Memory& memory, std::vector<int6
   }
   std::unique_ptr<Owner> owner(made);
   owner->strides.assign(owner->shape.size(), 1);
-  // Unsigned: of a tensor without elements the sizes' product may be any.
+  // Unsigned, because the product of an empty tensor's sizes may overflow.
   for (size_t i = owner->shape.size(); i-- > 1;) {
     owner->strides[i - 1] = static_cast<int64_t>(static_cast<uint64_t>(owner->strides[i]) *
                                                  static_cast<uint64_t>(owner->shape[i]));
@@ -262,8 +261,8 @@ inline void set_tensor(TVMFFIAny* result, const Memory& memory, std::vector<int6
   result->v_obj = static_cast<TVMFFIObject*>(handle);
 }
 
-// What tools read of a function: the types of its result and of its parameters, in this order, by
-// TVM FFI's names.
+// A function's types in the format that tools read, by TVM FFI's names: first the result's, then
+// the parameters'.
 inline std::string metadata_of(const char* result, std::initializer_list<const char*> parameters) {
   const auto type = [](const char* name) {
     return std::string(R"({\"type\":\")") + name + R"(\"})";
@@ -279,8 +278,8 @@ inline std::string metadata_of(const char* result, std::initializer_list<const c
 
 #define WBS_FFI_EXPORT extern "C" __attribute__((visibility("default"))) int
 
-// Exports a function with its docstring, and its type for tools: the types of its result and of its
-// parameters. What follows is its body, which sees `arguments` and `result`.
+// Exports a function with its docstring, and with the types of its result and parameters. The body
+// follows the macro; it sees `arguments` and `result`.
 #define WBS_FFI_FUNCTION(name, signature, doc, returns, ...)                                       \
   WBS_FFI_EXPORT __tvm_ffi__doc_##name(void*, const TVMFFIAny*, int32_t, TVMFFIAny* result) {      \
     return ::warp_bitonic_sort::ffi::guarded(                                                      \

@@ -1,7 +1,7 @@
-// Launches that were checked once, found again by the layout of their tensors.
+// Caches checked launches by the layout of their tensors.
 //
-// Invariant: a launch that is found is what a full check of these tensors would come to, but for
-// their addresses, which are checked at every call. A look-up takes no lock: entries are only ever
+// Invariant: a cached launch equals the result of a full check of the same tensors, except for
+// their addresses, which are checked at every call. A look-up takes no lock: entries are only
 // added.
 #ifndef WARP_BITONIC_SORT_RUNTIME_LAUNCH_CACHE_HPP_
 #define WARP_BITONIC_SORT_RUNTIME_LAUNCH_CACHE_HPP_
@@ -25,7 +25,7 @@ struct SortOptions {
   bool nan_last;
 };
 
-// What a kernel does, as one number.
+// Selection and payload of a kernel, as one number.
 inline int64_t operation_of(const wbs_cell& cell) {
   return static_cast<int64_t>(cell.selection) << 8 | cell.payload;
 }
@@ -38,7 +38,7 @@ class LaunchCache {
   }
 
   // Repeats the launch for tensors laid out like cached ones. Returns false if there is none, or if
-  // the tensors need a full check: no memory, an address between elements, an overlap.
+  // the tensors need a full check: null pointers, unaligned addresses, overlaps.
   bool launch(int64_t operation, const Operands& operands, SortOptions options,
               void* stream) const {
     if (!has_strides(operands)) return false;
@@ -66,7 +66,7 @@ class LaunchCache {
     for (const Entry* entry = first; entry != nullptr; entry = entry->next) {
       if (entry->hash == hash && entry->fits(operation, operands, options)) return;
     }
-    // A program with more shapes checks the rest of them at every call.
+    // Further layouts are checked in full at every call.
     if (count_ == max_entries) return;
     ++count_;
     auto entry = std::make_unique<Entry>();
@@ -181,11 +181,13 @@ class LaunchCache {
   }
 
   static uint64_t hash_of(int64_t operation, const Operands& operands, const SortOptions& options) {
-    // One multiplication a word; the last shift brings the high bits, the best mixed, down.
-    constexpr uint64_t odd = 0x9E3779B97F4A7C15u;
+    // One multiplication a word; the last shift moves the high bits, which are mixed best, down.
+    constexpr uint64_t multiplier = 0x9E3779B97F4A7C15u;
     const DLTensor& x = *operands[0].tensor;
     uint64_t hash = static_cast<uint64_t>(x.dtype.code) << 8 | x.dtype.bits;
-    const auto mix = [&hash](int64_t word) { hash = (hash ^ static_cast<uint64_t>(word)) * odd; };
+    const auto mix = [&hash](int64_t word) {
+      hash = (hash ^ static_cast<uint64_t>(word)) * multiplier;
+    };
     mix(operation << 32 | x.device.device_id);
     mix(options.axis * 4 + options.descending * 2 + options.nan_last);
     for (int32_t i = 0; i < x.ndim; ++i) mix(x.shape[i]);

@@ -1,7 +1,7 @@
-// What TVM FFI sees: functions that open a kernel and run it on tensors.
+// The functions of the runtime library: they open a kernel and run it on tensors.
 //
-// Invariant: whatever a caller passes, the answer is a result or a typed TVM FFI error, never a
-// crash; nothing is written before every check has passed. Tensors cross without a copy.
+// Invariant: any call gives a result or a typed TVM FFI error, never a crash. Nothing is written
+// before every check has passed. Tensors are not copied.
 #include <tvm/ffi/extra/c_env_api.h>
 
 #include <algorithm>
@@ -36,21 +36,21 @@ using wbs::driver::GpuKernel;
 
 const wbs::dtype_info& find_dtype(const std::string& name) {
   std::string known;
-  for (const wbs::dtype_info& each : wbs::dtypes) {
-    if (name == each.name) return each;
-    known += (known.empty() ? "" : ", ") + std::string(each.name);
+  for (const wbs::dtype_info& info : wbs::dtypes) {
+    if (name == info.name) return info;
+    known += (known.empty() ? "" : ", ") + std::string(info.name);
   }
   ffi::fail("ValueError", {"dtype: expected one of ", known, "; got '", name, "'"});
 }
 
-// The operands at the head of a kernel's arguments, and what follows them.
+// The operands at the head of a kernel's arguments, and the options behind them.
 struct SortCall {
   Operands operands{};
   SortOptions options{};
   int32_t next = 0;  // the number of the first argument after the options
 };
 
-// How a kernel's function is written, for messages.
+// The signature of a kernel's function in messages.
 std::string signature_of(const wbs_cell& cell, const char* rest) {
   const char* const operands = wbs::has_index(cell)
                                    ? "x: Tensor, values: Tensor | None, indices: Tensor"
@@ -88,11 +88,12 @@ void for_each_args(const wbs_cell& cell, const Call& call, const wbs::order_cons
   });
 }
 
-// Raises for a kernel whose arguments for_each_args() does not make.
+// Raises for a kernel whose arguments for_each_args() cannot make.
 void check_cell(const wbs_cell& cell) {
   if (cell.inputs == 1 && cell.outputs == (wbs::has_index(cell) ? 2 : 1)) return;
-  ffi::fail("RuntimeError", {"the kernel ", cell.name, " has ", cell.inputs, " inputs and ",
-                             cell.outputs, " outputs, which this runtime does not know"});
+  ffi::fail("RuntimeError",
+            {"the kernel ", cell.name, ": expected 1 input and ", wbs::has_index(cell) ? 2 : 1,
+             " outputs, got ", cell.inputs, " and ", cell.outputs, "; build the kernel again"});
 }
 
 class OpenCpuKernel {
@@ -121,8 +122,8 @@ class OpenCpuKernel {
   const wbs_cell& cell() const { return kernel_.info().cell; }
   KernelTraits traits() const { return {cell(), info_, DLDevice{kDLCPU, 0}}; }
 
-  // A kernel without a payload stores its output in the way in which it loads its input; a kernel
-  // with an index gathers its outputs, and takes any.
+  // A kernel without a payload stores its output as it loads its input. A kernel with an index
+  // gathers its outputs, and takes any.
   template <class Args>
   void check_access(const Args& args) const {
     const int64_t width = info_.bits / 8;
@@ -152,7 +153,7 @@ class OpenCpuKernel {
   std::string signature_;
 };
 
-// The driver of a device; DLPack's type of the device alone says whose it is.
+// The driver of a device; DLPack's device type alone tells the vendor.
 const GpuApi& gpu_of(DLDevice device) {
   if ((device.device_type != kDLCUDA && device.device_type != kDLROCM) || device.device_id < 0) {
     ffi::fail("ValueError",
@@ -170,7 +171,7 @@ void* current_stream_of(const DLTensor& x) {
 
 int64_t number_of(void* handle) { return static_cast<int64_t>(reinterpret_cast<intptr_t>(handle)); }
 
-// What callers say instead of a stream for one of ours, whose work is waited for.
+// The stream argument that stands for private_stream's stream, whose work is waited for.
 constexpr int64_t in_private_stream = -1;
 
 class OpenGpuKernel {
@@ -217,17 +218,19 @@ class OpenGpuKernel {
         wbs::order_constants_of(info_.id, sort.options.descending, sort.options.nan_last);
     for_each_args(cell(), call, order, [&](auto args, size_t first) {
       kernel_->launch(&args, args.rows, stream);
-      // Only a call that is one launch, and only of tensors that say their dtype themselves.
-      if (remember && first == 0 && says_dtype(sort.operands[0]) && says_dtype(sort.operands[1])) {
+      // Only a call of one launch, on tensors of the kernel's own dtype: unsigned integers that
+      // stand for another dtype do not name it.
+      if (remember && first == 0 && has_own_dtype(sort.operands[0]) &&
+          has_own_dtype(sort.operands[1])) {
         wbs::LaunchCache::instance().remember(sort.operands, sort.options, *kernel_, args);
       }
     });
   }
-  bool says_dtype(const wbs::Operand& operand) const {
+  bool has_own_dtype(const wbs::Operand& operand) const {
     return operand.tensor == nullptr || wbs::same(operand.tensor->dtype, dl_dtype(info_));
   }
 
-  // Never freed, as its module is not: cached launches use it.
+  // Never freed, like its module: cached launches use it.
   GpuKernel* kernel_;
   wbs::dtype_info info_;
   DLDevice device_;
@@ -263,7 +266,7 @@ class OpenLaunchCache {
   std::string signature_;
 };
 
-// The bytes of a tensor; raises where there can be no such.
+// The bytes of a tensor; raises for sizes that no memory can hold.
 int64_t byte_count(const std::vector<int64_t>& shape, DLDataType dtype) {
   int64_t bytes = (dtype.bits * dtype.lanes + 7) / 8;
   const bool is_empty = std::find(shape.begin(), shape.end(), 0) != shape.end();
@@ -320,7 +323,7 @@ path : str
 WBS_FFI_FUNCTION(cpu_arch, "cpu_arch() -> str",
                  R"(Return the best CPU target that this process can run.
 
-The processor that runs it is asked: x86-64, x86-64-avx2 or x86-64-avx512; else aarch64 or generic.)",
+On x86-64, cpuid tells it: x86-64, x86-64-avx2 or x86-64-avx512. Else it is aarch64 or generic.)",
                  "ffi.String") {
   ffi::set(result, std::string(wbs::driver::cpu_arch()));
 }
@@ -336,7 +339,7 @@ path : str
 dtype : str
     As for open_cpu_kernel.
 device : Device
-    The CUDA or ROCm device; its type says whose driver loads the code object.
+    The CUDA or ROCm device; its type names the vendor whose driver loads the code object.
 
 Returns
 -------
@@ -359,7 +362,7 @@ WBS_FFI_FUNCTION(open_launch_cache, "open_launch_cache(selection: str, payload: 
 Parameters
 ----------
 selection : str
-    The positions of the sorted row that the operation wants: all.
+    The positions of the sorted row that the operation needs: all.
 payload : str
     What travels with each key: none or index.
 
@@ -381,7 +384,7 @@ WBS_FFI_FUNCTION(current_stream, "current_stream(x: Tensor) -> int",
 Parameters
 ----------
 x : Tensor
-    A tensor; its library may have told TVM FFI its own current stream with it.)",
+    A tensor. A library may pass its own current stream to TVM FFI with its tensors.)",
                  "int", "Tensor") {
   ffi::set(result, number_of(current_stream_of(arguments.tensor(0))));
 }
@@ -452,7 +455,7 @@ WBS_FFI_FUNCTION(empty_gpu, "empty_gpu(shape: Shape, dtype: dtype, device: Devic
                  R"(Allocate a row-major tensor on a GPU.
 
 Its memory is the driver's own (cuMemAlloc, hipMalloc). Freeing it waits for all work on the device.
-Raises MemoryError with the bytes asked for and the driver's words.
+Raises MemoryError with the requested bytes and the driver's text.
 
 Parameters
 ----------
@@ -464,7 +467,7 @@ device : Device
     The CUDA or ROCm device.)",
                  "ffi.Tensor", "ffi.Shape", "DataType", "Device") {
   std::vector<int64_t> shape = arguments.shape(0);
-  // A tensor of no elements has an address, too: some libraries take none for no memory.
+  // An empty tensor has an address, too: some libraries reject a null pointer.
   const int64_t bytes = std::max<int64_t>(byte_count(shape, arguments.dtype(1)), 1);
   const DLDevice device = arguments.device(2);
   void* memory = nullptr;
