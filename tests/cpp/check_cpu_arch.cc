@@ -1,5 +1,5 @@
-// Prints the target of a processor that says of itself what the arguments say, in hexadecimal:
-// cpuid leaf 1 ecx, cpuid leaf 7 ebx, xgetbv 0. Without arguments, the same of this processor.
+// Prints the target of a processor whose features the arguments give in hexadecimal: cpuid leaf 1
+// ecx, cpuid leaf 7 ebx, xgetbv 0. Without arguments, prints the target of this processor.
 #include <cstdio>
 #include <cstdlib>
 

@@ -1,12 +1,12 @@
-// Checks of pieces of the GPU kernels that the simulation cannot reach.
+// Checks pieces of the GPU kernels that the simulation cannot reach.
 //
-// 1. The text of target/cuda/blocks.hpp, which only a device runs. It is read as ptxas would read
-//    it: every instruction must be one of a comparator, the comparators must be those of
-//    network/leaves.hpp, or of what network/warp.hpp's clean() does with a target that has no
-//    blocks, in the same order; and each key must come from the operand that it goes back to.
-// 2. quotient(), at its edges and at random.
+// 1. The text of target/cuda/blocks.hpp, which only a device runs. It is parsed as ptxas would
+//    parse it. Every instruction must belong to a comparator. The comparators must be those of
+//    network/leaves.hpp, or of network/warp.hpp's clean() for a target without blocks, in the same
+//    order. Each key must come from the operand that it returns to.
+// 2. quotient(), at its limits and at random.
 //
-// Ends with status 0 and says what was checked, or names what differs.
+// Ends with status 0 and prints what was checked, or names the difference.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -114,8 +114,8 @@ void expect(const char* what, const std::vector<step>& found, const std::vector<
   std::printf("%s: %zu comparators\n", what, found.size());
 }
 
-// Writes down what warp_network does with the registers of one lane of two. Its keys are their own
-// numbers, which nothing changes.
+// Records what warp_network does with the registers of one lane of two. Its keys are their own
+// numbers, and never change.
 std::vector<step> record;
 struct recorder {
   using entry = int;
@@ -133,7 +133,7 @@ struct recorder {
   int exchange_select(int mine, int) const {
     return mine;
   }
-  // The last step before the registers' own.
+  // The last step across lanes.
   template <int Mask>
   void exchange_select_pair(int&, int&) const {
     record.clear();

@@ -1,13 +1,13 @@
-// A test double of libcuda.so.1: the entry points that driver/cuda_driver.hpp loads, over memory of
-// the host.
+// A test double of libcuda.so.1: the entry points that driver/cuda.hpp loads, over memory of the
+// host.
 //
-// Invariant: it is stricter than a driver, never laxer. A call that needs a current context, a
-// context, module or function that is this one's, or an image for this device fails without, with
-// the driver's own code. A launch is recorded, then carried out the slow and obvious way from its
-// arguments alone.
+// Invariant: it is stricter than a driver, never laxer. Every call fails with the driver's own code
+// if it lacks a current context, a context, module or function of this process, or an image for
+// this device. A launch is recorded, then carried out from its arguments alone, in the simplest
+// way.
 //
 // FAKE_CUDA_DEVICES lists the devices' compute capabilities, as in 80,90. FAKE_CUDA_FAIL, and later
-// fake_cuda_fail(), list calls that are to fail, as in cuLaunchKernel=700,cuModuleLoadData=2.
+// fake_cuda_fail(), list the calls that fail, as in cuLaunchKernel=700,cuModuleLoadData=2.
 #include <memory>
 
 #include "fake_gpu.hpp"
@@ -58,13 +58,14 @@ struct Module {
   std::map<std::string, std::string> globals;
 };
 
-// All that there is; never destroyed, for threads may outlive main().
+// The whole state; never destroyed, because threads may outlive main().
 struct Driver : Record {
   bool initialized = false;
   std::vector<int> capabilities;
   std::vector<Context> contexts;
   std::map<Module*, std::unique_ptr<Module>> modules;
-  // Of the last image that was no ELF file; a driver reads such as text, up to its first zero.
+  // The size of the last image that was not an ELF file: a driver reads it as text, up to its first
+  // zero.
   size_t text_bytes = 0;
 
   Driver() {
@@ -103,7 +104,7 @@ thread_local std::vector<Context*> stack;
 
 Context* current() { return stack.empty() ? nullptr : stack.back(); }
 
-// Holds the lock, counts the call, and says whether it fails before it does anything.
+// Holds the lock, counts the call, and tells whether it fails before it does anything.
 class Call {
  public:
   explicit Call(const char* name, bool needs_context = false) : lock_(driver().guard) {
@@ -121,7 +122,7 @@ class Call {
   std::lock_guard<std::mutex> lock_;
 };
 
-// Major versions run only their own; a minor version runs those of lesser ones.
+// A device runs images of its own major version, of the same or a lower minor version.
 bool runs_on(int capability, const Elf64_Ehdr& header) {
   // From ABI version 8 on the architecture is the second byte, before that the first.
   const int shift = header.e_ident[EI_ABIVERSION] >= 8 ? 8 : 0;
@@ -150,7 +151,7 @@ EXPORT int cuInit(unsigned) {
   return success;
 }
 
-// The two that tell what went wrong need nothing to be right.
+// The two functions that describe an error work in any state.
 EXPORT int cuGetErrorName(int code, const char** name) {
   *name = nullptr;
   for (const Error& each : errors) {
@@ -358,7 +359,7 @@ EXPORT int cuMemFree_v2(uint64_t address) {
   return driver().free(address);
 }
 
-// From here on: what tests see of it.
+// From here on: the interface for tests.
 
 EXPORT void fake_cuda_fail(const char* listed) {
   const std::lock_guard<std::mutex> lock(driver().guard);
@@ -370,14 +371,14 @@ EXPORT void fake_cuda_capture(void* stream) {
   driver().capturing.insert(stream);
 }
 
-// Launches are carried out unless this says otherwise: rows that are only claimed have no memory.
+// Launches are carried out unless this turns it off: rows that only claim to exist have no memory.
 EXPORT void fake_cuda_record_only(int only) {
   const std::lock_guard<std::mutex> lock(driver().guard);
   driver().records_only = only != 0;
 }
 
-// All that happened, as JSON; the context stack is the calling thread's. Valid until the thread's
-// next call.
+// The record, as JSON; the context stack is the calling thread's. Valid until the thread's next
+// call.
 EXPORT const char* fake_cuda_report() {
   thread_local std::string report;
   const std::lock_guard<std::mutex> lock(driver().guard);

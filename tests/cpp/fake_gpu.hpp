@@ -1,8 +1,8 @@
-// What the test doubles of GPUs' drivers share: a record of all that happened, calls that are to
-// fail, and kernels carried out over memory of the host.
+// The common part of the doubles of GPU drivers: a record of all calls, calls that fail on demand,
+// and kernels carried out over memory of the host.
 //
-// Invariant: a launch is carried out the slow and obvious way, from its arguments and what the code
-// object says of itself alone.
+// Invariant: a launch is carried out in the simplest way, from its arguments and the code object's
+// description alone.
 #ifndef WARP_BITONIC_SORT_TESTS_FAKE_GPU_HPP_
 #define WARP_BITONIC_SORT_TESTS_FAKE_GPU_HPP_
 
@@ -76,7 +76,7 @@ struct Launch {
   wbs_args<1, 1> args;
 };
 
-// What happened, and what is to happen; all behind one lock.
+// The calls that happened, and those that are to fail; behind one lock.
 struct Record {
   std::mutex guard;
   bool records_only = false;
@@ -103,7 +103,7 @@ struct Record {
     return failing == failures.end() ? success : failing->second;
   }
 
-  // Streams are no memory of anybody's: their addresses must only be unique.
+  // A stream's address must only be unique; no memory is behind it.
   void* make_stream(int device, unsigned flags) {
     void* const stream = new char;
     streams[stream] = {device, flags, 0};
@@ -158,7 +158,7 @@ void for_symbols(const char* image, const Elf64_Ehdr& header, uint32_t type, con
   }
 }
 
-// Calls f(src, dst) for every row, where abi.h says that they are.
+// Calls f(src, dst) for every row, by abi.h's description.
 template <class RowFunction>
 void for_rows(const wbs_args<1, 1>& args, const RowFunction& f) {
   for (long long r = 0; r < args.rows; ++r) {
@@ -240,7 +240,7 @@ inline void write(std::ostream& out, const Launch& launch) {
   out << "}";
 }
 
-// The members of an object that has others, too.
+// The members of an object that has further ones.
 inline void write(std::ostream& out, const Record& record) {
   const char* comma = "";
   out << "\"streams\": [";

@@ -1,14 +1,14 @@
-// A test double of libamdhip64.so: the entry points that driver/hip_driver.hpp loads, over memory
-// of the host.
+// A test double of libamdhip64.so: the entry points that driver/hip.hpp loads, over memory of the
+// host.
 //
-// Invariant: it is stricter than HIP, never laxer. What HIP would abort for, or do to another
-// device than was meant, fails here with a code of HIP's. It reads a module's image for as long as
-// the module is loaded, as HIP does. A launch is recorded, then carried out: by the function that a
-// test has set, else the slow and obvious way from its arguments alone.
+// Invariant: it is stricter than HIP, never laxer. Where HIP would abort, or use another device
+// than was meant, a call fails with one of HIP's codes. The double reads a module's image for as
+// long as the module is loaded, as HIP does. A launch is recorded, then carried out: by the
+// function that a test has set, or from its arguments alone, in the simplest way.
 //
 // FAKE_HIP_DEVICES lists the devices' targets, as in gfx90a,gfx1100. FAKE_HIP_FAIL, and later
-// fake_hip_fail(), list calls that are to fail, as in hipModuleLaunchKernel=700,hipMalloc=2. Built
-// with FAKE_HIP_ROCM5 it is ROCm 5's, which knows one struct of a device's properties only.
+// fake_hip_fail(), list the calls that fail, as in hipModuleLaunchKernel=700,hipMalloc=2. Built
+// with FAKE_HIP_ROCM5 it is ROCm 5's library, which knows only one struct of a device's properties.
 #include <memory>
 
 #include "fake_gpu.hpp"
@@ -56,7 +56,7 @@ const Error& error_of(int code) {
   return error_of(unknown);
 }
 
-// What the flags of an ELF file call a target (EF_AMDGPU_MACH).
+// The targets by the flags of an ELF file (EF_AMDGPU_MACH).
 struct Target {
   const char* name;
   unsigned mach;
@@ -74,12 +74,12 @@ struct Module {
   std::map<std::string, std::string> globals;
 };
 
-// Runs a kernel for a test; returns a code of HIP's.
+// Runs a kernel for a test; returns one of HIP's codes.
 using Run = int (*)(const char* image, size_t image_bytes, const char* target, const unsigned* grid,
                     const unsigned* block, unsigned shared_bytes, const void* args,
                     size_t args_bytes);
 
-// All that there is; never destroyed, for threads may outlive main().
+// The whole state; never destroyed, because threads may outlive main().
 struct Driver : Record {
   bool initialized = false;
   std::vector<std::string> devices;
@@ -112,10 +112,10 @@ Driver& driver() {
 }
 
 thread_local int current = 0;
-// What hipGetLastError() tells, which a success does not take back.
+// The error that hipGetLastError() returns; a success does not clear it.
 thread_local int last_error = success;
 
-// Holds the lock, counts the call, and says whether it fails before it does anything.
+// Holds the lock, counts the call, and tells whether it fails before it does anything.
 class Call {
  public:
   explicit Call(const char* name) : lock_(driver().guard) {
@@ -142,7 +142,7 @@ unsigned mach_of(const std::string& target) {
   return 0;
 }
 
-// Kernels are known by their descriptors, and both these and variables by the dynamic symbols.
+// The kernels, by their descriptors, and the variables, both from the dynamic symbols.
 void read_symbols(const char* image, const Elf64_Ehdr& header, Module& module) {
   for_symbols(image, header, SHT_DYNSYM,
               [&](const std::string& name, const Elf64_Sym& symbol, const char* bytes) {
@@ -156,7 +156,7 @@ void read_symbols(const char* image, const Elf64_Ehdr& header, Module& module) {
               });
 }
 
-// All else in the struct is what ints of it may be.
+// The rest of the struct holds values that its ints may have.
 int tell_properties(const char* call_name, char* properties, size_t bytes, size_t target_at,
                     int device) {
   const Call call(call_name);
@@ -182,7 +182,7 @@ EXPORT int hipInit(unsigned) {
   return call(success);
 }
 
-// These three need nothing to be right.
+// These three work in any state.
 EXPORT const char* hipGetErrorName(int code) { return error_of(code).name; }
 EXPORT const char* hipGetErrorString(int code) { return error_of(code).text; }
 EXPORT int hipGetLastError() {
@@ -305,7 +305,7 @@ EXPORT int hipModuleLaunchKernel(const void* function, unsigned grid_x, unsigned
     return call(invalid_value);
   }
   if (uint64_t{grid_x} * block_x > UINT32_MAX) return call(invalid_configuration);
-  // Given back to the allocator, it would be another by now (MALLOC_PERTURB_).
+  // An image that was freed has changed by now (MALLOC_PERTURB_).
   if (std::memcmp(module->image, module->copy.data(), module->copy.size()) != 0) {
     return call(launch_failure);
   }
@@ -325,7 +325,7 @@ EXPORT int hipModuleLaunchKernel(const void* function, unsigned grid_x, unsigned
   const Run run = driver().run;
   if (run == nullptr) return call(carry_out(launch.kernel, launch.args));
   const std::string target = driver().devices[current];
-  // What runs it may wait for a thread that waits for the lock.
+  // The function may wait for a thread that waits for the lock.
   call.unlock();
   return call(run(module->image, module->copy.size(), target.c_str(), launch.grid, launch.block,
                   shared_bytes, &launch.args, sizeof(launch.args)));
@@ -368,7 +368,7 @@ EXPORT int hipFree(uint64_t address) {
   return call(driver().free(address));
 }
 
-// From here on: what tests see of it.
+// From here on: the interface for tests.
 
 EXPORT void fake_hip_fail(const char* listed) {
   const std::lock_guard<std::mutex> lock(driver().guard);
@@ -380,20 +380,20 @@ EXPORT void fake_hip_capture(void* stream) {
   driver().capturing.insert(stream);
 }
 
-// Launches are carried out unless this says otherwise: rows that are only claimed have no memory.
+// Launches are carried out unless this turns it off: rows that only claim to exist have no memory.
 EXPORT void fake_hip_record_only(int only) {
   const std::lock_guard<std::mutex> lock(driver().guard);
   driver().records_only = only != 0;
 }
 
-// Has kernels run by a function of the test's; null for the double's own way.
+// Sets the function that runs kernels; null for the double's own way.
 EXPORT void fake_hip_run_with(Run run) {
   const std::lock_guard<std::mutex> lock(driver().guard);
   driver().run = run;
 }
 
-// All that happened, as JSON; the device and the error are the calling thread's. Valid until the
-// thread's next call.
+// The record, as JSON; the device and the error are the calling thread's. Valid until the thread's
+// next call.
 EXPORT const char* fake_hip_report() {
   thread_local std::string report;
   const std::lock_guard<std::mutex> lock(driver().guard);

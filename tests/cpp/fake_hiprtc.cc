@@ -1,7 +1,7 @@
-// A double of hipRTC for tests: its functions, done by running the clang in FAKE_HIPRTC_CLANG.
+// A test double of hipRTC, which runs the clang in FAKE_HIPRTC_CLANG.
 //
-// As the real one it puts declarations of its own before the source, knows no flag of clang's
-// driver, and hands out a code object; in a bundle where FAKE_HIPRTC_BUNDLES is set.
+// Invariant: like the real one, it puts declarations of its own before the source, rejects flags of
+// clang's driver, and returns a code object, or a bundle if FAKE_HIPRTC_BUNDLES is set.
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>

@@ -1,4 +1,4 @@
-// What a sorted row is, and keys that try it: for the tests in C++.
+// Gives the C++ tests sorted rows to compare with, and keys to sort.
 //
 // Invariant: it shares nothing with the kernels. It knows dtypes by value: std::stable_sort over
 // decoded numbers.
@@ -90,8 +90,8 @@ number decode(dtype type, uint64_t raw) {
   std::abort();
 }
 
-// NaNs are in no promised order among themselves: they are put in the order of their bits, here and
-// in what a kernel gave.
+// The order of NaNs among themselves is not promised: they are ordered by their bits, here and in a
+// kernel's result.
 std::vector<uint64_t> oracle(dtype type, std::vector<uint64_t> row, bool descending,
                              bool nan_last) {
   const bool nan_first = descending && !nan_last;
@@ -109,8 +109,7 @@ void order_nans(dtype type, std::vector<uint64_t>& row) {
   std::sort(first, std::find_if_not(first, row.end(), is_nan));
 }
 
-// The indices of a row in order: zeros equal each other, and so do NaNs, and equal keys keep their
-// order.
+// The indices of a sorted row. Zeros are equal, NaNs are equal, and equal keys keep their order.
 [[maybe_unused]] std::vector<uint64_t> index_oracle(dtype type, const std::vector<uint64_t>& row,
                                                     bool descending, bool nan_last) {
   const bool nan_first = descending && !nan_last;
@@ -132,7 +131,7 @@ uint64_t random_key(const dtype_info& info) {
   const uint64_t all = ~uint64_t{0} >> (64 - info.bits);
   if (info.id == dtype::bool_) return next_random() & 1;
   const uint64_t raw = next_random() & all;
-  // Few values, ends of the range and, among floats, infinities, zeros and NaNs of both signs.
+  // Few values, the limits of the range and, of floats, infinities, zeros and NaNs of both signs.
   switch (next_random() % 8) {
     case 0:
       return raw & 3;

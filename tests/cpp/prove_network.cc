@@ -1,4 +1,4 @@
-// Proves that the sorting networks of network/bitonic.hpp and tile_sort.hpp sort, by running the
+// Proves that the sorting networks of network/bitonic.hpp and network/tile.hpp sort, by running the
 // real code on zeros and ones.
 //
 // The 0-1 principle (Knuth 5.3.4, theorem Z): a network of comparators sorts every input if it
@@ -8,7 +8,7 @@
 //
 // 1. Registers: rows of 1..32 positions, with the leaves of network/leaves.hpp and the comparators
 //    that each length drops, on all 2^n inputs; and rows of 17..32 by blocks of 16, on all pairs of
-//    sorted blocks (blocks of up to 16 are sorted, by what was just proved).
+//    sorted blocks (blocks of up to 16 are sorted, as just proved).
 // 2. Merges of the tile: a sorted run of h slots is one of h + 1 zero-one runs, so a merge of h and
 //    c - h slots meets (h + 1)(c - h + 1) inputs; all are tried, for every c that is a multiple of
 //    16 up to 1024 and for a sample up to 4096; and pairs of blocks, merged as they are placed.
@@ -17,17 +17,17 @@
 // 3. Composition: registers perform the leaves' comparators and then the textbook's flip form, less
 //    those that touch absent positions; a tile performs the merges of 2, one for every block of
 //    every phase whose upper half has any slot, phase by phase. Two sequences of comparators are
-//    the same network if every wire sees the same comparators in the same order, so that is what is
-//    compared; and a target that exchanges nothing must leave every key in place, so that keys move
-//    by comparators alone. Tiles of up to 16384 slots.
+//    the same network if every wire sees the same comparators in the same order, which is compared.
+//    A target that exchanges nothing must leave every key in place, so that keys move by
+//    comparators alone. Tiles of up to 16384 slots.
 //
 // Blocks are sorted, by 1. In each phase the halves of every block are sorted by the phases before,
 // so its merge, by 2, sorts their union (a block without an upper half is sorted already); and by 3
 // these are the merges that are done. So by induction tiles are sorted.
 //
-// A proof that cannot fail proves nothing: the checks are also run with each comparator left out in
-// turn, and must fail. (Networks of whole powers of two, and a few others, need every comparator;
-// some lengths keep comparators that happen to be idle.)
+// A proof that cannot fail proves nothing: the checks also run once for each comparator without it,
+// and must fail. They do so for networks that need every comparator: those of powers of two, and a
+// few others. At some lengths a comparator is idle.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -67,7 +67,7 @@ struct zero_one {
   }
 };
 
-// The same, but for one comparator that is left out, counted from 0.
+// The same without one comparator, counted from 0.
 struct zero_one_without {
   using entry = bits_key;
   mutable int left;
@@ -167,7 +167,7 @@ struct recorder {
 
 constexpr int leaf_bits = 5;
 
-// The leaves of up to 2^largest_bits that a network of that many registers begins with.
+// The leaves of up to 2^largest_bits keys at the start of a network of `present` registers.
 trace leaves(int present, int largest_bits) {
   const int largest = 1 << largest_bits;
   trace result;
@@ -189,7 +189,7 @@ trace leaves(int present, int largest_bits) {
   return result;
 }
 
-// From phase `first` on: the flip form as in the textbook, on `present` positions.
+// The textbook's flip form from phase `first` on, on `present` positions.
 trace textbook(int bits, int present, int first) {
   trace result;
   for (int p = first; p <= bits; ++p) {
@@ -203,7 +203,7 @@ trace textbook(int bits, int present, int first) {
   return result;
 }
 
-// Every block of a tile as it would come from the registers that sorted it.
+// Places every block of a tile as the registers that sorted it would.
 template <class Target>
 void place_blocks(const Target& target, typename Target::entry* tile, int slots) {
   for (int slot = 0; slot < slots; slot += block) {
@@ -213,7 +213,7 @@ void place_blocks(const Target& target, typename Target::entry* tile, int slots)
   }
 }
 
-// What placing the blocks and the merges of all phases of a tile perform.
+// The comparators of placing the blocks and of the merges of all phases of a tile.
 trace merges(int slots) {
   trace result;
   std::vector<int> placed(slots);
@@ -269,8 +269,8 @@ void check_tile_trace(int slots) {
   check_in_place(tile, "keys move by comparators alone");
 }
 
-// As a target with fewer registers than the row has positions goes about it: blocks are sorted as
-// they come, merged, and cleaned as they go.
+// The order of a target with fewer registers than positions: blocks are sorted after their loads,
+// merged, and cleaned before their stores.
 template <int Length, class Target, int... Block>
 void sort_by_blocks(const Target& target, typename Target::entry* keys, indices<Block...>) {
   using rows = network<Target, register_layout<bits_for(Length)>, Length>;
@@ -309,7 +309,7 @@ void check_register_trace() {
 
 // ---- the proof ----------------------------------------------------------------------------------
 
-// A row of two blocks that are sorted one by one: for all pairs of what the blocks become.
+// A row of two blocks that are sorted one by one, for all pairs of sorted blocks.
 template <int Length>
 bool merges_by_blocks() {
   static_assert((block + 1) * (Length - block + 1) <= inputs, "all pairs fit one key");

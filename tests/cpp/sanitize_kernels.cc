@@ -1,13 +1,13 @@
 // Runs the CPU kernels under the sanitizers against an oracle that shares nothing with them.
 //
-// Invariant: every array is a heap block of exactly its size, with the gaps inside it poisoned for
-// AddressSanitizer (source) or filled and checked (destination), so that a byte read or written
-// outside a row is seen.
+// Invariant: every array is a heap block of exactly its size. The gaps inside it are poisoned for
+// AddressSanitizer in a source, filled and checked in a destination, so that every access outside a
+// row is seen.
 //
 // Built with -DCASES=..., calls of REGISTERS, TILE and INDEX: the kernels that a program runs.
 #include <sanitizer/asan_interface.h>
 
-// So that some of the cases are streamed past the caches, and some are not.
+// Makes some of the cases large enough for stores past the caches.
 #define WARP_BITONIC_SORT_MIN_STREAMED_BYTES 256
 
 #include <algorithm>
@@ -21,7 +21,7 @@
 
 #include "oracle.hpp"
 
-// Straight-line code would take twice as long to compile, and touches the same bytes.
+// Unrolled code takes twice as long to compile, and accesses the same bytes.
 #undef WBS_INLINE
 #define WBS_INLINE inline
 #undef WBS_UNROLL
@@ -39,7 +39,7 @@ long runs = 0;
 // ---- arrays -------------------------------------------------------------------------------------
 
 // The axes of an array: those of the batch, then the sorted one. `order` names them from the
-// innermost in memory outwards, padding follows each row of an axis, and axes in `reversed` run
+// innermost in memory outwards. Padding follows each row of an axis; axes in `reversed` run
 // backwards.
 struct shape {
   std::vector<int> sizes;
@@ -178,7 +178,7 @@ void run_case(const wbs_cpu_kernel& kernel, dtype type, const shape& src_shape,
   void* scratch = nullptr;
   if (posix_memalign(&scratch, 64, bytes) != 0) std::abort();
   if (!in_place) src.poison_gaps();
-  // In two calls, as threads would share the rows out.
+  // In two calls, as threads would divide the rows.
   const int64_t cut = static_cast<int64_t>(next_random() % (src.rows() + 1));
   kernel.run(&args, 0, cut, scratch);
   kernel.run(&args, cut, src.rows(), scratch);
@@ -201,25 +201,25 @@ void run_case(const wbs_cpu_kernel& kernel, dtype type, const shape& src_shape,
   }
 }
 
-// Rows contiguous: full and partial groups, padding between rows, batches whose dimensions do not
-// collapse, backwards, at any offset, in place.
+// Contiguous elements: full and partial groups, padding between rows, batches whose dimensions do
+// not join, backwards, at any offset, in place.
 void run_rows(const wbs_cpu_kernel& kernel, dtype type, int n) {
   const int lanes = kernel.lanes;
   for (int rows : {1, lanes - 1, 2 * lanes + 3}) {
     run_case(kernel, type, {{rows, n}, {1, 0}, 0, 0}, {{rows, n}, {1, 0}, 0, 0}, 0, false);
     run_case(kernel, type, {{rows, n}, {1, 0}, 24, 0}, {{rows, n}, {1, 0}, 5, 0}, 3, false);
   }
-  // A dimension of one says nothing by its stride, which here is a row's.
+  // The stride of a dimension of size 1 is arbitrary; here it is a row's.
   if (n == 1) {
     const shape one = {{2 * lanes + 1, 1, n}, {1, 2, 0}, 16, 0};
     run_case(kernel, type, one, one, 0, false);
   }
-  // Without a gap, but for the part of a vector or a line that either begins at.
+  // Without gaps, beginning within a vector and within a cache line.
   const shape contiguous = {{4 * lanes + 3, n}, {1, 0}, 0, 0};
   run_case(kernel, type, contiguous, contiguous, 3, false);
   run_case(kernel, type, contiguous, contiguous, 5, true);
   run_case(kernel, type, contiguous, {contiguous.sizes, {1, 0}, 8, 0}, 0, false);
-  // Without a gap for some groups of rows, but not beyond.
+  // Without gaps for some groups of rows only.
   const shape lines = {{3, 2 * lanes, n}, {2, 1, 0}, 0, 1};
   run_case(kernel, type, lines, lines, 3, false);
   run_case(kernel, type, lines, lines, 1, true);
@@ -231,7 +231,7 @@ void run_rows(const wbs_cpu_kernel& kernel, dtype type, int n) {
            {{2, 1, 3, 7, n}, {4, 3, 2, 1, 0}, 0, 0}, 0, false);
 }
 
-// Neighbouring rows contiguous, in lines of any length.
+// Contiguous rows side by side, in lines of any length.
 void run_columns(const wbs_cpu_kernel& kernel, dtype type, int n) {
   const int lanes = kernel.lanes;
   for (int rows : {1, lanes, 2 * lanes + 3}) {
@@ -239,7 +239,7 @@ void run_columns(const wbs_cpu_kernel& kernel, dtype type, int n) {
     run_case(kernel, type, {{2, rows, n}, {1, 2, 0}, 16, 0}, {{2, rows, n}, {1, 0, 2}, 8, 0}, 0,
              false);
   }
-  // A dimension of one says nothing by its stride, which here is a key's.
+  // The stride of a dimension of size 1 is arbitrary; here it is a key's.
   const shape one = {{2 * lanes + 1, 1, n}, {1, 2, 0}, 16, 0};
   run_case(kernel, type, one, one, 0, false);
   run_case(kernel, type, {{3, lanes + 2, n}, {1, 2, 0}, 0, 4}, {{3, lanes + 2, n}, {1, 2, 0}, 0, 1},
@@ -248,7 +248,7 @@ void run_columns(const wbs_cpu_kernel& kernel, dtype type, int n) {
            0, true);
 }
 
-// Neither, and each side its own way.
+// Source and destination with different strides, of neither kind.
 void run_mixed(const wbs_cpu_kernel& kernel, dtype type, int n) {
   const int rows = kernel.lanes + 2;
   run_case(kernel, type, {{rows, n}, {1, 0}, 0, 0}, {{rows, n}, {0, 1}, 0, 0}, 0, false);
@@ -262,7 +262,7 @@ void run_mixed(const wbs_cpu_kernel& kernel, dtype type, int n) {
 
 // ---- with indices -------------------------------------------------------------------------------
 
-// Few different keys, so that many are equal: zeros and NaNs of both signs among them.
+// Few different keys, so that many are equal; zeros and NaNs of both signs are among them.
 void fill_with_few(array& x, const dtype_info& info) {
   const uint64_t sign = uint64_t{1} << (info.bits - 1);
   const uint64_t few[] = {0, info.codec == codec_kind::integer ? 1 : sign, random_key(info),
@@ -286,7 +286,7 @@ void run_index_case(const wbs_cpu_kernel& kernel, dtype type, const shape& x_sha
   const int order = static_cast<int>(next_random() % 3), key_bytes = info.bits / 8;
   const bool descending = order > 0, nan_last = order == 2;
   const int index_bytes = next_random() % 2 != 0 ? 4 : 8;
-  // Where the values go: nowhere, over the input, or to an array of their own.
+  // The place of the values: none, the input, or an array of their own.
   const int values_case = static_cast<int>(next_random() % 3);
   array x(x_shape, key_bytes, offset);
   array own_values(values_shape, key_bytes, (offset * 5) % 8);
@@ -353,7 +353,7 @@ void run_index_case(const wbs_cpu_kernel& kernel, dtype type, const shape& x_sha
   }
 }
 
-// The input as a kernel's access needs it, the outputs in any way.
+// The input as a kernel's access needs it, the outputs at any strides.
 void run_indices(const wbs_cpu_kernel& kernel, dtype type, access of_input, int n) {
   const int lanes = kernel.lanes;
   for (int rows : {1, lanes, 2 * lanes + 3}) {
@@ -366,7 +366,7 @@ void run_indices(const wbs_cpu_kernel& kernel, dtype type, access of_input, int 
     if (of_input == access::rows) run_index_case(kernel, type, gaps, dense, gaps, 5);
     if (of_input == access::strided) run_index_case(kernel, type, backwards, dense, gaps, 5);
   }
-  // Batches that no single stride describes.
+  // Batches without one common stride.
   const shape nested = {{3, 5, n}, {2, 0, 1}, 16, 1};
   if (of_input != access::columns) run_index_case(kernel, type, nested, nested, nested, 7);
 }

@@ -1,22 +1,23 @@
 // Runs the GPU kernels' real templates on the host, against an oracle that shares nothing with
 // them.
 //
-// A thread of a block is a fiber, which runs until its next barrier; which one is next is drawn at
+// A thread of a block is a fiber, which runs until its next barrier. The next fiber is drawn at
 // random, so that a warp may run far ahead of another. Barriers are strict: all lanes of a warp, or
 // all threads of a block, must meet at the same one.
 //
 // Invariant: a byte outside the rows, or outside a block's shared memory, is either behind a page
-// that faults or filled and checked; the source may not be written; a vector that is not aligned
-// traps. So whatever goes wrong ends in a message that names the layout and the case.
+// that faults or filled and checked. The source may not be written. An unaligned vector access
+// traps. Every error therefore ends in a message that names the layout and the case.
 //
-// What it cannot see: stores here are visible at once, so a barrier that a shuffle happens to stand
-// in for is not missed; and the inline PTX of target/cuda/target.hpp, which only a device runs.
+// The simulation has two limits. Stores are visible at once, so that a missing barrier stays hidden
+// if a shuffle happens to stand in for it. The inline PTX of target/cuda/target.hpp runs only on a
+// device.
 //
-// A test that cannot fail proves nothing: with each barrier left out in turn the cases are run
-// until one fails, and test_gpu_kernels.py knows which few may pass; rows or lengths that are one
-// too many must fail.
+// A test that cannot fail proves nothing: the cases also run once for each barrier without it,
+// until one fails, and test_gpu_kernels.py knows the few barriers that may pass. One row or one
+// element too many must fail.
 //
-// Built with -DKEY_BITS=n, as several programs, only so that they compile in parallel.
+// Built with -DKEY_BITS=n as several programs, which compile in parallel.
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -34,7 +35,7 @@
 
 #include "oracle.hpp"
 
-// Straight-line code would take minutes to compile, and here gains nothing.
+// Unrolled code takes minutes to compile, and gains nothing here.
 #undef WBS_INLINE
 #define WBS_INLINE inline
 #undef WBS_UNROLL
@@ -46,7 +47,7 @@ namespace {
 
 // ---- barriers -----------------------------------------------------------------------------------
 
-// A barrier of the kernels' text.
+// A barrier in the kernels' source.
 struct site {
   const char* file;
   int line;
@@ -58,7 +59,7 @@ struct site {
   }
 };
 std::vector<site> sites;
-// By numbers in `sites`: those that have been reached, and one that is left out.
+// Numbers in `sites`: the barriers that were reached, and the one that is left out.
 std::vector<bool> reached;
 int dropped = -1;
 
@@ -91,22 +92,22 @@ struct copy_of {
   int bytes;
 };
 struct fiber {
-  // Where it waits: the number of a barrier, or one of the above.
+  // The place where it waits: the number of a barrier, or one of the above.
   int state;
   bool started;
   jmp_buf resume;
   ucontext_t start;
-  // What it gives to shuffles, by turns, so that one barrier is enough for each.
+  // Its values for shuffles, in two alternating slots, so that one barrier is enough for each.
   uint64_t given[2];
   int shuffles;
-  // Copies that it has not made yet: to where, and from where.
+  // Its pending copies.
   std::vector<copy_of> copies;
 };
 fiber fibers[max_threads];
 char* stacks;
 jmp_buf scheduler;
 void (*body)();
-// Whatever another fiber changes must not stay in a register.
+// Volatile, because another fiber changes it.
 volatile int current;
 long long current_block, current_blocks;
 
@@ -122,7 +123,7 @@ void enter() {
 void resume(int thread) {
   current = thread;
   if (_setjmp(scheduler)) return;
-  // Contexts begin a fiber; jumps go on with it, for they make no system call.
+  // A context starts a fiber; jumps resume it, because they make no system call.
   if (fibers[thread].started) _longjmp(fibers[thread].resume, 1);
   fibers[thread].started = true;
   setcontext(&fibers[thread].start);
@@ -136,7 +137,7 @@ bool have_met(int first, int count) {
   return true;
 }
 
-// Runs the threads of a block; says what is wrong with their barriers.
+// Runs the threads of a block; describes what is wrong with their barriers.
 std::string run_block(int threads) {
   for (int i = 0; i < threads; ++i) {
     fiber& f = fibers[i];
@@ -168,10 +169,10 @@ std::string run_block(int threads) {
       continue;
     }
     if (!stays || !same_again) warp = able[next_random() % able.size()];
-    const int turn = static_cast<int>(next_random() % warp_lanes);
+    const int start = static_cast<int>(next_random() % warp_lanes);
     const int step = static_cast<int>(next_random() % warp_lanes) | 1;
     const int first = warp * warp_lanes;
-    for (int i = 0; i < warp_lanes; ++i) resume(first + (turn + i * step) % warp_lanes);
+    for (int i = 0; i < warp_lanes; ++i) resume(first + (start + i * step) % warp_lanes);
     if (!have_met(first, warp_lanes)) return "lanes of a warp wait at different barriers";
     const int state = fibers[first].state;
     if (state == shuffling || (state >= 0 && !sites[state].of_block)) {
@@ -210,7 +211,7 @@ float float_of(uint64_t raw) {
   return k;
 }
 
-// As target/cuda/target.hpp's cuda_target.
+// Like target/cuda/target.hpp's cuda_target.
 template <class Key>
 struct software_target {
   static constexpr int blocks_for(int, int) { return 0; }
@@ -218,7 +219,7 @@ struct software_target {
   static constexpr int lane_bits = 5;
   static constexpr int max_shared_bytes = 227 * 1024;
   static constexpr int min_transposed_steps = 2;
-  // As target/amdgcn/target.hpp's amdgcn_target before gfx11.
+  // Like target/amdgcn/target.hpp's amdgcn_target before gfx11.
   static constexpr bool negates = std::is_same<Key, float>::value, has_float_keys = true;
   template <int Mask>
   static constexpr bool has_lane_swap = false;
@@ -243,7 +244,7 @@ struct software_target {
   static void sync_block(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
     sync({file, line, true});
   }
-  // A copy is made as late as can be.
+  // A copy is made as late as possible.
   template <int Bytes>
   static void copy(void* shared, const void* memory) {
     fibers[current].copies.push_back({shared, memory, Bytes});
@@ -253,7 +254,7 @@ struct software_target {
     reached[number] = true;
     if (number == dropped) return;
     for (const copy_of& c : fibers[current].copies) {
-      // As the device does, it takes addresses of whole accesses only.
+      // Like the device, it takes only addresses that are aligned to the access.
       if ((reinterpret_cast<uintptr_t>(c.to) | reinterpret_cast<uintptr_t>(c.from)) % c.bytes !=
           0) {
         __builtin_trap();
@@ -312,11 +313,11 @@ struct software_target {
     return args;
   }
   static Key shuffle_xor(Key value, int mask) {
-    const int me = current, turn = fibers[me].shuffles++ % 2;
-    std::memcpy(&fibers[me].given[turn], &value, sizeof(Key));
+    const int me = current, slot = fibers[me].shuffles++ % 2;
+    std::memcpy(&fibers[me].given[slot], &value, sizeof(Key));
     pause(shuffling);
     Key result;
-    std::memcpy(&result, &fibers[me ^ mask].given[turn], sizeof(Key));
+    std::memcpy(&result, &fibers[me ^ mask].given[slot], sizeof(Key));
     return result;
   }
 
@@ -330,7 +331,7 @@ struct software_target {
 
 // ---- memory -------------------------------------------------------------------------------------
 
-// Pages between two that fault.
+// Pages between two pages that fault.
 class pages {
  public:
   static constexpr size_t bytes = 1 << 20, guard = 1 << 16;
@@ -351,21 +352,21 @@ class pages {
   unsigned char* base_;
 };
 
-// The axes of an array, those of the batch and then the sorted one, as in sanitize_kernels.cc: from
-// the innermost in memory outwards, with padding behind each row of an axis, and `reversed` ones
-// backwards; all in elements. `step` lies between the innermost ones.
+// The axes of an array, those of the batch and then the sorted one, as in sanitize_kernels.cc, all
+// in elements. `order` names them from the innermost in memory outwards; padding follows each row
+// of an axis; `reversed` axes run backwards. `step` is the stride of the innermost axis.
 struct shape {
   const char* name;
   std::vector<int> order;
   int step, padding;
   unsigned reversed;
-  // All rows are one.
+  // All rows are the same memory.
   bool repeated = false;
 };
 
 class array {
  public:
-  // Against either end of the pages; but `offset` elements behind the beginning.
+  // Ends at the last page, or begins `offset` elements behind the first.
   array(pages& memory, const shape& s, const std::vector<int>& sizes, int key_bytes, int offset,
         bool at_end)
       : key_bytes_(key_bytes), sizes_(sizes), strides_(sizes.size()) {
@@ -385,7 +386,7 @@ class array {
     if (at_end) offset = 0;
     const int64_t bytes = (last + 1 + offset) * key_bytes;
     if (bytes + edge > static_cast<int64_t>(pages::bytes)) std::abort();
-    // What is not against a guard is filled for some way.
+    // The bytes beyond the side without a guard page are filled.
     memory_ = at_end ? memory.end() - bytes - edge : memory.begin();
     bytes_ = bytes + edge;
     std::memset(memory_, fill, bytes_);
@@ -441,15 +442,15 @@ class array {
 // ---- one case -----------------------------------------------------------------------------------
 
 long runs = 0;
-// What runs now, for whoever must tell of a fault.
+// The running case, for the handler of faults.
 char now[512];
 
-void tell_of_fault(int signal) {
+void report_fault(int signal) {
   char text[640];
-  const int size = std::snprintf(text, sizeof(text), "FAILED: %s: %s\n", now,
-                                 signal == SIGSEGV || signal == SIGBUS
-                                     ? "memory that is not the rows' was touched"
-                                     : "a vector is not aligned");
+  const int size =
+      std::snprintf(text, sizeof(text), "FAILED: %s: %s\n", now,
+                    signal == SIGSEGV || signal == SIGBUS ? "memory outside the rows was touched"
+                                                          : "a vector is not aligned");
   if (write(STDOUT_FILENO, text, size) != size) _exit(3);
   _exit(2);
 }
@@ -462,7 +463,7 @@ struct memories {
 };
 memories* memory;
 
-// Lies of which controls are made.
+// Wrong descriptions, which the control runs must detect.
 int rows_too_many = 0, elements_too_many = 0;
 
 struct test_case {
@@ -483,13 +484,14 @@ std::string run_case(dtype type, const test_case& c) {
               !c.at_end);
   array& dst = c.in_place ? src : other;
   std::vector<std::vector<uint64_t>> expected;
-  // Rows of plain floats, but for some of them, take another way.
-  const bool mostly_plain = type == dtype::float32 && next_random() % 2 == 0;
+  // Rows without NaN and -0.0 take another path; some cases have mostly such rows.
+  const bool mostly_float_keys = type == dtype::float32 && next_random() % 2 == 0;
   for (int64_t r = 0; r < src.rows(); ++r) {
-    const bool plain = mostly_plain && next_random() % 64 != 0;
+    const bool float_keys = mostly_float_keys && next_random() % 64 != 0;
     for (int i = 0; i < src.length(); ++i) {
       uint64_t key = random_key(info);
-      while (plain && software_target<float>::is_special(static_cast<unsigned>(key), 0x80000000u)) {
+      while (float_keys &&
+             software_target<float>::is_special(static_cast<unsigned>(key), 0x80000000u)) {
         key = random_key(info);
       }
       std::memcpy(src.at(r, i), &key, key_bytes);
@@ -520,8 +522,8 @@ std::string run_case(dtype type, const test_case& c) {
   std::snprintf(now + std::strlen(now), sizeof(now) - std::strlen(now), " %s order %d", info.name,
                 order);
 
-  // Up to three blocks share the tiles, or each has its own. Shared memory is a block's own, and
-  // full of rubbish.
+  // Up to three blocks share the tiles, or each tile has its own. Shared memory belongs to one
+  // block, and holds rubbish at first.
   constexpr int padded_shared = (Rows::shared_bytes + 15) / 16 * 16;
   shared_memory = memory->shared.end() - padded_shared;
   body = [] { sort_tiles<Rows, software_target<int>>(sort_args, shared_memory); };
@@ -564,14 +566,14 @@ const shape columns = {"columns", {0, 1}, 1, 0, 0};
 const shape apart_columns = {"columns apart", {0, 1}, 1, 3, 0};
 const shape backward_columns = {"columns backwards", {0, 1}, 1, 0, 1};
 const shape repeated = {"a repeated row", {1, 0}, 1, 0, 0, true};
-// Batches that no single stride describes.
+// Batches without one common stride.
 const shape two_dims = {"of two dimensions", {2, 1, 0}, 1, 5, 0};
 const shape wide_two_dims = {"of two dimensions, aligned", {2, 1, 0}, 1, 16, 0};
-// Neighbours in memory are no neighbours in number.
-const shape transposed_two_dims = {"of two dimensions, turned", {2, 0, 1}, 1, 0, 0};
+// Rows that are contiguous in memory have distant numbers.
+const shape transposed_two_dims = {"of two dimensions, transposed", {2, 0, 1}, 1, 0, 0};
 const shape columns_two_dims = {"columns of two dimensions", {1, 2, 0}, 1, 0, 0};
 
-// Gives the first failure's text, or none.
+// Returns the first failure's text, or an empty one.
 template <class Rows>
 std::string run_layout(const char* name, dtype type, bool of_columns) {
   constexpr int capacity = Rows::capacity, block = Rows::block_rows;
@@ -595,40 +597,40 @@ std::string run_layout(const char* name, dtype type, bool of_columns) {
       if (!what.empty()) wrong = std::string(now) + ": " + what;
     }
   };
-  // Rows of a part of a tile, of one and a part, of two.
+  // Rows of a part of a tile, of a tile and a part, of two tiles.
   const int few = 1 + static_cast<int>(next_random() % 3);
   const int some = block + 1 + static_cast<int>(next_random() % block), full = 2 * block;
-  const int odd = 1 + static_cast<int>(next_random() % 7);
+  const int unaligned = 1 + static_cast<int>(next_random() % 7);
   const int any = 1 + static_cast<int>(next_random() % capacity);
   const int multiple = (capacity * 3 / 4 + aligned - 1) / aligned * aligned;
 
   run(contiguous, contiguous, {full, capacity}, 0, false);
   run(contiguous, contiguous, {some, capacity}, 0, true);
-  run(contiguous, contiguous, {some, capacity - 1}, odd, false);
-  run(contiguous, contiguous, {block - 1, any}, odd, true);
-  run(gaps, gaps, {few, capacity / 2 + 1}, odd, false);
-  run(columns, columns, {some, any}, odd, false);
+  run(contiguous, contiguous, {some, capacity - 1}, unaligned, false);
+  run(contiguous, contiguous, {block - 1, any}, unaligned, true);
+  run(gaps, gaps, {few, capacity / 2 + 1}, unaligned, false);
+  run(columns, columns, {some, any}, unaligned, false);
   run(columns, columns, {full, capacity}, 0, true);
   run(columns, columns, {2 * few, capacity - 1}, 0, false);
-  run(apart_columns, columns, {some, capacity}, odd, false);
+  run(apart_columns, columns, {some, capacity}, unaligned, false);
   run(strided, contiguous, {some, any}, 0, false);
-  run(repeated, contiguous, {some, any}, odd, false);
+  run(repeated, contiguous, {some, any}, unaligned, false);
   if (of_columns) {
     run(backward_columns, backward_columns, {block - 1, any}, 0, true);
     run(columns_two_dims, columns_two_dims, {2, block / 2 + 1, capacity}, 0, false);
     return wrong;
   }
   run(contiguous, contiguous, {some, multiple}, 0, false);
-  run({"a row", {0}, 1, 0, 0}, {"a row", {0}, 1, 0, 0}, {multiple}, odd, false);
+  run({"a row", {0}, 1, 0, 0}, {"a row", {0}, 1, 0, 0}, {multiple}, unaligned, false);
   run(contiguous, gaps, {some, capacity}, 0, false);
   run(wide_gaps, wide_gaps, {block + 1, multiple}, 0, true);
-  run(contiguous, contiguous, {few, 1}, odd, false);
-  run(contiguous, contiguous, {some, 2}, odd, false);
+  run(contiguous, contiguous, {few, 1}, unaligned, false);
+  run(contiguous, contiguous, {some, 2}, unaligned, false);
   run(contiguous, columns, {some, capacity}, 0, false);
-  run(strided, strided, {some, capacity - 1}, odd, true);
-  run(backwards, backwards, {some, any}, odd, true);
-  run(two_dims, two_dims, {2, block / 2 + 1, any}, odd, false);
-  run(transposed_two_dims, two_dims, {2, block / 2 + 1, capacity - 1}, odd, false);
+  run(strided, strided, {some, capacity - 1}, unaligned, true);
+  run(backwards, backwards, {some, any}, unaligned, true);
+  run(two_dims, two_dims, {2, block / 2 + 1, any}, unaligned, false);
+  run(transposed_two_dims, two_dims, {2, block / 2 + 1, capacity - 1}, unaligned, false);
   run(wide_two_dims, wide_two_dims, {3, block / 2, capacity}, 0, false);
   return wrong;
 }
@@ -654,8 +656,8 @@ struct sample {
         dtype::type, true                                                                    \
   }
 
-// For each class, a thread a row, a few lanes, a warp, two warps, and columns by threads and by
-// lanes; registers both ways, powers of two and three times one.
+// For each codec: a thread a row, a few lanes, a warp, two warps, and columns by threads and by
+// lanes. The numbers of registers are powers of two and three times one.
 const sample layouts[] = {
 #if KEY_BITS == 8
     ROWS(int8, integer, 8, 0, 0),          ROWS(uint8, integer, 16, 2, 0),
@@ -696,8 +698,8 @@ std::string run(const sample& l) { return l.run(l.name, l.type, l.of_columns); }
 
 // ---- controls -----------------------------------------------------------------------------------
 
-// Whether any layout fails, by a message or by a fault; those are left out that the fault is not
-// for.
+// Whether any layout fails, by a message or by a fault. Layouts to which the fault does not apply
+// are left out.
 template <class Fault, class Choice>
 bool fails(Fault set, Choice is_for) {
   std::fflush(stdout);
@@ -723,7 +725,7 @@ bool fails(Fault set, Choice is_for) {
 
 int main() {
   struct sigaction action = {};
-  action.sa_handler = tell_of_fault;
+  action.sa_handler = report_fault;
   action.sa_flags = SA_ONSTACK;
   static char stack_of_handler[1 << 16];
   stack_t stack = {};
