@@ -199,7 +199,7 @@ def test_torch_without_numpy():
         "except RuntimeError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.startswith("x: sorting it takes NumPy, which is not installed"), done.stderr
+    assert done.stdout.startswith("x: sorting it needs NumPy, which is not installed"), done.stderr
 
 
 # -- JAX ----------------------------------------------------------------------------------------
@@ -637,7 +637,10 @@ def test_ml_dtypes_results_keep_their_dtype():
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        ([3, 1, 2], r"x: expected an array that speaks DLPack .*got list; numpy\.asarray\(x\)"),
+        (
+            [3, 1, 2],
+            r"x: expected an array that speaks DLPack .*got list; pass numpy\.asarray\(x\)",
+        ),
         (3.5, "x: expected an array that speaks DLPack .*got float"),
         (None, "x: expected an array .*got NoneType"),
         (
@@ -691,7 +694,7 @@ def test_dates_message_advises_what_sorts_nat_last(dtype):
 
 @pytest.mark.parametrize("x", [[3, 1], (3.0, 1.0), [[True], [False]], [], 7, 2.5, range(3)])
 def test_numbers_are_told_what_makes_an_array_of_them(x):
-    with pytest.raises(TypeError, match=r"got \w+; numpy\.asarray\(x\) would do\.$"):
+    with pytest.raises(TypeError, match=r"got \w+; pass numpy\.asarray\(x\)\.$"):
         sort(x)
     sort(np.asarray(x))
 
@@ -714,5 +717,5 @@ def test_data_frames_are_told_what_would_do():
         def to_numpy(self):
             return np.ones(3)
 
-    with pytest.raises(TypeError, match=r"got .*Series; x\.to_numpy\(\) would do"):
+    with pytest.raises(TypeError, match=r"got .*Series; pass x\.to_numpy\(\)"):
         sort(Series())

@@ -1,7 +1,7 @@
-"""The caller's arrays: what they are, how they cross to a kernel, and how a result is made.
+"""Finds the adapter of an array: it describes the array, passes it to kernels, makes results.
 
-Invariant: only this package knows array libraries. None is imported before an array of its kind has
-come in.
+Invariant: only this package knows array libraries. A library is imported only after the caller has
+passed one of its arrays.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _Chooser = Callable[[Any, str], Adapter]
 
 
 def between_torch_graphs(function: _Function) -> _Function:
-    """Mark a function, which torch.compile then runs between two graphs.
+    """Mark a function, so that torch.compile runs it between two graphs.
 
-    That is what torch.compiler.disable does, here without importing PyTorch. Where no call may be
-    between graphs (fullgraph, torch.export), PyTorch raises an error with the reason given here.
+    torch.compiler.disable does the same; this does not import PyTorch. Where no call may be between
+    graphs (fullgraph, torch.export), PyTorch raises an error with the reason given here.
     """
     function.__dict__.update(
         _torchdynamo_disable=True,
@@ -47,10 +47,9 @@ def between_torch_graphs(function: _Function) -> _Function:
 
 
 def outside_torch_compile(function: _Function) -> _Function:
-    """Return a function that torch.compile, where it is loaded, runs as it is.
+    """Return a function that torch.compile, where it is loaded, does not trace.
 
-    It would follow ours step by step, and run NumPy's arithmetic with tensors, which have none of
-    unsigned integers.
+    A traced function runs NumPy's arithmetic on tensors, which lack it for unsigned integers.
     """
     if "torch._dynamo" not in sys.modules:
         return function
@@ -58,30 +57,30 @@ def outside_torch_compile(function: _Function) -> _Function:
     return disabled
 
 
-# The adapters of types of arrays, of the types met so far that have one adapter.
+# The adapter of each type met so far whose arrays all have the same adapter.
 adapters: dict[type, Adapter] = {}
-# Of types whose arrays have one adapter or another by their device.
+# The chooser of each type met so far whose arrays have an adapter for each device.
 _choosers: dict[type, _Chooser] = {}
 
 
 def adapter_of(x: object, argument: str = "x") -> Adapter:
-    """Return what handles arrays like x, or raise an error that says what would do."""
-    found = adapters.get(type(x))
-    if found is not None:
-        return found
+    """Return the adapter of arrays like x, or raise TypeError with advice."""
+    adapter = adapters.get(type(x))
+    if adapter is not None:
+        return adapter
     choose = _choosers.get(type(x))
     if choose is None:
         with forks.held_off():  # an adapter is imported
-            found = _find(x, argument)
-            if found is not None:
-                adapters[type(x)] = found
-                return found
+            adapter = _find(x, argument)
+            if adapter is not None:
+                adapters[type(x)] = adapter
+                return adapter
             choose = _choosers[type(x)] = _find_chooser(x, argument)
     return choose(x, argument)
 
 
 def _is(x: object, module: str, name: str) -> bool:
-    """Tell whether x is an instance of a class, without importing the module it would be from."""
+    """Tell whether x is an instance of a class, without importing the module of the class."""
     loaded: Any = sys.modules.get(module)
     kind = getattr(loaded, name, None)
     return isinstance(kind, type) and isinstance(x, kind)
@@ -117,9 +116,9 @@ def _find_chooser(x: object, argument: str) -> _Chooser:
         return choose
     advice = ""
     if hasattr(type(x), "to_numpy"):
-        advice = "; x.to_numpy() would do"
+        advice = "; pass x.to_numpy()"
     elif _is_of_numbers(x):
-        advice = "; numpy.asarray(x) would do"
+        advice = "; pass numpy.asarray(x)"
     raise TypeError(
         f"{argument}: expected an array that speaks DLPack (NumPy, PyTorch, JAX, CuPy or any other "
         f"with __dlpack__), got {type_name(x)}{advice}."
@@ -127,7 +126,7 @@ def _find_chooser(x: object, argument: str) -> _Chooser:
 
 
 def _is_of_numbers(x: object) -> bool:
-    """Tell whether NumPy makes an array of numbers of x."""
+    """Tell whether numpy.asarray(x) is an array of numbers."""
     for _ in range(64):  # a list may hold itself
         if isinstance(x, (list, tuple)) and x:
             x = x[0]

@@ -1,7 +1,7 @@
-"""What an adapter is: all that the rest of the package asks of an array library.
+"""The interface of adapters: all that the rest of the package needs of an array library.
 
-Invariant: an array is described once, then handled as a `Description`, whose strides count elements
-and whose dtype has NumPy's name.
+Invariant: planning sees an array as a `Description` only. Its strides count elements, and its dtype
+has NumPy's name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Device(NamedTuple):
     number : int
         The number of the device; 0 for the CPU.
     arch : str or None
-        The compiler's target for the device, where the array's library tells it.
+        The architecture of the device; None where the array's library does not report it.
     """
 
     backend: Literal["cpu", "cuda", "hip"]
@@ -35,7 +35,7 @@ CPU_DEVICE = Device("cpu", 0, None)
 
 
 class Description(NamedTuple):
-    """An array, as far as planning goes.
+    """What planning needs to know of an array.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Description(NamedTuple):
     device : Device
         Where it lives.
     capabilities : frozenset of str
-        What its library does on a device: ``sort`` keys, and ``transpose`` arrays.
+        What its library can do on a device: ``sort`` keys, and ``transpose`` arrays.
     """
 
     kind: str
@@ -61,25 +61,25 @@ class Description(NamedTuple):
     capabilities: frozenset[str] = frozenset({"sort"})
 
 
-# The checked arguments of a call beside its arrays: the axis, whether the largest value comes
-# first, and whether NaNs come last in either direction (else they are the largest values).
+# The checked options of a call: axis, descending, nan_last. If nan_last, NaNs come last in either
+# direction; else they are the largest values.
 SortOptions = tuple[int, bool, bool]
 
 
 class Adapter(ABC):
     """Handles the arrays of one library.
 
-    A *buffer* is what `empty` returns and kernels write; `wrap_result` makes the caller's result of
-    it. Where the library's arrays can be written, a buffer is such an array. A dtype of None stands
-    for the dtype of x; any other is that of indices.
+    A *buffer* is what `empty` returns and a kernel writes. `wrap_result` turns a buffer into the
+    caller's result. Where the library's arrays can be written, a buffer is such an array. A dtype
+    of None stands for the dtype of x; any other dtype is that of indices.
 
     Attributes
     ----------
     kind : str
         The library's name.
     relaunch : callable, optional
-        ``relaunch(operation, x, options)`` answers a call from the runtime's cache of launches,
-        which takes less than a prepared call, or returns None where that holds no such call.
+        ``relaunch(operation, x, options)`` answers a call from the runtime's launch cache, which
+        is faster than a prepared call. It returns None if the cache does not hold the call.
     """
 
     kind: str
@@ -87,18 +87,21 @@ class Adapter(ABC):
 
     @abstractmethod
     def key(self, x: Any, argument: str = "x") -> Hashable:
-        """Return all that a prepared call depends on, cheaply; raise if x can't be sorted."""
+        """Return all that a prepared call depends on; raise if x can't be sorted.
+
+        Every call computes a key.
+        """
 
     def as_strided(self, x: Any) -> Any:
-        """Return x, or a copy of its values if x's memory is not a regular grid of elements."""
+        """Return x, or a copy of it if strides in whole native elements cannot describe x."""
         return x
 
     @abstractmethod
     def describe(self, x: Any, argument: str) -> Description:
-        """Describe a regular array or a buffer; raise TypeError for an unsupported dtype."""
+        """Describe a result of `as_strided` or a buffer; raise TypeError for unsupported dtypes."""
 
     def check_no_gradient(self, x: Any, argument: str) -> None:
-        """Raise TypeError if the library would record a gradient, which values have none of."""
+        """Raise TypeError if the library would record a gradient: sorted values have none."""
 
     def default_index_dtype(self) -> str:
         """Return the dtype of indices where the caller names none."""
@@ -110,13 +113,13 @@ class Adapter(ABC):
 
     @abstractmethod
     def result_strides(self, x: Any) -> tuple[int, ...]:
-        """Return the strides of what `empty` returns, in elements, without the memory."""
+        """Return the strides of a result of `empty`, in elements, without using memory."""
 
     @abstractmethod
     def to_ffi(self, x: Any) -> Callable[[Any], Any] | None:
-        """Return what turns arrays and buffers like x into arguments of TVM FFI.
+        """Return the function that turns arrays and buffers like x into arguments of TVM FFI.
 
-        None: they are taken as they are. Nothing is copied.
+        The function copies nothing. None means that TVM FFI accepts the arrays themselves.
         """
 
     def to_ffi_read_only(self, x: Any) -> Any:
@@ -128,18 +131,18 @@ class Adapter(ABC):
         """Sort rows that no kernel takes into buffers; either may be None (`fallback`)."""
 
     def sort_transposed(self, x: Any, buffer: Any, axis: int, sort: Callable[[Any], None]) -> None:
-        """Sort through a copy whose axis is the last one, which ``sort`` sorts in place.
+        """Copy x so that the axis is the last, have ``sort`` sort the copy in place, copy back.
 
-        Called only where the library's capabilities include it.
+        Called only if the library's capabilities include ``transpose``.
         """
         raise NotImplementedError
 
     def stream(self, x: Any) -> Callable[[], int] | None:
-        """Return what tells the caller's current stream on x's device; None for the CPU."""
+        """Return a function that returns the current stream on x's device; None for the CPU."""
         return None
 
     def can_relaunch(self, x: Any) -> bool:
-        """Tell whether the runtime is to keep launches for arrays like x, for `relaunch`."""
+        """Tell whether the runtime should keep launches for arrays like x, for `relaunch`."""
         return False
 
     @abstractmethod
@@ -148,10 +151,10 @@ class Adapter(ABC):
 
     @abstractmethod
     def check_out(self, out: Any, x: Any, is_index: bool, argument: str) -> bool:
-        """Raise if out can't take an output for x; else tell whether a kernel may write to it."""
+        """Raise if out cannot hold an output for x; else tell whether a kernel may write to it."""
 
     def overlap(self, first: Any, second: Any) -> bool:
-        """Tell whether two outputs that `check_out` let through may share memory."""
+        """Tell whether two outputs that `check_out` accepted may share memory."""
         raise NotImplementedError
 
     @abstractmethod

@@ -1,12 +1,12 @@
-"""What to do with objects that `sort` does not take, by library.
+"""Advice for objects that `sort` does not accept, by library.
 
-Invariant: no library is imported; a class is known by its module and name, or by those of a class
-that it derives from.
+Invariant: no library is imported. A class is recognized by its module and name, or by those of one
+of its bases.
 """
 
 from __future__ import annotations
 
-# For tensors without values and for calls that are recorded.
+# For tensors without values, and for calls that PyTorch records.
 TRACED = "use torch.sort there, or make an operator of sort with torch.library.custom_op"
 
 _ARROW = (
@@ -23,7 +23,7 @@ _ADVICE = {
     "xarray.core.dataset": 'a Dataset holds several arrays; sort one of them, as x["name"]',
     "xarray": (
         "x.to_numpy() has the values, without coordinates and attributes; "
-        "x.copy(data=sort(x.to_numpy())) keeps these, but the coordinates of the sorted dimension "
+        "x.copy(data=sort(x.to_numpy())) keeps both, but the coordinates of the sorted dimension "
         "then belong to other values"
     ),
     "polars.lazyframe": "x.collect() makes a DataFrame",

@@ -1,4 +1,4 @@
-"""Checks and small arithmetic that the adapters share.
+"""Checks of arrays, and the arithmetic of strides, which the adapters share.
 
 Invariant: no array library is imported.
 """
@@ -30,22 +30,22 @@ def check_out_like(
     Parameters
     ----------
     argument : str
-        What the out is called.
+        The name of the out in messages.
     is_index : bool
-        Whether it takes indices.
+        Whether the out holds indices.
     dtypes, shapes : tuple
-        Of the out, and of x.
+        Those of the out, then those of x.
     """
-    given, wanted = dtypes
+    dtype, x_dtype = dtypes
     if is_index:
-        name = str(given).removeprefix("torch.")
+        name = str(dtype).removeprefix("torch.")
         if name not in INDEX_DTYPES:
             raise TypeError(f"{argument}: expected {' or '.join(INDEX_DTYPES)}, got {name}.")
-    elif given != wanted:
-        raise TypeError(f"{argument}: expected x's dtype {wanted}, got {given}.")
-    shape, wanted_shape = (tuple(each) for each in shapes)
-    if shape != wanted_shape:
-        raise ValueError(f"{argument}: expected x's shape {wanted_shape}, got {shape}.")
+    elif dtype != x_dtype:
+        raise TypeError(f"{argument}: expected x's dtype {x_dtype}, got {dtype}.")
+    shape, x_shape = map(tuple, shapes)
+    if shape != x_shape:
+        raise ValueError(f"{argument}: expected x's shape {x_shape}, got {shape}.")
 
 
 def check_distinct(
@@ -53,8 +53,8 @@ def check_distinct(
 ) -> None:
     """Raise ValueError for an out in which two elements may share memory.
 
-    Strides and item in one unit. As everywhere, that is refused when strides do not nest: telling
-    for sure is a hard problem, and such arrays are mistakes.
+    Strides and item have the same unit. An out whose strides do not nest is refused: an exact test
+    is a hard problem, and such an out is a mistake.
     """
     if 0 in shape:
         return
@@ -71,25 +71,25 @@ def check_distinct(
 def span(address: int, shape: Sequence[int], strides: Sequence[int], item: int) -> tuple[int, int]:
     """Return the addresses of an array's first byte and of the one after its last.
 
-    Strides and item in bytes.
+    Strides and item are in bytes.
     """
     if 0 in shape:
         return address, address
-    reach = [(n - 1) * stride for n, stride in zip(shape, strides, strict=True)]
-    low = address + sum(each for each in reach if each < 0)
-    return low, address + sum(each for each in reach if each > 0) + item
+    offsets = [(n - 1) * stride for n, stride in zip(shape, strides, strict=True)]
+    start = address + sum(offset for offset in offsets if offset < 0)
+    return start, address + sum(offset for offset in offsets if offset > 0) + item
 
 
 def numpy_missing() -> RuntimeError:
-    """Return the error for a call that takes NumPy where it is not installed."""
+    """Return the error for a call that needs NumPy where it is not installed."""
     return RuntimeError(
-        "x: sorting it takes NumPy, which is not installed (for rows longer than any kernel sorts, "
+        "x: sorting it needs NumPy, which is not installed (for rows longer than any kernel sorts, "
         "and some of one element); pip install numpy ml_dtypes."
     )
 
 
 def unsupported_device(name: str, argument: str) -> NotImplementedError:
-    """Return the error for an array that no back end reaches."""
+    """Return the error for an array on a kind of device that has no back end."""
     return NotImplementedError(
         f"{argument}: it is on a {name} device, whose back end is not built yet; arrays in CPU "
         f"memory and on CUDA and ROCm devices can be sorted. Move it to the CPU first."
@@ -97,7 +97,7 @@ def unsupported_device(name: str, argument: str) -> NotImplementedError:
 
 
 def unsupported_type(device_type: int, argument: str) -> NotImplementedError:
-    """Return the error for an array on a DLPack device type that no back end reaches."""
+    """Return the error for an array on a DLPack device type that has no back end."""
     if device_type in _PINNED:
         name = _PINNED[device_type]
         return NotImplementedError(

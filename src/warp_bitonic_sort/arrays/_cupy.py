@@ -1,7 +1,7 @@
-"""CuPy arrays.
+"""Adapts CuPy arrays.
 
-Invariant: an array crosses as unsigned integers of its width, without a copy and without waiting:
-the kernel runs in the stream that is current in CuPy, where whatever made the array runs too.
+Invariant: an array is passed as unsigned integers of its width, without a copy and without waiting:
+the kernel runs in CuPy's current stream, behind the operations that computed the array.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from ._checks import check_distinct, check_out_like, span, type_name
 
 _CAPABILITIES = frozenset({"sort", "transpose"})
 _WORDS = {1: "u1", 2: "u2", 4: "u4", 8: "u8"}
-_OWN_STREAM = -1  # DLPack's word for: do not synchronize
+_NO_SYNCHRONIZATION = -1  # for the parameter ``stream`` of DLPack
 
 
-def _lower(array: Any) -> Any:
+def _to_ffi(array: Any) -> Any:
     import tvm_ffi
 
     return tvm_ffi.from_dlpack(
-        array.view(_WORDS[array.dtype.itemsize]).__dlpack__(stream=_OWN_STREAM)
+        array.view(_WORDS[array.dtype.itemsize]).__dlpack__(stream=_NO_SYNCHRONIZATION)
     )
 
 
@@ -39,7 +39,7 @@ class CupyAdapter(Adapter):
         return x.dtype, x.shape, x.strides, x.device.id
 
     def as_strided(self, x: Any) -> Any:
-        """Return x, or its values in a grid of whole elements."""
+        """Return x, or a copy if its strides split elements."""
         if any(stride % x.dtype.itemsize for stride in x.strides):
             return x.copy(order="C")
         return x
@@ -58,16 +58,16 @@ class CupyAdapter(Adapter):
             return cupy.empty_like(x, dtype)
 
     def result_strides(self, x: Any) -> tuple[int, ...]:
-        """Return the strides of what `empty` returns."""
+        """Return the strides of a result of `empty`."""
         return self.describe(self.empty(x, None), "x").strides
 
     def to_ffi(self, x: Any) -> Callable[[Any], Any] | None:
-        """Return what exports an array."""
-        return _lower
+        """Return the function that exports an array."""
+        return _to_ffi
 
     def to_ffi_read_only(self, x: Any) -> Any:
         """Return the export: CuPy has no read-only arrays."""
-        return _lower(x)
+        return _to_ffi(x)
 
     def sort_fallback(self, x: Any, values: Any, indices: Any, sorter: Sorter) -> None:
         """Sort rows that no kernel takes."""
@@ -83,7 +83,7 @@ class CupyAdapter(Adapter):
             buffer[...] = cupy.moveaxis(transposed, -1, axis)
 
     def stream(self, x: Any) -> Callable[[], int] | None:
-        """Return what tells CuPy's current stream on x's device, which need not be current."""
+        """Return a function that returns CuPy's current stream on x's device."""
         device = x.device.id
         return lambda: int(cupy.cuda.get_current_stream(device).ptr)
 
@@ -99,7 +99,7 @@ class CupyAdapter(Adapter):
         if out.device != x.device:
             raise ValueError(f"{argument}: expected x's device {x.device}, got {out.device}.")
         check_distinct(out.shape, out.strides, out.dtype.itemsize, argument)
-        if any(stride % each.dtype.itemsize for each in (out, x) for stride in each.strides):
+        if any(stride % array.dtype.itemsize for array in (out, x) for stride in array.strides):
             return False
         if out.data.ptr == x.data.ptr and not is_index:
             return bool(out.strides == x.strides)
@@ -107,9 +107,9 @@ class CupyAdapter(Adapter):
 
     def overlap(self, first: Any, second: Any) -> bool:
         """Tell whether the spans of two arrays overlap."""
-        # CuPy's own test would run a kernel, on the current device, and wait for it.
-        (start, end), (low, high) = _span(first), _span(second)
-        return start < high and low < end
+        # cupy.may_share_memory runs a kernel on the current device and waits for it.
+        (start, end), (other_start, other_end) = _span(first), _span(second)
+        return start < other_end and other_start < end
 
     def copy(self, source: Any, target: Any) -> None:
         """Copy values."""
@@ -123,7 +123,7 @@ class CupyAdapter(Adapter):
 
 
 def _device(device: Any) -> Device:
-    # On ROCm, versions of CuPy differ in how they tell a device's target, if they do.
+    # On ROCm, CuPy's versions differ in how they report a device's architecture, if at all.
     if cupy.cuda.runtime.is_hip:
         return Device("hip", device.id, None)
     return Device("cuda", device.id, f"sm_{device.compute_capability}")

@@ -1,8 +1,8 @@
-"""Arrays of any other library that speaks DLPack, read and made without knowing it.
+"""Adapts the arrays of any other library that supports DLPack.
 
-Invariant: only the protocol is used: `__dlpack__`, `__dlpack_device__`, and to make a result of the
-caller's kind the `from_dlpack` of its array namespace (Array API) or of its library. On a
-device a call returns when the kernel is done (`_private_stream`): results are ready in any stream.
+Invariant: only the protocol is used: `__dlpack__`, `__dlpack_device__`, and for a result of the
+caller's kind the `from_dlpack` of its array namespace (Array API) or of its library. On a device, a
+call returns when the kernel is done (`_private_stream`): results are ready in any stream.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _BACKENDS: dict[int, Literal["cuda", "hip"]] = {CUDA: "cuda", CUDA_MANAGED: "cud
 
 
 def choose(x: Any, argument: str) -> Adapter:
-    """Return the adapter of x's device, or raise for one that can't be reached."""
-    device_type, number = (int(each) for each in x.__dlpack_device__())
+    """Return the adapter of x's device, or raise NotImplementedError."""
+    device_type, number = map(int, x.__dlpack_device__())
     if device_type == CPU:
         return _cpu
     if device_type not in _BACKENDS:
@@ -48,8 +48,8 @@ def _is_tensor(x: Any) -> bool:
     return isinstance(x, tvm_ffi.Tensor)
 
 
-def _ffi_dtype(seen: Any, dtype: str | None) -> Any:
-    return seen.dtype if dtype is None else tvm_ffi.dtype(dtype)
+def _ffi_dtype(tensor: Any, dtype: str | None) -> Any:
+    return tensor.dtype if dtype is None else tvm_ffi.dtype(dtype)
 
 
 class DlpackAdapter(Adapter):
@@ -59,9 +59,9 @@ class DlpackAdapter(Adapter):
     _device = CPU_DEVICE
 
     def key(self, x: Any, argument: str = "x") -> Hashable:
-        """Return what identifies the call: the exported tensor's dtype, shape and strides."""
-        seen = self._export(x)
-        return str(seen.dtype), tuple(seen.shape), tuple(seen.strides), self._device
+        """Return the exported tensor's dtype, shape and strides, and the device."""
+        tensor = self._export(x)
+        return str(tensor.dtype), tuple(tensor.shape), tuple(tensor.strides), self._device
 
     def _export(self, x: Any) -> Any:
         if isinstance(x, tvm_ffi.Tensor):
@@ -69,28 +69,28 @@ class DlpackAdapter(Adapter):
         try:
             return tvm_ffi.from_dlpack(x)
         except (BufferError, TypeError):
-            # A read-only array: DLPack 1 can say so, and kernels never write their input.
+            # DLPack 1 also exports read-only arrays, and kernels never write their input.
             return tvm_ffi.from_dlpack(x.__dlpack__(max_version=(1, 0)))
 
     def describe(self, x: Any, argument: str) -> Description:
         """Describe an array or a buffer."""
-        seen = self._export(x)
-        name = lookup(str(seen.dtype), argument).name
-        shape, strides = tuple(seen.shape), tuple(seen.strides)
+        tensor = self._export(x)
+        name = lookup(str(tensor.dtype), argument).name
+        shape, strides = tuple(tensor.shape), tuple(tensor.strides)
         capabilities = {"sort"} if self._device is CPU_DEVICE else set()
         return Description(self.kind, name, shape, strides, self._device, frozenset(capabilities))
 
     def empty(self, x: Any, dtype: str | None) -> Any:
         """Allocate a buffer, in row-major order."""
-        seen = self._export(x)
-        return loader.runtime().empty(tuple(seen.shape), _ffi_dtype(seen, dtype))
+        tensor = self._export(x)
+        return loader.runtime().empty(tuple(tensor.shape), _ffi_dtype(tensor, dtype))
 
     def result_strides(self, x: Any) -> tuple[int, ...]:
-        """Return the strides of what `empty` returns."""
+        """Return the strides of a result of `empty`."""
         return dense_strides(tuple(self._export(x).shape))
 
     def to_ffi(self, x: Any) -> Callable[[Any], Any] | None:
-        """Return the export."""
+        """Return the function that exports an array."""
         return self._export
 
     def to_ffi_read_only(self, x: Any) -> Any:
@@ -98,30 +98,30 @@ class DlpackAdapter(Adapter):
         return self._export(x)
 
     def _bits(self, array: Any) -> Any:
-        # NumPy's own DLPack knows neither bfloat16 nor float8.
+        # numpy.from_dlpack supports neither bfloat16 nor float8.
         try:
             from ._numpy import alias
         except ImportError:
             raise numpy_missing() from None
-        seen = self._export(array)
-        size = DTYPES[str(seen.dtype)].bits // 8
+        tensor = self._export(array)
+        size = DTYPES[str(tensor.dtype)].bits // 8
         interface = {
             "version": 3,
             "typestr": f"|u{size}"
             if size == 1
             else f"{'<' if sys.byteorder == 'little' else '>'}u{size}",
-            "shape": tuple(seen.shape),
-            "strides": tuple(stride * size for stride in seen.strides),
+            "shape": tuple(tensor.shape),
+            "strides": tuple(stride * size for stride in tensor.strides),
         }
-        return alias(interface, seen.data_ptr(), seen)
+        return alias(interface, tensor.data_ptr(), tensor)
 
     def sort_fallback(self, x: Any, values: Any, indices: Any, sorter: Sorter) -> None:
         """Sort rows that no kernel takes."""
-        outputs = (None if each is None else self._bits(each) for each in (values, indices))
+        outputs = (None if array is None else self._bits(array) for array in (values, indices))
         sorter.sort_into(self._bits(x), *outputs)
 
     def wrap_result(self, buffer: Any, x: Any, dtype: str | None) -> Any:
-        """Return the result as x's own library makes it."""
+        """Return the result as an array of x's library."""
         if _is_tensor(x):
             return buffer
         namespace: Any = None
@@ -152,7 +152,7 @@ class DlpackAdapter(Adapter):
 
 
 class GpuDlpackAdapter(DlpackAdapter):
-    """Handles the arrays of one device; results are there, in memory of the runtime's."""
+    """Handles the arrays of one device; results are on it, in memory of the runtime."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
@@ -162,28 +162,28 @@ class GpuDlpackAdapter(DlpackAdapter):
 
     def empty(self, x: Any, dtype: str | None) -> Any:
         """Allocate a buffer, in row-major order."""
-        seen = self._export(x)
+        tensor = self._export(x)
         device = loader.device_of(self._device.backend, self._device.number)
-        return loader.runtime().empty_gpu(tuple(seen.shape), _ffi_dtype(seen, dtype), device)
+        return loader.runtime().empty_gpu(tuple(tensor.shape), _ffi_dtype(tensor, dtype), device)
 
     def stream(self, x: Any) -> Callable[[], int] | None:
-        """Return what tells the runtime's own stream."""
+        """Return a function that returns the runtime's private stream."""
         return lambda: IN_PRIVATE_STREAM
 
     def sort_fallback(self, x: Any, values: Any, indices: Any, sorter: Sorter) -> None:
-        """Never called: there are kernels only."""
+        """Never called: only kernels sort these arrays."""
 
     def copy(self, source: Any, target: Any) -> None:
-        """Never called: kernels copy, too."""
+        """Never called: kernels also handle rows of one element."""
 
 
 class GpuTensorAdapter(GpuDlpackAdapter):
-    """Handles `tvm_ffi.Tensor` in TVM FFI's current stream, as its own functions do: no wait."""
+    """Handles `tvm_ffi.Tensor` in TVM FFI's current stream, without waiting."""
 
     kind = "tvm_ffi"
 
     def stream(self, x: Any) -> Callable[[], int] | None:
-        """Return what tells the stream that is current in TVM FFI."""
+        """Return a function that returns TVM FFI's current stream."""
         device = loader.device_of(self._device.backend, self._device.number)
         return lambda: int(tvm_ffi.get_raw_stream(device))
 

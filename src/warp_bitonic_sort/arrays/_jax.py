@@ -1,7 +1,7 @@
-"""JAX arrays: which adapter is for one, and those on the CPU.
+"""Chooses the adapter of JAX arrays by their device, and adapts those on the CPU.
 
-Invariant: a JAX array is immutable; it is read through a NumPy view of its memory, the kernel
-writes a NumPy buffer, and that buffer is handed to JAX for good.
+Invariant: JAX arrays are immutable. A kernel reads x through a NumPy view and writes a NumPy
+buffer, which then becomes a JAX array and is not written again.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 from ..fallback import Sorter
 from ._adapter import Adapter, Description, Device
 from ._checks import CUDA, ROCM, dense_strides, type_name, unsupported_device, unsupported_type
-from ._jax_gpu import JaxGpuAdapter, check_dtype, index_dtype, refuse_out, x64
-from ._numpy import NumpyAdapter, crossing, raw_bits, read_only_tensor
+from ._jax_gpu import JaxGpuAdapter, check_dtype, index_dtype, out_error, x64
+from ._numpy import NumpyAdapter, ffi_view, raw_bits, read_only_tensor
 
 
 class JaxChooser:
-    """Finds the adapter of arrays of a type by their device; refuses what can't be sorted."""
+    """Chooses the adapter of an array by its device; raises for arrays that can't be sorted."""
 
     def __init__(self, x: Any, argument: str) -> None:
         if isinstance(x, jax.core.Tracer):
@@ -41,18 +41,18 @@ class JaxChooser:
                 f"{argument}: expected an array on one device, got one sharded over "
                 f"{len(devices)}; sort each of x.addressable_shards."
             )
-        (device,) = devices
-        if device.platform == "cpu":
+        (jax_device,) = devices
+        if jax_device.platform == "cpu":
             return self._cpu
-        if device.platform != "gpu":
-            raise unsupported_device(device.platform, argument)
-        device_type, number = (int(each) for each in x.__dlpack_device__())
+        if jax_device.platform != "gpu":
+            raise unsupported_device(jax_device.platform, argument)
+        device_type, number = map(int, x.__dlpack_device__())
         if device_type not in (CUDA, ROCM):
             raise unsupported_type(device_type, argument)
-        if device not in self._gpus:
-            there = Device("cuda" if device_type == CUDA else "hip", number, None)
-            self._gpus[device] = JaxGpuAdapter(device, there)
-        return self._gpus[device]
+        if jax_device not in self._gpus:
+            device = Device("cuda" if device_type == CUDA else "hip", number, None)
+            self._gpus[jax_device] = JaxGpuAdapter(jax_device, device)
+        return self._gpus[jax_device]
 
 
 class JaxAdapter(Adapter):
@@ -69,8 +69,8 @@ class JaxAdapter(Adapter):
 
     def describe(self, x: Any, argument: str) -> Description:
         """Describe an array or a buffer."""
-        seen = self._numpy.describe(np.asarray(x), argument)
-        return Description(self.kind, seen.dtype, seen.shape, seen.strides)
+        view = self._numpy.describe(np.asarray(x), argument)
+        return Description(self.kind, view.dtype, view.shape, view.strides)
 
     def default_index_dtype(self) -> str:
         """Return JAX's default integer."""
@@ -81,27 +81,27 @@ class JaxAdapter(Adapter):
         return np.empty(x.shape, x.dtype if dtype is None else dtype)
 
     def result_strides(self, x: Any) -> tuple[int, ...]:
-        """Return the strides of what `empty` returns."""
+        """Return the strides of a result of `empty`."""
         return dense_strides(x.shape)
 
     def to_ffi(self, x: Any) -> Callable[[Any], Any] | None:
-        """Return what makes an argument of a JAX array or a NumPy buffer."""
+        """Return the function that passes a JAX array or a NumPy buffer to TVM FFI."""
 
-        def lower(array: Any) -> Any:
+        def to_ffi(array: Any) -> Any:
             if isinstance(array, np.ndarray):
-                return crossing(array)
+                return ffi_view(array)
             return read_only_tensor(np.asarray(array))
 
-        return lower
+        return to_ffi
 
     def to_ffi_read_only(self, x: Any) -> Any:
-        """Return what TVM FFI takes for an array."""
+        """Return the argument of TVM FFI for an array."""
         return read_only_tensor(np.asarray(x))
 
     def sort_fallback(self, x: Any, values: Any, indices: Any, sorter: Sorter) -> None:
         """Sort rows that no kernel takes."""
-        into = None if values is None else raw_bits(values)
-        sorter.sort_into(raw_bits(np.asarray(x)), into, indices)
+        bits = None if values is None else raw_bits(values)
+        sorter.sort_into(raw_bits(np.asarray(x)), bits, indices)
 
     def wrap_result(self, buffer: Any, x: Any, dtype: str | None) -> Any:
         """Return the result, on x's device."""
@@ -111,7 +111,7 @@ class JaxAdapter(Adapter):
 
     def check_out(self, out: Any, x: Any, is_index: bool, argument: str) -> bool:
         """Refuse: JAX arrays are immutable."""
-        raise refuse_out(argument)
+        raise out_error(argument)
 
     def copy(self, source: Any, target: Any) -> None:
         """Copy values into a buffer."""

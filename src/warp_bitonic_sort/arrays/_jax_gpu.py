@@ -1,9 +1,8 @@
-"""JAX arrays on a GPU.
+"""Adapts JAX arrays on a GPU.
 
-Invariant: JAX owns all memory. A kernel writes to an array that JAX has just made, by a computation
-of its own, and that nobody else has seen: for JAX it is immutable from the moment that it is
-handed out, after the kernel's end (`_private_stream`). Results are like any other JAX array: from
-JAX's own pool of memory, and free to be donated.
+Invariant: JAX owns all memory, and results may be donated like all JAX arrays. A kernel writes only
+to a new array that JAX has allocated and that nothing else refers to. The array is returned after
+the kernel's end (`_private_stream`) and does not change from then on.
 """
 
 from __future__ import annotations
@@ -25,19 +24,19 @@ from ._private_stream import IN_PRIVATE_STREAM, exported
 
 
 def x64() -> Any:
-    """Return a context outside of which 64-bit values would be narrowed."""
-    # Older versions have it elsewhere.
-    home = jax if hasattr(jax, "enable_x64") else jax.experimental
-    return home.enable_x64(True)
+    """Return a context in which JAX does not narrow 64-bit values."""
+    # Older versions of JAX have it in jax.experimental.
+    module = jax if hasattr(jax, "enable_x64") else jax.experimental
+    return module.enable_x64(True)
 
 
 def check_dtype(x: Any, argument: str) -> None:
-    """Raise TypeError for JAX's dtypes that are none of NumPy's, such as those of random keys."""
+    """Raise TypeError for dtypes that only JAX has, such as those of random keys."""
     if not isinstance(x.dtype, np.dtype):
         raise unsupported(str(x.dtype), argument)
 
 
-def refuse_out(argument: str) -> TypeError:
+def out_error(argument: str) -> TypeError:
     """Return the error for a call with out."""
     return TypeError(f"{argument}: JAX arrays can't be written; make the call without out.")
 
@@ -48,7 +47,7 @@ def index_dtype() -> str:
 
 
 def _converted(x: Any, dtype: str) -> Any:
-    if "bool" in (x.dtype.name, dtype):  # whose bits JAX does not reinterpret
+    if "bool" in (x.dtype.name, dtype):  # bitcast_convert_type does not accept bool
         return x.astype(dtype)
     return jax.lax.bitcast_convert_type(x, dtype)
 
@@ -57,12 +56,12 @@ _convert = jax.jit(_converted, static_argnums=1)
 
 
 def _reinterpret(x: Any, dtype: str) -> Any:
-    """Return the same bits as another dtype, x itself if it has that."""
+    """Return the same bits as another dtype; x itself if it has the dtype."""
     return x if x.dtype == dtype else _convert(x, dtype)
 
 
-# An output of a computation never shares memory with anything else. The unused argument is kept
-# because it says on which device the output is, and whether it is committed there.
+# The output of a computation never shares memory with another array. The unused argument is kept
+# because it determines the device of the output, and whether the output is committed to it.
 _fresh = jax.jit(lambda x, dtype: jnp.zeros(x.shape, dtype), static_argnums=1, keep_unused=True)
 
 
@@ -73,13 +72,13 @@ def _sort_fallback(x: Any, sorter: Sorter) -> Any:
     return _converted(keys, sorter.dtype.name)
 
 
-def _crossing(dtype: str) -> str:
-    """Return the dtype as which values cross: not all versions export float8."""
+def _ffi_dtype(dtype: str) -> str:
+    """Return the dtype to export values as: some versions of JAX do not export float8."""
     return "uint8" if dtype.startswith("float8") else dtype
 
 
 class _Buffer:
-    """A result to be, made by whatever route writes it."""
+    """A future result: the route that writes it allocates the array."""
 
     def __init__(self, like: Any, dtype: str) -> None:
         self.like = like
@@ -88,19 +87,19 @@ class _Buffer:
 
 
 class JaxGpuAdapter(Adapter):
-    """Handles the arrays of one device; results are JAX arrays there."""
+    """Handles the arrays of one device; results are JAX arrays on it."""
 
     kind = "jax"
 
-    def __init__(self, place: Any, device: Device) -> None:
-        self._place = place
+    def __init__(self, jax_device: Any, device: Device) -> None:
+        self._jax_device = jax_device
         self._device = device
 
     @contextmanager
-    def _here(self) -> Iterator[None]:
-        # Arrays that are not committed to their device would be moved to the default one. Concrete
-        # arrays inside jax.jit are sorted at once: a traced result has no memory to write to.
-        with x64(), jax.default_device(self._place), jax.ensure_compile_time_eval():
+    def _on_device(self) -> Iterator[None]:
+        # JAX moves arrays that are not committed to a device to the default one. Concrete arrays
+        # inside jax.jit are sorted at once: a traced result has no memory to write to.
+        with x64(), jax.default_device(self._jax_device), jax.ensure_compile_time_eval():
             yield
 
     def key(self, x: Any, argument: str = "x") -> Hashable:
@@ -111,8 +110,8 @@ class JaxGpuAdapter(Adapter):
         """Describe an array or a buffer."""
         array, dtype = (x.like, x.dtype) if isinstance(x, _Buffer) else (x, x.dtype.name)
         name = lookup(dtype, argument).name
-        # Planned as the row-major array that nearly all are; a kernel is right for whatever strides
-        # the export has.
+        # JAX reports no strides, and nearly all arrays are row-major. A kernel sorts correctly if
+        # the export has other strides.
         return Description(self.kind, name, array.shape, dense_strides(array.shape), self._device)
 
     def default_index_dtype(self) -> str:
@@ -128,51 +127,51 @@ class JaxGpuAdapter(Adapter):
         return dense_strides(x.shape)
 
     def to_ffi(self, x: Any) -> Callable[[Any], Any] | None:
-        """Return what exports an array, or makes a buffer's memory and exports that."""
-        return self._lower
+        """Return the function that exports an array, or a buffer, whose memory it allocates."""
+        return self._to_ffi
 
-    def _lower(self, array: Any) -> Any:
-        with self._here():
+    def _to_ffi(self, array: Any) -> Any:
+        with self._on_device():
             if isinstance(array, _Buffer):
-                array.array = crossing = _fresh(array.like, _crossing(array.dtype))
+                array.array = source = _fresh(array.like, _ffi_dtype(array.dtype))
             else:
-                crossing = _reinterpret(array, _crossing(array.dtype.name))
-            return self._exported(crossing)
+                source = _reinterpret(array, _ffi_dtype(array.dtype.name))
+            return self._exported(source)
 
     def _exported(self, array: Any) -> Any:
         return exported(array, self._device)
 
     def to_ffi_read_only(self, x: Any) -> Any:
         """Return the export."""
-        return self._lower(x)
+        return self._to_ffi(x)
 
     def sort_fallback(self, x: Any, values: Any, indices: Any, sorter: Sorter) -> None:
         """Sort rows that no kernel takes, without waiting for the device."""
-        with self._here():
+        with self._on_device():
             values.array = _sort_fallback(x, sorter)
 
     def stream(self, x: Any) -> Callable[[], int] | None:
-        """Return what tells the runtime's own stream."""
+        """Return a function that returns the runtime's private stream."""
         return lambda: IN_PRIVATE_STREAM
 
     def wrap_result(self, buffer: Any, x: Any, dtype: str | None) -> Any:
         """Return the result, on x's device."""
         name = dtype or x.dtype.name
-        with self._here():
-            if buffer.array is None:  # there was nothing to write
+        with self._on_device():
+            if buffer.array is None:  # x has no elements
                 return _fresh(x, name)
             return _reinterpret(buffer.array, name)
 
     def check_out(self, out: Any, x: Any, is_index: bool, argument: str) -> bool:
         """Refuse: JAX arrays are immutable."""
-        raise refuse_out(argument)
+        raise out_error(argument)
 
     def copy(self, source: Any, target: Any) -> None:
         """Copy values into a buffer."""
-        with self._here():
+        with self._on_device():
             target.array = jnp.array(source, copy=True)
 
     def clear(self, indices: Any) -> None:
         """Fill a buffer with zeros."""
-        with self._here():
+        with self._on_device():
             indices.array = _fresh(indices.like, indices.dtype)

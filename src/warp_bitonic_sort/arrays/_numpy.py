@@ -1,8 +1,7 @@
-"""NumPy arrays, those of ml_dtypes included.
+"""Adapts NumPy arrays, also those of ml_dtypes.
 
-Invariant: what DLPack cannot carry (read-only arrays, dtypes of ml_dtypes) is reinterpreted, never
-copied; only arrays that are no grid of native elements (foreign byte order, strides that split an
-element) are copied.
+Invariant: arrays that DLPack does not support (read-only ones, dtypes of ml_dtypes) are viewed as
+others, not copied. Only arrays in foreign byte order, or whose strides split elements, are copied.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ def raw_bits(x: _Array) -> _Array:
     return x.view(_WORDS[x.dtype.itemsize])
 
 
-def crossing(x: _Array) -> _Array:
-    """Return an array as TVM FFI takes it: dtypes that DLPack lacks as unsigned integers."""
+def ffi_view(x: _Array) -> _Array:
+    """Return a view that TVM FFI accepts: a dtype that DLPack lacks becomes unsigned integers."""
     return x if x.dtype.isbuiltin == 1 else raw_bits(x)
 
 
@@ -40,12 +39,12 @@ class _Alias:
 
 
 def alias(interface: dict[str, Any], address: int, owner: object) -> _Array:
-    """Return a writable array over memory that belongs to owner."""
+    """Return a writable array over memory that belongs to an owner."""
     return np.asarray(_Alias({**interface, "data": (address, False)}, owner))
 
 
 def read_only_tensor(x: _Array) -> Any:
-    """Return what TVM FFI takes for a read-only array: kernels never write their input."""
+    """Return the argument of TVM FFI for a read-only array: kernels never write their input."""
     import tvm_ffi
 
     bits = raw_bits(x)
@@ -56,18 +55,19 @@ def read_only_tensor(x: _Array) -> Any:
 
 
 def _check_subclass(kind: type, argument: str) -> None:
-    """Raise TypeError for a subclass whose arrays are more than their memory: a unit, a mask."""
+    """Raise TypeError for a subclass whose arrays have more than values, such as units or masks."""
     from ._advice import check_listed
 
     check_listed(kind, argument)
     if kind.__array_function__ is not np.ndarray.__array_function__:  # type: ignore[attr-defined]
         raise TypeError(
             f"{argument}: {kind.__module__}.{kind.__qualname__} cannot be sorted as it is, for it "
-            f"has functions of NumPy of its own; x.view(numpy.ndarray) has the values alone."
+            f"defines __array_function__; x.view(numpy.ndarray) has the values alone."
         )
 
 
-def _is_regular(x: _Array) -> bool:
+def _is_strided(x: _Array) -> bool:
+    """Tell whether strides in whole native elements describe an array."""
     size = x.dtype.itemsize
     return size == 0 or (x.dtype.isnative and not any(stride % size for stride in x.strides))
 
@@ -86,8 +86,8 @@ class NumpyAdapter(Adapter):
         return x.dtype, x.shape, x.strides
 
     def as_strided(self, x: _Array) -> _Array:
-        """Return x, or its values in native byte order and in a grid of whole elements."""
-        if _is_regular(x):
+        """Return x, or a copy in native byte order whose strides are whole elements."""
+        if _is_strided(x):
             return x
         return x.astype(x.dtype.newbyteorder("="), order="C", copy=True)
 
@@ -102,17 +102,17 @@ class NumpyAdapter(Adapter):
         return np.empty_like(x, dtype, subok=False)
 
     def result_strides(self, x: Any) -> tuple[int, ...]:
-        """Return the strides of what `empty` returns."""
-        # Memory that is never touched costs an address range only.
+        """Return the strides of a result of `empty`."""
+        # Memory that is never written takes addresses only.
         size = x.dtype.itemsize
         return tuple(stride // size for stride in self.empty(x, None).strides)
 
     def to_ffi(self, x: _Array) -> Callable[[Any], Any] | None:
-        """Return what makes x's dtype one that DLPack knows."""
-        return None if x.dtype.isbuiltin == 1 else crossing
+        """Return a function that views x's dtype as one that DLPack has."""
+        return None if x.dtype.isbuiltin == 1 else ffi_view
 
     def to_ffi_read_only(self, x: _Array) -> Any:
-        """Return what TVM FFI takes for a read-only array."""
+        """Return the argument of TVM FFI for a read-only array."""
         return read_only_tensor(x)
 
     def sort_fallback(
@@ -147,11 +147,12 @@ class NumpyAdapter(Adapter):
                 f"{argument}: expected an array that can be written, got a read-only one."
             )
         check_distinct(out.shape, out.strides, out.dtype.itemsize, argument)
-        if not _is_regular(out) or not _is_regular(x):
+        if not _is_strided(out) or not _is_strided(x):
             return False
         if not np.may_share_memory(out, x):
             return True
-        # A kernel reads a whole row before it writes the row's values; indices come as it likes.
+        # A kernel reads a whole row before it writes the row's values, but it may write indices
+        # before that.
         is_same = out.strides == x.strides and out.ctypes.data == x.ctypes.data
         return is_same and not is_index
 

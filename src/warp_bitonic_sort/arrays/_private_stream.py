@@ -1,11 +1,11 @@
-"""How arrays of a library whose streams are not known here cross to a device's kernels.
+"""Passes arrays to a device's kernels where the streams of their library are unknown.
 
-Invariant: the kernel runs in the runtime's own stream. Before it, the library makes that stream
-wait until x is ready, as DLPack has it; after it, the host waits, and only then are x's export and
-the result let go. So whatever the library does with either of them afterwards, in whatever stream,
-comes after the kernel. Nothing less is safe: a library may reuse x's memory once its export is
-released, or donate or overwrite it, in a stream that nobody tells; JAX computes in another stream
-than the one that its from_dlpack passes.
+Invariant: the kernel runs in the runtime's private stream. The library first makes that stream wait
+until x is ready, as DLPack requires; after the launch, the host waits for the kernel. Only then are
+the export of x and the result released, so that whatever the library does with them comes later.
+
+A library may reuse, donate or overwrite x's memory in any stream once the export is released. JAX
+computes in a stream that its from_dlpack does not pass. Therefore no weaker order is safe.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from ._adapter import Device
 
-# What a kernel takes for a stream to run in the runtime's own and wait for its end.
+# The stream argument of a kernel that runs in the runtime's private stream and is waited for.
 IN_PRIVATE_STREAM = -1
 
 
@@ -27,12 +27,12 @@ def _private_stream(backend: str, number: int) -> int:
 
 
 def exported(x: Any, device: Device) -> Any:
-    """Return x as a tensor that is ready in the runtime's stream."""
+    """Return x as a tensor that is ready in the runtime's private stream."""
     import tvm_ffi
 
     stream = _private_stream(device.backend, device.number)
     try:
         return tvm_ffi.from_dlpack(x.__dlpack__(stream=stream))
     except (BufferError, TypeError):
-        # A read-only array: DLPack 1 can say so, and kernels never write their input.
+        # DLPack 1 also exports read-only arrays, and kernels never write their input.
         return tvm_ffi.from_dlpack(x.__dlpack__(stream=stream, max_version=(1, 0)))

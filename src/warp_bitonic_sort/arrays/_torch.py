@@ -1,9 +1,8 @@
-"""PyTorch tensors.
+"""Adapts PyTorch tensors.
 
-Invariant: only a plain tensor crosses, in a call that PyTorch runs rather than records
+Invariant: a kernel gets plain tensors only, in calls that PyTorch runs and does not record
 (`_torch_context`). Subclasses, sparse and quantized tensors, tensors inside a functorch transform
-and those whose gradient is asked for would cross as something else than they mean, so they are
-refused by name.
+and tensors that require a gradient mean more than their memory holds: they raise an error.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from ._checks import (
 from ._torch_context import is_recorded, is_transformed, refuse
 
 _ACCEPTED = (torch.Tensor, torch.nn.Parameter)
-# What CUDA and HIP both call a stream of the calling thread's own.
+# The handle of the calling thread's default stream, in CUDA and in HIP.
 _PER_THREAD_STREAM = 2
 _CAPABILITIES = frozenset({"sort", "transpose"})
 _INDEX_DTYPES = {"int32": torch.int32, "int64": torch.int64}
@@ -51,7 +50,7 @@ class TorchAdapter(Adapter):
             )
 
     def key(self, x: Any, argument: str = "x") -> Hashable:
-        """Return all that a prepared call depends on; refuse what can't be sorted."""
+        """Return all that a prepared call depends on; raise if x can't be sorted."""
         if is_recorded() or is_transformed():
             refuse(argument)
         strides = self._strides(x, argument)
@@ -80,20 +79,18 @@ class TorchAdapter(Adapter):
     def _strides(self, x: Any, argument: str) -> tuple[int, ...]:
         if x.layout is not torch.strided:
             raise TypeError(
-                f"{argument}: expected a dense tensor, got layout {x.layout}; x.to_dense() would "
-                f"do."
+                f"{argument}: expected a dense tensor, got layout {x.layout}; pass x.to_dense()."
             )
         if x.is_nested:
             raise TypeError(
                 f"{argument}: expected a dense tensor, got a nested one; sort each of x.unbind()."
             )
-        # What torch calls cuda is HIP where it was built for ROCm.
         if x.is_meta:
             raise NotImplementedError(
                 f"{argument}: it is on a meta device, where tensors have no values; pass a tensor "
                 f"on the CPU or a GPU."
             )
-        if not (x.is_cpu or x.is_cuda):
+        if not (x.is_cpu or x.is_cuda):  # builds for ROCm call HIP devices cuda, too
             raise unsupported_device(x.device.type, argument)
         strides: tuple[int, ...] = x.stride()
         return strides
@@ -117,20 +114,20 @@ class TorchAdapter(Adapter):
         return torch.empty_like(x, dtype=_INDEX_DTYPES[dtype], requires_grad=False)
 
     def result_strides(self, x: Any) -> tuple[int, ...]:
-        """Return the strides of what `empty` returns."""
+        """Return the strides of a result of `empty`."""
         return tuple(torch.empty_like(x, device="meta").stride())
 
     def to_ffi(self, x: Any) -> Callable[[Any], Any] | None:
-        """Return what TVM FFI needs done to a tensor."""
-        # torch refuses to export a tensor that requires a gradient, even where none is recorded.
+        """Return a function that detaches a tensor, if it requires a gradient."""
+        # PyTorch does not export a tensor that requires a gradient, even under torch.no_grad().
         return torch.Tensor.detach if x.requires_grad else None
 
     def sort_fallback(self, x: Any, values: Any, indices: Any, sorter: Sorter) -> None:
         """Sort rows that no kernel takes."""
-        source, into = _words(x), None if values is None else _words(values)
+        source, target = _words(x), None if values is None else _words(values)
         if x.device.type == "cuda":
-            assert into is not None  # noqa: S101 - no kernel finds indices on a device
-            into.copy_(sorter.sorted_on_device(source, _sort, torch.where))
+            assert target is not None  # noqa: S101 - no kernel finds indices on a device
+            target.copy_(sorter.sorted_on_device(source, _sort, torch.where))
             return
         try:
             from ._numpy import raw_bits
@@ -138,7 +135,7 @@ class TorchAdapter(Adapter):
             raise numpy_missing() from None
         sorter.sort_into(
             raw_bits(source.numpy()),
-            None if into is None else raw_bits(into.numpy()),
+            None if target is None else raw_bits(target.numpy()),
             None if indices is None else indices.numpy(),
         )
 
@@ -149,24 +146,24 @@ class TorchAdapter(Adapter):
         buffer.detach().copy_(transposed.movedim(-1, axis))
 
     def stream(self, x: Any) -> Callable[[], int] | None:
-        """Return what tells torch's current stream."""
+        """Return a function that returns PyTorch's current stream."""
         index = x.device.index
         if index is None:
             return None
-        # The handle alone; torch.cuda.current_stream() makes an object of it every time.
+        # The public torch.cuda.current_stream() wraps the handle in a new object at every call.
         current = torch._C._cuda_getCurrentRawStream
         return lambda: int(current(index))
 
     def can_relaunch(self, x: Any) -> bool:
-        """Tell whether TVM FFI can be asked for torch's current stream itself."""
+        """Tell whether TVM FFI knows PyTorch's current stream, which the launch cache uses."""
         if x.device.type != "cuda" or not hasattr(torch.Tensor, "__dlpack_c_exchange_api__"):
             return False
         if self.relaunch is None:
             from ..jit import loader
 
             runtime = loader.runtime()
-            # Some stream that is not the current one: the thread's own, for torch makes a pool of
-            # them where it makes one.
+            # Compare with a stream that is not the current one. The thread's default stream exists
+            # already; torch.cuda.Stream() would create a whole pool.
             side = torch.cuda.ExternalStream(_PER_THREAD_STREAM, device=x.device)
             with torch.cuda.stream(side):
                 if runtime.current_stream(x.detach()) != side.cuda_stream:
@@ -198,8 +195,8 @@ class TorchAdapter(Adapter):
 
     def overlap(self, first: Any, second: Any) -> bool:
         """Tell whether the spans of two tensors overlap."""
-        (start, end), (low, high) = _span(first), _span(second)
-        return start < high and low < end
+        (start, end), (other_start, other_end) = _span(first), _span(second)
+        return start < other_end and other_start < end
 
     def copy(self, source: Any, target: Any) -> None:
         """Copy values."""
@@ -210,13 +207,13 @@ class TorchAdapter(Adapter):
         indices.zero_()
 
     def mark_modified(self, out: Any) -> None:
-        """Let autograd know, so that it does not take what it saved for what it was."""
+        """Tell autograd, which then raises if it has saved the old values."""
         if not out.is_inference():
             torch.autograd.graph.increment_version(out)
 
 
 def _relaunch(launch: Callable[..., bool]) -> Callable[[str, Any, SortOptions], Any]:
-    """Return an adapter's `relaunch`: every look-up that can be made before a call is made here."""
+    """Return an adapter's `relaunch` around the function of a launch cache."""
     empty_like, modes = torch.empty_like, forward_ad
 
     def relaunch(operation: str, x: Any, options: SortOptions) -> Any:
@@ -231,8 +228,8 @@ def _relaunch(launch: Callable[..., bool]) -> Callable[[str, Any, SortOptions], 
             buffer = empty_like(x)
             return buffer if launch(x, buffer, axis, descending, False) else None
         except Exception:
-            # The ordinary way says what is wrong, as with tensors in a torch.func transform: they
-            # have no memory of their own to launch with.
+            # The prepared call reports the error. Tensors inside a torch.func transform, for
+            # example, have no memory of their own.
             return None
 
     return relaunch
@@ -251,7 +248,7 @@ def _is_dual(x: Any) -> bool:
 def _has_memory(x: Any) -> bool:
     try:
         return bool(x.data_ptr()) or x.numel() == 0
-    except RuntimeError:  # as a tensor of a torch.func transform has it
+    except RuntimeError:  # a tensor inside a torch.func transform
         return False
 
 
@@ -261,7 +258,7 @@ def _sort(keys: Any, axis: int) -> Any:
 
 def _gpu(index: int) -> Device:
     if torch.version.hip:
-        # As in gfx90a:sramecc+:xnack-.
+        # An architecture with features, as in gfx90a:sramecc+:xnack-.
         arch = getattr(torch.cuda.get_device_properties(index), "gcnArchName", "")
         return Device("hip", index, arch.partition(":")[0] or None)
     major, minor = torch.cuda.get_device_capability(index)

@@ -1,8 +1,8 @@
-"""Whether PyTorch runs the operations of a call, or records, simulates or transforms them.
+"""Tells whether PyTorch runs the operations of a call, or records, simulates or transforms them.
 
-Invariant: our kernels are no operators of PyTorch, so a context that records or replaces operators
-sees the allocation of a result and not the sort. There `refuse` raises. A context that only watches
-(`FlopCounterMode`) is let through.
+Invariant: our kernels are not operators of PyTorch. A context that records or replaces operators
+would see the allocation of a result and not the sort; there `refuse` raises. A context that only
+observes (`FlopCounterMode`) is allowed.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import torch
 
 from ._advice import TRACED
 
-# Private names that PyTorch 2.5 to 2.13 have. Asking for a dispatch key takes ten times as long as
-# for a mode, and only make_fx(pre_dispatch=True) needs it, which has a function mode, too.
+# Private names that PyTorch 2.5 to 2.13 have. Only make_fx(pre_dispatch=True) sets the dispatch
+# key. It sets a function mode, too, which is ten times as fast to test.
 _is_traced = torch._C._is_tracing
 _count_modes = torch._C._len_torch_dispatch_stack
 _has_function_mode = torch._C._is_torch_function_mode_enabled
@@ -28,7 +28,7 @@ _MODES = {
 
 
 def is_recorded() -> bool:
-    """Tell whether a tracer or a dispatch mode stands between a call and its result."""
+    """Tell whether a tracer or a dispatch mode is active."""
     return bool(
         _is_traced() or _count_modes() or (_has_function_mode() and _is_included(_PRE_DISPATCH))
     )
@@ -40,24 +40,24 @@ def is_transformed() -> bool:
 
 
 def refuse(argument: str) -> None:
-    """Raise if the context of the call, which is recorded or transformed, would not see a sort."""
+    """Raise TypeError if the call is transformed, or recorded by a context that misses a sort."""
     if is_transformed():
         raise TypeError(
             f"{argument}: this call is inside a torch.func transform (vmap, grad, "
             f"functionalize), for which there is no rule yet; call outside, or use torch.sort "
             f"there."
         )
-    where = None
+    context = None
     if _is_traced():
-        where = "torch.jit.trace"
+        context = "torch.jit.trace"
     elif _is_included(_PRE_DISPATCH):
-        where = _MODES[torch._C._TorchDispatchModeKey.PROXY]
+        context = _MODES[torch._C._TorchDispatchModeKey.PROXY]
     else:
         for key, name in _MODES.items():
             if torch._C._get_dispatch_mode(key) is not None:
-                where = name
+                context = name
                 break
-    if where is not None:
+    if context is not None:
         raise TypeError(
-            f"{argument}: this call is inside {where}, which does not see its kernel; {TRACED}."
+            f"{argument}: this call is inside {context}, which does not see its kernel; {TRACED}."
         )
