@@ -66,7 +66,7 @@ def test_a_child_can_hold_off_forks_and_fork_again():
         assert 0.1 < fork(child) < 10
         leave.set()
     """
-    run(code, said="warp_bitonic_sort: a process forks although another thread has been loading")
+    run(code, said="warp_bitonic_sort: this process forks although another thread has been loading")
 
 
 def test_an_exception_while_forks_are_waited_for_leaves_no_thread_inside():

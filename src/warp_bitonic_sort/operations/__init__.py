@@ -1,4 +1,4 @@
-"""What a caller can ask about the rows of an array: one module for each family of operations.
+"""Lists the operations on the rows of an array; each family has a module.
 
 Invariant: the table below lists every operation. The command line, `explain`, `prewarm`, the tests
 and the benchmarks loop over it; no other code lists operations.

@@ -1,7 +1,7 @@
-"""The arguments of an operation beside its arrays: the rules, and the errors that name them.
+"""Checks the arguments of an operation other than its arrays.
 
-Invariant: what is returned is of the very types that prepared calls are found by: int, bool, str.
-Equal values of other types (True for an axis, 1 for True) do not pass.
+Invariant: results have exactly the types int, bool and str, because they are part of the key of a
+prepared call. Equal values of other types (True for an axis, 1 for True) raise an error.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ INDEX_DTYPES = ("int32", "int64")
 
 
 def expected_bool(name: str, value: object) -> str:
-    """Return the message for an argument that has to be a bool."""
+    """Return the message for an argument that must be a bool."""
     return f"{name}: expected True or False, got {value!r} ({type_name(value)})."
 
 
 def named_only(function: _F) -> _F:
     """Hide the parameter ``*unnamed`` from `inspect.signature` and `help`.
 
-    A function has it to say more about arguments without a name than Python does.
+    A function has this parameter for better errors about positional arguments than Python's.
     """
     signature = inspect.signature(function)
     shown = [p for p in signature.parameters.values() if p.kind is not p.VAR_POSITIONAL]
@@ -36,25 +36,25 @@ def named_only(function: _F) -> _F:
 
 
 def unnamed_error(function: str, first: str, unnamed: tuple[Any, ...]) -> TypeError:
-    """Return the error for arguments without a name.
+    """Return the error for positional arguments that have to be given by name.
 
     Parameters
     ----------
     function : str
         The function's name.
     first : str
-        Its one argument that is given without a name.
+        The name of its one positional argument.
     unnamed : tuple
-        What was given after that one.
+        The positional arguments after the first.
     """
     value = unnamed[0]
     if isinstance(value, bool):
-        told = f"descending is given by name: {function}({first}, descending={value})"
+        expected = f"descending is given by name: {function}({first}, descending={value})"
     elif isinstance(value, int):  # as np.sort and torch.sort take it
-        told = f"axis is given by name: {function}({first}, axis={value})"
+        expected = f"axis is given by name: {function}({first}, axis={value})"
     else:
-        told = f"arguments after {first} are given by name, as in {function}({first}, axis=-1)"
-    return TypeError(f"{told}; got {', '.join(map(type_name, unnamed))} without a name.")
+        expected = f"arguments after {first} are given by name, as in {function}({first}, axis=-1)"
+    return TypeError(f"{expected}; got {', '.join(map(type_name, unnamed))} without a name.")
 
 
 def _is_numpy_bool(value: object) -> bool:

@@ -1,9 +1,8 @@
-"""The path of every call: check, plan, prepared call, launch.
+"""Runs every call: checks arrays, plans, prepares, launches.
 
-Invariant: every argument is checked before anything is written. A call that was made once for an
-operation, options, dtype, shape and layout is *prepared*: the next one is a look-up, an allocation
-and a launch, and touches no file or subprocess. (The second one on a device also asks its library
-and the runtime whether later ones can be relaunched from the runtime's own cache.)
+Invariant: every argument is checked before anything is written. The first call for an operation,
+options, dtype, shape and strides *prepares* later ones, which look up, allocate and launch, and use
+no file or subprocess. On a device, the second call also tells whether later ones can be relaunched.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from ..process import ending, forks
 from ..targets import target_of
 from ._operation import Operation
 
-# Enough for any program's shapes; forgetting them all costs one planning each.
+# More shapes than a program usually has. Beyond that, all are forgotten and planned again.
 _MAX_PREPARED = 4096
 _MAX_INT32 = 2**31 - 1
 
@@ -40,20 +39,20 @@ def call(
     out: Any = None,
     index_dtype: str | None = None,
 ) -> Any:
-    """Answer a call whose arguments beside the arrays are checked.
+    """Run an operation whose arguments other than arrays are checked.
 
     Parameters
     ----------
     operation : Operation
-        What is asked.
+        The operation.
     x : array
         The array.
     options : SortOptions
-        The validated arguments.
+        The checked options.
     out : array or tuple of arrays, optional
-        Where the outputs go: one array, or a tuple where the operation has several outputs.
+        Where the outputs go: one array, or a tuple if the operation has several outputs.
     index_dtype : str, optional
-        The dtype of indices: int32 or int64; the library's own if not given.
+        The dtype of indices, int32 or int64; by default that of the library.
     """
     adapter = _adapters.get(type(x)) or arrays.adapter_of(x)
     if out is not None:
@@ -71,10 +70,10 @@ def call(
 
 
 class PreparedCall:
-    """A planned call with its kernel open: what is left is to allocate and launch.
+    """A planned call with its kernel open: only allocation and launch are left.
 
-    The outputs of a kernel are its values and, where it finds indices, its indices. A kernel that
-    gets None for values writes indices alone.
+    The outputs of a kernel are its values and, with payload ``index``, its indices. A kernel that
+    gets None for values writes indices only.
     """
 
     __slots__ = (
@@ -122,8 +121,8 @@ class PreparedCall:
             self._kernel = loader.open_kernel(
                 plan.kernel, dtype.name, device.number, plan.length, refuse
             )
-        # To ask whether a call can be relaunched takes as long as some calls: the second one asks,
-        # for many a program starts for one of each.
+        # `can_relaunch` takes as long as some calls, and many programs make each call once:
+        # therefore the second call uses it.
         self._calls_until_relaunch = 2 if may_relaunch else 0
 
     def result(self, x: Any) -> Any:
@@ -152,7 +151,7 @@ class PreparedCall:
         """Write the outputs for an array into buffers."""
         kernel = self._kernel
         if kernel is None or not self._runs_kernel:
-            self._run_otherwise(x, *outputs)
+            self._run_without_kernel(x, *outputs)
             return
         source, to_ffi = x, self._to_ffi
         if to_ffi is not None:
@@ -170,7 +169,7 @@ class PreparedCall:
         except BufferError:
             kernel(self._adapter.to_ffi_read_only(x), *outputs, *self._options)
 
-    def _run_otherwise(self, x: Any, values: Any, indices: Any = None) -> None:
+    def _run_without_kernel(self, x: Any, values: Any, indices: Any = None) -> None:
         adapter, route = self._adapter, self._plan.route
         if route == "kernel":
             adapter.sort_transposed(x, values, self._options[0], self._sort_last_axis)
@@ -184,14 +183,14 @@ class PreparedCall:
                 adapter.clear(indices)
 
     def _sort_last_axis(self, x: Any) -> None:
-        # In place; only on a device.
+        # In place, and only on a device.
         if self._kernel is not None and self._stream is not None:
-            crossed = x if self._to_ffi is None else self._to_ffi(x)
-            self._kernel(crossed, crossed, -1, *self._options[1:], self._stream())
+            tensor = x if self._to_ffi is None else self._to_ffi(x)
+            self._kernel(tensor, tensor, -1, *self._options[1:], self._stream())
 
 
 def new_outputs(operation: Operation, adapter: Adapter, x: Any, index_dtype: str) -> list[Any]:
-    """Allocate the outputs of a kernel that an operation needs; None for values if it has none."""
+    """Allocate a kernel's outputs; None for values if the operation does not return them."""
     outputs = [adapter.empty(x, None) if "values" in operation.outputs else None]
     if operation.payload == "index":
         outputs.append(adapter.empty(x, index_dtype))
@@ -199,22 +198,22 @@ def new_outputs(operation: Operation, adapter: Adapter, x: Any, index_dtype: str
 
 
 def planned(
-    operation: Operation, seen: Description, out_strides: Sequence[Sequence[int]], axis: int
+    operation: Operation, description: Description, out_strides: Sequence[Sequence[int]], axis: int
 ) -> tuple[Plan, int]:
     """Return the plan of a call, and its axis counted from the first one.
 
     Parameters
     ----------
     operation : Operation
-        What is asked.
-    seen : Description
+        The operation.
+    description : Description
         The array.
     out_strides : sequence of sequence of int
         The strides of each output, in elements.
     axis : int
         The axis, which may count from the end.
     """
-    shape, strides = seen.shape, [seen.strides, *out_strides]
+    shape, strides = description.shape, [description.strides, *out_strides]
     rank = max(len(shape), 1)
     if not -rank <= axis < rank:
         raise ValueError(
@@ -223,25 +222,25 @@ def planned(
     if not shape:
         shape, strides = (1,), [(1,)] * len(strides)
     axis %= rank
-    target = target_of(seen.device.backend)
-    native = native_arch(seen.device)
+    target = target_of(description.device.backend)
+    native = native_arch(description.device)
     arch = native if target.is_host else target.arch_for(native)
-    made = plan(
+    call_plan = plan(
         operation.selection,
         operation.payload,
-        lookup(seen.dtype, "x"),
+        lookup(description.dtype, "x"),
         shape,
         strides,
         axis,
         target,
         arch,
-        seen.capabilities,
+        description.capabilities,
     )
-    return made, axis
+    return call_plan, axis
 
 
 def native_arch(device: Device) -> str:
-    """Return a device's own architecture, as its library or else its driver tells it."""
+    """Return a device's own architecture, as its library or else its driver reports it."""
     if target_of(device.backend).is_host:
         return loader.cpu_arch()
     if device.arch is not None:
@@ -257,16 +256,16 @@ def _first_call(
     index_dtype: str | None,
     key: Hashable,
 ) -> Any:
-    regular = adapter.as_strided(x)
+    strided = adapter.as_strided(x)
     dtype = index_dtype or adapter.default_index_dtype()
-    outputs = new_outputs(operation, adapter, regular, dtype)
+    outputs = new_outputs(operation, adapter, strided, dtype)
     prepare = arrays.outside_torch_compile(_prepare)
-    # What is launched again is launched with NaN as the largest value.
-    may_relaunch = regular is x and not options[2]
-    prepared = prepare(operation, adapter, regular, outputs, options, dtype, may_relaunch)
-    if regular is x:
+    # The launch cache launches with NaN as the largest value.
+    may_relaunch = strided is x and not options[2]
+    prepared = prepare(operation, adapter, strided, outputs, options, dtype, may_relaunch)
+    if strided is x:
         _remember(key, prepared)
-    prepared.run(regular, outputs)
+    prepared.run(strided, outputs)
     return prepared.wrap(outputs, x)
 
 
@@ -281,53 +280,54 @@ def _call_into(
     key_of_x = adapter.key(x)
     outputs, names = _outputs_of(operation, out)
     are_direct = [
-        adapter.check_out(each, x, output == "indices", name)
-        for each, output, name in zip(outputs, operation.outputs, names, strict=True)
+        adapter.check_out(array, x, output == "indices", name)
+        for array, output, name in zip(outputs, operation.outputs, names, strict=True)
     ]
-    for name, output, each in zip(names, operation.outputs, outputs, strict=True):
+    for name, output, array in zip(names, operation.outputs, outputs, strict=True):
         if output == "indices":
-            given = adapter.describe(each, name).dtype
-            if index_dtype not in (None, given):
+            out_dtype = adapter.describe(array, name).dtype
+            if index_dtype not in (None, out_dtype):
                 raise TypeError(
-                    f"{name}: expected index_dtype {index_dtype}, got {given}; give one of both."
+                    f"{name}: expected index_dtype {index_dtype}, got {out_dtype}; pass only one "
+                    f"of the two."
                 )
-            index_dtype = given
+            index_dtype = out_dtype
     if len(outputs) > 1 and adapter.overlap(*outputs):
         raise ValueError(
             f"out: {' and '.join(names)} share memory; pass arrays that do not overlap."
         )
     if not all(are_direct):
         results = call(operation, x, options, index_dtype=index_dtype)
-        for result, each in zip(
+        for result, array in zip(
             [results] if operation.result is None else results, outputs, strict=True
         ):
-            adapter.copy(result, each)
+            adapter.copy(result, array)
     else:
-        keys = [adapter.key(each, name) for each, name in zip(outputs, names, strict=True)]
+        keys = [adapter.key(array, name) for array, name in zip(outputs, names, strict=True)]
         key = (operation.name, adapter.kind, key_of_x, options, *keys)
         prepared = _prepared.get(key)
-        into = outputs if "values" in operation.outputs else [None, *outputs]
+        buffers = outputs if "values" in operation.outputs else [None, *outputs]
         if prepared is None:
             prepare = arrays.outside_torch_compile(_prepare)
             dtype = index_dtype or adapter.default_index_dtype()
-            prepared = prepare(operation, adapter, x, into, options, dtype, False)
+            prepared = prepare(operation, adapter, x, buffers, options, dtype, False)
             _remember(key, prepared)
-        prepared.run(x, into)
-        for each in outputs:
-            adapter.mark_modified(each)
+        prepared.run(x, buffers)
+        for array in outputs:
+            adapter.mark_modified(array)
     return out if operation.result is None else operation.result(*outputs)
 
 
 def _outputs_of(operation: Operation, out: Any) -> tuple[list[Any], list[str]]:
-    """Return the caller's arrays, one for each output, and what messages call them."""
+    """Return the caller's arrays, one for each output, and their names in messages."""
     if operation.result is None:
         return [out], ["out"]
     count = len(operation.outputs)
-    wanted = f"a tuple of {count} arrays ({', '.join(operation.outputs)})"
+    expected = f"a tuple of {count} arrays ({', '.join(operation.outputs)})"
     if not isinstance(out, (tuple, list)):
-        raise TypeError(f"out: expected {wanted}, got {arrays.type_name(out)}.")
+        raise TypeError(f"out: expected {expected}, got {arrays.type_name(out)}.")
     if len(out) != count:
-        raise ValueError(f"out: expected {wanted}, got {len(out)}.")
+        raise ValueError(f"out: expected {expected}, got {len(out)}.")
     return list(out), [f"out[{number}]" for number in range(count)]
 
 
@@ -341,23 +341,22 @@ def _prepare(
     index_dtype: str,
     may_relaunch: bool,
 ) -> PreparedCall:
-    seen = adapter.describe(x, "x")
+    description = adapter.describe(x, "x")
     if "values" in operation.outputs:
         adapter.check_no_gradient(x, "x")
     written = [output for output in outputs if output is not None]
     strides = [adapter.describe(output, "out").strides for output in written]
-    made, axis = planned(operation, seen, strides, options[0])
-    check_index_dtype(operation, index_dtype, made.length)
-    dtype = lookup(seen.dtype, "x")
-    settled = (axis, *options[1:])
+    call_plan, axis = planned(operation, description, strides, options[0])
+    check_index_dtype(operation, index_dtype, call_plan.length)
+    dtype = lookup(description.dtype, "x")
     return PreparedCall(
         operation,
         adapter,
         [x, *written],
-        seen.device,
-        made,
+        description.device,
+        call_plan,
         dtype,
-        settled,
+        (axis, *options[1:]),
         index_dtype,
         may_relaunch,
     )
@@ -373,14 +372,13 @@ def check_index_dtype(operation: Operation, index_dtype: str, length: int) -> No
 
 
 def _refuse_capture(kernel: Kernel, device: Device, stream: Callable[[], int]) -> None:
-    """Raise if a kernel would have to be built or loaded while a graph is recorded."""
+    """Raise RuntimeError if a graph is being recorded: then no kernel can be built or loaded."""
     ffi_device = loader.device_of(device.backend, device.number)
     if loader.runtime().is_capturing(ffi_device, stream()):
         raise RuntimeError(
-            f"x: its kernel {kernel.name} is not loaded in this process yet, and the stream is "
-            f"being captured into a {device.backend.upper()} graph, where nothing can be loaded. "
-            f"Make the same call for an array of this dtype and length once before the capture "
-            f"begins."
+            f"x: its kernel {kernel.name} is not loaded in this process yet, and cannot be loaded "
+            f"while the stream is being captured into a {device.backend.upper()} graph. Make the "
+            f"same call for an array of this dtype and length once before the capture begins."
         )
 
 

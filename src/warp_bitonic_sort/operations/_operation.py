@@ -1,4 +1,4 @@
-"""What an operation is: data that the call path, explain, prewarm and the fallback read.
+"""Describes an operation by data, which the call path, explain, prewarm and the fallback read.
 
 Invariant: no code. Two operations of equal selection and payload use the same kernels.
 """
@@ -13,7 +13,7 @@ Output = Literal["values", "indices"]
 
 
 class Operation(NamedTuple):
-    """One question about each row of an array.
+    """An operation on each row of an array.
 
     Parameters
     ----------
@@ -24,9 +24,9 @@ class Operation(NamedTuple):
     payload : str
         What travels with each key.
     outputs : tuple of str
-        What it returns, in order: ``values`` have the dtype of x, ``indices`` are int32 or int64.
+        Its results, in order: ``values`` have the dtype of x, ``indices`` are int32 or int64.
     result : type, optional
-        The named tuple that several outputs are returned in.
+        The named tuple of the results, if there are several.
     """
 
     name: str

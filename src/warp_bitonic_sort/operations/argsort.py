@@ -1,7 +1,7 @@
-"""`argsort` and `sort_with_indices`: which element of each row comes first, second, and so on.
+"""`argsort` and `sort_with_indices`: the indices that sort each row.
 
 Invariant: equal keys keep their order in both directions, -0.0 equals 0.0, and NaNs equal each
-other, so that every back end finds the same indices.
+other. Therefore every back end returns the same indices.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ._operation import Operation
 
 
 class SortedWithIndices(NamedTuple):
-    """What `sort_with_indices` returns.
+    """The result of `sort_with_indices`.
 
     Parameters
     ----------
@@ -57,20 +57,20 @@ def argsort(
     Parameters
     ----------
     x : array
-        An array in CPU memory, as for `sort`: any shape, strides and dtype that `sort` takes. It is
-        never written. A tensor that requires a gradient will do: indices have none.
+        An array in CPU memory, as for `sort`: any shape, strides and dtype that `sort` accepts. It
+        is never written. A tensor that requires a gradient is accepted, because indices have none.
     axis : int, default -1
         The axis to sort along. A 0-d array counts as one row of one element.
     descending : bool, default False
         Whether the largest value comes first.
     stable : bool, default True
-        Accepted for the sake of code written for other libraries. The sort is always stable.
+        Accepted for code that was written for other libraries. The sort is always stable.
     nan : {"largest", "last"}, default "largest"
-        Where NaNs go: they count as the largest value (last ascending, first descending), or come
-        last in either direction.
+        Where NaNs go: they count as the largest value (last if ascending, first if descending), or
+        come last in either direction.
     index_dtype : {"int32", "int64"}, optional
-        The dtype of the indices; if not given, the library's own: int64, and for JAX its default
-        integer (int32, unless x64 is enabled).
+        The dtype of the indices. The default is int64, and for JAX its default integer (int32,
+        unless x64 is enabled).
     out : array, optional
         Where the indices go: an array of x's kind and shape, int32 or int64, that can be written.
     dim : int, optional
@@ -125,7 +125,7 @@ def sort_with_indices(
     out: tuple[Any, Any] | None = None,
     dim: int | None = None,
 ) -> SortedWithIndices:
-    """Sort an array along an axis; return the values and the indices that they come from.
+    """Sort an array along an axis; return the values and the index that each had in its row.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""`sort`: the values of each row in order; and the package's historical entry.
+"""`sort`, the sorted values of each row; and `warp_bitonic_sort`, the package's historical entry.
 
-Invariant: arguments are checked here and in `_arguments`; all else is `_call`'s.
+Invariant: arguments are checked here and in `_arguments`; `_call` does the rest.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ def sort(
     x : array
         A NumPy, PyTorch, CuPy or JAX array, or any other with ``__dlpack__``, in CPU memory or on a
         CUDA or ROCm device, of bool, int8 to int64, uint8 to uint64, float16, bfloat16, float32,
-        float64 or float8 (e4m3fn, e5m2, e4m3fnuz, e5m2fnuz). Any shape and strides, and, in CPU
-        memory, any address (on a device only those of whole elements, as there usually are); it
-        may be read-only and is never written.
+        float64 or float8 (e4m3fn, e5m2, e4m3fnuz, e5m2fnuz). It may have any shape and strides. It
+        may be read-only and is never written. On a device, its address must be a multiple of the
+        size of an element.
     axis : int, default -1
         The axis to sort along. A 0-d array counts as one row of one element.
     descending : bool, default False
         Whether the largest value comes first.
     stable : bool, default False
-        Accepted for the sake of code written for other libraries. Values that compare equal are
-        the same bits, but for -0.0 and 0.0: these are always ordered, -0.0 before 0.0 (after it
-        when descending), so a values-only result is the same whether stable or not.
+        Accepted for code that was written for other libraries. The result is the same for both:
+        values that compare equal have the same bits, except -0.0 and 0.0, and -0.0 always comes
+        before 0.0 (after it if descending).
     nan : {"largest", "last"}, default "largest"
-        Where NaNs of either sign go: they count as the largest value (last ascending, first
-        descending), or come last in either direction. Their bits survive.
+        Where NaNs of either sign go: they count as the largest value (last if ascending, first if
+        descending), or come last in either direction. Their bits are kept.
     out : array, optional
         Where the result goes: an array of x's kind, shape and dtype that can be written, whose
         strides nest so that no two elements share memory. It may be x, or overlap it.
@@ -58,9 +58,9 @@ def sort(
     Returns
     -------
     array
-        The sorted values, one array of x's kind (a plain `numpy.ndarray` for its subclasses, a
-        `tvm_ffi.Tensor` for a library that makes no array of its own from DLPack): a permutation of
-        each row, bit for bit. It is `out` where that was given. No indices come with it.
+        The sorted values: a permutation of each row, bit for bit. The array has x's kind. It is a
+        plain `numpy.ndarray` for subclasses of that, and a `tvm_ffi.Tensor` if x's library has no
+        ``from_dlpack``. It is `out` if that was given.
 
     Raises
     ------
@@ -69,23 +69,23 @@ def sort(
     ValueError
         An axis out of range, an unknown `nan`, an out of another shape.
     NotImplementedError
-        x is on a device whose back end is not built yet, or its rows are longer than a kernel sorts
-        and it is on a device and of a library that is not named above.
+        x is on a device that has no back end yet. Or x is on a device, its library is not named
+        above, and its rows are longer than a kernel sorts.
     MemoryError
-        There is no memory for the result (libraries that make it themselves raise what they do).
+        There is no memory for the result. (A library that allocates it may raise another error.)
     RuntimeError
         The kernel could not be built; the message ends with the first error and a hint.
 
     Notes
     -----
-    On a device, PyTorch's and CuPy's arrays (and `tvm_ffi.Tensor`) are sorted in the stream that is
-    current in their library, without waiting. A sort of JAX's arrays, and of other libraries', is
-    ordered behind what makes x on the device too, but the call returns when the kernel is done:
-    they do not say which of their streams would have to wait for it.
+    On a device, arrays of PyTorch and CuPy (and `tvm_ffi.Tensor`) are sorted in their library's
+    current stream, without waiting. Arrays of JAX and of other libraries are sorted after the
+    operations that compute x, and the call returns when the kernel is done: these libraries do not
+    say which of their streams has to wait for the result.
 
     Rows of up to 16384 elements are sorted by bitonic networks [1]_ whose leaves are the smallest
-    known networks of up to 32 keys [2]_, many rows at once; longer ones by np.sort, or
-    the array's library on a device, on keys that make the same promises. `explain` says which.
+    known networks of up to 32 keys [2]_, many rows at once. Longer rows are sorted by np.sort, or
+    on a device by the array's library, on keys that keep the same promises. `explain` says which.
 
     .. [1] K. E. Batcher, "Sorting networks and their applications", AFIPS 1968.
     .. [2] D. E. Knuth, "The Art of Computer Programming", vol. 3, section 5.3.4.
@@ -105,9 +105,9 @@ def sort(
 
 @arrays.between_torch_graphs
 def warp_bitonic_sort(x: Any, is_descending: bool = True) -> Any:
-    """Sort the last axis of an array, largest first unless told otherwise; return values only.
+    """Sort the last axis of an array, by default largest first; return values only.
 
-    The historical entry of this package; `sort` does the same and more.
+    This is the package's historical entry. `sort` does the same and more.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What all of this process shares: forks, its end, the number of threads, and messages.
+"""Handles state of the whole process: forks, its end, the number of threads, messages.
 
-Invariant: nothing here knows a kernel, a store or an array.
+Invariant: no module here depends on kernels, the store or arrays.
 """

@@ -1,4 +1,4 @@
-"""Reads how much CPU time the control groups of this process allow it, as in a container.
+"""Reads the CPU quota of this process's control groups, as in a container.
 
 Invariant: only files are read. A file that cannot be read or understood sets no limit.
 """
@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 
 
 def cpu_quota(root: Path = Path("/")) -> float | None:
-    """Return how many CPUs this process may use the time of, or None where there is no limit.
+    """Return the quota in CPUs, or None if there is no limit.
 
-    The quota of a group holds for all groups below it, so the lowest counts.
+    A group's quota also limits the groups below it. Therefore the lowest quota counts.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def cpu_quota(root: Path = Path("/")) -> float | None:
 
 
 def _groups(root: Path) -> Iterator[tuple[PurePosixPath, int, PurePosixPath]]:
-    """Yield where a hierarchy that limits CPU time is mounted, its version, and our group."""
+    """Yield the mount point of a hierarchy that limits CPU time, its version, and our group."""
     paths: dict[int, str] = {}
     for line in _lines(root / "proc/self/cgroup"):
         number, _, rest = line.partition(":")
@@ -53,10 +53,10 @@ def _groups(root: Path) -> Iterator[tuple[PurePosixPath, int, PurePosixPath]]:
         if version == 1 and "cpu" not in kind[2].split(","):
             continue
         names = (*fields[3:5], paths[version])
-        top, mount, own = (PurePosixPath(_unescaped(name)) for name in names)
-        # A container may see another name of its group than the one that is mounted.
-        is_below = own.is_relative_to(top) and ".." not in own.parts
-        yield mount, version, mount / own.relative_to(top) if is_below else mount
+        top, mount, group = (PurePosixPath(_unescaped(name)) for name in names)
+        # In a container, the group's name may differ from the mounted one.
+        is_below = group.is_relative_to(top) and ".." not in group.parts
+        yield mount, version, mount / group.relative_to(top) if is_below else mount
 
 
 def _quota(folder: Path, version: int) -> float | None:
@@ -68,7 +68,7 @@ def _quota(folder: Path, version: int) -> float | None:
         words = [word for file in files for word in _lines(folder / file)]
     try:
         quota, period = map(int, words)
-    except ValueError:  # "max" is no number
+    except ValueError:  # "max" means no limit
         return None
     return quota / period if quota > 0 and period > 0 else None
 
@@ -80,5 +80,5 @@ def _lines(file: Path) -> list[str]:
 
 
 def _unescaped(name: str) -> str:
-    """Return a path of mountinfo, in which spaces and the like are octal numbers."""
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), name)
+    """Return a path of mountinfo with its octal escapes decoded, as of spaces."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), name)

@@ -1,8 +1,8 @@
-"""Ends daemon threads that sort while the interpreter ends.
+"""Stops daemon threads that sort when the interpreter ends.
 
-Invariant: once `end` has returned, no daemon thread is inside a call of tvm_ffi. Up to Python 3.13
-the interpreter ends a daemon thread where it next waits for the interpreter's lock; in C++ that
-aborts the process. Here it ends by SystemExit, which releases what the thread holds.
+Invariant: once `end` has returned, no daemon thread is inside a call of tvm_ffi. Up to Python 3.13,
+the interpreter terminates a daemon thread that waits for the interpreter's lock; in C++ that aborts
+the process. `check` raises SystemExit in the thread instead, which releases its locks.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
-# Seconds that calls under way have to end.
+# Seconds that running calls have to end.
 _LIMIT = 10.0
 _PERIOD = 0.001
 
@@ -20,23 +20,23 @@ _is_ending = False
 
 
 def is_ending() -> bool:
-    """Tell whether the interpreter ends: then prepared calls must not be kept."""
+    """Tell whether the interpreter is ending: prepared calls must not be kept then."""
     return _is_ending
 
 
 def check() -> None:
-    """Raise SystemExit in a daemon thread if the interpreter ends."""
+    """Raise SystemExit in a daemon thread if the interpreter is ending."""
     if _is_ending and threading.current_thread().daemon:
         raise SystemExit
 
 
 def end(forget: Callable[[], None]) -> None:
-    """Wait until no daemon thread is in a call.
+    """Wait until no daemon thread is in a call, at most some seconds.
 
     Parameters
     ----------
     forget : callable
-        Forgets prepared calls, so that every further call runs `check`.
+        Called once; forgets prepared calls, so that every further call runs `check`.
     """
     global _is_ending
     _is_ending = True
@@ -47,7 +47,7 @@ def end(forget: Callable[[], None]) -> None:
 
 
 def _any_daemon_calls() -> bool:
-    """Tell whether the innermost frame of a daemon thread is one that may call tvm_ffi."""
+    """Tell whether a daemon thread's innermost frame belongs to this package or to tvm_ffi."""
     callers = (__name__.partition(".")[0], "tvm_ffi")
     frames = sys._current_frames()
     return any(

@@ -1,15 +1,15 @@
-"""Has forks wait while another thread is in the middle of a first call.
+"""Delays forks while another thread is in the middle of a first call.
 
-Invariant: while a thread is inside `held_off`, no other thread forks. The child therefore inherits
-no lock of a thread that it lacks: not the loader's, not an import's (tvm_ffi's takes seconds), not
-one in a library that is being loaded. It inherits no end of a pipe either. Forks are `allowed`
-during long waits: for compilers, and for the lock of another process.
+Invariant: while a thread is inside `held_off`, no other thread forks. Therefore a child inherits no
+lock or pipe of a thread that does not exist in it: the locks of the loader, of an import, of a
+library that is being loaded. Long waits (a compiler, another process's lock) are `allowed` to fork.
 """
 
 from __future__ import annotations
 
-# This imports logging, and PyTorch imports this. Both hold a lock during a fork, but must not while
-# our hook waits for PyTorch's import: the hook that is registered first runs last.
+# Imported first, because hooks before a fork run in the reverse order of their registration. The
+# hooks of this module and of logging, which it imports, take locks that PyTorch's import needs: our
+# hook, which waits for imports, must run before they do.
 import concurrent.futures.thread  # noqa: F401
 import contextlib
 import os
@@ -19,12 +19,12 @@ from collections.abc import Iterator
 from . import ending
 from .messages import say
 
-# Seconds. A thread that is inside for longer waits for something that the forking thread holds.
+# Seconds. A thread that is inside for longer probably waits for the forking thread.
 _LIMIT = 60.0
 
-# Its lock is re-entrant, for a signal handler or a finalizer that sorts may run at any line below.
+# Its lock is re-entrant: a signal handler or a finalizer that sorts may run at any line below.
 _changed = threading.Condition()
-# How many `held_off` each thread is in.
+# The number of nested `held_off` blocks that each thread is in.
 _inside: dict[int, int] = {}
 # The threads that wait to fork, or are forking.
 _forking: list[int] = []
@@ -32,13 +32,13 @@ _forking: list[int] = []
 
 @contextlib.contextmanager
 def held_off() -> Iterator[None]:
-    """Have forks of other threads wait until the body ends, which must be soon."""
+    """Delay forks of other threads until the body ends, which must be soon."""
     ending.check()
     me = threading.get_ident()
     outer = _inside.get(me, 0)
     try:
         with _changed:
-            # A fork waits for a thread that is inside already, so that thread must not wait.
+            # A fork waits for threads that are inside already, which therefore must not wait.
             if outer == 0:
                 _wait_for_forks(me)
             _inside[me] = outer + 1
@@ -49,7 +49,7 @@ def held_off() -> Iterator[None]:
 
 @contextlib.contextmanager
 def allowed() -> Iterator[None]:
-    """Let other threads fork during the body, whatever `held_off` this thread is in."""
+    """Let other threads fork during the body, even inside `held_off`."""
     me = threading.get_ident()
     outer = _inside.get(me, 0)
     try:
@@ -83,9 +83,9 @@ def _before() -> None:
         _forking.append(me)
         if not _changed.wait_for(lambda: _inside.keys() <= set(_forking), _LIMIT):
             say(
-                f"a process forks although another thread has been loading a kernel for "
-                f"{_LIMIT:.0f} s. A sort in the new process may wait for ever: sort once before "
-                f"the first fork."
+                f"this process forks although another thread has been loading a kernel for "
+                f"{_LIMIT:.0f} s. A sort in the new process may wait forever. Sort once before the "
+                f"first fork."
             )
 
 

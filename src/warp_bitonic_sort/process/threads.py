@@ -1,7 +1,7 @@
-"""The number of threads that large sorts in CPU memory use.
+"""Sets the number of threads that large sorts in CPU memory use.
 
-Invariant: the runtime uses the number that `get_num_threads` returns, whether that was set before
-the runtime was loaded or after.
+Invariant: the runtime uses the number that `get_num_threads` returns, whether it was set before the
+runtime was loaded or later.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _MAX = 1024
 
 _guard = threading.RLock()  # a finalizer that sorts may run at any line
 _count: int | None = None
-_tell_runtime: Callable[[int], None] | None = None
+_set_in_runtime: Callable[[int], None] | None = None
 
 
 def set_num_threads(n: int) -> None:
-    """Set how many threads large sorts in CPU memory are spread over, from the next call on.
+    """Set how many threads sort large arrays in CPU memory, from the next call on.
 
-    It holds for the whole process, whatever ``OMP_NUM_THREADS`` says, and for processes that are
-    forked from it later. The thread that calls `sort` counts as one.
+    The number holds for the whole process and for processes that are forked from it later. It
+    replaces ``OMP_NUM_THREADS``. The thread that calls `sort` counts as one.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def set_num_threads(n: int) -> None:
     Raises
     ------
     TypeError
-        n is no integer.
+        n is not an integer.
     ValueError
         n is less than 1 or more than 1024.
 
@@ -61,16 +61,16 @@ def set_num_threads(n: int) -> None:
     global _count
     with _guard:
         _count = count
-        if _tell_runtime is not None:
-            _tell_runtime(count)
+        if _set_in_runtime is not None:
+            _set_in_runtime(count)
 
 
 def get_num_threads() -> int:
-    """Return how many threads large sorts in CPU memory are spread over.
+    """Return how many threads sort large arrays in CPU memory.
 
-    That is what `set_num_threads` set; else ``OMP_NUM_THREADS``; else the number of cores that this
-    process may run on, or what the quota of its control group (a container's limit) comes to,
-    rounded up, where that is less.
+    That is the number that `set_num_threads` set; else ``OMP_NUM_THREADS``; else the number of
+    cores that this process may run on, but no more than the CPU quota of its control group (a
+    container's limit), rounded up.
 
     Returns
     -------
@@ -90,26 +90,26 @@ def get_num_threads() -> int:
     return _count
 
 
-def attach(tell_runtime: Callable[[int], None]) -> None:
-    """Tell the runtime the number of threads, now and whenever it changes."""
-    global _tell_runtime
+def attach(set_in_runtime: Callable[[int], None]) -> None:
+    """Pass the number of threads to the runtime, now and whenever it changes."""
+    global _set_in_runtime
     with _guard:
-        _tell_runtime = tell_runtime
-        tell_runtime(get_num_threads())
+        _set_in_runtime = set_in_runtime
+        set_in_runtime(get_num_threads())
 
 
 def default() -> tuple[int, str]:
-    """Return the number of threads where none was set, and why."""
+    """Return the number of threads if none was set, and its origin."""
     chosen = None
     with contextlib.suppress(BuildError):  # `get_num_threads` warns
         chosen = settings.omp_num_threads()
     if chosen is not None:
         return min(chosen, _MAX), "OMP_NUM_THREADS"
     if hasattr(os, "sched_getaffinity"):
-        cores, why = len(os.sched_getaffinity(0)), "the cores that this process may run on"
+        cores, origin = len(os.sched_getaffinity(0)), "the cores that this process may run on"
     else:
-        cores, why = os.cpu_count() or 1, "the cores of this machine"
+        cores, origin = os.cpu_count() or 1, "the cores of this machine"
     quota = cpu_quota()
     if quota is not None and math.ceil(quota) < cores:
         return math.ceil(quota), f"the CPU quota of this process's control group, {quota:g} cores"
-    return min(cores, _MAX), why
+    return min(cores, _MAX), origin
