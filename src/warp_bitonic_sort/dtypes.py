@@ -1,14 +1,12 @@
-"""The dtypes: their names, widths, and the class of their keys.
+"""Lists the dtypes: their names, widths and codecs.
 
-Invariant: one table, the Python twin of ``csrc/include/warp_bitonic_sort/core/dtype.hpp``;
-nothing else in the package lists dtypes.
+Invariant: the table equals that of ``csrc/include/warp_bitonic_sort/core/dtype.hpp``; no other
+Python code lists dtypes.
 """
 
 from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
-
-__all__ = ["DTYPES", "SUPPORTED", "DType", "lookup", "numpy_name", "unsupported"]
 
 
 class DType(NamedTuple):
@@ -17,13 +15,13 @@ class DType(NamedTuple):
     Parameters
     ----------
     name : str
-        NumPy's (or ml_dtypes') name for it.
+        Its name in NumPy or ml_dtypes.
     bits : int
         The width: 8, 16, 32 or 64.
     codec : str
-        How a key is made of its bits, as ``core/codec.hpp`` names it.
+        How a key is computed from its bits, as ``core/codec.hpp`` names it.
     lowest, highest : int
-        The bit patterns of the least and the greatest value that is not NaN (codec ieee).
+        The bit patterns of the lowest and the highest value that is not NaN (codec ieee).
     signed : bool
         Whether an integer has a sign (codec integer).
     """
@@ -36,20 +34,16 @@ class DType(NamedTuple):
     signed: bool = False
 
 
-# A record takes less for all its fields in order than for names and defaults, and every start makes
-# these.
-
-
 def _integer(name: str, bits: int, signed: bool) -> DType:
-    return DType(name, bits, "integer", 0, 0, signed)
+    return DType(name, bits, "integer", signed=signed)
 
 
 def _ieee(name: str, bits: int, highest: int) -> DType:
-    return DType(name, bits, "ieee", highest | 1 << (bits - 1), highest, False)
+    return DType(name, bits, "ieee", lowest=highest | 1 << (bits - 1), highest=highest)
 
 
 def _fnuz(name: str, bits: int) -> DType:
-    return DType(name, bits, "fnuz", 0, 0, False)
+    return DType(name, bits, "fnuz")
 
 
 DTYPES: dict[str, DType] = {
@@ -62,7 +56,7 @@ DTYPES: dict[str, DType] = {
         _ieee("bfloat16", 16, 0x7F80),
         _ieee("float32", 32, 0x7F800000),
         _ieee("float64", 64, 0x7FF0000000000000),
-        _ieee("float8_e4m3fn", 8, 0x7E),  # no infinity: the greatest value is 448
+        _ieee("float8_e4m3fn", 8, 0x7E),  # no infinity: the highest value is 448
         _ieee("float8_e5m2", 8, 0x7C),
         _fnuz("float8_e4m3fnuz", 8),
         _fnuz("float8_e5m2fnuz", 8),
@@ -70,7 +64,7 @@ DTYPES: dict[str, DType] = {
 }
 
 
-# The same in words, for messages.
+# The table in words, for messages.
 SUPPORTED = (
     "bool, int8 to int64, uint8 to uint64, float16, bfloat16, float32, float64, "
     "float8 (e4m3fn, e5m2, e4m3fnuz, e5m2fnuz)"
@@ -83,12 +77,12 @@ def numpy_name(dtype: Any) -> str:
         return "str" if dtype.kind == "U" else "bytes"
     if dtype.kind == "T":
         return "StringDType"
-    # Structured dtypes and raw bytes; the dtypes of ml_dtypes have the same kind.
+    # Structured dtypes and raw bytes have kind V, as the dtypes of ml_dtypes have.
     return str(dtype) if dtype.name.startswith("void") else str(dtype.name)
 
 
 def unsupported(name: str, argument: str) -> TypeError:
-    """Return the error for a dtype that cannot be sorted; it names the argument."""
+    """Return the error for an argument of a dtype that cannot be sorted."""
     if name.startswith(("datetime64", "timedelta64")):
         advice = (
             '(sort(x.astype("int64") - 1) + 1).astype(x.dtype) sorts its integers with NaT last, '
@@ -106,8 +100,8 @@ def unsupported(name: str, argument: str) -> TypeError:
 
 
 def lookup(name: str, argument: str) -> DType:
-    """Return the dtype of a name, or raise TypeError that names the argument."""
-    found = DTYPES.get(name)
-    if found is None:
+    """Return the dtype of a name; raise TypeError, with the argument's name, for another name."""
+    dtype = DTYPES.get(name)
+    if dtype is None:
         raise unsupported(name, argument)
-    return found
+    return dtype

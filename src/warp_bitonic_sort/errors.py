@@ -1,6 +1,6 @@
-"""The errors of building, caching and opening kernels.
+"""Defines the errors of building, caching and opening kernels.
 
-Invariant: every message says what happened, to which kernel, file or variable, and what would help.
+Invariant: every message says what happened, to which kernel, file or variable, and what helps.
 Errors of arguments are Python's own (TypeError, ValueError, NotImplementedError).
 """
 
@@ -30,7 +30,7 @@ class EvictedError(CacheError):
 
 
 class LockError(BuildError):
-    """Another process builds the same kernel for longer than the lock's time limit."""
+    """Another process builds the same kernel for longer than ``WARP_SORT_LOCK_TIMEOUT``."""
 
 
 class TrustError(BuildError):
@@ -39,7 +39,7 @@ class TrustError(BuildError):
     Parameters
     ----------
     message : str
-        What other users can write, and what would help.
+        What other users can write, and what helps.
     root : Path, optional
         The cache or layer that the file or folder belongs to.
     """

@@ -1,7 +1,7 @@
-"""What a call would do, and why.
+"""Explains which route and kernel a call takes.
 
-Invariant: nothing is compiled or sorted, and nothing is loaded but the runtime, where a device's
-library does not tell its architecture. A call with the same arguments does what is said.
+Invariant: nothing is compiled or sorted. Only the runtime may be loaded, if a device's library does
+not report its architecture. A call with the same arguments takes the explained route.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ from .operations._call import check_index_dtype, native_arch, planned
 
 
 class Explanation(NamedTuple):
-    """Which kernel a call would get, and why.
+    """The route and the kernel of a call, and the reason.
 
     Parameters
     ----------
     operation : str
         The operation, as in ``sort``.
     backend : str
-        The back end where it would run, as in ``cpu``.
+        The back end where the call runs, as in ``cpu``.
     route : str
         ``kernel``, ``fallback`` (NumPy, or the array's library on a device, sorts the keys) or
         ``copy`` (nothing to sort).
     kernel : str or None
-        The name of the kernel, which is its folder in the cache.
+        The name of the kernel, which is also that of its folder in the cache.
     layout : str or None
-        Where the positions of a row live: ``registersN`` or ``tile`` on the CPU, on a device
-        ``lanesL_registersN`` (one lane is not named), with ``warpsW_`` before it for rows of
-        several warps.
+        Where a row is held while it is sorted: ``registersN`` or ``tile`` on the CPU, on a device
+        ``lanesL_registersN`` (without ``lanesL_`` for one lane), with ``warpsW_`` before it for
+        rows of several warps.
     access : str or None
-        How elements are reached: ``rows``, ``columns`` or ``strided``.
+        How elements lie in memory: ``rows``, ``columns`` or ``strided``.
     codec : str or None
-        How keys are made of the dtype's bits: ``integer``, ``ieee`` or ``fnuz``.
+        How a key is computed from the dtype's bits: ``integer``, ``ieee`` or ``fnuz``.
     arch : str
-        The CPU's target or the device's.
+        The architecture of the CPU or the device.
     dtype : str
         The dtype.
     shape : tuple of int
@@ -63,16 +63,15 @@ class Explanation(NamedTuple):
     rows : int
         Rows in the batch.
     open : bool
-        Whether this process holds the kernel open already, so that a call would not even look for
-        it in the cache.
+        Whether this process holds the kernel open already. Then a call does not use the cache.
     cached : str or None
-        The folder of the layer or cache that holds the kernel, as far as that can be told without
-        running the compiler.
+        The folder of the layer or cache that holds the kernel. None also if only the compiler's
+        version, which is not chosen for, could tell.
     missing : bool
-        Whether the kernel is in no cache and nothing is found that would compile it here. (On a
-        CPU, one for a lesser processor may do instead.)
+        Whether the kernel is in no cache and cannot be compiled here. (On a CPU, a call may then
+        use a kernel for a lesser architecture.)
     reason : str
-        Why.
+        Why the call takes this route.
     """
 
     operation: str
@@ -132,7 +131,7 @@ def explain(
     operation: str = "sort",
     index_dtype: str | None = None,
 ) -> Explanation:
-    """Say which kernel a call would use, and why; nothing is compiled or sorted.
+    """Explain which kernel a call uses, and why; nothing is compiled or sorted.
 
     Parameters
     ----------
@@ -151,12 +150,12 @@ def explain(
     Returns
     -------
     Explanation
-        The answer as data; ``str()`` of it is text for people.
+        The explanation as data; ``str()`` returns it as text.
 
     Raises
     ------
     TypeError, ValueError, NotImplementedError
-        As the operation does for the same arguments, or ValueError for an unknown one.
+        As the operation does for the same arguments; ValueError for an unknown operation.
 
     Examples
     --------
@@ -168,40 +167,42 @@ def explain(
         raise unnamed_error("explain", "x_or_shape", unnamed)
     if operation not in OPERATIONS:
         raise ValueError(f"operation: expected one of {', '.join(OPERATIONS)}, got {operation!r}.")
-    asked = OPERATIONS[operation]
+    chosen = OPERATIONS[operation]
     options = sort_options(axis, dim, descending, stable, nan)
     dtype_of_indices = checked_index_dtype(index_dtype)
     if isinstance(x_or_shape, (tuple, list)):
-        seen = _described_shape(x_or_shape, dtype)
-        out_strides: Sequence[int] = seen.strides
+        description = _described_shape(x_or_shape, dtype)
+        out_strides: Sequence[int] = description.strides
     else:
         if dtype is not None:
             raise TypeError(f"dtype: an array has its own; got dtype={dtype!r} beside an array.")
         adapter = arrays.adapter_of(x_or_shape, "x_or_shape")
         adapter.key(x_or_shape, "x_or_shape")
         x = adapter.as_strided(x_or_shape)
-        seen = adapter.describe(x, "x_or_shape")
-        if "values" in asked.outputs:
+        description = adapter.describe(x, "x_or_shape")
+        if "values" in chosen.outputs:
             adapter.check_no_gradient(x, "x_or_shape")
         out_strides = adapter.result_strides(x)
         dtype_of_indices = dtype_of_indices or adapter.default_index_dtype()
-    plan, settled = planned(asked, seen, [out_strides] * len(asked.outputs), options[0])
-    check_index_dtype(asked, dtype_of_indices or "int64", plan.length)
+    plan, settled_axis = planned(
+        chosen, description, [out_strides] * len(chosen.outputs), options[0]
+    )
+    check_index_dtype(chosen, dtype_of_indices or "int64", plan.length)
     kernel = plan.kernel
     is_open = kernel is not None and kernel.name in loader.open_kernels()
-    cached, is_missing = (None, False) if kernel is None else _found(kernel)
+    cached, is_missing = (None, False) if kernel is None else _look_up(kernel)
     return Explanation(
         operation=operation,
-        backend=seen.device.backend,
+        backend=description.device.backend,
         route=plan.route,
         kernel=None if kernel is None else kernel.name,
         layout=None if kernel is None else kernel.layout.name,
         access=None if kernel is None else kernel.access,
         codec=None if kernel is None else kernel.codec,
-        arch=native_arch(seen.device),
-        dtype=seen.dtype,
-        shape=seen.shape,
-        axis=settled,
+        arch=native_arch(description.device),
+        dtype=description.dtype,
+        shape=description.shape,
+        axis=settled_axis,
         length=plan.length,
         rows=plan.rows,
         open=is_open,
@@ -211,19 +212,19 @@ def explain(
     )
 
 
-def _found(kernel: Kernel) -> tuple[str | None, bool]:
-    """Return the folder of the cache that holds a kernel, and whether a call could not have it."""
+def _look_up(kernel: Kernel) -> tuple[str | None, bool]:
+    """Return the folder of the cache that holds a kernel, and whether a call cannot get it."""
     try:
         cache = layers.holder(kernel, layers.all_layers(), layers.stores())
         if cache is not None:
             return str(cache.root), False
         return None, not loader.build_module().can_build(kernel)
     except BuildError:
-        return None, False  # a call says what is wrong
+        return None, False  # a call reports the error
 
 
 def _dtype_name(dtype: Any) -> str:
-    """Return the name of a dtype given by name, by NumPy's class or dtype, or by torch's."""
+    """Return the name of a dtype: a name, a class or dtype of NumPy, or a dtype of PyTorch."""
     if dtype is None:
         return "float32"
     if hasattr(dtype, "kind"):

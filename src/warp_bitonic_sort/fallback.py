@@ -1,8 +1,8 @@
-"""Sorting rows that are too long for a kernel, with the caller's library and the same promises.
+"""Sorts rows that are too long for a kernel, with the caller's library and the same promises.
 
-Invariant: the library sorts *codes*, integers whose order is the promised one, never the values:
-np.sort leaves the order of -0.0 and 0.0 and of NaNs open, and rows of ml_dtypes that hold NaN
-unsorted. Where indices are wanted, equal values have equal codes, and the library's sort is stable.
+Invariant: the library sorts *codes*, integers in the promised order, never the values: np.sort does
+not define the order of -0.0 and 0.0 and of NaNs, and does not sort rows of ml_dtypes that contain
+NaN. For indices, equal values have equal codes, and the library's sort is stable.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Sorter(NamedTuple):
         if dtype.codec != "integer":
             code ^= np.where(code & sign, ones, sign)
         if dtype.codec == "fnuz":
-            # The one NaN, 0x80, stands between the negative and the positive values.
+            # The only NaN, 0x80, is between the negative and the positive values.
             code = np.where(code == 0x7F, ones, code - (code > 0x7F))
         code ^= xor
         code += add
@@ -94,8 +94,8 @@ class Sorter(NamedTuple):
         if self.descending:
             code ^= ones
         if is_nan is not None:
-            # No number of an ieee codec has a code of all zeros or all ones; all codes of fnuz are
-            # taken.
+            # No number of codec ieee has a code of all zeros or all ones. Numbers of codec fnuz use
+            # all codes, which are therefore widened.
             first, last = word.type(0), ones
             if dtype.codec == "fnuz":
                 code, first, last = code.astype(np.int16), np.int16(-1), np.int16(256)
@@ -116,7 +116,7 @@ class Sorter(NamedTuple):
         Parameters
         ----------
         x : array
-            The raw bits, as signed integers of their width; so is the result.
+            The raw bits, as signed integers of their width. The result has the same dtype.
         sort : callable
             The library's ``sort(keys, axis)``.
         where : callable
@@ -132,12 +132,12 @@ class Sorter(NamedTuple):
         def folded(key: Any) -> Any:
             return key if dtype.codec == "integer" else key ^ ((key >> (bits - 1)) & (half - 1))
 
-        # The codes of `sort_into` less half their range: signed, which every library sorts.
+        # The codes of `sort_into` less half their range: all libraries sort signed integers.
         xor, add = self._constants()
         xor, add = wrapped(xor ^ half if dtype.codec == "integer" else xor), wrapped(add)
         key = folded(x)
         if dtype.codec == "fnuz":
-            # The one NaN, folded to -1, stands between the negative and the positive values.
+            # The only NaN, folded to -1, is between the negative and the positive values.
             key = where(key == -1, half - 1, key - ((key >> (bits - 1)) + 1))
         key = sort((key ^ xor) + add, self.axis)
         key = (key - add) ^ xor

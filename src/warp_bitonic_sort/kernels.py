@@ -1,4 +1,4 @@
-"""What can be built: the description of a kernel, its name, and its translation unit.
+"""Describes the artifacts that can be built: their names and their translation units.
 
 Invariant: pure. A description is a value; its name and its translation unit depend on nothing else,
 so that equal descriptions share one cache entry.
@@ -15,7 +15,7 @@ Selection = Literal["all"]
 
 
 class Artifact(Protocol):
-    """A translation unit that the build compiles, and where its product belongs."""
+    """A translation unit that the build compiles, and the name of its entry in the cache."""
 
     @property
     def name(self) -> str:
@@ -80,14 +80,14 @@ class Kernel(NamedTuple):
     payload : str
         What travels with each key.
     codec : str
-        How a key is made of an element's bits, as ``core/codec.hpp`` names it.
+        How a key is computed from an element's bits, as ``core/codec.hpp`` names it.
     bits : int
         The width of an element: 8, 16, 32 or 64.
     layout : Layout
         Where the positions of a row live.
     access : str
-        The strides that it is made for: ``rows`` have contiguous elements, ``columns`` are rows
-        that lie side by side, ``strided`` are rows with any strides.
+        The strides that it accepts: ``rows`` have contiguous elements, ``columns`` are rows that
+        lie side by side, ``strided`` are rows with any strides.
     """
 
     target: str

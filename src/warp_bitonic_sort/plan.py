@@ -1,7 +1,6 @@
-"""Which kernel a call needs, and why.
+"""Plans a call: its route, its kernel and the reason, which `explain` shows.
 
 Invariant: pure. A plan depends on the description of the call alone, so that equal calls share one.
-It is what `explain` prints.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ from .targets.common.target import Target
 
 # Bytes of the widest access to memory.
 _WIDE_BYTES = 16
-# Below this many rows side by side, columns would leave most lanes idle.
+# With fewer rows side by side, access by columns leaves most lanes idle.
 _MIN_COLUMNS = 4
 
 
 class Plan(NamedTuple):
-    """What a call will do.
+    """The plan of a call.
 
     Parameters
     ----------
     route : str
-        ``kernel``: a kernel of this package. ``fallback``: NumPy, or on a device the array's own
+        ``kernel``: a kernel of this package sorts. ``fallback``: NumPy, or on a device the array's
         library, sorts the keys. ``copy``: there is nothing to sort.
     kernel : Kernel or None
         The kernel, for route ``kernel``.
@@ -36,7 +35,7 @@ class Plan(NamedTuple):
     rows : int
         Rows in the batch.
     reason : str
-        Why, for people.
+        The reason, as text for people.
     transposes : bool, default False
         Whether the array's library first copies the array, so that the sorted axis is the last.
     """
@@ -81,13 +80,13 @@ def plan(
     arch : str
         The architecture to build for.
     capabilities : frozenset of str
-        What the array's library does on a device: ``sort`` rows that no kernel takes, and
-        ``transpose`` the array so that the axis is the last one.
+        What the array's library can do on a device: ``sort`` rows that no kernel sorts, and
+        ``transpose`` the array so that the axis is the last.
 
     Raises
     ------
     NotImplementedError
-        No kernel takes such rows, and the library cannot sort them.
+        No kernel sorts such rows, and the library cannot sort them.
     """
     layouts = target.layouts(arch)
     longest = layouts.longest(payload, dtype.bits)
@@ -109,10 +108,10 @@ def plan(
                 f"{target.title} device, longer rows are sorted for PyTorch, CuPy and JAX only. "
                 f"Hand x to one of these, as in torch.from_dlpack(x)."
             )
-        who = "np.sort sorts" if target.is_host else "the array's own library sorts"
+        sorter = "np.sort sorts" if target.is_host else "the array's own library sorts"
         reason = (
             f"rows of length {length} are longer than {longest}, the longest that a "
-            f"kernel sorts; {who} their keys, with the same promises"
+            f"kernel sorts; {sorter} their keys, with the same promises"
         )
         return Plan("fallback", None, length, count, reason)
     rows = Rows(
@@ -136,16 +135,16 @@ def plan(
     transposes = choice.transposes and "transpose" in capabilities
     reason = choice.reason
     if transposes:
-        reason += "; rows that lie side by side are long here: a copy makes the axis the last"
+        reason += "; rows lie side by side and are long, so a copy with the axis last is sorted"
     return Plan("kernel", kernel, length, count, reason, transposes)
 
 
 def _access(shape: Sequence[int], strides: Sequence[Sequence[int]], axis: int) -> Access:
     """Return how the elements of the rows lie in all arrays."""
-    if all(each[axis] == 1 for each in strides):
+    if all(array[axis] == 1 for array in strides):
         return "rows"
     for dim, size in enumerate(shape):
-        if size >= _MIN_COLUMNS and all(each[dim] == 1 for each in strides):
+        if size >= _MIN_COLUMNS and all(array[dim] == 1 for array in strides):
             return "columns"
     return "strided"
 
@@ -153,12 +152,12 @@ def _access(shape: Sequence[int], strides: Sequence[Sequence[int]], axis: int) -
 def _is_unaligned(
     bits: int, shape: Sequence[int], strides: Sequence[Sequence[int]], axis: int
 ) -> bool:
-    """Tell whether rows are contiguous in all arrays and no whole number of wide accesses."""
+    """Tell whether all arrays are dense, with rows that are not a multiple of a wide access."""
     if axis != len(shape) - 1 or shape[axis] * bits // 8 % _WIDE_BYTES == 0:
         return False
     dense = 1
     for dim in reversed(range(len(shape))):
-        if shape[dim] > 1 and any(each[dim] != dense for each in strides):
+        if shape[dim] > 1 and any(array[dim] != dense for array in strides):
             return False
         dense *= shape[dim]
     return True

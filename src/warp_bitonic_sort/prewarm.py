@@ -1,8 +1,8 @@
-"""Kernels built before anybody asks: for a container's image, a cluster's layer, a wheel.
+"""Builds kernels ahead of time: for a container's image, a cluster's layer, a wheel.
 
-Invariant: what is built is what `sort` would ask for, by the same plans and through the same build;
-no GPU is needed, and an artifact counts as there only if it was loaded here or, for a GPU, its code
-object is for the target.
+Invariant: plans and builds are those of `sort`, so that a later call finds the kernels. No GPU is
+needed. A CPU's kernel counts as built only if it was loaded here; a GPU's only if its code object
+is for the target.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ from .plan import Plan, plan
 from .targets import recipe_of, target_of
 from .targets.common.target import Target
 
-# Any number of rows gets the same kernel.
+# The plan of a kernel does not depend on the number of rows.
 _ROWS = 1 << 12
-_MOST_AT_ONCE = 32
-# Errors that are no kernel's own.
-_OF_ALL = (ToolError, CacheError, LockError, TrustError)
+_MAX_AT_ONCE = 32
+# Errors that concern all kernels alike.
+_GENERAL_ERRORS = (ToolError, CacheError, LockError, TrustError)
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of an artifact.
+class BuildResult:
+    """The product of an artifact, or why it could not be built.
 
     Parameters
     ----------
     name, target, arch : str
         The artifact.
     path : str or None
-        Its product; None where there is none.
+        The product; None after an error.
     size : int
-        The product's bytes.
+        The product's size in bytes.
     digest : str or None
         The BLAKE2b digest (20 bytes) of the product.
     error : str or None
-        Why there is none.
+        The error; None if the artifact was built.
     """
 
     name: str
@@ -70,47 +70,47 @@ def kernels(
     lengths: Sequence[int],
     operations: Iterable[str] = ("sort",),
 ) -> list[Kernel]:
-    """Return every kernel that operations may ask for on a target.
+    """Return every kernel that calls of operations may need on a target.
 
     Parameters
     ----------
     backend : str
         ``cpu``, ``cuda`` or ``hip``.
     arch : str
-        The target, as in ``x86-64-avx2``, ``sm_90`` or ``gfx942``.
+        The architecture, as in ``x86-64-avx2``, ``sm_90`` or ``gfx942``.
     dtypes : iterable of str
         The dtypes, by name.
     lengths : sequence of int
-        The lengths of rows; those that need no kernel are passed over.
+        The lengths of rows; those that need no kernel are skipped.
     operations : iterable of str, default ("sort",)
         The operations, by the names of their functions.
 
     Raises
     ------
     ToolError
-        There are no such targets.
+        The target does not have the architecture, or this machine cannot build for it.
     """
     _check_arch(target_of(backend), arch)
-    found: dict[Kernel, None] = {}
+    needed: dict[Kernel, None] = {}
     for operation, dtype, length in itertools.product(operations, dtypes, lengths):
-        for made in _plans(operation, backend, arch, dtype, length):
-            if made.kernel is not None:
-                found[made.kernel] = None
-    return list(found)
+        for call_plan in _plans(operation, backend, arch, dtype, length):
+            if call_plan.kernel is not None:
+                needed[call_plan.kernel] = None
+    return list(needed)
 
 
 def longest(backend: str, arch: str, dtype: str, operation: str = "sort") -> int:
-    """Return the longest row of a dtype that a target's kernels take; 0 where there is none."""
+    """Return the longest row of a dtype that a target's kernels sort; 0 without kernels."""
     layouts = target_of(backend).layouts(arch)
     return layouts.longest(OPERATIONS[operation].payload, lookup(dtype, "dtype").bits)
 
 
 def _check_arch(target: Target, arch: str) -> None:
-    """Raise ToolError where a target has no kernels for an architecture, or cannot build them."""
+    """Raise ToolError if a target lacks an architecture, or cannot build for it here."""
     if not target.is_arch(arch):
         if target.is_host:
             raise ToolError(f"arch: expected one of {', '.join(target.archs)}, got {arch!r}.")
-        raise ToolError(f"arch: {arch!r} is no target of the back end {target.name}.")
+        raise ToolError(f"arch: {arch!r} is not an architecture of {target.name}.")
     buildable = target.buildable_archs()
     if buildable is not None and arch not in buildable:
         native = ", ".join(target.native_archs())
@@ -121,7 +121,7 @@ def _check_arch(target: Target, arch: str) -> None:
 
 
 def _plans(operation: str, backend: str, arch: str, dtype: str, length: int) -> Iterator[Plan]:
-    """Yield the plans of all layouts in memory that are planned differently."""
+    """Yield the plans for arrays of all memory layouts that plans distinguish."""
     rows, columns = (_ROWS, length), (length, _ROWS)
     layouts = (
         (rows, (length, 1), 1),
@@ -130,15 +130,15 @@ def _plans(operation: str, backend: str, arch: str, dtype: str, length: int) -> 
         (rows, (2 * length, 2), 1),
         (columns, (_ROWS, 1), 0),
     )
-    asked, target = OPERATIONS[operation], target_of(backend)
+    chosen, target = OPERATIONS[operation], target_of(backend)
     if length > longest(backend, arch, dtype, operation):
         return
     for shape, strides, axis in layouts:
-        # An output lies as x does where that is dense, else in rows.
-        outputs = [(shape[1], 1)] * len(asked.outputs)
+        # An output has x's strides if these are dense, else it is row-major.
+        outputs = [(shape[1], 1)] * len(chosen.outputs)
         yield plan(
-            asked.selection,
-            asked.payload,
+            chosen.selection,
+            chosen.payload,
             lookup(dtype, "dtype"),
             shape,
             [strides, *outputs],
@@ -153,143 +153,143 @@ def build(
     into: Path | None = None,
     jobs: int | None = None,
     done: Callable[[int], None] = lambda _: None,
-) -> list[Outcome]:
-    """Build kernels, and the runtime, and return what became of each.
+) -> list[BuildResult]:
+    """Build the runtime and kernels; return a result for each.
 
     Parameters
     ----------
     wanted : sequence of Kernel
         The kernels.
     into : Path, optional
-        The folder that is to hold all of them; if not given, the user's cache is to hold what no
-        layer has.
+        The folder to put all of them into. By default, kernels that no layer has are put into the
+        user's cache.
     jobs : int, optional
-        How many compilers may run at once (default: ``MAX_JOBS``, else as ninja finds best).
+        How many compilers may run at once (default: ``MAX_JOBS``, else ninja's choice).
     done : callable, optional
-        Called with the number of artifacts that have been finished since the last call.
+        Called with the number of artifacts that were finished since the last call.
 
     Raises
     ------
     ToolError
-        Whoever reads the folder would take nothing of it, for ``CXX`` or ``CK_DIR`` changes what
-        is compiled; or the folder's name has a control character. Nothing was written.
+        ``CXX`` or ``CK_DIR`` changes how kernels are compiled, and kernels in the folder could not
+        be shared; or the folder's name has a control character. Nothing was written.
     """
     if into is not None:
         settings.refuse_control_characters("into", str(into), ToolError)
         _check_shareable(wanted)
     store = None if into is None else Store(into, is_shared=True, setting="--into")
-    outcomes: list[Outcome] = []
-    # One target and architecture at a time: what one compiler cannot build, another may.
+    results: list[BuildResult] = []
+    # One target and architecture at a time, because each may have another compiler.
     groups: dict[tuple[str, str], list[Kernel]] = {}
     for kernel in wanted:
         groups.setdefault((kernel.target, kernel.arch), []).append(kernel)
     runtime: list[Sequence[Kernel]] = [[]]
     chunks = [
-        group[start : start + _MOST_AT_ONCE]
+        group[start : start + _MAX_AT_ONCE]
         for group in groups.values()
-        for start in range(0, len(group), _MOST_AT_ONCE)
+        for start in range(0, len(group), _MAX_AT_ONCE)
     ]
     for chunk in runtime + chunks:
-        if outcomes and outcomes[0].error is not None:
-            # Without the runtime none can be used, and each try would build it again.
+        if results and results[0].error is not None:
+            # Kernels need the runtime, and each build would build it again.
             reason = "it was not tried, for the runtime could not be built"
-            outcomes += [Outcome(each.name, each.target, each.arch, error=reason) for each in chunk]
+            results += [_failure(kernel, reason) for kernel in chunk]
         else:
-            outcomes += _chunk(chunk, store, jobs)
+            results += _chunk(chunk, store, jobs)
         done(len(chunk) or 1)
     if into is not None:
-        # What hinders that has hindered the builds.
+        # The same error has already failed the builds.
         with contextlib.suppress(CacheError, TrustError):
             maintenance.tidy(into)
-    return outcomes
+    return results
 
 
 def _check_shareable(wanted: Sequence[Kernel]) -> None:
-    """Raise ToolError where a setting changes what is compiled: no reader would take it."""
+    """Raise ToolError if a setting changes how kernels are compiled: these are not shared."""
     for name in dict.fromkeys([RUNTIME.target, *(kernel.target for kernel in wanted)]):
         why = recipe_of(name).why_unshareable()
         if why is not None:
             raise ToolError(why)
 
 
-def _chunk(chunk: Sequence[Kernel], store: Store | None, jobs: int | None) -> list[Outcome]:
-    """Build some kernels at once; where compiling fails, one by one, to tell which ones fail."""
+def _chunk(chunk: Sequence[Kernel], store: Store | None, jobs: int | None) -> list[BuildResult]:
+    """Build some kernels at once; if compiling fails, one by one, to find the failing ones."""
     try:
         if store is None:
-            # A temporary folder would be gone when it is asked for.
-            found = loader.build(chunk or [RUNTIME], jobs, is_quiet=True, may_be_temporary=False)
+            # A temporary folder would not outlive this process.
+            entries = loader.build(chunk or [RUNTIME], jobs, is_quiet=True, may_be_temporary=False)
         else:
-            found = loader.build_into(chunk, store, jobs, is_quiet=True)
+            entries = loader.build_into(chunk, store, jobs, is_quiet=True)
     except BuildError as error:
-        # What hinders all would hinder each; a wait for a lock would be waited for each, too.
-        if len(chunk) <= 1 or isinstance(error, _OF_ALL):
+        # A general error would recur for each kernel, as would the wait for a lock.
+        if len(chunk) <= 1 or isinstance(error, _GENERAL_ERRORS):
             failed: Sequence[Artifact] = chunk or [RUNTIME]
-            return [Outcome(each.name, each.target, each.arch, error=str(error)) for each in failed]
-        return [outcome for kernel in chunk for outcome in _chunk([kernel], store, jobs)]
+            return [_failure(artifact, str(error)) for artifact in failed]
+        return [result for kernel in chunk for result in _chunk([kernel], store, jobs)]
     if not chunk:
-        return [_outcome(RUNTIME, found[RUNTIME.name])]
-    return [_verified(kernel, found[kernel.name], store, jobs) for kernel in chunk]
+        return [_result(RUNTIME, entries[RUNTIME.name])]
+    return [_verified(kernel, entries[kernel.name], store, jobs) for kernel in chunk]
 
 
-def _verified(kernel: Kernel, entry: Entry, store: Store | None, jobs: int | None) -> Outcome:
+def _verified(kernel: Kernel, entry: Entry, store: Store | None, jobs: int | None) -> BuildResult:
     if target_of(kernel.target).is_host:
-        # What was found, and not built just now, is to be loaded, too, or it is built now. (A GPU's
-        # was verified to be for its target when it was found.)
+        # An entry that was in the cache may not load here; then it is built again. (The look-up has
+        # compared the architecture of a GPU's entry.)
         try:
             loader.try_cpu_kernel(entry)
         except EvictedError as error:
-            return Outcome(kernel.name, kernel.target, kernel.arch, error=str(error))
+            return _failure(kernel, str(error))
         except RuntimeError as error:
             if mark_unloadable(entry.library, str(error)):
                 return _chunk([kernel], store, jobs)[0]
-            return Outcome(kernel.name, kernel.target, kernel.arch, error=str(error))
-    return _outcome(kernel, entry)
+            return _failure(kernel, str(error))
+    return _result(kernel, entry)
 
 
-def _outcome(artifact: Artifact, entry: Entry) -> Outcome:
+def _result(artifact: Artifact, entry: Entry) -> BuildResult:
     path = entry.library
     try:
         data = path.read_bytes()
     except OSError as error:
-        why = f"{path} cannot be read again: {error.strerror}"
-        return Outcome(artifact.name, artifact.target, artifact.arch, error=why)
-    return Outcome(
+        return _failure(artifact, f"{path} cannot be read again: {error.strerror}")
+    return BuildResult(
         artifact.name, artifact.target, artifact.arch, str(path), len(data), digest(data)
     )
 
 
-def write_manifest(outcomes: Sequence[Outcome], file: Path, follows_links: bool = True) -> None:
-    """Write what became of each artifact as JSON; a reader sees all of it or none.
+def _failure(artifact: Artifact, error: str) -> BuildResult:
+    return BuildResult(artifact.name, artifact.target, artifact.arch, error=error)
 
-    A device or a pipe is written as it is.
+
+def write_manifest(results: Sequence[BuildResult], file: Path, follows_links: bool = True) -> None:
+    """Write results as JSON, atomically; a device or a pipe is written in place.
 
     Parameters
     ----------
-    outcomes : sequence of Outcome
-        What became of them.
+    results : sequence of BuildResult
+        The results.
     file : Path
-        Where to.
+        The file to write.
     follows_links : bool, default True
-        Whether a link stays, and what it leads to is written. Else the link is replaced, as any in
-        a cache.
+        Whether the target of a symbolic link is written. Else the link is replaced, as in a cache.
 
     Raises
     ------
     OSError
         The file cannot be written.
     """
-    complete = all(outcome.error is None for outcome in outcomes)
-    said = {"complete": complete, "artifacts": [asdict(each) for each in outcomes]}
+    complete = all(result.error is None for result in results)
+    manifest = {"complete": complete, "artifacts": [asdict(result) for result in results]}
     if not follows_links:
-        write_json(file, said)
+        write_json(file, manifest)
     elif file.exists() and not (file.is_file() or file.is_dir()):
         with file.open("w", encoding="utf-8") as stream:
-            stream.write(f"{json.dumps(said)}\n")
+            stream.write(f"{json.dumps(manifest)}\n")
     else:
-        write_json(Path(os.path.realpath(file)), said)
+        write_json(Path(os.path.realpath(file)), manifest)
 
 
 def default_manifest(into: Path | None) -> Path | None:
-    """Return where the manifest goes: beside the entries, if any had to be made."""
+    """Return the path of the manifest, in the folder of the entries; None without a folder."""
     root = layers.user_store().root if into is None else into
     return root / MANIFEST if root.is_dir() else None

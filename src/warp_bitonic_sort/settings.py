@@ -1,7 +1,7 @@
-"""The environment variables, each read in exactly one place.
+"""Reads the environment variables, each in exactly one function.
 
-Invariant: nothing is read at import, so a test or a notebook may set a variable at any time before
-the call that it is meant for.
+Invariant: nothing is read at import, so that a test or a notebook can set a variable at any time
+before the call that should use it.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ _CONTROL_CHARACTERS = frozenset(map(chr, (*range(32), 127)))
 
 
 def refuse_control_characters(name: str, value: str, error: type[BuildError] = BuildError) -> None:
-    """Raise an error if a text holds a line break, a tab or another control character.
+    """Raise an error if a text contains a line break, a tab or another control character.
 
-    The text may reach build.ninja, a list of dependencies or a shell: a line break there begins a
-    statement of its own, and none of the three has an escape for it.
+    The text may be written to build.ninja, a list of dependencies or a shell command. All three end
+    a statement at a line break, and have no escape for it.
 
     Parameters
     ----------
     name : str
-        Where the text comes from: a variable, or what lies in the folder.
+        The name of the text in the message, as a variable's.
     value : str
         The text.
     error : type, default BuildError
-        What to raise.
+        The class of the error.
     """
     if not _CONTROL_CHARACTERS.isdisjoint(value):
         raise error(
@@ -50,33 +50,33 @@ def cache_dir() -> Path:
 
 
 def cache_home() -> Path | None:
-    """Return the home folder that the cache folder is in, or None where the user chose another."""
+    """Return the home folder that contains the cache folder; None if the user chose another."""
     if os.environ.get("WARP_SORT_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME"):
         return None
     return _home()
 
 
 def _home() -> Path:
-    """Return the user's home folder; one that is not there for a user who has none."""
-    home = os.path.expanduser("~")  # noqa: PTH111
-    # Without HOME, and of a user whom the system does not list, as in many containers, it is left
-    # as it is: a name below the current folder.
-    return Path("/nonexistent" if home == "~" else home)
+    """Return the user's home folder; a folder that does not exist for a user without one."""
+    try:
+        return Path("~").expanduser()
+    except RuntimeError:  # no HOME, and no such user in the system's list, as in many containers
+        return Path("/nonexistent")
 
 
 def cache_layers() -> list[Path]:
-    """Return the folders of ``WARP_SORT_CACHE_LAYERS``, caches that are only read, in order."""
+    """Return the folders of ``WARP_SORT_CACHE_LAYERS``: read-only caches, in order."""
     return _folders("WARP_SORT_CACHE_LAYERS")
 
 
 def trusted_dirs() -> list[Path]:
-    """Return the folders of ``WARP_SORT_TRUSTED_DIRS``, loaded from though others can write."""
+    """Return the folders of ``WARP_SORT_TRUSTED_DIRS``: trusted though other users can write."""
     return _folders("WARP_SORT_TRUSTED_DIRS")
 
 
 def _folders(variable: str) -> list[Path]:
-    listed = os.environ.get(variable, "").split(os.pathsep)
-    return [_expanded(variable, each) for each in listed if each.strip()]
+    folders = os.environ.get(variable, "").split(os.pathsep)
+    return [_expanded(variable, folder) for folder in folders if folder.strip()]
 
 
 def _expanded(variable: str, value: str) -> Path:
@@ -84,11 +84,11 @@ def _expanded(variable: str, value: str) -> Path:
     try:
         return Path(value).expanduser().absolute()
     except RuntimeError as error:
-        raise BuildError(f"{variable}: {value!r} names no folder: {error}") from None
+        raise BuildError(f"{variable}: {value!r} does not name a folder: {error}") from None
 
 
 def lock_timeout() -> float | None:
-    """Return ``WARP_SORT_LOCK_TIMEOUT``, seconds to wait for a lock; None: for ever."""
+    """Return ``WARP_SORT_LOCK_TIMEOUT``, seconds to wait for a lock; None: without limit."""
     text = os.environ.get("WARP_SORT_LOCK_TIMEOUT", "").strip()
     if not text:
         return None
@@ -104,12 +104,12 @@ def lock_timeout() -> float | None:
 
 
 def verbose() -> bool:
-    """Tell whether ``WARP_SORT_JIT_VERBOSE`` asks for the commands and the compiler's output."""
+    """Tell whether ``WARP_SORT_JIT_VERBOSE`` turns on the commands and the compiler's output."""
     return os.environ.get("WARP_SORT_JIT_VERBOSE", "").strip().lower() not in _FALSE
 
 
 def run_time_compilers() -> bool:
-    """Tell whether ``WARP_SORT_RTC`` asks for NVRTC and hipRTC though nvcc or hipcc is there."""
+    """Tell whether ``WARP_SORT_RTC`` prefers NVRTC and hipRTC to nvcc and hipcc."""
     return os.environ.get("WARP_SORT_RTC", "").strip().lower() not in _FALSE
 
 
@@ -118,7 +118,7 @@ def max_jobs() -> int | None:
     text = os.environ.get("MAX_JOBS", "").strip()
     if not text:
         return None
-    # Not every digit is one to int(), nor any number of them.
+    # int() also accepts digits of other scripts, and limits the number of digits.
     is_number = text.isascii() and text.isdecimal() and len(text) < 10
     if not is_number or int(text) < 1:
         raise BuildError(f"MAX_JOBS: expected a whole number of at least 1, got {text!r}.")
@@ -130,7 +130,7 @@ def omp_num_threads() -> int | None:
     text = os.environ.get("OMP_NUM_THREADS", "").strip()
     if not text:
         return None
-    # Of nested levels of threads, as OpenMP has them.
+    # OpenMP's list has a number for each level of nested threads.
     number = re.fullmatch(r"\+?0*([1-9][0-9]{0,8})\s*(,.*)?", text, re.ASCII)
     if number is None:
         raise BuildError(
@@ -141,27 +141,27 @@ def omp_num_threads() -> int | None:
 
 
 def cxx() -> str | None:
-    """Return ``CXX``, the C++ compiler that the user asks for, or None."""
+    """Return ``CXX``, the C++ compiler that the user chose, or None."""
     return os.environ.get("CXX", "").strip() or None
 
 
 def cuda_home() -> Path | None:
-    """Return ``CUDA_HOME``, the CUDA toolkit that the user asks for, or None."""
+    """Return ``CUDA_HOME``, the CUDA toolkit that the user chose, or None."""
     return _folder("CUDA_HOME")
 
 
 def rocm_path() -> Path | None:
-    """Return ``ROCM_PATH``, the ROCm installation that the user asks for, or None."""
+    """Return ``ROCM_PATH``, the ROCm installation that the user chose, or None."""
     return _folder("ROCM_PATH")
 
 
 def hip_clang_path() -> Path | None:
-    """Return ``HIP_CLANG_PATH``, the folder of the clang that hipcc is to run, or None."""
+    """Return ``HIP_CLANG_PATH``, the folder of the clang that hipcc runs, or None."""
     return _folder("HIP_CLANG_PATH")
 
 
 def ck_dir() -> Path | None:
-    """Return ``CK_DIR``, a folder of headers beside our own for HIP kernels, or None."""
+    """Return ``CK_DIR``, a folder of additional headers for HIP kernels, or None."""
     return _folder("CK_DIR")
 
 
@@ -171,12 +171,12 @@ def _folder(variable: str) -> Path | None:
 
 
 def gpu_archs() -> list[str]:
-    """Return the targets of ``GPU_ARCH``, as in ``sm_90,gfx942``; empty for the device's own."""
-    asked = os.environ.get("GPU_ARCH", "")
-    archs = [word.strip() for word in asked.replace(";", ",").split(",") if word.strip()]
+    """Return the list of ``GPU_ARCH``, as in ``sm_90,gfx942``; empty for the device's own."""
+    text = os.environ.get("GPU_ARCH", "")
+    archs = [word.strip() for word in text.replace(";", ",").split(",") if word.strip()]
     return [] if archs == ["native"] else archs
 
 
 def cpu_arch() -> str | None:
-    """Return ``WARP_SORT_CPU_ARCH``, the CPU target to build for instead of this machine's."""
+    """Return ``WARP_SORT_CPU_ARCH``, the architecture to build for instead of this machine's."""
     return os.environ.get("WARP_SORT_CPU_ARCH", "").strip() or None

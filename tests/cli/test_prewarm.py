@@ -604,7 +604,7 @@ def test_what_explain_names_is_built(dtype, length, rows, layout, axis):
 
 
 def test_kernels_of_no_target_are_refused():
-    with pytest.raises(ToolError, match="'sm_90' is no target of the back end hip"):
+    with pytest.raises(ToolError, match="'sm_90' is not an architecture of hip"):
         prewarm.kernels("hip", "sm_90", ["float32"], [3])
     with pytest.raises(ToolError, match="expected one of .*got 'z80'"):
         prewarm.kernels("cpu", "z80", ["float32"], [3])

@@ -218,9 +218,9 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
     yield report
 
 
-def _print_failures(failed: list[_prewarm.Outcome]) -> None:
+def _print_failures(failed: list[_prewarm.BuildResult]) -> None:
     """Print why artifacts are missing, once for each reason."""
-    groups: dict[str, list[_prewarm.Outcome]] = {}
+    groups: dict[str, list[_prewarm.BuildResult]] = {}
     for outcome in failed:
         # The rest of a compiler's message names the kernel and its log.
         match = re.search("^First error: .*$", str(outcome.error), re.MULTILINE)
