@@ -15,8 +15,6 @@ import click
 
 from .cli import main
 
-__all__ = ["run"]
-
 
 def run() -> None:
     """Run the command line in this process."""

@@ -93,14 +93,14 @@ def plan(
     length = shape[axis]
     count = math.prod(shape[:axis]) * math.prod(shape[axis + 1 :])
     has_fallback = target.is_host or "sort" in capabilities
-    if count == 0 or length == 0 or (length == 1 and has_fallback):
-        reason = f"{count} row{'s' * (count != 1)} of length {length}: sorted as they are"
-        return Plan("copy", None, length, count, reason)
     if longest == 0:
         raise NotImplementedError(
             f"x: it is on a {target.title} device, where no kernel finds indices yet. Move x to "
             f"the CPU first."
         )
+    if count == 0 or length == 0 or (length == 1 and has_fallback):
+        reason = f"{count} row{'s' * (count != 1)} of length {length}: sorted as they are"
+        return Plan("copy", None, length, count, reason)
     if length > longest:
         if not has_fallback:
             raise NotImplementedError(
@@ -108,7 +108,9 @@ def plan(
                 f"{target.title} device, longer rows are sorted for PyTorch, CuPy and JAX only. "
                 f"Hand x to one of these, as in torch.from_dlpack(x)."
             )
-        sorter = "np.sort sorts" if target.is_host else "the array's own library sorts"
+        sorter = "the array's own library sorts"
+        if target.is_host:
+            sorter = "np.sort sorts" if payload == "none" else "np.argsort sorts"
         reason = (
             f"rows of length {length} are longer than {longest}, the longest that a "
             f"kernel sorts; {sorter} their keys, with the same promises"

@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 from support import cells, oracle, strided
 from support.covering import pairwise
 from warp_bitonic_sort import argsort, explain, sort_with_indices
+from warp_bitonic_sort.dtypes import DTYPES
+from warp_bitonic_sort.plan import plan
+from warp_bitonic_sort.targets import target_of
 from warp_bitonic_sort.targets.cpu.layouts import MAX_REGISTER_LENGTH
 
 ORDERS = [(False, "largest"), (False, "last"), (True, "largest"), (True, "last")]
@@ -233,6 +236,32 @@ def test_sort_with_indices_into_overlapping_outputs_raises():
     assert not memory.any()
 
 
+def test_sort_with_indices_into_interleaved_outputs_equals_new_results():
+    """Halves of one buffer, and fields of a structured array: their spans overlap."""
+    rng = np.random.default_rng(12)
+    for length in (1, 5, 40, LONG):
+        x = oracle.random("int32", (4, length), rng)
+        buffer = np.zeros((4, 2 * length), np.int32)
+        fields = np.zeros((4, length), [("values", np.int32), ("indices", np.int64)])
+        pairs = [
+            (buffer[:, :length], buffer[:, length:]),
+            (fields["values"], fields["indices"]),
+        ]
+        for values, indices in pairs:
+            sort_with_indices(x, out=(values, indices))
+            oracle.check_indices(x, indices, values)
+
+
+def test_sort_with_indices_into_interleaved_tensors_equals_new_results():
+    torch = pytest.importorskip("torch")
+    x = oracle.random("int32", (4, 40), np.random.default_rng(13))
+    buffer = torch.zeros((4, 80), dtype=torch.int32)
+    sort_with_indices(torch.from_numpy(x), out=(buffer[:, :40], buffer[:, 40:]))
+    oracle.check_indices(x, buffer[:, 40:].numpy(), buffer[:, :40].numpy())
+    with pytest.raises(ValueError, match=r"out: out\[0\] and out\[1\] share memory"):
+        sort_with_indices(torch.from_numpy(x), out=(buffer[:, :40], buffer[:, 39:79]))
+
+
 def test_argsort_without_names_raises():
     with pytest.raises(TypeError, match=r"axis is given by name: argsort\(x, axis=1\)"):
         argsort(np.ones((2, 2)), 1)
@@ -287,6 +316,17 @@ def test_argsort_of_a_jax_array_has_jax_default_integer():
     np.testing.assert_array_equal(np.asarray(argsort(bfloat16)), argsort(np.asarray(bfloat16)))
 
 
+def test_argsort_of_a_jax_array_follows_x64_between_calls():
+    jax = pytest.importorskip("jax")
+    context = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
+    x = jax.numpy.asarray(np.float32([[3, 1, 2]]))
+    for enabled, dtype in [(False, np.int32), (True, np.int64), (False, np.int32)]:
+        with context(enabled):
+            indices = argsort(x)
+            assert indices.dtype == dtype
+            assert indices.tolist() == [[1, 2, 0]]
+
+
 def test_argsort_of_a_dlpack_array_returns_its_kind():
     tvm_ffi = pytest.importorskip("tvm_ffi")
     x = oracle.random("float32", (6, 40), np.random.default_rng(11))
@@ -301,3 +341,16 @@ def test_explain_argsort_names_a_kernel_with_indices():
     assert str(said).startswith("argsort 100 rows of 32 int16")
     with pytest.raises(ValueError, match="operation: expected one of sort, argsort"):
         explain((2, 2), operation="rank")
+
+
+def test_explain_argsort_says_how_its_rows_are_sorted():
+    assert "each key is loaded with its index" in explain((100, 9), operation="argsort").reason
+    assert "np.argsort sorts their keys" in explain((2, LONG), operation="argsort").reason
+
+
+@pytest.mark.parametrize("shape", [(3, 9), (0, 9), (4, 1), (2, LONG)])
+def test_plan_of_indices_on_a_gpu_raises(shape):
+    for name, arch in [("cuda", "sm_90"), ("hip", "gfx942")]:
+        dense = (shape[1], 1)
+        with pytest.raises(NotImplementedError, match="no kernel finds indices yet"):
+            plan("all", "index", DTYPES["float32"], shape, [dense] * 2, 1, target_of(name), arch)

@@ -16,7 +16,7 @@ WIDTHS = [8, 16, 32, 64]
 
 
 def columns_block(layout, bits, arch):
-    """The threads of a block of gpu_columns.hpp and the bytes of its shared memory."""
+    """The threads of a block of memory/gpu/columns.hpp and the bytes of its shared memory."""
     registers, lane_bits, _ = layout
     wave, key = layouts(arch).warp_lanes, max(bits // 8, 4)
     lanes, shared_rows = 1 << lane_bits, 2 if bits < 32 else 1

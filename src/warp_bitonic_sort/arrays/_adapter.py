@@ -153,9 +153,13 @@ class Adapter(ABC):
     def check_out(self, out: Any, x: Any, is_index: bool, argument: str) -> bool:
         """Raise if out cannot hold an output for x; else tell whether a kernel may write to it."""
 
-    def overlap(self, first: Any, second: Any) -> bool:
-        """Tell whether two outputs that `check_out` accepted may share memory."""
+    def spans_overlap(self, first: Any, second: Any) -> bool:
+        """Tell whether the first and last bytes of two arrays leave room for shared memory."""
         raise NotImplementedError
+
+    def share_memory(self, first: Any, second: Any) -> bool:
+        """Tell whether two outputs whose spans overlap share memory; True if that is not known."""
+        return True
 
     @abstractmethod
     def copy(self, source: Any, target: Any) -> None:

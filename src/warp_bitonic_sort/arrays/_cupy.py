@@ -103,9 +103,9 @@ class CupyAdapter(Adapter):
             return False
         if out.data.ptr == x.data.ptr and not is_index:
             return bool(out.strides == x.strides)
-        return not self.overlap(out, x)
+        return not self.spans_overlap(out, x)
 
-    def overlap(self, first: Any, second: Any) -> bool:
+    def spans_overlap(self, first: Any, second: Any) -> bool:
         """Tell whether the spans of two arrays overlap."""
         # cupy.may_share_memory runs a kernel on the current device and waits for it.
         (start, end), (other_start, other_end) = _span(first), _span(second)

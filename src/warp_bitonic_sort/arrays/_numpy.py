@@ -156,7 +156,11 @@ class NumpyAdapter(Adapter):
         is_same = out.strides == x.strides and out.ctypes.data == x.ctypes.data
         return is_same and not is_index
 
-    def overlap(self, first: _Array, second: _Array) -> bool:
+    def spans_overlap(self, first: _Array, second: _Array) -> bool:
+        """Tell whether the spans of two arrays overlap."""
+        return np.may_share_memory(first, second)
+
+    def share_memory(self, first: _Array, second: _Array) -> bool:
         """Tell whether two outputs share memory."""
         return np.shares_memory(first, second)
 

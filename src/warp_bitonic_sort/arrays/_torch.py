@@ -191,12 +191,20 @@ class TorchAdapter(Adapter):
             return False
         if out.data_ptr() == x.data_ptr() and not is_index:
             return bool(out.stride() == x.stride())
-        return not self.overlap(out, x)
+        return not self.spans_overlap(out, x)
 
-    def overlap(self, first: Any, second: Any) -> bool:
+    def spans_overlap(self, first: Any, second: Any) -> bool:
         """Tell whether the spans of two tensors overlap."""
         (start, end), (other_start, other_end) = _span(first), _span(second)
         return start < other_end and other_start < end
+
+    def share_memory(self, first: Any, second: Any) -> bool:
+        """Tell whether two outputs in CPU memory share memory."""
+        try:
+            import numpy as np
+        except ImportError:
+            return True
+        return first.is_cuda or np.shares_memory(*(_words(t).numpy() for t in (first, second)))
 
     def copy(self, source: Any, target: Any) -> None:
         """Copy values."""

@@ -24,8 +24,6 @@ from .network import network
 from .prewarm import prewarm
 from .sort import sort
 
-__all__ = ["main"]
-
 _HELP = """Sorts many short rows fast, with bitonic networks compiled on first use.
 
 \b

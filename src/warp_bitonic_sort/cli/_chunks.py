@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-__all__ = ["Chunk", "Data", "Grid", "chunks", "write_all"]
-
 # If a block's columns take at most this many bytes, all of them are read even if only some are
 # needed: the system reads whole pages, and many small calls take longer than a copy.
 _PAGE = 4096

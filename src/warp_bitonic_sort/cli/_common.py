@@ -16,8 +16,6 @@ import click
 from ..dtypes import DTYPES
 from ..errors import BuildError
 
-__all__ = ["DTYPE", "NAN", "Nan", "need", "reported"]
-
 Nan = Literal["largest", "last"]
 
 DTYPE = click.Choice(list(DTYPES))

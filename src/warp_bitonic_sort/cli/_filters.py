@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-__all__ = ["REPEATS", "Comparison", "Times", "compare", "neighbourhoods"]
-
 REPEATS = 5
 
 

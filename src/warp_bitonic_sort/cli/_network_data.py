@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Comparator", "Step", "bitonic_comparators", "bitonic_depth", "columns", "network_steps"]
-
 # The positions that it compares, the smaller one first.
 Comparator = tuple[int, int]
 

@@ -28,8 +28,6 @@ from ._common import need, reported
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Source", "open_npy"]
-
 _MAGIC = b"\x93NUMPY"
 # The format of the header's length, and the encoding of its text.
 _VERSIONS = {"1.0": ("<H", "latin-1"), "2.0": ("<I", "latin-1"), "3.0": ("<I", "utf-8")}

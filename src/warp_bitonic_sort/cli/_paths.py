@@ -17,8 +17,6 @@ from ._chunks import write_all
 from ._common import reported
 from ._replace import replacing
 
-__all__ = ["OutputFile", "SomePath", "write_file"]
-
 
 class SomePath(click.Path):
     """A path that is neither empty (the current folder) nor ``-`` (a stream)."""

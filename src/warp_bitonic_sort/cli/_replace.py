@@ -22,8 +22,6 @@ import click
 
 from ._common import reported
 
-__all__ = ["replacing"]
-
 _SUFFIX = ".warp-bitonic-sort.tmp"
 _MAX_LINKS = 40  # as Linux has it
 _MAX_TRIES = 100

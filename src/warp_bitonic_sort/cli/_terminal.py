@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator
 
 import click
 
-__all__ = ["is_terminal", "progress_bar"]
-
 # Columns of a bar beside its label and its own: spaces, brackets, "100%", and a time of three days.
 _ROOM = 24
 _WIDEST_BAR = 36

@@ -19,8 +19,6 @@ from ..jit.store import inventory, layers, maintenance
 from ..jit.store.inventory import EntryInfo
 from ._common import reported
 
-__all__ = ["cache"]
-
 _HELP = """Show and tend the folder of compiled kernels.
 
 \b

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-__all__ = ["demo"]
-
 _PHOTOGRAPH = "grace_hopper.jpg"
 _LARGEST_SIZE = 15
 # NumPy's own dtypes that hold every value of an 8-bit photograph.

@@ -18,8 +18,6 @@ from . import _diagnosis
 from ._problem import Problem, is_refused
 from ._terminal import is_terminal
 
-__all__ = ["doctor"]
-
 _HELP = """Say what this installation finds and whether a call to sort would work.
 
 Looks at Python and the packages (without importing them), the back ends, the compiler and ninja,

@@ -14,8 +14,6 @@ from ..explain import explain as explain_call
 from ..operations import OPERATIONS
 from ._common import DTYPE, NAN, Nan, reported
 
-__all__ = ["explain"]
-
 _HELP = """Say which kernel sorts an array of SHAPE, whether a cache holds it compiled, and why
 that one. Nothing is compiled or sorted.
 

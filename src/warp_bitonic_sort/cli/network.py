@@ -17,8 +17,6 @@ import click
 from ._network_data import Step, bitonic_comparators, bitonic_depth, columns, network_steps
 from ._paths import OutputFile, write_file
 
-__all__ = ["draw_svg", "draw_text", "network"]
-
 _MAX_LENGTH = 64
 
 _HELP = f"""Draw the bitonic network that sorts rows of LENGTH values (2 to {_MAX_LENGTH}).

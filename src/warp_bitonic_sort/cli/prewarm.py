@@ -24,8 +24,6 @@ from ._common import reported
 from ._paths import OutputFile, SomePath
 from ._terminal import is_terminal, progress_bar
 
-__all__ = ["prewarm"]
-
 _FAMILIES = [arch for target in TARGETS.values() if not target.is_host for arch in target.archs]
 _HELP = """Compile kernels now, for sorts of the dtypes and lengths given, and the runtime.
 

@@ -27,8 +27,6 @@ from ._paths import OutputFile, SomePath
 from ._replace import replacing
 from ._terminal import progress_bar
 
-__all__ = ["sort"]
-
 _HELP = """Sort the .npy file IN along an axis into the .npy file OUT.
 
 The file may be larger than memory: it is sorted in chunks that hold whole rows, cut along the

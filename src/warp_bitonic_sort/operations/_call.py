@@ -55,6 +55,8 @@ def call(
         The dtype of indices, int32 or int64; by default that of the library.
     """
     adapter = _adapters.get(type(x)) or arrays.adapter_of(x)
+    if operation.payload == "index" and index_dtype is None and out is None:
+        index_dtype = adapter.default_index_dtype()  # which may change between calls
     if out is not None:
         return _call_into(operation, adapter, x, options, out, index_dtype)
     relaunch = adapter.relaunch
@@ -292,10 +294,12 @@ def _call_into(
                     f"of the two."
                 )
             index_dtype = out_dtype
-    if len(outputs) > 1 and adapter.overlap(*outputs):
-        raise ValueError(
-            f"out: {' and '.join(names)} share memory; pass arrays that do not overlap."
-        )
+    if len(outputs) > 1 and adapter.spans_overlap(*outputs):
+        if adapter.share_memory(*outputs):
+            raise ValueError(
+                f"out: {' and '.join(names)} share memory; pass arrays that do not overlap."
+            )
+        are_direct = [False]  # interleaved: the runtime compares spans only
     if not all(are_direct):
         results = call(operation, x, options, index_dtype=index_dtype)
         for result, array in zip(

@@ -1,6 +1,6 @@
 """Where the positions of a row live on a GPU: tables of layouts, and the choice of one.
 
-Invariant: pure tables and the arithmetic of ``memory/gpu_rows.hpp``. Every layout that an
+Invariant: pure tables and the arithmetic of ``memory/gpu/rows.hpp``. Every layout that an
 architecture gets fits its shared memory and 1024 threads. Capacities rise, so that the first layout
 that holds a row is the best.
 """
@@ -142,7 +142,7 @@ class GpuLayouts(NamedTuple):
     padded_kib: int
 
     def shared_bytes(self, layout: Layout, bits: int) -> int:
-        """Return the shared memory of a block, as ``memory/gpu_rows.hpp`` lays it out."""
+        """Return the shared memory of a block, as ``memory/gpu/rows.hpp`` lays it out."""
         lanes, warps = self.warp_lanes, 1 << layout.warp_bits
         key = max(bits // 8, 4)
         padding = WIDE_BYTES // key
