@@ -158,9 +158,15 @@ def test_empty_batches_are_nothing_to_do(rows9):
             array(5, 8),
             1,
             ValueError,
-            "x: rows along axis 1 have length 8, and the kernel",
+            "x: expected rows of 9 to 9 elements for the kernel .*, got rows of 8 along axis 1",
         ),
-        (array(9, 5), array(9, 5), 0, ValueError, "needs rows whose elements are contiguous"),
+        (
+            array(9, 5),
+            array(9, 5),
+            0,
+            ValueError,
+            "x: expected rows whose elements are contiguous in x",
+        ),
         (
             np.zeros((), np.float32),
             np.empty((), np.float32),
@@ -194,7 +200,7 @@ def test_memory_that_is_shared_is_a_typed_error(rows9):
 
 
 def test_columns_that_are_none_are_a_typed_error(columns9):
-    with pytest.raises(ValueError, match="needs rows that lie side by side in x and out"):
+    with pytest.raises(ValueError, match="x: expected rows side by side in x and out"):
         columns9(array(5, 9), array(5, 9), 1, False, False)
 
 

@@ -7,8 +7,10 @@
 
 #include <warp_bitonic_sort/abi.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -125,7 +127,10 @@ class GpuKernel {
  private:
   static std::vector<char> read_file(const std::string& path) {
     std::FILE* file = std::fopen(path.c_str(), "rb");
-    if (file == nullptr) throw std::runtime_error("cannot open the kernel " + path);
+    if (file == nullptr) {
+      const char* const error = std::strerror(errno);
+      throw std::runtime_error("cannot open the kernel " + path + ": " + error);
+    }
     std::vector<char> bytes;
     char buffer[16384];
     for (size_t got; (got = std::fread(buffer, 1, sizeof(buffer), file)) > 0;) {

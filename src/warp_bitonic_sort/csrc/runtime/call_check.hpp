@@ -259,9 +259,9 @@ inline bool check_call(const KernelTraits& kernel, const Operands& operands, int
   if (has_index(kernel.cell)) check_indices(operands[2], call.length);
   if (std::find(shape, shape + rank, 0) != shape + rank) return false;
   if (call.length < kernel.cell.min_length || call.length > kernel.cell.max_length) {
-    ffi::fail("ValueError", {"x: rows along axis ", axis, " have length ", call.length,
-                             ", and the kernel ", kernel.cell.name, " sorts lengths ",
-                             kernel.cell.min_length, " to ", kernel.cell.max_length});
+    ffi::fail("ValueError", {"x: expected rows of ", kernel.cell.min_length, " to ",
+                             kernel.cell.max_length, " elements for the kernel ", kernel.cell.name,
+                             ", got rows of ", call.length, " along axis ", axis});
   }
   std::vector<Dim> dims;
   for (int64_t i = 0; i < rank; ++i) dims.push_back({shape[i], {}, i == axis});

@@ -134,17 +134,18 @@ class OpenCpuKernel {
     if (is(wbs::access::rows) &&
         (args.input_stride[0] != width || (!gathers && args.output_stride[0] != width))) {
       ffi::fail("ValueError",
-                {"x: the kernel ", cell().name, " needs rows whose elements are contiguous in x",
-                 gathers ? "" : " and out", "; got strides of ", args.input_stride[0] / width,
+                {"x: expected rows whose elements are contiguous in x", gathers ? "" : " and out",
+                 " for the kernel ", cell().name, ", got strides of ", args.input_stride[0] / width,
                  " and ", args.output_stride[0] / width});
     }
     const int last = args.batch_dims - 1;
     if (is(wbs::access::columns) && !gathers &&
         (last < 0 || args.input_batch_stride[0][last] != width ||
          args.output_batch_stride[0][last] != width)) {
-      ffi::fail("ValueError", {"x: the kernel ", cell().name,
-                               " needs rows that lie side by side in x and out (a batch dimension "
-                               "of stride 1 in both)"});
+      ffi::fail("ValueError",
+                {"x: expected rows side by side in x and out (a batch dimension of stride 1 in "
+                 "both) for the kernel ",
+                 cell().name, ", got other strides"});
     }
   }
 
