@@ -25,7 +25,7 @@ from .operations._arguments import (
     sort_options,
     unnamed_error,
 )
-from .operations._call import check_index_dtype, native_arch, planned
+from .operations._planning import check_index_dtype, native_arch, planned
 
 
 class Explanation(NamedTuple):

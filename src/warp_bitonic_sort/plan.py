@@ -11,11 +11,9 @@ from typing import Literal, NamedTuple
 
 from .dtypes import DType
 from .kernels import Access, Kernel, Payload, Selection
-from .targets.common.layouts import Rows
+from .targets.common.layouts import WIDE_BYTES, Rows
 from .targets.common.target import Target
 
-# Bytes of the widest access to memory.
-_WIDE_BYTES = 16
 # With fewer rows side by side, access by columns leaves most lanes idle.
 _MIN_COLUMNS = 4
 
@@ -155,7 +153,7 @@ def _is_unaligned(
     bits: int, shape: Sequence[int], strides: Sequence[Sequence[int]], axis: int
 ) -> bool:
     """Tell whether all arrays are dense, with rows that are not a multiple of a wide access."""
-    if axis != len(shape) - 1 or shape[axis] * bits // 8 % _WIDE_BYTES == 0:
+    if axis != len(shape) - 1 or shape[axis] * bits // 8 % WIDE_BYTES == 0:
         return False
     dense = 1
     for dim in reversed(range(len(shape))):

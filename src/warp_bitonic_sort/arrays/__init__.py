@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 
 from ..process import forks
 from ._adapter import CPU_DEVICE, Adapter, Description, Device, SortOptions
-from ._checks import dense_strides, type_name
+from ._checks import INDEX_DTYPES, dense_strides, type_name
 
 __all__ = [
     "CPU_DEVICE",
+    "INDEX_DTYPES",
     "Adapter",
     "Description",
     "Device",

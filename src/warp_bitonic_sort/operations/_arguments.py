@@ -11,12 +11,11 @@ import operator
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
-from ..arrays import SortOptions, type_name
+from ..arrays import INDEX_DTYPES, SortOptions, type_name
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 Nan = Literal["largest", "last"]
-INDEX_DTYPES = ("int32", "int64")
 
 
 def expected_bool(name: str, value: object) -> str:

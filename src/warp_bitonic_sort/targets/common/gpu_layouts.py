@@ -11,10 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ...kernels import Access, Layout, Payload
-from .layouts import Choice, Rows
-
-# Bytes of the widest access to memory.
-WIDE_BYTES = 16
+from .layouts import WIDE_BYTES, Choice, Rows
 
 
 def layouts_of(*places: tuple[int, int, int]) -> tuple[Layout, ...]:

@@ -9,6 +9,9 @@ from typing import NamedTuple, Protocol
 
 from ...kernels import Access, Layout, Payload
 
+# Bytes of the widest access to memory.
+WIDE_BYTES = 16
+
 
 class Rows(NamedTuple):
     """The rows of a call, as far as the choice of a layout goes.

@@ -1,0 +1,77 @@
+"""The plan of a call: from an array's description to a kernel.
+
+Invariant: nothing is compiled. The runtime is loaded only to ask for a device's architecture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..arrays import Description, Device
+from ..dtypes import lookup
+from ..jit import loader
+from ..plan import Plan, plan
+from ..targets import target_of
+from ._operation import Operation
+
+_MAX_INT32 = 2**31 - 1
+
+
+def planned(
+    operation: Operation, description: Description, out_strides: Sequence[Sequence[int]], axis: int
+) -> tuple[Plan, int]:
+    """Return the plan of a call, and its axis counted from the first one.
+
+    Parameters
+    ----------
+    operation : Operation
+        The operation.
+    description : Description
+        The array.
+    out_strides : sequence of sequence of int
+        The strides of each output, in elements.
+    axis : int
+        The axis, which may count from the end.
+    """
+    shape, strides = description.shape, [description.strides, *out_strides]
+    rank = max(len(shape), 1)
+    if not -rank <= axis < rank:
+        raise ValueError(
+            f"axis: expected {-rank} to {rank - 1} for an array of shape {shape}, got {axis}."
+        )
+    if not shape:
+        shape, strides = (1,), [(1,)] * len(strides)
+    axis %= rank
+    target = target_of(description.device.backend)
+    native = native_arch(description.device)
+    arch = native if target.is_host else target.arch_for(native)
+    call_plan = plan(
+        operation.selection,
+        operation.payload,
+        lookup(description.dtype, "x"),
+        shape,
+        strides,
+        axis,
+        target,
+        arch,
+        description.capabilities,
+    )
+    return call_plan, axis
+
+
+def native_arch(device: Device) -> str:
+    """Return a device's own architecture, as its library or else its driver reports it."""
+    if target_of(device.backend).is_host:
+        return loader.cpu_arch()
+    if device.arch is not None:
+        return device.arch
+    return str(loader.runtime().gpu_arch(loader.device_of(device.backend, device.number)))
+
+
+def check_index_dtype(operation: Operation, index_dtype: str, length: int) -> None:
+    """Raise ValueError if a dtype cannot hold the indices of rows of a length."""
+    if "indices" in operation.outputs and index_dtype == "int32" and length - 1 > _MAX_INT32:
+        raise ValueError(
+            f"index_dtype: int32 holds indices up to {_MAX_INT32}, and rows have length {length}. "
+            f'Pass index_dtype="int64".'
+        )
