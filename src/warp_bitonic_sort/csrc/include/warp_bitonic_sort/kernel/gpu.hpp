@@ -66,6 +66,10 @@ WBS_INLINE void sort_tiles(const wbs_args<1, 1>& args, void* shared) {
 #if defined(WBS_GPU_TARGET)
 #define WARP_BITONIC_SORT_KERNEL(name, Selection, Payload, Codec, key_bits, Access, registers,   \
                                  lane_bits, warp_bits)                                           \
+  static_assert(                                                                                 \
+      ::warp_bitonic_sort::selection::Selection == ::warp_bitonic_sort::selection::all &&        \
+          ::warp_bitonic_sort::payload::Payload == ::warp_bitonic_sort::payload::none,           \
+      "a GPU kernel sorts all values");                                                          \
   using wbs_rows = ::warp_bitonic_sort::gpu_##Access<                                            \
       ::warp_bitonic_sort::WBS_GPU_TARGET,                                                       \
       ::warp_bitonic_sort::register_codec<::warp_bitonic_sort::codec_kind::Codec, key_bits,      \
