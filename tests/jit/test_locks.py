@@ -253,7 +253,7 @@ def test_a_compiler_that_lists_nothing(fresh_cache, tmp_path):
     compiler = children.script(tmp_path / "c++", forgetful)
     done = children.run(CXX=compiler)
     assert "BuildError: compiling runtime: " in done.stderr
-    assert "and made no list of what it read. Is that a compiler?" in done.stderr
+    assert "but wrote no list of the files that it read. Is it a compiler?" in done.stderr
     assert children.entries(fresh_cache) == []
 
 

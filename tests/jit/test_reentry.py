@@ -184,7 +184,7 @@ setattr(module, FUNCTION, interrupted)
         "jit.store.layers.look_up",
         "jit.build.run.ensure",
         "jit.store.locks.write_json",
-        "jit.build.run._remove_litter",
+        "jit.build.run._remove_abandoned",
         "jit.build.ninja.run",
         "jit.loader._check",
         "jit.store.publish.publish",

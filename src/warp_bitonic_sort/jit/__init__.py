@@ -1,5 +1,5 @@
-"""From a kernel's description to an open kernel: compiled once, cached by content, never at import.
+"""Turns a kernel's description into an open kernel: compiled once, cached by content.
 
-Invariant: `loader` is the way in. It imports ``store``, and ``build`` when something has to be
-compiled; ``build`` imports ``store``. Targets are known by their recipes alone.
+Invariant: `loader` is the entry point. It imports ``store``, and ``build`` only to compile;
+``build`` imports ``store``. The build knows targets only by their recipes.
 """

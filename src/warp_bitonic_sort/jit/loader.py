@@ -1,9 +1,9 @@
-"""The kernels that this process holds open, and the one door to ``build``.
+"""Opens kernels: finds or builds each one, loads it, and holds it open for this process.
 
-Invariant: `open_kernel` answers from a dict once a kernel is open. Before that it takes the cache's
-entry, or builds the kernel and, in the same ninja run, the runtime if that is missing too. A
-library is published only after it was loaded; a device's code object is published unloaded, for it
-may be for another machine's device.
+Invariant: `open_kernel` answers from a dict once a kernel is open. Before that it uses the cache's
+entry, or builds the kernel and, in the same ninja run, the runtime if that is missing. A library is
+published only after it was loaded. A device's code object is published unloaded, because its device
+may be in another machine. Only this module imports ``build``.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from .store import layers
 from .store.pinned import explain_load_errors, pinned
 from .store.store import Entry, Store, mark_unloadable
 
-# How often what was found or built may be removed by another process before it is loaded.
+# How often another process may remove an entry between its look-up or build and its load.
 _MAX_TRIES = 5
 
 _opened: dict[tuple[Kernel, str, int], Callable[..., None]] = {}
 _built: list[str] = []
 _warned_of_lesser = False
-_guard = threading.RLock()  # a finalizer that sorts may run in the midst
+_guard = threading.RLock()  # re-entrant: a finalizer that sorts may run while it is held
 
 
 def open_kernels() -> list[str]:
@@ -40,17 +40,17 @@ def open_kernels() -> list[str]:
 
 
 def is_open(kernel: Kernel, dtype: str, device: int) -> bool:
-    """Tell whether `open_kernel` would answer at once."""
+    """Tell whether `open_kernel` has opened a kernel already."""
     return (kernel, dtype, device) in _opened
 
 
 def built() -> list[str]:
-    """Return the names of the artifacts that this process has built, wherever it put them."""
+    """Return the names of the artifacts that this process has built."""
     return list(_built)
 
 
 def has_runtime() -> bool:
-    """Tell whether `runtime` would answer at once."""
+    """Tell whether the runtime is loaded."""
     return _runtime.loaded() is not None
 
 
@@ -68,13 +68,13 @@ def device_of(target: str, number: int) -> Any:
 def cpu_arch() -> str:
     """Return the CPU's architecture to sort with: ``WARP_SORT_CPU_ARCH``, else the processor's.
 
-    Until the runtime is loaded, which asks the processor, /proc/cpuinfo tells. `open_kernel` opens
-    no kernel that the processor does not run.
+    The runtime reads the processor's features. Until it is loaded, those in /proc/cpuinfo count.
+    `open_kernel` opens no kernel that the processor does not run.
 
     Raises
     ------
     ToolError
-        ``WARP_SORT_CPU_ARCH`` names no architecture, or one that the processor does not run.
+        ``WARP_SORT_CPU_ARCH`` is not an architecture, or the processor does not run it.
     """
     module = _runtime.loaded()
     return HOST.arch_for(None if module is None else str(module.cpu_arch()))
@@ -98,41 +98,41 @@ def open_kernel(
     kernel : Kernel
         The kernel.
     dtype : str
-        The dtype whose order it is to sort by, as ``core/dtype.hpp`` names it.
+        The dtype whose order it sorts by, as ``core/dtype.hpp`` names it.
     device : int, default 0
         The number of the device.
     length : int, optional
-        The length of the rows, for the error that says how to have the kernel made elsewhere.
+        The length of the rows, for the error that says how to build the kernel elsewhere.
     refuse : callable, optional
-        Called before a kernel is opened, with the runtime loaded, and before it is built if the
-        runtime was loaded already: raises if that may not be now.
+        Raises if no kernel can be opened now. Called with the runtime loaded: before the kernel is
+        built if the runtime is loaded already, else before the kernel is opened.
 
     Returns
     -------
     callable
-        ``call(x, out, axis, descending, nan_last)``: sorts x along axis into out; a device's
-        takes a stream as a sixth argument, and may take a seventh that tells whether to remember
-        the sort for the runtime's ``open_launch_cache``.
+        ``call(inputs..., outputs..., axis, descending, nan_last)``: sorts along axis. A device's
+        kernel has two more parameters: the stream, and optionally whether the runtime's launch
+        cache should remember the launch.
 
     Raises
     ------
     ToolError
-        No compiler or no ninja, or one that is wrong, and the cache does not have the kernel. (Of a
-        CPU's kernels, one for a lesser architecture is taken then, with one warning.)
+        The cache does not have the kernel, and the compiler or ninja is missing or does not work.
+        (If one is missing, a CPU's kernel for a lesser architecture is used, with one warning.)
     BuildError
         The compiler failed, or its product does not load.
     CacheError
         Neither the cache folder nor a temporary one can be written.
     LockError
-        Another process builds the same for longer than ``WARP_SORT_LOCK_TIMEOUT``.
+        Another process builds the same kernel for longer than ``WARP_SORT_LOCK_TIMEOUT``.
     TrustError
         Other users can write the files that would be loaded, in a folder that the user named.
     RuntimeError
-        The device's driver refused the kernel, in its own words.
+        The device's driver did not load the kernel; the message is the driver's.
     """
     function = _opened.get((kernel, dtype, device))
     if function is None:
-        # `refuse` asks the runtime; where that has to be built, the kernel is built beside it.
+        # `refuse` needs the runtime. A missing runtime is built together with the kernel.
         if refuse is not None and has_runtime():
             refuse()
             refuse = None
@@ -148,9 +148,9 @@ def _open_located(
     length: int | None,
     refuse: Callable[[], None] | None,
 ) -> tuple[Kernel, Callable[..., None]]:
-    """Open a kernel, or one that this processor runs instead, and return both.
+    """Open a kernel, or the kernel that this processor runs instead; return both.
 
-    Another process may remove it between the two steps: then it is located again.
+    If another process removes the entry before it is opened, the kernel is located again.
     """
     tries = 1
     while True:
@@ -164,36 +164,36 @@ def _open_located(
                 raise
             tries += 1
         except RuntimeError as error:
-            # A library may be for another system than this one, and is built again.
+            # A library of another system does not load here, and is built again.
             is_host = target_of(kernel.target).is_host
             if not is_host or not mark_unloadable(entry.library, str(error)):
                 raise
 
 
 def _locate(kernel: Kernel, dtype: str, length: int | None) -> tuple[Kernel, Entry]:
-    """Return a kernel and its entry: of a CPU's, the kernel that this processor runs."""
+    """Return a kernel, for the CPU one that this processor runs, and its entry."""
     if target_of(kernel.target).is_host:
         _load_found_runtime()
     while True:
         kernel = _runnable(kernel)
         entry = _entry_of(kernel, _prewarm_hint(kernel, dtype, length))
-        # A runtime that was missing was built beside the kernel, and is asked now.
+        # If the runtime was built together with the kernel, the processor is known only now.
         if _runnable(kernel) == kernel:
             return kernel, entry
 
 
 def _load_found_runtime() -> None:
-    """Load the runtime if a cache has it; build nothing."""
+    """Load the runtime if a cache has it; do not build it."""
     if not has_runtime():
-        # `_ensure` meets an error again, and deals with it.
+        # `_ensure` meets the same error again, and handles it.
         with contextlib.suppress(BuildError):
-            found = layers.look_up([RUNTIME], layers.all_layers(), layers.stores())
-            if found:
-                _runtime.load(found[RUNTIME.name])
+            entries = layers.look_up([RUNTIME], layers.all_layers(), layers.stores())
+            if entries:
+                _runtime.load(entries[RUNTIME.name])
 
 
 def _runnable(kernel: Kernel) -> Kernel:
-    """Return a kernel, or the same one for an architecture that this processor runs."""
+    """Return a kernel; if this processor does not run it, the same one for its architecture."""
     target, module = target_of(kernel.target), _runtime.loaded()
     if not target.is_host or module is None:
         return kernel
@@ -203,7 +203,7 @@ def _runnable(kernel: Kernel) -> Kernel:
 
 
 def _entry_of(kernel: Kernel, prewarm_hint: str) -> Entry:
-    """Return a kernel's entry, or that of a lesser architecture where nothing can be compiled."""
+    """Return a kernel's entry, or one for a lesser architecture if a tool is missing."""
     try:
         return _ready([kernel], prewarm_hint)[kernel.name]
     except MissingToolError:  # not where the user chose a compiler that does not work
@@ -217,21 +217,21 @@ def _entry_of(kernel: Kernel, prewarm_hint: str) -> Entry:
 
 
 def _warn_lesser_arch(kernel: Kernel, arch: str, prewarm_hint: str) -> None:
-    """Warn once that a kernel for a lesser architecture is taken."""
+    """Warn once that a kernel for a lesser architecture is used."""
     global _warned_of_lesser
     with _guard:
         warned, _warned_of_lesser = _warned_of_lesser, True
     if not warned:
         warn(
-            f"the kernel {kernel.name} is in no cache and cannot be compiled here, so that for "
-            f"{arch} is taken, and so are others: they sort the same, slower. Install a C++ "
-            f"compiler and ninja, or have another machine compile it (warp-bitonic-sort prewarm "
+            f"the kernel {kernel.name} is in no cache and cannot be compiled here. A slower kernel "
+            f"for {arch} is used; other sorts may use slower kernels, too. Install a C++ compiler "
+            f"and ninja, or have another machine compile it (warp-bitonic-sort prewarm "
             f"{prewarm_hint}) and name the folder in WARP_SORT_CACHE_LAYERS."
         )
 
 
 def _prewarm_hint(kernel: Kernel, dtype: str, length: int | None) -> str:
-    """Return the options that have ``prewarm`` make a kernel in a folder."""
+    """Return the options with which ``prewarm`` builds a kernel into a folder."""
     if length is None:
         return "--help"
     return (
@@ -248,15 +248,15 @@ def _open(entry: Entry, kernel: Kernel, dtype: str, device: int) -> Callable[...
         with pinned(entry) as name:
             function = module.open_cpu_kernel(name, dtype)
         return function
-    place = device_of(kernel.target, device)
-    native = str(module.gpu_arch(place))
+    ffi_device = device_of(kernel.target, device)
+    native = str(module.gpu_arch(ffi_device))
     if native != kernel.arch and not target.runs_on(kernel.arch, native):
         raise BuildError(
-            f"the kernel {kernel.name} is for {kernel.arch}, and device {device} is {native}: it "
-            f"is not loaded. Set GPU_ARCH to native, or to a list that has the device's target."
+            f"the kernel {kernel.name} is for {kernel.arch}, but device {device} is {native}, so "
+            f"that it cannot be loaded. Set GPU_ARCH to native, or to a list with {native}."
         )
     with pinned(entry) as name:
-        function = module.open_gpu_kernel(name, dtype, place)
+        function = module.open_gpu_kernel(name, dtype, ffi_device)
     return function
 
 
@@ -266,9 +266,9 @@ def try_cpu_kernel(entry: Entry) -> None:
     Raises
     ------
     EvictedError
-        It was removed or replaced since it was checked.
+        The entry was removed or replaced since it was checked.
     RuntimeError
-        It does not load, or is no kernel of this runtime's.
+        The library does not load, or is not a kernel with this runtime's ABI.
     """
     module = runtime()
     with pinned(entry) as name:
@@ -279,7 +279,7 @@ def try_cpu_kernel(entry: Entry) -> None:
 
 
 def build_module() -> ModuleType:
-    """Import the module that builds: `build.run`. Most processes do without it."""
+    """Import and return `build.run`, which processes with a warm cache do not need."""
     from .build import run
 
     return run
@@ -291,23 +291,23 @@ def build(
     is_quiet: bool = False,
     may_be_temporary: bool = True,
 ) -> dict[str, Entry]:
-    """Put artifacts into the cache, compiling at once what no layer has, and load the runtime.
+    """Put artifacts that no layer has into the cache, in one build, and load the runtime.
 
     Parameters
     ----------
     artifacts : iterable of Artifact
-        What to build; a GPU need not be there.
+        The artifacts; no GPU is needed.
     jobs : int, optional
         How many compilers may run at once.
     is_quiet : bool, default False
-        Whether a person at a terminal is not to see what is being compiled.
+        Whether to print no message that something is being compiled.
     may_be_temporary : bool, default True
-        Whether a temporary folder will do where the cache cannot be written.
+        Whether a temporary folder is used if the cache cannot be written.
 
     Returns
     -------
     dict of str to Entry
-        The entry of each by its name.
+        The entry of each artifact by its name.
     """
     needed = [] if has_runtime() else [RUNTIME]
     wanted = dict.fromkeys([*needed, *artifacts])
@@ -317,26 +317,26 @@ def build(
 def build_into(
     kernels: Sequence[Kernel], store: Store, jobs: int | None = None, is_quiet: bool = False
 ) -> dict[str, Entry]:
-    """Put kernels and the runtime into one cache, whatever other ones have; return the entries.
+    """Put kernels and the runtime into one cache, even if others have them; return the entries.
 
     Parameters
     ----------
     kernels : sequence of Kernel
-        What to build; a GPU need not be there.
+        The kernels; no GPU is needed.
     store : Store
-        Where to.
+        The cache.
     jobs : int, optional
         How many compilers may run at once.
     is_quiet : bool, default False
-        Whether a person at a terminal is not to see what is being compiled.
+        Whether to print no message that something is being compiled.
     """
-    # The folder is filled for others; the log of a failure is this user's own.
+    # Other users read the cache, but not the log of a failure, which is kept in the user's cache.
     options = {"jobs": jobs, "is_quiet": is_quiet, "logs": layers.user_store()}
     return _ensure([RUNTIME, *kernels], may_be_temporary=False, into=store, **options)
 
 
 def _ready(kernels: Sequence[Kernel], prewarm_hint: str = "--help") -> dict[str, Entry]:
-    """Load the runtime and return each kernel's entry, building what is missing."""
+    """Load the runtime and return each kernel's entry, building missing ones."""
     wanted: list[Artifact] = [] if has_runtime() else [RUNTIME]
     wanted += kernels
     return _ensure(wanted, prewarm_hint=prewarm_hint) if wanted else {}
@@ -349,21 +349,21 @@ def _ensure(
     into: Store | None = None,
     **options: Any,
 ) -> dict[str, Entry]:
-    """Find or build what is wanted, and load the runtime; options are those of `run.Options`."""
+    """Find or build artifacts, and load the runtime; options are those of `run.Options`."""
     require_sources()
     tries = 1
     while True:
         readers, stores = (layers.all_layers(), layers.stores()) if into is None else ([], [into])
         try:
-            found = layers.look_up(wanted, readers, stores)
-            if len(found) < len(wanted):
-                build = build_module()
-                given = build.Options(
+            entries = layers.look_up(wanted, readers, stores)
+            if len(entries) < len(wanted):
+                run = build_module()
+                run_options = run.Options(
                     _runtime.import_tvm_ffi_meanwhile, _check, _built.append, **options
                 )
-                found = build.ensure(wanted, readers, stores, given)
-            if RUNTIME.name in found:
-                _runtime.load(found[RUNTIME.name])
+                entries = run.ensure(wanted, readers, stores, run_options)
+            if RUNTIME.name in entries:
+                _runtime.load(entries[RUNTIME.name])
         except (CacheError, TrustError) as error:
             if isinstance(error, EvictedError) and tries < _MAX_TRIES:
                 tries += 1
@@ -371,21 +371,21 @@ def _ensure(
             if not may_be_temporary or not layers.use_temporary_store(error, stores[-1]):
                 raise
         except _runtime.UnusableError:
-            continue  # without the one that was found
+            continue  # the unusable entry is not found again
         else:
-            return found
+            return entries
 
 
 @forks.held_off()
 def _check(artifact: Artifact, entries: Mapping[str, Entry]) -> None:
-    """Load what a build made, as far as this machine can."""
+    """Load a built artifact, unless it is a device's code object."""
     if artifact is RUNTIME:
         _runtime.load(entries[RUNTIME.name], is_new=True)
     elif target_of(artifact.target).is_host:
         if RUNTIME.name in entries:
             _runtime.load(entries[RUNTIME.name])
-        # It lies in a private folder. It stays loaded wherever its file goes, and opening it from
-        # there finds it by its inode.
+        # The staging folder is private. The library stays loaded when its file is moved, and a
+        # later load from the cache finds it by its inode.
         path = entries[artifact.name].library
         module = runtime()
         with explain_load_errors(path, str(path)):

@@ -1,7 +1,7 @@
-"""The runtime that this process has loaded: the library through which kernels are called.
+"""Loads the runtime, the library through which kernels are called.
 
-Invariant: a process loads one runtime. Nothing is imported under the lock: two threads that had a
-module's lock and this one, each waiting for the other's, would wait for ever.
+Invariant: a process loads one runtime. Nothing is imported while the lock is held: a thread that
+holds a module's import lock may wait for this lock, and both threads would deadlock.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ from .store.pinned import pinned
 from .store.store import Entry, mark_unloadable
 
 _loaded: Any = None
-_guard = threading.RLock()  # a finalizer that sorts may run in the midst
+_guard = threading.RLock()  # re-entrant: a finalizer that sorts may run while it is held
 
 
 class UnusableError(BuildError):
-    """A runtime that was found does not load: another C library, say, than where it was built."""
+    """A cached runtime does not load, for example because it needs another C library."""
 
 
 def loaded() -> Any:
-    """Return the module of the runtime; None where none is loaded yet."""
+    """Return the module of the runtime; None if it is not loaded yet."""
     return _loaded
 
 
 def load(entry: Entry, is_new: bool = False) -> None:
-    """Load this process's runtime, unless one is loaded already.
+    """Load the runtime, unless this process has loaded one already.
 
     Parameters
     ----------
     entry : Entry
-        Where it lies.
+        The runtime's entry.
     is_new : bool, default False
-        Whether it was built just now.
+        Whether this process has just built the runtime.
 
     Raises
     ------
     UnusableError
-        It was found and does not load. It will not be found again.
+        A cached runtime does not load. Later look-ups do not find it.
     EvictedError
-        It was removed or replaced since it was found.
+        The entry was removed or replaced since it was looked up.
     BuildError
-        It is new and does not load.
+        A new runtime does not load.
     """
     global _loaded
     if _loaded is not None:
@@ -71,7 +71,7 @@ def load(entry: Entry, is_new: bool = False) -> None:
         if not is_new and mark_unloadable(entry.library, str(error)):
             layers.disable_layer(entry.library, str(error))
             failure = UnusableError
-        if _loaded is None:  # or else a finalizer that sorted has loaded another
+        if _loaded is None:  # a finalizer that sorts may have loaded another one
             raise failure(
                 f"the runtime {entry.library} was built but does not load: {error}. "
                 f"Remove the folder {entry.folder} and try again."
@@ -79,16 +79,16 @@ def load(entry: Entry, is_new: bool = False) -> None:
 
 
 def _library_opener(tvm_ffi: Any) -> Callable[[str], Any]:
-    """Return what does as ``tvm_ffi.load_module``, which takes no name that does not end in .so."""
+    """Return ``tvm_ffi.load_module``, but for names of any ending, not only .so."""
     load_library = tvm_ffi.get_global_func("ffi.Module.load_from_file.so")
-    keep = tvm_ffi.get_global_func("ffi.ModuleGlobalsAdd")
+    keep_loaded = tvm_ffi.get_global_func("ffi.ModuleGlobalsAdd")
 
-    def opened(name: str) -> Any:
+    def open_library(name: str) -> Any:
         module = load_library(name, "so")
-        keep(module)  # its functions may be called until the very end of the process
+        keep_loaded(module)  # its functions may be called until the very end of the process
         return module
 
-    return opened
+    return open_library
 
 
 def import_tvm_ffi() -> Any:
@@ -97,30 +97,30 @@ def import_tvm_ffi() -> Any:
     Raises
     ------
     BuildError
-        This call has interrupted that very import on the same thread.
+        This call has interrupted an import of tvm_ffi on the same thread.
     """
     import tvm_ffi
 
     if not hasattr(tvm_ffi, "get_global_func"):
         raise BuildError(
-            "a signal handler or a finalizer called sort while this thread was importing tvm_ffi, "
-            "which the first call of a process does. Sort something before, or later."
+            "a signal handler or a finalizer called sort while this thread was importing tvm_ffi "
+            "for the first call of the process. Sort once before that, or call it later."
         )
     return tvm_ffi
 
 
 def import_tvm_ffi_meanwhile() -> None:
-    """Begin to import tvm_ffi in another thread, while compilers run.
+    """Import tvm_ffi in another thread, while compilers run.
 
-    The import takes as long as a compiler where torch is installed.
+    If torch is installed, the import takes as long as a compiler.
     """
     if _loaded is None:
-        with contextlib.suppress(RuntimeError):  # no more threads: it is imported later, then
-            # No daemon: a process that ended meanwhile would abort in the midst of its C++.
+        with contextlib.suppress(RuntimeError):  # no more threads: it is imported later
+            # Not a daemon thread: if the process ended meanwhile, its C++ code would abort.
             threading.Thread(target=_import_in_thread).start()
 
 
 def _import_in_thread() -> None:
-    # The call that needs the module raises what goes wrong.
+    # The call that needs the module raises the error again.
     with forks.held_off(), contextlib.suppress(Exception):
         importlib.import_module("tvm_ffi")

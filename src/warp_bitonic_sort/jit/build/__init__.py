@@ -1,4 +1,4 @@
-"""Compiles what no cache has.
+"""Compiles artifacts that no cache has.
 
-Invariant: `loader` alone imports this package, when the first artifact is missing.
+Invariant: only `loader` imports this package, when the first artifact is missing.
 """

@@ -1,7 +1,7 @@
-"""Runs ninja so that no build outlives the process that asked for it.
+"""Runs ninja so that no build outlives the process that started it.
 
-Invariant: ninja ends the compilers that it runs when it gets SIGTERM, so SIGTERM is what it gets:
-from the kernel when this process dies, from here when the build is interrupted.
+Invariant: ninja gets SIGTERM, on which it ends its compilers: from the kernel when this process
+dies, from this module when the build is interrupted.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from ...process import forks
 
 # Seconds that ninja has to end its compilers.
 _GRACE = 5.0
-# Seconds after which a build takes long, and that an exception of a signal handler may wait.
+# Seconds after which `takes_long` is called, and between checks for a signal handler's exception.
 _PERIOD = 1.0
 
-# What the program below prints before the reason of the system's.
+# The program below prints this, and the system's reason, if the command cannot be run.
 _NOT_RUN = "warp_bitonic_sort: not run: "
-# A program of its own, not a preexec_fn, which may hang in a process with threads.
-# The parent may have died before the call of prctl; 0 is a parent in another PID namespace.
+# Not a preexec_fn, which may hang in a process with threads. The parent may have died before the
+# call of prctl; getppid() is 0 if the parent is in another PID namespace.
 _TETHER = f"""
 import os, signal, sys
 parent, *command = sys.argv[1:]
@@ -33,7 +33,7 @@ try:
     PR_SET_PDEATHSIG = 1
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 except (AttributeError, ImportError, OSError):
-    pass  # compilers then outlive a killed process, and that is all
+    pass  # then compilers outlive a killed process
 if os.getppid() in (int(parent), 0):
     try:
         os.execv(command[0], command)
@@ -43,7 +43,7 @@ if os.getppid() in (int(parent), 0):
 
 
 class NotRunError(Exception):
-    """Ninja does not run, for the reason that the system gives."""
+    """Ninja cannot be run; the message is the system's reason."""
 
 
 def run(
@@ -65,7 +65,7 @@ def run(
     Raises
     ------
     NotRunError
-        It does not run.
+        Ninja cannot be run.
     """
     try:
         process = subprocess.Popen(
@@ -81,8 +81,8 @@ def run(
         raise NotRunError(error) from error
     with process:
         try:
-            # Compilers take long. (Not the lines above: a child that is forked there keeps the
-            # pipe's other end, and may wait for this build while this waits for the pipe's end.)
+            # Forks are not allowed above: the child would inherit the pipe's write end. It might
+            # wait for this build, while this process waits for the end of the pipe.
             with forks.allowed():
                 output = _output(process, takes_long)
         except BaseException:
@@ -97,7 +97,7 @@ def _output(process: subprocess.Popen[str], takes_long: Callable[[], None]) -> s
     with contextlib.suppress(subprocess.TimeoutExpired):
         return process.communicate(timeout=_PERIOD)[0]
     takes_long()
-    # A signal that comes just before a read does not interrupt it: look up now and then.
+    # A signal that arrives just before a read does not interrupt it, so the read has a timeout.
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
             return process.communicate(timeout=_PERIOD)[0]
@@ -112,9 +112,9 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _tether() -> list[str]:
-    """Return the command before one that is to end when the thread that runs it does.
+    """Return the command that runs another one, which then ends with the thread that started it.
 
-    It is empty where Python is embedded: ``sys.executable`` may then be the application, or need
+    It is empty if Python is embedded: ``sys.executable`` may then be the application, or need
     ``PYTHONHOME``.
     """
     executable = sys.executable or ""

@@ -1,4 +1,7 @@
-"""Finds the first error in a build's output, and a hint at its cause."""
+"""Finds the first error in a build's output, and a hint at its cause.
+
+Invariant: pure. Any output has an answer.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ _ERROR = (
     r"^(?P<line>.*(?:(?:\bfatal error|\berror|\bnvcc fatal)\s*:.*"
     r"|: (?:not found|Permission denied)\s*))$"
 )
-# What any compiler may lack. A recipe has the hints of its own compilers, which come first.
+# Hints for all compilers. The hints of recipes come first.
 _HINTS: tuple[tuple[str, str], ...] = (
     (
         r"No space left on device|Disk quota exceeded|Read-only file system",
@@ -49,23 +52,23 @@ _HINTS: tuple[tuple[str, str], ...] = (
 
 
 def failed(log: str, names: Sequence[str]) -> list[str]:
-    """Return the names of the artifacts whose compilation failed; all where none is named."""
-    found = re.findall(r"^FAILED: .*?(\w+)/[^/\s]+\s*$", log, re.MULTILINE)
-    return [name for name in names if name in found] or list(names)
+    """Return the names of the artifacts whose compilation failed; all if the log names none."""
+    logged = re.findall(r"^FAILED: .*?(\w+)/[^/\s]+\s*$", log, re.MULTILINE)
+    return [name for name in names if name in logged] or list(names)
 
 
 def first_error(log: str) -> tuple[str, str]:
     """Return the first error in a build's output, and a hint at its cause."""
-    found = re.search(_ERROR, log, re.MULTILINE)
-    if found is not None:
-        line = found["line"].strip()
+    error = re.search(_ERROR, log, re.MULTILINE)
+    if error is not None:
+        line = error["line"].strip()
     else:
         lines = [text for text in log.splitlines() if text.strip() and text[:6] != "ninja:"]
-        own = (text for text in lines if "FAILED" not in text and "$" not in text)
-        line = next(own, lines[0] if lines else "the build printed nothing").strip()
+        of_compiler = (text for text in lines if "FAILED" not in text and "$" not in text)
+        line = next(of_compiler, lines[0] if lines else "the build printed nothing").strip()
     # ninja prints the command that failed.
-    asked = re.search(r"-(?:offload-)?arch=([\w-]+)", log)
-    arch = f"the architecture {asked[1]}" if asked else "the device's architecture"
+    flag = re.search(r"-(?:offload-)?arch=([\w-]+)", log)
+    arch = f"the architecture {flag[1]}" if flag else "the device's architecture"
     hints = [hint for recipe in RECIPES.values() for hint in recipe.hints]
     for pattern, hint in (*hints, *_HINTS):
         if re.search(pattern, log):

@@ -1,8 +1,8 @@
 """Finds ninja, writes build.ninja, and runs it.
 
-Invariant: the rule that is part of an artifact's key is the rule that ninja runs. What differs
-between machines (folders, the compiler's command) stands in variables beside it. No module called
-``ninja`` is imported: django-ninja has one, too, and the user may.
+Invariant: the rule that is part of an artifact's key is the rule that ninja runs. Folders and the
+compiler's command, which differ between machines, are variables of the rule. No module called
+``ninja`` is imported: other packages (django-ninja) and users have modules of that name.
 """
 
 from __future__ import annotations
@@ -42,36 +42,36 @@ def find() -> Path:
     for program in _packaged():
         if is_program(program):
             return program.absolute()
-    # Some distributions of Linux call it ninja-build.
-    found = which("ninja") or which("ninja-build")
-    if found is None:
+    # Some Linux distributions call it ninja-build.
+    program_on_path = which("ninja") or which("ninja-build")
+    if program_on_path is None:
         raise MissingToolError("no ninja: it runs the compiler. Install it (pip install ninja).")
-    return found
+    return program_on_path
 
 
 def _packaged() -> list[Path]:
-    """Return where the distribution ``ninja`` says that its program is, the program itself first.
+    """Return the programs that the distribution ``ninja`` lists, the executable itself first.
 
-    Up to 1.11.1 there are two: a program inside the package, and a script that imports ``ninja``.
+    Up to 1.11.1 there are two: the executable in the package, and a script that imports ``ninja``.
     """
     try:
         distribution = metadata.distribution("ninja")
         listed = [file for file in distribution.files or () if file.name in _PROGRAMS]
         listed.sort(key=lambda file: file.parts[0] != "ninja")
-        # pip's --target moves programs and leaves the list of them as it was.
+        # pip install --target moves programs but does not update the list.
         names = [*map(str, listed), *(f"bin/{name}" for name in _PROGRAMS)]
         return [Path(str(distribution.locate_file(name))) for name in names]
-    except Exception:  # broken metadata is as good as none
+    except Exception:  # broken metadata is treated as none
         return []
 
 
 def version(program: Path) -> str:
-    """Run ninja and return the version that it answers.
+    """Run ninja and return its version.
 
     Raises
     ------
     ToolError
-        It does not run, or is another program of that name.
+        The program does not run, or is another one of that name.
     """
     try:
         done = subprocess.run(
@@ -87,10 +87,10 @@ def version(program: Path) -> str:
         raise ToolError(f"ninja ({program}) does not run: {error}. {_REINSTALL}") from error
     answer = done.stdout.strip()
     if done.returncode != 0 or not answer[:1].isdecimal():
-        said = (answer or done.stderr.strip() or "nothing").splitlines()[-1][:200]
+        line = (answer or done.stderr.strip() or "nothing").splitlines()[-1][:200]
         raise ToolError(
-            f"ninja ({program}) answers --version with {said!r} (exit status {done.returncode}): "
-            f"that is no ninja, or a broken one. {_REINSTALL}"
+            f"ninja ({program}) answers --version with {line!r} (exit status {done.returncode}): "
+            f"it is not ninja, or broken. {_REINSTALL}"
         )
     return answer
 
@@ -99,7 +99,7 @@ def version(program: Path) -> str:
 
 
 def text(compilers: Mapping[Artifact, Compiler]) -> str:
-    """Return the build.ninja that makes artifacts, each in the folder of its own name.
+    """Return the build.ninja that builds artifacts, each in the folder of its name.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def text(compilers: Mapping[Artifact, Compiler]) -> str:
     Raises
     ------
     ToolError
-        A command or a folder has a control character.
+        A command or a folder contains a control character.
     """
     folders: dict[str, Path] = {}
     rules: dict[str, None] = {}
@@ -151,7 +151,7 @@ def run(
     jobs: int | None = None,
     takes_long: Callable[[], None] = lambda: None,
 ) -> Failure | None:
-    """Run ninja in a folder that holds build.ninja; return None when everything was made.
+    """Run ninja in a folder that contains build.ninja; return None if everything was built.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def run(
     program : Path
         The ninja to run.
     jobs : int, optional
-        How many compilers may run at once; ninja finds out if not given.
+        How many compilers may run at once (default: ninja's choice).
     takes_long : callable, optional
         Called once if ninja has run for a second.
     """

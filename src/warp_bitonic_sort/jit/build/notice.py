@@ -1,4 +1,7 @@
-"""What a person is told while kernels are compiled."""
+"""Writes the message that people see while kernels are compiled.
+
+Invariant: pure, but for the home folder, which the message shows as ``~``.
+"""
 
 from __future__ import annotations
 
@@ -13,26 +16,26 @@ _NUMBERS = {"integer": "integers", "ieee": "floats", "fnuz": "floats"}
 
 
 def compiling(artifacts: Sequence[Artifact], folder: Path) -> str:
-    """Return what to say while something is being compiled.
+    """Return the message.
 
     Parameters
     ----------
     artifacts : sequence of Artifact
-        What is being compiled.
+        The artifacts that are being compiled.
     folder : Path
-        The cache that keeps it.
+        The cache that will hold them.
     """
     kernels = [a for a in artifacts if isinstance(a, Kernel)]
     what = ["the runtime"] if len(kernels) < len(artifacts) else []
     what += [_described(kernels[0])] if len(kernels) == 1 else []
     what += [f"{len(kernels)} kernels"] if len(kernels) > 1 else []
-    with contextlib.suppress(ValueError, RuntimeError):  # elsewhere, or there is no home
+    with contextlib.suppress(ValueError, RuntimeError):  # not in the home folder, or no home
         folder = Path("~") / folder.relative_to(Path.home())
     return f"compiling {' and '.join(what)} (on first use; kept in {folder})"
 
 
 def _described(kernel: Kernel) -> str:
-    """Return which rows a kernel sorts, and where."""
+    """Return the rows that a kernel sorts, and the architecture."""
     capacity = kernel.layout.capacity
     up_to = "" if target_of(kernel.target).is_host else "up to "
     length = f"{up_to}{capacity} " if capacity else "many "

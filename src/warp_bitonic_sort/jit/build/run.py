@@ -1,4 +1,4 @@
-"""Builds what no cache has: the look-up by compilers' versions, the run of ninja, and its errors.
+"""Builds artifacts that no cache has: looks up with compilers' versions, runs ninja, publishes.
 
 Invariant: everything is built in one private folder and checked there before any of it is
 published. A failure publishes nothing; its error names the compiler, the first error and the log.
@@ -31,31 +31,30 @@ from ..store.tools import Tools
 from . import hints, missing, ninja, notice
 
 _NO_SPACE = "No space left on device|Disk quota exceeded|Read-only file system"
-# Bytes: more than a kernel and the compiler's temporary files beside it.
+# Bytes; more than a kernel and the compiler's temporary files take.
 _ROOM = 1 << 22
 
 
 class Options(NamedTuple):
-    """How to build.
+    """Options of a build.
 
     Parameters
     ----------
     started : callable
         Called when ninja is about to run.
     check : callable
-        Called with each artifact before it is published, and with the entry of every artifact, by
-        name: raises if this one is of no use.
+        Called before each artifact is published, with the artifact and with the entries of all
+        artifacts by name. It raises if the artifact is unusable.
     built : callable
         Called with the name of each artifact that was published.
     jobs : int, optional
         How many compilers may run at once (default: ``MAX_JOBS``, else ninja's choice).
     is_quiet : bool, default False
-        Whether a person at a terminal is not to see what is being compiled.
+        Whether to print no message that something is being compiled.
     prewarm_hint : str, default "--help"
-        The options that have ``prewarm`` make what is wanted, for the error where nothing can be
-        compiled.
+        The options with which ``prewarm`` builds the artifacts, for the error if a tool is missing.
     logs : Store, optional
-        Where the output of a build that fails is kept (default: where it was to go).
+        The store for the output of a failed build (default: the store of the build).
     """
 
     started: Callable[[], None]
@@ -68,7 +67,7 @@ class Options(NamedTuple):
 
 
 def can_build(artifact: Artifact) -> bool:
-    """Tell whether the tools that build an artifact are found; nothing is run."""
+    """Tell whether the tools that build an artifact exist; nothing is run."""
     try:
         recipe_of(artifact.target).find_compiler(artifact.arch, lambda *_: "")
         ninja.find()
@@ -88,13 +87,13 @@ def ensure(
     Parameters
     ----------
     artifacts : sequence of Artifact
-        What is wanted.
+        The artifacts.
     layers : sequence of Store
-        Caches that are only read; they are looked at first, and need no compiler.
+        Read-only caches, which are looked up first.
     stores : sequence of Store
-        Caches that hold what is built here; what is missing is built into the last.
+        Writable caches. Missing artifacts are built into the last one.
     options : Options
-        How to build.
+        Options of the build.
 
     Raises
     ------
@@ -102,31 +101,31 @@ def ensure(
         As `loader.open_kernel` does.
     """
     tools = Tools(stores, publish.remember)
-    found = look_up(artifacts, layers, stores, tools)
-    absent = [artifact for artifact in artifacts if artifact.name not in found]
+    entries = look_up(artifacts, layers, stores, tools)
+    absent = [artifact for artifact in artifacts if artifact.name not in entries]
     if not absent:
-        return found
+        return entries
     store = stores[-1]
     missing.check_tools(absent, tools, layers, stores, options.prewarm_hint)
     missing.check_noexec(absent, store)
     with publish.locked(store, absent):
-        # The process that held the locks before may have built what is missing here.
-        found.update(look_up(absent, [], [store], tools))
-        absent = [artifact for artifact in absent if artifact.name not in found]
+        # The previous holder of the locks may have built the missing artifacts.
+        entries.update(look_up(absent, [], [store], tools))
+        absent = [artifact for artifact in absent if artifact.name not in entries]
         if absent:
-            _remove_litter(store)
-            found.update(_build(store, tools, absent, found, options))
-    return found
+            _remove_abandoned(store)
+            entries.update(_build(store, tools, absent, entries, options))
+    return entries
 
 
-def _remove_litter(store: Store) -> None:
-    """Remove the staging folders that killed builds have left, so that they do not pile up."""
+def _remove_abandoned(store: Store) -> None:
+    """Remove the staging folders of killed builds."""
     with contextlib.suppress(OSError, CacheError, TrustError):
         maintenance.remove(maintenance.abandoned(store.root), store.root)
 
 
 class _Job(NamedTuple):
-    """An artifact that is being built, its compiler with its version, and its build text."""
+    """An artifact to build, its compiler, the compiler's version, and the build text."""
 
     artifact: Artifact
     compiler: Compiler
@@ -174,13 +173,13 @@ def _build(
         Another process removed the staging folder.
     """
     program = ninja.find()
-    ninja.version(program)  # or the error of another program would be taken for a compiler's
+    ninja.version(program)  # checks that it is ninja before its errors are taken for a compiler's
     start = time.monotonic()
     sources = publish.source_digests()
     jobs = [
-        _Job(each, tool.compiler, tool.version or "", build_text(each))
-        for each in absent
-        if (tool := tools.find(each)) is not None and tool.compiler is not None
+        _Job(artifact, tool.compiler, tool.version or "", build_text(artifact))
+        for artifact in absent
+        if (tool := tools.find(artifact)) is not None and tool.compiler is not None
     ]
     files = {job.source: job.artifact.source() for job in jobs}
     files["build.ninja"] = ninja.text({job.artifact: job.compiler for job in jobs})
@@ -228,21 +227,20 @@ def _build(
 
 
 def _staged(folder: Path, job: _Job) -> Entry:
-    """Return what a build has made of an artifact, in its private folder."""
-    for file, what in ((job.product, "nothing"), (job.depfile, "no list of what it read")):
+    """Return the entry of a built artifact in the staging folder."""
+    for file, what in ((job.product, "product"), (job.depfile, "list of the files that it read")):
         if not (folder / file).exists():
             raise BuildError(
-                f"compiling {job.name}: {job.described} ended with status 0 and made {what}. Is "
-                f"that a compiler?"
+                f"compiling {job.name}: {job.described} ended with status 0 but wrote no {what}. "
+                f"Is it a compiler?"
             )
-    seen = stamp((folder / job.product).stat())
-    return Entry(folder / job.name, job.artifact.target, seen)
+    return Entry(folder / job.name, job.artifact.target, stamp((folder / job.product).stat()))
 
 
 def _build_error(
     store: Store, folder: Path, failure: ninja.Failure, jobs: Sequence[_Job], logs: Store
 ) -> BuildError:
-    """Return the error that says what of a failed build a person needs to know."""
+    """Return the error of a failed build: the compiler, the log, the first error and a hint."""
     full = re.search(_NO_SPACE, failure.log)
     if full is not None and _is_store_full(folder, failure.log, jobs):
         return CacheError(
@@ -268,11 +266,11 @@ def _build_error(
 def _is_store_full(folder: Path, log: str, jobs: Sequence[_Job]) -> bool:
     """Tell whether the file that could not be written was in the staging folder.
 
-    Compilers write temporary files elsewhere, too, and a linker may name no file at all: then a
-    write into the folder is tried.
+    Compilers also write temporary files elsewhere, and a linker may name no file at all. Therefore
+    a write into the folder is tried as well.
     """
     lines = [line for line in log.splitlines() if re.search(_NO_SPACE, line)]
-    # (The source is named in front of any error.)
+    # Not the source: any error may begin with its name.
     names = [str(folder), *(name for job in jobs for name in (job.product, job.depfile))]
     if any(name in line for line in lines for name in names):
         return True
