@@ -304,7 +304,7 @@ def test_doctor_names_what_is_broken(variable, value, said, monkeypatch):
     ("variable", "value", "said"),
     [
         ("GPU_ARCH", "sm_90,nonsense", "GPU_ARCH: expected native or a list"),
-        ("CUDA_HOME", "/nonexistent", "CUDA_HOME: '/nonexistent' holds no bin/nvcc"),
+        ("CUDA_HOME", "/nonexistent", "CUDA_HOME: '/nonexistent' holds neither bin/nvcc"),
         ("ROCM_PATH", "/nonexistent", "ROCM_PATH: '/nonexistent' holds neither bin/hipcc"),
         ("CK_DIR", "/nonexistent", "CK_DIR: '/nonexistent' is not a folder"),
         ("WARP_SORT_CACHE_DIR", "/dev/null/cache", "/dev/null/cache cannot be written"),

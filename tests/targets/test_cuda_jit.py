@@ -132,7 +132,7 @@ def test_a_cache_serves_without_nvcc(warm, tmp_path):
     )
     assert another.returncode != 0
     assert "CUDA_HOME" in another.stderr
-    assert "holds no bin/nvcc" in another.stderr
+    assert "holds neither bin/nvcc nor NVRTC" in another.stderr
 
 
 def test_nvrtc_leaves_the_drivers_cache_alone(tmp_path):

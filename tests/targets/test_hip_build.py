@@ -234,7 +234,7 @@ def test_a_compiler_without_its_linker(nothing_there):
 def test_a_compiler_that_makes_a_bundle(nothing_there):
     program = fake(nothing_there, "clang-19")
     program.write_text(program.read_text().replace("\\177ELF", "__CLANG_OFFLOAD_BUNDLE__"))
-    with pytest.raises(ToolError, match="what it makes is no code object"):
+    with pytest.raises(ToolError, match="its output is not a code object"):
         find()
 
 
@@ -242,7 +242,7 @@ def test_a_program_that_does_not_run(nothing_there):
     program = nothing_there / "clang-19"
     program.write_text("#!/nowhere/sh\n")
     program.chmod(0o755)
-    with pytest.raises(ToolError, match="it cannot be asked: "):
+    with pytest.raises(ToolError, match="it cannot be run: "):
         find()
 
 

@@ -192,7 +192,7 @@ def test_the_librarys_own_cache_is_not_used(kind, version, told):
     """What NVRTC before 12.9 would call an unknown option."""
     library = rtc._Library.__new__(rtc._Library)
     library._prefix, library._numbers = kind, version
-    assert library.own_options() == told
+    assert library.fixed_options() == told
 
 
 def test_an_error_leaves_nothing(nvrtc, tmp_path):
@@ -221,13 +221,16 @@ def test_an_unknown_architecture_has_a_hint(nvrtc, tmp_path):
         ([], "expected nvrtc|hiprtc LIBRARY"),
         (["clang", "x", "y"], "expected nvrtc|hiprtc LIBRARY"),
         (["nvrtc", "/nowhere/libnvrtc.so.13", "--version"], "NVRTC does not load: /nowhere"),
-        (["nvrtc", "libc.so.6", "--version"], "libc.so.6 is no NVRTC: it lacks nvrtcVersion"),
-        (["hiprtc", "libc.so.6", "--version"], "libc.so.6 is no hipRTC: it lacks hiprtcVersion"),
+        (["nvrtc", "libc.so.6", "--version"], "libc.so.6 is not NVRTC: it lacks nvrtcVersion"),
+        (["hiprtc", "libc.so.6", "--version"], "libc.so.6 is not hipRTC: it lacks hiprtcVersion"),
         (
             ["nvrtc", "x", "-lineinfo", "a.cu", "-o", "b"],
-            "'-lineinfo' is none of the flags of nvcc",
+            "'-lineinfo' is not one of the supported flags of nvcc",
         ),
-        (["hiprtc", "x", "--save-temps", "-c"], "'--save-temps' is none of the flags of clang"),
+        (
+            ["hiprtc", "x", "--save-temps", "-c"],
+            "'--save-temps' is not one of the supported flags of clang",
+        ),
         (["nvrtc", "x", "-cubin", "-o"], "-o: expected a word after it, got the end"),
         (["nvrtc", "x", "-cubin", "a.cu"], "expected a source and -o with a product"),
         (["nvrtc", "x", "/nowhere/a.cu", "-o", "b"], "error: /nowhere/a.cu: No such file"),
@@ -389,9 +392,9 @@ def test_the_order_in_which_nvrtc_is_looked_for(empty, monkeypatch):
     assert (compiler.command, compiler.origin) == ((str(program),), f"CUDA_HOME={home}")
     monkeypatch.setenv("WARP_SORT_RTC", "1")
     found(home / "lib64" / "libnvrtc.so.13",
-          f"NVRTC in CUDA_HOME={home}; WARP_SORT_RTC asks for it")  # fmt: skip
+          f"NVRTC in CUDA_HOME={home}; WARP_SORT_RTC is set")  # fmt: skip
     (home / "lib64" / "libnvrtc.so.13").unlink()
-    found(thirteen, "NVRTC of the package nvidia-cuda-nvrtc 13.0.88; WARP_SORT_RTC asks for it")
+    found(thirteen, "NVRTC of the package nvidia-cuda-nvrtc 13.0.88; WARP_SORT_RTC is set")
     shutil.rmtree(site)
     shutil.rmtree(empty / "usr")
     shutil.rmtree(toolkit)
@@ -428,7 +431,9 @@ def test_a_wrong_cuda_home_is_not_made_up_for(empty, monkeypatch):
     monkeypatch.setenv("CUDA_HOME", str(empty / "home"))
     for asked in ("0", "1"):
         monkeypatch.setenv("WARP_SORT_RTC", asked)
-        with pytest.raises(ToolError, match=r"CUDA_HOME: '.*home' holds no bin/nvcc, nor NVRTC"):
+        with pytest.raises(
+            ToolError, match=r"CUDA_HOME: '.*home' holds neither bin/nvcc nor NVRTC"
+        ):
             cuda_compiler.find_cuda_compiler()
 
 
@@ -612,7 +617,7 @@ def test_a_frozen_application_is_not_run(empty, monkeypatch):
     nvrtc, hiprtc = library(empty / "usr"), library(empty / "usr", "libhiprtc.so")
     monkeypatch.setattr(sys, "frozen", True, raising=False)
     monkeypatch.setattr(subprocess, "run", lambda command, **_: pytest.fail(f"started {command}"))
-    said = rf"is not run, .*sys\.executable \({sys.executable}\) is a frozen application"
+    said = rf"cannot be run: .*sys\.executable \({sys.executable}\) is a frozen application"
     with pytest.raises(ToolError, match=f"no CUDA compiler: .*{nvrtc} {said}"):
         cuda_compiler.find_cuda_compiler()
     with pytest.raises(ToolError, match=f"{hiprtc} .*{said}"):
@@ -635,9 +640,9 @@ def test_a_program_that_is_no_python(empty, monkeypatch):
     application.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(application))
     said = "answers --version with 'The Application 1.0', not with"
-    with pytest.raises(ToolError, match=f"{said} NVRTC: {application} is no Python"):
+    with pytest.raises(ToolError, match=f"{said} NVRTC: {application} is not a Python"):
         cuda_compiler.find_cuda_compiler().version()
-    with pytest.raises(ToolError, match=f"{said} hipRTC: {application} is no Python"):
+    with pytest.raises(ToolError, match=f"{said} hipRTC: {application} is not a Python"):
         find_hip_compiler("gfx942")
 
 

@@ -1,7 +1,7 @@
-"""The back ends: all that depends on whose processors run a kernel.
+"""Lists the back ends, each of which describes the processors of one maker or kind.
 
-Invariant: only ``targets`` and ``arrays`` know a back end by its name. Other code asks a `Target`,
-and the build asks its `Recipe` alone. Back ends do not import each other.
+Invariant: only ``targets`` and ``arrays`` contain names of back ends. Other code uses a `Target`;
+the build uses only its `Recipe`. Back ends do not import each other.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ RECIPES: dict[str, Recipe] = {
 
 
 def target_of(name: str) -> Target:
-    """Return the back end of a name, as in ``kernel.target`` or a device's."""
+    """Return the back end of a name, as in ``kernel.target`` or ``device.backend``."""
     return TARGETS[name]
 
 
 def recipe_of(name: str) -> Recipe:
-    """Return how artifacts of a target are compiled: of a back end, or the runtime."""
+    """Return the recipe of a back end, or of the runtime."""
     return RECIPES[name]
 
 
@@ -38,6 +38,6 @@ def target_with(arch: str) -> Target | None:
 
 
 def arch_of(product: bytes) -> str | None:
-    """Return what a compiled file is for, as in ``sm_90``, ``gfx942`` or ``x86-64``, or None."""
-    found = (recipe.arch_of(product) for recipe in RECIPES.values())
-    return next(filter(None, found), None)
+    """Return the architecture of a compiled file, as in ``sm_90`` or ``x86-64``, or None."""
+    archs = (recipe.arch_of(product) for recipe in RECIPES.values())
+    return next(filter(None, archs), None)

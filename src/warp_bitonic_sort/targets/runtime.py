@@ -1,6 +1,6 @@
-"""The library through which Python and C++ call the kernels of all targets.
+"""Describes how the runtime, the library that calls the kernels of all targets, is compiled.
 
-Invariant: it needs the host's compiler alone; drivers are loaded when a device is first used.
+Invariant: the runtime needs only the host's compiler. It loads drivers when a device is first used.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from ..errors import ToolError
 from .common import sources
 from .common.host import HOST_FLAGS, HostRecipe
 
-# -Og compiles a quarter faster than -O1, and costs some hundredths of a call.
+# -Og compiles faster than -O1 by a quarter; calls become slower by a few percent.
 _FLAGS = ("-Og", "-pthread")
-# A start reads the whole library, and a third of it would be symbols.
+# A start reads the whole library, a third of which would be symbols.
 _WITHOUT_SYMBOLS = "-s"
 
 
@@ -25,12 +25,12 @@ class RuntimeRecipe(HostRecipe):
     """How the runtime is compiled."""
 
     name = "runtime"
-    # Symbols of libtvm_ffi are found in the process that loads the runtime.
+    # Not libtvm_ffi: the process that loads the runtime has loaded it already.
     libraries = ("-ldl",)
 
     def flags(self, arch: str) -> tuple[str, ...]:
         """Return the compiler's flags, without include folders."""
-        # A user who gives options may want to debug it.
+        # A user who sets options may want to debug the runtime.
         stripped = () if self.options() else (_WITHOUT_SYMBOLS,)
         return (*HOST_FLAGS, *_FLAGS, *stripped)
 
@@ -51,14 +51,14 @@ RUNTIME_RECIPE = RuntimeRecipe()
 
 
 def tvm_ffi_version() -> str:
-    """Return the version of tvm-ffi that this process uses, or would."""
+    """Return the version of tvm-ffi that this process has imported, else the installed one."""
     version = getattr(sys.modules.get("tvm_ffi"), "__version__", None)
     return version if isinstance(version, str) else metadata.version("apache-tvm-ffi")
 
 
 @functools.cache
 def _tvm_ffi_include() -> Path:
-    # Not imported: that takes seconds where torch is installed, and a compiler can run meanwhile.
+    # Not imported: if torch is installed, an import takes seconds, during which a compiler can run.
     spec = importlib.util.find_spec("tvm_ffi")
     if spec is None or spec.origin is None:
         raise ToolError("no apache-tvm-ffi: it calls the kernels. pip install apache-tvm-ffi")

@@ -1,1 +1,4 @@
-"""What targets share: recipes, compilers, and the headers of compiled files."""
+"""Contains what targets share: recipes, compilers, layouts, and the headers of compiled files.
+
+Invariant: no module here imports a target.
+"""

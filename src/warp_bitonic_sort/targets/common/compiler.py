@@ -1,6 +1,6 @@
-"""A compiler that was found: how to run it, and what identifies it.
+"""Describes a compiler: how it is run, and how it is identified without running it.
 
-Invariant: only `Compiler.version` runs anything.
+Invariant: only `Compiler.version` runs a program.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import NamedTuple
 from ... import settings
 from ...errors import ToolError
 
-# Programs that run another compiler, which may change while they do not.
+# Programs that run a compiler, which may change while they stay the same.
 _WRAPPERS = frozenset({"ccache", "sccache", "distcc", "icecc", "hipcc", "hipcc.bin"})
 
 
@@ -30,19 +30,19 @@ class Compiler(NamedTuple):
     command : tuple of str
         The command that runs it. ``CXX`` may have several words, as in ``ccache g++``.
     program : Path
-        The last program that the command names before its options, as an absolute path.
+        The last program before the options of the command, as an absolute path.
     origin : str
-        How it was found.
+        Where it was found, for messages.
     title : str
-        What it is, for messages.
+        Its kind, for messages.
     hint : str
-        What to do about one that does not work.
+        Advice for the error if it does not work.
     wraps : Path, optional
-        The program that a wrapper is known to run, or that runs a library.
+        The program that a wrapper runs, or that runs a library, if it is known.
     version_prefix : str, default ""
-        What its answer to ``--version`` begins with, where another program may answer.
+        The beginning of its output for ``--version``, if another program may run in its place.
     unusable_because : str, default ""
-        Why it cannot be run at all, though it is there.
+        Why it cannot be run, although it exists.
     """
 
     command: tuple[str, ...]
@@ -55,10 +55,9 @@ class Compiler(NamedTuple):
     unusable_because: str = ""
 
     def identity(self) -> str | None:
-        """Return what identifies this binary without running it; None where that is not known.
+        """Return a text that identifies the binary without running it, or None for a wrapper.
 
-        It is not known of a wrapper (ccache, a script): the compiler behind it may change while
-        the wrapper does not.
+        The compiler that a wrapper (ccache, a script) runs may change while the wrapper does not.
         """
         try:
             files = [self.program]
@@ -81,7 +80,7 @@ class Compiler(NamedTuple):
             return file.read(2) == b"#!"
 
     def version(self) -> str:
-        """Run the compiler and return the whole text of ``--version``."""
+        """Run the compiler and return its whole output for ``--version``."""
         named = f"the {self.title} {shlex.join(self.command)!r} ({self.origin})"
         if self.unusable_because:
             raise ToolError(
@@ -109,16 +108,16 @@ class Compiler(NamedTuple):
         if not answer.startswith(self.version_prefix):
             raise ToolError(
                 f"{named} answers --version with {_first_line(answer)[:100]!r}, not with "
-                f"{self.version_prefix}: {self.command[0]} is no Python that runs it. Set "
-                f"sys.executable to one of 3.10 or newer before the first call, or install nvcc or "
-                f"hipcc."
+                f"{self.version_prefix}: {self.command[0]} is not a Python that can run it. Set "
+                f"sys.executable to a Python of 3.10 or newer before the first call, or install "
+                f"nvcc or hipcc."
             )
         return answer
 
 
 def _stamp(file: Path) -> str:
     state = file.stat()
-    # Not the device: each mount of a container's layer has another.
+    # Not the device number, which differs between mounts of a container's layer.
     return f"{state.st_ino} {state.st_size} {state.st_mtime_ns}"
 
 
@@ -127,9 +126,9 @@ def _first_line(text: str) -> str:
 
 
 def which(name: str) -> Path | None:
-    """Return where a program is on the PATH, as an absolute path; None where there is none."""
-    found = shutil.which(name)
-    return None if found is None else Path(found).absolute()
+    """Return the absolute path of a program on the PATH, or None."""
+    program = shutil.which(name)
+    return None if program is None else Path(program).absolute()
 
 
 def is_program(path: Path) -> bool:
@@ -138,7 +137,7 @@ def is_program(path: Path) -> bool:
 
 
 def newest_first(folder: Path, pattern: str) -> list[Path]:
-    """Return what matches a pattern, the highest version in its name first."""
+    """Return the paths that match a pattern, the highest version in a name first."""
 
     def version(path: Path) -> list[int]:
         return [int(number) for number in re.findall("[0-9]+", path.name)]
@@ -149,13 +148,13 @@ def newest_first(folder: Path, pattern: str) -> list[Path]:
 def programs_in(words: Sequence[str]) -> list[Path]:
     """Return the programs that a command names before its first option.
 
-    A word after an option is no program, though there may be a program of that name: ``-D test``.
+    A word after an option does not count, even if a program has that name: ``-D test``.
     """
-    return [found for word in words[: _first_option(words)] if (found := which(word))]
+    return [program for word in words[: _first_option(words)] if (program := which(word))]
 
 
 def options_in(words: Sequence[str]) -> tuple[str, ...]:
-    """Return the words of a command that are no programs."""
+    """Return the words of a command other than its programs."""
     start = _first_option(words)
     return (*(word for word in words[:start] if which(word) is None), *words[start:])
 
@@ -165,20 +164,20 @@ def _first_option(words: Sequence[str]) -> int:
 
 
 def plain_environment() -> dict[str, str]:
-    """Return this process's environment, but in English and with the folders of PATH absolute.
+    """Return this process's environment, but in English and with absolute folders in PATH.
 
     Raises
     ------
     ToolError
-        The folder for temporary files, which compilers name to each other, has a control character.
+        The folder of temporary files, which compilers pass to each other, has a control character.
     """
     for variable in ("TMPDIR", "TMP", "TEMP"):
         settings.refuse_control_characters(variable, os.environ.get(variable, ""), ToolError)
     # Messages are parsed and versions are hashed, so they must not depend on the user's language.
     environment = {**os.environ, "LC_ALL": "C"}
     if environment.get("PATH"):
-        # Compilers run in another folder than this process. An empty entry is the current one.
+        # Compilers run in another folder than this process. An empty entry is the current folder.
         folders = environment["PATH"].split(os.pathsep)
         with contextlib.suppress(FileNotFoundError):  # the current folder was removed
-            environment["PATH"] = os.pathsep.join(str(Path(each).absolute()) for each in folders)
+            environment["PATH"] = os.pathsep.join(str(Path(name).absolute()) for name in folders)
     return environment

@@ -1,8 +1,7 @@
-"""Reads the ELF header of a compiled file: the machine that the file is for.
+"""Reads the machine that a compiled file is for from its ELF header.
 
-Invariant: total: any bytes have an answer. Nothing is loaded.
-
-The fields are those of the System V ABI. Each target knows what its own flags mean.
+Invariant: any bytes have an answer, and nothing is loaded. The fields are those of the System V
+ABI; a target interprets the flags of its files.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import NamedTuple
 
 
 class ElfHeader(NamedTuple):
-    """What a file says of its machine: ``e_machine``, the version of the ABI, and ``e_flags``."""
+    """The fields of a header: ``e_machine``, the version of the ABI, and ``e_flags``."""
 
     machine: int
     abi_version: int
@@ -20,7 +19,7 @@ class ElfHeader(NamedTuple):
 
 
 def elf_header(data: bytes) -> ElfHeader | None:
-    """Return the header of an ELF file of 64 bits, little-endian; None for any other file.
+    """Return the header of a little-endian ELF file of 64 bits; None for any other file.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""The list of ``GPU_ARCH``: the architectures to build for instead of a device's own.
+"""Chooses the architecture to build for from ``GPU_ARCH``, instead of a device's own.
 
-Invariant: the chosen architecture runs on the device. A list that holds nothing for the device is
-an error; what it holds for devices of other makers does no harm.
+Invariant: kernels for the chosen architecture run on the device. A list without such an
+architecture is an error; architectures of other devices are ignored.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ def listed_archs() -> list[str]:
 
 
 def listed_for(native: str, runs_on: Callable[[str, str], bool]) -> list[str]:
-    """Return the device's own architecture if it is listed, else what is listed and runs on it.
+    """Return the device's own architecture if it is listed, else the listed ones that run on it.
 
     Parameters
     ----------
     native : str
         The device's own architecture.
     runs_on : callable
-        Tells whether a code object for an architecture runs on a device.
+        ``runs_on(arch, native)`` tells whether a code object for ``arch`` runs on a device.
 
     Raises
     ------
     ToolError
-        The list holds nothing that runs on the device.
+        No listed architecture runs on the device.
     """
     archs = listed_archs()
     if not archs or native in archs:

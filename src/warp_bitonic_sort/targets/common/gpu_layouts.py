@@ -1,8 +1,7 @@
-"""Where the positions of a row live on a GPU: tables of layouts, and the choice of one.
+"""Chooses the layout of a row on a GPU from tables.
 
-Invariant: pure tables and the arithmetic of ``memory/gpu/rows.hpp``. Every layout that an
-architecture gets fits its shared memory and 1024 threads. Capacities rise, so that the first layout
-that holds a row is the best.
+Invariant: pure tables, and the arithmetic of ``memory/gpu/rows.hpp``. An architecture's layouts fit
+its shared memory and 1024 threads. Capacities rise: the first layout that holds a row is the best.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ def layouts_of(*places: tuple[int, int, int]) -> tuple[Layout, ...]:
     return tuple(Layout(*place) for place in places)
 
 
-# The layouts of each capacity, by the bits of an entry, as measured fastest on an H100
-# (docs/notebook.md). More registers save steps across lanes; too many leave too few threads to hide
-# the memory's latency. Capacities rise by thirds and halves where sorting costs more than moving.
+# For each width of an entry, the fastest layouts on an H100 (docs/notebook.md). More registers save
+# steps across lanes; too many leave too few threads to hide memory latency. Long rows have more
+# capacities, because sorting takes longer than memory there.
 _LONG_ROWS = layouts_of(
     (32, 2, 0),
     (24, 3, 0),
@@ -59,12 +58,12 @@ ENTRY64_ROWS = layouts_of(
     (16, 5, 4),
     (32, 5, 4),
 )
-# Short contiguous rows that are no whole number of 16-byte accesses: one thread a row, because they
-# are staged through shared memory in any case.
+# Short contiguous rows whose length is not a multiple of 16 bytes: one thread a row, because the
+# rows are staged through shared memory in any case.
 ENTRY16_UNALIGNED = layouts_of((16, 0, 0), (32, 0, 0))
 ENTRY32_UNALIGNED = layouts_of((16, 0, 0), (24, 0, 0), (32, 0, 0))
 ENTRY64_UNALIGNED = layouts_of((8, 0, 0), (16, 0, 0), (32, 0, 0))
-# Columns: fewer lanes a row, so that an access covers more rows.
+# Columns: fewer lanes a row, so that one access covers more rows.
 ENTRY16_COLUMNS = layouts_of(
     (8, 0, 0),
     (16, 0, 0),
@@ -123,13 +122,13 @@ class GpuLayouts(NamedTuple):
     Parameters
     ----------
     tables : dict of int to Tables
-        By the bits of an entry.
+        The tables by the bits of an entry.
     warp_lanes : int
         Lanes of a warp (a wave on AMD GPUs).
     shared_kib : int
-        KiB of shared memory that a block may ask for.
+        KiB of shared memory that a block may use.
     padded_kib : int
-        KiB up to which rows in shared memory are padded: ``max_shared_bytes`` of the target's
+        KiB of shared memory up to which rows are padded: ``max_shared_bytes`` of the target's
         header.
     """
 
@@ -139,7 +138,7 @@ class GpuLayouts(NamedTuple):
     padded_kib: int
 
     def shared_bytes(self, layout: Layout, bits: int) -> int:
-        """Return the shared memory of a block, as ``memory/gpu/rows.hpp`` lays it out."""
+        """Return the bytes of a block's shared memory, as ``memory/gpu/rows.hpp`` uses it."""
         lanes, warps = self.warp_lanes, 1 << layout.warp_bits
         key = max(bits // 8, 4)
         padding = WIDE_BYTES // key
@@ -149,10 +148,10 @@ class GpuLayouts(NamedTuple):
         return max(4, warps) * stage * key
 
     def rows(self, bits: int) -> list[Layout]:
-        """Return the layouts of rows that the shared memory holds, by capacity."""
-        most = 1024 * self.shared_kib
+        """Return the layouts of rows that fit the shared memory, by capacity."""
+        limit = 1024 * self.shared_kib
         return [
-            layout for layout in self.tables[bits].rows if self.shared_bytes(layout, bits) <= most
+            layout for layout in self.tables[bits].rows if self.shared_bytes(layout, bits) <= limit
         ]
 
     def cells(self, payload: Payload, bits: int) -> list[tuple[Layout, Access]]:
@@ -166,7 +165,7 @@ class GpuLayouts(NamedTuple):
         return cells
 
     def longest(self, payload: Payload, bits: int) -> int:
-        """Return the longest row that a kernel takes; 0 where there is no kernel."""
+        """Return the longest row that a kernel sorts; 0 without kernels."""
         return self.rows(bits)[-1].capacity if payload == "none" else 0
 
     def choose(self, rows: Rows) -> Choice:

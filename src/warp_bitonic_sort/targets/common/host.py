@@ -1,6 +1,6 @@
-"""Shared libraries for this machine: the C++ compiler that makes them, and its flags.
+"""Describes how shared libraries for this machine are compiled: the C++ compiler and its flags.
 
-Invariant: if the user chose a compiler that does not exist, that is an error; no other is taken.
+Invariant: if the user chose a compiler that does not exist, that is an error; no other one is used.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from .elf import elf_header
 from .recipe import Probe, Recipe
 
 _COMPILERS = ("c++", "g++", "clang++")
-# A library is digested before it is loaded, so that nothing unused of a statically linked standard
-# library stays in it; and a symbol that another library could replace is looked up in all libraries
-# of a process. (All linkers know these options: GNU's, gold and LLVM's.)
+# No unused code of a static standard library, because a start digests the whole library; and no
+# symbols that another library may replace, because these are looked up in all libraries of a
+# process. The linkers of GNU and LLVM, and gold, have these options.
 _LINKING = "-Wl,-Bsymbolic,--exclude-libs,ALL,--gc-sections"
 HOST_FLAGS = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-shared", _LINKING)
 _MACHINES = {62: "x86-64", 183: "aarch64"}
@@ -26,7 +26,7 @@ _THIS_MACHINE = {"x86_64": "x86-64", "amd64": "x86-64", "aarch64": "aarch64", "a
 
 
 class HostRecipe(Recipe):
-    """What the recipes of libraries for this machine have in common."""
+    """The common part of the recipes of libraries for this machine."""
 
     source = "source.cc"
     product = "library.so"
@@ -50,17 +50,17 @@ class HostRecipe(Recipe):
         return find_compiler()
 
     def options(self) -> tuple[str, ...]:
-        """Return the options in ``CXX``; none where ``CXX`` names no program."""
+        """Return the options in ``CXX``; none if ``CXX`` is wrong."""
         chosen = settings.cxx()
         if chosen is None:
             return ()
         try:
             return options_in(_words_of(chosen))
         except ToolError:
-            return ()  # an entry that is found needs no compiler, and a build raises this
+            return ()  # a cached entry needs no compiler, and a build raises the error
 
     def why_unshareable(self) -> str | None:
-        """Return why others cannot take what is compiled here from a folder; None if they can."""
+        """Return why artifacts compiled here cannot be shared; None if they can."""
         options = self.options()
         if not options:
             return None
@@ -71,12 +71,12 @@ class HostRecipe(Recipe):
         )
 
     def arch_of(self, product: bytes) -> str | None:
-        """Return the machine that a library is for: its file does not tell more."""
+        """Return the machine that a library is for; the file does not tell its features."""
         header = elf_header(product)
         return None if header is None else _MACHINES.get(header.machine)
 
     def is_for(self, product: bytes, arch: str) -> bool:
-        """Tell whether a library may be taken for one that was compiled for an architecture."""
+        """Tell whether a library may be one that was compiled for an architecture."""
         machine = self.arch_of(product)
         if arch in ("host", "generic"):
             return machine == _THIS_MACHINE.get(platform.machine().lower())
@@ -89,7 +89,7 @@ def find_compiler() -> Compiler:
     if chosen is not None:
         words = _words_of(chosen)
         programs = programs_in(words)
-        # The first word is a program; ninja runs in another folder than this process.
+        # The first word is a program. Paths become absolute, because ninja runs in another folder.
         command = [str(programs[0]), *map(_absolute_program, words[1:])]
         return Compiler(tuple(command), programs[-1], f"CXX={chosen}")
     for name in _COMPILERS:
@@ -104,7 +104,7 @@ def find_compiler() -> Compiler:
 
 
 def _absolute_program(word: str) -> str:
-    """Return a word of ``CXX`` as it is in any folder, if it is the path of a program."""
+    """Return a word of ``CXX``; if it is the path of a program, the absolute path."""
     is_path = "/" in word and not word.startswith("-") and which(word) is not None
     return str(Path(word).absolute()) if is_path else word
 
@@ -115,7 +115,7 @@ def _words_of(chosen: str) -> list[str]:
     try:
         words = shlex.split(chosen)
     except ValueError as error:
-        words, wrong = [], f"is no command: {error}"
+        words, wrong = [], f"is not a command: {error}"
     for word in words:
         settings.refuse_control_characters("CXX", word, ToolError)
     if not programs_in(words[:1]):

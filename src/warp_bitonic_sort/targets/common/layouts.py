@@ -1,6 +1,6 @@
-"""What `plan` asks of a target: which kernels it has for some rows.
+"""Defines the interface through which `plan` chooses a target's layout for rows.
 
-Invariant: pure. What is returned depends on the rows and the architecture alone.
+Invariant: pure. Results depend only on the rows and the architecture.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ WIDE_BYTES = 16
 
 
 class Rows(NamedTuple):
-    """The rows of a call, as far as the choice of a layout goes.
+    """The properties of rows that the choice of a layout depends on.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class Rows(NamedTuple):
     access : str
         How the elements lie in memory: ``rows``, ``columns`` or ``strided``.
     is_unaligned : bool
-        Whether rows are contiguous and a row is no whole number of 16-byte accesses.
+        Whether rows are contiguous and a row's length is not a multiple of 16 bytes.
     """
 
     payload: Payload
@@ -45,11 +45,11 @@ class Choice(NamedTuple):
     layout : Layout
         Where the positions of a row live.
     access : str
-        The strides that the kernel is made for.
+        The strides that the kernel accepts.
     reason : str
-        Why, for people.
+        The reason, as text for people.
     transposes : bool, default False
-        Whether a copy whose sorted axis is the last is worth making first.
+        Whether sorting is faster after a copy that makes the sorted axis the last.
     """
 
     layout: Layout
@@ -65,7 +65,7 @@ class Layouts(Protocol):
         """Return every layout that `choose` may return, with its access."""
 
     def longest(self, payload: Payload, bits: int) -> int:
-        """Return the longest row that a kernel takes; 0 where there is no kernel."""
+        """Return the longest row that a kernel sorts; 0 without kernels."""
 
     def choose(self, rows: Rows) -> Choice:
         """Return the layout for rows that are not longer than the longest."""

@@ -1,8 +1,8 @@
-"""How artifacts of one target are compiled: all that the build knows of a target.
+"""Defines how artifacts of one target are compiled: all that the build knows of a target.
 
-Invariant: nothing is run here but by `Recipe.probe_error`. The rule that is part of an artifact's
-key is the rule that ninja runs. What differs between machines (folders, the compiler's command)
-stands in variables.
+Invariant: only `Recipe.probe_error` runs a program. The rule that is part of an artifact's key is
+the rule that ninja runs. Folders and the compiler's command, which differ between machines, are
+variables of the rule.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ class Recipe(ABC):
     name : str
         The target's name, or ``runtime``.
     source, product : str
-        The names of the translation unit and of what comes of it.
+        The file names of the translation unit and of the product.
     variable : str
-        What stands for the compiler in a rule.
+        The name of the compiler's variable in a rule.
     is_library : bool
         Whether the product is a shared library, which this process loads. Else it is a code object,
         which a driver loads.
     libraries : tuple of str
-        What the product is linked with.
+        The options for the libraries that the product is linked with.
     hints : tuple of tuple
-        What a pattern in the compiler's output means: patterns and hints, in which ``{arch}``
-        stands for the architecture.
+        Patterns in the compiler's output, each with its hint, in which ``{arch}`` stands for the
+        architecture.
     """
 
     name: str
@@ -54,21 +54,22 @@ class Recipe(ABC):
 
     @abstractmethod
     def find_compiler(self, arch: str, probe: Probe) -> Compiler:
-        """Find the compiler; nothing is run but by the probe.
+        """Find the compiler; only the probe runs a program.
 
         Parameters
         ----------
         arch : str
             The architecture to compile for.
         probe : callable
-            As `probe_error`; it is called only where several compilers may do.
+            As `probe_error`; it is called only if there may be several compilers.
 
         Raises
         ------
         MissingToolError
             No compiler is installed, and no variable names one.
         ToolError
-            A variable names one that does not exist, or none builds for the architecture.
+            A variable names a compiler that does not exist, or no compiler builds for the
+            architecture.
         """
 
     @abstractmethod
@@ -76,14 +77,13 @@ class Recipe(ABC):
         """Return the architecture that a product is for; None for another target's product."""
 
     def is_for(self, product: bytes, arch: str) -> bool:
-        """Tell whether a product may be taken for one that was compiled for an architecture."""
+        """Tell whether a product may be one that was compiled for an architecture."""
         return self.arch_of(product) == arch
 
     def dependency_flags(self, depfile: str, product: str) -> tuple[str, ...]:
-        """Return the flags that make the compiler list what it read in a file, as make reads it.
+        """Return the flags with which the compiler lists the files that it read, as for make.
 
-        System headers are left out: the compiler's version stands for them, and tvm-ffi's for its
-        own.
+        System headers are left out: the versions of the compiler and of tvm-ffi stand for them.
         """
         return ("-MMD", "-MF", depfile)
 
@@ -92,15 +92,15 @@ class Recipe(ABC):
         return {"package_include": sources.INCLUDE_DIR}
 
     def options(self) -> tuple[str, ...]:
-        """Return the options that the user gives beside the compiler, which are part of the key."""
+        """Return the user's options of the compiler, which are part of the key."""
         return ()
 
     def key_parts(self) -> dict[str, str]:
-        """Return what else is part of the key, by name."""
+        """Return the further parts of the key, by name."""
         return {}
 
     def why_unshareable(self) -> str | None:
-        """Return why others cannot take what is compiled here from a folder; None if they can."""
+        """Return why artifacts compiled here cannot be shared; None if they can."""
         return None
 
     def probe_error(self, compiler: Compiler, arch: str) -> str:
@@ -108,12 +108,12 @@ class Recipe(ABC):
         return ""
 
     def is_permanent(self, error: str) -> bool:
-        """Tell whether an answer of `probe_error` stays true while the compiler is the same."""
+        """Tell whether a result of `probe_error` stays true while the compiler is the same."""
         return True
 
     def rule(self, arch: str) -> str:
         """Return the ninja rule that compiles for an architecture; it is part of the key."""
-        # Headers of other packages come as system headers, without their warnings.
+        # Headers of other packages are included as system headers, without warnings.
         includes = " ".join(
             f"{'-isystem ' if name == 'tvm_ffi_include' else '-I'}${name}"
             for name in self.include_dirs()

@@ -1,6 +1,6 @@
-"""Where the package's C++ sources are.
+"""Finds the package's C++ sources.
 
-Invariant: nothing is compiled from a folder that is missing, as in a zip archive.
+Invariant: if the folder of headers is missing, as in a zip archive, `require_sources` raises.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ INCLUDE_DIR = CSRC / "include"
 
 
 def require_sources() -> None:
-    """Raise ToolError if the package's C++ sources are no files, as in a zip archive."""
+    """Raise ToolError if the package's C++ sources are not files, as in a zip archive."""
     if INCLUDE_DIR.is_dir():
         return
     archive = next((folder for folder in INCLUDE_DIR.parents if folder.is_file()), None)
     if archive is None:
         raise ToolError(
             f"the package's C++ sources are missing: there is no folder {INCLUDE_DIR}. Reinstall "
-            f"warp-bitonic-sort; a frozen application has to bring the package's folder csrc."
+            f"warp-bitonic-sort; a frozen application must include the package's folder csrc."
         )
     raise ToolError(
         f"the package was imported from the zip archive {archive}, where neither a compiler nor "

@@ -1,6 +1,6 @@
-"""A back end: its architectures, and which of them runs where.
+"""Defines the interface of a back end: its architectures, and which of them runs on a device.
 
-Invariant: a module outside ``targets`` asks a `Target`, and compares no names of back ends.
+Invariant: modules outside ``targets`` use a `Target` and do not compare names of back ends.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from .recipe import Recipe
 
 
 class DeviceProbe(NamedTuple):
-    """What ``doctor`` looks for on a machine.
+    """The properties of a machine that ``doctor`` checks.
 
     Parameters
     ----------
     devices : str
-        What the devices are called, as in ``CUDA devices``.
+        The name of the devices, as in ``CUDA devices``.
     driver : str
-        What the driver is called, with the name of its library.
+        The name of the driver, with that of its library.
     driver_libraries : tuple of str
-        The names or paths of the driver's library, the first to try first.
+        The names or paths of the driver's library, in the order in which they are tried.
     folders : mapping
-        The variables that name a folder of the compiler, and the setting of each.
+        The variables that name a folder of the compiler, and the function that reads each.
     tools : tuple of str
         Programs that come with the driver.
     archs : tuple of str, optional
-        What the devices say of themselves, where that is known without starting the driver.
+        The architectures of the devices, if they are known without the driver.
     """
 
     devices: str
@@ -51,7 +51,7 @@ class Target(ABC):
     title : str
         Its name in prose.
     platform : str
-        What TVM FFI calls it, as DLPack does.
+        Its name in TVM FFI and DLPack.
     recipe : Recipe
         How its kernels are compiled.
     example : str
@@ -67,11 +67,11 @@ class Target(ABC):
     @property
     @abstractmethod
     def archs(self) -> tuple[str, ...]:
-        """The architectures that have names of their own, beside those of single devices."""
+        """The architectures that are listed; single devices may have further ones."""
 
     @property
     def is_host(self) -> bool:
-        """Whether its kernels run in this process, and not on a device."""
+        """Whether its kernels run in this process and not on a device."""
         return self.recipe.is_library
 
     @abstractmethod
@@ -83,17 +83,17 @@ class Target(ABC):
         """Tell whether there are kernels for an architecture."""
 
     def buildable_archs(self) -> list[str] | None:
-        """Return what this machine's compilers build for; None where only they know."""
+        """Return the architectures that this machine builds for; None if only compilers know."""
         return None
 
     @abstractmethod
     def arch_for(self, native: str) -> str:
-        """Return the architecture to build for: a device's own, or what a variable names.
+        """Return the architecture to build for: a device's own, or one from a variable.
 
         Parameters
         ----------
         native : str
-            What the processor or the device says of itself.
+            The architecture that the processor or the device reports.
 
         Raises
         ------
@@ -110,13 +110,13 @@ class Target(ABC):
         """Tell whether a kernel for an architecture runs on a processor or device."""
 
     def lesser_archs(self, arch: str) -> tuple[str, ...]:
-        """Return other architectures whose kernels run wherever a given one's do, best first."""
+        """Return architectures whose kernels run wherever those of arch do, best first."""
         return ()
 
     def without_features(self, arch: str) -> str:
-        """Return an architecture without what its name says of features."""
+        """Return an architecture's name without its features."""
         return arch
 
     def probe(self) -> DeviceProbe:
-        """Return what ``doctor`` looks for, if the back end has devices."""
+        """Return what ``doctor`` checks, if the back end has devices."""
         raise NotImplementedError

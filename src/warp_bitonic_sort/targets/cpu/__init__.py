@@ -1,4 +1,7 @@
-"""Kernels that run on the CPU."""
+"""Defines the back end of the CPU.
+
+Invariant: its kernels are shared libraries that run in this process.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ class CpuTarget(Target):
         return arch in _arch.CPU_ARCHS
 
     def buildable_archs(self) -> list[str]:
-        """Return what this machine's compiler builds for."""
+        """Return the architectures that this machine's compiler builds for."""
         return _arch.buildable_cpu_archs()
 
     def arch_for(self, native: str | None = None) -> str:
@@ -47,7 +50,7 @@ class CpuTarget(Target):
         return _arch.is_runnable(arch, native)
 
     def lesser_archs(self, arch: str) -> tuple[str, ...]:
-        """Return other architectures whose kernels run wherever a given one's do, best first."""
+        """Return architectures whose kernels run wherever those of arch do, best first."""
         return _arch.lesser_cpu_archs(arch)
 
 

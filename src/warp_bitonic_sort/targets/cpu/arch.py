@@ -1,7 +1,7 @@
-"""The CPU's architectures: the flags of each, and which of them a processor runs.
+"""Lists the CPU's architectures, the flags of each, and which of them a processor runs.
 
-Invariant: nothing is run here. /proc/cpuinfo may list another processor than the one that runs this
-process (under valgrind, qemu-user, Rosetta): the runtime asks that one, once it is loaded.
+Invariant: no program is run. Under valgrind, qemu-user or Rosetta, /proc/cpuinfo lists another
+processor than the one that runs this process. The runtime, once loaded, asks the right one.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 from ... import settings
 from ...errors import ToolError
 
-# Explicit features, not -march=native: the same text means the same machine code on every machine
-# that shares a cache, and compilers older than the x86-64-v3 names understand it.
-# What these flags imply is what csrc/driver/cpu_arch.hpp asks for: change both.
+# Not -march=native, so that equal flags mean equal code on all machines that share a cache. Not
+# x86-64-v3, which older compilers do not know. csrc/driver/cpu_arch.hpp tests for the features that
+# these flags imply: change both.
 _AVX2_FLAGS = ("-mavx2", "-mbmi2", "-mprfchw")
 CPU_ARCHS: dict[str, tuple[str, ...]] = {
     "x86-64": (),
@@ -24,7 +24,7 @@ CPU_ARCHS: dict[str, tuple[str, ...]] = {
     "aarch64": (),
     "generic": (),
 }
-# Each runs what is built for those before it.
+# A processor of a level also runs kernels for the levels before it.
 _LEVELS = ("x86-64", "x86-64-avx2", "x86-64-avx512")
 _AVX2 = {"avx2", "bmi2"}
 _AVX512 = {"avx512f", "avx512bw", "avx512vl", "avx512dq"}
@@ -33,7 +33,7 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 @functools.cache
 def _listed_cpu_arch() -> str | None:
-    """Return the architecture that the kernel lists this machine for; None if it is unknown."""
+    """Return the architecture of the processor in /proc/cpuinfo; None if it is unknown."""
     machine = platform.machine().lower()
     if machine in ("aarch64", "arm64"):
         return "aarch64"
@@ -41,12 +41,12 @@ def _listed_cpu_arch() -> str | None:
         return "generic"
     try:
         with _CPUINFO.open("rb", buffering=0) as file:
-            # One read has the first processor. All of them would make the kernel ask each one.
+            # One read contains the first processor. For a whole file, Linux queries every one.
             text = file.read(1 << 13).decode("latin-1")
     except OSError:
         return None
     line = next((line for line in text.splitlines() if line.startswith("flags")), None)
-    if line is None:  # an Arm processor's, on which this process is emulated
+    if line is None:  # this process is emulated on an Arm processor
         return None
     flags = set(line.partition(":")[2].split())
     if flags >= _AVX512 | _AVX2:
@@ -55,12 +55,12 @@ def _listed_cpu_arch() -> str | None:
 
 
 def native_cpu_arch() -> str:
-    """Return the best architecture of the processor that /proc/cpuinfo lists."""
+    """Return the best architecture of the processor in /proc/cpuinfo."""
     return _listed_cpu_arch() or "x86-64"
 
 
 def is_runnable(arch: str, native: str) -> bool:
-    """Tell whether a processor, whose best architecture is given, runs kernels for another."""
+    """Tell whether a processor whose best architecture is native runs kernels for arch."""
     return arch in (native, "generic", *lesser_cpu_archs(native))
 
 
@@ -70,13 +70,12 @@ def cpu_arch(native: str | None = None) -> str:
     Parameters
     ----------
     native : str, optional
-        The processor's best architecture, where the processor was asked; if not given, that of the
-        machine that /proc/cpuinfo lists.
+        The processor's best architecture (default: that of the processor in /proc/cpuinfo).
 
     Raises
     ------
     ToolError
-        ``WARP_SORT_CPU_ARCH`` names no architecture, or one that the processor does not run.
+        ``WARP_SORT_CPU_ARCH`` is not an architecture, or the processor does not run it.
     """
     known = native or _listed_cpu_arch()
     chosen = settings.cpu_arch()
@@ -86,7 +85,7 @@ def cpu_arch(native: str | None = None) -> str:
         raise ToolError(
             f"WARP_SORT_CPU_ARCH: expected one of {', '.join(CPU_ARCHS)} or native, got {chosen!r}."
         )
-    # Where nothing is known yet, the variable is believed until the processor can be asked.
+    # If the processor is unknown, the variable counts until the runtime is loaded.
     best = known or _LEVELS[-1]
     if not is_runnable(chosen, best):
         runs = [*lesser_cpu_archs(best)[::-1], *dict.fromkeys((best, "generic"))]
@@ -98,7 +97,7 @@ def cpu_arch(native: str | None = None) -> str:
 
 
 def lesser_cpu_archs(arch: str) -> tuple[str, ...]:
-    """Return the architectures whose kernels run wherever a given one's do, the best first."""
+    """Return the architectures whose kernels run wherever those of arch do, the best first."""
     return _LEVELS[: _LEVELS.index(arch)][::-1] if arch in _LEVELS else ()
 
 

@@ -1,6 +1,6 @@
-"""The compiler of kernels for the CPU: the host's C++ compiler, and its flags.
+"""Describes how kernels for the CPU are compiled: by the host's C++ compiler.
 
-Invariant: a kernel neither throws nor asks for types, and needs no library.
+Invariant: kernels use neither exceptions nor run-time type information, and need no library.
 """
 
 from __future__ import annotations

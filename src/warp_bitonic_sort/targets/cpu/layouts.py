@@ -1,4 +1,4 @@
-"""The layouts of the CPU: one kernel a length for short rows, a tile for longer ones.
+"""Chooses the layout on the CPU: a kernel for each length of short rows, a tile for longer ones.
 
 Invariant: pure. All architectures have the same layouts.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 from ...kernels import TILE, Access, Layout, Payload
 from ..common.layouts import Choice, Rows
 
-# Rows up to this length are unrolled whole and held in registers, one kernel a length.
+# Rows up to this length are sorted in registers, by an unrolled kernel for each length.
 MAX_REGISTER_LENGTH = 32
-# Rows up to this length are sorted in the tile; docs/performance.md shows where that stops to pay.
+# Rows up to this length are sorted in the tile; docs/performance.md compares longer ones.
 MAX_LENGTH = 16384
 _WHY = {
     "rows": "the elements of a row are contiguous, so they are transposed in registers",
@@ -31,7 +31,7 @@ class CpuLayouts:
         return [(TILE, "strided"), *registers]
 
     def longest(self, payload: Payload, bits: int) -> int:
-        """Return the longest row that a kernel takes."""
+        """Return the longest row that a kernel sorts."""
         return MAX_LENGTH
 
     def choose(self, rows: Rows) -> Choice:

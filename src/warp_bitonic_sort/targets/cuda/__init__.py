@@ -1,4 +1,7 @@
-"""Kernels that run on NVIDIA GPUs."""
+"""Defines the back end of NVIDIA GPUs.
+
+Invariant: importing this package loads no driver.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ class CudaTarget(Target):
 
     @property
     def archs(self) -> tuple[str, ...]:
-        """Every architecture is a single device's."""
+        """None: every architecture is that of a single kind of device."""
         return ()
 
     def layouts(self, arch: str) -> GpuLayouts:
@@ -35,11 +38,11 @@ class CudaTarget(Target):
         return _arch.is_cuda_arch(arch)
 
     def arch_for(self, native: str) -> str:
-        """Return the architecture to build for: a device's own, or what ``GPU_ARCH`` lists."""
+        """Return the architecture to build for: a device's own, or one from ``GPU_ARCH``."""
         return _arch.cuda_arch(native)
 
     def native_archs(self) -> list[str]:
-        """Return the architectures of the devices that the driver knows."""
+        """Return the architectures of the devices that the driver lists."""
         return _arch.native_cuda_archs()
 
     def runs_on(self, arch: str, native: str) -> bool:
@@ -51,7 +54,7 @@ class CudaTarget(Target):
         return re.sub("^(sm_[0-9]+)[af]$", r"\1", arch)
 
     def probe(self) -> DeviceProbe:
-        """Return what ``doctor`` looks for."""
+        """Return what ``doctor`` checks."""
         return DeviceProbe(
             devices="CUDA devices",
             driver="NVIDIA driver (libcuda.so.1)",

@@ -1,6 +1,6 @@
-"""The architectures of CUDA devices, as in ``sm_90``.
+"""Handles the architectures of CUDA devices, as in ``sm_90``.
 
-Invariant: a cubin runs on devices of its major version whose minor version is no less.
+Invariant: a cubin runs on devices of the same major version and the same or a higher minor version.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from ..common.elf import elf_header
 from ..common.gpu_arch import listed_for
 
 _CUDA_MACHINE = 190
-# Since CUDA 13 the compute capability is in bits 8 to 15 of the flags, before in the low 8 bits.
+# Since CUDA 13, the compute capability is in bits 8 to 15 of the flags; before, in the low 8 bits.
 _CUDA_ABI_OF_13 = 8
 # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR.
 _MAJOR_AND_MINOR = (75, 76)
 
 
 def is_cuda_arch(arch: str) -> bool:
-    """Tell whether a name is that of an architecture."""
+    """Tell whether a name has the form of an architecture's."""
     return re.fullmatch("sm_[0-9]{2,}", arch) is not None
 
 
 def cuda_arch(native: str) -> str:
-    """Return the architecture to build for: a device's own, or what ``GPU_ARCH`` lists for it."""
+    """Return the architecture to build for: a device's own, or the best one in ``GPU_ARCH``."""
     return max(listed_for(native, runs_on))
 
 
@@ -45,7 +45,7 @@ def arch_of(product: bytes) -> str | None:
 
 
 def native_cuda_archs() -> list[str]:
-    """Return the architectures of the CUDA devices that the driver knows."""
+    """Return the architectures of the CUDA devices that the driver lists."""
     archs = set()
     with contextlib.suppress(OSError, AttributeError):  # no driver, or another library
         driver = ctypes.CDLL("libcuda.so.1")

@@ -1,6 +1,6 @@
-"""The layouts of NVIDIA GPUs.
+"""Lists the layouts of NVIDIA GPUs.
 
-Invariant: as `common.gpu_layouts` has it.
+Invariant: as in `common.gpu_layouts`.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from ...kernels import Layout
 from ..common import gpu_layouts as common
 from ..common.gpu_layouts import GpuLayouts, Tables, tables_by_bits
 
-# KiB of shared memory that a block may ask for, by compute capability (CUDA programming guide,
-# technical specifications). Other capabilities get the least of the newer ones.
+# KiB of shared memory that a block may use, by compute capability (CUDA programming guide,
+# technical specifications). Other capabilities have the lowest of the newer ones.
 _SHARED_KIB = {"75": 64, "80": 163, "87": 163, "90": 227, "100": 227, "103": 227, "110": 227}
-_LEAST_SHARED_KIB = 99
-# Two lanes a row of 32 bytes, each with one access to it, are quicker than one lane with two. Where
-# such rows are staged through shared memory, one lane is quicker.
+_LOWEST_SHARED_KIB = 99
+# For rows of 32 bytes, two lanes with one access each are faster than one lane with two accesses.
+# Staged through shared memory, one lane is faster.
 _ENTRY32_ROWS = tuple(
     Layout(4, 1, 0) if layout == Layout(8, 0, 0) else layout for layout in common.ENTRY32_ROWS
 )
@@ -27,5 +27,5 @@ _TABLES = tables_by_bits(
 
 def layouts(arch: str) -> GpuLayouts:
     """Return the layouts of an architecture, as in ``sm_90``."""
-    shared_kib = _SHARED_KIB.get(arch.removeprefix("sm_"), _LEAST_SHARED_KIB)
+    shared_kib = _SHARED_KIB.get(arch.removeprefix("sm_"), _LOWEST_SHARED_KIB)
     return GpuLayouts(_TABLES, 32, shared_kib, max(_SHARED_KIB.values()))

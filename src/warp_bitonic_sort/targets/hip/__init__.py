@@ -1,4 +1,7 @@
-"""Kernels that run on AMD GPUs."""
+"""Defines the back end of AMD GPUs.
+
+Invariant: importing this package loads no driver.
+"""
 
 from __future__ import annotations
 
@@ -36,11 +39,11 @@ class HipTarget(Target):
         return _arch.is_hip_arch(arch)
 
     def arch_for(self, native: str) -> str:
-        """Return the architecture to build for: a device's own, or what ``GPU_ARCH`` lists."""
+        """Return the architecture to build for: a device's own, or one from ``GPU_ARCH``."""
         return _arch.hip_arch(native)
 
     def native_archs(self) -> list[str]:
-        """Return the architectures of the devices that the kernel knows."""
+        """Return the architectures of the devices that Linux lists."""
         return _arch.native_hip_archs()
 
     def runs_on(self, arch: str, native: str) -> bool:
@@ -52,7 +55,7 @@ class HipTarget(Target):
         return _arch.without_features(arch)
 
     def probe(self) -> DeviceProbe:
-        """Return what ``doctor`` looks for."""
+        """Return what ``doctor`` checks."""
         home = None
         with contextlib.suppress(BuildError):  # `doctor` reports the variable
             home = settings.rocm_path()

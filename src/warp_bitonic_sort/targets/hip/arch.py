@@ -1,7 +1,7 @@
-"""The architectures of AMD GPUs, as in ``gfx942``, and families of them, as ``gfx11-generic``.
+"""Handles the architectures of AMD GPUs, as ``gfx942``, and their families, as ``gfx11-generic``.
 
-Invariant: an architecture's name has no features (``:xnack-``): code that is compiled without them
-runs whatever they are.
+Invariant: an architecture's name has no features (``:xnack-``). Code that is compiled without them
+runs with any features of the device.
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ def without_features(arch: str) -> str:
 
 
 def hip_arch(native: str) -> str:
-    """Return the architecture to build for: a device's own, or what ``GPU_ARCH`` lists for it."""
+    """Return the architecture to build for: a device's own, or the first in ``GPU_ARCH``."""
     arch = without_features(native)
     if not is_hip_arch(arch):
         raise ToolError(
-            f"x: it is on a device of target {arch}, and there are kernels for gfx9 and newer "
-            f"ones only. Move x to the CPU and sort it there."
+            f"x: it is on a device of architecture {arch}, and kernels exist only for gfx9 and "
+            f"newer. Move x to the CPU and sort it there."
         )
     return listed_for(arch, runs_on)[0]
 
@@ -76,7 +76,7 @@ def runs_on(arch: str, native: str) -> bool:
 
 
 def is_amdgpu(product: bytes) -> bool:
-    """Tell whether a file is a code object, and no bundle of such."""
+    """Tell whether a file is a single code object, not a bundle."""
     header = elf_header(product)
     return header is not None and header.machine == _AMDGPU_MACHINE
 
@@ -90,26 +90,25 @@ def arch_of(product: bytes) -> str | None:
 
 
 def is_for(product: bytes, arch: str) -> bool:
-    """Tell whether a code object may be taken for one of an architecture.
+    """Tell whether a code object may be one for an architecture.
 
-    The table may be older than the architecture: then any AMD code object may, and the driver says
-    more.
+    If the table does not list the architecture, any AMD code object may be, and the driver checks.
     """
-    found = arch_of(product)
-    if found is None:
+    product_arch = arch_of(product)
+    if product_arch is None:
         return is_amdgpu(product) and arch not in _MACHINES.values()
-    return found == arch
+    return product_arch == arch
 
 
 def native_hip_archs(nodes: Path = _KFD_NODES) -> list[str]:
-    """Return the architectures of the AMD GPUs that the kernel knows."""
+    """Return the architectures of the AMD GPUs that Linux lists."""
     archs = set()
     for file in nodes.glob("*/properties"):
         with contextlib.suppress(OSError):
-            found = re.search(r"^gfx_target_version (\d+)$", file.read_text(), re.MULTILINE)
-            # A CPU is a node, too, whose version is 0.
-            if found and int(found[1]) > 0:
-                major, rest = divmod(int(found[1]), 10000)
+            version = re.search(r"^gfx_target_version (\d+)$", file.read_text(), re.MULTILINE)
+            # CPUs are nodes, too, with version 0.
+            if version and int(version[1]) > 0:
+                major, rest = divmod(int(version[1]), 10000)
                 minor, stepping = divmod(rest, 100)
                 archs.add(f"gfx{major}{minor:x}{stepping:x}")
     return sorted(archs)

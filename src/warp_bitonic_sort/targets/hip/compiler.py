@@ -1,7 +1,7 @@
-"""The compiler of kernels for AMD GPUs: hipcc, a clang or hipRTC, and where it is.
+"""Describes how kernels for AMD GPUs are compiled: by hipcc, a clang or hipRTC.
 
-Invariant: no header or library of ROCm's is read, so that any clang will do that knows the
-architecture and has its lld. The product is one code object, never a bundle of them.
+Invariant: kernels use no header or library of ROCm. Therefore any clang with its lld can compile
+them if it knows the architecture. The product is one code object, never a bundle.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from . import arch as _arch
 _FLAGS = (
     "-std=c++17",
     "-O3",
-    # hipcc, too, is to make no program of it.
+    # Not a program, not even by hipcc.
     "-c",
     "-x",
     "hip",
@@ -32,20 +32,20 @@ _FLAGS = (
     "-nogpuinc",
     "-nogpulib",
     "--no-gpu-bundle-output",
-    # Kernels look for NaNs by their bits; told that there are none, minima take one instruction.
+    # Kernels test bits for NaN. With this flag, a minimum takes one instruction.
     "-fno-honor-nans",
-    # Vectors made of neighbouring registers have clang 19 keep these in scratch memory.
+    # clang 19 combines neighbouring registers into vectors, which it then keeps in scratch memory.
     "-fno-slp-vectorize",
-    # An identifier of the compilation, which would be another in every folder.
+    # No identifier of the compilation, which differs in every folder.
     "-fuse-cuid=none",
 )
-# Drivers since ROCm 5 load version 5, whatever the compiler prefers; generic targets need 6.
+# Drivers since ROCm 5 load version 5, and compilers default to various ones. Families need 6.
 _OBJECT_VERSION, _GENERIC_OBJECT_VERSION = 5, 6
 _INSTALL = "Install clang and its lld (Debian, Ubuntu: apt install clang-19 lld-19), or ROCm"
 _HINT = f"{_INSTALL}, and set ROCM_PATH to it."
-# The first LLVM that knows architectures which widespread ones do not.
+# The first version of clang that knows an architecture.
 _FIRST_CLANG = {"gfx942": 17, "gfx950": 20, "gfx9-4-generic": 20}
-# What a compiler says that will never know an architecture.
+# Errors of a compiler that does not know an architecture, which no repair changes.
 _PERMANENT = "invalid target ID|nknown argument|nsupported|No available targets"
 _CLANG_OF_ROCM = ("llvm/bin/clang++", "lib/llvm/bin/clang++")
 _EMPTY_KERNEL = 'extern "C" __attribute__((global)) void nothing() {}\n'
@@ -79,10 +79,9 @@ class HipRecipe(Recipe):
 
     def dependency_flags(self, depfile: str, product: str) -> tuple[str, ...]:
         """Return the flags that make the compiler list what it read in a file."""
-        # Those of the driver (-MMD -MF) are for the host's part of a translation unit, which there
-        # is none of: clang 20 and newer ignore them.
-        words = ("-dependency-file", depfile, "-MT", product)
-        return tuple(each for word in words for each in ("-Xclang", word))
+        # Not -MMD and -MF: clang 20 and newer ignore them where there is no host code.
+        options = ("-dependency-file", depfile, "-MT", product)
+        return tuple(word for option in options for word in ("-Xclang", option))
 
     def include_dirs(self) -> dict[str, Path]:
         """Return the include folders by the token that stands for each in a key."""
@@ -95,12 +94,12 @@ class HipRecipe(Recipe):
         return folders
 
     def key_parts(self) -> dict[str, str]:
-        """Return the path of ``CK_DIR``: its headers may look at what lies beside them."""
+        """Return the path of ``CK_DIR``, because its headers may include files beside them."""
         extra = extra_hip_include()
         return {} if extra is None else {"ck_dir": str(extra)}
 
     def why_unshareable(self) -> str | None:
-        """Return why others cannot take what is compiled here from a folder; None if they can."""
+        """Return why artifacts compiled here cannot be shared; None if they can."""
         folder = settings.ck_dir()
         if folder is None:
             return None
@@ -118,8 +117,8 @@ class HipRecipe(Recipe):
         return probe_error(compiler, arch)
 
     def is_permanent(self, error: str) -> bool:
-        """Tell whether an answer of `probe_error` stays true while the compiler is the same."""
-        # A missing lld may be installed, a full disk emptied.
+        """Tell whether a result of `probe_error` stays true while the compiler is the same."""
+        # Other errors may be repaired, as a missing lld or a full disk.
         return not error or re.search(_PERMANENT, error) is not None
 
     def arch_of(self, product: bytes) -> str | None:
@@ -127,12 +126,12 @@ class HipRecipe(Recipe):
         return _arch.arch_of(product)
 
     def is_for(self, product: bytes, arch: str) -> bool:
-        """Tell whether a code object may be taken for one of an architecture."""
+        """Tell whether a code object may be one for an architecture."""
         return _arch.is_for(product, arch)
 
 
 def extra_hip_include() -> Path | None:
-    """Return ``CK_DIR``, a folder of headers for HIP kernels beside our own, or None."""
+    """Return ``CK_DIR``, a folder of additional headers for HIP kernels, or None."""
     folder = settings.ck_dir()
     if folder is not None and not folder.is_dir():
         raise ToolError(
@@ -148,27 +147,27 @@ def extra_hip_include() -> Path | None:
 def find_hip_compiler(arch: str, probe: Probe | None = None) -> Compiler:
     """Find a compiler that builds for AMD GPUs.
 
-    ROCm's in ``ROCM_PATH`` if set, else in /opt/rocm; hipcc or a clang on the PATH; hipRTC, which
-    comes first where ``WARP_SORT_RTC`` asks for it. The first that knows the architecture is taken,
-    and its origin says which ones before it do not.
+    The order is: ROCm's in ``ROCM_PATH`` if set, else in /opt/rocm; hipcc or a clang on the PATH;
+    hipRTC, which comes first if ``WARP_SORT_RTC`` is set. The first one that knows the architecture
+    is returned. Its origin lists the compilers before it, which do not.
 
     Parameters
     ----------
     arch : str
         The architecture, as in ``gfx942``.
     probe : callable, optional
-        Answers as `probe_error`, which is asked if this is not given.
+        Returns a compiler's error (default: `probe_error`).
 
     Raises
     ------
     ToolError
-        There is none, none that knows the architecture, or ``ROCM_PATH`` is wrong.
+        There is no compiler, no compiler knows the architecture, or ``ROCM_PATH`` is wrong.
     """
     tried: set[Path] = set()
     refused: list[str] = []
     reasons: list[str] = []
     for compiler in _candidates():
-        # clang++ and clang are two names of one program, unless they are a wrapper's.
+        # clang++ and clang are usually two names of one program, except for a wrapper.
         program = compiler.program.resolve()
         if program in tried and compiler.identity() is not None:
             continue
@@ -192,10 +191,7 @@ def find_hip_compiler(arch: str, probe: Probe | None = None) -> Compiler:
 
 
 def _candidates() -> Iterator[Compiler]:
-    """Yield the compilers, the most specific first; nothing is run.
-
-    hipRTC is the last, for it needs all of ROCm, where a clang needs nothing.
-    """
+    """Yield the compilers in the order of preference; nothing is run."""
     kinds = [_programs, _libraries]
     for kind in reversed(kinds) if settings.run_time_compilers() else kinds:
         yield from kind()
@@ -208,14 +204,14 @@ def _libraries() -> Iterator[Compiler]:
 def _programs() -> Iterator[Compiler]:
     home = settings.rocm_path()
     if home is not None:
-        found = list(_of_rocm(home, f"ROCM_PATH={home}"))
-        if not found and next(_libraries(), None) is None:
+        compilers = list(_of_rocm(home, f"ROCM_PATH={home}"))
+        if not compilers and next(_libraries(), None) is None:
             raise ToolError(
                 f"ROCM_PATH: {str(home)!r} holds neither bin/hipcc nor "
                 f"{' nor '.join(_CLANG_OF_ROCM)} nor lib/libhiprtc.so. Set ROCM_PATH to a "
                 f"ROCm installation, or unset it to use a clang on the PATH."
             )
-        yield from found
+        yield from compilers
     else:
         for folder in rocm_folders():
             yield from _of_rocm(folder, f"ROCm in {folder}")
@@ -229,7 +225,7 @@ def _programs() -> Iterator[Compiler]:
 
 
 def rocm_folders() -> list[Path]:
-    """Return where installers put ROCm: the one that is linked to first, then newer ones."""
+    """Return the folders of installed ROCm: the default one first, then the newest first."""
     return [Path("/opt/rocm"), *newest_first(Path("/opt"), "rocm-[0-9]*")]
 
 
@@ -263,7 +259,7 @@ def _compiler(program: Path, origin: str, wraps: Path | None = None) -> Compiler
 
 
 def _clang_names() -> Iterator[str]:
-    """Yield what clang is called on the PATH: plainly, then with its version, newest first."""
+    """Yield the names of clang on the PATH: without a version, then the newest first."""
     yield "clang++"
     yield "clang"
     numbers: set[int] = set()
@@ -286,20 +282,20 @@ def probe_error(compiler: Compiler, arch: str) -> str:
     Returns
     -------
     str
-        Why it does not, in the compiler's own words, one line; empty if it does.
+        The first line of the compiler's error; empty if it succeeds.
     """
     if compiler.unusable_because:
         return compiler.unusable_because
     if compiler.version_prefix:
         try:
-            compiler.version()  # before it is given a file to write
+            compiler.version()  # checks the program before it may write a file
         except ToolError as error:
             return str(error)
     try:
         with tempfile.TemporaryDirectory(prefix="warp-sort-") as folder:
             return _probe_error_in(Path(folder), compiler, arch)
     except (OSError, subprocess.SubprocessError) as error:
-        return f"it cannot be asked: {error}"
+        return f"it cannot be run: {error}"
 
 
 def _probe_error_in(folder: Path, compiler: Compiler, arch: str) -> str:
@@ -317,7 +313,7 @@ def _probe_error_in(folder: Path, compiler: Compiler, arch: str) -> str:
     )
     if done.returncode == 0:
         is_code_object = product.is_file() and _arch.is_amdgpu(product.read_bytes())
-        return "" if is_code_object else "what it makes is no code object"
+        return "" if is_code_object else "its output is not a code object"
     lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
     line = next((line for line in lines if "error" in line), "".join(lines[:1]))
     if "lld" in line and "exist" in line:

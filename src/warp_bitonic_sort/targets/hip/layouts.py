@@ -1,6 +1,6 @@
-"""The layouts of AMD GPUs, by the lanes of a warp (a wave).
+"""Lists the layouts of AMD GPUs, by the lanes of a warp (a wave).
 
-Invariant: as `common.gpu_layouts` has it.
+Invariant: as in `common.gpu_layouts`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from ..common.gpu_layouts import GpuLayouts, Tables, layouts_of, tables_by_bits
 
 # KiB of shared memory of every AMD GPU; gfx950 and gfx1250 have more.
 _SHARED_KIB = 64
-# Not measured on a GPU yet; the same ideas as for CUDA. Exchanges within 16 lanes are cheap (DPP),
-# those between halves of a warp are not, so that rows of up to 512 stay within 16 lanes. The
-# longest rows fill the shared memory, and a thread has no more than 16 keys of 64 bits.
+# Chosen as for CUDA, but not measured on a GPU. Exchanges within 16 lanes are cheap (DPP), those
+# between halves of a warp are not; therefore rows of up to 512 stay within 16 lanes. The longest
+# rows fill the shared memory, and a thread has at most 16 keys of 64 bits.
 _WARP64_ROWS = layouts_of(
     *common.ENTRY32_ROWS[:5],
     (32, 2, 0),
@@ -80,7 +80,7 @@ _ENTRY64_COLUMNS = layouts_of(
     (16, 4, 0),
     (16, 5, 0),
 )
-# Warps of 32 lanes take the layouts of CUDA's, as far as memory allows.
+# Warps of 32 lanes have the layouts of CUDA that fit the shared memory.
 _TABLES = {
     32: tables_by_bits(
         Tables(common.ENTRY32_ROWS, common.ENTRY16_UNALIGNED, common.ENTRY16_COLUMNS),
@@ -98,7 +98,7 @@ _TABLES = {
 def warp_lanes(arch: str) -> int:
     """Return the lanes of a warp: 64 on gfx9, 32 on later architectures."""
     number, is_generic, _ = arch.removeprefix("gfx").partition("-")
-    # Behind the major version are a digit each of the minor one and the stepping.
+    # The last two digits are the minor version and the stepping.
     major = int(number if is_generic else number[:-2])
     return 64 if major < 10 else 32
 

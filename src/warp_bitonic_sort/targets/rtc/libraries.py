@@ -1,7 +1,6 @@
-"""Where a run-time compiler may be: libraries among a folder's files, and the folders to look in.
+"""Finds the libraries of run-time compilers: the folders to search, and the versions in a folder.
 
-Invariant: looking for a library loads and runs nothing, and imports none of the packages that may
-bring it.
+Invariant: the search loads and runs nothing, and imports no package that may contain a library.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from pathlib import Path
 
 from ..common.compiler import Compiler
 
-# What runs a library as a compiler.
+# The program that runs a library as a compiler.
 PROGRAM = Path(__file__).with_name("program.py")
 
 
 def rtc_compiler(kind: str, library: Path, origin: str, title: str, hint: str) -> Compiler:
-    """Return the compiler that a library is.
+    """Return the compiler that runs a library.
 
     Parameters
     ----------
@@ -33,13 +32,13 @@ def rtc_compiler(kind: str, library: Path, origin: str, title: str, hint: str) -
     """
     name = {"nvrtc": "NVRTC", "hiprtc": "hipRTC"}[kind]
     return Compiler(
-        # Nothing of the user's environment is imported, nor looked for: half of the start.
+        # Isolated, and without site-packages, which take half of a start.
         (sys.executable or "python", "-I", "-S", str(PROGRAM), kind, str(library)),
         library,
         origin,
         title,
         hint,
-        # The product depends on how the library is called, too.
+        # The product also depends on the program that calls the library.
         wraps=PROGRAM,
         # sys.executable may be an application that embeds Python.
         version_prefix=name,
@@ -50,47 +49,47 @@ def rtc_compiler(kind: str, library: Path, origin: str, title: str, hint: str) -
 def _why_unusable() -> str:
     """Return why this process cannot run a library as a compiler; empty if it can."""
     if not sys.executable:
-        why = "this interpreter does not know its own program (sys.executable is empty)"
+        why = "sys.executable is empty"
     elif getattr(sys, "frozen", False):
         why = f"sys.executable ({sys.executable}) is a frozen application"
     else:
         return ""
     return (
-        f"is not run, for a Python has to run it, and {why}. Set sys.executable to a Python of "
-        f"3.10 or newer (and unset sys.frozen) before the first call, or install nvcc or hipcc."
+        f"cannot be run: a Python has to run it, and {why}. Set sys.executable to a Python of 3.10 "
+        f"or newer (and unset sys.frozen) before the first call, or install nvcc or hipcc."
     )
 
 
 def libraries(folder: Path, *stems: str) -> list[tuple[int | None, Path]]:
-    """Return a folder's libraries of some names and their major versions, newest first.
+    """Return a folder's libraries of some names, with their major versions, newest first.
 
-    A name without a version is usually a link to one with a version.
+    A name without a version is usually a link to a name with one.
     """
     form = re.compile(rf"(?:{'|'.join(map(re.escape, stems))})(?:\.(\d+)(?:\.\d+)*)?")
     try:
         names = sorted(file.name for file in folder.iterdir() if form.fullmatch(file.name))
     except OSError:
         return []
-    found: dict[Path, tuple[int | None, Path]] = {}
+    by_file: dict[Path, tuple[int | None, Path]] = {}
     for name in names:
         real = (folder / name).resolve()
-        # Some installations have links by the names of older versions: the file's own name counts.
+        # Links may have the names of older versions. Therefore the name of the file itself counts.
         version = form.fullmatch(real.name) or form.fullmatch(name)
         if real.is_file() and version is not None:
             number = None if version[1] is None else int(version[1])
-            found.setdefault(real, (number, folder / name))
-    return sorted(found.values(), key=lambda item: -(item[0] or 0))
+            by_file.setdefault(real, (number, folder / name))
+    return sorted(by_file.values(), key=lambda item: -(item[0] or 0))
 
 
 def library_folders(home: Path) -> Iterator[Path]:
-    """Yield the folders of libraries in a toolkit, in ROCm or in an environment."""
+    """Yield the folders of libraries of a toolkit, of ROCm or of an environment."""
     yield home / "lib64"
     yield home / "lib"
     yield from sorted(home.glob("targets/*/lib"))
 
 
 def system_folders() -> list[Path]:
-    """Return where the loader looks, without what ldconfig was told: that takes a program."""
+    """Return the loader's folders, except those that only ldconfig lists."""
     listed = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
     folders = [Path(folder).absolute() for folder in listed if folder]
     folders += library_folders(Path(sys.prefix))
@@ -101,7 +100,7 @@ def system_folders() -> list[Path]:
 
 
 def package_folders(name: str) -> list[Path]:
-    """Return the folders of an installed package, which is not imported."""
+    """Return the folders of an installed package without importing it."""
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):

@@ -1,9 +1,9 @@
-"""Runs NVRTC or hipRTC, which are libraries, by a command line, like nvcc or clang.
+"""Runs the libraries NVRTC and hipRTC by the command lines of nvcc and clang.
 
-Invariant: stands alone. It is run as a file by an interpreter that imports nothing of the user's,
-``python -I -S program.py nvrtc LIBRARY FLAGS``, takes the flags that the CUDA recipe has for nvcc
-(for ``hiprtc``, those that the HIP recipe has for clang), and leaves the same files: a code object
-and a list of the headers that it may be made of, each whole or not at all.
+Invariant: stands alone. It is run as a file, ``python -I -S program.py nvrtc LIBRARY FLAGS``, and
+imports only the standard library. It accepts the flags of the CUDA recipe for nvcc (for ``hiprtc``,
+those of the HIP recipe for clang). It writes the same files, each atomically: a code object, and a
+list of the headers that it may depend on.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ _HEADERS = {".h", ".hpp", ".hh", ".hxx", ".inc", ".inl", ".cuh"}
 
 
 class _FailureError(Exception):
-    """What ends the program: a text for standard error."""
+    """Ends the program; the message goes to standard error."""
 
 
 # -- the command line ------------------------------------------------------------------------------
 
 
 class _Request:
-    """What a command line asks for.
+    """A parsed command line.
 
     Attributes
     ----------
     options : list of str
-        What the library is told.
+        The library's options.
     folders : list of str
-        Where headers are looked for.
+        The folders of headers.
     source, product, depfile : str
-        The files; the last may be empty.
+        The files; ``depfile`` may be empty.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ def _following(words: list[str], flag: str) -> str:
 
 
 def _common(request: _Request, word: str, words: list[str]) -> bool:
-    """Take a word that nvcc and clang understand alike, if it is one."""
+    """Add a word that nvcc and clang have in common to the request; tell whether it is one."""
     if word == "-o":
         request.product = _following(words, word)
     elif word.startswith("-I"):
@@ -72,7 +72,7 @@ def _common(request: _Request, word: str, words: list[str]) -> bool:
 
 
 def _for_nvrtc(words: list[str]) -> _Request:
-    """Read nvcc's command line."""
+    """Parse nvcc's command line."""
     request = _Request()
     while words:
         word = words.pop(0)
@@ -80,15 +80,15 @@ def _for_nvrtc(words: list[str]) -> _Request:
             request.depfile = _following(words, word)
         elif word.startswith("-arch="):
             request.options.append(f"--gpu-architecture={word[6:]}")
-        # NVRTC always optimizes, and makes device code alone.
+        # NVRTC always optimizes, and compiles device code only.
         elif word not in ("-cubin", "-O3", "-MMD") and not _common(request, word, words):
-            raise _FailureError(f"error: {word!r} is none of the flags of nvcc that are known here")
+            raise _FailureError(f"error: {word!r} is not one of the supported flags of nvcc")
     return request
 
 
 def _for_hiprtc(words: list[str]) -> _Request:
-    """Read clang's command line."""
-    # For the driver, which reads files and runs a linker; hipRTC has its own headers and libraries.
+    """Parse clang's command line."""
+    # Flags of clang's driver. hipRTC has no driver, and contains its headers and libraries.
     of_driver = ("-c", "--offload-device-only", "-nogpuinc", "-nogpulib", "--no-gpu-bundle-output")
     request = _Request()
     while words:
@@ -103,9 +103,7 @@ def _for_hiprtc(words: list[str]) -> _Request:
             if not word.startswith("-fuse-cuid"):
                 request.options.append(word)
         elif word not in of_driver and not _common(request, word, words):
-            raise _FailureError(
-                f"error: {word!r} is none of the flags of clang that are known here"
-            )
+            raise _FailureError(f"error: {word!r} is not one of the supported flags of clang")
     return request
 
 
@@ -113,7 +111,7 @@ def _for_hiprtc(words: list[str]) -> _Request:
 
 
 class _Library:
-    """NVRTC or hipRTC: two libraries whose functions differ in their names."""
+    """NVRTC or hipRTC, whose functions differ only in the prefix of their names."""
 
     def __init__(self, kind: str, path: str) -> None:
         self._prefix = kind
@@ -130,7 +128,7 @@ class _Library:
             self._load_builtins(f"libnvrtc-builtins.so.{self.version}")
 
     def _load_builtins(self, name: str) -> None:
-        """Load what the library will look for by its bare name, and may lie beside it alone."""
+        """Load a library that this one loads by name, and that may be only in the same folder."""
         path = Path(self._path)
         for folder in (path.parent, path.resolve().parent):
             for file in sorted(folder.glob(f"{name}*")):
@@ -146,11 +144,11 @@ class _Library:
         self._numbers = (major.value, minor.value)
         return f"{major.value}.{minor.value}"
 
-    def own_options(self) -> list[str]:
-        """Return what this library is told whatever it compiles.
+    def fixed_options(self) -> list[str]:
+        """Return the options of every compilation.
 
-        NVRTC has a cache in the user's home from 12.9 on, for which it starts the driver: that
-        takes longer than many a kernel, whose product is cached anyway.
+        From 12.9 on, NVRTC has a cache in the user's home, for which it starts the driver. That
+        takes longer than many kernels, whose products are cached anyway.
         """
         has_cache = self._prefix == "nvrtc" and self._numbers >= (12, 9)
         return ["--no-cache"] if has_cache else []
@@ -161,7 +159,7 @@ class _Library:
             function = self._library[name]
         except AttributeError:
             raise _FailureError(
-                f"error: {self._path} is no {self.title}: it lacks {name}"
+                f"error: {self._path} is not {self.title}: it lacks {name}"
             ) from None
         status: int = function(*arguments)
         return status
@@ -169,15 +167,15 @@ class _Library:
     def _check(self, name: str, *arguments: object) -> None:
         status = self._call(name, *arguments)
         if status != 0:
-            raise _FailureError(f"error: {self._prefix}{name} failed: {self._words_for(status)}")
+            raise _FailureError(f"error: {self._prefix}{name} failed: {self._error_string(status)}")
 
-    def _words_for(self, status: int) -> str:
+    def _error_string(self, status: int) -> str:
         function = self._library[f"{self._prefix}GetErrorString"]
         function.restype = ctypes.c_char_p
         return str(function(status).decode())
 
     def compile(self, source: bytes, name: str, options: list[str]) -> bytes:
-        """Return the code object that a source makes; what is said meanwhile goes to stderr."""
+        """Compile a source into a code object; write the library's log to standard error."""
         program = ctypes.c_void_p()
         self._check(
             "CreateProgram",
@@ -190,25 +188,25 @@ class _Library:
         )
         words = (ctypes.c_char_p * len(options))(*map(os.fsencode, options))
         status = self._call("CompileProgram", program, len(options), words)
-        said = self._read("ProgramLog", program).decode(errors="replace").strip("\0\n ")
-        if said:
-            sys.stderr.write(f"{said}\n")
+        log = self._read("ProgramLog", program).decode(errors="replace").strip("\0\n ")
+        if log:
+            sys.stderr.write(f"{log}\n")
         if status != 0:
-            # Of an error in the source all is said.
-            raise _FailureError("" if "error" in said else f"error: {self._words_for(status)}")
+            # The log reports errors in the source.
+            raise _FailureError("" if "error" in log else f"error: {self._error_string(status)}")
         return self._read("CUBIN" if self._prefix == "nvrtc" else "Code", program)
 
     def _read(self, what: str, program: ctypes.c_void_p) -> bytes:
         size = ctypes.c_size_t()
         self._check(f"Get{what}Size", program, ctypes.byref(size))
-        # One byte more: not every library counts the zero that ends a log.
+        # One more byte: some libraries do not count the zero at the end of a log.
         data = ctypes.create_string_buffer(size.value + 1)
         self._check(f"Get{what}", program, data)
         return data.raw[: size.value]
 
 
 def _version_text(library: _Library, path: str) -> str:
-    """Return what tells a library and this file from others; builds share a version number."""
+    """Return a text that identifies the library and this file; builds share version numbers."""
 
     def digest(file: str) -> str:
         return hashlib.blake2b(Path(file).read_bytes(), digest_size=10).hexdigest()
@@ -220,36 +218,37 @@ def _version_text(library: _Library, path: str) -> str:
 
 
 def _unbundled(image: bytes) -> bytes:
-    """Return the one code object in what hipRTC made, which may be a bundle of them."""
+    """Return the one code object of an image of hipRTC, which may be a bundle."""
     if image.startswith(_COMPRESSED):
-        raise _FailureError("error: hipRTC made a compressed bundle, which is not supported")
+        raise _FailureError("error: hipRTC wrote a compressed bundle, which is not supported")
     if not image.startswith(_BUNDLE):
         return image
 
     def number(at: int) -> int:
         return int.from_bytes(image[at : at + 8], "little")
 
-    found = []
+    objects = []
     at = len(_BUNDLE) + 8
     for _ in range(number(len(_BUNDLE))):
         start, size, length = number(at), number(at + 8), number(at + 16)
-        # What is the host's comes first, and is empty.
+        # The host's entry comes first, and is empty.
         if size > 0 and not image[at + 24 : at + 24 + length].startswith(b"host"):
-            found.append(image[start : start + size])
+            objects.append(image[start : start + size])
         at += 24 + length
-    if len(found) != 1:
-        raise _FailureError(f"error: hipRTC made a bundle of {len(found)} code objects, not of one")
-    return found[0]
+    if len(objects) != 1:
+        raise _FailureError(
+            f"error: expected one code object in hipRTC's bundle, got {len(objects)}"
+        )
+    return objects[0]
 
 
 # -- files -----------------------------------------------------------------------------------------
 
 
 def _headers(folders: list[str]) -> list[str]:
-    """Return every header in some folders and below.
+    """Return all headers in folders and below.
 
-    A kernel reads some of these and no others. A change of one that it does not read compiles it
-    anew, and does no other harm.
+    A kernel reads some of them. A change of another one only compiles the kernel again.
     """
     files = (file for folder in folders for file in Path(folder).rglob("*"))
     return sorted({str(file) for file in files if file.suffix in _HEADERS and file.is_file()})
@@ -263,7 +262,7 @@ def _escaped(path: str) -> str:
 
 
 def _write(file: str, data: bytes) -> None:
-    """Write a file so that a reader sees all of it or none."""
+    """Write a file atomically."""
     part = Path(f"{file}.{os.getpid()}.part")
     try:
         part.write_bytes(data)
@@ -285,7 +284,7 @@ def _run(arguments: list[str]) -> None:
         raise _FailureError("error: expected a source and -o with a product")
     text = Path(request.source).read_bytes()
     library = _Library(kind, path)
-    image = library.compile(text, request.source, request.options + library.own_options())
+    image = library.compile(text, request.source, request.options + library.fixed_options())
     if request.depfile:
         listed = [request.source, *_headers(request.folders)]
         lines = " \\\n  ".join(map(_escaped, listed))
@@ -311,5 +310,5 @@ if __name__ == "__main__":
     status = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    # All is written; what the libraries would still take apart is the system's to take.
+    # Skip the libraries' destructors: all files are written.
     os._exit(status)
