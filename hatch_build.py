@@ -1,8 +1,8 @@
-"""Puts compiled kernels into wheels, where ``WARP_SORT_WHEEL_LAYER`` asks for them.
+"""Puts compiled kernels into wheels if ``WARP_SORT_WHEEL_LAYER`` is set.
 
-Invariant: the kernels are built by ``warp-bitonic-sort prewarm``, the JIT run at build time, and
-not by a second path. Without the variable a wheel is pure Python and compiles on demand, as does
-what is installed from a source tree or an sdist.
+Invariant: ``warp-bitonic-sort prewarm`` builds the kernels in the same way as a first call does.
+Without the variable, a wheel is pure Python and compiles on demand, like an installation from a
+source tree or an sdist.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 _VARIABLE = "WARP_SORT_WHEEL_LAYER"
-# The options of ``common``: one dtype of each order and width; lengths of neighbourhoods, experts
-# and beams. The kernel for 33 sorts all longer rows.
+# The options of ``common``: a dtype for each codec and width; the lengths of neighbourhoods,
+# experts and beams. The kernel for 33 also sorts all longer rows.
 _COMMON = (
     "--dtype",
     "uint8,int16,int32,int64,float16,bfloat16,float32,float64",
@@ -38,25 +38,25 @@ class CustomBuildHook(BuildHookInterface[Any]):
     _layer: Path | None = None
 
     def dependencies(self) -> list[str]:
-        """Return what the build needs beside hatchling: the dependencies of the package."""
-        return list(self.metadata.core.dependencies) if self._asked() else []
+        """Return the requirements of the build: the dependencies of the package."""
+        return list(self.metadata.core.dependencies) if self._chosen() else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Fill a folder with kernels and have the wheel include it."""
-        asked = self._asked()
-        if not asked or version == "editable":
+        """Fill a folder with kernels and include it in the wheel."""
+        chosen = self._chosen()
+        if not chosen or version == "editable":
             return
         machine = os.uname().machine
-        arguments = shlex.split(asked)
-        if asked == "common":
+        arguments = shlex.split(chosen)
+        if chosen == "common":
             arguments = [*_COMMON]
         if not any(word.split("=")[0] == "--arch" for word in arguments) and machine in _LEVELS:
-            # The wheel is for other machines, too.
+            # The wheel is also for other machines.
             arguments += ["--arch", _LEVELS[machine]]
         self._layer = Path(tempfile.mkdtemp(prefix="warp-sort-wheel-"))
-        # Also if this is interrupted, or the wheel is not made.
+        # Also if the build is interrupted or fails.
         atexit.register(shutil.rmtree, self._layer, ignore_errors=True)
-        # pip puts what the build needs there, too.
+        # pip puts the requirements of the build into PYTHONPATH, too.
         path = [str(Path(self.root) / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
         command = [sys.executable, "-m", "warp_bitonic_sort", "prewarm", "--into", str(self._layer)]
@@ -64,13 +64,13 @@ class CustomBuildHook(BuildHookInterface[Any]):
         if done.returncode != 0:
             raise RuntimeError(
                 f"{_VARIABLE}: expected common or options of warp-bitonic-sort prewarm, got "
-                f"{asked!r}, with which it ended with status {done.returncode}; it says above why."
+                f"{chosen!r}. prewarm ended with status {done.returncode}; its error is above."
             )
         entries = self._layer / "v1" / "entries"
         build_data["force_include"][str(entries)] = "warp_bitonic_sort/layer/v1/entries"
         build_data["pure_python"] = False
-        # Kernels know nothing of Python: any version's ABI will do. The C library has to be as new
-        # as the one here; auditwheel says which that is.
+        # Kernels do not depend on Python's ABI. They need a C library as new as this machine's,
+        # which auditwheel reports.
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["tag"] = f"py3-none-{platform}"
 
@@ -84,5 +84,5 @@ class CustomBuildHook(BuildHookInterface[Any]):
         if self._layer is not None:
             shutil.rmtree(self._layer, ignore_errors=True)
 
-    def _asked(self) -> str:
+    def _chosen(self) -> str:
         return "" if self.target_name != "wheel" else os.environ.get(_VARIABLE, "").strip()

@@ -1,4 +1,4 @@
-"""Shared by the benchmarks: alternating timing, the machine's description, tables and JSON.
+"""Times calls alternately, describes the machine, and writes tables and JSON, for all benchmarks.
 
 Invariant: peers are timed alternately within one process, so that other work on the machine slows
 all of them alike. The report has the median of all timed calls.
@@ -17,17 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = [
-    "device_torch",
-    "interleaved",
-    "machine",
-    "peer_torch",
-    "pin_numpy_to",
-    "report",
-    "table",
-]
-
-# What NumPy dispatches to beyond AVX2, by the names that NPY_DISABLE_CPU_FEATURES takes.
+# NumPy's features beyond AVX2, by their names in NPY_DISABLE_CPU_FEATURES.
 _BEYOND_AVX2 = (
     "AVX512F AVX512CD AVX512_KNL AVX512_KNM AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR "
     "X86_V4"
@@ -37,7 +27,7 @@ _BURST = 3
 
 
 def pin_numpy_to(arch: str | None) -> None:
-    """Restart this script with NumPy limited to the instructions of a CPU target, or return."""
+    """Restart this script with NumPy limited to the instructions of a CPU's architecture."""
     if arch is None or os.environ.get("WARP_SORT_CPU_ARCH") == arch:
         return
     environment = {**os.environ, "WARP_SORT_CPU_ARCH": arch}
@@ -59,7 +49,7 @@ def pin_numpy_to(arch: str | None) -> None:
 
 
 def peer_torch() -> Any:
-    """Return torch, or end with what is missing."""
+    """Return torch, or end with an error."""
     try:
         import torch
     except ImportError:
@@ -68,7 +58,7 @@ def peer_torch() -> Any:
 
 
 def device_torch() -> Any:
-    """Return torch where it has a CUDA device, or end with what is missing."""
+    """Return torch if it has a CUDA device, or end with an error."""
     torch = peer_torch()
     if not torch.cuda.is_available():
         raise SystemExit("this needs a CUDA device, and a build of PyTorch that sees it")
@@ -76,23 +66,23 @@ def device_torch() -> Any:
 
 
 def interleaved(
-    peers: Mapping[str, Callable[[], object]], seconds: float, least: int = 5
+    peers: Mapping[str, Callable[[], object]], seconds: float, min_calls: int = 5
 ) -> dict[str, float]:
     """Call the peers alternately until the time is up; return the median seconds of each.
 
-    A turn is one call that is not timed, which finds the caches and the allocator as the peer
-    before left them, and a few that are.
+    In a turn, the first call is not timed, because it finds the caches and the allocator as the
+    previous peer left them. A few timed calls follow.
     """
     times: dict[str, list[float]] = {name: [] for name in peers}
     end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(next(iter(times.values()))) < least:
+    while time.perf_counter() < end or len(next(iter(times.values()))) < min_calls:
         for name, call in peers.items():
             call()
             for _ in range(_BURST):
                 start = time.perf_counter()
                 call()
                 times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(taken) for name, taken in times.items()}
+    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def machine() -> dict[str, Any]:
@@ -132,7 +122,7 @@ def machine() -> dict[str, Any]:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lay out a Markdown table."""
+    """Return a Markdown table."""
     widths = [max(len(line[i]) for line in [header, *rows]) for i in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:
@@ -143,7 +133,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def report(result: Mapping[str, Any], file: str | None) -> None:
-    """Write the whole result as JSON where a file is named."""
+    """Write the whole result as JSON if a file is named."""
     if file is not None:
         Path(file).write_text(json.dumps(result, indent=1) + "\n")
         print(f"\nJSON: {file}")

@@ -1,7 +1,7 @@
-"""Compare the machine code that two checkouts compile for the same kernels.
+"""Compares the machine code that two checkouts compile for the same kernels.
 
-Invariant: both checkouts are compiled with the same flags. Offsets of launch arguments are masked,
-as are addresses; every other difference counts.
+Invariant: both checkouts are compiled with the same flags. Offsets of launch arguments and
+addresses are masked; every other difference counts.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _CPU_ARCHS = {
 
 
 class Cell(NamedTuple):
-    """One kernel of the grid; no registers stand for the CPU's tile."""
+    """One kernel; 0 registers mean the CPU's tile."""
 
     arch: str
     codec: str
@@ -53,14 +53,14 @@ class Cell(NamedTuple):
 
 
 class Code(NamedTuple):
-    """The instructions of a kernel, and what it takes of the machine."""
+    """The instructions of a kernel, and its registers and memory."""
 
     instructions: tuple[str, ...]
     resources: str
 
 
-# Every codec, width and access; short, long and multi-warp rows; unaligned rows' layouts (a thread
-# a row), tiles. A covering choice, not a product.
+# A covering choice, not a product: every codec, width and access; short rows, long rows and rows of
+# several warps; layouts of unaligned rows (one thread a row); tiles.
 CELLS = (
     *(Cell("sm_75", *c) for c in (
         ("ieee", 32, "rows", 8, 1, 0),
@@ -131,7 +131,7 @@ CELLS = (
 
 
 def source(checkout: Path, cell: Cell) -> str:
-    """Return the translation unit of a cell as a checkout writes it."""
+    """Return the translation unit of a cell, in the form of a checkout."""
     name, access = f'"{cell.name}"', cell.access
     layout = f"{cell.registers}, {cell.lane_bits}, {cell.warp_bits}"
     include = checkout / _CSRC / "include" / "warp_bitonic_sort"
@@ -141,7 +141,7 @@ def source(checkout: Path, cell: Cell) -> str:
             f"WARP_BITONIC_SORT_KERNEL({name}, all, none, {cell.codec}, {cell.bits}, {access}, "
             f"{layout})\n"
         )
-    # Checkouts of before there was one macro for all targets.
+    # Older checkouts have a macro for each target.
     codec = {"integer": "bits", "ieee": "floating"}.get(cell.codec, cell.codec)
     header, macro = "cpu_kernel.hpp", f"CPU_TILE({name}, {codec}, {cell.bits})"
     if cell.arch not in _CPU_ARCHS:
@@ -173,8 +173,8 @@ def compile_cell(checkout: Path, cell: Cell, folder: Path, programs: dict[str, s
 
 
 def find_programs() -> dict[str, str]:
-    """Return the compilers and disassemblers, or end with what is missing."""
-    wanted = {
+    """Return the compilers and disassemblers, or end with an error."""
+    names_by_key = {
         "nvcc": ("nvcc",),
         "hip": ("clang++-19", "clang++"),
         "cxx": ("g++",),
@@ -185,11 +185,11 @@ def find_programs() -> dict[str, str]:
         "llvm-readelf": ("llvm-readelf-19", "llvm-readelf"),
     }
     programs = {}
-    for key, names in wanted.items():
-        found = next(filter(None, map(shutil.which, names)), None)
-        if found is None:
+    for key, names in names_by_key.items():
+        program = next(filter(None, map(shutil.which, names)), None)
+        if program is None:
             raise SystemExit(f"this needs {names[0]} on the PATH")
-        programs[key] = found
+        programs[key] = program
     return programs
 
 
@@ -199,8 +199,8 @@ def compare(
     """Compile every cell of both checkouts; return their codes."""
     programs = find_programs()
     folders = (folder / "old", folder / "new")
-    for each in folders:
-        each.mkdir(parents=True, exist_ok=True)
+    for subfolder in folders:
+        subfolder.mkdir(parents=True, exist_ok=True)
 
     def both(cell: Cell) -> tuple[Code, Code]:
         return (
@@ -213,22 +213,22 @@ def compare(
 
 
 def describe(old: Code, new: Code) -> str:
-    """Say in a few words how two codes differ; nothing where they do not."""
-    said = []
+    """Return the differences of two codes in a few words; empty if there are none."""
+    differences = []
     if old.resources != new.resources:
-        said.append(f"resources {old.resources} -> {new.resources}")
+        differences.append(f"resources {old.resources} -> {new.resources}")
     changed = changes(old, new)
     if changed:
         count = sum(max(len(before), len(after)) for before, after in changed)
-        said.append(f"{count} of {len(new.instructions)} instructions")
-    return "; ".join(said)
+        differences.append(f"{count} of {len(new.instructions)} instructions")
+    return "; ".join(differences)
 
 
 def changes(old: Code, new: Code) -> list[tuple[list[str], list[str]]]:
     """Return the runs of instructions that differ, before and after.
 
-    A run whose instructions differ in nothing but the offsets of memory operands is no change:
-    on the CPU, arguments are read through a pointer.
+    Runs that differ only in the offsets of memory operands are left out: on the CPU, arguments are
+    read through a pointer.
     """
     before, after = list(old.instructions), list(new.instructions)
     if before == after:
@@ -272,8 +272,8 @@ def _hip_code(product: Path, programs: dict[str, str]) -> Code:
         if not line.startswith(("\t", " ")):
             continue
         text = re.sub(r"\s+", " ", line.partition("//")[0]).strip()
-        # Scalar loads read arguments. The implicit ones lie behind ours: their address is the sum
-        # of the pointer to arguments, in the first registers, and our arguments' size.
+        # Scalar loads read arguments. The implicit ones come after ours: their address is the
+        # pointer to arguments, in the first registers, plus the size of our arguments.
         if re.match(r"s_load_|s_add_u32 s\d+, s[04], |s_add_nc_u64 s\S+, s\[0:1\], ", text):
             text = re.sub(r", (0x[0-9a-f]+|\d+)$", ", argument", text)
         if text.startswith("s_code_end"):
@@ -302,7 +302,7 @@ def _cpu_code(product: Path, programs: dict[str, str]) -> Code:
 
 
 def _relative(function: list[tuple[int, str]]) -> tuple[str, ...]:
-    """Return a function's instructions, jumps as distances, addresses of others masked."""
+    """Return a function's instructions, with jumps as distances and other addresses masked."""
     number = {address: i for i, (address, _) in enumerate(function)}
     lines = []
     for at, (_, text) in enumerate(function):

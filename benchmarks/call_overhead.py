@@ -1,11 +1,11 @@
-"""What one warm call on a small array costs beside np.sort and torch.sort.
+"""Times warm calls on small arrays beside np.sort and torch.sort.
 
     python benchmarks/call_overhead.py
 
-Arrays of 4 x 8 float32 on the CPU; on a CUDA device, where there is one, one row of 64, back to
-back with one wait at the end.
+The arrays are 4 x 8 float32 on the CPU and, if there is a CUDA device, one row of 64 on it. Calls
+on a device follow each other with one wait at the end.
 
-`goal` is the most that the project allows itself, as a multiple of the peer.
+`goal` is the highest ratio to the peer that the project allows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CALLS = 5000
 
 
 def main() -> None:
-    """Measure, print a table, and write JSON where an option names a file."""
+    """Measure, print a table, and write JSON if an option names a file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

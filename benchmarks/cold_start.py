@@ -1,4 +1,4 @@
-"""Times the first result from nothing, beside two libraries that build the same kernel.
+"""Times the first result of a process, beside two libraries that build the same kernel.
 
     python benchmarks/cold_start.py
     python benchmarks/cold_start.py --on cuda --no-peers --verbose
@@ -13,7 +13,7 @@ binding of their own. `Runtime present` is the same sort again, after its kernel
 the cache. Kernels for longer rows take longer to compile: rows of 100 (on a GPU: of 64) are
 measured beside it, and compile_cuda.py measures all kernels of CUDA.
 
-`least` shows how much of a median is other work on the machine. `tools` is the number of
+`lowest` shows how much of a median is other work on the machine. `tools` is the number of
 subprocesses of a first result. The script ends with status 1 if a process that finds its kernel in
 a layer or in a warm cache starts a tool.
 """
@@ -41,19 +41,19 @@ _SHAPE = (1000, 25)
 
 
 class _First(NamedTuple):
-    """A first result: its seconds, what they are made of, and how many tools were started."""
+    """A first result: its seconds, their parts, and the number of tools that were started."""
 
     seconds: float
     parts: dict[str, float]
     tools: int
 
 
-class _ChildFailed(Exception):  # noqa: N818 - the traceback says which child
-    """A process that was measured ended with an error."""
+class _ChildFailed(Exception):  # noqa: N818 - the message is the child's output
+    """A measured process ended with an error."""
 
 
 def _as_installed() -> dict[str, str]:
-    """Return an environment in which Python keeps compiled modules, as after an installation."""
+    """Return an environment in which Python caches compiled modules, as in an installation."""
     environment = dict(os.environ)
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     return environment
@@ -69,7 +69,7 @@ def _measure(code: str, **environment: str) -> _First:
     )
     if done.returncode != 0:
         raise _ChildFailed(f"{done.stdout}\n{done.stderr}")
-    # Libraries may print before.
+    # Libraries may print before the last line.
     return _First(*json.loads(done.stdout.strip().splitlines()[-1]))
 
 
@@ -102,8 +102,8 @@ def _cuda_peer(template: str, prologue: str, body: str, folder: Path) -> str:
     # The source is the same for every architecture.
     strides = (_SHAPE[1], 1)
     target, layout = target_of("cuda"), [strides, strides]
-    made = plan("all", "none", DTYPES["float32"], _SHAPE, layout, 1, target, "sm_90")
-    kernel = made.kernel
+    call_plan = plan("all", "none", DTYPES["float32"], _SHAPE, layout, 1, target, "sm_90")
+    kernel = call_plan.kernel
     assert kernel is not None
     unit = kernel.source().split("\n\n", 1)[1]
     folder.mkdir()
@@ -116,7 +116,7 @@ def _cuda_peer(template: str, prologue: str, body: str, folder: Path) -> str:
 
 
 def _layer(folder: Path, *arguments: str) -> dict[str, str]:
-    """Fill a wheel's layer, and return the environment of a process that has it and no cache.
+    """Fill a wheel's layer; return the environment of a process that has the layer and no cache.
 
     The wheel is a copy of the package. Its files have other inodes and times than the files that
     the layer was built from, as in a real installation.
@@ -144,7 +144,7 @@ def _layer(folder: Path, *arguments: str) -> dict[str, str]:
 
 
 def _without_kernels(environment: dict[str, str]) -> dict[str, str]:
-    """Remove a cache's kernels, and return the environment of a process that has the rest."""
+    """Remove a cache's kernels; return the environment of a process that has only the runtime."""
     entries = Path(environment["WARP_SORT_CACHE_DIR"]).glob("*/entries/*")
     kernels = [entry for entry in entries if entry.name != "runtime"]
     if not kernels:
@@ -242,7 +242,7 @@ def _cuda_peers(folder: Path) -> dict[str, _First]:
             results[f"CUDA: {name}, from nothing"] = _measure(code)
             results[f"CUDA: {name}, new process"] = _measure(code)
         except _ChildFailed as error:
-            # torch wants nvcc to be of its own CUDA version, and that toolkit's libraries.
+            # torch needs an nvcc of its own CUDA version, and that toolkit's libraries.
             print(f"left out, {name} for CUDA fails here: {str(error)[-1500:]}")
     return results
 
@@ -264,7 +264,7 @@ _PEER = "tvm_ffi.cpp.load_inline, from nothing"
 
 
 def _goal_of(name: str, medians: Mapping[str, float]) -> float | None:
-    """Return the goal for a first result. From nothing, the goal is the time of the peer."""
+    """Return the goal for a first result; from nothing, it is the time of the peer."""
     if "ours" in name and "from nothing" in name:
         return medians.get(f"CUDA: {_PEER}" if name.startswith("CUDA") else _PEER)
     return _GOALS.get(name)
@@ -278,7 +278,7 @@ def _notes(name: str, runs: Sequence[_First], seconds: float, goal: float | None
 
 
 def _breakdown(run: _First) -> list[str]:
-    """Say where the time of a run went; what compiles at the same time is indented."""
+    """Return the parts of a run's time; compilations at the same time are indented."""
     lines = [f"    {seconds:8.3f}  {part}" for part, seconds in run.parts.items()]
     whole = (seconds for part, seconds in run.parts.items() if not part.startswith("of which"))
     return [
@@ -288,12 +288,12 @@ def _breakdown(run: _First) -> list[str]:
 
 
 def main() -> None:
-    """Measure, print a table, and write JSON where an option names a file."""
+    """Measure, print a table, and write JSON if an option names a file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--on", nargs="+", choices=("cpu", "cuda"), help="default: what there is")
+    parser.add_argument("--on", nargs="+", choices=("cpu", "cuda"), help="default: all devices")
     parser.add_argument("--no-peers", action="store_true", help="only ours")
     parser.add_argument("--verbose", action="store_true", help="where the time goes")
     parser.add_argument("--json", metavar="FILE")
@@ -336,7 +336,7 @@ def main() -> None:
                 _notes(name, runs, medians[name], goal),
             ]
         )
-    header = ["first result", "median", "least", "of that, import", "goal", "tools", "note"]
+    header = ["first result", "median", "lowest", "of that, import", "goal", "tools", "note"]
     print(f"\n{_common.table(header, rows)}")
     if options.verbose:
         print("\nThe median run of each:")

@@ -1,11 +1,11 @@
-"""The programs that `cold_start.py` measures, each in a process of its own.
+"""Contains the programs that `cold_start.py` measures, each in a process of its own.
 
-Invariant: a program prints one JSON list last: the seconds of the first result, their parts, and
-the number of tools that were started. Its clock starts when its imports are done. Names in braces
-are filled in by `str.format`.
+Invariant: the last line of a program's output is a JSON list: the seconds of the first result,
+their parts, and the number of tools that were started. Its clock starts when its imports are done.
+`str.format` replaces names in braces.
 """
 
-# Tells where the time of our sort goes. The hook and the clocks cost microseconds.
+# Measures the parts of our sort.
 WATCH = """
 import json, sys, time
 tools = []
@@ -17,7 +17,7 @@ import warp_bitonic_sort
 parts = {"import": time.perf_counter() - start}
 first = parts["import"]
 """
-# For a sort that builds. The modules of builds must not be imported where nothing is built.
+# For a sort that builds. Otherwise, the modules of builds must not be imported.
 WATCH_BUILD = f"""{WATCH}
 from warp_bitonic_sort.jit.build import ninja
 from warp_bitonic_sort.targets.common.compiler import Compiler

@@ -1,12 +1,12 @@
-"""Compare two checkouts: the speed of their sorts on the CPU, or the machine code of their kernels.
+"""Compares two checkouts: the speed of their sorts on the CPU, or their kernels' machine code.
 
     python benchmarks/compare.py OLD NEW                       speed, the whole table
     python benchmarks/compare.py OLD NEW --dtype float32 --length 9 25 100
     python benchmarks/compare.py OLD NEW --code                machine code, no device is needed
 
-OLD and NEW are working trees. Each is measured in a process of its own, one call at a time and in
-turn, so that whatever else the machine does hits both alike. A ratio is OLD's median time over
-NEW's: above 1, NEW is faster. Arguments' offsets do not count as a difference of code.
+OLD and NEW are working trees. Each is measured in a process of its own. Their calls alternate, so
+that other work on the machine slows both alike. A ratio is OLD's median time over NEW's: above 1,
+NEW is faster. Offsets of arguments do not count as a difference of code.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import _machine_code
 _DTYPES = ["float32", "int32", "int16", "float64"]
 _LENGTHS = [8, 25, 32, 100, 256, 1024, 4096]
 
-# Prints the seconds of a few calls for every line that it reads: a cell as JSON.
+# For each line that it reads, a cell as JSON, it prints the seconds of a few calls.
 _WORKER = """
 import json, sys, time
 import numpy as np
@@ -55,7 +55,7 @@ for line in sys.stdin:
 
 
 class _Checkout:
-    """A checkout's sorts, in a process of its own."""
+    """A process that sorts with a checkout."""
 
     def __init__(self, folder: Path, cache: Path) -> None:
         environment = {
@@ -106,9 +106,9 @@ def _compare_speed(options: argparse.Namespace) -> dict[str, Any]:
             taken: list[list[float]] = [[], []]
             end = time.perf_counter() + options.seconds
             while time.perf_counter() < end or len(taken[0]) < 6:
-                for each, checkout in zip(taken, checkouts, strict=True):
-                    each += checkout.seconds(cell)
-            old, new = (statistics.median(each) for each in taken)
+                for times, checkout in zip(taken, checkouts, strict=True):
+                    times += checkout.seconds(cell)
+            old, new = map(statistics.median, taken)
             dtype, length, axis, _ = cell
             rows.append([dtype, str(length), str(axis), f"{old * 1e3:.3f}", f"{new * 1e3:.3f}",
                          f"{old / new:.3f}"])  # fmt: skip
@@ -116,8 +116,8 @@ def _compare_speed(options: argparse.Namespace) -> dict[str, Any]:
         for checkout in checkouts:
             checkout.close()
     print(_common.table(header, rows))
-    ratios = [each["old"] / each["new"] for each in result]
-    print(f"\nOLD / NEW: median {statistics.median(ratios):.3f}, least {min(ratios):.3f}")
+    ratios = [row["old"] / row["new"] for row in result]
+    print(f"\nOLD / NEW: median {statistics.median(ratios):.3f}, lowest {min(ratios):.3f}")
     return {"elements": options.elements, "rows": result}
 
 
@@ -142,7 +142,7 @@ def _compare_code(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Compare, print a table, and write JSON if asked."""
+    """Compare, print a table, and write JSON if an option names a file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -157,7 +157,7 @@ def main() -> None:
     options = parser.parse_args()
     for tree in (options.old, options.new):
         if not (tree / "src" / "warp_bitonic_sort").is_dir():
-            parser.error(f"{tree} is no checkout of this project")
+            parser.error(f"{tree} is not a checkout of this project")
     options.old, options.new = options.old.resolve(), options.new.resolve()
     result = _compare_code(options) if options.code else _compare_speed(options)
     _common.report({"old": str(options.old), "new": str(options.new), **result}, options.json)

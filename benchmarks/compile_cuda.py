@@ -1,4 +1,4 @@
-"""What nvcc takes for each CUDA kernel, one at a time; no device is needed.
+"""Times the compilation of each CUDA kernel, one at a time; no device is needed.
 
     python benchmarks/compile_cuda.py --arch sm_90
 
@@ -38,7 +38,7 @@ def _seconds(nvcc: Compiler, kernel: Kernel, folder: Path) -> float:
 
 
 def main() -> None:
-    """Measure, print a table, and write JSON where an option names a file."""
+    """Measure, print a table, and write JSON if an option names a file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,15 +1,15 @@
-"""What AMD's compilers make of sorting float32 rows: instructions an element; no GPU is needed.
+"""Counts the instructions an element that AMD's compilers need to sort float32; needs no GPU.
 
     python benchmarks/isa_amd.py
     python benchmarks/isa_amd.py --arch gfx942 gfx1100 --json isa.json
 
-Counted in the assembly of rows that are all there, fill the capacity and are aligned, where
-nothing branches: vector (VALU), shared-memory (DS) and global-memory instructions, over the
-elements that a lane has. `plain` is the way of rows without NaN and -0.0, on targets that have one.
-Beside them one element a lane, as this package's ancestor sorts one row of as many elements as a
-wave has lanes. And what one step across lanes takes, by the mask of the lane numbers.
+It counts vector (VALU), shared-memory (DS) and global-memory instructions in assembly, and divides
+by the elements of a lane. The rows are complete, aligned and fill the layout's capacity, so that
+the assembly does not branch. `plain` is the path for rows without NaN and -0.0, on targets that
+have it. `ancestor` is an older kernel with one element a lane, for rows as long as a warp. A second
+table counts the instructions of one step across lanes, by the mask of the lane numbers.
 
-Counts say nothing of time; no GPU of AMD's has run this yet.
+Counts are not times. No AMD GPU has run this yet.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ _STEP = """extern "C" __global__ void steps_{mask}_{count}({key}* keys) {{
 }}
 """
 
-# One element a lane: a shuffle and a median for every step. Beyond sixteen lanes the shuffle is
-# what __shfl_xor compiles to.
+# One element a lane: a shuffle and a median for every step. Beyond sixteen lanes, the shuffle is
+# the code of __shfl_xor.
 _ANCESTOR = """#include <warp_bitonic_sort/kernel.hpp>
 namespace {{
 using warp_bitonic_sort::amdgcn_detail::control_of;
@@ -152,50 +152,57 @@ def assembly(arch: str, source: str) -> dict[str, list[str]]:
 
 def counts(mnemonics: list[str]) -> dict[str, int]:
     """Return how many instructions of each kind there are."""
-    return {kind: sum(each.startswith(prefixes) for each in mnemonics)
+    return {kind: sum(mnemonic.startswith(prefixes) for mnemonic in mnemonics)
             for kind, prefixes in _KINDS.items()}  # fmt: skip
 
 
 def full_rows(arch: str, length: int) -> tuple[tuple[int, int, int], dict[str, dict[str, float]]]:
-    """Return the layout of rows of a length, and by way the instructions an element."""
+    """Return the layout of rows of a length, and the instructions an element of each path."""
     layout = first_fit(layouts(arch).rows(32), length)
     if layout is None:
         raise ValueError(f"length: {arch} has no layout for {length}")
-    found = assembly(arch, _FULL_ROWS.format(layout=", ".join(map(str, layout))))
-    # Of plain rows there is one: out, where a row is not plain.
+    functions = assembly(arch, _FULL_ROWS.format(layout=", ".join(map(str, layout))))
+    # The path for plain rows has one branch: it leaves the path at a row that is not plain.
     branches = [
         name
-        for name, code in found.items()
-        if sum(each.startswith("s_cbranch") for each in code) > (name == "plain")
+        for name, code in functions.items()
+        if sum(mnemonic.startswith("s_cbranch") for mnemonic in code) > (name == "plain")
     ]
     if branches:
-        raise RuntimeError(f"{arch}, {length}: {branches} branch, so that counts say nothing")
+        raise RuntimeError(f"{arch}, {length}: {branches} branch, so that counts mean nothing")
     return layout, {
         name: {kind: count / layout[0] for kind, count in counts(code).items()}
-        for name, code in found.items()
+        for name, code in functions.items()
     }
 
 
 def step(arch: str, key: str) -> dict[int, dict[str, float]]:
-    """Return by mask the instructions of one step across lanes of keys of a C++ type."""
+    """Return the instructions of one step across lanes for keys of a C++ type, by mask."""
     masks = [mask for mask in MASKS if mask < layouts(arch).warp_lanes]
     source = _STEPS.format() + "".join(
         _STEP.format(key=key, mask=mask, count=count) for mask in masks for count in (1, 3)
     )
-    found = {name: counts(code) for name, code in assembly(arch, source).items()}
+    by_name = {name: counts(code) for name, code in assembly(arch, source).items()}
     return {
-        mask: {kind: (found[f"steps_{mask}_3"][kind] - found[f"steps_{mask}_1"][kind]) / 2
+        mask: {kind: (by_name[f"steps_{mask}_3"][kind] - by_name[f"steps_{mask}_1"][kind]) / 2
                for kind in _KINDS}
         for mask in masks
     }  # fmt: skip
 
 
-def _cells(each: dict[str, float]) -> list[str]:
-    return [f"{each[kind]:.2g}" if each[kind] < 1 else f"{each[kind]:.1f}" for kind in _KINDS]
+def _cells(by_kind: dict[str, float]) -> list[str]:
+    values = [by_kind[kind] for kind in _KINDS]
+    return [f"{value:.2g}" if value < 1 else f"{value:.1f}" for value in values]
+
+
+def _step_cell(by_kind: dict[str, float] | None) -> str:
+    if by_kind is None:
+        return ""
+    return f"{by_kind['VALU']:g}" + (f"+{by_kind['DS']:g} DS" if by_kind["DS"] else "")
 
 
 def main() -> None:
-    """Count, print tables, and write JSON where an option names a file."""
+    """Count, print tables, and write JSON if an option names a file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -217,22 +224,20 @@ def main() -> None:
         print(f"{arch}: {compiler.version().splitlines()[0]}")
         for length in LENGTHS:
             layout, ways = full_rows(arch, length)
-            for way, each in ways.items():
-                result["rows"].append({"arch": arch, "length": length, "way": way, **each})
-                rows.append([arch, str(length), way, str(layout), *_cells(each)])
+            for way, by_kind in ways.items():
+                result["rows"].append({"arch": arch, "length": length, "way": way, **by_kind})
+                rows.append([arch, str(length), way, str(layout), *_cells(by_kind)])
         lanes = layouts(arch).warp_lanes
         (code,) = assembly(arch, _ANCESTOR.format()).values()
-        each = {kind: float(count) for kind, count in counts(code).items()}
-        result["rows"].append({"arch": arch, "length": lanes, "way": "ancestor", **each})
-        rows.append([arch, str(lanes), "ancestor", "one element a lane", *_cells(each)])
+        by_kind = {kind: float(count) for kind, count in counts(code).items()}
+        result["rows"].append({"arch": arch, "length": lanes, "way": "ancestor", **by_kind})
+        rows.append([arch, str(lanes), "ancestor", "one element a lane", *_cells(by_kind)])
         for name, key in (("plain float32", "float"), ("32 bits", "int"),
                           ("two of 16 bits", "warp_bitonic_sort::key16x2"),
                           ("64 bits", "long long")):  # fmt: skip
-            of = step(arch, key)
-            result["steps"].append({"arch": arch, "key": name, "masks": of})
-            cells = [f"{of[mask]['VALU']:g}" + (f"+{of[mask]['DS']:g} DS" if of[mask]["DS"] else "")
-                     if mask in of else "" for mask in MASKS]  # fmt: skip
-            steps.append([arch, name, *cells])
+            by_mask = step(arch, key)
+            result["steps"].append({"arch": arch, "key": name, "masks": by_mask})
+            steps.append([arch, name, *(_step_cell(by_mask.get(mask)) for mask in MASKS)])
     if not rows:
         raise SystemExit("nothing was counted: no compiler here builds for these targets")
     print("\ninstructions an element\n")

@@ -1,11 +1,11 @@
-"""Sorting rows on the CPU beside np.sort, torch.sort and a copy, on one thread.
+"""Times sorts of rows on the CPU beside np.sort, torch.sort and a copy, on one thread.
 
-    python benchmarks/sort_cpu.py                          the whole table, this machine's target
-    python benchmarks/sort_cpu.py --arch x86-64-avx2       ours and NumPy's held to AVX2
+    python benchmarks/sort_cpu.py                          the whole table, for this machine
+    python benchmarks/sort_cpu.py --arch x86-64-avx2       ours and NumPy limited to AVX2
     python benchmarks/sort_cpu.py --dtype float32 --length 9 25 100
 
-A ratio is the peer's median time over ours: above 1 we are faster. `goal` is the least that the
-project promises against np.sort; a row that misses it, or loses to a peer, says so.
+A ratio is the peer's median time over ours: above 1, we are faster. `goal` is the lowest ratio to
+np.sort that the project promises. `note` names the goals and the peers that a row loses to.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _GOAL = {
 _LENGTHS = [8, 9, 16, 25, 32, 64, 100, 128, 256, 300, 512, 1024, 2048, 4096, 8192, 16384]
 _TORCH_GOAL, _TORCH_LONGEST = 10.0, 1024
 _COLUMNS, _COLUMNS_GOAL = (64, 65536), 6.0
-# A group of rows costs what a full one does, so few long rows are where np.sort wins.
+# A group of few rows takes as long as a full one. Therefore np.sort wins for few long rows.
 _FEW_ROWS, _FEW_LENGTHS = (1, 4, 16, 64), (16, 64, 256, 1024, 4096)
 
 
@@ -119,11 +119,11 @@ def _few_rows(dtypes: list[str], seconds: float) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Measure, print tables, and write JSON where an option names a file."""
+    """Measure, print tables, and write JSON if an option names a file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--arch", help="hold our kernels, and NumPy, to this CPU target")
+    parser.add_argument("--arch", help="limit our kernels and NumPy to this architecture")
     parser.add_argument("--dtype", nargs="+", default=list(_GOAL))
     parser.add_argument("--length", nargs="+", type=int, default=_LENGTHS)
     parser.add_argument("--elements", type=int, default=1 << 22)

@@ -1,14 +1,14 @@
-"""Sorting rows on a CUDA device beside a copy, torch.sort, Triton, CUB and CuPy.
+"""Times sorts of rows on a CUDA device beside a copy, torch.sort, Triton, CUB and CuPy.
 
     python benchmarks/sort_gpu.py                                  the whole table
     python benchmarks/sort_gpu.py --dtype float32 --length 100 200 300
     python benchmarks/sort_gpu.py --axis 0                         columns instead of rows
     python benchmarks/sort_gpu.py --json sort.json --plot sort.png
-    python benchmarks/sort_gpu.py --nan 1                          what NaNs cost, and no more
+    python benchmarks/sort_gpu.py --nan 1                          only the time of NaNs
 
-Everything is a percentage of the rate of a device-to-device copy of the same bytes in the same run:
-the floor that no sort can beat. `goal` is the least that the project promises; a row that misses
-it, or loses to a peer, says so. Peers that are not installed are left out and named.
+Speeds are percentages of the rate of a device-to-device copy of the same bytes in the same run,
+which no sort can exceed. `goal` is the lowest percentage that the project promises. `note` names
+the goals and the peers that a row loses to. Peers that are not installed are listed and left out.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _triton() -> Callable[[Any, Any], None] | None:
     except ImportError:
         return None
 
-    # Triton reads this function's text and knows no names but its own.
+    # Triton compiles the text of this function, which may use its own names only.
     @triton.jit  # type: ignore[untyped-decorator]
     def kernel(x, out, rows, length: tl.constexpr, block: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
         row = tl.program_id(0) * block + tl.arange(0, block)
@@ -195,13 +195,13 @@ def _measure(x: Any, axis: int, peers: dict[str, Any]) -> dict[str, float]:
     if peers["cupy"] is not None and x.dtype != torch.bfloat16:
         array = peers["cupy"].from_dlpack(x)
         calls["cupy.sort"] = lambda: peers["cupy"].sort(array, axis=axis)
-    # In turn, so that what slows the device for a while hits all alike.
+    # Alternately, so that a temporary slowdown of the device affects all alike.
     times: dict[str, list[float]] = {}
     for turn in range(_ROUNDS):
         for name, call in calls.items():
             if call is not None and (turn == 0 or name != "cupy.sort"):
                 times.setdefault(name, []).extend(_seconds(call, _TURNS))
-    return {name: statistics.median(taken) for name, taken in times.items()}
+    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def _row(length: int, times: dict[str, float], goal: int | None) -> list[str]:
@@ -239,7 +239,7 @@ def _nan_table(lengths: list[int], elements: int, fraction: float) -> list[dict[
                 times[name].extend(_seconds(call, _TURNS))
         expected = torch.sort(mixed[:1000], dim=-1).values
         torch.testing.assert_close(out["NaN"][:1000], expected, rtol=0, atol=0, equal_nan=True)
-        seconds = {name: statistics.median(taken) for name, taken in times.items()}
+        seconds = {name: statistics.median(values) for name, values in times.items()}
         result.append({"length": length, "seconds": seconds})
         cells = [f"{seconds['NaN'] / seconds[name]:.2f}" for name in ("random", "int32")]
         note = "slower than int32" if seconds["NaN"] > 1.02 * seconds["int32"] else ""
@@ -271,7 +271,7 @@ def _plot(result: list[dict[str, Any]], file: str) -> None:
 
 
 def main() -> None:
-    """Measure, print tables, and write JSON and a picture where an option names a file."""
+    """Measure, print tables, and write JSON and a picture if an option names a file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -279,7 +279,7 @@ def main() -> None:
     parser.add_argument("--length", nargs="+", type=int, default=_LENGTHS)
     parser.add_argument("--axis", type=int, choices=(0, 1), default=1)
     parser.add_argument("--elements", type=int, default=1 << 26)
-    parser.add_argument("--nan", type=float, metavar="FRACTION", help="only what NaNs cost")
+    parser.add_argument("--nan", type=float, metavar="FRACTION", help="only the time of NaNs")
     parser.add_argument("--no-peers", action="store_true", help="only a copy and torch.sort")
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--plot", metavar="FILE")
