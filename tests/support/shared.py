@@ -14,8 +14,9 @@ def filled_once(tmp_path_factory, name: str, fill: Callable[[Path], None]) -> Pa
     folder = root / name
     with (root / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            staged = root / f"{name}.part"
-            fill(staged)
-            staged.rename(folder)
+        # Filled where it stays: a manifest holds the paths of its files.
+        filled = root / f"{name}.filled"
+        if not filled.exists():
+            fill(folder)
+            filled.touch()
     return folder
