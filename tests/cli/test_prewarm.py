@@ -28,6 +28,7 @@ from warp_bitonic_sort.jit import loader
 from warp_bitonic_sort.jit.store.files import digest
 from warp_bitonic_sort.jit.store.store import Entry
 from warp_bitonic_sort.kernels import RUNTIME
+from warp_bitonic_sort.operations import OPERATIONS
 from warp_bitonic_sort.targets import HOST, TARGETS, recipe_of
 from warp_bitonic_sort.targets.common.host import find_compiler
 from warp_bitonic_sort.targets.cpu.arch import CPU_ARCHS
@@ -403,7 +404,8 @@ def test_nothing_to_build_and_no_folder_to_list_it_in(whole_layer, fresh_cache):
 def test_rows_that_no_kernel_sorts(fresh_cache):
     done = children.program("prewarm", "--length", 20000)
     assert done.returncode == 2
-    assert "no kernel of this package sorts rows of these lengths" in done.stderr
+    assert "Left out: sort of rows of 20000. No kernel for cpu takes them" in done.stderr
+    assert "nothing is left to compile: the lines above say why." in done.stderr
     assert not fresh_cache.exists()
 
 
@@ -411,19 +413,32 @@ def test_rows_that_no_kernel_sorts(fresh_cache):
     ("options", "said"),
     [
         (["--length", "2-16384"], []),
-        (["--length", "2-20000"], ["16385-20000. No kernel for cpu sorts them; np.sort does"]),
+        (
+            ["--length", "2-20000"],
+            ["sort of rows of 16385-20000. No kernel for cpu takes them; NumPy does"],
+        ),
         (
             ["--length", "16386,3,16384-16385,30000", "--dtype", "int8,float64"],
-            ["16385-16386,30000. No kernel for cpu sorts them; np.sort does"],
+            ["sort of rows of 16385-16386,30000. No kernel for cpu takes them; NumPy does"],
+        ),
+        (
+            ["--length", "32,20000", "--operation", "argsort,sort"],
+            [
+                "argsort of rows of 20000. No kernel for cpu takes them; NumPy does",
+                "sort of rows of 20000. No kernel for cpu takes them; NumPy does",
+            ],
         ),
         (
             ["--backend", "cpu,cuda,hip", "--arch", "sm_90,gfx942", "--length", "3,9000,20000",
              "--dtype", "float32,float64"],
             [
-                "20000. No kernel for cpu sorts them; np.sort does",
-                "20000. No kernel for cuda sorts them; the array's own library does",
-                "20000 of float32. No kernel for hip sorts them; the array's own library does",
-                "9000,20000 of float64. No kernel for hip sorts them; the array's own library does",
+                "sort of rows of 20000. No kernel for cpu takes them; NumPy does",
+                "sort of rows of 20000. No kernel for cuda takes them; the array's own library "
+                "does",
+                "sort of rows of 20000 of float32. No kernel for hip takes them; the array's own "
+                "library does",
+                "sort of rows of 9000,20000 of float64. No kernel for hip takes them; the array's "
+                "own library does",
             ],
         ),
     ],
@@ -435,7 +450,54 @@ def test_lengths_that_no_kernel_sorts_are_told(options, said, fresh_cache, monke
     assert result.exit_code == 0, result.output
     assert asked != []
     told = [line for line in result.stderr.splitlines() if line.startswith("Left out")]
-    assert told == [f"Left out: rows of {each}." for each in said]
+    assert told == [f"Left out: {each}." for each in said]
+    assert not fresh_cache.exists()
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_prewarm_of_an_operation_builds_its_kernels(operation, fresh_cache, monkeypatch):
+    asked = []
+    monkeypatch.setattr(prewarm, "build", lambda wanted, *_: asked.extend(wanted) or [])
+    result = invoke("--length", "3", "--operation", operation)
+    assert result.exit_code == 0, result.output
+    assert {(kernel.selection, kernel.payload) for kernel in asked} == {
+        (OPERATIONS[operation].selection, OPERATIONS[operation].payload)
+    }
+    assert asked == prewarm.kernels("cpu", _CPU, ["float32"], [3], [operation])
+    assert not fresh_cache.exists()
+
+
+def test_prewarm_of_all_operations_builds_each_kernel_once(fresh_cache, monkeypatch):
+    asked = []
+    monkeypatch.setattr(prewarm, "build", lambda wanted, *_: asked.extend(wanted) or [])
+    result = invoke("--length", "3", "--operation", "all")
+    assert result.exit_code == 0, result.output
+    assert asked == prewarm.kernels("cpu", _CPU, ["float32"], [3], OPERATIONS)
+    assert len(asked) == len(set(asked))
+    assert not fresh_cache.exists()
+
+
+def test_operation_without_kernels_for_a_back_end_is_left_out(fresh_cache, monkeypatch):
+    longest, asked = prewarm.longest, []
+
+    def longest_but_for_cuda(backend, arch, dtype, operation):
+        is_missing = (backend, operation) == ("cuda", "argsort")
+        return 0 if is_missing else longest(backend, arch, dtype, operation)
+
+    monkeypatch.setattr(prewarm, "longest", longest_but_for_cuda)
+    monkeypatch.setattr(prewarm, "build", lambda wanted, *_: asked.extend(wanted) or [])
+    options = ["--length", "3,20000", "--dtype", "float32,int8", "--arch", "sm_90"]
+    result = invoke(*options, "--backend", "cpu,cuda", "--operation", "sort,argsort")
+    assert result.exit_code == 0, result.output
+    told = "Left out: argsort. No kernel for cuda does it yet."
+    assert told in result.stderr.splitlines()
+    assert {(kernel.target, kernel.payload) for kernel in asked} == {
+        ("cpu", "none"), ("cpu", "index"), ("cuda", "none"),
+    }  # fmt: skip
+    result = invoke(*options, "--backend", "cuda", "--operation", "argsort")
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith(f"{told}\n")
+    assert "nothing is left to compile: the lines above say why." in result.stderr
     assert not fresh_cache.exists()
 
 
@@ -476,6 +538,8 @@ def test_without_a_runtime_nothing_else_is_tried(fresh_cache, tmp_path):
         (["--length", "3", "--backend", ","], "expected a list of cpu, cuda, hip"),
         (["--length", "3", "--dtype", "float33"], "'float33' is not one of"),
         (["--length", "3", "--dtype", ""], "expected a list of"),
+        (["--length", "3", "--operation", "median"], "'median' is not one of sort, argsort"),
+        (["--length", "3", "--operation", ""], "expected a list of sort, argsort"),
         (["--length", "3", "--arch", "z80"], "'z80' is neither a CPU target"),
         (["--length", "3", "--arch", "gfx803"], "'gfx803'"),
         (["--length", "3", "--arch", "sm_90a"], "'sm_90a' names features"),

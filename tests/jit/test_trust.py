@@ -26,6 +26,7 @@ from warp_bitonic_sort.jit import loader, runtime
 from warp_bitonic_sort.jit.store import layers, permissions
 from warp_bitonic_sort.jit.store.key import build_text
 from warp_bitonic_sort.jit.store.store import Store
+from warp_bitonic_sort.operations import OPERATIONS
 from warp_bitonic_sort.targets import HOST
 from warp_bitonic_sort.targets.common.host import find_compiler
 
@@ -655,23 +656,26 @@ def test_gpu_kernels_of_a_layer_whose_runtime_does_not_load(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("array", "dtype", "length"),
+    ("operation", "array", "dtype", "length"),
     [
-        ("np.zeros((2, 4), np.int16)", "int16", 4),
-        ("np.zeros((2, 2000))[:, ::2]", "float64", 1000),
-        ("np.zeros((5, 9), np.uint8).T", "uint8", 5),
+        *((name, "np.zeros((2, 4), np.int16)", "int16", 4) for name in OPERATIONS),
+        ("sort", "np.zeros((2, 2000))[:, ::2]", "float64", 1000),
+        ("sort", "np.zeros((5, 9), np.uint8).T", "uint8", 5),
     ],
 )
 @pytest.mark.compile
 def test_the_error_says_what_makes_the_kernel_elsewhere(
-    whole_layer, tmp_path, array, dtype, length
+    whole_layer, tmp_path, operation, array, dtype, length
 ):
-    """By the letter: what it says is what is done, and then the sort works."""
-    code = f"import numpy as np, warp_bitonic_sort as w; print(w.sort({array}).shape)"
+    """By the letter: what it says is what is done, and then the call works."""
+    code = f"import numpy as np, warp_bitonic_sort as w; w.{operation}({array})"
     how = {"WARP_SORT_CACHE_DIR": tmp_path / "cache", **NO_COMPILER}
     done = children.run(code, WARP_SORT_CACHE_LAYERS=whole_layer, **how)
     last = done.stderr.splitlines()[-1]
-    order = f"--backend cpu --arch {KERNEL.arch} --dtype {dtype} --length {length} --into FOLDER"
+    order = (
+        f"--operation {operation} --backend cpu --arch {KERNEL.arch} --dtype {dtype} "
+        f"--length {length} --into FOLDER"
+    )
     assert f"(warp-bitonic-sort prewarm {order})" in last
     arguments = [word.replace("FOLDER", str(tmp_path / "made")) for word in order.split()]
     assert children.program("prewarm", *arguments).returncode == 0
@@ -685,7 +689,7 @@ def test_the_error_of_a_gpu_kernel_says_what_makes_it(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_HOME", str(tmp_path))
     monkeypatch.setattr(runtime, "_loaded", object())
     kernel = cuda_kernel("ieee", 32, 4, 0, 0, "rows", "sm_90")
-    order = "--backend cuda --arch sm_90 --dtype float32 --length 3 --into FOLDER"
+    order = "--operation sort --backend cuda --arch sm_90 --dtype float32 --length 3 --into FOLDER"
     with pytest.raises(ToolError, match=rf"\(warp-bitonic-sort prewarm {order}\)"):
         loader.open_kernel(kernel, "float32", 0, 3)
 

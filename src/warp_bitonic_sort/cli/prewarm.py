@@ -19,13 +19,14 @@ from ..dtypes import DTYPES
 from ..errors import BuildError, ToolError
 from ..jit.store.permissions import check_writers
 from ..kernels import Kernel
+from ..operations import OPERATIONS
 from ..targets import HOST, TARGETS, target_of, target_with
 from ._common import reported
 from ._paths import OutputFile, SomePath
 from ._terminal import is_terminal, progress_bar
 
 _FAMILIES = [arch for target in TARGETS.values() if not target.is_host for arch in target.archs]
-_HELP = """Compile kernels now, for sorts of the dtypes and lengths given, and the runtime.
+_HELP = """Compile kernels now, for the operations, dtypes and lengths given, and the runtime.
 
 No GPU is needed, only the compilers: of C++ for the CPU and the runtime; nvcc or NVRTC for cuda;
 hipcc, clang or hipRTC for hip.
@@ -48,6 +49,7 @@ The compiler itself reports a target that it does not know.
 Examples:
   warp-bitonic-sort prewarm --length 2-32
   warp-bitonic-sort prewarm --dtype float32,bfloat16 --length 8,64-128
+  warp-bitonic-sort prewarm --operation sort,argsort --length 2-32
   warp-bitonic-sort prewarm --backend cuda,hip,cpu --arch sm_90,gfx942 \\
       --length 2-1024 --into layer
 
@@ -80,8 +82,16 @@ def _backends(_context: click.Context, _parameter: click.Parameter, value: str) 
     return _known(value, tuple(TARGETS))
 
 
+def _operations(_context: click.Context, _parameter: click.Parameter, value: str) -> list[str]:
+    return _known_or_all(value, tuple(OPERATIONS))
+
+
 def _dtypes(_context: click.Context, _parameter: click.Parameter, value: str) -> list[str]:
-    return list(DTYPES) if value.strip() == "all" else _known(value, tuple(DTYPES))
+    return _known_or_all(value, tuple(DTYPES))
+
+
+def _known_or_all(value: str, known: tuple[str, ...]) -> list[str]:
+    return list(known) if value.strip() == "all" else _known(value, known)
 
 
 def _known(value: str, known: tuple[str, ...]) -> list[str]:
@@ -129,7 +139,11 @@ def _lengths(_context: click.Context, _parameter: click.Parameter, value: str) -
 
 
 def _kernels(
-    backends: list[str], archs: list[str], dtypes: list[str], lengths: list[int]
+    backends: list[str],
+    archs: list[str],
+    operations: list[str],
+    dtypes: list[str],
+    lengths: list[int],
 ) -> list[Kernel]:
     wanted: list[Kernel] = []
     for backend, target in TARGETS.items():
@@ -156,30 +170,34 @@ def _kernels(
         chosen = chosen or [HOST.arch_for()]
         for arch in chosen:
             try:
-                wanted += _prewarm.kernels(backend, arch, dtypes, lengths)
+                wanted += _prewarm.kernels(backend, arch, dtypes, lengths, operations)
             except ToolError as error:  # its message begins with "arch: "
                 message = str(error).removeprefix("arch: ")
                 raise click.BadParameter(message, param_hint="--arch") from None
-        if wanted:
-            _report_lengths_without_kernel(backend, chosen[0], dtypes, lengths)
+        for operation in operations:
+            _report_left_out(backend, chosen[0], operation, dtypes, lengths)
     return wanted
 
 
-def _report_lengths_without_kernel(
-    backend: str, arch: str, dtypes: list[str], lengths: list[int]
+def _report_left_out(
+    backend: str, arch: str, operation: str, dtypes: list[str], lengths: list[int]
 ) -> None:
-    """Say which lengths are left out because no kernel of a back end sorts them."""
+    """Say which lengths are left out because a back end has no kernel of an operation for them."""
     limits: dict[int, list[str]] = {}
     for dtype in dtypes:
-        limits.setdefault(_prewarm.longest(backend, arch, dtype), []).append(dtype)
+        limits.setdefault(_prewarm.longest(backend, arch, dtype, operation), []).append(dtype)
     for limit, limited in limits.items():
+        what = f" of {', '.join(limited)}" if len(limits) > 1 else ""
         too_long = _ranges([length for length in lengths if length > limit])
-        if too_long:
-            what = f" of {', '.join(limited)}" if len(limits) > 1 else ""
-            library = "np.sort" if target_of(backend).is_host else "the array's own library"
+        if limit == 0:
             click.echo(
-                f"Left out: rows of {too_long}{what}. No kernel for {backend} sorts them; "
-                f"{library} does.",
+                f"Left out: {operation}{what}. No kernel for {backend} does it yet.", err=True
+            )
+        elif too_long:
+            library = "NumPy" if target_of(backend).is_host else "the array's own library"
+            click.echo(
+                f"Left out: {operation} of rows of {too_long}{what}. No kernel for {backend} takes "
+                f"them; {library} does.",
                 err=True,
             )
 
@@ -255,6 +273,14 @@ def _permission_error(file: Path) -> str | None:
     "machine's).",
 )
 @click.option(
+    "--operation",
+    "operations",
+    default="sort",
+    show_default=True,
+    callback=_operations,
+    help=f"A list of {', '.join(OPERATIONS)}; or all.",
+)
+@click.option(
     "--dtype",
     "dtypes",
     default="float32",
@@ -281,6 +307,7 @@ def prewarm(
     context: click.Context,
     backends: list[str],
     archs: list[str],
+    operations: list[str],
     dtypes: list[str],
     lengths: list[int],
     into: Path | None,
@@ -289,12 +316,9 @@ def prewarm(
 ) -> None:
     """Compile kernels before they are asked for."""
     with reported():
-        wanted = _kernels(backends, archs, dtypes, lengths)
+        wanted = _kernels(backends, archs, operations, dtypes, lengths)
         if not wanted:
-            raise click.UsageError(
-                "no kernel of this package sorts rows of these lengths: longer ones than 16384 go "
-                "to the array's own library."
-            )
+            raise click.UsageError("nothing is left to compile: the lines above say why.")
         into = None if into is None else into.absolute()
         with _progress(len(wanted) + 1) as advance:
             outcomes = _prewarm.build(wanted, into, jobs, advance)

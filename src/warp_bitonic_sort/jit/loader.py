@@ -90,6 +90,7 @@ def open_kernel(
     device: int = 0,
     length: int | None = None,
     refuse: Callable[[], None] | None = None,
+    operation: str = "sort",
 ) -> Callable[..., None]:
     """Open a kernel for a dtype, building it first if the cache does not have it.
 
@@ -106,6 +107,8 @@ def open_kernel(
     refuse : callable, optional
         Raises if no kernel can be opened now. Called with the runtime loaded: before the kernel is
         built if the runtime is loaded already, else before the kernel is opened.
+    operation : str, default "sort"
+        The operation that needs the kernel, for the same error as the length.
 
     Returns
     -------
@@ -136,7 +139,7 @@ def open_kernel(
         if refuse is not None and has_runtime():
             refuse()
             refuse = None
-        opened, function = _open_located(kernel, dtype, device, length, refuse)
+        opened, function = _open_located(kernel, dtype, device, length, refuse, operation)
         _opened[kernel, dtype, device] = _opened[opened, dtype, device] = function
     return function
 
@@ -147,6 +150,7 @@ def _open_located(
     device: int,
     length: int | None,
     refuse: Callable[[], None] | None,
+    operation: str,
 ) -> tuple[Kernel, Callable[..., None]]:
     """Open a kernel, or the kernel that this processor runs instead; return both.
 
@@ -154,7 +158,7 @@ def _open_located(
     """
     tries = 1
     while True:
-        kernel, entry = _locate(kernel, dtype, length)
+        kernel, entry = _locate(kernel, dtype, length, operation)
         if refuse is not None:
             refuse()
         try:
@@ -170,13 +174,13 @@ def _open_located(
                 raise
 
 
-def _locate(kernel: Kernel, dtype: str, length: int | None) -> tuple[Kernel, Entry]:
+def _locate(kernel: Kernel, dtype: str, length: int | None, operation: str) -> tuple[Kernel, Entry]:
     """Return a kernel, for the CPU one that this processor runs, and its entry."""
     if target_of(kernel.target).is_host:
         _load_found_runtime()
     while True:
         kernel = _runnable(kernel)
-        entry = _entry_of(kernel, _prewarm_hint(kernel, dtype, length))
+        entry = _entry_of(kernel, _prewarm_hint(kernel, dtype, length, operation))
         # If the runtime was built together with the kernel, the processor is known only now.
         if _runnable(kernel) == kernel:
             return kernel, entry
@@ -230,13 +234,13 @@ def _warn_lesser_arch(kernel: Kernel, arch: str, prewarm_hint: str) -> None:
         )
 
 
-def _prewarm_hint(kernel: Kernel, dtype: str, length: int | None) -> str:
+def _prewarm_hint(kernel: Kernel, dtype: str, length: int | None, operation: str) -> str:
     """Return the options with which ``prewarm`` builds a kernel into a folder."""
     if length is None:
         return "--help"
     return (
-        f"--backend {kernel.target} --arch {kernel.arch} --dtype {dtype} --length {length} "
-        f"--into FOLDER"
+        f"--operation {operation} --backend {kernel.target} --arch {kernel.arch} --dtype {dtype} "
+        f"--length {length} --into FOLDER"
     )
 
 

@@ -69,7 +69,7 @@ class PreparedCall:
             if self._stream is not None:
                 refuse = partial(_refuse_capture, plan.kernel, device, self._stream)
             self._kernel = loader.open_kernel(
-                plan.kernel, dtype.name, device.number, plan.length, refuse
+                plan.kernel, dtype.name, device.number, plan.length, refuse, operation.name
             )
         # `can_relaunch` takes as long as some calls, and many programs make each call once:
         # therefore the second call uses it.

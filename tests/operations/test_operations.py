@@ -1,0 +1,53 @@
+"""Every operation of the table: its kernel, what `explain` and `prewarm` say, and its outputs."""
+
+import numpy as np
+import pytest
+
+import warp_bitonic_sort
+from support import oracle
+from support.covering import pairwise
+from warp_bitonic_sort import prewarm
+from warp_bitonic_sort.operations import OPERATIONS
+from warp_bitonic_sort.targets import HOST
+
+ORDERS = [(False, "largest"), (False, "last"), (True, "largest"), (True, "last")]
+ROWS, LENGTH = 7, 9
+
+
+def array(name, access):
+    """Return random rows in a layout, and the axis to sort along."""
+    x = oracle.random(name, (ROWS, LENGTH), np.random.default_rng(1))
+    if access == "columns":
+        return np.ascontiguousarray(x.T), 0
+    if access == "strided":
+        spread = np.zeros((ROWS, 2 * LENGTH), x.dtype)[:, ::2]
+        spread[:] = x
+        return spread, 1
+    return x, 1
+
+
+def dtype_of(output, x):
+    return {"values": x.dtype, "indices": np.dtype(np.int64)}[output]
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "order", "access"),
+    pairwise(list(OPERATIONS), list(oracle.ALL), ORDERS, ["rows", "columns", "strided"]),
+)
+def test_operation_has_the_kernel_and_outputs_of_its_record(name, dtype, order, access):
+    operation = OPERATIONS[name]
+    x, axis = array(dtype, access)
+    options = {"axis": axis, "descending": order[0], "nan": order[1]}
+
+    said = warp_bitonic_sort.explain(x, operation=name, **options)
+    assert (said.operation, said.route) == (name, "kernel")
+    assert f"_{operation.selection}_{operation.payload}_" in said.kernel
+    built = prewarm.kernels("cpu", HOST.arch_for(), [dtype], [LENGTH], [name])
+    assert said.kernel in [kernel.name for kernel in built]
+
+    result = getattr(warp_bitonic_sort, name)(x, **options)
+    outputs = [result] if operation.result is None else result
+    assert operation.result is None or type(result) is operation.result
+    assert [(output.dtype, output.shape) for output in outputs] == [
+        (dtype_of(output, x), x.shape) for output in operation.outputs
+    ]
