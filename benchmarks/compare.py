@@ -81,8 +81,8 @@ class _Checkout:
         answer = self._process.stdout.readline()
         if not answer:
             raise SystemExit(f"the sort of {cell} failed")
-        taken: list[float] = json.loads(answer)
-        return taken
+        seconds: list[float] = json.loads(answer)
+        return seconds
 
     def close(self) -> None:
         """End the process."""
@@ -103,12 +103,12 @@ def _compare_speed(options: argparse.Namespace) -> dict[str, Any]:
             for tree, cache in zip((options.old, options.new), caches, strict=True)
         ]
         for cell in cells:
-            taken: list[list[float]] = [[], []]
+            pair: list[list[float]] = [[], []]
             end = time.perf_counter() + options.seconds
-            while time.perf_counter() < end or len(taken[0]) < 6:
-                for times, checkout in zip(taken, checkouts, strict=True):
+            while time.perf_counter() < end or len(pair[0]) < 6:
+                for times, checkout in zip(pair, checkouts, strict=True):
                     times += checkout.seconds(cell)
-            old, new = map(statistics.median, taken)
+            old, new = map(statistics.median, pair)
             dtype, length, axis, _ = cell
             rows.append([dtype, str(length), str(axis), f"{old * 1e3:.3f}", f"{new * 1e3:.3f}",
                          f"{old / new:.3f}"])  # fmt: skip

@@ -53,18 +53,18 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for codec, bits in sorted({(dtype.codec, dtype.bits) for dtype in DTYPES.values()}):
-            taken = {}
+            times = {}
             for layout, access in target_of("cuda").layouts("sm_90").cells("none", bits):
                 kernel = Kernel("cuda", options.arch, "all", "none", codec, bits, layout, access)
-                taken[f"{kernel.layout.name}_{kernel.access}"] = _seconds(
+                times[f"{kernel.layout.name}_{kernel.access}"] = _seconds(
                     nvcc, kernel, Path(folder)
                 )
-            slowest = max(taken, key=lambda layout: taken[layout])
-            above = sum(seconds > _GOAL for seconds in taken.values())
-            result["seconds"][f"{codec}{bits}"] = taken
-            middle = statistics.median(taken.values())
+            slowest = max(times, key=lambda layout: times[layout])
+            above = sum(seconds > _GOAL for seconds in times.values())
+            result["seconds"][f"{codec}{bits}"] = times
+            middle = statistics.median(times.values())
             rows.append(
-                [f"{codec}{bits}", str(len(taken)), f"{middle:.2f}", f"{taken[slowest]:.2f}",
+                [f"{codec}{bits}", str(len(times)), f"{middle:.2f}", f"{times[slowest]:.2f}",
                  slowest, f"{above}"]
             )  # fmt: skip
     header = ["keys", "kernels", "median s", "slowest s", "slowest", f"above {_GOAL:g} s"]

@@ -128,7 +128,7 @@ class Adapter(ABC):
 
     @abstractmethod
     def sort_fallback(self, x: Any, values: Any, indices: Any, sorter: Sorter) -> None:
-        """Sort rows that no kernel takes into buffers; either may be None (`fallback`)."""
+        """Sort rows that no kernel sorts into buffers, of which one may be None (`fallback`)."""
 
     def sort_transposed(self, x: Any, buffer: Any, axis: int, sort: Callable[[Any], None]) -> None:
         """Copy x so that the axis is the last, have ``sort`` sort the copy in place, copy back.

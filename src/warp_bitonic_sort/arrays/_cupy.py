@@ -70,7 +70,7 @@ class CupyAdapter(Adapter):
         return _to_ffi(x)
 
     def sort_fallback(self, x: Any, values: Any, indices: Any, sorter: Sorter) -> None:
-        """Sort rows that no kernel takes."""
+        """Sort rows that no kernel sorts."""
         word = f"i{x.dtype.itemsize}"
         with x.device:
             values.view(word)[...] = sorter.sorted_on_device(x.view(word), cupy.sort, cupy.where)

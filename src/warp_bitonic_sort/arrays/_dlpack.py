@@ -116,7 +116,7 @@ class DlpackAdapter(Adapter):
         return alias(interface, tensor.data_ptr(), tensor)
 
     def sort_fallback(self, x: Any, values: Any, indices: Any, sorter: Sorter) -> None:
-        """Sort rows that no kernel takes."""
+        """Sort rows that no kernel sorts."""
         outputs = (None if array is None else self._bits(array) for array in (values, indices))
         sorter.sort_into(self._bits(x), *outputs)
 

@@ -99,7 +99,7 @@ class JaxAdapter(Adapter):
         return read_only_tensor(np.asarray(x))
 
     def sort_fallback(self, x: Any, values: Any, indices: Any, sorter: Sorter) -> None:
-        """Sort rows that no kernel takes."""
+        """Sort rows that no kernel sorts."""
         bits = None if values is None else raw_bits(values)
         sorter.sort_into(raw_bits(np.asarray(x)), bits, indices)
 

@@ -146,7 +146,7 @@ class JaxGpuAdapter(Adapter):
         return self._to_ffi(x)
 
     def sort_fallback(self, x: Any, values: Any, indices: Any, sorter: Sorter) -> None:
-        """Sort rows that no kernel takes, without waiting for the device."""
+        """Sort rows that no kernel sorts, without waiting for the device."""
         with self._on_device():
             values.array = _sort_fallback(x, sorter)
 

@@ -122,7 +122,7 @@ class NumpyAdapter(Adapter):
         indices: _Array | None,
         sorter: Sorter,
     ) -> None:
-        """Sort rows that no kernel takes."""
+        """Sort rows that no kernel sorts."""
         sorter.sort_into(raw_bits(x), None if values is None else raw_bits(values), indices)
 
     def wrap_result(self, buffer: _Array, x: _Array, dtype: str | None) -> _Array:

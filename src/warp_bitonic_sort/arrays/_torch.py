@@ -123,7 +123,7 @@ class TorchAdapter(Adapter):
         return torch.Tensor.detach if x.requires_grad else None
 
     def sort_fallback(self, x: Any, values: Any, indices: Any, sorter: Sorter) -> None:
-        """Sort rows that no kernel takes."""
+        """Sort rows that no kernel sorts."""
         source, target = _words(x), None if values is None else _words(values)
         if x.device.type == "cuda":
             assert target is not None  # noqa: S101 - no kernel finds indices on a device

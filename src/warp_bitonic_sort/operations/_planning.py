@@ -1,4 +1,4 @@
-"""The plan of a call: from an array's description to a kernel.
+"""Plans a call: from an array's description to a kernel.
 
 Invariant: nothing is compiled. The runtime is loaded only to ask for a device's architecture.
 """

@@ -1,6 +1,6 @@
-"""A planned call with its kernel open.
+"""Runs planned calls, each with its kernel open.
 
-Invariant: nothing is checked here, and no file is touched after a `PreparedCall` is made.
+Invariant: nothing is checked here, and no file is touched after a `PreparedCall` is constructed.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ def layouts_of(*places: tuple[int, int, int]) -> tuple[Layout, ...]:
 
 
 # For each width of an entry, the fastest layouts on an H100 (docs/notebook.md). More registers save
-# steps across lanes; too many leave too few threads to hide memory latency. Long rows have more
-# capacities, because sorting takes longer than memory there.
+# steps across lanes; too many leave too few threads to hide memory latency. Capacities rise by a
+# third or a half, not by two, for lengths at which sorting is slower than memory.
 _LONG_ROWS = layouts_of(
     (32, 2, 0),
     (24, 3, 0),

@@ -78,7 +78,7 @@ class HipRecipe(Recipe):
         return (*_FLAGS, f"-mcode-object-version={version}", f"--offload-arch={arch}")
 
     def dependency_flags(self, depfile: str, product: str) -> tuple[str, ...]:
-        """Return the flags that make the compiler list what it read in a file."""
+        """Return the flags with which the compiler lists the files that it read."""
         # Not -MMD and -MF: clang 20 and newer ignore them where there is no host code.
         options = ("-dependency-file", depfile, "-MT", product)
         return tuple(word for option in options for word in ("-Xclang", option))
@@ -317,5 +317,5 @@ def _probe_error_in(folder: Path, compiler: Compiler, arch: str) -> str:
     lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
     line = next((line for line in lines if "error" in line), "".join(lines[:1]))
     if "lld" in line and "exist" in line:
-        return "it finds no lld, which links what it compiles"
+        return "it finds no lld, its linker"
     return line.partition("; ")[0][:200] or f"it ends with status {done.returncode}"
