@@ -493,7 +493,7 @@ class TestFailures:
         with pytest.raises(ToolError, match=r"no ninja: .*pip install ninja") as error:
             self.sort()
         assert "registers7_rows" in str(error.value)
-        assert "warp-bitonic-sort prewarm --backend cpu" in str(error.value)
+        assert "warp-bitonic-sort prewarm --operation sort --backend cpu" in str(error.value)
         # Neither, when a compiler is missing, too, does it take two errors to say so.
         monkeypatch.setenv("CXX", "/nonexistent/g++")
         with pytest.raises(ToolError, match=r"CXX: .* And there is no ninja: .*\)\. Or have"):
