@@ -2,8 +2,9 @@
 
 All with ``WARP_SORT_TESTS_GRID=whole`` in the environment.
 
-Invariant: in the covering set, any two values of different axes meet in a cell: every layout at
-every width, every codec in every layout, and so on; and `FEW` lengths are there for every key.
+Invariant: in the covering sets of the CPU and of HIP, any two values of different axes meet in a
+cell. That of CUDA has each layout once for each width; codecs and architectures take turns. On the
+CPU, `FEW` lengths are there for every key.
 """
 
 import functools

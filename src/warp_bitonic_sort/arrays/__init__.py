@@ -41,8 +41,8 @@ def between_torch_graphs(function: _Function) -> _Function:
     """
     function.__dict__.update(
         _torchdynamo_disable=True,
-        _torchdynamo_disable_msg="its kernel is not an operator of PyTorch; use torch.sort there, "
-        "or make an operator of it with torch.library.custom_op",
+        _torchdynamo_disable_msg="its kernel is not an operator of PyTorch; use torch.sort or "
+        "torch.argsort there, or make an operator of your call with torch.library.custom_op",
     )
     return function
 

@@ -7,7 +7,10 @@ of its bases.
 from __future__ import annotations
 
 # For tensors without values, and for calls that PyTorch records.
-TRACED = "use torch.sort there, or make an operator of sort with torch.library.custom_op"
+TRACED = (
+    "use torch.sort or torch.argsort there, or make an operator of your call with "
+    "torch.library.custom_op"
+)
 
 _ARROW = (
     "pyarrow.array(sort(x.to_numpy(zero_copy_only=False))) sorts its values; nulls become NaN, and "

@@ -27,7 +27,7 @@ class JaxChooser:
             raise TypeError(
                 f"{argument}: it is a tracer ({type_name(x)}): this call is inside jax.jit, vmap "
                 f"or grad, which is not supported yet; call it outside on concrete arrays, or use "
-                f"jax.numpy.sort there."
+                f"jax.numpy.sort or jax.numpy.argsort there."
             )
         self._cpu = JaxAdapter()
         self._gpus: dict[Any, JaxGpuAdapter] = {}

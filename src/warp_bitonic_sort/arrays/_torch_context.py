@@ -45,7 +45,7 @@ def refuse(argument: str) -> None:
         raise TypeError(
             f"{argument}: this call is inside a torch.func transform (vmap, grad, "
             f"functionalize), for which there is no rule yet; call outside, or use torch.sort "
-            f"there."
+            f"or torch.argsort there."
         )
     context = None
     if _is_traced():

@@ -1,7 +1,7 @@
 """Lists the operations on the rows of an array; each family has a module.
 
-Invariant: the table below lists every operation. The command line, `explain`, `prewarm`, the tests
-and the benchmarks loop over it; no other code lists operations.
+Invariant: the table below lists every operation. `explain`, `prewarm`, the command line and the
+tests read it; no other code of the package lists operations.
 """
 
 from __future__ import annotations

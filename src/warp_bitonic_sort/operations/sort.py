@@ -69,8 +69,8 @@ def sort(
     ValueError
         An axis out of range, an unknown `nan`, an out of another shape.
     NotImplementedError
-        x is on a device that has no back end yet. Or x is on a device, its library is not named
-        above, and its rows are longer than a kernel sorts.
+        x is on a device that has no kernels. Or its rows are too long for a kernel, and x is on a
+        GPU and not from PyTorch, CuPy or JAX.
     MemoryError
         There is no memory for the result. (A library that allocates it may raise another error.)
     RuntimeError

@@ -1,1 +1,4 @@
-"""Compiled kernels on disk: found by content, published whole, never modified."""
+"""Keeps compiled kernels on disk.
+
+Invariant: an entry is found by its content, published as a whole, and never modified.
+"""
