@@ -115,7 +115,7 @@ def test_explain_prints_what_the_library_says():
 def test_explain_prints_a_folder_of_any_bytes(monkeypatch):
     module = sys.modules["warp_bitonic_sort.cli.explain"]  # the name is the command's
     folder = os.fsdecode(b"/layer\xff")
-    monkeypatch.setattr(module, "explain_sort", lambda *_, **__: folder)
+    monkeypatch.setattr(module, "explain_call", lambda *_, **__: folder)
     assert CliRunner().invoke(main, ["explain", "9"]).stdout_bytes == b"/layer\xff\n"
 
 

@@ -46,10 +46,11 @@ def test_lanes_within_sixteen_exchange_without_shared_memory(each_hip_compiler, 
 
 
 @pytest.mark.parametrize("arch", isa_amd.ARCHS)
-def test_full_rows(each_hip_compiler, arch):
+def test_full_rows(clang_age, each_hip_compiler, arch):
     """Memory is read and written 16 bytes a lane at once, through shared memory once."""
     each_hip_compiler(arch)
-    for length in isa_amd.LENGTHS:
+    # The longest takes longest to compile, and is the same to both clangs.
+    for length in isa_amd.LENGTHS if clang_age == "newest" else isa_amd.LENGTHS[:-1]:
         (_, lane_bits, _), ways = isa_amd.full_rows(arch, length)
         assert ("plain" in ways) == (_KEYS_OF_FLOAT32[arch] == "float")
         for each in ways.values():
