@@ -1,7 +1,10 @@
-"""ELF files of 64 bits, as far as code objects for GPUs take them, and what is in them."""
+"""ELF files of 64 bits: written as far as code objects for GPUs take them, and read."""
 
+import io
 import struct
 from typing import NamedTuple
+
+from elftools.elf.elffile import ELFFile
 
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
@@ -56,10 +59,6 @@ def elf(identity: bytes, kind: int, machine: int, flags: int, sections: list[Sec
     return header + content + headers
 
 
-def section_sizes(data: bytes) -> dict[bytes, int]:
-    """The bytes of each section of a file, by name."""
-    fields = _HEADER.unpack_from(data)
-    at, size, count, of_names = fields[6], fields[11], fields[12], fields[13]
-    headers = [_SECTION.unpack_from(data, at + number * size) for number in range(count)]
-    names = data[headers[of_names][4] :]
-    return {names[each[0] :].partition(b"\0")[0]: each[5] for each in headers}
+def sections(data: bytes) -> dict[str, bytes]:
+    """The contents of each section of a file, by name."""
+    return {section.name: section.data() for section in ELFFile(io.BytesIO(data)).iter_sections()}

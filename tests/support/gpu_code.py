@@ -2,7 +2,7 @@
 
 import struct
 
-from support import amd_metadata, cubin
+from support import amd_metadata, cubin, elf
 from support.descriptions import layouts
 from warp_bitonic_sort.kernels import Kernel
 
@@ -23,27 +23,15 @@ def wrong_cuda_code(kernel: Kernel, image: bytes):
 
 def local_memory(image: bytes) -> int:
     """What the function of a code object has of local memory: of its frame, and of arrays."""
-    (sections_at,) = struct.unpack_from("<Q", image, 40)
-    size, count, names = struct.unpack_from("<HHH", image, 58)
-    headers = [
-        struct.unpack_from("<IIQQQQ", image, sections_at + number * size) for number in range(count)
-    ]
-    total, infos = 0, 0
-    for name_at, _, _, _, at, length in headers:
-        start = headers[names][4] + name_at
-        name = image[start : image.index(b"\0", start)]
-        if name.startswith(b".nv.local"):
-            total += length
-        if name == b".nv.info":
-            infos += 1
-            end = at + length
-            while at < end:
-                form, attribute, size = struct.unpack_from("<BBH", image, at)
-                # EIFMT_SVAL: a value of that size comes behind; EIATTR_FRAME_SIZE: symbol, bytes.
-                if (form, attribute) == (4, 0x11):
-                    total += struct.unpack_from("<II", image, at + 4)[1]
-                at += 4 + (size if form == 4 else 0)
-    assert infos == 1
+    found = elf.sections(image)
+    total = sum(len(body) for name, body in found.items() if name.startswith(".nv.local"))
+    info, at = found[".nv.info"], 0
+    while at < len(info):
+        form, attribute, size = struct.unpack_from("<BBH", info, at)
+        # EIFMT_SVAL: a value of that size comes behind; EIATTR_FRAME_SIZE: symbol, bytes.
+        if (form, attribute) == (4, 0x11):
+            total += struct.unpack_from("<II", info, at + 4)[1]
+        at += 4 + (size if form == 4 else 0)
     return total
 
 
