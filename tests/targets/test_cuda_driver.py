@@ -659,7 +659,7 @@ def test_what_nvcc_makes(folder):
                 assert launch["kernel"] == kernel.name
                 assert launch["current_device"] == launch["module_device"] == number
     kernel, names = kernels[1]
-    with pytest.raises(RuntimeError, match=f"{kernel.name} is for sm_90, and device 0 is sm_80"):
+    with pytest.raises(RuntimeError, match=f"{kernel.name} is for sm_90, but device 0 is sm_80"):
         loader.open_kernel(kernel, names[0], 0)
 
 
