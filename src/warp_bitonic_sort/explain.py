@@ -187,7 +187,7 @@ def explain(
     plan, settled_axis = planned(
         chosen, description, [out_strides] * len(chosen.outputs), options[0]
     )
-    check_index_dtype(chosen, dtype_of_indices or "int64", plan.length)
+    check_index_dtype(chosen, dtype_of_indices, plan.length)
     kernel = plan.kernel
     is_open = kernel is not None and kernel.name in loader.open_kernels()
     cached, is_missing = (None, False) if kernel is None else _look_up(kernel)

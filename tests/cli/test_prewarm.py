@@ -294,7 +294,7 @@ def test_no_compiler_at_all(fresh_cache, tmp_path):
 
 @pytest.mark.parametrize("backend", ["cpu", "cuda"])
 def test_a_layer_is_not_filled_with_options_in_cxx(fresh_cache, tmp_path, backend):
-    """Nobody who reads it would take what they change; the runtime is always part of it."""
+    """Readers of the folder would not find such kernels. The runtime is always part of it."""
     asked = f"{find_compiler().program} -static-libstdc++ -D 'A B'"
     arch = _CPU if backend == "cpu" else "sm_90"
     layer, file = tmp_path / "layer", tmp_path / "list.json"

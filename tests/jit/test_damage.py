@@ -35,7 +35,7 @@ def test_an_entry_that_is_a_file_is_replaced(cache_copy):
 
 @pytest.mark.parametrize("file", ["library.so", "manifest.json"])
 def test_a_pipe_in_place_of_a_file_is_not_waited_for(cache_copy, tmp_path, file):
-    """Nobody may ever write to it: it is as good as not there."""
+    """A pipe that is never written to counts as a missing file."""
     path = children.folder_of(cache_copy, KERNEL) / file
     (item,) = (each for each in inventory.entries(cache_copy) if each.name == KERNEL.name)
     path.unlink()
@@ -113,7 +113,7 @@ def test_prewarm_builds_again_what_does_not_load(
 
 @pytest.mark.compile
 def test_a_runtime_that_was_just_built_and_does_not_load(cache_copy, tmp_path):
-    """Building it once more would help nobody."""
+    """A second build would fail alike."""
     children.break_library(cache_copy, kernels.RUNTIME)
     log = tmp_path / "compiled"
     compiler = children.script(

@@ -114,7 +114,7 @@ def test_doctor_tells_a_hindrance_from_a_home_of_another_user(foreign_home, is_n
 
 
 def test_nothing_is_taken_of_what_another_user_says_of_compilers(foreign_home, warm_cache):
-    """Not even where he has no kernels: what is asked first is what the compiler's version is."""
+    """Not even in an empty cache: the compiler's version is looked up first."""
     children.copy(warm_cache, foreign_home / "named")
     shutil.rmtree(foreign_home / "named" / "v1" / "entries")
     code = f"""

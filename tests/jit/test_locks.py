@@ -259,7 +259,7 @@ def test_a_compiler_that_lists_nothing(fresh_cache, tmp_path):
 
 @pytest.mark.parametrize("word", ["No space left on device", "Disk quota exceeded"])
 def test_a_full_folder_for_temporary_files_is_not_taken_for_the_cache(half_cache, tmp_path, word):
-    """The cache has room, and another folder for what is built would help nobody."""
+    """The cache has room, so that no temporary folder is used."""
     compiler = children.script(
         tmp_path / "c++",
         f"""case "$*" in

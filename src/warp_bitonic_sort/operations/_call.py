@@ -75,12 +75,11 @@ def _first_call(
     key: Hashable,
 ) -> Any:
     strided = adapter.as_strided(x)
-    dtype = index_dtype or adapter.default_index_dtype()
-    outputs = new_outputs(operation, adapter, strided, dtype)
+    outputs = new_outputs(operation, adapter, strided, index_dtype)
     prepare = arrays.outside_torch_compile(_prepare)
     # The launch cache launches with NaN as the largest value.
     may_relaunch = strided is x and not options[2]
-    prepared = prepare(operation, adapter, strided, outputs, options, dtype, may_relaunch)
+    prepared = prepare(operation, adapter, strided, outputs, options, index_dtype, may_relaunch)
     if strided is x:
         _remember(key, prepared)
     prepared.run(strided, outputs)
@@ -97,10 +96,11 @@ def _call_into(
 ) -> Any:
     key_of_x = adapter.key(x)
     outputs, names = _outputs_of(operation, out)
-    are_direct = [
+    checks = [
         adapter.check_out(array, x, output == "indices", name)
         for array, output, name in zip(outputs, operation.outputs, names, strict=True)
     ]
+    is_direct = all(checks)
     for name, output, array in zip(names, operation.outputs, outputs, strict=True):
         if output == "indices":
             out_dtype = adapter.describe(array, name).dtype
@@ -115,8 +115,8 @@ def _call_into(
             raise ValueError(
                 f"out: {' and '.join(names)} share memory; pass arrays that do not overlap."
             )
-        are_direct = [False]  # interleaved: the runtime compares spans only
-    if not all(are_direct):
+        is_direct = False  # interleaved: the runtime compares spans only
+    if not is_direct:
         results = call(operation, x, options, index_dtype=index_dtype)
         for result, array in zip(
             [results] if operation.result is None else results, outputs, strict=True
@@ -129,8 +129,7 @@ def _call_into(
         buffers = outputs if "values" in operation.outputs else [None, *outputs]
         if prepared is None:
             prepare = arrays.outside_torch_compile(_prepare)
-            dtype = index_dtype or adapter.default_index_dtype()
-            prepared = prepare(operation, adapter, x, buffers, options, dtype, False)
+            prepared = prepare(operation, adapter, x, buffers, options, index_dtype, False)
             _remember(key, prepared)
         prepared.run(x, buffers)
         for array in outputs:
@@ -158,7 +157,7 @@ def _prepare(
     x: Any,
     outputs: Sequence[Any],
     options: SortOptions,
-    index_dtype: str,
+    index_dtype: str | None,
     may_relaunch: bool,
 ) -> PreparedCall:
     description = adapter.describe(x, "x")

@@ -68,7 +68,7 @@ def native_arch(device: Device) -> str:
     return str(loader.runtime().gpu_arch(loader.device_of(device.backend, device.number)))
 
 
-def check_index_dtype(operation: Operation, index_dtype: str, length: int) -> None:
+def check_index_dtype(operation: Operation, index_dtype: str | None, length: int) -> None:
     """Raise ValueError if a dtype cannot hold the indices of rows of a length."""
     if "indices" in operation.outputs and index_dtype == "int32" and length - 1 > _MAX_INT32:
         raise ValueError(

@@ -50,7 +50,7 @@ class PreparedCall:
         plan: Plan,
         dtype: DType,
         options: SortOptions,
-        index_dtype: str,
+        index_dtype: str | None,
         may_relaunch: bool,
     ) -> None:
         self._operation = operation
@@ -139,7 +139,9 @@ class PreparedCall:
             self._kernel(tensor, tensor, -1, *self._options[1:], self._stream())
 
 
-def new_outputs(operation: Operation, adapter: Adapter, x: Any, index_dtype: str) -> list[Any]:
+def new_outputs(
+    operation: Operation, adapter: Adapter, x: Any, index_dtype: str | None
+) -> list[Any]:
     """Allocate a kernel's outputs; None for values if the operation does not return them."""
     outputs = [adapter.empty(x, None) if "values" in operation.outputs else None]
     if operation.payload == "index":

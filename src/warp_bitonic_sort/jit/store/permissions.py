@@ -53,7 +53,7 @@ def check_writers(
     trusted = [place for folder in settings.trusted_dirs() for place in _places(folder)]
     places = _places(path)
     for place in places:
-        # A trusted folder is trusted recursively, whoever owns its contents.
+        # A trusted folder is trusted recursively. The owner of its contents does not matter.
         if any(place.is_relative_to(folder) for folder in trusted):
             continue
         for here in (place, *place.parents):
