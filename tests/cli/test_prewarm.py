@@ -808,7 +808,7 @@ def test_this_machines_targets(half_cache, monkeypatch):
 @pytest.mark.compile
 def test_the_targets_of_cuda_devices(tmp_path):
     driver_double.build("fake_cuda.cc", tmp_path / "libcuda.so.1")
-    code = "from warp_bitonic_sort.targets import CUDA; print(CUDA.native_archs())"
+    code = "from warp_bitonic_sort.targets import target_of as of; print(of('cuda').native_archs())"
     done = children.run(code, LD_LIBRARY_PATH=tmp_path)
     assert re.fullmatch(r"\['sm_\d+'(, 'sm_\d+')*\]\n", done.stdout), done.stderr
     (tmp_path / "libcuda.so.1").unlink()

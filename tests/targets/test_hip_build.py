@@ -24,7 +24,7 @@ from warp_bitonic_sort.jit.store.key import build_text
 from warp_bitonic_sort.jit.store.store import Store
 from warp_bitonic_sort.jit.store.tools import Tools
 from warp_bitonic_sort.kernels import Kernel
-from warp_bitonic_sort.targets import HIP, recipe_of, target_of
+from warp_bitonic_sort.targets import recipe_of, target_of
 from warp_bitonic_sort.targets.common import sources
 from warp_bitonic_sort.targets.common.compiler import Compiler
 from warp_bitonic_sort.targets.hip import compiler as finder
@@ -258,7 +258,9 @@ def test_what_a_compiler_knows_is_asked_once(tmp_path, monkeypatch):
     def answers(arch, count):
         compiler = next(finder._candidates())
         assert compiler.program == program
-        answer = Tools([store], publish.remember)._probe_error(HIP.recipe, compiler, arch)
+        answer = Tools([store], publish.remember)._probe_error(
+            target_of("hip").recipe, compiler, arch
+        )
         assert len(asked.read_text().splitlines()) == count
         return answer
 
@@ -326,7 +328,7 @@ def test_gpu_arch_of_two_makers(monkeypatch):
     monkeypatch.setenv("GPU_ARCH", "gfx942,sm_80,gfx11-generic")
     assert target_of("cuda").arch_for("sm_86") == "sm_80"
     assert target_of("hip").arch_for("gfx1100") == "gfx11-generic"
-    for family in HIP.archs:
+    for family in target_of("hip").archs:
         monkeypatch.setenv("GPU_ARCH", f"gfx942,{family}")
         assert target_of("hip").arch_for("gfx942") == "gfx942"
     for wrong in ("gfx", "gfx942:xnack-", "gfx13-generic", "GFX942", "mi300"):

@@ -23,7 +23,7 @@ from warp_bitonic_sort.jit import loader, runtime
 from warp_bitonic_sort.jit.build import hints
 from warp_bitonic_sort.jit.store import publish
 from warp_bitonic_sort.jit.store.key import build_text
-from warp_bitonic_sort.targets import CUDA, recipe_of, target_of
+from warp_bitonic_sort.targets import recipe_of, target_of
 from warp_bitonic_sort.targets.common import sources
 from warp_bitonic_sort.targets.common.compiler import Compiler
 from warp_bitonic_sort.targets.common.host import find_compiler
@@ -471,16 +471,18 @@ def test_a_library_that_does_not_load(empty):
 def test_doctor_says_which_compiler_is_used(empty, monkeypatch):
     file = library(empty / "usr")
     home = empty / "home"
-    used = _devices.gpu(CUDA, [])["found"]["compiler"]
+    used = _devices.gpu(target_of("cuda"), [])["found"]["compiler"]
     assert used == f"{file} (NVRTC in {file.parent}; there is no nvcc)"
     monkeypatch.setenv("CUDA_HOME", str(home))
     program = nvcc_at(home)
-    assert _devices.gpu(CUDA, [])["found"]["compiler"] == f"{program} (CUDA_HOME={home})"
+    assert (
+        _devices.gpu(target_of("cuda"), [])["found"]["compiler"] == f"{program} (CUDA_HOME={home})"
+    )
     monkeypatch.delenv("CUDA_HOME")
     file.unlink()
     monkeypatch.setattr(_devices, "_loadable", lambda *_: "libcuda.so.1")
     problems = []
-    assert "no CUDA compiler" in _devices.gpu(CUDA, problems)["why"]
+    assert "no CUDA compiler" in _devices.gpu(target_of("cuda"), problems)["why"]
     (problem,) = problems
     assert "pip install nvidia-cuda-nvrtc" in problem.fix
 

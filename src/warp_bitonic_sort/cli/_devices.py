@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from .. import settings
 from ..errors import BuildError, ToolError
 from ..jit.store import inventory, layers
-from ..targets import HOST, TARGETS
+from ..targets import HOST, TARGETS, target_of
 from ..targets.common.target import Target
 from ._problem import Facts, Problem, attempt, problem_of
 
@@ -22,7 +22,7 @@ from ._problem import Facts, Problem, attempt, problem_of
 def backends(problems: list[Problem]) -> dict[str, Facts]:
     """Return the facts of each back end, and append what is wrong to problems."""
     facts = {HOST.name: _host(problems)}
-    for target in TARGETS.values():
+    for target in map(target_of, TARGETS):
         if not target.is_host:
             facts[target.name] = gpu(target, problems)
     return facts

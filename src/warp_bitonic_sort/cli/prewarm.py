@@ -25,7 +25,8 @@ from ._common import reported
 from ._paths import OutputFile, SomePath
 from ._terminal import is_terminal, progress_bar
 
-_FAMILIES = [arch for target in TARGETS.values() if not target.is_host for arch in target.archs]
+_GPUS = [target for target in map(target_of, TARGETS) if not target.is_host]
+_FAMILIES = [arch for target in _GPUS for arch in target.archs]
 _HELP = """Compile kernels now, for the operations, dtypes and lengths given, and the runtime.
 
 No GPU is needed, only the compilers: of C++ for the CPU and the runtime; nvcc or NVRTC for cuda;
@@ -79,7 +80,7 @@ def _listed(text: str) -> list[str]:
 
 
 def _backends(_context: click.Context, _parameter: click.Parameter, value: str) -> list[str]:
-    return _known(value, tuple(TARGETS))
+    return _known(value, TARGETS)
 
 
 def _operations(_context: click.Context, _parameter: click.Parameter, value: str) -> list[str]:
@@ -108,7 +109,7 @@ def _archs(_context: click.Context, _parameter: click.Parameter, value: str) -> 
     words = _listed(value)
     for word in words:
         if word != "native" and target_with(word) is None:
-            for target in TARGETS.values():
+            for target in map(target_of, TARGETS):
                 plain = target.without_features(word)
                 if target.is_arch(plain):
                     raise click.BadParameter(
@@ -146,7 +147,8 @@ def _kernels(
     lengths: list[int],
 ) -> list[Kernel]:
     wanted: list[Kernel] = []
-    for backend, target in TARGETS.items():
+    for backend in TARGETS:
+        target = target_of(backend)
         chosen = [arch for arch in archs if arch != "native" and target.is_arch(arch)]
         if chosen and backend not in backends:
             raise click.UsageError(

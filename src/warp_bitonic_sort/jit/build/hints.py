@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ...targets import RECIPES
+from ...targets import RECIPES, recipe_of
 
 _ERROR = (
     r"^(?P<line>.*(?:(?:\bfatal error|\berror|\bnvcc fatal)\s*:.*"
@@ -69,7 +69,7 @@ def first_error(log: str) -> tuple[str, str]:
     # ninja prints the command that failed.
     flag = re.search(r"-(?:offload-)?arch=([\w-]+)", log)
     arch = f"the architecture {flag[1]}" if flag else "the device's architecture"
-    hints = [hint for recipe in RECIPES.values() for hint in recipe.hints]
+    hints = [hint for recipe in map(recipe_of, RECIPES) for hint in recipe.hints]
     for pattern, hint in (*hints, *_HINTS):
         if re.search(pattern, log):
             return line, hint.replace("{arch}", arch)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import TrustError
-from ...targets import RECIPES, arch_of
+from ...targets import RECIPES, arch_of, recipe_of
 from . import layers
 from .files import digest, paths_in, read_file, read_json
 from .key import entry_key, layer_key_text
@@ -145,7 +145,7 @@ def _entry_info(root: Path, folder: Path) -> EntryInfo:
     manifest = (None if refused else read_json(folder / "manifest.json")) or {}
     target, arch, created = (manifest.get(field) for field in ("target", "arch", "created"))
     state = folder.stat()
-    recipe = RECIPES.get(target) if isinstance(target, str) else None
+    recipe = recipe_of(target) if target in RECIPES else None
     product = folder / (recipe.product if recipe is not None else "library.so")
     refused = refused or _permission_error(product, root)
     with contextlib.suppress(OSError):
@@ -195,7 +195,7 @@ def verify(entry: EntryInfo) -> str | None:
     manifest = read_json(entry.folder / "manifest.json")
     if manifest is None:
         return "its manifest cannot be read"
-    recipe = RECIPES.get(entry.target)
+    recipe = recipe_of(entry.target) if entry.target in RECIPES else None
     if manifest.get("name") != entry.name or recipe is None:
         return "its manifest is another artifact's"
     try:

@@ -54,4 +54,4 @@ class CpuTarget(Target):
         return _arch.lesser_cpu_archs(arch)
 
 
-CPU = CpuTarget()
+TARGET = CpuTarget()

@@ -64,4 +64,4 @@ class CudaTarget(Target):
         )
 
 
-CUDA = CudaTarget()
+TARGET = CudaTarget()

@@ -70,4 +70,4 @@ class HipTarget(Target):
         )
 
 
-HIP = HipTarget()
+TARGET = HipTarget()
