@@ -330,7 +330,7 @@ def test_doctor_tells_what_was_compiled_into_a_temporary_folder(monkeypatch):
 
 def test_doctor_tells_what_works_from_what_would(monkeypatch):
     """A kernel in the cache needs none of the tools that building others does."""
-    assert subprocess.run([PROGRAM, "doctor"], capture_output=True).returncode == 0
+    sorting.sort(np.zeros((5, 4), np.float32))
     monkeypatch.setenv("MAX_JOBS", "none")
     done = subprocess.run([PROGRAM, "doctor"], capture_output=True, text=True)
     assert done.returncode == 1
@@ -406,7 +406,7 @@ def test_doctor_notes_what_killed_builds_left(fresh_cache):
 
 @pytest.mark.parametrize(
     "arguments",
-    ["explain 9", "network 64", "doctor", "cache path", "cache prune --dry-run", "--help"],
+    ["explain 9", "network 64", "doctor --no-build", "cache path", "cache prune --dry-run", "--help"],
 )
 @pytest.mark.parametrize("buffered", [None, "1"])
 def test_output_that_cannot_be_written(arguments, buffered, tmp_path):
