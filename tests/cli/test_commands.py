@@ -406,7 +406,14 @@ def test_doctor_notes_what_killed_builds_left(fresh_cache):
 
 @pytest.mark.parametrize(
     "arguments",
-    ["explain 9", "network 64", "doctor --no-build", "cache path", "cache prune --dry-run", "--help"],
+    [
+        "explain 9",
+        "network 64",
+        "doctor --no-build",
+        "cache path",
+        "cache prune --dry-run",
+        "--help",
+    ],
 )
 @pytest.mark.parametrize("buffered", [None, "1"])
 def test_output_that_cannot_be_written(arguments, buffered, tmp_path):
