@@ -404,6 +404,28 @@ def test_doctor_notes_what_killed_builds_left(fresh_cache):
     }
 
 
+def test_doctor_counts_the_artifacts_that_cache_list_counts(fresh_cache):
+    for entry in ("v1/entries/kernel/key", "v1/entries/runtime/key", "v0/entries/runtime/key"):
+        (fresh_cache / entry).mkdir(parents=True)
+        (fresh_cache / entry / "library.so").write_bytes(bytes(1000))
+    (fresh_cache / "v1/entries/runtime/.half.tmp").touch()
+    listed = json.loads(invoke("cache", "list", "--json").output)
+    cache = report("--no-build")["cache"]
+    assert (cache["entries"], cache["bytes"]) == (2, 2000)
+    assert [item["size"] for item in listed] == [1000, 1000]
+    last_line = invoke("cache", "list").output.splitlines()[-1]
+    assert last_line == f"2 artifacts, 0.0 MB in {fresh_cache} (user)"
+    assert "\n" + " " * 23 + "2 artifacts, 0.0 MB\n" in invoke("doctor", "--no-build").output
+
+
+def test_doctor_counts_the_bytes_of_files_that_killed_builds_left(fresh_cache):
+    (fresh_cache / "v1/entries").mkdir(parents=True)
+    left = fresh_cache / "v1/entries/.manifest.json.tmp"
+    left.write_bytes(b"12345")
+    os.utime(left, (0, 0))
+    assert "1 files and folders (5 bytes) are left" in whats(report("--no-build"))
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

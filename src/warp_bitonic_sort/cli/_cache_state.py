@@ -6,10 +6,8 @@ can be written.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 
 from .. import settings
@@ -20,24 +18,10 @@ from ..jit.store.permissions import check_writers
 from ._problem import Facts, Problem, attempt, problem_of
 
 
-def cache_entries(root: Path) -> set[str]:
-    """Return the entries of a cache, as ``artifact/key``."""
-    return {f"{path.parent.name}/{path.name}" for path in root.glob("v*/entries/*/*")}
-
-
-def _bytes(folders: Iterable[Path]) -> int:
-    total = 0
-    for folder in folders:
-        for path in folder.rglob("*"):
-            with contextlib.suppress(OSError):  # another process may remove it
-                total += path.lstat().st_size
-    return total
-
-
 def has_layer() -> bool:
     """Tell whether a layer holds kernels, which need no compiler."""
     try:
-        return any(cache_entries(layer.root) for layer in layers.all_layers())
+        return any(inventory.entries(layer.root) for layer in layers.all_layers())
     except BuildError:  # reported with the cache
         return False
 
@@ -81,20 +65,22 @@ def _cache_facts(root: Path, problems: list[Problem]) -> Facts:
         fix = "let only this user write there"
         litter = attempt(lambda: maintenance.litter(root), problems, fix, blocking=False) or []
     if litter:
+        size = sum(map(inventory.size_of, litter))
         problems.append(
             Problem(
-                f"{len(litter)} files and folders ({_bytes(litter):,} bytes) are left in the cache "
+                f"{len(litter)} files and folders ({size:,} bytes) are left in the cache "
                 "of builds that were killed",
                 "warp-bitonic-sort cache prune",
                 blocking=False,
             )
         )
+    entries = inventory.entries(root)
     return {
         "path": str(root),
         "exists": root.is_dir(),
         "writable": reason is None,
-        "entries": len(cache_entries(root)),
-        "bytes": _bytes(root.glob("v*/entries")),
+        "entries": len(entries),
+        "bytes": sum(entry.size for entry in entries),
         "left": [str(path) for path in litter],
         "layers": _layers(problems),
     }
@@ -107,7 +93,8 @@ def _layers(problems: list[Problem]) -> dict[str, int]:
         if layer.root == layers.PACKAGED and not layer.base.is_dir():
             continue
         unreadable = _unreadable(layer.base / "entries")
-        counts[str(layer.root)] = 0 if unreadable else len(cache_entries(layer.root))
+        entries = inventory.entries(layer.root)
+        counts[str(layer.root)] = len(entries)
         if unreadable:
             problems.append(
                 Problem(
@@ -126,7 +113,7 @@ def _layers(problems: list[Problem]) -> dict[str, int]:
                 )
             )
         elif layer.root != layers.PACKAGED:
-            refusal = inventory.permission_error(inventory.entries(layer.root))
+            refusal = inventory.permission_error(entries)
             if refusal is not None:
                 problems.append(problem_of(TrustError(refusal), "chmod go-w it"))
             if is_noexec(layer.root):

@@ -74,7 +74,7 @@ def _text(report: dict[str, Any]) -> Iterator[str]:
     yield from ("", "Building")
     yield _line("compiler", _tool(report["compiler"], "command"))
     yield _line("ninja", _tool(report["ninja"], "path"))
-    yield from _cache_lines(report["cache"])
+    yield from _cache_lines(report["cache"], bool(report["trial"]["compiled"]))
     yield _line("threads", f"{report['threads']['count']} ({report['threads']['why']})")
     for name, value in report["environment"].items():
         if value is not None:
@@ -127,16 +127,18 @@ def _tool(tool: dict[str, Any] | None, key: str) -> str:
     return f"{tool['version'] or 'does not run'} ({tool[key]}{why})"
 
 
-def _cache_lines(cache: dict[str, Any] | None) -> Iterator[str]:
+def _cache_lines(cache: dict[str, Any] | None, has_grown: bool) -> Iterator[str]:
+    """Yield the lines of the cache; it was counted before the small sort, which may fill it."""
     if cache is None:
         yield _line("cache", "cannot be read")
         return
     state = "exists" if cache["exists"] else "not there yet"
     state += ", writable" if cache["writable"] else ", NOT writable"
     yield _line("cache", f"{cache['path']} ({state})")
-    yield _line("", f"{cache['entries']} kernels and runtimes, {cache['bytes'] / 1e6:.1f} MB")
-    for root, held in cache["layers"].items():
-        yield _line("layer", f"{root} ({held} kernels and runtimes)")
+    when = " before the small sort" if has_grown else ""
+    yield _line("", f"{cache['entries']} artifacts, {cache['bytes'] / 1e6:.1f} MB{when}")
+    for root, count in cache["layers"].items():
+        yield _line("layer", f"{root} ({count} artifacts)")
 
 
 def _smoke_sort_text(trial: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,12 +68,16 @@ def below(folder: Path) -> Iterator[Path]:
         yield from (Path(parent, name) for name in folders + files)
 
 
-def size_of(folder: Path) -> int:
-    """Return the bytes of all files below a folder."""
+def size_of(path: Path) -> int:
+    """Return the bytes of a file, or of all that lies below a folder; a link is not followed."""
     total = 0
-    for path in below(folder):
+    with contextlib.suppress(OSError):
+        state = path.lstat()
+        if not stat.S_ISDIR(state.st_mode):
+            return state.st_size
+    for inner in below(path):
         with contextlib.suppress(OSError):
-            total += path.lstat().st_size
+            total += inner.lstat().st_size
     return total
 
 

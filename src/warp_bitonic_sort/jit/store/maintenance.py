@@ -291,7 +291,7 @@ def _is_abandoned(folder: Path) -> bool:
 def _remove(path: Path, root: Path) -> int:
     """Remove a file or folder of a store and return the bytes that it had."""
     with _open_folder(path.parent, root) as parent:
-        freed = size_of(path) if _is_folder(path) else path.lstat().st_size
+        freed = size_of(path)
         away = tempfile.mkdtemp(prefix="removed-", dir=root / LAYOUT)
         try:
             os.rename(path.name, Path(away, path.name), src_dir_fd=parent)
