@@ -231,6 +231,8 @@ def test_doctor_of_a_sound_installation(fresh_cache):
     assert first["dependencies"]["numpy"] == np.__version__
     assert first["environment"]["WARP_SORT_CACHE_DIR"] == str(fresh_cache)
     assert first.keys() == second.keys()
+    assert first["trial"].keys() == second["trial"].keys()
+    assert 0 < second["trial"]["import_seconds"] < second["trial"]["seconds"]
 
 
 def test_doctor_text_says_the_same(monkeypatch):
@@ -240,7 +242,8 @@ def test_doctor_text_says_the_same(monkeypatch):
     assert done.stdout.endswith("\n\nA call to sort works.\n")
     for line in (
         "threads +3 \\(OMP_NUM_THREADS\\)",
-        "small sort +passed",
+        r"small sort +passed in \d+\.\d\d s, ",
+        r"\n +after \d+\.\d\d s of imports, among them PyTorch, which tvm_ffi imports\n",
         "hip +(no|the) .*driver",
     ):
         assert re.search(line, done.stdout)
@@ -262,6 +265,7 @@ def test_doctor_without_build_writes_nothing(fresh_cache):
     document = report("--no-build")
     assert document["works"]
     assert document["trial"]["status"] == "skipped"
+    assert document["trial"]["seconds"] is document["trial"]["import_seconds"] is None
     assert not fresh_cache.exists()
 
 

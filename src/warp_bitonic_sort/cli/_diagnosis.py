@@ -55,6 +55,8 @@ _VARIABLES = (
     "CK_DIR",
 )
 _SMOKE_SORT_SECONDS = 600
+# What the report says of a small sort that did not run to its end.
+NO_SORT: Facts = {"kernel": "", "seconds": None, "import_seconds": None, "compiled": []}
 
 
 def facts(problems: list[Problem]) -> Facts:
@@ -212,7 +214,6 @@ def smoke_sort(problems: list[Problem]) -> Facts:
 
 def _run_smoke_sort() -> Facts:
     """Return the report that ``_smoke_sort`` prints, or one that says why it printed none."""
-    nothing: Facts = {"kernel": "", "seconds": None, "compiled": []}
     try:
         done = subprocess.run(
             [sys.executable, "-m", f"{__package__}._smoke_sort"],
@@ -224,7 +225,7 @@ def _run_smoke_sort() -> Facts:
             check=False,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        return {**nothing, "error": f"it could not be run to its end: {error}"}
+        return {**NO_SORT, "error": f"it could not be run to its end: {error}"}
     for line in done.stdout.splitlines():
         if line.startswith("{"):
             with contextlib.suppress(ValueError):
@@ -235,4 +236,4 @@ def _run_smoke_sort() -> Facts:
         with contextlib.suppress(ValueError):
             status = signal.Signals(-done.returncode).name
     last_line = done.stderr.strip().splitlines()[-1:] or ["it printed nothing"]
-    return {**nothing, "error": f"the process ended with {status}: {last_line[0]}"}
+    return {**NO_SORT, "error": f"the process ended with {status}: {last_line[0]}"}

@@ -45,7 +45,7 @@ def doctor(context: click.Context, as_json: bool, no_build: bool) -> None:
     problems: list[Problem] = []
     report: dict[str, Any] = _diagnosis.facts(problems)
     if no_build:
-        report["trial"] = {"status": "skipped", "kernel": "", "seconds": None, "compiled": []}
+        report["trial"] = {"status": "skipped", **_diagnosis.NO_SORT}
     else:
         if not as_json and is_terminal():
             click.echo("Sorting a small array ...", err=True)
@@ -79,7 +79,7 @@ def _text(report: dict[str, Any]) -> Iterator[str]:
     for name, value in report["environment"].items():
         if value is not None:
             yield _line(name, value if value.isprintable() else repr(value))
-    yield _line("small sort", _smoke_sort_text(report["trial"]))
+    yield from _smoke_sort_lines(report["trial"], report["dependencies"]["torch"] is not None)
     yield ""
     yield from _problem_lines(report["problems"])
     yield _verdict(report)
@@ -141,13 +141,17 @@ def _cache_lines(cache: dict[str, Any] | None, has_grown: bool) -> Iterator[str]
         yield _line("layer", f"{root} ({count} artifacts)")
 
 
-def _smoke_sort_text(trial: dict[str, Any]) -> str:
-    if trial["status"] == "skipped":
-        return "not tried"
+def _smoke_sort_lines(trial: dict[str, Any], has_torch: bool) -> Iterator[str]:
+    """Yield the lines of the small sort; imports, which take longer, are not counted to it."""
     if trial["status"] != "passed":
-        return str(trial["status"])
+        yield _line("small sort", "not tried" if trial["status"] == "skipped" else trial["status"])
+        return
     compiled = f"compiled {', '.join(trial['compiled'])}" if trial["compiled"] else "from the cache"
-    return f"passed in {trial['seconds']:.1f} s, {trial['kernel']}, {compiled}"
+    imports = trial["import_seconds"]
+    seconds = trial["seconds"] - imports
+    yield _line("small sort", f"passed in {seconds:.2f} s, {trial['kernel']}, {compiled}")
+    among = ", among them PyTorch, which tvm_ffi imports" if has_torch else ""
+    yield _line("", f"after {imports:.2f} s of imports{among}")
 
 
 def _problem_lines(problems: list[dict[str, Any]]) -> Iterator[str]:
