@@ -49,7 +49,7 @@ def to_numpy(t):
 
 
 @pytest.mark.parametrize("name", oracle.ALL)
-def test_torch_every_dtype(name):
+def test_sort_of_tensors_of_every_dtype_equals_the_oracle(name):
     rng = np.random.default_rng(1)
     for shape, axis in (((40, 17), -1), ((17, 40), 0), ((3, 50, 4), 1), ((0, 4), 1), ((), 0)):
         x = oracle.random(name, shape, rng)
@@ -59,7 +59,7 @@ def test_torch_every_dtype(name):
         oracle.check(x, to_numpy(result), axis, descending=True)
 
 
-def test_torch_agrees_with_torch_sort():
+def test_sort_of_tensor_with_nans_equals_torch_sort():
     x = torch.randn(64, 100)
     x[x > 1] = float("nan")
     for descending in (False, True):
@@ -70,14 +70,14 @@ def test_torch_agrees_with_torch_sort():
 
 
 @pytest.mark.parametrize("length", [7, 90])
-def test_torch_views(length):
+def test_sort_of_tensor_views_equals_torch_sort(length):
     base = torch.randn(6, 8, length, 2)
     for x in (base[..., 0], base.transpose(0, 2), base[:, :1].expand(6, 8, length, 2), base[::2]):
         for dim in range(-x.ndim, x.ndim):
             torch.testing.assert_close(sort(x, dim=dim), torch.sort(x, dim=dim).values)
 
 
-def test_torch_lazy_negation_and_conjugation():
+def test_sort_of_lazily_negated_tensor_equals_torch_sort():
     negated = torch.randn(9, 12, dtype=torch.complex64).conj().imag
     assert negated.is_neg()
     torch.testing.assert_close(sort(negated), torch.sort(negated).values)
@@ -88,7 +88,7 @@ def test_torch_lazy_negation_and_conjugation():
         sort(torch.randn(3, dtype=torch.complex64).conj())
 
 
-def test_torch_out():
+def test_sort_into_tensor_out_returns_it():
     x = torch.randn(30, 20)
     want = torch.sort(x).values
     out = torch.empty(30, 40)[:, ::2]
@@ -102,13 +102,13 @@ def test_torch_out():
     torch.testing.assert_close(x, want)
 
 
-def test_torch_keeps_the_layout_of_a_dense_tensor():
+def test_sort_of_dense_tensor_keeps_its_layout():
     x = torch.randn(4, 5, 6).permute(2, 0, 1)
     assert sort(x).stride() == torch.empty_like(x).stride()
     assert explain(x, axis=0).access == "rows"
 
 
-def test_torch_gradients_are_refused():
+def test_sort_of_tensor_that_requires_a_gradient_raises():
     x = torch.randn(4, 8, requires_grad=True)
     message = r"x: it requires a gradient.*x\.detach\(\).*torch\.no_grad"
     with pytest.raises(TypeError, match=message):
@@ -126,7 +126,7 @@ def test_torch_gradients_are_refused():
         torch.testing.assert_close(sort(parameter), want)
 
 
-def test_torch_tensors_that_are_not_plain_are_refused():
+def test_sort_of_tensor_that_is_not_plain_raises():
     class Mine(torch.Tensor):
         pass
 
@@ -150,13 +150,13 @@ def test_torch_tensors_that_are_not_plain_are_refused():
         sort(torch.empty(3, 4))
 
 
-def test_torch_function_transforms_are_refused():
+def test_sort_inside_vmap_raises():
     """A wrapped tensor must never be taken for its memory."""
     with pytest.raises(TypeError, match="x: this call is inside a torch.func transform"):
         torch.func.vmap(sort)(torch.randn(3, 4))
 
 
-def test_torch_tensors_without_memory_are_refused():
+def test_sort_of_tensor_without_memory_raises():
     gone = torch.randn(4, 8)
     gone.untyped_storage().resize_(0)
     kept = []
@@ -167,7 +167,7 @@ def test_torch_tensors_without_memory_are_refused():
             sort(x)
 
 
-def test_torch_autograd_sees_what_out_overwrote():
+def test_backward_after_sort_overwrote_its_input_raises():
     """Backward must raise, as it does for torch's own in-place operations."""
     a, w = torch.randn(3, 8), torch.randn(3, 8, requires_grad=True)
     y = (w * a).sum()
@@ -178,7 +178,7 @@ def test_torch_autograd_sees_what_out_overwrote():
         y.backward()
 
 
-def test_torch_tensors_that_share_numpy_memory():
+def test_sort_into_tensor_that_shares_numpy_memory_is_right():
     memory = np.random.default_rng(8).random((9, 40), dtype=np.float32)
     x, out = torch.from_numpy(memory[:-1]), torch.from_numpy(memory[1:])
     want = torch.sort(x).values
@@ -186,7 +186,7 @@ def test_torch_tensors_that_share_numpy_memory():
     torch.testing.assert_close(out, want)
 
 
-def test_torch_without_numpy():
+def test_sort_of_tensor_without_numpy_works_unless_rows_are_long():
     """Everything that a kernel sorts, and what is only copied, works where NumPy is missing."""
     import subprocess
     import sys
@@ -206,7 +206,7 @@ def test_torch_without_numpy():
 
 
 @pytest.mark.parametrize("name", oracle.ALL)
-def test_jax_every_dtype(name):
+def test_sort_of_jax_arrays_of_every_dtype_equals_the_oracle(name):
     rng = np.random.default_rng(2)
     with jax.enable_x64(True):
         for shape, axis in (((40, 17), -1), ((17, 40), 0), ((2, 40, 3), 1), ((0, 3), 1), ((), 0)):
@@ -220,7 +220,7 @@ def test_jax_every_dtype(name):
             np.testing.assert_array_equal(oracle.bits(np.asarray(array)), oracle.bits(before))
 
 
-def test_jax_64_bits_survive_outside_of_x64():
+def test_sort_of_64_bit_jax_array_outside_of_x64_keeps_its_dtype():
     with jax.enable_x64(True):
         x = jnp.asarray(np.random.default_rng(3).random((5, 9)))
     result = sort(x)
@@ -228,14 +228,14 @@ def test_jax_64_bits_survive_outside_of_x64():
     np.testing.assert_array_equal(np.asarray(result), np.sort(np.asarray(x)))
 
 
-def test_jax_results_are_committed_where_x_is():
+def test_sort_of_committed_jax_array_is_committed():
     x = jnp.ones((3, 4))
     assert sort(x).committed == x.committed
     there = jax.device_put(x, jax.devices("cpu")[0])
     assert sort(there).committed
 
 
-def test_jax_tracers_and_out_are_refused():
+def test_sort_of_jax_tracer_or_into_jax_out_raises():
     with pytest.raises(TypeError, match=r"x: it is a tracer .*jax\.jit, vmap"):
         jax.jit(sort)(jnp.ones((3, 4)))
     with pytest.raises(TypeError, match="out: JAX arrays can't be written"):
@@ -273,7 +273,7 @@ def jax_as_on_a_device(monkeypatch):
     ("shape", "axis"),
     [((40, 17), -1), ((17, 40), 0), ((5, 1), 1), ((0, 3), 1), ((), 0), ((2, 17000), -1)],
 )
-def test_jax_arrays_cross_to_a_device_and_back(name, shape, axis):
+def test_sort_of_jax_arrays_by_the_device_adapter_equals_the_oracle(name, shape, axis):
     x = oracle.random(name, shape, np.random.default_rng(10))
     with jax.enable_x64(True):
         array = jnp.asarray(x)
@@ -288,7 +288,7 @@ def test_jax_arrays_cross_to_a_device_and_back(name, shape, axis):
 
 
 @pytest.mark.usefixtures("jax_as_on_a_device")
-def test_jax_results_on_a_device_share_no_memory():
+def test_sort_of_jax_arrays_on_a_device_gives_results_that_share_no_memory():
     """A kernel writes to what JAX made: never to what it has made before."""
     for length in (1, 9):
         x = np.random.default_rng(11).random((5, length), dtype=np.float32)
@@ -299,7 +299,7 @@ def test_jax_results_on_a_device_share_no_memory():
 
 @pytest.mark.usefixtures("jax_as_on_a_device")
 @pytest.mark.parametrize("length", [1, 9])
-def test_jax_constants_on_a_device_are_sorted_inside_transforms(length):
+def test_sort_of_jax_constant_on_a_device_inside_transform_is_right(length):
     x = jnp.asarray(np.random.default_rng(12).random((3, length), dtype=np.float32))
     want = np.sort(np.asarray(x))
     np.testing.assert_array_equal(jax.jit(lambda v: v * 0 + sort(x))(x), want)
@@ -327,7 +327,7 @@ class ElsewhereInJax:
         return self._dlpack_device
 
 
-def test_jax_arrays_on_other_devices_are_refused():
+def test_jax_chooser_takes_gpus_and_refuses_other_devices():
     choose = _jax.JaxChooser(jnp.ones(3), "x")
     for platform, device, message in (
         ("tpu", None, "x: it is on a tpu device, whose back end is not built yet"),
@@ -373,7 +373,7 @@ class Foreign:
 
 
 @pytest.mark.parametrize("axis", [0, 1])
-def test_dlpack_results_are_of_the_callers_kind(axis):
+def test_sort_of_dlpack_array_returns_its_kind(axis):
     x = np.random.default_rng(4).random((40, 33), dtype=np.float32)
     for array in (x, x.T, x[::-1, ::2]):
         result = sort(Foreign(array), axis=axis, descending=True)
@@ -381,21 +381,21 @@ def test_dlpack_results_are_of_the_callers_kind(axis):
         np.testing.assert_array_equal(result.array, np.flip(np.sort(array, axis=axis), axis))
 
 
-def test_dlpack_read_only_and_long_rows():
+def test_sort_of_read_only_dlpack_array_equals_numpy():
     x = np.random.default_rng(5).random((3, 20_000), dtype=np.float32)
     x.flags.writeable = False
     np.testing.assert_array_equal(sort(Foreign(x)).array, np.sort(x))
     np.testing.assert_array_equal(sort(Foreign(x[:, :50])).array, np.sort(x[:, :50]))
 
 
-def test_dlpack_tensors_of_tvm_ffi():
+def test_sort_of_tvm_ffi_tensor_returns_one():
     x = np.random.default_rng(6).random((40, 9), dtype=np.float32)
     result = sort(tvm_ffi.from_dlpack(x))
     assert isinstance(result, tvm_ffi.Tensor)
     np.testing.assert_array_equal(np.from_dlpack(result), np.sort(x))
 
 
-def test_dlpack_without_a_way_back_gives_a_tensor():
+def test_sort_of_dlpack_array_without_namespace_returns_a_tensor():
     class Mute(Foreign):
         __array_namespace__ = None
 
@@ -408,7 +408,7 @@ def test_dlpack_without_a_way_back_gives_a_tensor():
 
 @pytest.mark.parametrize("name", oracle.ALL)
 @pytest.mark.parametrize("shape", [(3, 1), (), (0, 4), (4, 0), (2, 30), (3, 9), (2, 17000)])
-def test_dlpack_every_dtype_and_route(name, shape):
+def test_sort_of_dlpack_arrays_of_every_dtype_and_route_equals_the_oracle(name, shape):
     """Through a producer that is not NumPy, which exports neither bfloat16 nor float8."""
 
     class Mute:
@@ -430,7 +430,7 @@ def test_dlpack_every_dtype_and_route(name, shape):
     assert (told.shape, told.dtype) == (shape, name)
 
 
-def test_dlpack_out_is_refused():
+def test_sort_into_dlpack_out_raises():
     x = Foreign(np.ones((3, 4), np.float32))
     with pytest.raises(
         TypeError, match="out: expected a NumPy array or a torch tensor, got .*Foreign"
@@ -439,7 +439,7 @@ def test_dlpack_out_is_refused():
 
 
 @pytest.mark.parametrize(("device", "name"), [(14, "oneAPI"), (8, "Metal"), (99, "99")])
-def test_arrays_on_other_devices_are_refused(device, name):
+def test_sort_of_array_on_unsupported_device_raises(device, name):
     class Elsewhere(Foreign):
         def __dlpack_device__(self):
             return (device, 0)
@@ -454,7 +454,7 @@ def test_arrays_on_other_devices_are_refused(device, name):
 
 
 @pytest.mark.parametrize(("device", "name"), [(3, "CUDA"), (11, "ROCm")])
-def test_arrays_in_pinned_memory_are_refused(device, name):
+def test_sort_of_array_in_pinned_memory_raises(device, name):
     class Pinned(Foreign):
         def __dlpack_device__(self):
             return (device, 0)
@@ -463,7 +463,7 @@ def test_arrays_in_pinned_memory_are_refused(device, name):
         sort(Pinned(np.ones((3, 4), np.float32)))
 
 
-def test_dlpack_devices_have_an_adapter_each():
+def test_choose_gives_each_device_its_own_adapter():
     class OnDevice(Foreign):
         def __dlpack_device__(self):
             return self.array
@@ -479,7 +479,7 @@ def test_dlpack_devices_have_an_adapter_each():
     assert _dlpack.GpuTensorAdapter(arrays.Device("cuda", 0, None)).kind != first.kind
 
 
-def test_dlpack_producers_on_a_device_are_told_the_stream(monkeypatch):
+def test_exported_passes_the_devices_stream_to_the_producer(monkeypatch):
     streams = {("cuda", 0): 70, ("hip", 1): 71}
     monkeypatch.setattr(_private_stream, "_private_stream", lambda *device: streams[device])
     asked = []
@@ -514,7 +514,7 @@ def cuda_plan(shape, axis=-1, strides=None, out_strides=None, dtype="float32", *
     )
 
 
-def test_plans_of_kernels_only():
+def test_plan_without_capabilities_uses_kernels_only():
     """On a device, where a library that is not known can neither copy nor sort."""
     for shape in ((5, 1), (1,)):
         assert cuda_plan(shape).route == "copy"
@@ -526,7 +526,7 @@ def test_plans_of_kernels_only():
 
 
 @pytest.mark.parametrize("name", ["int8", "float16", "float32", "float64"])
-def test_plans_on_a_device(name):
+def test_plan_of_every_length_on_cuda_has_a_layout_that_holds_it(name):
     """Every length gets a kernel that takes it, by rows or by columns."""
     most = 512 if name == "float64" else 1024
     for length in range(2, 2000):
@@ -539,7 +539,7 @@ def test_plans_on_a_device(name):
     assert not cuda_plan((5000, 100), 0, dtype=name, capabilities={"sort"}).transposes
 
 
-def test_rows_that_an_architecture_lacks_the_memory_for():
+def test_plan_of_rows_beyond_an_archs_memory_falls_back():
     for arch, dtype, longest in (
         ("sm_75", "float32", 8192),
         ("sm_75", "int64", 4096),
@@ -554,7 +554,7 @@ def test_rows_that_an_architecture_lacks_the_memory_for():
             assert made.route == route, (arch, dtype, length)
 
 
-def test_spans_are_numpys():
+def test_span_equals_numpys_byte_bounds():
     bounds = getattr(np.lib, "array_utils", np).byte_bounds
     memory = np.zeros((7, 8, 9), np.int32)
     for x in (
@@ -572,7 +572,7 @@ def test_spans_are_numpys():
             assert low == high
 
 
-def test_short_rows_that_are_odd_get_a_thread_each():
+def test_plan_of_short_unaligned_rows_on_cuda_uses_one_thread_a_row():
     assert cuda_plan((100, 25)).kernel.layout.name == "registers32"
     assert cuda_plan((4, 25, 25)).kernel.layout.name == "registers32"
     assert cuda_plan((100, 24)).kernel.layout.name == "lanes2_registers16"
@@ -585,7 +585,7 @@ def test_short_rows_that_are_odd_get_a_thread_each():
 # -- PyTorch on ROCm, as far as it can be told without a device ---------------------------------
 
 
-def test_torch_on_rocm_is_on_a_hip_device(monkeypatch):
+def test_gpu_of_torch_on_rocm_is_a_hip_device(monkeypatch):
     """What torch calls cuda is HIP there; its target has features behind colons."""
     targets = ["gfx90a:sramecc+:xnack-", "gfx1100", ""]
     monkeypatch.setattr(torch.version, "hip", "6.2.41133")
@@ -605,7 +605,7 @@ def test_torch_on_rocm_is_on_a_hip_device(monkeypatch):
 # -- CuPy, as far as it can be told without a device --------------------------------------------
 
 
-def test_cupy_is_asked_for_the_stream_of_the_arrays_device(monkeypatch):
+def test_stream_of_a_cupy_array_is_that_of_its_device(monkeypatch):
     cupy = ModuleType("cupy")
     cupy.cuda = SimpleNamespace(
         get_current_stream=lambda device_id=-1: SimpleNamespace(ptr=100 + device_id)
@@ -627,7 +627,7 @@ def test_cupy_is_asked_for_the_stream_of_the_arrays_device(monkeypatch):
 # -- NumPy's own -------------------------------------------------------------------------------
 
 
-def test_ml_dtypes_results_keep_their_dtype():
+def test_sort_of_ml_dtypes_array_keeps_its_dtype():
     x = np.arange(20)[::-1].astype(ml_dtypes.bfloat16).reshape(2, 10)
     result = sort(x)
     assert result.dtype == ml_dtypes.bfloat16
@@ -659,18 +659,18 @@ def test_ml_dtypes_results_keep_their_dtype():
         (torch.zeros(3, dtype=torch.complex64), "x: dtype complex64 cannot be sorted"),
     ],
 )
-def test_what_cannot_be_sorted_is_refused_by_name(x, message):
+def test_sort_of_unsupported_values_names_their_type(x, message):
     with pytest.raises(TypeError, match=message):
         sort(x)
 
 
 @pytest.mark.skipif(np.__version__ < "2", reason="NumPy 2 brings StringDType")
-def test_numpy_strings_of_any_length_are_refused_by_name():
+def test_sort_of_numpy_stringdtype_names_it():
     with pytest.raises(TypeError, match="x: dtype StringDType cannot be sorted"):
         sort(np.array(["b", "a"], "T"))
 
 
-def test_supported_dtypes_in_messages_are_all_that_there_are():
+def test_supported_dtypes_in_messages_are_complete():
     text = re.sub(
         r"(\w+) \((.*)\)",
         lambda found: ", ".join(f"{found[1]}_{kind}" for kind in found[2].split(", ")),
@@ -684,7 +684,7 @@ def test_supported_dtypes_in_messages_are_all_that_there_are():
 
 
 @pytest.mark.parametrize("dtype", ["M8[ns]", ">M8[s]", "m8[ms]"])
-def test_dates_message_advises_what_sorts_nat_last(dtype):
+def test_error_for_dates_advises_code_that_sorts_nat_last(dtype):
     x = np.array([3, "NaT", -5, 0], "m8[s]").astype("i8").astype(dtype)
     with pytest.raises(TypeError, match="NaT last.*smallest int64") as caught:
         sort(x)
@@ -693,26 +693,26 @@ def test_dates_message_advises_what_sorts_nat_last(dtype):
 
 
 @pytest.mark.parametrize("x", [[3, 1], (3.0, 1.0), [[True], [False]], [], 7, 2.5, range(3)])
-def test_numbers_are_told_what_makes_an_array_of_them(x):
+def test_sort_of_plain_numbers_advises_asarray(x):
     with pytest.raises(TypeError, match=r"got \w+; pass numpy\.asarray\(x\)\.$"):
         sort(x)
     sort(np.asarray(x))
 
 
 @pytest.mark.parametrize("x", [None, "abc", b"abc", ["a"], {"a": 1}, {1, 2}, object(), 1j, [None]])
-def test_what_no_array_is_made_of_is_not_told_so(x):
+def test_sort_of_what_is_no_number_advises_no_asarray(x):
     with pytest.raises(TypeError, match=r"got \w+\.$"):
         sort(x)
 
 
-def test_a_list_that_holds_itself_is_refused():
+def test_sort_of_list_that_holds_itself_raises():
     x = []
     x.append(x)
     with pytest.raises(TypeError, match="got list"):
         sort(x)
 
 
-def test_data_frames_are_told_what_would_do():
+def test_sort_of_unknown_series_advises_to_numpy():
     class Series:
         def to_numpy(self):
             return np.ones(3)

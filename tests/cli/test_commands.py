@@ -39,7 +39,7 @@ def run_without(modules, *arguments):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_teaches(command):
+def test_help_of_every_command_has_an_example_and_exit_status(command):
     result = invoke(command, "--help")
     assert result.exit_code == 0
     for part in ("Example", "Exit status", f"warp-bitonic-sort {command}"):
@@ -54,12 +54,12 @@ def test_main_help_lists_every_command():
 
 
 @pytest.mark.parametrize("command", [[PROGRAM], [sys.executable, "-m", "warp_bitonic_sort"]])
-def test_version_by_either_name(command):
+def test_version_option_of_either_name_prints_the_version(command):
     done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"warp-bitonic-sort, version {warp_bitonic_sort.__version__}\n"
 
 
-def test_import_loads_click_only():
+def test_import_of_cli_loads_click_only():
     heavy = ("numpy", "matplotlib", "scipy", "tvm_ffi", "torch", "jax", "ml_dtypes", "ninja")
     code = (
         "import sys, warp_bitonic_sort.cli;"
@@ -77,7 +77,7 @@ def test_import_loads_click_only():
         ("matplotlib", ["demo"], "numpy matplotlib"),
     ],
 )
-def test_missing_package_is_named(tmp_path, missing, arguments, packages):
+def test_command_without_a_package_names_it(tmp_path, missing, arguments, packages):
     np.save(tmp_path / "in.npy", np.zeros((2, 2)))
     arguments = [tmp_path / a if a.endswith(".npy") else a for a in arguments]
     done = run_without([missing], *arguments)
@@ -88,11 +88,11 @@ def test_missing_package_is_named(tmp_path, missing, arguments, packages):
     assert not (tmp_path / "out.npy").exists()
 
 
-def test_the_demos_help_names_what_its_error_does():
+def test_help_of_demo_names_the_packages_to_install():
     assert "pip install numpy matplotlib" in " ".join(invoke("demo", "--help").output.split())
 
 
-def test_missing_ml_dtypes_is_named(tmp_path):
+def test_sort_without_ml_dtypes_names_it(tmp_path):
     np.save(tmp_path / "in.npy", np.zeros((2, 2), "V2"))
     done = run_without(
         ["ml_dtypes"], "sort", tmp_path / "in.npy", tmp_path / "out.npy", "--dtype", "bfloat16"
@@ -119,7 +119,7 @@ def test_explain_prints_a_folder_of_any_bytes(monkeypatch):
     assert CliRunner().invoke(main, ["explain", "9"]).stdout_bytes == b"/layer\xff\n"
 
 
-def test_explain_knows_one_dimension():
+def test_explain_of_one_dimension_has_one_row():
     assert "1 row of 300 float32" in invoke("explain", "300").output
 
 
@@ -187,7 +187,9 @@ def test_demo_fails_loudly_when_the_sorts_differ(tmp_path, monkeypatch):
         (["--size", 3, "--output", "demo.nonsense"], 2, "demo.nonsense"),
     ],
 )
-def test_demo_refuses(arguments, status, said, tmp_path, monkeypatch):
+def test_demo_with_wrong_arguments_says_what_is_wrong(
+    arguments, status, said, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     result = invoke("demo", *arguments)
     assert result.exit_code == status
@@ -218,7 +220,7 @@ def whats(document):
     return "\n".join(problem["what"] for problem in document["problems"])
 
 
-def test_doctor_of_a_sound_installation(fresh_cache):
+def test_doctor_of_a_sound_installation_works(fresh_cache):
     first, second = report(), report()
     assert first["works"]
     assert first["problems"] == []
@@ -235,7 +237,7 @@ def test_doctor_of_a_sound_installation(fresh_cache):
     assert 0 < second["trial"]["import_seconds"] < second["trial"]["seconds"]
 
 
-def test_doctor_text_says_the_same(monkeypatch):
+def test_doctor_text_shows_threads_small_sort_and_driver(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     done = subprocess.run([PROGRAM, "doctor"], capture_output=True, text=True)
     assert done.returncode == 0
@@ -325,14 +327,14 @@ def test_doctor_notes_what_hinders_no_sort_on_the_cpu(variable, value, said, mon
 
 
 @pytest.mark.compile
-def test_doctor_tells_what_was_compiled_into_a_temporary_folder(monkeypatch):
+def test_doctor_lists_what_was_compiled_into_a_temporary_folder(monkeypatch):
     monkeypatch.setenv("WARP_SORT_CACHE_DIR", "/proc/nowhere")
     trial = report()["trial"]
     assert trial["status"] == "passed"
     assert sorted(trial["compiled"]) == [trial["kernel"], "runtime"]
 
 
-def test_doctor_tells_what_works_from_what_would(monkeypatch):
+def test_doctor_without_build_tools_says_that_cached_kernels_work(monkeypatch):
     """A kernel in the cache needs none of the tools that building others does."""
     sorting.sort(np.zeros((5, 4), np.float32))
     monkeypatch.setenv("MAX_JOBS", "none")
@@ -354,7 +356,7 @@ def test_doctor_reads_the_targets_of_amd_gpus(tmp_path):
     assert native_hip_archs(tmp_path / "nowhere") == []
 
 
-def test_doctor_survives_everything_at_once(tmp_path, monkeypatch):
+def test_doctor_of_many_faults_reports_each(tmp_path, monkeypatch):
     shadowed(tmp_path, monkeypatch, "numpy", "raise ImportError('no such thing')")
     monkeypatch.setenv("CXX", "/nonexistent")
     monkeypatch.setenv("MAX_JOBS", "-1")
@@ -442,7 +444,7 @@ def test_doctor_counts_the_bytes_of_files_that_killed_builds_left(fresh_cache):
     ],
 )
 @pytest.mark.parametrize("buffered", [None, "1"])
-def test_output_that_cannot_be_written(arguments, buffered, tmp_path):
+def test_command_whose_output_cannot_be_written_prints_one_error(arguments, buffered, tmp_path):
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             [sys.executable, "-m", "warp_bitonic_sort", *arguments.split()],
@@ -455,7 +457,7 @@ def test_output_that_cannot_be_written(arguments, buffered, tmp_path):
     assert done.stderr == "Error: the output cannot be written: No space left on device.\n"
 
 
-def test_an_error_that_is_not_the_outputs_keeps_its_traceback(monkeypatch):
+def test_command_error_that_is_not_the_outputs_keeps_its_traceback(monkeypatch):
     def fails(**_):
         raise OSError(errno.EIO, "Input/output error")
 
@@ -466,7 +468,7 @@ def test_an_error_that_is_not_the_outputs_keeps_its_traceback(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["a.xyz", "a", "a.", ".png", "a.pgf"])
-def test_the_demo_refuses_a_picture_that_it_cannot_draw(tmp_path, name):
+def test_demo_with_unknown_picture_format_is_refused(tmp_path, name):
     done = subprocess.run(
         [sys.executable, "-m", "warp_bitonic_sort", "demo", "-o", str(tmp_path / name)],
         capture_output=True,

@@ -35,13 +35,13 @@ def run(length, rows):
 
 
 @pytest.mark.parametrize("length", range(1, 15))
-def test_sorts_by_the_zero_one_principle(length):
+def test_network_sorts_every_row_of_zeros_and_ones(length):
     rows = np.array(list(itertools.product([0, 1], repeat=length)), np.int8)
     np.testing.assert_array_equal(run(length, rows), np.sort(rows, axis=1))
 
 
 @pytest.mark.parametrize("length", [15, 16, 17, 33, 63, 64])
-def test_sorts_longer_rows(length):
+def test_network_of_longer_rows_sorts_samples_of_zeros_and_ones(length):
     # Every threshold of every cyclic order: all 0-1 rows whose ones are one run, and random ones.
     runs = np.array(
         [np.roll(np.arange(length) < ones, at) for ones in range(length) for at in range(length)],
@@ -53,13 +53,13 @@ def test_sorts_longer_rows(length):
 
 
 @pytest.mark.parametrize("bits", range(1, 7))
-def test_counts_are_batchers(bits):
+def test_network_of_a_power_of_two_has_batchers_counts(bits):
     steps = network_steps(1 << bits)
     assert sum(len(step.comparators) for step in steps) == bitonic_comparators(1 << bits)
     assert len(steps) == bitonic_depth(1 << bits)
 
 
-def test_known_network():
+def test_network_of_four_equals_the_known_one():
     assert [(step.phase, step.mask, step.comparators) for step in network_steps(4)] == [
         (1, 1, ((0, 1), (2, 3))),
         (2, 3, ((0, 3), (1, 2))),
@@ -102,7 +102,7 @@ def read_text(drawing, length):
 
 @pytest.mark.parametrize("length", [2, 3, 8, 13, 64])
 @pytest.mark.parametrize("width", [80, 100_000])
-def test_text_shows_exactly_the_network(length, width):
+def test_draw_text_shows_exactly_the_network(length, width):
     steps = network_steps(length)
     drawing = draw_text(length, steps, width)
     assert max(map(len, drawing.splitlines())) <= width
@@ -115,7 +115,7 @@ def test_text_shows_exactly_the_network(length, width):
 
 
 @pytest.mark.parametrize("length", [2, 6, 64])
-def test_svg_shows_exactly_the_network(length):
+def test_draw_svg_shows_exactly_the_network(length):
     steps = network_steps(length)
     root = ET.fromstring(draw_svg(length, steps))  # noqa: S314 - our own text
     groups = {group.get("id"): group for group in root.findall(f"{SVG}g")}
@@ -132,7 +132,7 @@ def test_svg_shows_exactly_the_network(length):
         assert 0 < float(circle.get("cy")) < height
 
 
-def test_command_counts_and_says_what_was_dropped():
+def test_network_command_counts_comparators_and_dropped_ones():
     full = CliRunner().invoke(main, ["network", "8"]).output
     assert "8 positions: 24 comparators in 6 steps" in full
     assert "dropped" not in full
@@ -141,7 +141,7 @@ def test_command_counts_and_says_what_was_dropped():
     assert "positions beyond 5: 9 comparators" in part
 
 
-def test_command_writes_svg(tmp_path):
+def test_network_command_writes_svg(tmp_path):
     file = tmp_path / "n.svg"
     result = CliRunner().invoke(main, ["network", "5", "--svg", str(file)])
     assert result.exit_code == 0
@@ -163,20 +163,20 @@ def test_command_writes_svg(tmp_path):
         (["8", "--svg", "n" * 300], 2, "File name too long."),
     ],
 )
-def test_command_refuses(arguments, status, said):
+def test_network_command_with_wrong_arguments_is_refused(arguments, status, said):
     result = CliRunner().invoke(main, ["network", *arguments])
     assert result.exit_code == status
     assert said in result.output
     assert "comparators" not in result.output
 
 
-def test_svg_that_cannot_be_written_prints_no_counts():
+def test_network_svg_that_cannot_be_written_prints_no_counts():
     result = CliRunner().invoke(main, ["network", "8", "--svg", "/dev/full"])
     assert result.exit_code == 1
     assert result.output == "Error: /dev/full: cannot be written: No space left on device\n"
 
 
-def test_terminal_without_unicode_gets_ascii(monkeypatch):
+def test_network_on_terminal_without_unicode_is_ascii(monkeypatch):
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     done = subprocess.run(
         [sys.executable, "-m", "warp_bitonic_sort", "network", "3"], capture_output=True, check=True

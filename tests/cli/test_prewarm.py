@@ -60,7 +60,7 @@ def checked(file, *, complete=True):
 # -- what is built --------------------------------------------------------------------------------
 
 
-def test_the_users_cache_is_filled(half_cache):
+def test_prewarm_fills_the_users_cache(half_cache):
     done = children.program("prewarm", "--length", "3")
     assert done.returncode == 0, done.stderr
     file = half_cache / "prewarm.json"
@@ -79,7 +79,7 @@ def test_the_users_cache_is_filled(half_cache):
     assert checked(file) == there
 
 
-def test_off_a_terminal_a_line_now_and_then_says_how_far_it_is(half_cache, monkeypatch):
+def test_prewarm_off_a_terminal_prints_lines_of_progress(half_cache, monkeypatch):
     clock = types.SimpleNamespace(monotonic=iter([0, 4, 11, 19, 22, 31]).__next__)
     module = sys.modules["warp_bitonic_sort.cli.prewarm"]  # the name is the command's
     monkeypatch.setattr(module, "time", clock)
@@ -99,7 +99,7 @@ def test_off_a_terminal_a_line_now_and_then_says_how_far_it_is(half_cache, monke
     assert half_cache
 
 
-def test_documents_say_how_many_artifacts_a_wheel_has():
+def test_documents_give_the_number_of_artifacts_of_a_wheel():
     pytest.importorskip("hatchling")
     root = Path(__file__).parents[2]
     spec = importlib.util.spec_from_file_location("hatch_build", root / "hatch_build.py")
@@ -114,7 +114,7 @@ def test_documents_say_how_many_artifacts_a_wheel_has():
     assert said in " ".join((root / "docs" / "without-a-compiler.md").read_text().split())
 
 
-def test_what_a_layer_has_is_not_built_again(whole_layer, fresh_cache, tmp_path):
+def test_prewarm_of_what_a_layer_has_builds_nothing(whole_layer, fresh_cache, tmp_path):
     file = tmp_path / "list.json"
     done = children.program(
         "prewarm", "--length", 3, "--manifest", file, WARP_SORT_CACHE_LAYERS=whole_layer
@@ -124,7 +124,7 @@ def test_what_a_layer_has_is_not_built_again(whole_layer, fresh_cache, tmp_path)
     assert children.entries(fresh_cache) == []
 
 
-def test_a_folder_is_filled_whole_by_itself(whole_layer, fresh_cache):
+def test_prewarm_into_folder_makes_it_complete(whole_layer, fresh_cache):
     """Whatever the user's cache and other layers hold; and nothing is left but what is read."""
     there = checked(whole_layer / "prewarm.json")
     assert sorted(there) == children.entries(whole_layer)
@@ -145,7 +145,7 @@ def test_a_folder_is_filled_whole_by_itself(whole_layer, fresh_cache):
 
 
 @pytest.mark.compile
-def test_a_folder_is_filled_though_a_layer_has_the_same(whole_layer, tmp_path):
+def test_prewarm_into_folder_copies_what_a_layer_has(whole_layer, tmp_path):
     done = children.program(
         "prewarm", "--length", 3, "--into", tmp_path / "more", WARP_SORT_CACHE_LAYERS=whole_layer
     )
@@ -153,7 +153,7 @@ def test_a_folder_is_filled_though_a_layer_has_the_same(whole_layer, tmp_path):
     assert children.entries(tmp_path / "more") == children.entries(whole_layer)
 
 
-def test_the_command_takes_relative_folders(whole_layer, tmp_path, monkeypatch):
+def test_prewarm_into_relative_folder_lists_absolute_paths(whole_layer, tmp_path, monkeypatch):
     children.copy(whole_layer, tmp_path / "layer")
     monkeypatch.chdir(tmp_path)
     done = children.program("prewarm", "--length", 3, "--into", "layer", "--manifest", "list.json")
@@ -178,13 +178,13 @@ def _gpu_layer(folder, backend, arch):
 
 
 @pytest.mark.compile
-def test_cuda_kernels_are_built_without_a_gpu(nvcc, tmp_path):
+def test_prewarm_without_a_gpu_builds_cuda_kernels(nvcc, tmp_path):
     assert nvcc
     _gpu_layer(tmp_path, "cuda", "sm_90")
 
 
 @pytest.mark.compile
-def test_hip_kernels_are_built_without_a_gpu(hip_compiler, tmp_path):
+def test_prewarm_without_a_gpu_builds_hip_kernels(hip_compiler, tmp_path):
     hip_compiler("gfx942")
     _gpu_layer(tmp_path, "hip", "gfx942")
 
@@ -192,7 +192,7 @@ def test_hip_kernels_are_built_without_a_gpu(hip_compiler, tmp_path):
 # -- what fails -----------------------------------------------------------------------------------
 
 
-def test_what_fails_is_named_and_the_rest_is_built(half_cache, tmp_path):
+def test_prewarm_with_a_failing_kernel_names_it_and_builds_the_rest(half_cache, tmp_path):
     compiler = children.script(
         tmp_path / "failing-c++",
         'case "$*" in *registers3_columns*/source.cc*) echo "x.cc:1: error: no"; exit 1;; esac\n'
@@ -210,7 +210,7 @@ def test_what_fails_is_named_and_the_rest_is_built(half_cache, tmp_path):
 
 
 @pytest.mark.parametrize("kind", [LockError, CacheError, TrustError, ToolError, BuildError])
-def test_what_hinders_every_kernel_is_met_once(monkeypatch, tmp_path, kind):
+def test_error_that_hinders_every_kernel_is_met_once(monkeypatch, tmp_path, kind):
     """But a compiler's failure may be one kernel's alone: then each is tried."""
     (tmp_path / "library.so").touch()
     tried = []
@@ -230,7 +230,7 @@ def test_what_hinders_every_kernel_is_met_once(monkeypatch, tmp_path, kind):
     assert tried == [len(wanted), *each_alone]
 
 
-def test_a_target_that_the_compiler_does_not_know(half_cache, tmp_path):
+def test_prewarm_of_target_unknown_to_the_compiler_names_it(half_cache, tmp_path):
     """It is named with every kernel; what other compilers build is there."""
     folder = tmp_path / "toolkit"
     (folder / "bin").mkdir(parents=True)
@@ -252,7 +252,7 @@ def test_a_target_that_the_compiler_does_not_know(half_cache, tmp_path):
     assert {each["arch"] for each in there.values() if not each["error"]} == {"host", _CPU}
 
 
-def test_a_folder_needs_a_runtime_of_its_own(whole_layer, tmp_path):
+def test_prewarm_into_folder_without_a_runtime_needs_a_compiler(whole_layer, tmp_path):
     """That a layer has one does not help; what would is said."""
     how = {"WARP_SORT_CACHE_LAYERS": whole_layer, **NO_COMPILER}
     done = children.program("prewarm", "--length", 3, "--into", tmp_path / "new", **how)
@@ -268,7 +268,7 @@ def test_a_folder_needs_a_runtime_of_its_own(whole_layer, tmp_path):
     assert "Or fill it on another machine." in done.stderr
 
 
-def test_a_failure_leaves_no_log_in_a_folder_for_others(half_cache, tmp_path):
+def test_prewarm_failure_leaves_no_log_in_a_shared_folder(half_cache, tmp_path):
     compiler = children.script(
         tmp_path / "c++",
         'if [ "$1" = --version ]; then exec $CXX "$@"; fi\necho "x.cc:1: error: no" >&2; exit 1',
@@ -282,7 +282,7 @@ def test_a_failure_leaves_no_log_in_a_folder_for_others(half_cache, tmp_path):
     assert not (layer / "v1" / "logs").exists()
 
 
-def test_no_compiler_at_all(fresh_cache, tmp_path):
+def test_prewarm_without_compiler_builds_nothing(fresh_cache, tmp_path):
     file = tmp_path / "list.json"
     done = children.program("prewarm", "--length", 3, "--manifest", file, **NO_COMPILER)
     assert done.returncode == 1
@@ -293,7 +293,7 @@ def test_no_compiler_at_all(fresh_cache, tmp_path):
 
 
 @pytest.mark.parametrize("backend", ["cpu", "cuda"])
-def test_a_layer_is_not_filled_with_options_in_cxx(fresh_cache, tmp_path, backend):
+def test_prewarm_into_layer_with_options_in_cxx_is_refused(fresh_cache, tmp_path, backend):
     """Readers of the folder would not find such kernels. The runtime is always part of it."""
     asked = f"{find_compiler().program} -static-libstdc++ -D 'A B'"
     arch = _CPU if backend == "cpu" else "sm_90"
@@ -309,7 +309,7 @@ def test_a_layer_is_not_filled_with_options_in_cxx(fresh_cache, tmp_path, backen
         assert not path.exists()
 
 
-def test_a_layer_is_filled_by_a_script_that_adds_options(half_cache, tmp_path):
+def test_prewarm_into_layer_by_a_script_that_adds_options_works(half_cache, tmp_path):
     """That is what the error proposes; and the user's own cache takes options as ever."""
     script = children.script(tmp_path / "c++", 'exec $CXX "$@" -DSOMETHING')
     layer = tmp_path / "layer"
@@ -323,7 +323,7 @@ def test_a_layer_is_filled_by_a_script_that_adds_options(half_cache, tmp_path):
     assert len(children.entries(half_cache)) == 3
 
 
-def test_a_layer_of_hip_kernels_is_not_filled_with_ck_dir(fresh_cache, tmp_path):
+def test_prewarm_of_hip_layer_with_ck_dir_is_refused(fresh_cache, tmp_path):
     """It is part of their keys, literally: a reader without it would take none of them."""
     layer = tmp_path / "layer"
     order = ["prewarm", "--backend", "hip,cpu", "--arch", "gfx942", "--length", 3, "--into", layer]
@@ -335,14 +335,14 @@ def test_a_layer_of_hip_kernels_is_not_filled_with_ck_dir(fresh_cache, tmp_path)
     assert not fresh_cache.exists()
 
 
-def test_a_layer_without_hip_kernels_is_filled_whatever_ck_dir_is(whole_layer, tmp_path):
+def test_prewarm_of_cpu_layer_ignores_ck_dir(whole_layer, tmp_path):
     layer = children.copy(whole_layer, tmp_path / "layer")
     done = children.program("prewarm", "--length", 3, "--into", layer, CK_DIR=tmp_path / "none")
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("into", [False, True])
-def test_a_folder_that_cannot_be_written_is_no_success(tmp_path, into):
+def test_prewarm_into_unwritable_folder_fails(tmp_path, into):
     """A temporary folder would do for a sort; here it would be gone when it is asked for."""
     (tmp_path / "file").touch()
     folder, file = tmp_path / "file" / "cache", tmp_path / "list.json"
@@ -363,7 +363,7 @@ def test_a_folder_that_cannot_be_written_is_no_success(tmp_path, into):
     assert "Traceback" not in done.stderr
 
 
-def test_a_full_folder_that_cannot_be_written(whole_layer, tmp_path):
+def test_prewarm_into_complete_read_only_folder_names_the_list(whole_layer, tmp_path):
     """All that can fail is the list beside the entries, whose temporary name says nothing."""
     layer = children.copy(whole_layer, tmp_path / "layer")
     before = children.read_only(layer)
@@ -374,7 +374,7 @@ def test_a_full_folder_that_cannot_be_written(whole_layer, tmp_path):
     assert ".tmp" not in done.stderr
 
 
-def test_a_disk_that_is_full_names_the_folder_that_was_asked_for(half_cache, tmp_path):
+def test_prewarm_on_a_full_disk_names_the_requested_folder(half_cache, tmp_path):
     layer = tmp_path / "layer"
     layer.mkdir()
     done = children.program(
@@ -386,14 +386,14 @@ def test_a_disk_that_is_full_names_the_folder_that_was_asked_for(half_cache, tmp
     assert half_cache
 
 
-def test_a_manifest_that_cannot_be_written_is_no_success(cache_copy, tmp_path):
+def test_prewarm_with_manifest_in_no_folder_builds_nothing(cache_copy, tmp_path):
     done = children.program("prewarm", "--length", 3, "--manifest", tmp_path / "none" / "list.json")
     assert done.returncode == 2
     assert f"there is no folder {tmp_path / 'none'}" in done.stderr
     assert len(children.entries(cache_copy)) == 2, "before anything is built"
 
 
-def test_nothing_to_build_and_no_folder_to_list_it_in(whole_layer, fresh_cache):
+def test_prewarm_with_nothing_to_build_makes_no_cache(whole_layer, fresh_cache):
     """What is all in layers needs no cache, which is not made for a list's sake."""
     done = children.program("prewarm", "--length", 3, WARP_SORT_CACHE_LAYERS=whole_layer)
     assert done.returncode == 0, done.stderr
@@ -401,7 +401,7 @@ def test_nothing_to_build_and_no_folder_to_list_it_in(whole_layer, fresh_cache):
     assert not fresh_cache.exists()
 
 
-def test_rows_that_no_kernel_sorts(fresh_cache):
+def test_prewarm_of_rows_that_no_kernel_sorts_is_refused(fresh_cache):
     done = children.program("prewarm", "--length", 20000)
     assert done.returncode == 2
     assert "Left out: sort of rows of 20000. No kernel for cpu takes them" in done.stderr
@@ -443,7 +443,7 @@ def test_rows_that_no_kernel_sorts(fresh_cache):
         ),
     ],
 )  # fmt: skip
-def test_lengths_that_no_kernel_sorts_are_told(options, said, fresh_cache, monkeypatch):
+def test_prewarm_names_lengths_that_no_kernel_sorts(options, said, fresh_cache, monkeypatch):
     asked = []
     monkeypatch.setattr(prewarm, "build", lambda wanted, *_: asked.extend(wanted) or [])
     result = invoke(*options)
@@ -503,14 +503,14 @@ def test_operation_without_kernels_for_a_back_end_is_left_out(fresh_cache, monke
 
 @pytest.mark.parametrize("backend", ["cpu", "cuda", "hip"])
 @pytest.mark.parametrize("dtype", ["int8", "float16", "float32", "float64"])
-def test_the_longest_rows_that_a_kernel_sorts(backend, dtype):
+def test_longest_is_the_last_length_with_a_kernel(backend, dtype):
     arch = {"cpu": _CPU, "cuda": "sm_90", "hip": "gfx942"}[backend]
     longest = prewarm.longest(backend, arch, dtype)
     assert prewarm.kernels(backend, arch, [dtype], [longest]) != []
     assert prewarm.kernels(backend, arch, [dtype], [longest + 1]) == []
 
 
-def test_without_a_runtime_nothing_else_is_tried(fresh_cache, tmp_path):
+def test_prewarm_whose_runtime_fails_tries_nothing_else(fresh_cache, tmp_path):
     """And what fails alike is told once."""
     compiler = children.script(
         tmp_path / "c++",
@@ -561,7 +561,9 @@ def test_without_a_runtime_nothing_else_is_tried(fresh_cache, tmp_path):
         (["--length", "3", "more"], "more"),
     ],
 )
-def test_wrong_command_lines(arguments, said, fresh_cache, tmp_path, monkeypatch):
+def test_prewarm_with_wrong_command_line_says_what_is_wrong(
+    arguments, said, fresh_cache, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     result = invoke(*arguments)
     assert result.exit_code == 2, result.output
@@ -570,7 +572,7 @@ def test_wrong_command_lines(arguments, said, fresh_cache, tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_target_of_the_cpu_that_is_not_built_here(fresh_cache):
+def test_prewarm_of_foreign_cpu_target_is_refused(fresh_cache):
     other = "x86-64" if _CPU == "aarch64" else "aarch64"
     result = invoke("--length", 3, "--arch", other)
     assert result.exit_code == 2, "as the command line is wrong"
@@ -579,7 +581,7 @@ def test_a_target_of_the_cpu_that_is_not_built_here(fresh_cache):
     assert not fresh_cache.exists()
 
 
-def test_help_teaches():
+def test_prewarm_help_has_examples_and_exit_status():
     result = invoke("--help")
     assert result.exit_code == 0
     for part in ("Examples", "Exit status", "warp-bitonic-sort prewarm", "WARP_SORT_CACHE_LAYERS"):
@@ -620,7 +622,7 @@ def arrays(draw, longest):
 
 @settings(max_examples=300)
 @given(arrays(20_000))
-def test_every_kernel_that_a_cpu_sort_asks_for_is_built(array):
+def test_kernels_include_what_any_cpu_sort_needs(array):
     dtype, shape, x_strides, out_strides, axis = array
     asked = plan_sort(DTYPES[dtype], shape, x_strides, out_strides, axis, _CPU)
     built = prewarm.kernels("cpu", _CPU, [dtype], [shape[axis]])
@@ -633,7 +635,7 @@ def test_every_kernel_that_a_cpu_sort_asks_for_is_built(array):
     st.sampled_from(["sm_80", "sm_90", "sm_120", "gfx90a", "gfx942", "gfx1100", "gfx11-generic"]),
     st.sampled_from([(), ("sort",), ("sort", "transpose")]),
 )
-def test_every_kernel_that_a_gpu_sort_asks_for_is_built(array, arch, capabilities):
+def test_kernels_include_what_any_gpu_sort_needs(array, arch, capabilities):
     dtype, shape, x_strides, out_strides, axis = array
     backend = "cuda" if arch.startswith("sm") else "hip"
     try:
@@ -657,7 +659,7 @@ def test_every_kernel_that_a_gpu_sort_asks_for_is_built(array, arch, capabilitie
     st.sampled_from(["C", "F", "every other"]),
     st.sampled_from([0, 1]),
 )
-def test_what_explain_names_is_built(dtype, length, rows, layout, axis):
+def test_kernels_include_what_explain_names(dtype, length, rows, layout, axis):
     shape = (length, rows) if axis == 0 else (rows, length)
     x = np.zeros(tuple(2 * size for size in shape), dtype)[::2, ::2]
     if layout != "every other":
@@ -667,7 +669,7 @@ def test_what_explain_names_is_built(dtype, length, rows, layout, axis):
     assert said.kernel in names
 
 
-def test_kernels_of_no_target_are_refused():
+def test_kernels_of_a_wrong_target_raise():
     with pytest.raises(ToolError, match="'sm_90' is not an architecture of hip"):
         prewarm.kernels("hip", "sm_90", ["float32"], [3])
     with pytest.raises(ToolError, match="expected one of .*got 'z80'"):
@@ -676,7 +678,7 @@ def test_kernels_of_no_target_are_refused():
     assert RUNTIME not in prewarm.kernels("cpu", _CPU, ["float32"], [3])
 
 
-def test_a_folder_that_is_full_needs_no_other_runtime(whole_layer, fresh_cache, tmp_path):
+def test_prewarm_into_complete_folder_builds_nothing_elsewhere(whole_layer, fresh_cache, tmp_path):
     """What it holds is loaded by its own, and nothing is built in the user's cache."""
     folder = children.copy(whole_layer, tmp_path / "layer")
     done = children.program("prewarm", "--length", 3, "--into", folder)
@@ -687,7 +689,7 @@ def test_a_folder_that_is_full_needs_no_other_runtime(whole_layer, fresh_cache, 
 @pytest.mark.parametrize("umask", [0, 0o027, 0o077])
 @pytest.mark.usefixtures("half_cache")
 @pytest.mark.compile
-def test_what_is_filled_for_others_can_be_read_by_them(tmp_path, umask):
+def test_prewarm_into_layer_lets_other_users_read_it(tmp_path, umask):
     """Whatever the umask is; and nobody but its owner can write it."""
     layer = tmp_path / "a new folder" / "layer"
     code = f"""
@@ -703,7 +705,7 @@ def test_what_is_filled_for_others_can_be_read_by_them(tmp_path, umask):
         assert path.stat().st_mode & 0o7777 == wanted, path
 
 
-def test_filling_shared_layer_takes_no_lock(half_cache, tmp_path):
+def test_prewarm_into_layer_takes_no_lock(half_cache, tmp_path):
     """Any user who may read its folders could hold its locks for ever."""
     layer = children.copy(half_cache, tmp_path / "layer")
     shutil.rmtree(layer / "v1" / "locks")
@@ -720,7 +722,7 @@ def test_filling_shared_layer_takes_no_lock(half_cache, tmp_path):
     assert list(layer.rglob("*lock*")) == []
 
 
-def test_a_manifest_through_a_link(whole_layer, tmp_path):
+def test_manifest_through_a_link_is_written_to_its_target(whole_layer, tmp_path):
     """What it leads to is written, and it still leads there."""
     layer = children.copy(whole_layer, tmp_path / "layer")
     home = tmp_path / "home"
@@ -737,7 +739,7 @@ def test_a_manifest_through_a_link(whole_layer, tmp_path):
         ]  # fmt: skip
 
 
-def test_a_manifest_into_what_is_no_file(whole_layer, tmp_path):
+def test_manifest_into_a_stream_is_written_through(whole_layer, tmp_path):
     """A device or a pipe is written through, and stays what it is."""
     # As /dev/stdout is, which a test does not put at risk.
     layer = children.copy(whole_layer, tmp_path / "layer")
@@ -760,7 +762,7 @@ def test_a_manifest_into_what_is_no_file(whole_layer, tmp_path):
     assert pipe.is_fifo()
 
 
-def test_a_manifest_that_was_not_written_is_not_named(tmp_path):
+def test_manifest_that_was_not_written_is_not_named(tmp_path):
     (tmp_path / "file").touch()
     folder = tmp_path / "cache"
     (folder / "prewarm.json").mkdir(parents=True)
@@ -773,14 +775,14 @@ def test_a_manifest_that_was_not_written_is_not_named(tmp_path):
     assert "prewarm.json" not in done.stderr
 
 
-def test_help_lists_the_targets():
+def test_prewarm_help_lists_the_targets():
     text = invoke("--help").output
     for target in (*CPU_ARCHS, "sm_90", "gfx942", "gfx9-4-generic", "native"):
         assert target in text
     assert max(map(len, text.splitlines())) <= 80
 
 
-def test_this_machines_targets(half_cache, monkeypatch):
+def test_prewarm_for_native_builds_for_the_machines_devices(half_cache, monkeypatch):
     """Of each back end that is listed, and beside others that are named."""
     devices = {"cuda": ["sm_80", "sm_90"], "hip": ["gfx942"], "cpu": [HOST.native_archs()[0]]}
     asked = []
@@ -806,7 +808,7 @@ def test_this_machines_targets(half_cache, monkeypatch):
 
 
 @pytest.mark.compile
-def test_the_targets_of_cuda_devices(tmp_path):
+def test_native_archs_of_cuda_are_those_of_the_devices(tmp_path):
     driver_double.build("fake_cuda.cc", tmp_path / "libcuda.so.1")
     code = "from warp_bitonic_sort.targets import target_of as of; print(of('cuda').native_archs())"
     done = children.run(code, LD_LIBRARY_PATH=tmp_path)

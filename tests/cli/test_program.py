@@ -70,7 +70,7 @@ def test_closed_standard_error_changes_no_status(arguments, cache_copy):
     assert cache_copy
 
 
-def test_nothing_that_is_printed_goes_into_the_file_that_sort_writes(tmp_path, cache_copy):
+def test_sort_with_closed_streams_prints_nothing_into_its_file(tmp_path, cache_copy):
     """With standard output and error closed, OUT would be the file of their number."""
     np.save(tmp_path / "in.npy", np.float32([[3, 1, 2]]))
     done = program("sort", tmp_path / "in.npy", tmp_path / "out.npy",

@@ -94,7 +94,7 @@ def target(tmp_path):
         ((40, 1, 7), 1),
     ],
 )
-def test_every_axis_and_order(tmp_path, target, shape, axis, order, chunk):
+def test_sort_along_any_axis_and_order_equals_numpy(tmp_path, target, shape, axis, order, chunk):
     source = tmp_path / "in.npy"
     array = np.asarray(values(shape), order=order)
     np.save(source, array)
@@ -104,7 +104,7 @@ def test_every_axis_and_order(tmp_path, target, shape, axis, order, chunk):
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (0, 5), (5, 0), (3, 0, 2), (1,), (1, 1)])
-def test_shapes_with_nothing_to_sort(tmp_path, target, shape):
+def test_sort_of_file_with_nothing_to_sort_copies_it(tmp_path, target, shape):
     source = tmp_path / "in.npy"
     np.save(source, values(shape))
     assert invoke(source, target).exit_code == 0
@@ -113,7 +113,7 @@ def test_shapes_with_nothing_to_sort(tmp_path, target, shape):
 
 @pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("nan", ["largest", "last"])
-def test_descending_and_nan(tmp_path, target, descending, nan):
+def test_sort_descending_or_with_nan_last_equals_numpy(tmp_path, target, descending, nan):
     source = tmp_path / "in.npy"
     array = values((30, 45))
     array[array > 60] = np.nan
@@ -129,7 +129,7 @@ def test_descending_and_nan(tmp_path, target, descending, nan):
 
 
 @pytest.mark.parametrize("dtype", [">f8", "<i4", ">u2", "bool"])
-def test_headers_own_dtype(tmp_path, target, dtype):
+def test_sort_keeps_the_dtype_of_the_header(tmp_path, target, dtype):
     source = tmp_path / "in.npy"
     array = np.random.default_rng(1).integers(0, 2, (20, 40)).astype(dtype)
     if dtype != "bool":
@@ -212,7 +212,7 @@ def test_sort_other_dtype_for_typed_file_is_refused_with_working_advice(
 
 
 @pytest.mark.parametrize("version", [(2, 0), (3, 0)])
-def test_newer_formats(tmp_path, target, version):
+def test_sort_of_newer_npy_version_keeps_its_header(tmp_path, target, version):
     source = tmp_path / "in.npy"
     with source.open("wb") as file:
         np.lib.format.write_array(file, values((5, 40)), version=version)
@@ -221,7 +221,7 @@ def test_newer_formats(tmp_path, target, version):
     assert target.read_bytes() == start + np.sort(values((5, 40))).tobytes()
 
 
-def test_file_that_goes_on_after_its_array_is_refused_and_kept(source):
+def test_sort_of_file_that_goes_on_after_its_array_is_refused(source):
     with source.open("ab") as file:
         np.save(file, np.zeros(3))
     before = source.read_bytes()
@@ -234,7 +234,7 @@ def test_file_that_goes_on_after_its_array_is_refused_and_kept(source):
 # -- chunks ---------------------------------------------------------------------------------------
 
 
-def test_sorts_no_more_than_a_chunk_at_a_time(tmp_path, target, monkeypatch):
+def test_sort_in_chunks_holds_one_chunk_at_a_time(tmp_path, target, monkeypatch):
     source = tmp_path / "in.npy"
     np.save(source, values((64, 64, 64)))  # 1 MiB
     sizes = []
@@ -263,7 +263,7 @@ def peak(*arguments):
 
 
 @pytest.mark.stress
-def test_memory_is_bounded_by_the_chunk(tmp_path, target):
+def test_sort_in_chunks_needs_memory_for_one_chunk(tmp_path, target):
     small, large = tmp_path / "small.npy", tmp_path / "large.npy"
     np.save(small, values((64, 64)))
     array = np.tile(values((1024, 64)), (512, 1))  # 128 MiB
@@ -276,13 +276,13 @@ def test_memory_is_bounded_by_the_chunk(tmp_path, target):
 # -- all or nothing -------------------------------------------------------------------------------
 
 
-def test_a_file_onto_itself(source):
+def test_sort_of_file_onto_itself_equals_numpy(source):
     array = np.load(source)
     assert invoke(source, source, "--chunk-size", 0.001).exit_code == 0
     check(source, source, np.sort(array))
 
 
-def test_replaces_what_a_link_points_to_and_keeps_its_mode(source, target, tmp_path):
+def test_sort_into_link_replaces_its_target_and_keeps_the_mode(source, target, tmp_path):
     target.write_bytes(OLD)
     target.chmod(0o640)
     link = tmp_path / "link.npy"
@@ -293,7 +293,7 @@ def test_replaces_what_a_link_points_to_and_keeps_its_mode(source, target, tmp_p
     check(source, target, np.sort(np.load(source)))
 
 
-def test_new_file_has_the_usual_mode(source, target):
+def test_sort_into_new_file_gives_it_the_mode_of_the_umask(source, target):
     before = os.umask(0o027)
     try:
         assert invoke(source, target).exit_code == 0
@@ -303,7 +303,7 @@ def test_new_file_has_the_usual_mode(source, target):
 
 
 @pytest.mark.parametrize("error", [RuntimeError("boom"), MemoryError(), OSError(28, "disk full")])
-def test_an_error_in_the_middle_changes_nothing(source, target, monkeypatch, error):
+def test_sort_with_error_in_the_middle_changes_nothing(source, target, monkeypatch, error):
     target.write_bytes(OLD)
     real, calls = sorting.sort, itertools.count(1)
 
@@ -323,7 +323,7 @@ def test_an_error_in_the_middle_changes_nothing(source, target, monkeypatch, err
 
 
 @pytest.mark.usefixtures("fresh_cache")
-def test_no_compiler(source, target):
+def test_sort_without_compiler_prints_one_error(source, target):
     done = subprocess.run(
         [*COMMAND, source, target],
         capture_output=True,
@@ -337,7 +337,7 @@ def test_no_compiler(source, target):
     assert names(target.parent) == []
 
 
-def test_no_room_on_the_disk(source, target):
+def test_sort_without_room_on_the_disk_keeps_the_old_file(source, target):
     target.write_bytes(OLD)
     done = subprocess.run(
         [*COMMAND, source, target],
@@ -414,7 +414,7 @@ def as_in_a_foreground_shell():
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("twice", [False, True])
 @pytest.mark.stress
-def test_signals_leave_everything_as_it_was(slow, target, number, twice):
+def test_sort_stopped_by_a_signal_keeps_the_old_file(slow, target, number, twice):
     target.write_bytes(OLD)
     process = subprocess.Popen(
         [*COMMAND, slow, target, "--chunk-size", "0.0001"],
@@ -437,7 +437,7 @@ def test_signals_leave_everything_as_it_was(slow, target, number, twice):
     assert names(target.parent) == ["out.npy"]
 
 
-def test_a_second_signal_does_not_interrupt_the_cleaning_up():
+def test_second_signal_does_not_interrupt_the_clean_up():
     code = (
         "import signal; from warp_bitonic_sort.cli.sort import _stopped_cleanly\n"
         "with _stopped_cleanly():\n"
@@ -452,7 +452,7 @@ def test_a_second_signal_does_not_interrupt_the_cleaning_up():
 
 
 @pytest.mark.stress
-def test_nohup_is_respected(source, target):
+def test_sort_under_nohup_ignores_sighup(source, target):
     code = (
         "import signal; from warp_bitonic_sort.cli import main\n"
         "from warp_bitonic_sort.operations import sort as sorting\n"
@@ -466,7 +466,7 @@ def test_nohup_is_respected(source, target):
     check(source, target, np.sort(np.load(source)))
 
 
-def test_handlers_are_put_back(source, target):
+def test_sort_restores_the_signal_handlers(source, target):
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers]
     assert invoke(source, target).exit_code == 0
@@ -476,7 +476,7 @@ def test_handlers_are_put_back(source, target):
 # -- what a person sees ---------------------------------------------------------------------------
 
 
-def test_progress_on_a_terminal(source, target):
+def test_sort_on_a_terminal_shows_progress(source, target):
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [*COMMAND, source, target, "--chunk-size", "0.004"], stderr=theirs, stdout=subprocess.PIPE
@@ -499,7 +499,7 @@ def test_progress_on_a_terminal(source, target):
     assert shown.rstrip().endswith(b"\x1b[?25h")  # the cursor is back
 
 
-def test_quiet_without_a_terminal(source, target):
+def test_sort_without_a_terminal_prints_nothing(source, target):
     done = subprocess.run([*COMMAND, source, target], capture_output=True, check=True)
     assert (done.stdout, done.stderr) == (b"", b"")
 
@@ -552,7 +552,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("make", "flags", "said"), REFUSED)
-def test_input_that_cannot_be_sorted(tmp_path, target, make, flags, said):
+def test_sort_of_unsupported_file_prints_one_error(tmp_path, target, make, flags, said):
     source = tmp_path / "in.npy"
     make(source)
     target.write_bytes(OLD)
@@ -585,7 +585,7 @@ def test_axis_that_the_file_does_not_have_makes_the_command_line_wrong(
     assert target.read_bytes() == OLD
 
 
-def test_output_that_cannot_be_written(source, tmp_path):
+def test_sort_into_what_is_no_regular_file_is_refused(source, tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     looped = tmp_path / "loop"
@@ -629,7 +629,7 @@ def test_output_in_no_folder_makes_the_command_line_wrong(source, tmp_path, name
         ["-", "out.npy"],
     ],
 )
-def test_wrong_command_lines(source, tmp_path, monkeypatch, arguments):
+def test_sort_with_wrong_command_line_prints_the_usage(source, tmp_path, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)
     result = invoke(*[source if a == "IN" else a for a in arguments])
     assert result.exit_code == 2

@@ -88,7 +88,7 @@ def test_text_of_a_folder_with_a_control_character_raises(monkeypatch, name, tok
         ninja.text({RUNTIME: compiler})
 
 
-def test_a_line_break_in_a_folder_of_the_path_runs_nothing(half_cache, tmp_path):
+def test_line_break_in_a_folder_of_the_path_runs_nothing(half_cache, tmp_path):
     text = "\nrule cxx\n  command = touch RAN\n#"
     folder = tmp_path / f"bin{text}"
     folder.mkdir()
@@ -117,7 +117,7 @@ def test_a_line_break_in_a_folder_of_the_path_runs_nothing(half_cache, tmp_path)
         ("TMPDIR", plain_environment),
     ],
 )
-def test_a_variable_with_a_control_character_is_refused_by_name(monkeypatch, name, read):
+def test_variable_with_a_control_character_is_refused_by_name(monkeypatch, name, read):
     for each in ("WARP_SORT_CACHE_DIR", "XDG_CACHE_HOME"):
         monkeypatch.delenv(each, raising=False)
     for control in set(CONTROL) - {"\0"}:  # which no variable can hold
@@ -140,7 +140,7 @@ def test_prewarm_into_a_folder_with_a_control_character_writes_nothing(tmp_path,
 
 
 @pytest.mark.usefixtures("half_cache")
-def test_a_temporary_store_with_a_control_character_is_refused(tmp_path):
+def test_temporary_store_with_a_control_character_is_refused(tmp_path):
     folder = tmp_path / "a\nb"
     folder.mkdir()
     how = {"WARP_SORT_CACHE_DIR": "/proc/nowhere", "TMPDIR": folder}
@@ -163,7 +163,7 @@ def test_doctor_reports_a_variable_that_names_no_folder(monkeypatch, name, value
 # -- names that are not UTF-8 ----------------------------------------------------------------------
 
 
-def test_a_compiler_whose_name_is_not_utf_8_is_remembered(tmp_path, monkeypatch):
+def test_compiler_whose_name_is_not_utf_8_is_remembered(tmp_path, monkeypatch):
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
     folder.mkdir()
     (folder / "g++").symlink_to(find_compiler().program)
@@ -173,7 +173,7 @@ def test_a_compiler_whose_name_is_not_utf_8_is_remembered(tmp_path, monkeypatch)
     assert store.recall(tool.compiler.identity()) == tool.version
 
 
-def test_a_compiler_whose_name_is_not_utf_8_builds(half_cache, tmp_path):
+def test_compiler_whose_name_is_not_utf_8_builds(half_cache, tmp_path):
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
     folder.mkdir()
     (folder / "c++").symlink_to(find_compiler().program)
@@ -188,7 +188,7 @@ def test_a_compiler_whose_name_is_not_utf_8_builds(half_cache, tmp_path):
 
 @pytest.mark.parametrize("entry", [".", "", "bin", "./bin/../bin"])
 @pytest.mark.parametrize("asked", [None, "c++"])
-def test_a_compiler_of_a_relative_entry_of_path_is_absolute(tmp_path, monkeypatch, entry, asked):
+def test_compiler_of_a_relative_entry_of_path_is_absolute(tmp_path, monkeypatch, entry, asked):
     (tmp_path / "bin").mkdir()
     program = tmp_path / entry / "c++"
     program.symlink_to(find_compiler().program)
@@ -202,7 +202,7 @@ def test_a_compiler_of_a_relative_entry_of_path_is_absolute(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("asked", [None, "c++", "./c++"])
-def test_a_build_by_a_relative_compiler_works(half_cache, tmp_path, asked):
+def test_build_by_a_relative_compiler_works(half_cache, tmp_path, asked):
     (tmp_path / "c++").symlink_to(find_compiler().program)
     code = f"import os; os.chdir({str(tmp_path)!r})\n{children.OTHER_SORT}"
     done = children.run(code, CXX=asked, PATH=f".:{os.environ['PATH']}")
@@ -218,7 +218,7 @@ def test_plain_environment_leaves_an_absolute_path_as_it_is(monkeypatch):
     assert "PATH" not in plain_environment()
 
 
-def test_plain_environment_in_a_folder_that_was_removed(tmp_path):
+def test_plain_environment_in_a_removed_folder_leaves_path_as_it_is(tmp_path):
     (tmp_path / "gone").mkdir()
     code = """
         import os

@@ -66,7 +66,7 @@ def counting_compiler(tmp_path):
 
 
 @pytest.mark.compile
-def test_the_first_call_builds_the_runtime_and_just_its_kernel(fresh_cache, counting_compiler):
+def test_first_call_builds_only_the_runtime_and_its_kernel(fresh_cache, counting_compiler):
     script, compiled = counting_compiler
     done = run(CXX=script, WARP_SORT_CACHE_DIR=str(fresh_cache))
     assert done.stdout.strip() == ANSWER
@@ -84,7 +84,7 @@ def test_the_first_call_builds_the_runtime_and_just_its_kernel(fresh_cache, coun
     assert len(compiled()) == 3
 
 
-def test_a_warm_process_starts_no_tool_and_writes_nothing(warm):
+def test_warm_process_starts_no_tool_and_writes_nothing(warm):
     # What importing tvm_ffi does is not ours, so it is imported before the hook listens.
     code = """
         import sys, tvm_ffi, numpy as np
@@ -108,7 +108,7 @@ def test_a_warm_process_starts_no_tool_and_writes_nothing(warm):
 
 
 @pytest.mark.parametrize("variable", ["WARP_SORT_CACHE_DIR", "WARP_SORT_CACHE_LAYERS", "PACKAGED"])
-def test_a_start_imports_nothing_that_only_a_build_or_a_command_needs(warm, tmp_path, variable):
+def test_warm_start_imports_nothing_that_only_a_build_or_a_command_needs(warm, tmp_path, variable):
     code = """
         import os, pathlib, sys, numpy as np, tvm_ffi
         import warp_bitonic_sort as w
@@ -128,7 +128,7 @@ def test_a_start_imports_nothing_that_only_a_build_or_a_command_needs(warm, tmp_
     assert not needless & set(done.stdout.split())
 
 
-def test_who_refuses_a_kernel_is_asked_before_it_is_opened(fresh_cache):
+def test_open_kernel_calls_refuse_first(fresh_cache):
     """With the runtime loaded, which tells; and then before anything is built, too."""
     code = """
         import os
@@ -156,7 +156,7 @@ def test_who_refuses_a_kernel_is_asked_before_it_is_opened(fresh_cache):
     assert done.stderr == ""
 
 
-def test_a_read_only_cache_is_hit(copy_of_warm):
+def test_sort_in_read_only_cache_uses_its_kernel(copy_of_warm):
     for path in [copy_of_warm, *copy_of_warm.rglob("*")]:
         path.chmod(stat.S_IRUSR | (stat.S_IXUSR if path.is_dir() else 0))
     try:
@@ -176,7 +176,7 @@ def test_verbose_shows_commands_and_output(fresh_cache):
     assert said.startswith(f"{shlex.join(COMPILER.command)} ({COMPILER.origin}; ")
 
 
-def test_max_jobs_bounds_the_compilers(fresh_cache, tmp_path):
+def test_max_jobs_of_one_compiles_one_after_the_other(fresh_cache, tmp_path):
     """With MAX_JOBS=1 the runtime and the kernel are compiled one after the other."""
     log = tmp_path / "spans"
     script = tmp_path / "slow-c++"
@@ -195,7 +195,9 @@ def test_max_jobs_bounds_the_compilers(fresh_cache, tmp_path):
 
 
 @pytest.mark.compile
-def test_a_header_edit_builds_again_and_a_touch_does_not(copy_of_warm, tmp_path, counting_compiler):
+def test_edited_header_builds_again_and_a_touched_one_does_not(
+    copy_of_warm, tmp_path, counting_compiler
+):
     """The package is copied, so that the copy's headers can be changed."""
     script, compiled = counting_compiler
     tree = tmp_path / "moved here $"  # what make, ninja and the shell escape
@@ -292,7 +294,7 @@ def _damage(library: Path, how: str) -> None:
 
 @pytest.mark.parametrize("damages", [("truncate", "flip"), ("manifest", "remove")])
 @pytest.mark.compile
-def test_a_damaged_entry_is_never_loaded(copy_of_warm, damages, counting_compiler):
+def test_damaged_entry_is_never_loaded(copy_of_warm, damages, counting_compiler):
     script, compiled = counting_compiler
     libraries = sorted(copy_of_warm.glob("v1/entries/*/*/library.so"))
     for library, how in zip(libraries, damages, strict=True):
@@ -304,7 +306,7 @@ def test_a_damaged_entry_is_never_loaded(copy_of_warm, damages, counting_compile
         assert len(compiled()) == 2, "built again once, then whole"
 
 
-def test_the_manifest_says_what_was_built(warm):
+def test_manifest_of_a_kernel_has_its_text_and_dependencies(warm):
     (manifest,) = warm.glob("v1/entries/cpu_all_none_*/*/manifest.json")
     data = json.loads(manifest.read_text())
     assert data["text"]["arch"] == HOST.arch_for()
@@ -344,7 +346,7 @@ def test_threads_that_start_at_once_compile_once(fresh_cache, counting_compiler)
     assert len(compiled()) == 4
 
 
-def test_the_build_text_holds_everything_but_the_compiler_and_file_contents(monkeypatch):
+def test_build_text_holds_everything_but_the_compiler_and_file_contents(monkeypatch):
     kernel = cpu_kernel("ieee", 32, 9, "rows", "x86-64-avx2")
     text = build_text(kernel)
     assert build_text(kernel) == text
@@ -367,7 +369,7 @@ def test_the_build_text_holds_everything_but_the_compiler_and_file_contents(monk
 
 
 @pytest.mark.parametrize("linker", ["bfd", "gold", "lld"])
-def test_linkers(fresh_cache, linker):
+def test_build_with_each_linker_loads(fresh_cache, linker):
     compiler = f"{shlex.join(COMPILER.command)} -fuse-ld={linker}"
     asked = f"{compiler} -Wl,--version -o {fresh_cache}.out"
     if subprocess.run(shlex.split(asked), capture_output=True).returncode != 0:
@@ -390,7 +392,7 @@ def test_options_in_cxx_build_again(copy_of_warm):
         before = after
 
 
-def test_a_relative_cxx(fresh_cache, counting_compiler):
+def test_build_with_relative_cxx_loads(fresh_cache, counting_compiler):
     script, compiled = counting_compiler
     code = f"import os; os.chdir({str(Path(script).parent)!r}); {SORT}"
     done = run(code, CXX=f"./{Path(script).name}", WARP_SORT_CACHE_DIR=str(fresh_cache))
@@ -399,7 +401,7 @@ def test_a_relative_cxx(fresh_cache, counting_compiler):
 
 
 @pytest.mark.parametrize("tools", [{"PATH": "/nonexistent", "CXX": None}, {"CXX": "/nonexistent"}])
-def test_a_hit_needs_no_compiler(warm, tools):
+def test_hit_needs_no_compiler(warm, tools):
     """What is in the cache is used where no compiler is; what is not names the compiler."""
     done = run(WARP_SORT_CACHE_DIR=str(warm), **tools)
     assert done.stdout.strip() == ANSWER, done.stderr
@@ -407,7 +409,7 @@ def test_a_hit_needs_no_compiler(warm, tools):
     assert "ToolError" in more.stderr
 
 
-def test_a_source_that_changes_while_it_is_compiled_is_not_vouched_for(fresh_cache, tmp_path):
+def test_build_whose_source_changes_meanwhile_is_not_published(fresh_cache, tmp_path):
     tree = tmp_path / "tree"
     shutil.copytree(Path(warp_bitonic_sort.__file__).parent, tree / "warp_bitonic_sort")
     header = tree / "warp_bitonic_sort/csrc/include/warp_bitonic_sort/network/bitonic.hpp"
@@ -439,7 +441,7 @@ def test_a_source_that_changes_while_it_is_compiled_is_not_vouched_for(fresh_cac
         ("a.so: /a$$b/c.h\n", ["/a$b/c.h"]),
     ],
 )
-def test_depfiles(depfile, paths):
+def test_depfile_of_escaped_paths_lists_them(depfile, paths):
     assert publish._parse_depfile(depfile) == paths
 
 
@@ -462,30 +464,30 @@ class TestFailures:
     def sort(self):
         return warp_bitonic_sort.sort(self.x)
 
-    def test_no_compiler(self, monkeypatch):
+    def test_sort_without_compiler_raises(self, monkeypatch):
         monkeypatch.delenv("CXX", raising=False)
         monkeypatch.setenv("PATH", "/nonexistent")
         with pytest.raises(ToolError, match=r"no C\+\+ compiler: .*Install one .*or set CXX"):
             self.sort()
 
-    def test_cxx_that_is_not_there(self, monkeypatch):
+    def test_sort_with_missing_cxx_raises(self, monkeypatch):
         monkeypatch.setenv("CXX", "/nonexistent/g++")
         with pytest.raises(ToolError, match=r"CXX: '/nonexistent/g\+\+' is not a program"):
             self.sort()
 
-    def test_cxx_that_no_shell_would_take(self, monkeypatch):
+    def test_sort_with_unparsable_cxx_raises(self, monkeypatch):
         monkeypatch.setenv("CXX", 'g++ "')
         with pytest.raises(ToolError, match=r"""CXX: 'g\+\+ "' .*No closing quotation.*Set CXX"""):
             self.sort()
 
-    def test_cxx_that_is_no_compiler(self, monkeypatch):
+    def test_sort_with_cxx_that_is_no_compiler_raises(self, monkeypatch):
         monkeypatch.setenv("CXX", "false")
         # What such a program prints instead may be long, and end in anything.
         with pytest.raises(ToolError, match=r"\nHint: Set CXX to a C\+\+ compiler") as error:
             self.sort()
         assert "false' (CXX=false) does not answer --version" in str(error.value)
 
-    def test_no_ninja(self, monkeypatch):
+    def test_sort_without_ninja_raises(self, monkeypatch):
         monkeypatch.setattr(ninja, "_packaged", list)
         found = shutil.which
         is_ninja = re.compile("ninja").match
@@ -499,7 +501,7 @@ class TestFailures:
         with pytest.raises(ToolError, match=r"CXX: .* And there is no ninja: .*\)\. Or have"):
             self.sort()
 
-    def test_a_compile_that_fails(self, monkeypatch, tmp_path):
+    def test_sort_whose_build_fails_gives_error_hint_and_log(self, monkeypatch, tmp_path):
         broken = tmp_path / "include"
         shutil.copytree(sources.INCLUDE_DIR, broken)
         header = broken / "warp_bitonic_sort" / "network" / "bitonic.hpp"
@@ -564,12 +566,12 @@ class TestFailures:
             ("", "the build printed nothing", "see the log"),
         ],
     )  # fmt: skip
-    def test_the_first_error_is_distilled(self, log, line, hint):
+    def test_first_error_of_a_log_has_its_line_and_a_hint(self, log, line, hint):
         found, said = hints.first_error(log)
         assert found == line
         assert hint in said
 
-    def test_a_cache_that_cannot_be_written(self, monkeypatch, tmp_path):
+    def test_sort_with_unwritable_cache_warns_once(self, monkeypatch, tmp_path):
         (tmp_path / "file").write_text("in the way")
         monkeypatch.setenv("WARP_SORT_CACHE_DIR", str(tmp_path / "file" / "cache"))
         message = r"the cache folder .*file/cache cannot be written: .*Set WARP_SORT_CACHE_DIR"
@@ -581,7 +583,7 @@ class TestFailures:
             np.testing.assert_array_equal(warp_bitonic_sort.sort(other), other)
         assert (tmp_path / "file").read_text() == "in the way"
 
-    def test_a_cache_that_cannot_be_written_nor_a_temporary_folder(self, monkeypatch, tmp_path):
+    def test_sort_with_unwritable_cache_and_temporary_folder_raises(self, monkeypatch, tmp_path):
         (tmp_path / "file").write_text("in the way")
         monkeypatch.setenv("WARP_SORT_CACHE_DIR", str(tmp_path / "file" / "cache"))
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
@@ -589,17 +591,17 @@ class TestFailures:
             self.sort()
 
     @pytest.mark.parametrize("jobs", ["many", "0", "-1", "1.5", "²", "٣", "9" * 5000])
-    def test_max_jobs_that_is_no_number(self, monkeypatch, jobs):
+    def test_sort_with_max_jobs_that_is_no_number_raises(self, monkeypatch, jobs):
         monkeypatch.setenv("MAX_JOBS", jobs)
         with pytest.raises(BuildError, match=f"MAX_JOBS: expected a whole number .*got '{jobs}'"):
             self.sort()
 
-    def test_a_target_that_is_unknown(self, monkeypatch):
+    def test_sort_with_unknown_cpu_arch_raises(self, monkeypatch):
         monkeypatch.setenv("WARP_SORT_CPU_ARCH", "pentium")
         with pytest.raises(ToolError, match="WARP_SORT_CPU_ARCH: expected one of .*got 'pentium'"):
             self.sort()
 
-    def test_a_target_that_this_machine_cannot_run(self, monkeypatch):
+    def test_sort_with_cpu_arch_of_another_machine_raises(self, monkeypatch):
         other = "x86-64" if HOST.arch_for() == "aarch64" else "aarch64"
         monkeypatch.setenv("WARP_SORT_CPU_ARCH", other)
         with pytest.raises(ToolError, match=f"cannot run kernels built for '{other}'"):

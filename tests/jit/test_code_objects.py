@@ -36,7 +36,7 @@ def _vouch_for(product, data):
 @pytest.mark.parametrize("artifact", [kernels.RUNTIME, KERNEL], ids=["runtime", "kernel"])
 @pytest.mark.parametrize("as_layer", [False, True])
 @pytest.mark.compile
-def test_what_is_for_another_machine_is_not_loaded(cache_copy, tmp_path, artifact, as_layer):
+def test_library_for_another_machine_is_not_loaded(cache_copy, tmp_path, artifact, as_layer):
     root = children.copy(cache_copy, tmp_path / "layer") if as_layer else cache_copy
     _for_another_machine(children.folder_of(root, artifact) / "library.so")
     compiler, compiled = children.counting(tmp_path)
@@ -65,7 +65,7 @@ HSACO = hsaco.hsaco(cubin.constant(), "gfx942")
     ],
     ids=["cuda", "hip"],
 )
-def test_a_code_object_for_another_gpu_is_not_taken(tmp_path, artifact, right, wrong, is_layer):
+def test_code_object_for_another_gpu_is_ignored(tmp_path, artifact, right, wrong, is_layer):
     entry = children.publish_product(Store(tmp_path), artifact, right)
     store = Store(tmp_path, is_layer=is_layer)
     text = build_text(artifact)
@@ -78,7 +78,7 @@ def test_a_code_object_for_another_gpu_is_not_taken(tmp_path, artifact, right, w
 
 
 @pytest.mark.parametrize("is_other_there", [False, True])
-def test_a_header_that_is_named_through_a_link(tmp_path, is_other_there):
+def test_dependency_through_a_link_is_the_file_that_was_read(tmp_path, is_other_there):
     """What ``link/..`` is depends on where the link leads: it is no other name of the folder."""
     header, other = tmp_path / "b" / "inc" / "foo.h", tmp_path / "inc" / "foo.h"
     for folder in (tmp_path / "b" / "c", header.parent, other.parent):
@@ -96,7 +96,7 @@ def test_a_header_that_is_named_through_a_link(tmp_path, is_other_there):
     assert store.find(HIP, text, "c++ 1") is None
 
 
-def test_a_header_that_is_named_in_a_roundabout_way(tmp_path):
+def test_dependency_with_dots_in_its_path_has_its_folders_token(tmp_path):
     """Its folder stands in it as a token, so that a moved installation hits."""
     folder = sources.INCLUDE_DIR / "warp_bitonic_sort"
     odd = f"{folder}/../warp_bitonic_sort/./core/../kernel.hpp"
@@ -118,13 +118,13 @@ def test_a_header_that_is_named_in_a_roundabout_way(tmp_path):
         ("gfx1999", 0x4C, False),
     ],
 )
-def test_a_number_of_no_known_amd_gpu(arch, mach, is_taken):
+def test_is_for_with_an_unknown_amd_number_accepts_unknown_archs_only(arch, mach, is_taken):
     image = bytearray(hsaco.hsaco(cubin.constant(), "gfx942"))
     struct.pack_into("<I", image, 48, mach)
     assert recipe_of(HIP.target).is_for(bytes(image), arch) is is_taken
 
 
-def test_a_compiler_that_makes_code_for_another_machine_is_told_on(tmp_path):
+def test_publish_of_code_for_another_machine_raises(tmp_path):
     artifact = cuda_kernel("ieee", 32, 4, 0, 0, "rows", "sm_90")
     wrong = cubin.cubin(cubin.constant(), 80)
     with pytest.raises(warp_bitonic_sort.BuildError, match=r"is for sm_80, not for sm_90.*c\+\+ 1"):

@@ -14,7 +14,7 @@ from warp_bitonic_sort.jit.store import inventory
 
 
 @pytest.mark.parametrize("keep", [0, 63, 4096])
-def test_a_truncated_library_is_built_again_and_nothing_else(cache_copy, tmp_path, keep):
+def test_truncated_library_is_built_again_and_nothing_else(cache_copy, tmp_path, keep):
     compiler, compiled = children.counting(tmp_path)
     library = children.folder_of(cache_copy, KERNEL) / "library.so"
     library.write_bytes(library.read_bytes()[:keep])
@@ -24,7 +24,7 @@ def test_a_truncated_library_is_built_again_and_nothing_else(cache_copy, tmp_pat
     children.assert_sound(cache_copy, count=2)
 
 
-def test_an_entry_that_is_a_file_is_replaced(cache_copy):
+def test_entry_that_is_a_file_is_replaced(cache_copy):
     folder = children.folder_of(cache_copy, KERNEL)
     shutil.rmtree(folder)
     folder.write_text("in the way")
@@ -34,7 +34,7 @@ def test_an_entry_that_is_a_file_is_replaced(cache_copy):
 
 
 @pytest.mark.parametrize("file", ["library.so", "manifest.json"])
-def test_a_pipe_in_place_of_a_file_is_not_waited_for(cache_copy, tmp_path, file):
+def test_pipe_in_place_of_a_file_is_not_waited_for(cache_copy, tmp_path, file):
     """A pipe that is never written to counts as a missing file."""
     path = children.folder_of(cache_copy, KERNEL) / file
     (item,) = (each for each in inventory.entries(cache_copy) if each.name == KERNEL.name)
@@ -61,7 +61,7 @@ _BOTH_LIBRARIES = pytest.mark.parametrize(
 
 @_BOTH_LIBRARIES
 @pytest.mark.compile
-def test_what_does_not_load_is_built_again_and_replaced(cache_copy, tmp_path, artifact):
+def test_library_that_does_not_load_is_built_again_and_replaced(cache_copy, tmp_path, artifact):
     """A home that is shared with an older system, say, has what only the newer one can load."""
     children.break_library(cache_copy, artifact)
     compiler, compiled = children.counting(tmp_path)
@@ -73,7 +73,7 @@ def test_what_does_not_load_is_built_again_and_replaced(cache_copy, tmp_path, ar
 
 
 @pytest.mark.compile
-def test_a_runtime_that_does_not_load_beside_a_kernel_that_is_missing(half_cache):
+def test_unloadable_runtime_beside_a_missing_kernel_is_built_again(half_cache):
     """The kernel was compiled before anybody has tried the runtime."""
     children.break_library(half_cache, kernels.RUNTIME)
     done = children.run()
@@ -82,7 +82,7 @@ def test_a_runtime_that_does_not_load_beside_a_kernel_that_is_missing(half_cache
 
 
 @_BOTH_LIBRARIES
-def test_what_does_not_load_and_cannot_be_built(cache_copy, artifact):
+def test_unloadable_library_without_compiler_raises_and_stays(cache_copy, artifact):
     """It stays: there may be machines that can load it, and none to build it on."""
     children.break_library(cache_copy, artifact)
     done = children.run(**children.NO_COMPILER)
@@ -96,7 +96,7 @@ def test_what_does_not_load_and_cannot_be_built(cache_copy, artifact):
 @pytest.mark.parametrize("into", [False, True])
 @_BOTH_LIBRARIES
 @pytest.mark.compile
-def test_prewarm_builds_again_what_does_not_load(
+def test_prewarm_builds_an_unloadable_library_again(
     whole_layer, tmp_path, monkeypatch, artifact, into
 ):
     root = children.copy(whole_layer, tmp_path / "cache")
@@ -112,7 +112,7 @@ def test_prewarm_builds_again_what_does_not_load(
 
 
 @pytest.mark.compile
-def test_a_runtime_that_was_just_built_and_does_not_load(cache_copy, tmp_path):
+def test_new_runtime_that_does_not_load_raises_at_once(cache_copy, tmp_path):
     """A second build would fail alike."""
     children.break_library(cache_copy, kernels.RUNTIME)
     log = tmp_path / "compiled"
@@ -134,7 +134,7 @@ def test_a_runtime_that_was_just_built_and_does_not_load(cache_copy, tmp_path):
 
 @pytest.mark.parametrize("how", ["processes", "threads"])
 @pytest.mark.compile
-def test_many_that_find_a_runtime_that_does_not_load(cache_copy, tmp_path, how):
+def test_crowd_with_an_unloadable_runtime_builds_it_once(cache_copy, tmp_path, how):
     """One builds it again; the others take that, and none its own."""
     children.break_library(cache_copy, kernels.RUNTIME)
     compiler, compiled = children.counting(tmp_path)

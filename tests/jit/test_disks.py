@@ -38,7 +38,7 @@ def _sorts_from_a_temporary_folder(tmp_path, reason, prelude="", **how):
 
 
 @pytest.mark.compile
-def test_a_home_that_does_not_exist(tmp_path):
+def test_sort_without_a_home_folder_uses_a_temporary_one(tmp_path):
     home = tmp_path / "nowhere"
     how = {"HOME": home, "XDG_CACHE_HOME": None, "WARP_SORT_CACHE_DIR": None}
     folder = home / ".cache" / "warp_bitonic_sort" / "jit"
@@ -68,7 +68,9 @@ def _give_away(home):
 @pytest.mark.skipif(not children.IS_ROOT, reason="root alone has another user's home")
 @pytest.mark.parametrize("is_warm", [False, True])
 @pytest.mark.compile
-def test_a_home_of_another_user(foreign_home, warm_cache, tmp_path, is_warm):
+def test_sort_in_home_of_another_user_uses_a_temporary_folder(
+    foreign_home, warm_cache, tmp_path, is_warm
+):
     """Nothing has to be loaded from there, and nothing is, nor made."""
     folder = foreign_home / ".cache" / "warp_bitonic_sort" / "jit"
     if is_warm:
@@ -90,7 +92,9 @@ def test_a_home_of_another_user(foreign_home, warm_cache, tmp_path, is_warm):
 
 @pytest.mark.parametrize("variable", ["WARP_SORT_CACHE_DIR", "XDG_CACHE_HOME"])
 @pytest.mark.parametrize("is_layer", [False, True])
-def test_a_folder_of_another_user_that_was_named(foreign_home, whole_layer, variable, is_layer):
+def test_sort_with_named_folder_of_another_user_raises(
+    foreign_home, whole_layer, variable, is_layer
+):
     """Who asks for a folder is told that it is not used."""
     named = children.copy(whole_layer, foreign_home / "named")
     how = {**_give_away(foreign_home), **_DEFAULT}
@@ -102,7 +106,7 @@ def test_a_folder_of_another_user_that_was_named(foreign_home, whole_layer, vari
 
 
 @pytest.mark.parametrize("is_named", [False, True])
-def test_doctor_tells_a_hindrance_from_a_home_of_another_user(foreign_home, is_named):
+def test_doctor_blocks_on_a_named_folder_of_another_user_only(foreign_home, is_named):
     given = _give_away(foreign_home)
     how = {**_DEFAULT, "WARP_SORT_CACHE_DIR": foreign_home / "named"} if is_named else _DEFAULT
     done = children.program("doctor", "--no-build", "--json", **given, **how)
@@ -113,7 +117,7 @@ def test_doctor_tells_a_hindrance_from_a_home_of_another_user(foreign_home, is_n
     assert problem["blocking"] is is_named
 
 
-def test_nothing_is_taken_of_what_another_user_says_of_compilers(foreign_home, warm_cache):
+def test_sort_reads_no_compiler_answers_of_another_user(foreign_home, warm_cache):
     """Not even in an empty cache: the compiler's version is looked up first."""
     children.copy(warm_cache, foreign_home / "named")
     shutil.rmtree(foreign_home / "named" / "v1" / "entries")
@@ -135,7 +139,7 @@ def test_nothing_is_taken_of_what_another_user_says_of_compilers(foreign_home, w
 
 @pytest.mark.skipif(not children.IS_ROOT, reason="root alone has another user's home")
 @pytest.mark.compile
-def test_threads_that_find_the_home_foreign_at_once(foreign_home):
+def test_threads_in_home_of_another_user_warn_once(foreign_home):
     """All of them go on in the same temporary folder, and one warns."""
     code = """
         import warnings
@@ -161,7 +165,7 @@ pwd.getpwuid = getpwuid
 
 
 @pytest.mark.compile
-def test_a_user_without_a_home(tmp_path, monkeypatch):
+def test_sort_of_user_without_a_home_uses_a_temporary_folder(tmp_path, monkeypatch):
     """Neither HOME nor an entry of the system's: the current folder is not taken for it."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -175,7 +179,7 @@ def test_a_user_without_a_home(tmp_path, monkeypatch):
     assert list((tmp_path / "here").iterdir()) == []
 
 
-def test_a_read_only_cache(half_cache, tmp_path):
+def test_sort_in_read_only_cache_builds_in_a_temporary_folder(half_cache, tmp_path):
     """It is read, too: the runtime is in it."""
     before = children.read_only(half_cache)
     how = {"before": before, "WARP_SORT_TRUSTED_DIRS": tmp_path}
@@ -186,7 +190,7 @@ def test_a_read_only_cache(half_cache, tmp_path):
     assert len(compiled()) == 2
 
 
-def test_a_hit_in_a_read_only_cache_gives_no_warning(cache_copy, tmp_path):
+def test_hit_in_a_read_only_cache_gives_no_warning(cache_copy, tmp_path):
     before = children.read_only(cache_copy)
     for compiler in ({}, {"CXX": children.counting(tmp_path)[0]}, children.NO_COMPILER):
         done = children.run(before=before, WARP_SORT_TRUSTED_DIRS=tmp_path, **compiler)
@@ -196,7 +200,7 @@ def test_a_hit_in_a_read_only_cache_gives_no_warning(cache_copy, tmp_path):
 # What does not fit: the first file, what is staged, and the library.
 @pytest.mark.parametrize("size", ["4k", "16k", "40k"])
 @pytest.mark.compile
-def test_a_full_disk(tmp_path, size):
+def test_sort_on_a_full_disk_builds_in_a_temporary_folder(tmp_path, size):
     folder = tmp_path / "disk"
     folder.mkdir()
     how = {"before": children.full(folder, size), "WARP_SORT_TRUSTED_DIRS": tmp_path}
@@ -205,7 +209,7 @@ def test_a_full_disk(tmp_path, size):
 
 
 @pytest.mark.compile
-def test_what_is_forked_leaves_the_temporary_folder_to_its_parent(tmp_path):
+def test_forked_child_leaves_the_temporary_folder_to_its_parent(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "tmp").mkdir()
     code = f"""
@@ -232,7 +236,7 @@ def test_what_is_forked_leaves_the_temporary_folder_to_its_parent(tmp_path):
 
 @pytest.mark.parametrize("fork", ["os.fork", "multiprocessing"])
 @pytest.mark.compile
-def test_a_forked_child_has_a_temporary_folder_of_its_own(tmp_path, fork):
+def test_forked_child_has_a_temporary_folder_of_its_own(tmp_path, fork):
     """It may outlive its parent, whose folder it neither fills nor makes again; both go."""
     (tmp_path / "file").touch()
     (tmp_path / "tmp").mkdir()

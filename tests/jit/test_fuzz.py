@@ -100,7 +100,7 @@ def _with(store, data, library=LIBRARY):
 @example(b"[" * 100_000)
 @example(b'{"build": ' + b"9" * 5000 + b"}")
 @example(b"\xff\xfe{\0}\0")
-def test_a_manifest_of_any_bytes(store, data):
+def test_manifest_of_any_bytes_is_ignored(store, data):
     _with(store, data)
     for compiler in (COMPILER, None):
         assert store.find(KERNEL, TEXT, compiler) is None
@@ -109,7 +109,7 @@ def test_a_manifest_of_any_bytes(store, data):
 
 @settings(max_examples=150)
 @given(st.data())
-def test_a_manifest_whose_fields_are_anything(store, manifest, data):
+def test_manifest_of_any_fields_raises_nothing(store, manifest, data):
     said = json.loads(manifest)
     changes = data.draw(st.dictionaries(st.sampled_from(sorted(said)), values, max_size=3))
     for name in data.draw(st.sets(st.sampled_from(sorted(said)), max_size=2)):
@@ -128,7 +128,7 @@ dependencies = values | st.dictionaries(
 
 @settings(max_examples=150)
 @given(dependencies, st.booleans())
-def test_dependencies_of_any_text(store, manifest, dependencies, is_more):
+def test_dependencies_of_any_text_raise_nothing(store, manifest, dependencies, is_more):
     said = json.loads(manifest)
     if is_more and isinstance(dependencies, dict):
         dependencies = {**said["dependencies"], **dependencies}
@@ -138,7 +138,7 @@ def test_dependencies_of_any_text(store, manifest, dependencies, is_more):
 
 @settings(max_examples=100)
 @given(st.data())
-def test_a_library_of_any_other_bytes_is_never_taken(store, manifest, data):
+def test_library_of_any_other_bytes_is_never_taken(store, manifest, data):
     position = data.draw(st.integers(0, len(LIBRARY) - 1))
     flipped = bytearray(LIBRARY)
     flipped[position] ^= data.draw(st.integers(1, 255))
@@ -151,7 +151,7 @@ def test_a_library_of_any_other_bytes_is_never_taken(store, manifest, data):
     assert "bytes have changed" in inventory.verify(item)
 
 
-def test_the_entry_itself_is_found(store, manifest):
+def test_unchanged_entry_is_found(store, manifest):
     """Or the tests above would hold for a cache that finds nothing."""
     _with(store, manifest)
     layer = Store(store.root, is_layer=True)
@@ -171,7 +171,7 @@ def test_the_entry_itself_is_found(store, manifest):
                                    "compiler", "library", "dependencies"])  # fmt: skip
 @settings(max_examples=20)
 @given(value=values)
-def test_verify_sees_every_edit_that_matters(store, manifest, field, value):
+def test_verify_of_an_edited_manifest_reports_it(store, manifest, field, value):
     said = json.loads(manifest)
     if value == said[field]:
         return
@@ -182,7 +182,7 @@ def test_verify_sees_every_edit_that_matters(store, manifest, field, value):
 
 @settings(max_examples=40)
 @given(st.data())
-def test_the_commands_print_whatever_lies_there(store, manifest, data):
+def test_cache_commands_print_any_manifest(store, manifest, data):
     said = json.loads(manifest)
     changes = data.draw(st.dictionaries(st.sampled_from(sorted(said)), values, max_size=3))
     _with(store, json.dumps({**said, **changes}).encode())
@@ -202,7 +202,7 @@ def test_the_commands_print_whatever_lies_there(store, manifest, data):
 @example({"identity": "g++|1", "value": 3})
 @example({"identity": "g++|1"})
 @example({"identity": "g++|2", "value": "another's"})
-def test_what_tools_answered_is_text_or_forgotten(store, answer):
+def test_recall_of_a_damaged_answer_is_none(store, answer):
     publish.remember(store, "g++|1", "1.0")
     assert store.recall("g++|1") == "1.0"
     (file,) = (store.base / "tools").iterdir()
@@ -213,7 +213,7 @@ def test_what_tools_answered_is_text_or_forgotten(store, answer):
 @settings(max_examples=60)
 @given(st.binary(max_size=100), st.fixed_dictionaries({
     "pid": values, "host": values, "since": values, "command": values}))  # fmt: skip
-def test_a_holder_that_says_anything(tmp_path_factory, data, said):
+def test_holder_file_of_any_content_is_printable(tmp_path_factory, data, said):
     lock = tmp_path_factory.getbasetemp() / "any.lock"
     for content in (data, json.dumps(said).encode()):
         lock.with_suffix(".holder").write_bytes(content)
@@ -228,13 +228,13 @@ def test_a_holder_that_says_anything(tmp_path_factory, data, said):
 @example("a: b\\")
 @example("a: b$")
 @example("")
-def test_a_list_of_dependencies_of_any_text(text):
+def test_depfile_of_any_text_gives_paths(text):
     assert all(isinstance(path, str) and path for path in publish._parse_depfile(text))
 
 
 @settings(max_examples=200)
 @given(st.lists(st.text(st.characters(codec="ascii", exclude_characters="\\\n\0"), min_size=1)))
-def test_a_list_of_dependencies_is_read_as_make_writes_it(paths):
+def test_depfile_is_read_as_make_writes_it(paths):
     paths = [path for path in ("".join(each.split()) for each in paths) if path]
     paths = [path + " x" if number % 2 else path for number, path in enumerate(paths)]
     escaped = [path.replace("$", "$$").replace("#", "\\#").replace(" ", "\\ ") for path in paths]
@@ -250,7 +250,7 @@ elf_like = st.builds(
 
 @settings(max_examples=300)
 @given(elf_like, st.sampled_from(["sm_90", "gfx942", "x86-64", "host", "generic"]) | st.text())
-def test_a_code_object_of_any_bytes(data, arch):
+def test_arch_of_any_bytes_raises_nothing(data, arch):
     found = arch_of(data)
     assert found is None or data.startswith(b"\x7fELF")
     for recipe in RECIPES.values():
@@ -260,14 +260,14 @@ def test_a_code_object_of_any_bytes(data, arch):
 
 
 @given(values)
-def test_json_that_is_written_is_read(tmp_path_factory, value):
+def test_read_json_returns_what_write_json_wrote(tmp_path_factory, value):
     file = tmp_path_factory.getbasetemp() / "value.json"
     files.write_json(file, {"value": value})
     read = files.read_json(file)
     assert repr(read) == repr({"value": value})
 
 
-def test_folders_where_files_should_be(store, manifest):
+def test_cache_with_folders_in_place_of_files_raises_nothing(store, manifest):
     """A cache may hold anything anywhere."""
     folder = children.folder_of(store.root, KERNEL)
     for name in ("manifest.json", "library.so"):

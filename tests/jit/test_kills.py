@@ -100,7 +100,7 @@ def _prune(*arguments):
 
 
 @pytest.mark.parametrize("phase", _PHASES)
-def test_a_build_that_is_killed_hinders_nobody(half_cache, tmp_path, phase):
+def test_killed_build_does_not_hinder_the_next(half_cache, tmp_path, phase):
     compiler = children.script(
         tmp_path / "killing-c++",
         'case "$*" in *source.cc*) [ -n "$VICTIM" ] && kill -9 $VICTIM && exit 1;; esac\n'
@@ -125,7 +125,7 @@ def test_a_build_that_is_killed_hinders_nobody(half_cache, tmp_path, phase):
     assert (again.stdout.strip(), again.stderr) == (ANSWER, "")
 
 
-def test_a_build_removes_what_killed_ones_left(half_cache, tmp_path):
+def test_build_removes_what_killed_builds_left(half_cache, tmp_path):
     """Nobody has to prune; but what is new, or somebody works in, is left alone."""
     compiler, _ = children.counting(tmp_path)
     staging = half_cache / "v1" / "staging"
@@ -149,7 +149,7 @@ def test_a_build_removes_what_killed_ones_left(half_cache, tmp_path):
 
 
 @pytest.mark.parametrize("fault", ["unreadable", "undeletable"])
-def test_what_cannot_be_removed_in_passing_is_no_error(half_cache, fault):
+def test_build_beside_litter_that_cannot_be_removed_succeeds(half_cache, fault):
     litter = half_cache / "v1" / "staging" / f"{publish.staging_prefix()}litter"
     litter.mkdir(parents=True)
     (litter / publish.OWNER_LOCK).touch()
@@ -166,7 +166,7 @@ def test_what_cannot_be_removed_in_passing_is_no_error(half_cache, fault):
     assert litter.exists()
 
 
-def test_a_newborn_build_is_not_pruned(half_cache):
+def test_newborn_build_is_not_pruned(half_cache):
     killed = children.run(f"{_MORTAL}\nlocks.try_acquire = die\n{SORT}")
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     (newborn,) = (half_cache / "v1" / "staging").iterdir()

@@ -31,7 +31,7 @@ _WATCHED = """
 
 
 @pytest.mark.parametrize("compiler", ["this machine's", "none", "one that cannot compile"])
-def test_a_hit_in_a_layer_starts_no_tool_and_writes_nothing(
+def test_hit_in_a_layer_starts_no_tool_and_writes_nothing(
     whole_layer, fresh_cache, tmp_path, compiler
 ):
     tools = {
@@ -44,7 +44,7 @@ def test_a_hit_in_a_layer_starts_no_tool_and_writes_nothing(
     assert not fresh_cache.exists()
 
 
-def test_a_layer_that_another_compiler_filled_is_hit(fresh_cache, tmp_path):
+def test_layer_that_another_compiler_filled_is_hit(fresh_cache, tmp_path):
     other = children.script(
         tmp_path / "c++", 'if [ "$1" = --version ]; then echo "c++ 99.0"; exit; fi\nexec $CXX "$@"'
     )
@@ -59,7 +59,9 @@ def test_a_layer_that_another_compiler_filled_is_hit(fresh_cache, tmp_path):
     assert len(children.entries(tmp_path / "layer")) == 4
 
 
-def test_the_order_of_the_layers(cache_copy, whole_layer, tmp_path, monkeypatch):
+def test_build_searches_packaged_listed_and_user_layers_in_order(
+    cache_copy, whole_layer, tmp_path, monkeypatch
+):
     """The package's own, those that are listed in their order, the user's."""
     packaged, first, second = (
         children.copy(whole_layer, tmp_path / name) for name in ("packaged", "first", "second")
@@ -75,7 +77,7 @@ def test_the_order_of_the_layers(cache_copy, whole_layer, tmp_path, monkeypatch)
         loader.build([KERNEL])
 
 
-def test_layers_that_are_not_there_or_empty_do_no_harm(cache_copy, tmp_path):
+def test_sort_with_missing_or_empty_layers_works(cache_copy, tmp_path):
     (tmp_path / "empty").mkdir()
     listed = os.pathsep.join(map(str, (tmp_path / "nowhere", "", tmp_path / "empty")))
     done = children.run(WARP_SORT_CACHE_LAYERS=listed)
@@ -93,7 +95,7 @@ def test_layers_that_are_not_there_or_empty_do_no_harm(cache_copy, tmp_path):
         ("layer/v1", "is the inside of a layer: name {}/layer"),
     ],
 )
-def test_what_is_listed_and_no_layer_is_named(whole_layer, fresh_cache, tmp_path, folder, said):
+def test_listed_folder_that_is_no_layer_is_named(whole_layer, fresh_cache, tmp_path, folder, said):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
     children.copy(whole_layer, tmp_path / "layer")
@@ -115,7 +117,7 @@ def test_what_is_listed_and_no_layer_is_named(whole_layer, fresh_cache, tmp_path
         ("driver/cpu.hpp", kernels.RUNTIME),
     ],
 )
-def test_a_layer_is_missed_once_a_source_of_the_package_has_changed(
+def test_layer_is_missed_after_a_source_of_the_package_changed(
     whole_layer, fresh_cache, tmp_path, file, artifact
 ):
     tree = tmp_path / "tree"
@@ -134,7 +136,7 @@ def test_a_layer_is_missed_once_a_source_of_the_package_has_changed(
 
 @pytest.mark.parametrize("artifact", [kernels.RUNTIME, KERNEL], ids=["runtime", "kernel"])
 @pytest.mark.parametrize("as_layer", [False, True])
-def test_what_is_damaged_is_not_said_to_be_absent(cache_copy, artifact, as_layer, tmp_path):
+def test_error_of_a_damaged_entry_says_damaged(cache_copy, artifact, as_layer, tmp_path):
     with (children.folder_of(cache_copy, artifact) / "library.so").open("ab") as file:
         file.write(b"!")
     how = NO_COMPILER
@@ -153,7 +155,7 @@ def test_what_is_damaged_is_not_said_to_be_absent(cache_copy, artifact, as_layer
         assert f"({cache_copy} holds runtime damaged: " in last
 
 
-def test_a_layer_that_is_left_out_is_not_said_to_be_damaged(whole_layer, fresh_cache, tmp_path):
+def test_error_of_an_unloadable_layer_does_not_say_damaged(whole_layer, fresh_cache, tmp_path):
     layer = children.copy(whole_layer, tmp_path / "layer")
     children.break_library(layer, kernels.RUNTIME)
     done = children.run(WARP_SORT_CACHE_LAYERS=layer, **NO_COMPILER)
@@ -192,7 +194,7 @@ def test_another_tvm_ffi_misses_the_users_own_cache(cache_copy, tmp_path):
     assert len(children.entries(cache_copy)) == 3
 
 
-def test_what_no_layer_has_is_named_with_where_it_was_looked_for(whole_layer, cache_copy):
+def test_error_of_a_missing_kernel_names_the_searched_folders(whole_layer, cache_copy):
     missing = "cpu_all_none_ieee32_registers4_rows_"
     done = children.run(OTHER_SORT, WARP_SORT_CACHE_LAYERS=whole_layer, **NO_COMPILER)
     last = done.stderr.splitlines()[-1]
@@ -218,7 +220,7 @@ _EXPLAIN = """
 _NOT_YET = "None False not compiled yet, as far as is known: a call compiles it, or says why not)"
 
 
-def test_explain_says_that_a_kernel_is_not_there(whole_layer, fresh_cache):
+def test_explain_of_a_missing_kernel_says_so(whole_layer, fresh_cache):
     """Neither in a cache, nor can it be compiled."""
     held = f"{whole_layer} False compiled, in {whole_layer})"
     done = children.run(_EXPLAIN, WARP_SORT_CACHE_LAYERS=whole_layer, **NO_COMPILER)
@@ -251,7 +253,7 @@ def test_explain_of_a_kernel_that_is_refused_does_not_say_that_it_is_there(cache
     assert done.stdout.splitlines() == [_NOT_YET] * 2, done.stderr
 
 
-def test_what_no_layer_has_is_built_into_the_users_cache(whole_layer, fresh_cache):
+def test_sort_of_what_no_layer_has_builds_into_the_users_cache(whole_layer, fresh_cache):
     before = sorted(whole_layer.rglob("*"))
     done = children.run(OTHER_SORT, WARP_SORT_CACHE_LAYERS=whole_layer)
     assert (done.stdout.strip(), done.stderr) == (OTHER_ANSWER, "")

@@ -19,7 +19,7 @@ _IMPATIENT = "from warp_bitonic_sort.jit.store import locks; locks.PATIENCE = 0.
 
 
 @pytest.mark.parametrize("end", ["release", "kill"])
-def test_a_long_wait_says_for_whom(half_cache, end):
+def test_long_wait_names_the_holder(half_cache, end):
     lock = half_cache / "v1" / "locks" / f"{KERNEL.name}.lock"
     with (
         children.holder_of(half_cache, KERNEL) as holder,
@@ -42,7 +42,7 @@ def test_a_long_wait_says_for_whom(half_cache, end):
 
 
 @pytest.mark.usefixtures("half_cache")
-def test_a_wait_that_is_not_allowed_ends_in_an_error(half_cache):
+def test_wait_beyond_the_timeout_raises(half_cache):
     with children.holder_of(half_cache, KERNEL) as holder:
         done = children.run(WARP_SORT_LOCK_TIMEOUT="0.3")
     assert done.returncode == 1
@@ -55,7 +55,7 @@ def test_a_wait_that_is_not_allowed_ends_in_an_error(half_cache):
 
 @pytest.mark.usefixtures("half_cache")
 @pytest.mark.parametrize("value", ["soon", "-1", "inf", "nan"])
-def test_a_limit_that_is_none_is_refused(monkeypatch, value):
+def test_timeout_that_is_no_number_raises(monkeypatch, value):
     from warp_bitonic_sort.errors import BuildError
     from warp_bitonic_sort.jit import loader
     from warp_bitonic_sort.jit.build import run as build
@@ -67,7 +67,7 @@ def test_a_limit_that_is_none_is_refused(monkeypatch, value):
         build.ensure([KERNEL], [], layers.stores(), options)
 
 
-def test_a_lock_that_was_left_hours_ago_delays_nobody(half_cache):
+def test_lock_left_hours_ago_delays_no_build(half_cache):
     locks = half_cache / "v1" / "locks"
     for artifact in (kernels.RUNTIME, KERNEL):
         (locks / f"{artifact.name}.lock").write_text("12345")
@@ -81,7 +81,7 @@ def test_a_lock_that_was_left_hours_ago_delays_nobody(half_cache):
 
 
 @pytest.mark.compile
-def test_threads_that_find_the_cache_unwritable_at_once(tmp_path):
+def test_threads_with_an_unwritable_cache_warn_once(tmp_path):
     """All of them go on in the same temporary folder, and one warns."""
     (tmp_path / "file").touch()
     code = """
@@ -241,11 +241,11 @@ def test_staging_folder_of_another_machine_is_litter_after_a_day(fresh_cache, mo
     assert maintenance.litter(fresh_cache) == maintenance.abandoned(fresh_cache) == [staging]
 
 
-def test_machine_is_known_and_part_of_a_name():
+def test_machine_is_alphanumeric():
     assert locks.machine().isalnum()
 
 
-def test_a_compiler_that_lists_nothing(fresh_cache, tmp_path):
+def test_build_without_a_depfile_raises(fresh_cache, tmp_path):
     forgetful = """case "$*" in
         *source.cc*) $CXX "$@" && rm -f */source.d;;
         *) exec $CXX "$@";;
@@ -258,7 +258,7 @@ def test_a_compiler_that_lists_nothing(fresh_cache, tmp_path):
 
 
 @pytest.mark.parametrize("word", ["No space left on device", "Disk quota exceeded"])
-def test_a_full_folder_for_temporary_files_is_not_taken_for_the_cache(half_cache, tmp_path, word):
+def test_full_folder_for_temporary_files_is_not_taken_for_the_cache(half_cache, tmp_path, word):
     """The cache has room, so that no temporary folder is used."""
     compiler = children.script(
         tmp_path / "c++",
@@ -279,7 +279,7 @@ def test_a_full_folder_for_temporary_files_is_not_taken_for_the_cache(half_cache
     assert len(children.entries(half_cache)) == 1
 
 
-def test_a_process_whose_build_fails_ends_in_order(half_cache, tmp_path):
+def test_process_whose_build_fails_ends_in_order(half_cache, tmp_path):
     """Not in the middle of importing tvm_ffi, whose C++ takes that for an abort."""
     compiler = children.script(
         tmp_path / "c++",
@@ -305,7 +305,7 @@ def test_a_process_whose_build_fails_ends_in_order(half_cache, tmp_path):
 @pytest.mark.parametrize(
     "named", ["$PWD/" + KERNEL.name + "/library.so", KERNEL.name + "/source.d"]
 )
-def test_a_full_cache_is_told_by_the_file_that_the_compiler_names(half_cache, tmp_path, named):
+def test_full_cache_is_recognized_by_the_file_in_the_error(half_cache, tmp_path, named):
     """Though there is room again by the time that anybody looks."""
     compiler = children.script(
         tmp_path / "c++",
@@ -322,7 +322,7 @@ def test_a_full_cache_is_told_by_the_file_that_the_compiler_names(half_cache, tm
     assert f"the cache folder {half_cache} cannot be written: No space left" in done.stderr
 
 
-def test_a_package_in_a_folder_whose_name_is_not_utf_8(fresh_cache, tmp_path):
+def test_package_in_a_folder_that_is_not_utf_8_builds_and_hits(fresh_cache, tmp_path):
     """What is built there is found there again, and in another folder."""
     tree = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff $"))
     package = Path(warp_bitonic_sort.__file__).parent
@@ -337,7 +337,7 @@ def test_a_package_in_a_folder_whose_name_is_not_utf_8(fresh_cache, tmp_path):
 
 
 @pytest.mark.compile
-def test_a_cache_in_a_folder_whose_name_is_not_utf_8(warm_cache, tmp_path):
+def test_cache_in_a_folder_that_is_not_utf_8_is_neither_written_nor_read(warm_cache, tmp_path):
     """tvm_ffi loads nothing from there: it is like one that cannot be written, or read."""
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
     done = children.run(WARP_SORT_CACHE_DIR=folder)
@@ -353,7 +353,7 @@ def test_a_cache_in_a_folder_whose_name_is_not_utf_8(warm_cache, tmp_path):
 
 
 @pytest.mark.parametrize("moment", ["while it is compiled", "before"])
-def test_a_header_that_vanishes(half_cache, tmp_path, moment):
+def test_build_whose_header_vanishes_raises(half_cache, tmp_path, moment):
     tree = tmp_path / "tree"
     shutil.copytree(Path(warp_bitonic_sort.__file__).parent, tree / "warp_bitonic_sort")
     header = tree / "warp_bitonic_sort" / "csrc/include/warp_bitonic_sort/network/bitonic.hpp"

@@ -48,14 +48,14 @@ def another(entry, *, days, size=0):
 # -- path, list -----------------------------------------------------------------------------------
 
 
-def test_help_of_every_command():
+def test_cache_help_names_every_command():
     for command in ("path", "list", "verify", "clear", "prune"):
         assert command in invoke("--help")
         assert f"warp-bitonic-sort cache {command}" in invoke("--help")
         assert "Usage" in invoke(command, "--help")
 
 
-def test_path(tmp_path, monkeypatch):
+def test_cache_path_prints_the_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("WARP_SORT_CACHE_DIR", str(tmp_path / "here"))
     assert invoke("path") == f"{tmp_path / 'here'}\n"
     assert not (tmp_path / "here").exists()
@@ -82,7 +82,7 @@ def test_list_shows_the_cache_and_the_layers(cache_copy, whole_layer, monkeypatc
         assert 0 <= time.time() - each["created"] < 3600
 
 
-def test_a_cache_that_is_not_there(fresh_cache):
+def test_cache_commands_without_a_cache_find_nothing(fresh_cache):
     assert "0 artifacts" in invoke("list")
     assert json.loads(invoke("list", "--json")) == []
     assert "0 of 0" in invoke("verify")
@@ -94,7 +94,7 @@ def test_a_cache_that_is_not_there(fresh_cache):
 # -- verify ---------------------------------------------------------------------------------------
 
 
-def test_verify_of_a_sound_cache(cache_copy, whole_layer, monkeypatch):
+def test_verify_of_a_sound_cache_changes_nothing(cache_copy, whole_layer, monkeypatch):
     monkeypatch.setenv("WARP_SORT_CACHE_LAYERS", str(whole_layer))
     assert invoke("verify") == "6 of 6 artifacts are sound\n"
     assert children.leftovers(cache_copy) != []  # the locks' files: it changes nothing
@@ -178,7 +178,7 @@ def test_clear_does_not_disturb_a_build_under_way(cache_copy):
 
 
 @pytest.mark.compile
-def test_a_build_outlives_a_clear(half_cache, tmp_path):
+def test_build_survives_a_clear(half_cache, tmp_path):
     """The cache is cleared while the compiler runs; what was built is published, and loads."""
     (tmp_path / "clear.py").write_text(
         "from pathlib import Path\n"
@@ -195,7 +195,7 @@ def test_a_build_outlives_a_clear(half_cache, tmp_path):
     children.assert_sound(half_cache, count=2)
 
 
-def test_a_process_sorts_on_after_its_kernel_was_cleared(cache_copy):
+def test_process_sorts_on_after_its_kernel_was_cleared(cache_copy):
     code = f"""
         {SORT}
         from warp_bitonic_sort import settings
@@ -216,7 +216,7 @@ def test_a_process_sorts_on_after_its_kernel_was_cleared(cache_copy):
     children.assert_sound(cache_copy, count=1)
 
 
-def test_what_is_removed_between_look_up_and_opening_is_built_again(cache_copy):
+def test_kernel_removed_between_look_up_and_opening_is_built_again(cache_copy):
     code = f"""
         from warp_bitonic_sort import settings
         from warp_bitonic_sort.jit.store import maintenance
@@ -265,7 +265,7 @@ def test_prune_without_options_keeps_every_artifact(cache_copy):
         (["--keep", 2, "--older", "1d", "--max-size", "100M"], ["new", "runtime"]),
     ],
 )
-def test_prune(cache_copy, options, left):
+def test_prune_with_options_keeps_what_they_allow(cache_copy, options, left):
     new = children.folder_of(cache_copy, KERNEL)
     another(new, days=5, size=1_200_000)
     another(new, days=9, size=1_200_000)
@@ -305,14 +305,14 @@ def test_prune(cache_copy, options, left):
         ("--max-size", "1T", "'1T' is not a size"),
     ],
 )
-def test_prune_refuses(cache_copy, option, value, said):
+def test_prune_with_a_wrong_option_is_refused(cache_copy, option, value, said):
     text = " ".join(invoke("prune", option, value, status=2).split())
     assert option in text
     assert said in text
     assert len(children.entries(cache_copy)) == 2
 
 
-def test_prune_removes_what_a_removal_that_was_killed_left(cache_copy):
+def test_prune_removes_what_a_killed_removal_left(cache_copy):
     code = """
         import os, signal
         from warp_bitonic_sort import settings
@@ -342,7 +342,7 @@ def test_prune_leaves_locks_that_are_held(cache_copy):
     assert not held.parent.exists()
 
 
-def test_pruning_at_once_disturbs_nobody(cache_copy):
+def test_concurrent_prunes_leave_a_sound_cache(cache_copy):
     entry = children.folder_of(cache_copy, KERNEL)
     for days in range(1, 41):
         another(entry, days=days)
@@ -360,7 +360,7 @@ def test_pruning_at_once_disturbs_nobody(cache_copy):
 
 
 @pytest.mark.compile
-def test_a_cache_that_cannot_be_changed(cache_copy):
+def test_clear_of_a_read_only_cache_fails_and_damages_nothing(cache_copy):
     before = children.read_only(cache_copy)
     for command in (["clear"], ["prune", "--keep", "0"]):
         done = children.program("cache", *command, before=before)
@@ -373,7 +373,7 @@ def test_a_cache_that_cannot_be_changed(cache_copy):
     children.assert_sound(cache_copy, count=2)
 
 
-def test_only_the_users_cache_is_changed(whole_layer, cache_copy, monkeypatch):
+def test_clear_and_prune_change_no_layer(whole_layer, cache_copy, monkeypatch):
     monkeypatch.setenv("WARP_SORT_CACHE_LAYERS", str(whole_layer))
     before = sorted(whole_layer.rglob("*"))
     invoke("prune", "--keep", 0)
@@ -382,14 +382,14 @@ def test_only_the_users_cache_is_changed(whole_layer, cache_copy, monkeypatch):
     assert list(cache_copy.iterdir()) == []
 
 
-def test_doctor_says_what_the_layers_hold(whole_layer, cache_copy):
+def test_doctor_counts_the_entries_of_layers(whole_layer, cache_copy):
     done = children.program("doctor", "--no-build", "--json", WARP_SORT_CACHE_LAYERS=whole_layer)
     found = json.loads(done.stdout)["cache"]
     assert found["layers"] == {str(whole_layer): 4}
     assert (found["path"], found["entries"], found["left"]) == (str(cache_copy), 2, [])
 
 
-def test_an_entry_of_another_kind_is_listed_by_its_own_name(cache_copy):
+def test_entry_of_an_unknown_target_is_listed_with_a_question_mark(cache_copy):
     """What a later version may publish."""
     edit(children.folder_of(cache_copy, kernels.RUNTIME), target="something")
     (first, second) = inventory.entries(cache_copy)
@@ -397,7 +397,7 @@ def test_an_entry_of_another_kind_is_listed_by_its_own_name(cache_copy):
     assert "another artifact's" in inventory.verify(second)
 
 
-def test_to_be_verified_is_not_to_be_used(cache_copy):
+def test_verify_does_not_count_as_use(cache_copy):
     """When it was used last is what pruning goes by."""
     library = children.folder_of(cache_copy, KERNEL) / "library.so"
     then = int(time.time()) - 9 * 86400
@@ -411,7 +411,9 @@ def test_to_be_verified_is_not_to_be_used(cache_copy):
 
 @pytest.mark.parametrize("gone", ["the entry", "its artifact's folder", "the cache"])
 @pytest.mark.parametrize("call", ["rename", "lstat", "scandir", "listdir", "mkdtemp", "open"])
-def test_what_another_one_removes_meanwhile(cache_copy, monkeypatch, call, gone):
+def test_maintenance_while_another_process_removes_raises_nothing(
+    cache_copy, monkeypatch, call, gone
+):
     """At whatever moment: it was to be removed."""
     entry = children.folder_of(cache_copy, KERNEL)
     (cache_copy / "v1" / "entries" / "nothing").mkdir()
@@ -439,7 +441,7 @@ def test_what_another_one_removes_meanwhile(cache_copy, monkeypatch, call, gone)
         saved.rename(cache_copy)
 
 
-def test_tidying_while_another_one_tidies(cache_copy, monkeypatch):
+def test_tidy_while_another_process_tidies_raises_nothing(cache_copy, monkeypatch):
     folder = cache_copy / "v1" / "entries" / "nothing"
     folder.mkdir()
     found = maintenance._folders_in(folder.parent)
@@ -484,11 +486,11 @@ def test_prune_removes_old_logs(cache_copy, options, left):
     assert logs.is_dir() == bool(left)
 
 
-def test_help_names_the_units():
+def test_prune_help_names_the_units():
     said = " ".join(invoke("prune", "--help").split())
     assert "s, m (minutes), h, d or w" in said
     assert "B, k, M or G (of 1000; kB, MB and GB are the same), or KiB, MiB or GiB" in said
 
 
-def test_help_says_which_logs_go():
+def test_prune_help_names_the_logs():
     assert "Logs of failed builds" in invoke("prune", "--help")

@@ -47,7 +47,7 @@ def test_compiling_says_what_and_where_it_is_kept(artifacts, told, monkeypatch):
 
 
 @pytest.mark.parametrize(("seconds", "count"), [(0, 0), (2.2, 1)])
-def test_child_that_takes_long_is_told_of_once(seconds, count, monkeypatch):
+def test_run_of_a_long_child_calls_back_once(seconds, count, monkeypatch):
     if count == 0:
         monkeypatch.setattr(child, "_PERIOD", 60.0)  # a loaded machine may take a second for it
     told = []
@@ -79,7 +79,7 @@ def slow_sort(tmp_path, stderr, prologue="", **changes):
     )
 
 
-def test_person_at_a_terminal_is_told_once_what_is_compiled(half_cache, tmp_path):
+def test_slow_build_on_a_terminal_prints_one_line(half_cache, tmp_path):
     master, slave = pty.openpty()
     with slow_sort(tmp_path, slave) as process:
         os.close(slave)
@@ -113,7 +113,7 @@ def test_person_at_a_terminal_is_told_once_what_is_compiled(half_cache, tmp_path
         ("import sys; sys.stderr = None", "1", ""),
     ],
 )
-def test_slow_build_tells_a_notebook_and_nobody_else(
+def test_slow_build_prints_a_line_in_a_notebook_only(
     half_cache, tmp_path, prologue, variable, told
 ):
     how = {"WARP_SORT_JIT_VERBOSE": variable}

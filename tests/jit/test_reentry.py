@@ -26,7 +26,7 @@ _FORKS = {
 
 @pytest.mark.parametrize("fork", _FORKS)
 @pytest.mark.usefixtures("cache_copy")
-def test_a_forked_child_sorts_what_its_parent_did_and_more(fork):
+def test_forked_child_sorts_what_its_parent_did_and_more(fork):
     code = f"{SORT}\nimport multiprocessing, os, sys\n{_BOTH}\n{_FORKS[fork]}\n{OTHER_SORT}"
     done = children.run(code)
     assert done.returncode == 0, done.stderr
@@ -82,13 +82,13 @@ thread.start()
     ],
 )
 @pytest.mark.usefixtures("half_cache")
-def test_a_child_forked_while_another_thread_imports_sorts(module):
+def test_child_forked_while_another_thread_imports_sorts(module):
     code = f"MODULE = {module!r}\n{_SLOW_IMPORT}{_IN_A_THREAD}Slow.reached.wait()\n{_FORK}"
     done = children.run(code + "thread.join()")
     assert done.stdout.splitlines() == [ANSWER, ANSWER], done.stderr
 
 
-def test_a_child_forked_after_a_failed_build_sorts(half_cache, tmp_path):
+def test_child_forked_after_a_failed_build_sorts(half_cache, tmp_path):
     """While the parent's thread that imports tvm_ffi is still at it."""
     compiler = children.script(
         tmp_path / "c++", '[ "$1" = --version ] && exec $CXX --version\nexit 1'
@@ -106,7 +106,7 @@ except RuntimeError:
     assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
 
 
-def test_a_child_forked_while_another_thread_compiles_sorts_without_waiting_to_fork(
+def test_child_forked_while_another_thread_compiles_sorts_without_waiting_to_fork(
     half_cache, tmp_path
 ):
     go_on = tmp_path / "go-on"
@@ -127,7 +127,7 @@ thread.join()
 
 
 @pytest.mark.usefixtures("half_cache")
-def test_a_signal_handler_that_forks_during_a_build_and_its_child_both_sort(tmp_path):
+def test_signal_handler_that_forks_during_a_build_and_its_child_both_sort(tmp_path):
     """The parent waits for the child, which must not wait for the parent's lock."""
     compiler = children.script(
         tmp_path / "c++", '[ "$1" = --version ] || sleep 0.5; exec $CXX "$@"'
@@ -151,7 +151,7 @@ ninja.run = slow
 
 
 @pytest.mark.usefixtures("half_cache")
-def test_a_grandchild_forked_during_a_first_sort_sorts():
+def test_grandchild_forked_during_a_first_sort_sorts():
     fork = f"""
 import os, sys
 if (child := os.fork()) > 0:
@@ -193,7 +193,7 @@ setattr(module, FUNCTION, interrupted)
     ],
 )
 @pytest.mark.usefixtures("half_cache")
-def test_a_sort_within_a_first_sort_of_the_same_thread_returns(half_cache, point):
+def test_sort_within_a_first_sort_of_the_same_thread_returns(half_cache, point):
     if point == "jit.runtime.mark_unloadable":
         children.break_library(half_cache, kernels.RUNTIME)
     module, _, function = point.rpartition(".")
@@ -202,7 +202,7 @@ def test_a_sort_within_a_first_sort_of_the_same_thread_returns(half_cache, point
 
 
 @pytest.mark.usefixtures("half_cache")
-def test_a_signal_handler_that_sorts_during_a_build_returns(tmp_path):
+def test_signal_handler_that_sorts_during_a_build_returns(tmp_path):
     compiler = children.script(
         tmp_path / "c++", '[ "$1" = --version ] || sleep 0.5; exec $CXX "$@"'
     )
@@ -225,7 +225,7 @@ ninja.run = slow
 
 
 @pytest.mark.compile
-def test_a_sort_within_the_making_of_a_temporary_folder_returns(tmp_path):
+def test_sort_within_the_making_of_a_temporary_folder_returns(tmp_path):
     code = f"""
 import tempfile
 make = tempfile.mkdtemp
@@ -252,7 +252,7 @@ class Array(list):
 
 @pytest.mark.parametrize("array", ["np.float32", "Array"])
 @pytest.mark.usefixtures("cache_copy")
-def test_a_sort_within_the_import_of_tvm_ffi_by_the_same_thread_raises(array):
+def test_sort_within_the_import_of_tvm_ffi_by_the_same_thread_raises(array):
     code = f"""
 {_DLPACK_SORT}
 import sys

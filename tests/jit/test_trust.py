@@ -65,7 +65,7 @@ def _refuses(folder, reason, root=None, **how):
 _USERS, _LAYER = "WARP_SORT_CACHE_DIR", "WARP_SORT_CACHE_LAYERS"
 
 
-def test_prewarm_writes_nothing_where_nothing_would_be_loaded(open_folder):
+def test_prewarm_in_cache_open_to_everybody_writes_nothing(open_folder):
     folder = open_folder / "cache"
     folder.mkdir()
     children.own(folder, children.ALICE)
@@ -79,7 +79,7 @@ def test_prewarm_writes_nothing_where_nothing_would_be_loaded(open_folder):
 
 
 @pytest.mark.compile
-def test_prewarm_writes_no_list_there_either(open_folder):
+def test_prewarm_from_layers_in_cache_open_to_everybody_writes_no_list(open_folder):
     """Where layers have everything, the folder was not even looked at."""
     (open_folder / "cache").mkdir()
     children.own(open_folder / "cache", children.ALICE)
@@ -113,7 +113,7 @@ def test_prewarm_writes_no_list_there_either(open_folder):
     ],
 )
 @pytest.mark.compile
-def test_what_others_can_write_is_refused(theirs, role, place, mode):
+def test_sort_from_folder_that_others_can_write_raises(theirs, role, place, mode):
     root = theirs / "cache"
     entry = children.folder_of(root, KERNEL)
     known = {"entry of the kernel": entry, "product of the kernel": entry / "library.so"}
@@ -145,7 +145,7 @@ def _foreign_group():
 @pytest.mark.parametrize("place", ["cache", "product of the kernel"])
 @pytest.mark.parametrize("role", [_LAYER, _USERS])
 @pytest.mark.compile
-def test_the_command_cache_says_what_is_refused(theirs, place, role):
+def test_cache_command_names_what_is_refused(theirs, place, role):
     """What is refused may be sound, but it is not read, and a sort fails."""
     root = theirs / "cache"
     how = {"WARP_SORT_CACHE_DIR": theirs / "empty", role: root, "user": children.ALICE}
@@ -169,7 +169,7 @@ def test_the_command_cache_says_what_is_refused(theirs, place, role):
 
 @pytest.mark.parametrize("place", ["", "v1/entries", "runtime", "kernel"])
 @pytest.mark.compile
-def test_doctor_tells_of_a_refused_layer_once(theirs, place):
+def test_doctor_reports_a_refused_layer_once(theirs, place):
     layer = theirs / "cache"
     products = {"runtime": kernels.RUNTIME, "kernel": KERNEL}
     folder = layer / place
@@ -193,7 +193,7 @@ def test_doctor_tells_of_a_refused_layer_once(theirs, place):
     assert done.stdout.endswith("\n\nA call to sort would not work.\n")
 
 
-def test_what_belongs_to_another_user_is_refused(theirs):
+def test_sort_from_layer_of_another_user_raises(theirs):
     """It could change at any time; unless its reader trusts him, or it is root's."""
     how = {"user": children.BOB, "WARP_SORT_CACHE_DIR": theirs / "none", **NO_COMPILER}
     how["WARP_SORT_CACHE_LAYERS"] = theirs / "cache"
@@ -205,7 +205,7 @@ def test_what_belongs_to_another_user_is_refused(theirs):
 
 
 @pytest.mark.parametrize("place", ["cache", "v1", "entry"])
-def test_a_link_in_a_folder_that_others_can_write_is_refused(theirs, open_folder, place):
+def test_link_in_a_folder_that_others_can_write_is_refused(theirs, open_folder, place):
     """What it leads to is sound; but who can write the folder can have it lead elsewhere."""
     shared = open_folder / "shared"
     shared.mkdir()
@@ -229,7 +229,7 @@ def test_a_link_in_a_folder_that_others_can_write_is_refused(theirs, open_folder
     _refuses(shared, "can be written by everybody", **how)
 
 
-def test_a_link_out_of_a_sound_folder_into_one_that_others_can_write_is_refused(theirs):
+def test_link_out_of_a_sound_folder_into_one_that_others_can_write_is_refused(theirs):
     entry = children.folder_of(theirs / "cache", KERNEL)
     (theirs / "open").mkdir()
     entry.rename(theirs / "open" / "entry")
@@ -253,7 +253,7 @@ os.stat, os.listdir = denied(os.stat), denied(os.listdir)
 
 
 @pytest.mark.compile
-def test_a_layer_that_cannot_be_read_is_as_good_as_none(theirs):
+def test_layer_that_cannot_be_read_counts_as_none(theirs):
     """As another user, and as root nobody can test it: the reader has root's eyes."""
     layer = theirs / "cache"
     layer.chmod(0)
@@ -269,7 +269,7 @@ def test_a_layer_that_cannot_be_read_is_as_good_as_none(theirs):
     assert (sorted_.stdout.strip(), sorted_.stderr) == (ANSWER, "")
 
 
-def test_doctor_says_that_a_layer_cannot_be_read(theirs):
+def test_doctor_reports_a_layer_that_cannot_be_read(theirs):
     layer = theirs / "cache"
     code = """
         from warp_bitonic_sort.cli import main
@@ -284,7 +284,7 @@ def test_doctor_says_that_a_layer_cannot_be_read(theirs):
     assert "cannot be read" not in children.run(code, user=children.ALICE, **how).stdout
 
 
-def test_nothing_is_built_where_others_can_write(theirs):
+def test_sort_with_cache_that_others_can_write_builds_nothing(theirs):
     shutil.rmtree(theirs / "cache")
     theirs.chmod(0o777)
     how = {"user": children.ALICE, "WARP_SORT_CACHE_DIR": theirs / "cache"}
@@ -295,7 +295,7 @@ def test_nothing_is_built_where_others_can_write(theirs):
 
 @pytest.mark.skipif(not children.IS_ROOT, reason="root alone may write where others' links lead")
 @pytest.mark.parametrize("place", ["home", "home/.cache", "home/.cache/warp_bitonic_sort"])
-def test_no_folder_is_made_where_anothers_link_leads(open_folder, place):
+def test_sort_through_link_of_another_user_makes_no_folder(open_folder, place):
     """Root with another user's home: not even a folder is to be made in his name."""
     secret = open_folder / "secret"
     secret.mkdir(mode=0o700)
@@ -315,7 +315,7 @@ def test_no_folder_is_made_where_anothers_link_leads(open_folder, place):
 
 @pytest.mark.parametrize("umask", [0, 0o002, 0o022, 0o077])
 @pytest.mark.compile
-def test_the_users_cache_is_his_alone(theirs, umask):
+def test_cache_under_any_umask_is_closed_to_other_users(theirs, umask):
     """Whatever the umask gives to others: what is built is what its reader accepts."""
     shutil.rmtree(theirs / "cache")
     code = f"import os; os.umask({umask})\n{SORT}"
@@ -329,7 +329,7 @@ def test_the_users_cache_is_his_alone(theirs, umask):
 
 @pytest.mark.parametrize("filler", ["a user", "root"])
 @pytest.mark.compile
-def test_two_users_share_a_layer(open_folder, filler):
+def test_layer_of_one_user_serves_another(open_folder, filler):
     alice = children.ALICE if filler == "a user" else 0
     if alice == 0 and not children.IS_ROOT:
         # A layer that root filled differs by its owner alone, and / is a folder of his.
@@ -354,7 +354,7 @@ def test_two_users_share_a_layer(open_folder, filler):
     assert not (away / "cache").exists()
 
 
-def test_the_rules_of_trust(open_folder, monkeypatch):
+def test_check_writers_in_sticky_folder_accepts_what_is_in_it_only(open_folder, monkeypatch):
     """A sticky folder protects what is in it, and not what is to be put there."""
     number = 4321 if children.IS_ROOT else os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: number)
@@ -388,7 +388,7 @@ def _chain(folder):
     return folder / "first" / "second" / "file"
 
 
-def test_a_folder_in_the_middle_of_a_chain_of_links(open_folder, monkeypatch):
+def test_check_writers_of_a_chain_of_links_checks_the_folders_between(open_folder, monkeypatch):
     """Neither the path's own parents nor those of where it ends."""
     number = 4321 if children.IS_ROOT else os.geteuid()
     path, between = _chain(open_folder), open_folder / "between"
@@ -406,7 +406,7 @@ def test_a_folder_in_the_middle_of_a_chain_of_links(open_folder, monkeypatch):
 
 @pytest.mark.skipif(not children.IS_ROOT, reason="root alone gives links to others")
 @pytest.mark.parametrize("link", ["first", "between/second"])
-def test_a_link_of_another_users_is_refused(open_folder, monkeypatch, link):
+def test_check_writers_of_another_users_link_raises(open_folder, monkeypatch, link):
     """In a folder where nobody can replace another's files he can replace his own."""
     path = _chain(open_folder)
     children.own(open_folder, 4321)
@@ -422,7 +422,7 @@ def test_a_link_of_another_users_is_refused(open_folder, monkeypatch, link):
     permissions.check_writers(path, Path("root"))
 
 
-def test_links_that_lead_nowhere_or_in_circles(open_folder):
+def test_check_writers_of_dangling_or_circular_links_raises_nothing(open_folder):
     (open_folder / "nowhere").symlink_to("gone/away")
     (open_folder / "circle").symlink_to("circle/on")
     (open_folder / "up").symlink_to("../" * 40)
@@ -463,7 +463,7 @@ _HER, _HIM = _user("alice", 4321, 4321), _user("bob", 4322, 4322)
         "nobody knows it",
     ],
 )
-def test_whose_group_it_is(monkeypatch, users, group, members, is_hers):
+def test_is_own_group_is_true_for_a_private_group_only(monkeypatch, users, group, members, is_hers):
     """Only where nobody else is in it by either way, being listed or having it from the start."""
     groups = {} if group is None else {4321: SimpleNamespace(gr_name=group, gr_mem=members)}
     monkeypatch.setattr(os, "geteuid", lambda: 4321)
@@ -551,13 +551,13 @@ def test_access_list_that_cannot_be_read_counts_as_one(own_group, monkeypatch, c
         permissions.check_writers(own_group / "file", own_group)
 
 
-def test_what_is_roots_is_accepted():
+def test_check_writers_of_files_of_root_accepts_them():
     permissions.check_writers(Path("/usr/bin/env"), Path("root"))
     permissions.check_writers(Path("/dev/null"), Path("root"))
 
 
 @pytest.mark.skipif(not children.IS_ROOT, reason="root alone has files of root's to make")
-def test_a_file_of_roots_that_everybody_can_write_is_refused(open_folder):
+def test_check_writers_of_roots_file_open_to_everybody_raises(open_folder):
     """Root answers for who may put files into his folders, but such a file is anybody's."""
     file = open_folder / "library.so"
     file.touch()
@@ -568,7 +568,7 @@ def test_a_file_of_roots_that_everybody_can_write_is_refused(open_folder):
         permissions.check_writers(file, open_folder)
 
 
-def test_a_container_in_which_root_is_nobody(open_folder, monkeypatch):
+def test_check_writers_in_a_container_trusts_the_owner_of_the_root_folder(open_folder, monkeypatch):
     """Folders on the way may be of whoever has the root folder; what is loaded may not."""
     nobody, somebody, lstat = 65534, 4711, os.lstat
     owners = {"/": nobody, str(open_folder): nobody, str(open_folder / "mine"): somebody}
@@ -593,7 +593,7 @@ def test_a_container_in_which_root_is_nobody(open_folder, monkeypatch):
 
 @pytest.mark.parametrize("code", [SORT, OTHER_SORT])
 @pytest.mark.compile
-def test_a_layer_whose_runtime_does_not_load_is_left_out(whole_layer, fresh_cache, tmp_path, code):
+def test_layer_whose_runtime_does_not_load_is_left_out(whole_layer, fresh_cache, tmp_path, code):
     """It may have been built where the C++ library has another name."""
     layer = children.copy(whole_layer, tmp_path / "layer")
     children.break_library(layer, kernels.RUNTIME)
@@ -606,7 +606,7 @@ def test_a_layer_whose_runtime_does_not_load_is_left_out(whole_layer, fresh_cach
 
 
 @pytest.mark.compile
-def test_threads_that_meet_a_runtime_that_does_not_load(whole_layer, fresh_cache, tmp_path):
+def test_threads_with_a_runtime_that_does_not_load_warn_once(whole_layer, fresh_cache, tmp_path):
     """One is told, and all of them go on without the layer."""
     layer = children.copy(whole_layer, tmp_path / "layer")
     children.break_library(layer, kernels.RUNTIME)
@@ -631,7 +631,7 @@ def test_threads_that_meet_a_runtime_that_does_not_load(whole_layer, fresh_cache
     assert len(children.entries(fresh_cache)) == 2
 
 
-def test_a_layer_that_was_filled_with_options_is_nobody_elses(fresh_cache, tmp_path):
+def test_layer_filled_with_options_is_missed_without_them(fresh_cache, tmp_path):
     """They change what is compiled: -march=native, say."""
     compiler = " ".join(find_compiler().command)
     first = children.run(WARP_SORT_CACHE_DIR=tmp_path / "layer", CXX=f"{compiler} -DSOMETHING")
@@ -641,7 +641,7 @@ def test_a_layer_that_was_filled_with_options_is_nobody_elses(fresh_cache, tmp_p
     assert len(children.entries(fresh_cache)) == 2
 
 
-def test_gpu_kernels_of_a_layer_whose_runtime_does_not_load(tmp_path, monkeypatch):
+def test_gpu_kernels_of_a_layer_whose_runtime_does_not_load_are_found(tmp_path, monkeypatch):
     """Another runtime loads them: they are no libraries of this machine's."""
     kernel = cuda_kernel("ieee", 32, 4, 0, 0, "rows", "sm_90")
     entry = children.publish_product(Store(tmp_path), kernel, cubin.cubin(cubin.constant(), 90))
@@ -664,7 +664,7 @@ def test_gpu_kernels_of_a_layer_whose_runtime_does_not_load(tmp_path, monkeypatc
     ],
 )
 @pytest.mark.compile
-def test_the_error_says_what_makes_the_kernel_elsewhere(
+def test_error_without_compiler_gives_the_prewarm_command(
     whole_layer, tmp_path, operation, array, dtype, length
 ):
     """By the letter: what it says is what is done, and then the call works."""
@@ -683,7 +683,7 @@ def test_the_error_says_what_makes_the_kernel_elsewhere(
     assert done.returncode == 0, done.stderr
 
 
-def test_the_error_of_a_gpu_kernel_says_what_makes_it(tmp_path, monkeypatch):
+def test_error_of_gpu_kernel_without_compiler_gives_the_prewarm_command(tmp_path, monkeypatch):
     monkeypatch.setenv("WARP_SORT_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("CUDA_HOME", str(tmp_path))
@@ -718,7 +718,7 @@ def _is_warned_of(arch, stderr):
 
 
 @_has_lesser
-def test_a_lesser_target_where_nothing_can_be_compiled(lesser_layer, fresh_cache, tmp_path):
+def test_sort_without_compiler_uses_the_best_lesser_target(lesser_layer, fresh_cache, tmp_path):
     """The best that a layer has; but where this machine's own can be compiled, it is."""
     lesser = HOST.lesser_archs(KERNEL.arch)
     code = f"""
@@ -750,7 +750,7 @@ def test_a_lesser_target_where_nothing_can_be_compiled(lesser_layer, fresh_cache
 
 @_has_lesser
 @pytest.mark.parametrize("asked", [None, "g++"])
-def test_a_lesser_target_where_there_is_no_ninja(lesser_layer, tmp_path, asked, fresh_cache):
+def test_sort_without_ninja_uses_a_lesser_target(lesser_layer, tmp_path, asked, fresh_cache):
     for name in ("c++", "g++"):
         (tmp_path / name).symlink_to(find_compiler().program)
     code = f"{children.NO_NINJA}\n{SORT}"
@@ -764,7 +764,7 @@ def test_a_lesser_target_where_there_is_no_ninja(lesser_layer, tmp_path, asked, 
 @_has_lesser
 @pytest.mark.parametrize("asked", ["/nonexistent/g++", "false", 'g++ "'])
 @pytest.mark.usefixtures("fresh_cache")
-def test_no_lesser_target_is_taken_for_a_compiler_that_is_wrong(lesser_layer, asked):
+def test_sort_with_wrong_cxx_uses_no_lesser_target(lesser_layer, asked):
     """Whoever asks for one would not know that his machine does not do what it could."""
     done = children.run(WARP_SORT_CACHE_LAYERS=lesser_layer, CXX=asked)
     assert done.stdout == ""
@@ -773,7 +773,7 @@ def test_no_lesser_target_is_taken_for_a_compiler_that_is_wrong(lesser_layer, as
     assert "Warning" not in done.stderr
 
 
-def test_lesser_targets():
+def test_lesser_archs_are_listed_from_best_to_least():
     assert HOST.lesser_archs("x86-64-avx512") == ("x86-64-avx2", "x86-64")
     assert HOST.lesser_archs("x86-64-avx2") == ("x86-64",)
     assert [HOST.lesser_archs(arch) for arch in ("x86-64", "aarch64", "generic")] == [()] * 3

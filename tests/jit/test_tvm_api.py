@@ -52,7 +52,7 @@ def array(*shape, dtype=np.float32):
     return np.random.default_rng(1).random(shape).astype(dtype)
 
 
-def test_sorts(rows9, columns9):
+def test_cpu_kernel_sorts_rows_and_columns(rows9, columns9):
     x = array(5, 9)
     out = np.empty_like(x)
     rows9(x, out, -1, False, False)
@@ -112,7 +112,7 @@ def test_outputs_that_share_memory_raise(indices):
         indices(array(5, 9), memory.view(np.float32), memory, 1, False, False)
 
 
-def test_byte_offsets_are_honoured(rows9):
+def test_cpu_kernel_honours_byte_offsets(rows9):
     base = torch.from_numpy(array(6, 9))
     out = torch.zeros(8, 9)
     rows9(base[2:], out[3:7], 1, False, False)
@@ -121,7 +121,7 @@ def test_byte_offsets_are_honoured(rows9):
     assert not out[7:].any()
 
 
-def test_empty_batches_are_nothing_to_do(rows9):
+def test_cpu_kernel_of_empty_batches_does_nothing(rows9):
     rows9(array(0, 9), array(0, 9), 1, False, False)
     rows9(array(9, 0), array(9, 0), 0, False, False)
 
@@ -178,12 +178,12 @@ def test_empty_batches_are_nothing_to_do(rows9):
         (array(5, 9), array(5, 9), "1", TypeError, "Mismatched type on argument #2"),
     ],
 )
-def test_misuse_is_a_typed_error(rows9, x, out, axis, kind, message):
+def test_misuse_of_a_cpu_kernel_is_a_typed_error(rows9, x, out, axis, kind, message):
     with pytest.raises(kind, match=message):
         rows9(x, out, axis, False, False)
 
 
-def test_a_missing_argument_is_a_typed_error(rows9):
+def test_missing_argument_is_a_typed_error(rows9):
     with pytest.raises(TypeError, match="Mismatched number of arguments"):
         rows9(array(5, 9))
 
@@ -199,12 +199,12 @@ def test_memory_that_is_shared_is_a_typed_error(rows9):
     np.testing.assert_array_equal(memory, before)
 
 
-def test_columns_that_are_none_are_a_typed_error(columns9):
+def test_columns_kernel_along_rows_is_a_typed_error(columns9):
     with pytest.raises(ValueError, match="x: expected rows side by side in x and out"):
         columns9(array(5, 9), array(5, 9), 1, False, False)
 
 
-def test_a_device_that_is_not_the_cpu_is_a_typed_error(rows9):
+def test_device_that_is_not_the_cpu_is_a_typed_error(rows9):
     class Elsewhere:
         """Claims to be a CUDA tensor; its memory must never be touched."""
 
@@ -231,7 +231,7 @@ def test_a_device_that_is_not_the_cpu_is_a_typed_error(rows9):
         rows9(Elsewhere(array(5, 9)), array(5, 9), 1, False, False)
 
 
-def test_opening_what_is_no_kernel_is_a_typed_error(runtime, tmp_path):
+def test_open_of_what_is_no_kernel_is_a_typed_error(runtime, tmp_path):
     kernel = path_of(cpu_kernel("ieee", 32, 9, "rows", ARCH))
     with pytest.raises(ValueError, match="dtype: expected one of bool, .*; got 'float31'"):
         runtime.open_cpu_kernel(kernel, "float31")
@@ -269,7 +269,7 @@ def test_every_export_is_documented_and_typed(runtime):
     assert runtime.thread_count() >= 1
 
 
-def test_empty_allocates(runtime):
+def test_empty_of_a_valid_shape_allocates_it(runtime):
     made = runtime.empty((3, 5), tvm_ffi.dtype("bfloat16"))
     assert tuple(made.shape) == (3, 5)
     assert str(made.dtype) == "bfloat16"
@@ -283,7 +283,7 @@ def test_empty_allocates(runtime):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a driver")
-def test_without_a_driver_the_error_says_so(runtime):
+def test_gpu_call_without_a_driver_says_so(runtime):
     device = tvm_ffi.device("cuda", 0)
     for call in (
         lambda: runtime.private_stream(device),
@@ -294,7 +294,7 @@ def test_without_a_driver_the_error_says_so(runtime):
     assert not runtime.is_capturing(device, -1)
 
 
-def test_a_tensor_without_memory_is_a_typed_error(rows9):
+def test_tensor_without_memory_is_a_typed_error(rows9):
     gone = torch.randn(5, 9)
     gone.untyped_storage().resize_(0)
     with pytest.raises(ValueError, match="x: expected a tensor with memory"):

@@ -27,7 +27,7 @@ _KEYS_OF_FLOAT32 = {
 
 
 @pytest.mark.parametrize("arch", isa_amd.ARCHS)
-def test_float32_steps_across_lanes(each_hip_compiler, arch):
+def test_float32_step_across_lanes_takes_one_or_two_instructions(each_hip_compiler, arch):
     each_hip_compiler(arch)
     steps = isa_amd.step(arch, _KEYS_OF_FLOAT32[arch])
     assert {mask: steps[mask]["VALU"] for mask in (1, 2, 8)} == {1: 1, 2: 1, 8: 1}
@@ -37,7 +37,7 @@ def test_float32_steps_across_lanes(each_hip_compiler, arch):
 
 @pytest.mark.parametrize("key", ["float", "int", "warp_bitonic_sort::key16x2", "long long"])
 @pytest.mark.parametrize("arch", isa_amd.ARCHS)
-def test_lanes_within_sixteen_exchange_without_shared_memory(each_hip_compiler, arch, key):
+def test_step_within_sixteen_lanes_uses_no_shared_memory(each_hip_compiler, arch, key):
     each_hip_compiler(arch)
     for mask, each in isa_amd.step(arch, key).items():
         assert each["memory"] == 0
@@ -46,7 +46,7 @@ def test_lanes_within_sixteen_exchange_without_shared_memory(each_hip_compiler, 
 
 
 @pytest.mark.parametrize("arch", isa_amd.ARCHS)
-def test_full_rows(clang_age, each_hip_compiler, arch):
+def test_sort_of_full_rows_moves_16_bytes_a_lane(clang_age, each_hip_compiler, arch):
     """Memory is read and written 16 bytes a lane at once, through shared memory once."""
     each_hip_compiler(arch)
     # The longest takes longest to compile, and is the same to both clangs.
@@ -62,7 +62,7 @@ def test_full_rows(clang_age, each_hip_compiler, arch):
 
 
 @pytest.mark.parametrize("arch", isa_amd.ARCHS)
-def test_rows_are_plain_floats_up_to_128_only(each_hip_compiler, arch):
+def test_kernel_has_float_keys_for_rows_up_to_128_only(each_hip_compiler, arch):
     """Two ways make two kernels of one, which takes twice as long to compile."""
     each_hip_compiler(arch)
     plain = {}

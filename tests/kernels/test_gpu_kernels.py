@@ -49,7 +49,7 @@ def test_gpu_kernels_on_the_host_equal_the_oracle(bits: int) -> None:
 
 
 @pytest.mark.compile
-def test_no_barrier_can_be_left_out() -> None:
+def test_every_barrier_but_the_known_spare_ones_is_needed() -> None:
     barriers = {}
     for header in (INCLUDE / "warp_bitonic_sort").rglob("*.hpp"):
         lines = header.read_text().splitlines()
@@ -67,7 +67,7 @@ def test_no_barrier_can_be_left_out() -> None:
     assert {kind for _, _, kind in needed} == {"sync_warp", "sync_block", "sync_copies"}
 
 
-def test_blocks_of_registers_are_the_networks() -> None:
+def test_blocks_of_registers_equal_the_networks() -> None:
     program = programs.build("check_gpu_pieces.cc", "-O1")
     ran = subprocess.run([program], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout + ran.stderr

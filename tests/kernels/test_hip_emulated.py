@@ -204,7 +204,7 @@ BODIES = {body.__name__: body for body in (every_dtype, every_length, plain_floa
 
 @pytest.mark.parametrize("body", BODIES)
 @pytest.mark.parametrize("arch", ARCHS)
-def test_on_the_emulator(on_emulator, arch, body):
+def test_sort_on_an_emulated_amd_gpu_equals_the_oracle(on_emulator, arch, body):
     on_emulator(arch, body)
 
 

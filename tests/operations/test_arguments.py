@@ -164,7 +164,7 @@ def test_sort_refuses_an_out_that_overlaps_itself_on_every_route():
         sort(torch.eye(3), out=torch.eye(3).to_sparse())
 
 
-def test_an_empty_out_shares_no_memory_whatever_its_strides():
+def test_empty_out_shares_no_memory_whatever_its_strides():
     # NumPy gives every dimension of an empty array the stride 0 here.
     for shape in ((0, 2), (2, 0), (3, 0, 20_000)):
         out = np.empty((*shape, 2), np.float32)[..., 0]
@@ -173,7 +173,7 @@ def test_an_empty_out_shares_no_memory_whatever_its_strides():
         assert sort(torch.empty(shape), out=tensor) is tensor
 
 
-def test_the_historical_entry_names_its_argument():
+def test_warp_bitonic_sort_names_its_argument():
     with pytest.raises(TypeError, match="is_descending: expected True or False, got 'no'"):
         warp_bitonic_sort(X, "no")
     with pytest.raises(TypeError, match="is_descending"):
@@ -241,7 +241,7 @@ def test_explain_names_its_own_argument():
         explain(torch.eye(3).to_sparse())
 
 
-def test_explain_compiles_nothing_and_knows_what_is_open(fresh_cache, monkeypatch):
+def test_explain_compiles_nothing_and_reports_open_kernels(fresh_cache, monkeypatch):
     monkeypatch.setattr("warp_bitonic_sort.jit.loader._opened", {})
     monkeypatch.setattr("warp_bitonic_sort.operations._call._prepared", {})
     x = np.zeros((3, 29), np.float64)
@@ -253,7 +253,7 @@ def test_explain_compiles_nothing_and_knows_what_is_open(fresh_cache, monkeypatc
     assert "open in this process" in str(told)
 
 
-def test_a_masked_out_is_refused():
+def test_sort_into_masked_out_raises():
     """Its mask would stay where it is while the values move."""
     out = np.ma.masked_array(np.zeros(2), [True, False])
     with pytest.raises(TypeError, match=r"out: a masked array .*out\.data"):

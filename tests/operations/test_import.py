@@ -33,7 +33,7 @@ print(json.dumps({
 """
 
 
-def test_import_is_inert(tmp_path):
+def test_import_loads_no_framework_and_writes_nothing(tmp_path):
     environment = {**os.environ, "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
     for name in ("WARP_SORT_CACHE_DIR", "XDG_CACHE_HOME"):
         environment.pop(name, None)
@@ -50,7 +50,7 @@ def test_import_is_inert(tmp_path):
     assert done.stderr == ""
 
 
-def test_the_default_cache_is_below_the_home_folder(tmp_path, monkeypatch):
+def test_default_cache_is_below_the_home_folder(tmp_path, monkeypatch):
     from warp_bitonic_sort import settings
 
     monkeypatch.delenv("WARP_SORT_CACHE_DIR", raising=False)
@@ -70,7 +70,7 @@ def test_texts_that_are_read_first_say_that_sort_returns_values_only():
         assert "values only" in function.__doc__.partition("\n")[0]
 
 
-def test_what_is_imported_when_it_is_asked_for():
+def test_lazy_names_of_the_package_are_found():
     assert set(warp_bitonic_sort.__all__) <= set(dir(warp_bitonic_sort))
     for name in warp_bitonic_sort.__all__:
         assert getattr(warp_bitonic_sort, name)

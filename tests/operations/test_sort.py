@@ -41,7 +41,7 @@ def test_sort_of_every_length_equals_the_oracle(name, access):
 
 @pytest.mark.parametrize("name", oracle.ALL)
 @pytest.mark.parametrize(("descending", "nan"), ORDERS)
-def test_every_order_in_registers_and_tiles(name, descending, nan):
+def test_sort_in_every_order_equals_the_oracle(name, descending, nan):
     rng = np.random.default_rng(2)
     for length in (1, *cells.FEW, 33, 100, 257):
         x = oracle.random(name, (70, length), rng)
@@ -49,7 +49,7 @@ def test_every_order_in_registers_and_tiles(name, descending, nan):
 
 
 @given(st.data(), st.sampled_from(list(oracle.ALL)), st.sampled_from(ORDERS), st.integers(0, 2**32))
-def test_any_strides(data, name, order, seed):
+def test_sort_of_any_strides_equals_the_oracle(data, name, order, seed):
     x = strided.array(data.draw, np.random.default_rng(seed), name)
     axis = data.draw(st.integers(-x.ndim, x.ndim - 1))
     before = x.copy()
@@ -60,7 +60,7 @@ def test_any_strides(data, name, order, seed):
 
 
 @given(st.data(), st.sampled_from(list(oracle.ALL)), st.sampled_from(ORDERS), st.integers(0, 2**32))
-def test_out_of_any_strides_and_its_red_zone(data, name, order, seed):
+def test_sort_into_out_of_any_strides_leaves_bytes_around_out_unchanged(data, name, order, seed):
     """The result goes into a strided window of a larger array, of which nothing else changes."""
     rng = np.random.default_rng(seed)
     x = strided.array(data.draw, rng, name)
@@ -85,7 +85,7 @@ def test_out_of_any_strides_and_its_red_zone(data, name, order, seed):
 
 @pytest.mark.parametrize("name", oracle.ALL)
 @pytest.mark.parametrize("length", [3, 9, 32, 100, 700])
-def test_in_place(name, length):
+def test_sort_in_place_equals_the_oracle(name, length):
     rng = np.random.default_rng(3)
     for axis, shape in ((1, (37, length)), (0, (length, 37))):
         x = oracle.random(name, shape, rng)
@@ -95,7 +95,7 @@ def test_in_place(name, length):
 
 
 @pytest.mark.parametrize("length", [5, 40])
-def test_out_that_overlaps_x(length):
+def test_sort_into_out_that_overlaps_x_equals_the_oracle(length):
     """An out that shares some of x's memory gets what a separate one would."""
     rng = np.random.default_rng(4)
     memory = rng.random((20, length)).astype(np.float32)
@@ -112,7 +112,7 @@ def test_out_that_overlaps_x(length):
 
 @pytest.mark.parametrize("name", oracle.ALL)
 @pytest.mark.parametrize("shape", [(), (0,), (1,), (0, 5), (5, 0), (3, 0, 4), (4, 1), (1, 4)])
-def test_small_shapes(name, shape):
+def test_sort_of_small_shapes_equals_the_oracle(name, shape):
     x = oracle.random(name, shape, np.random.default_rng(5))
     for axis in range(-max(len(shape), 1), max(len(shape), 1)):
         result = sort(x, axis=axis)
@@ -122,7 +122,7 @@ def test_small_shapes(name, shape):
 
 
 @pytest.mark.parametrize("name", oracle.FLOATS)
-def test_nan_payloads_survive_at_both_ends(name):
+def test_sort_keeps_nan_payloads_at_both_ends(name):
     """Rows of nothing but NaNs, of both signs and with every small payload, stay what they are."""
     dtype = np.dtype(oracle.FLOATS[name])
     every = np.arange(1 << min(16, dtype.itemsize * 8), dtype=np.uint64)
@@ -137,7 +137,7 @@ def test_nan_payloads_survive_at_both_ends(name):
 
 
 @pytest.mark.parametrize("name", [n for n in oracle.ALL if np.dtype(oracle.ALL[n]).itemsize == 1])
-def test_every_pattern_of_one_byte(name):
+def test_sort_of_every_pattern_of_one_byte_equals_the_oracle(name):
     count = 2 if name == "bool" else 256
     values = np.arange(count, dtype=np.uint8).view(oracle.ALL[name])
     rng = np.random.default_rng(6)
@@ -147,7 +147,7 @@ def test_every_pattern_of_one_byte(name):
 
 
 @pytest.mark.parametrize("name", oracle.ALL)
-def test_rows_longer_than_any_kernel(name):
+def test_sort_of_rows_longer_than_any_kernel_falls_back(name):
     x = oracle.random(name, (2, 16385), np.random.default_rng(7))
     assert explain(x).route == "fallback"
     for descending, nan in ORDERS:
@@ -156,14 +156,14 @@ def test_rows_longer_than_any_kernel(name):
 
 
 @pytest.mark.parametrize("name", ["uint8", "float16", "int32", "float64"])
-def test_the_longest_native_rows(name):
+def test_sort_of_the_longest_native_rows_uses_a_kernel(name):
     for length in (8191, 8192, 16384):
         x = oracle.random(name, (3, length), np.random.default_rng(8))
         assert explain(x).route == "kernel"
         oracle.check(x, sort(x))
 
 
-def test_many_rows_over_threads():
+def test_sort_of_many_rows_over_threads_equals_the_oracle():
     """More work than one thread takes, in every access, with a ragged last piece."""
     rng = np.random.default_rng(9)
     for shape, axis in (((100_003, 9), 1), ((9, 100_003), 0), ((3001, 150), 1), ((50, 150, 77), 1)):
@@ -174,7 +174,7 @@ def test_many_rows_over_threads():
 @pytest.mark.parametrize("name", ["int8", "uint16", "float32", "int64"])
 @pytest.mark.parametrize("length", [2, 3, 9, 32, 40])
 @pytest.mark.stress
-def test_results_larger_than_the_caches(name, length):
+def test_sort_into_out_larger_than_the_caches_equals_numpy(name, length):
     """They may be written past the caches, line by line: at any offset, and in place."""
     rng = np.random.default_rng(12)
     kind = np.dtype(oracle.ALL[name])
@@ -194,7 +194,7 @@ def test_results_larger_than_the_caches(name, length):
         np.testing.assert_array_equal(out, np.sort(x))
 
 
-def test_more_batch_dimensions_than_a_kernel_takes():
+def test_sort_of_more_batch_dimensions_than_a_kernel_takes_equals_the_oracle():
     rng = np.random.default_rng(10)
     base = oracle.random("int16", (3,) * 11 + (5,), rng)
     x = base[(slice(None, None, 2),) * 11].transpose([*range(0, 11, 2), *range(1, 11, 2), 11])
@@ -203,7 +203,7 @@ def test_more_batch_dimensions_than_a_kernel_takes():
     oracle.check(x, sort(x, out=out))
 
 
-def test_foreign_byte_order_and_strides_that_split_an_element():
+def test_sort_of_foreign_byte_order_or_split_strides_equals_numpy():
     rng = np.random.default_rng(11)
     x = rng.random((7, 20)).astype(">f4")
     result = sort(x)
@@ -218,7 +218,7 @@ def test_foreign_byte_order_and_strides_that_split_an_element():
     np.testing.assert_array_equal(records["pad"], before)
 
 
-def test_read_only_in_every_layout():
+def test_sort_of_read_only_array_in_every_layout_equals_numpy():
     x = np.random.default_rng(19).random((50, 9), dtype=np.float32)
     for array in (x, np.asfortranarray(x), x.T, x[::-2, ::-1]):
         array = array.view()
@@ -227,7 +227,7 @@ def test_read_only_in_every_layout():
             np.testing.assert_array_equal(sort(array, axis=axis), np.sort(array, axis=axis))
 
 
-def test_subclasses_and_memory_maps(tmp_path):
+def test_sort_of_memory_map_returns_a_plain_array(tmp_path):
     data = np.random.default_rng(12).random((30, 17))
     np.save(tmp_path / "x.npy", data)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
@@ -236,7 +236,7 @@ def test_subclasses_and_memory_maps(tmp_path):
     np.testing.assert_array_equal(result, np.sort(data))
 
 
-def test_values_are_the_same_whether_stable_or_not():
+def test_sort_gives_the_same_values_whether_stable_or_not():
     x = oracle.random("float32", (50, 40), np.random.default_rng(13))
     np.testing.assert_array_equal(
         oracle.bits(sort(x, stable=True)), oracle.bits(sort(x, stable=False))
@@ -248,13 +248,13 @@ def test_dim_is_another_name_for_axis():
     np.testing.assert_array_equal(sort(x, dim=0), sort(x, axis=0))
 
 
-def test_the_historical_entry():
+def test_warp_bitonic_sort_equals_numpy_sort():
     x = np.random.default_rng(15).random((3, 4, 200), dtype=np.float32)
     np.testing.assert_array_equal(warp_bitonic_sort(x), -np.sort(-x))
     np.testing.assert_array_equal(warp_bitonic_sort(x, is_descending=False), np.sort(x))
 
 
-def test_repeated_calls_do_not_mix_up_what_they_prepared():
+def test_interleaved_sorts_each_get_their_own_answer():
     """Calls that differ in one thing each, interleaved, each get their own answer."""
     rng = np.random.default_rng(16)
     arrays = [
@@ -300,7 +300,7 @@ print("sorted")
 
 
 @pytest.mark.stress
-def test_on_four_threads_after_a_fork_and_from_many_callers():
+def test_sort_on_four_threads_after_a_fork_and_from_many_callers_equals_numpy():
     """On four threads whatever this machine has: OMP_NUM_THREADS is honoured."""
     done = subprocess.run(
         [sys.executable, "-c", _ON_FOUR_THREADS],

@@ -30,14 +30,14 @@ def columns_block(layout, bits, arch):
     return waves * wave, max(stage, waves * wave_rows * pitch * (bits // 8))
 
 
-def test_the_lanes_of_a_wave():
+def test_warp_lanes_of_every_arch_are_32_or_64():
     assert {layouts(arch).warp_lanes for arch in WAVES_OF_64} == {64}
     assert {layouts(arch).warp_lanes for arch in [*WAVES_OF_32, "sm_75", "sm_120"]} == {32}
 
 
 @pytest.mark.parametrize("bits", WIDTHS)
 @pytest.mark.parametrize("arch", WAVES_OF_64 + WAVES_OF_32)
-def test_every_layout_fits_an_amd_gpu(arch, bits):
+def test_layout_of_every_amd_arch_fits_its_registers_and_memory(arch, bits):
     lane_bits_of_a_wave = {32: 5, 64: 6}[layouts(arch).warp_lanes]
     for registers, lane_bits, warp_bits, access in gpu_cells(bits, arch):
         layout = (registers, lane_bits, warp_bits)
@@ -57,7 +57,7 @@ def test_every_layout_fits_an_amd_gpu(arch, bits):
 
 @pytest.mark.parametrize("bits", WIDTHS)
 @pytest.mark.parametrize("arch", TARGETS)
-def test_capacities_rise(arch, bits):
+def test_capacities_of_an_access_rise(arch, bits):
     cells = gpu_cells(bits, arch)
     assert len(set(cells)) == len(cells)
     for access in ("rows", "columns"):
@@ -70,7 +70,7 @@ def test_capacities_rise(arch, bits):
 
 @pytest.mark.parametrize("bits", WIDTHS)
 @pytest.mark.parametrize("arch", ["gfx942", "gfx1100"])
-def test_amd_gpus_have_every_capacity_of_cuda_that_fits(arch, bits):
+def test_capacities_of_amd_archs_include_those_of_cuda_that_fit(arch, bits):
     sizes, of_cuda = (
         {layout.capacity for layout in layouts(each).rows(bits)} for each in (arch, "sm_90")
     )
@@ -79,7 +79,7 @@ def test_amd_gpus_have_every_capacity_of_cuda_that_fits(arch, bits):
     assert {size for size in of_cuda if size <= longest} <= sizes
 
 
-def test_rows_of_up_to_512_stay_within_16_lanes():
+def test_layout_of_rows_up_to_512_uses_at_most_16_lanes():
     for bits in (8, 16, 32):
         for layout in layouts("gfx942").rows(bits):
             assert (layout.lane_bits <= 4) == (layout.capacity <= 512), (bits, layout)
@@ -94,7 +94,7 @@ def hip_plan(shape, arch, axis=-1, dtype="float32", **options):
 
 @pytest.mark.parametrize("name", ["int8", "float16", "float32", "float64"])
 @pytest.mark.parametrize("arch", ["gfx942", "gfx1201"])
-def test_every_length_finds_a_layout(arch, name):
+def test_plan_of_every_length_on_amd_has_a_layout_that_holds_it(arch, name):
     most = 512 if name == "float64" else 1024
     longest = 8192 if name == "float64" else 16384
     for length in (*range(2, 1600), *range(1600, longest, 97), longest):
@@ -113,7 +113,7 @@ def test_every_length_finds_a_layout(arch, name):
         hip_plan((3, longest + 1), arch, dtype=name, capabilities=())
 
 
-def test_short_rows_that_are_odd_get_a_thread_each_on_amd_gpus():
+def test_plan_of_short_unaligned_rows_on_amd_uses_one_thread_a_row():
     assert hip_plan((100, 25), "gfx942").kernel.layout.name == "registers32"
     assert hip_plan((100, 24), "gfx942").kernel.layout.name == "lanes2_registers16"
     assert hip_plan((100, 25), "gfx942", dtype="int64").kernel.layout.name == "lanes4_registers8"

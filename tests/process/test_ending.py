@@ -47,7 +47,7 @@ def test_main_thread_can_sort_while_the_process_ends(warm_cache, when):
     assert (done.returncode, done.stdout, done.stderr) == (0, "[1.0, 2.0, 3.0]\n", "")
 
 
-def test_a_daemon_thread_that_is_elsewhere_delays_no_end(warm_cache):
+def test_daemon_thread_that_is_elsewhere_delays_no_end(warm_cache):
     code = """
 from warp_bitonic_sort.process import ending
 ending._LIMIT = 600.0  # more than a child is given
@@ -56,7 +56,7 @@ threading.Thread(target=time.sleep, args=(900,), daemon=True).start()
     run(code, 1, warm_cache)
 
 
-def test_a_daemon_thread_stopped_at_the_end_releases_its_locks_and_is_joined(warm_cache):
+def test_daemon_thread_stopped_at_the_end_releases_its_locks_and_is_joined(warm_cache):
     """In a function that atexit calls after the package's own, for it was registered before."""
     code = """
 import atexit, threading
@@ -82,7 +82,7 @@ sorting.wait()
     assert (done.returncode, done.stdout, done.stderr) == (0, "False True\n", "")
 
 
-def test_a_fork_at_the_end_does_not_wait_for_a_stopped_first_call(half_cache):
+def test_fork_at_the_end_does_not_wait_for_a_stopped_first_call(half_cache):
     """A daemon thread is stopped within its first call, and a function of atexit forks then."""
     code = """
 import atexit, os, threading, time

@@ -32,7 +32,7 @@ def run(code, said=""):
     assert (done.returncode, done.stderr[: len(said) or None]) == (0, said), done.stderr
 
 
-def test_a_fork_waits_for_another_thread_inside():
+def test_fork_waits_for_another_thread_inside():
     run("""
         import contextlib
         start(contextlib.nullcontext())
@@ -41,7 +41,7 @@ def test_a_fork_waits_for_another_thread_inside():
     """)
 
 
-def test_a_fork_does_not_wait_for_a_thread_where_it_is_allowed():
+def test_fork_does_not_wait_for_a_thread_where_it_is_allowed():
     run("""
         start(forks.allowed())
         assert fork() < 10
@@ -49,14 +49,14 @@ def test_a_fork_does_not_wait_for_a_thread_where_it_is_allowed():
     """)
 
 
-def test_a_fork_does_not_wait_for_its_own_thread():
+def test_fork_does_not_wait_for_its_own_thread():
     run("""
         with forks.held_off(), forks.held_off():
             assert fork("with forks.held_off(): pass") < 10
     """)
 
 
-def test_a_child_can_hold_off_forks_and_fork_again():
+def test_child_can_hold_off_forks_and_fork_again():
     """Although another thread was inside, and the fork would not wait for it any longer."""
     code = """
         import contextlib
@@ -69,7 +69,7 @@ def test_a_child_can_hold_off_forks_and_fork_again():
     run(code, said="warp_bitonic_sort: this process forks although another thread has been loading")
 
 
-def test_an_exception_while_forks_are_waited_for_leaves_no_thread_inside():
+def test_exception_while_forks_are_waited_for_leaves_no_thread_inside():
     run("""
         def interrupted(me):
             forks._wait_for_forks = wait
@@ -91,7 +91,7 @@ def test_an_exception_while_forks_are_waited_for_leaves_no_thread_inside():
     """)
 
 
-def test_a_thread_enters_after_a_fork_that_failed():
+def test_thread_enters_after_a_fork_that_failed():
     run("""
         forks._before()
         forks._after_in_parent()

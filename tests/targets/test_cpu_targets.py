@@ -78,7 +78,7 @@ def test_cpu_arch_asks_for_every_feature_that_the_flags_imply(compiler):
     assert of_avx512 | {"FMA", "F16C"} == {*LEAF1_ECX, *LEAF7_EBX}
 
 
-def test_the_runtime_names_a_target_of_this_machine():
+def test_cpu_arch_of_the_runtime_runs_on_this_machine():
     found = str(loader.runtime().cpu_arch())
     assert found in cpu_targets.CPU_ARCHS
     assert cpu_targets.is_runnable(cpu_targets.native_cpu_arch(), found)
@@ -113,7 +113,7 @@ LESSER_KERNEL = children.KERNEL._replace(arch=ACTUAL).name
 
 
 @has_lesser
-def test_a_cold_start_on_a_lesser_processor_runs_the_lesser_kernel(fresh_cache):
+def test_cold_start_on_a_lesser_processor_runs_the_lesser_kernel(fresh_cache):
     # The one of /proc/cpuinfo was built beside the runtime, and loaded to check it, not run.
     code = f"{LESSER}\n{children.SORT}\nprint(runs)\nprint(w.explain((3, 3)).kernel)"
     done = children.run(code)
@@ -124,7 +124,7 @@ def test_a_cold_start_on_a_lesser_processor_runs_the_lesser_kernel(fresh_cache):
 
 
 @has_lesser
-def test_a_start_with_a_runtime_on_a_lesser_processor_builds_its_kernel_alone(half_cache):
+def test_start_with_a_runtime_on_a_lesser_processor_builds_its_kernel_alone(half_cache):
     code = f"{LESSER}\n{children.SORT}\nprint(runs)\nx = w.explain((3, 3))\nprint(x.arch, x.open)"
     done = children.run(code)
     assert done.stdout.splitlines() == [children.ANSWER, "[1]", f"{ACTUAL} True"], done.stderr
@@ -134,7 +134,7 @@ def test_a_start_with_a_runtime_on_a_lesser_processor_builds_its_kernel_alone(ha
 @has_lesser
 @pytest.mark.parametrize("is_cold", [True, False])
 @pytest.mark.compile
-def test_a_target_that_the_processor_lacks_is_refused_by_name(
+def test_target_that_the_processor_lacks_is_refused_by_name(
     is_cold, request, tmp_path, monkeypatch
 ):
     if is_cold:
@@ -147,7 +147,7 @@ def test_a_target_that_the_processor_lacks_is_refused_by_name(
 
 
 @has_lesser
-def test_a_lesser_processor_without_a_compiler_takes_its_kernel_without_a_warning(
+def test_sort_on_lesser_processor_without_compiler_loads_its_kernel_silently(
     whole_layer, fresh_cache, tmp_path
 ):
     layer = children.copy(whole_layer, tmp_path / "layer")
@@ -159,7 +159,7 @@ def test_a_lesser_processor_without_a_compiler_takes_its_kernel_without_a_warnin
     assert not fresh_cache.exists()
 
 
-def test_loading_a_kernel_runs_none_of_its_code(warm_cache):
+def test_load_of_a_kernel_runs_none_of_its_code(warm_cache):
     """A build loads what it has made for any target: beside the C library's hook, nothing runs."""
     library = children.folder_of(warm_cache, children.KERNEL) / "library.so"
     sections = elf.sections(library.read_bytes())
@@ -182,7 +182,7 @@ def test_cpu_arch_of_an_unknown_x86_64_is_the_baseline(listed):
     assert cpu_targets.native_cpu_arch() == cpu_targets.cpu_arch() == "x86-64"
 
 
-def test_cpu_arch_of_an_unknown_x86_64_believes_what_is_asked_for(listed, monkeypatch):
+def test_cpu_arch_of_an_unknown_x86_64_is_the_requested_one(listed, monkeypatch):
     listed(None)
     monkeypatch.setenv("WARP_SORT_CPU_ARCH", "x86-64-avx2")
     assert cpu_targets.cpu_arch() == "x86-64-avx2"
@@ -194,7 +194,7 @@ def test_cpu_arch_of_an_unknown_x86_64_believes_what_is_asked_for(listed, monkey
         cpu_targets.cpu_arch()
 
 
-def test_cpu_arch_prefers_what_the_processor_says(listed):
+def test_cpu_arch_of_the_processor_wins_over_the_listed_one(listed):
     listed("x86-64-avx512")
     assert cpu_targets.cpu_arch("x86-64-avx2") == "x86-64-avx2"
     listed("x86-64")
@@ -213,5 +213,5 @@ def test_cpu_arch_prefers_what_the_processor_says(listed):
         ("x86-64", "aarch64", False),
     ],
 )
-def test_is_runnable(arch, native, expected):
+def test_is_runnable_is_true_for_generic_and_lesser_levels(arch, native, expected):
     assert cpu_targets.is_runnable(arch, native) == expected

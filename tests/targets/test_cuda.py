@@ -37,7 +37,7 @@ EDGES = sorted(
 
 
 @pytest.mark.parametrize("name", TORCH)
-def test_every_layout_at_its_edges(name):
+def test_sort_at_the_edges_of_every_layout_equals_the_oracle(name):
     rng = np.random.default_rng(1)
     for i, length in enumerate(EDGES):
         rows = 1 + (37 if length < 2000 else 3) * (i % 3)
@@ -48,7 +48,7 @@ def test_every_layout_at_its_edges(name):
 
 
 @pytest.mark.parametrize("name", TORCH)
-def test_every_short_length_in_every_order(name):
+def test_sort_of_short_rows_in_every_order_equals_the_oracle(name):
     rng = np.random.default_rng(2)
     for length in range(1, 70):
         x = oracle.random(name, (67, length), rng)
@@ -57,7 +57,7 @@ def test_every_short_length_in_every_order(name):
 
 
 @pytest.mark.parametrize("name", TORCH)
-def test_columns_at_the_edges_of_every_layout(name):
+def test_sort_of_columns_at_the_edges_of_every_layout_equals_the_oracle(name):
     rng = np.random.default_rng(11)
     for i, length in enumerate(edge for edge in EDGES if edge < 1100):
         columns = (4, 5, 33, 130)[i % 4]
@@ -78,7 +78,7 @@ def test_columns_at_the_edges_of_every_layout(name):
 
 
 @pytest.mark.parametrize("name", TORCH)
-def test_odd_rows_of_every_short_length(name):
+def test_sort_of_unaligned_short_rows_leaves_their_neighbours(name):
     """Rows that adjoin without filling accesses, at every alignment, and their neighbours."""
     rng = np.random.default_rng(12)
     for length in range(2, 68):
@@ -94,7 +94,7 @@ def test_odd_rows_of_every_short_length(name):
             assert (whole[offset + rows * length :] == 1).all()
 
 
-def test_long_columns_are_turned_by_the_library():
+def test_sort_of_long_columns_is_transposed_by_the_library():
     x = oracle.random("float32", (1500, 3, 40), np.random.default_rng(13))
     source = to_device(x)
     assert "a copy with the axis last is sorted" in explain(source, axis=0).reason
@@ -106,7 +106,7 @@ def test_long_columns_are_turned_by_the_library():
 
 @pytest.mark.parametrize("name", ["int8", "float16", "float32", "int64"])
 @pytest.mark.parametrize("length", [5, 40, 300, 1500])
-def test_strides_axes_and_alignment(name, length):
+def test_sort_of_views_along_every_axis_equals_the_oracle(name, length):
     rng = np.random.default_rng(3)
     x = oracle.random(name, (5, length + 3, 7), rng)
     tensor = to_device(x)
@@ -130,7 +130,7 @@ def test_strides_axes_and_alignment(name, length):
 
 @pytest.mark.parametrize("name", ["uint8", "bfloat16", "int32", "float64"])
 @pytest.mark.parametrize("length", [3, 25, 100, 1000, 4000])
-def test_red_zones_and_poisoned_outputs(name, length):
+def test_sort_into_poisoned_out_writes_all_of_it_and_nothing_else(name, length):
     """Bytes around out stay, every byte of it is written, and x is not."""
     rng = np.random.default_rng(4)
     x = oracle.random(name, (11, length), rng)
@@ -153,7 +153,7 @@ def test_red_zones_and_poisoned_outputs(name, length):
 
 
 @pytest.mark.parametrize("length", [4, 33, 260, 3000])
-def test_in_place_and_overlapping(length):
+def test_sort_in_place_or_into_overlapping_out_equals_the_oracle(length):
     rng = np.random.default_rng(5)
     x = oracle.random("float32", (20, length), rng)
     tensor = to_device(x)
@@ -165,7 +165,7 @@ def test_in_place_and_overlapping(length):
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (1,), (0, 5), (5, 0), (3, 0, 4), (4, 1), (1, 4)])
-def test_small_shapes(shape):
+def test_sort_of_small_shapes_equals_the_oracle(shape):
     x = oracle.random("float32", shape, np.random.default_rng(6))
     result = sort(to_device(x))
     assert tuple(result.shape) == shape
@@ -174,7 +174,7 @@ def test_small_shapes(shape):
 
 
 @pytest.mark.parametrize("name", TORCH)
-def test_rows_longer_than_any_kernel(name):
+def test_sort_of_rows_longer_than_any_kernel_falls_back(name):
     x = oracle.random(name, (3, MAX_LENGTH + 5), np.random.default_rng(7))
     tensor = to_device(x)
     assert explain(tensor).route == "fallback"
@@ -182,7 +182,7 @@ def test_rows_longer_than_any_kernel(name):
         check(x, sort(tensor, descending=order[0], nan=order[1]), -1, *order)
 
 
-def test_many_batch_dimensions():
+def test_sort_of_many_batch_dimensions_equals_the_oracle():
     x = oracle.random("int32", (2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 9), np.random.default_rng(8))
     tensor = to_device(x)
     check(np.swapaxes(x, 1, 8), sort(tensor.transpose(1, 8)))
@@ -190,7 +190,7 @@ def test_many_batch_dimensions():
     check(x.transpose(order), sort(tensor.permute(order), axis=5), 5)
 
 
-def test_more_than_two_to_the_31_elements():
+def test_sort_of_more_than_2_to_the_31_elements_is_right():
     free, _ = torch.cuda.mem_get_info()
     rows, length = (1 << 31) // 8 + 3, 8
     if free < 3 * rows * length:
@@ -245,7 +245,7 @@ def test_relaunch_of_other_layouts_returns_none():
     subprocess.run([sys.executable, "-c", _RELAUNCH], check=True)
 
 
-def test_what_is_remembered_is_not_taken_for_a_tensor_in_a_transform():
+def test_sort_in_a_torch_transform_after_remembered_sorts_raises():
     """It has the same shape and strides as one sorted before, and other values."""
     x = torch.rand(6, 5, 33, device="cuda")
     for _ in range(2):
@@ -258,7 +258,7 @@ def test_what_is_remembered_is_not_taken_for_a_tensor_in_a_transform():
         sort(torch.autograd.forward_ad.make_dual(x[0], torch.ones_like(x[0])))
 
 
-def test_the_first_sorts_may_be_of_a_parameter(monkeypatch):
+def test_relaunch_after_sorts_of_a_parameter_is_found(monkeypatch):
     """Whether sorts can be remembered is found out with the second, whatever it is of."""
     x = torch.nn.Parameter(torch.rand(9, 31, device="cuda"))
     adapter = arrays.adapter_of(x)
@@ -269,7 +269,7 @@ def test_the_first_sorts_may_be_of_a_parameter(monkeypatch):
     assert adapter.relaunch is not None
 
 
-def test_streams():
+def test_sort_runs_in_the_current_stream_without_waiting():
     """The kernel runs in torch's current stream: behind work that is slow, without waiting."""
     x = torch.rand(1 << 14, 100, device="cuda")
     sort(x)
@@ -285,7 +285,7 @@ def test_streams():
     assert torch.equal(result, expected)
 
 
-def test_graphs():
+def test_sort_captured_into_a_graph_is_replayed():
     x = torch.rand(500, 60, device="cuda")
     out = torch.empty_like(x)
     sort(x, out=out)
@@ -298,7 +298,7 @@ def test_graphs():
         assert torch.equal(out, torch.sort(x, dim=-1).values)
 
 
-def test_graphs_of_later_calls():
+def test_later_sorts_captured_into_a_graph_are_replayed():
     """The second call asks whether sorts can be remembered, the third is one that is."""
     x = torch.rand(500, 61, device="cuda")
     sort(x)
@@ -312,7 +312,7 @@ def test_graphs_of_later_calls():
             assert torch.equal(result, torch.sort(x, dim=-1).values)
 
 
-def test_a_kernel_is_not_built_during_capture(monkeypatch):
+def test_sort_that_needs_a_build_during_capture_raises(monkeypatch):
     monkeypatch.setattr("warp_bitonic_sort.jit.loader._opened", {})
     monkeypatch.setattr("warp_bitonic_sort.operations._call._prepared", {})
     x = torch.zeros(4, 3001, dtype=torch.int16, device="cuda")
@@ -330,13 +330,13 @@ def test_a_kernel_is_not_built_during_capture(monkeypatch):
     sort(x, out=out)
 
 
-def test_the_historical_entry():
+def test_warp_bitonic_sort_equals_torch_sort():
     x = torch.rand(100, 64, device="cuda")
     assert torch.equal(warp_bitonic_sort(x), torch.sort(x, dim=-1, descending=True).values)
     assert torch.equal(warp_bitonic_sort(x, False), torch.sort(x, dim=-1).values)
 
 
-def test_explain():
+def test_explain_of_a_cuda_tensor_names_layout_and_open_kernel():
     x = torch.rand(10, 300, device="cuda")
     said = explain(x)
     assert said.backend == "cuda"
@@ -346,7 +346,7 @@ def test_explain():
     assert explain(x).open
 
 
-def test_bad_arguments():
+def test_sort_with_wrong_arguments_names_them():
     x = torch.rand(10, 30, device="cuda")
     with pytest.raises(ValueError, match="out: expected x's device cuda:0, got cpu"):
         sort(x, out=torch.empty(10, 30))
@@ -358,7 +358,7 @@ def test_bad_arguments():
         sort(torch.zeros(3, 4, dtype=torch.complex64, device="cuda"))
 
 
-def test_cupy():
+def test_sort_of_cupy_arrays_equals_the_oracle():
     cupy = pytest.importorskip("cupy")
     rng = np.random.default_rng(9)
     for name in ("bool", "uint8", "int16", "uint32", "float16", "float32", "float64", "uint64"):
@@ -382,7 +382,7 @@ def test_cupy():
     assert bool((result == expected).all())
 
 
-def test_cupy_arrays_on_another_device_than_the_current_one():
+def test_sort_of_cupy_array_off_the_current_device_stays_there():
     cupy = pytest.importorskip("cupy")
     if cupy.cuda.runtime.getDeviceCount() < 2:
         pytest.skip("one device only")
@@ -417,7 +417,7 @@ def to_jax(x, place):
 
 
 @pytest.mark.parametrize("name", oracle.ALL)
-def test_jax_every_dtype(place, name):
+def test_sort_of_jax_arrays_of_every_dtype_equals_the_oracle(place, name):
     import jax
 
     rng = np.random.default_rng(20)
@@ -436,7 +436,7 @@ def test_jax_every_dtype(place, name):
         assert np.array_equal(oracle.bits(np.asarray(array)), oracle.bits(x)), "x was written"
 
 
-def test_jax_arrays_that_are_not_committed(place):
+def test_sort_of_uncommitted_jax_array_is_uncommitted(place):
     import jax
     import jax.numpy as jnp
 
@@ -450,7 +450,7 @@ def test_jax_arrays_that_are_not_committed(place):
         oracle.check(np.asarray(x), np.asarray(result))
 
 
-def test_jax_explain(place):
+def test_explain_of_a_jax_array_names_layout_and_route(place):
     x = to_jax(np.ones((10, 300), np.float32), place)
     said = explain(x)
     assert (said.backend, said.layout) == ("cuda", "lanes16_registers24")
@@ -461,7 +461,7 @@ def test_jax_explain(place):
 
 
 @pytest.mark.parametrize("length", [9, 300, 2000])
-def test_jax_work_before_and_after(place, length):
+def test_sort_of_jax_arrays_keeps_the_order_of_work(place, length):
     """What JAX does with its memory before, after and beside a sort is in the right order."""
     import jax
     import jax.numpy as jnp
@@ -486,7 +486,7 @@ def test_jax_work_before_and_after(place, length):
     assert all(bool(flag) for flag in flags)
 
 
-def test_jax_donating_x_and_the_result(place):
+def test_sort_of_jax_array_allows_donation_of_x_and_the_result(place):
     import jax
     import jax.numpy as jnp
 
@@ -503,7 +503,7 @@ def test_jax_donating_x_and_the_result(place):
         assert bool((overwritten == -1).all())
 
 
-def test_jax_in_threads(place):
+def test_sort_of_jax_arrays_in_threads_is_right(place):
     wrong = []
 
     def work(seed):
@@ -522,7 +522,7 @@ def test_jax_in_threads(place):
 
 
 @pytest.mark.usefixtures("place")
-def test_jax_waits_without_pythons_lock():
+def test_sort_of_jax_array_waits_without_pythons_lock():
     """What x waits for may run Python; in a process of its own, for a failure would hang."""
     code = (
         "import time, jax, numpy as np\n"
@@ -570,7 +570,7 @@ class Foreign:
 
 
 @pytest.mark.parametrize("name", ["bool", "uint8", "float16", "bfloat16", "int32", "float64"])
-def test_dlpack_arrays(name):
+def test_sort_of_dlpack_arrays_equals_the_oracle(name):
     rng = np.random.default_rng(22)
     shapes = [((40, 17), -1), ((17, 40), 0), ((2, 40, 3), 1), ((0, 3), 1), ((3, 0), 0), ((), 0)]
     shapes += [((5, 1), -1), ((1, 5), 0), ((3, MAX_LENGTH), 1)]
@@ -589,7 +589,7 @@ def test_dlpack_arrays(name):
         check(host, sort(Foreign(view)).tensor)
 
 
-def test_dlpack_explain_and_long_rows():
+def test_explain_of_dlpack_arrays_names_layout_and_refuses_long_rows():
     x = Foreign(torch.zeros(10, 300, device="cuda"))
     said = explain(x)
     assert (said.backend, said.layout) == ("cuda", "lanes16_registers24")
@@ -602,7 +602,7 @@ def test_dlpack_explain_and_long_rows():
             call(long)
 
 
-def test_dlpack_work_before_and_after():
+def test_sort_of_dlpack_arrays_keeps_the_order_of_work():
     """In whatever stream x was made, and whatever happens to its memory afterwards."""
     side = torch.cuda.Stream()
     expected, results = [], []
@@ -622,7 +622,7 @@ def test_dlpack_work_before_and_after():
         assert torch.equal(result, want.cpu())
 
 
-def test_dlpack_tensors_of_tvm_ffi():
+def test_sort_of_tvm_ffi_tensors_uses_its_current_stream():
     import tvm_ffi
 
     for length in (1, 40, 700):
@@ -636,7 +636,7 @@ def test_dlpack_tensors_of_tvm_ffi():
         assert torch.equal(torch.from_dlpack(result), torch.sort(x, dim=-1).values)
 
 
-def test_dlpack_memory_is_given_back():
+def test_empty_gpu_memory_is_freed_with_its_tensor():
     runtime = loader.runtime()
     torch.cuda.synchronize()
     free, total = torch.cuda.mem_get_info()

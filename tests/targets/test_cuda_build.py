@@ -33,7 +33,7 @@ def test_cuda_code_uses_no_local_memory(arch):
 @pytest.mark.parametrize(
     ("there", "outcome"), [("", "1 skipped"), ("/there/nvcc", "has /there/nvcc, and the package")]
 )
-def test_a_missing_nvcc_skips_tests_only_where_there_is_none(there, outcome):
+def test_missing_nvcc_skips_tests_unless_ci_names_one(there, outcome):
     environment = {"CUDA_HOME": "/nowhere", "WARP_SORT_TESTS_NVCC": there}
     ran = subprocess.run(
         [
@@ -51,7 +51,7 @@ def test_a_missing_nvcc_skips_tests_only_where_there_is_none(there, outcome):
     assert ran.returncode == (1 if there else 0)
 
 
-def test_where_nvcc_is_looked_for(monkeypatch, tmp_path):
+def test_find_nvcc_looks_in_cuda_home_then_path_then_toolkits(monkeypatch, tmp_path):
     program = tmp_path / "bin" / "nvcc"
     program.parent.mkdir()
     program.write_text("#!/bin/sh\necho nvcc of a test\n")
@@ -83,14 +83,14 @@ def test_where_nvcc_is_looked_for(monkeypatch, tmp_path):
         ("sm_80,sm_86", "sm_89", "sm_86"),
     ],
 )
-def test_gpu_arch(asked, native, expected, monkeypatch):
+def test_arch_for_picks_the_best_listed_arch_that_runs(asked, native, expected, monkeypatch):
     monkeypatch.delenv("GPU_ARCH", raising=False)
     if asked is not None:
         monkeypatch.setenv("GPU_ARCH", asked)
     assert target_of("cuda").arch_for(native) == expected
 
 
-def test_gpu_arch_that_does_not_run(monkeypatch):
+def test_arch_for_without_an_arch_that_runs_raises(monkeypatch):
     monkeypatch.setenv("GPU_ARCH", "sm_80,gfx942")
     with pytest.raises(ToolError, match=r"GPU_ARCH: none of sm_80, gfx942 runs on .* sm_90"):
         target_of("cuda").arch_for("sm_90")
@@ -100,7 +100,7 @@ def test_gpu_arch_that_does_not_run(monkeypatch):
             target_of("cuda").arch_for("sm_90")
 
 
-def test_an_unknown_architecture_has_a_hint():
+def test_first_error_of_unknown_architecture_has_a_hint():
     log = "nvcc fatal   : Unsupported gpu architecture 'compute_999'\n"
     line, hint = hints.first_error(log)
     assert line == log.strip()

@@ -64,7 +64,7 @@ def check_sorts(kernel, number=0, stream=0):
 
 
 @driven()
-def test_a_launch_lands_on_the_arrays_own_device(folder):
+def test_launch_runs_on_the_arrays_own_device(folder):
     driver, runtime = Driver(), loader.runtime()
     paths = [cubin.write(folder / f"{arch}.cubin", arch) for arch in (80, 90)]
     for current in ([], [0], [1], [1, 0]):
@@ -86,7 +86,7 @@ def test_a_launch_lands_on_the_arrays_own_device(folder):
 
 
 @driven()
-def test_an_address_between_elements_is_refused(folder):
+def test_launch_at_address_between_elements_raises(folder):
     """A device reads and writes none, and its context is lost when it is asked to."""
     driver, runtime = Driver(), loader.runtime()
     kernel = runtime.open_gpu_kernel(cubin.write(folder / "80.cubin", 80), "float32", cuda(0))
@@ -106,7 +106,7 @@ def test_an_address_between_elements_is_refused(folder):
 
 
 @driven()
-def test_sorts_are_remembered(folder):
+def test_launch_cache_relaunches_equal_sorts_only(folder):
     """By layout, order, axis and device; and never where a closer look is needed."""
     driver, runtime = Driver(), loader.runtime()
     again = runtime.open_launch_cache("all", "none")
@@ -154,7 +154,7 @@ def test_sorts_are_remembered(folder):
 
 
 @driven()
-def test_threads_launch_on_their_own(folder):
+def test_launches_of_threads_run_on_their_arrays_devices(folder):
     driver, runtime = Driver(), loader.runtime()
     paths = [cubin.write(folder / f"{arch}.cubin", arch) for arch in (80, 90)]
     sorts = [runtime.open_gpu_kernel(path, "float32", cuda(i)) for i, path in enumerate(paths)]
@@ -177,7 +177,7 @@ def test_threads_launch_on_their_own(folder):
 
 
 @driven()
-def test_what_a_launch_is_told(folder):
+def test_launch_gets_stream_block_and_shared_memory(folder):
     """Streams, blocks, shared memory, tensors in managed memory."""
     driver, runtime = Driver(), loader.runtime()
     path = cubin.write(folder / "kernel.cubin", threads=256, rows=64, shared_bytes=4096)
@@ -204,7 +204,7 @@ def test_what_a_launch_is_told(folder):
 
 
 @driven()
-def test_the_grid(folder):
+def test_grid_has_a_block_for_every_tile_up_to_its_limit(folder):
     """A block for every tile, up to the most that a grid may have; nothing holds more rows."""
     driver, runtime = Driver(), loader.runtime()
     driver.record_only()
@@ -236,7 +236,7 @@ def test_the_grid(folder):
 
 
 @driven()
-def test_more_batch_dimensions_than_a_launch_takes(folder):
+def test_call_with_many_batch_dimensions_takes_several_launches(folder):
     driver, runtime = Driver(), loader.runtime()
     path = cubin.write(folder / "kernel.cubin")
     kernel = runtime.open_gpu_kernel(path, "float32", cuda(0))
@@ -275,7 +275,7 @@ OPENING = [
 
 
 @driven()
-def test_nothing_leaks_from_an_open_that_fails(folder):
+def test_open_that_fails_leaks_nothing(folder):
     driver, runtime = Driver(), loader.runtime()
     path = cubin.write(folder / "kernel.cubin", shared_bytes=50_000)
     # A context is made once, so that only the first round can fail to.
@@ -305,7 +305,7 @@ def test_nothing_leaks_from_an_open_that_fails(folder):
 
 
 @driven()
-def test_code_objects_that_are_none_of_ours(folder):
+def test_open_of_foreign_code_object_raises(folder):
     driver, runtime = Driver(), loader.runtime()
     kernel = folder / "kernel.cubin"
 
@@ -337,7 +337,7 @@ def test_code_objects_that_are_none_of_ours(folder):
 
 # glibc then fills memory that it hands out with bytes that are not zero.
 @driven(MALLOC_PERTURB_="85")
-def test_an_image_that_is_text_ends(folder):
+def test_open_of_text_ends_it_with_a_zero(folder):
     """A driver reads what is no ELF file as text, up to a zero: there must be one."""
     driver, runtime = Driver(), loader.runtime()
     for size in (1, 20, 100, 16384, 16384 * 3):
@@ -348,7 +348,7 @@ def test_an_image_that_is_text_ends(folder):
 
 
 @driven()
-def test_a_kernel_for_another_architecture(folder):
+def test_open_of_kernel_for_another_architecture_raises(folder):
     runtime = loader.runtime()
     path = cubin.write(folder / "kernel.cubin", 90)
     with pytest.raises(
@@ -361,7 +361,7 @@ def test_a_kernel_for_another_architecture(folder):
 
 
 @driven()
-def test_running_out_of_memory(folder):
+def test_call_without_device_memory_says_so(folder):
     driver, runtime = Driver(), loader.runtime()
     path = cubin.write(folder / "kernel.cubin")
 
@@ -384,7 +384,7 @@ def test_running_out_of_memory(folder):
 
 
 @driven()
-def test_errors_that_somebody_elses_kernel_left(folder):
+def test_error_of_an_earlier_kernel_says_so(folder):
     """The driver reports a kernel's error at whatever call comes next, and at all after it."""
     driver, runtime = Driver(), loader.runtime()
     path = cubin.write(folder / "kernel.cubin", 90)
@@ -429,7 +429,7 @@ def test_errors_that_somebody_elses_kernel_left(folder):
 
 
 @driven(FAKE_CUDA_DEVICES="75,100,121")
-def test_devices(folder):
+def test_gpu_arch_of_every_device_is_found_and_of_others_raises(folder):
     runtime = loader.runtime()
     path = cubin.write(folder / "kernel.cubin", 100)
     assert [runtime.gpu_arch(cuda(number)) for number in range(3)] == ["sm_75", "sm_100", "sm_121"]
@@ -451,7 +451,7 @@ def test_devices(folder):
 
 
 @driven()
-def test_capturing(folder):
+def test_is_capturing_of_the_captured_stream_is_true(folder):
     del folder
     driver, runtime = Driver(), loader.runtime()
     driver.capture(0x1234)
@@ -472,7 +472,7 @@ def test_capturing(folder):
 
 
 @driven()
-def test_own_streams(folder):
+def test_launch_in_the_private_stream_is_waited_for(folder):
     """A launch in the own stream is waited for, whatever comes of it."""
     driver, runtime = Driver(), loader.runtime()
     paths = [cubin.write(folder / f"{arch}.cubin", arch) for arch in (80, 90)]
@@ -513,7 +513,7 @@ def test_own_streams(folder):
 
 
 @driven()
-def test_device_memory(folder):
+def test_empty_gpu_memory_is_on_its_device_until_freed(folder):
     import tvm_ffi  # not before torch is hidden from it
 
     del folder
@@ -561,7 +561,7 @@ def absent(double, folder):
 
 
 @driven(absent)
-def test_no_driver(folder):
+def test_call_without_driver_says_what_to_install(folder):
     path = cubin.write(folder / "kernel.cubin")
     for _ in range(2):
         for call in (
@@ -590,7 +590,7 @@ def older(double, folder):
 
 
 @driven(older)
-def test_a_driver_that_is_too_old(folder):
+def test_call_with_too_old_driver_raises(folder):
     del folder
     with pytest.raises(
         RuntimeError, match="the CUDA driver has no cuStreamIsCapturing; it is too old, update it"
@@ -599,7 +599,7 @@ def test_a_driver_that_is_too_old(folder):
 
 
 @driven(FAKE_CUDA_FAIL="cuInit=100")
-def test_a_driver_that_does_not_start(folder):
+def test_call_with_driver_that_does_not_start_raises(folder):
     driver, runtime = Driver(), loader.runtime()
     with pytest.raises(
         RuntimeError,
@@ -618,7 +618,7 @@ def test_a_driver_that_does_not_start(folder):
 
 
 @driven()
-def test_a_forked_process_is_told_what_it_is(folder):
+def test_launch_in_forked_process_advises_spawn(folder):
     driver, runtime = Driver(), loader.runtime()
     kernel = runtime.open_gpu_kernel(cubin.write(folder / "kernel.cubin"), "float32", cuda(0))
     with driver.failing(cuLaunchKernel=3), pytest.raises(RuntimeError, match="; .*fork.*spawn"):
@@ -638,7 +638,7 @@ def kernels_of_every_class():
 
 @pytest.mark.usefixtures("nvcc")
 @driven()
-def test_what_nvcc_makes(folder):
+def test_kernels_of_nvcc_open_and_launch_for_every_dtype(folder):
     """The runtime reads nvcc's own code objects, and tells them what every dtype's order is."""
     del folder
     driver = Driver()
@@ -665,7 +665,7 @@ def test_what_nvcc_makes(folder):
 
 @pytest.mark.usefixtures("nvcc")
 @driven()
-def test_sort_from_end_to_end(folder):
+def test_sort_of_cupy_arrays_from_build_to_result_equals_the_oracle(folder):
     """Rules for arguments, plan, nvcc, driver and result, for arrays of a CuPy of the host's."""
     del folder
     driver, cupy = Driver(), host_cupy.install()
@@ -703,7 +703,7 @@ def test_sort_from_end_to_end(folder):
 
 @pytest.mark.usefixtures("nvcc")
 @driven()
-def test_sort_of_arrays_that_tell_no_stream(folder):
+def test_sort_of_dlpack_arrays_uses_the_private_stream(folder):
     """Sorted in the own stream, into memory that the runtime allocates."""
     del folder
     driver = Driver()

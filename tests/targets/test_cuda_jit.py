@@ -73,7 +73,7 @@ def warm(tmp_path_factory):
     return variables, folder
 
 
-def test_the_first_call_compiles_just_its_kernel(warm):
+def test_first_call_compiles_only_its_kernel(warm):
     variables, folder = warm
     compiled = folder / "compiled"
     assert len(compiled.read_text().split()) == 1
@@ -98,7 +98,7 @@ def _toolkit():
     pytest.skip("every nvcc here is a script")
 
 
-def test_a_warm_process_starts_no_tool_and_writes_nothing(warm):
+def test_warm_process_starts_no_tool_and_writes_nothing(warm):
     variables = {**warm[0], "CUDA_HOME": str(_toolkit())}
     # What is cached hits, for this nvcc says the same version; that answer is remembered.
     done = run(SORT, **variables)
@@ -121,7 +121,7 @@ def test_a_warm_process_starts_no_tool_and_writes_nothing(warm):
     assert done.stdout.strip() == ANSWER, done.stderr
 
 
-def test_a_cache_serves_without_nvcc(warm, tmp_path):
+def test_sort_without_nvcc_loads_a_cached_kernel(warm, tmp_path):
     """What was built is loaded on a machine that has no toolkit."""
     variables, _ = warm
     done = run(SORT, **{**variables, "CUDA_HOME": str(tmp_path)})
@@ -135,7 +135,7 @@ def test_a_cache_serves_without_nvcc(warm, tmp_path):
     assert "holds neither bin/nvcc nor NVRTC" in another.stderr
 
 
-def test_nvrtc_leaves_the_drivers_cache_alone(tmp_path):
+def test_build_by_nvrtc_writes_nothing_to_the_drivers_cache(tmp_path):
     """For which it would start the driver, and write to the user's home."""
     variables = {"WARP_SORT_RTC": "1", "WARP_SORT_CACHE_DIR": str(tmp_path / "cache")}
     drivers = tmp_path / "driver"

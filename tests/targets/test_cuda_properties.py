@@ -103,7 +103,7 @@ def same_but_for_nans(a, b):
 
 @settings(max_examples=1000)
 @given(st.data(), names, rows(), orders, seeds)
-def test_any_layout(data, name, row, order, seed):
+def test_sort_of_any_layout_equals_the_oracle(data, name, row, order, seed):
     """Any view is sorted along any axis into a result whose memory was poisoned; x stays."""
     shape, axis = row
     layout = data.draw(layouts(shape))
@@ -120,7 +120,9 @@ def test_any_layout(data, name, row, order, seed):
 
 @settings(max_examples=1000)
 @given(st.data(), names, rows(), orders, seeds)
-def test_out_of_any_layout_and_its_red_zone(data, name, row, order, seed):
+def test_sort_into_out_of_any_layout_leaves_bytes_around_out_unchanged(
+    data, name, row, order, seed
+):
     """The result goes into a strided window of a larger tensor, of which nothing else changes."""
     shape, axis = row
     rng = np.random.default_rng(seed)
@@ -140,7 +142,7 @@ def test_out_of_any_layout_and_its_red_zone(data, name, row, order, seed):
 
 @settings(max_examples=500)
 @given(st.data(), names, rows(), orders, seeds)
-def test_in_place_in_any_layout(data, name, row, order, seed):
+def test_sort_in_place_in_any_layout_equals_the_oracle(data, name, row, order, seed):
     shape, axis = row
     layout = data.draw(grids(shape))
     around = oracle.random(name, elements_of(shape, *layout), np.random.default_rng(seed))
@@ -157,7 +159,7 @@ def test_in_place_in_any_layout(data, name, row, order, seed):
 
 @settings(max_examples=300)
 @given(names, rows(), orders, seeds)
-def test_sorting_twice_changes_nothing(name, row, order, seed):
+def test_sort_of_sorted_rows_changes_nothing(name, row, order, seed):
     shape, axis = row
     x = to_device(oracle.random(name, shape, np.random.default_rng(seed)))
     once = sort(x, axis=axis, descending=order[0], nan=order[1])
@@ -177,7 +179,7 @@ def tile_kernels():
 @pytest.mark.usefixtures("tile_kernels")
 @settings(max_examples=300)
 @given(names, rows(), orders, seeds)
-def test_the_device_and_the_cpu_agree(name, row, order, seed):
+def test_sort_on_the_device_equals_the_cpus(name, row, order, seed):
     """Bit for bit, though one sorts in lanes and the other in a tile."""
     shape, axis = row
     # No element has a neighbour in memory, so that the CPU's kernel is the tile kernel always.
@@ -190,7 +192,7 @@ def test_the_device_and_the_cpu_agree(name, row, order, seed):
 
 @pytest.mark.parametrize("name", [n for n in TORCH if n in oracle.FLOATS])
 @pytest.mark.parametrize("length", [4, 24, 64, 300, 2500])
-def test_nan_payloads_survive_at_both_ends(name, length):
+def test_sort_keeps_nan_payloads_at_both_ends(name, length):
     """Rows of nothing but NaNs, of both signs and with every small payload, stay what they are."""
     dtype = np.dtype(oracle.FLOATS[name])
     width = min(16, dtype.itemsize * 8)
@@ -205,7 +207,7 @@ def test_nan_payloads_survive_at_both_ends(name, length):
 
 @pytest.mark.parametrize("name", ["float16", "bfloat16", "float32", "float64"])
 @pytest.mark.parametrize("length", [8, 50, 700])
-def test_subnormals_are_values(name, length):
+def test_sort_orders_subnormals_by_value(name, length):
     """They are neither flushed to zero nor equal to one another."""
     dtype = np.dtype(oracle.FLOATS[name])
     fraction = {"float16": 10, "bfloat16": 7, "float32": 23, "float64": 52}[name]
@@ -218,7 +220,7 @@ def test_subnormals_are_values(name, length):
 
 
 @pytest.mark.parametrize("name", [n for n in TORCH if np.dtype(oracle.ALL[n]).itemsize == 1])
-def test_every_pattern_of_one_byte(name):
+def test_sort_of_every_pattern_of_one_byte_equals_the_oracle(name):
     values = np.arange(2 if name == "bool" else 256, dtype=np.uint8).view(oracle.ALL[name])
     rng = np.random.default_rng(2)
     x = np.stack([rng.permutation(values) for _ in range(40)])
@@ -226,7 +228,7 @@ def test_every_pattern_of_one_byte(name):
         check(x, sort(to_device(x), descending=order[0], nan=order[1]), -1, *order)
 
 
-def test_kernels_are_those_that_were_built(cuda_kernels):
+def test_kernels_opened_here_were_built_before(cuda_kernels):
     """Nothing that this file drew made a kernel of its own."""
     x = torch.zeros(3, 20, dtype=WORDS[4], device="cuda")
     sort(x)

@@ -58,7 +58,7 @@ def rows(generator, device, number):
 
 
 @pytest.mark.usefixtures("nothing_open")
-def test_streams_and_threads_at_once():
+def test_sort_in_threads_with_streams_of_their_own_is_right():
     """Eight threads, each with a stream that is behind the others, open kernels and sort."""
 
     def work(number):
@@ -75,7 +75,7 @@ def test_streams_and_threads_at_once():
         assert all(threads.map(work, range(8)))
 
 
-def test_streams_of_one_thread_do_not_wait_for_each_other():
+def test_sort_in_free_stream_does_not_wait_for_busy_one():
     """A sort in a free stream is done while one behind a busy stream is not."""
     x = torch.rand(2000, 100, device="cuda")
     busy, free = torch.cuda.Stream(), torch.cuda.Stream()
@@ -102,7 +102,7 @@ def test_streams_of_one_thread_do_not_wait_for_each_other():
 @two_devices
 @pytest.mark.usefixtures("nothing_open")
 @pytest.mark.parametrize(("current", "own"), [(0, 1), (1, 0)])
-def test_an_array_is_sorted_where_it_is(current, own):
+def test_sort_of_array_on_any_device_stays_there(current, own):
     """The first call, which opens the kernel, and later ones; the current device stays."""
     rng = np.random.default_rng(1)
     with torch.cuda.device(current):
@@ -125,7 +125,7 @@ def test_an_array_is_sorted_where_it_is(current, own):
 
 @two_devices
 @pytest.mark.usefixtures("nothing_open")
-def test_each_device_has_the_kernel_open_for_itself():
+def test_sort_on_two_devices_opens_the_kernel_on_each():
     rng = np.random.default_rng(2)
     x = oracle.random("int32", (50, 90), rng)
     tensors = [to_device(x, f"cuda:{number}") for number in (0, 1)]
@@ -145,7 +145,7 @@ def test_each_device_has_the_kernel_open_for_itself():
 @two_devices
 @pytest.mark.parametrize(("current", "own"), [(0, 1), (1, 0)])
 @pytest.mark.parametrize("length", [100, MAX_LENGTH + 1])
-def test_the_stream_is_that_of_the_arrays_own_device(current, own, length):
+def test_sort_runs_in_the_stream_of_the_arrays_device(current, own, length):
     """Behind what is slow in it, without waiting, whichever device is current."""
     device = torch.device("cuda", own)
     x = torch.rand(300, length, device=device)
@@ -168,7 +168,7 @@ def test_the_stream_is_that_of_the_arrays_own_device(current, own, length):
 
 
 @two_devices
-def test_a_graph_of_another_device():
+def test_graph_of_another_device_replays_the_sort():
     x = torch.rand(500, 60, device="cuda:1")
     out = torch.empty_like(x)
     sort(x, out=out)
@@ -187,7 +187,7 @@ def test_a_graph_of_another_device():
 
 @two_devices
 @pytest.mark.usefixtures("nothing_open")
-def test_a_kernel_open_elsewhere_is_not_opened_during_capture():
+def test_sort_in_capture_with_kernel_open_on_another_device_raises():
     sort(torch.zeros(4, 3001, dtype=torch.int16, device="cuda:0"))
     x = torch.zeros(4, 3001, dtype=torch.int16, device="cuda:1")
     out = torch.full_like(x, 7)
@@ -208,7 +208,7 @@ def test_a_kernel_open_elsewhere_is_not_opened_during_capture():
 
 @two_devices
 @pytest.mark.usefixtures("nothing_open")
-def test_threads_sort_on_both_devices_at_once():
+def test_sort_in_threads_on_both_devices_is_right():
     """Half of them while the other device is current; they open kernels at once, too."""
 
     def work(number):
@@ -228,7 +228,7 @@ def test_threads_sort_on_both_devices_at_once():
 
 
 @two_devices
-def test_an_out_on_another_device_is_refused():
+def test_sort_with_out_on_another_device_raises():
     x = torch.rand(10, 30, device="cuda:1")
     out = torch.full((10, 30), 7.0, device="cuda:0")
     with pytest.raises(ValueError, match="out: expected x's device cuda:1, got cuda:0"):
@@ -249,7 +249,7 @@ def cupy():
 # CuPy warns of work on one device with arrays of another: that would be slow, and out of order.
 @pytest.mark.filterwarnings("error:The device where the array resides")
 @pytest.mark.parametrize(("current", "own"), [(0, 1), (1, 0)])
-def test_a_cupy_array_is_sorted_where_it_is(cupy, current, own):
+def test_sort_of_cupy_array_on_any_device_stays_there(cupy, current, own):
     rng = np.random.default_rng(3)
     for length in LENGTHS:
         x = oracle.random("int32", (20, length), rng)
@@ -271,7 +271,7 @@ def test_a_cupy_array_is_sorted_where_it_is(cupy, current, own):
 @two_devices
 @pytest.mark.parametrize(("current", "own"), [(0, 1), (1, 0)])
 @pytest.mark.parametrize("length", [100, MAX_LENGTH + 1])
-def test_cupys_stream_is_that_of_the_arrays_own_device(cupy, current, own, length):
+def test_sort_of_cupy_array_runs_in_the_stream_of_its_device(cupy, current, own, length):
     """A non-blocking stream waits for no other, so a sort elsewhere would see what was before."""
     x = np.random.default_rng(4).integers(-1000, 1000, (300, length), dtype=np.int32)
     with cupy.cuda.Device(own):
@@ -293,7 +293,7 @@ def test_cupys_stream_is_that_of_the_arrays_own_device(cupy, current, own, lengt
 
 
 @two_devices
-def test_a_cupy_out_on_another_device_is_refused(cupy):
+def test_sort_with_cupy_out_on_another_device_raises(cupy):
     with cupy.cuda.Device(1):
         x = cupy.zeros((10, 30))
     with cupy.cuda.Device(0):

@@ -62,7 +62,7 @@ def test_find_ninja_prefers_the_program_to_a_script_that_imports_it(site, tmp_pa
     assert ninja.find().resolve() == program
 
 
-def test_find_ninja_in_a_target_folder_of_pip(site):
+def test_find_ninja_in_a_target_folder_of_pip_takes_it(site):
     _record(site, "../../bin/ninja")
     program = _program(site / "bin" / "ninja")
     assert ninja.find() == program
@@ -83,7 +83,7 @@ def test_find_ninja_passes_over_what_is_no_executable_file(site, tmp_path):
 
 
 @pytest.mark.usefixtures("site")
-def test_find_ninja_by_its_other_name(tmp_path):
+def test_find_ninja_named_ninja_build_takes_it(tmp_path):
     program = tmp_path / "on-the-path" / "ninja-build"
     program.with_name("ninja").rename(program)
     assert ninja.find() == program
@@ -111,7 +111,7 @@ def test_version_of_what_cannot_be_run_raises(tmp_path):
         ninja.version(program)
 
 
-def test_a_build_by_what_is_no_ninja_raises(half_cache, tmp_path):
+def test_build_by_what_is_no_ninja_raises(half_cache, tmp_path):
     _program(tmp_path / "ninja", "echo an IRC client")
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     done = children.run(f"{children.NO_NINJA}\n{children.OTHER_SORT}", PATH=path)

@@ -97,7 +97,7 @@ def test_hip_kernel_for_every_family_compiles(each_hip_compiler, arch):
 @pytest.mark.parametrize(
     ("there", "outcome"), [("", "1 skipped"), ("/there/hipcc", "has /there/hipcc, and the package")]
 )
-def test_a_missing_compiler_skips_tests_only_where_there_is_none(there, outcome):
+def test_missing_hip_compiler_skips_tests_unless_ci_names_one(there, outcome):
     environment = {"ROCM_PATH": "/nowhere", "WARP_SORT_TESTS_HIP": there}
     test = f"{__file__}::test_hip_code_uses_no_scratch_memory_and_no_flat_access[newest-gfx90a]"
     ran = subprocess.run(
@@ -148,14 +148,14 @@ def find(arch="gfx942"):
 
 
 @pytest.mark.usefixtures("nothing_there")
-def test_no_compiler_at_all():
+def test_find_hip_compiler_without_any_raises():
     with pytest.raises(
         ToolError, match=r"no HIP compiler: .*/opt/rocm.*apt install clang-19 lld-19"
     ):
         find()
 
 
-def test_rocm_path_that_is_wrong(nothing_there, tmp_path, monkeypatch):
+def test_find_hip_compiler_with_wrong_rocm_path_raises(nothing_there, tmp_path, monkeypatch):
     fake(nothing_there, "clang-19")
     monkeypatch.setenv("ROCM_PATH", str(tmp_path / "nowhere"))
     message = r"ROCM_PATH: '.*nowhere' holds neither bin/hipcc nor llvm/bin/clang\+\+"
@@ -163,7 +163,9 @@ def test_rocm_path_that_is_wrong(nothing_there, tmp_path, monkeypatch):
         find()
 
 
-def test_the_order_in_which_compilers_are_looked_for(nothing_there, tmp_path, monkeypatch):
+def test_find_hip_compiler_prefers_rocm_path_then_rocm_then_path(
+    nothing_there, tmp_path, monkeypatch
+):
     rocm, usual = tmp_path / "rocm", tmp_path / "opt" / "rocm"
 
     def found(program, why):
@@ -190,9 +192,7 @@ def test_the_order_in_which_compilers_are_looked_for(nothing_there, tmp_path, mo
     found(fake(rocm, "bin/hipcc"), f"ROCM_PATH={rocm}")
 
 
-def test_a_compiler_that_does_not_know_the_target_is_passed_over(
-    nothing_there, tmp_path, monkeypatch
-):
+def test_find_hip_compiler_passes_over_one_without_the_target(nothing_there, tmp_path, monkeypatch):
     hipcc = fake(tmp_path / "rocm", "bin/hipcc")
     newer = fake(nothing_there, "clang-20", "gfx942 gfx950")
     monkeypatch.setenv("ROCM_PATH", str(tmp_path / "rocm"))
@@ -203,7 +203,7 @@ def test_a_compiler_that_does_not_know_the_target_is_passed_over(
         assert compiler.origin == f"clang-20 on the PATH; {hipcc} does not build for gfx950"
 
 
-def test_compilers_that_are_too_old(nothing_there):
+def test_find_hip_compiler_among_too_old_ones_raises(nothing_there):
     fake(nothing_there, "clang-19")
     fake(nothing_there, "clang-18", error="unknown argument: '--offload-device-only'")
     with pytest.raises(ToolError) as caught:
@@ -220,7 +220,7 @@ def test_compilers_that_are_too_old(nothing_there):
         assert part in message
 
 
-def test_a_compiler_without_its_linker(nothing_there):
+def test_find_hip_compiler_without_lld_raises(nothing_there):
     fake(
         nothing_there,
         "clang-19",
@@ -231,14 +231,14 @@ def test_a_compiler_without_its_linker(nothing_there):
         find()
 
 
-def test_a_compiler_that_makes_a_bundle(nothing_there):
+def test_find_hip_compiler_that_makes_a_bundle_raises(nothing_there):
     program = fake(nothing_there, "clang-19")
     program.write_text(program.read_text().replace("\\177ELF", "__CLANG_OFFLOAD_BUNDLE__"))
     with pytest.raises(ToolError, match="its output is not a code object"):
         find()
 
 
-def test_a_program_that_does_not_run(nothing_there):
+def test_find_hip_compiler_that_does_not_run_raises(nothing_there):
     program = nothing_there / "clang-19"
     program.write_text("#!/nowhere/sh\n")
     program.chmod(0o755)
@@ -247,7 +247,7 @@ def test_a_program_that_does_not_run(nothing_there):
 
 
 @pytest.mark.usefixtures("nothing_there")
-def test_what_a_compiler_knows_is_asked_once(tmp_path, monkeypatch):
+def test_probe_of_a_compiler_runs_it_once_a_target(tmp_path, monkeypatch):
     """For each binary, by what tells it from another; a script's clang is part of that."""
     store = Store(tmp_path / "cache")
     rocm = tmp_path / "rocm"
@@ -302,7 +302,7 @@ def test_what_a_compiler_knows_is_asked_once(tmp_path, monkeypatch):
         ("gfx12-generic", "gfx1201", "gfx12-generic"),
     ],
 )
-def test_gpu_arch(asked, native, expected, monkeypatch):
+def test_arch_for_picks_the_first_listed_arch_that_runs(asked, native, expected, monkeypatch):
     monkeypatch.delenv("GPU_ARCH", raising=False)
     if asked is not None:
         monkeypatch.setenv("GPU_ARCH", asked)
@@ -318,13 +318,13 @@ def test_gpu_arch(asked, native, expected, monkeypatch):
         ("gfx11-generic", "gfx1201"),
     ],
 )
-def test_gpu_arch_that_does_not_run(asked, native, monkeypatch):
+def test_arch_for_without_an_arch_that_runs_raises(asked, native, monkeypatch):
     monkeypatch.setenv("GPU_ARCH", asked)
     with pytest.raises(ToolError, match=f"GPU_ARCH: none of .* runs on this device, .* {native}"):
         target_of("hip").arch_for(native)
 
 
-def test_gpu_arch_of_two_makers(monkeypatch):
+def test_arch_for_with_archs_of_two_makers_picks_its_own(monkeypatch):
     monkeypatch.setenv("GPU_ARCH", "gfx942,sm_80,gfx11-generic")
     assert target_of("cuda").arch_for("sm_86") == "sm_80"
     assert target_of("hip").arch_for("gfx1100") == "gfx11-generic"
@@ -337,7 +337,7 @@ def test_gpu_arch_of_two_makers(monkeypatch):
             target_of("hip").arch_for("gfx942")
 
 
-def test_devices_that_are_too_old():
+def test_arch_for_of_too_old_device_raises():
     for native in ("gfx803", "gfx701"):
         with pytest.raises(ToolError, match=f"x: .* {native}, .* gfx9 and newer"):
             target_of("hip").arch_for(native)
@@ -348,7 +348,7 @@ def test_devices_that_are_too_old():
 KERNEL = hip_kernel("ieee", 32, 8, 1, 0, "rows", "gfx942")
 
 
-def test_names_are_folders():
+def test_name_of_a_hip_kernel_describes_it_without_hyphens():
     assert KERNEL.name == "hip_all_none_ieee32_lanes2_registers8_rows_gfx942"
     generic = hip_kernel("integer", 8, 32, 6, 1, "rows", "gfx9-4-generic")
     assert generic.name == "hip_all_none_integer8_warps2_lanes64_registers32_rows_gfx9_4_generic"
@@ -356,7 +356,7 @@ def test_names_are_folders():
     assert KERNEL.target == "hip"
 
 
-def test_ck_dir_is_in_the_key(tmp_path, monkeypatch):
+def test_build_text_of_hip_kernel_changes_with_ck_dir(tmp_path, monkeypatch):
     monkeypatch.delenv("CK_DIR", raising=False)
     cuda = cuda_kernel("ieee", 32, 8, 1, 0, "rows", "sm_90")
     without, of_cuda = build_text(KERNEL), build_text(cuda)
@@ -391,7 +391,7 @@ def tiny(monkeypatch):
 
 
 @pytest.mark.usefixtures("no_runtime")
-def test_headers_of_ck_dir_are_found_and_watched(
+def test_build_after_change_of_ck_dirs_header_compiles_again(
     hip_compiler, tiny, tmp_path, monkeypatch, fresh_cache
 ):
     hip_compiler("gfx942")
@@ -413,7 +413,7 @@ def test_headers_of_ck_dir_are_found_and_watched(
 
 
 @pytest.mark.usefixtures("no_runtime", "tiny", "fresh_cache")
-def test_a_warm_build_starts_nothing(hip_compiler, monkeypatch):
+def test_warm_build_starts_no_process(hip_compiler, monkeypatch):
     if hip_compiler("gfx942").identity() is None:
         pytest.skip("the HIP compiler here is a wrapper, which is asked every time")
     loader.build([KERNEL])
@@ -422,7 +422,7 @@ def test_a_warm_build_starts_nothing(hip_compiler, monkeypatch):
 
 
 @pytest.mark.usefixtures("no_runtime", "tiny", "fresh_cache")
-def test_what_is_cached_needs_no_compiler(hip_compiler, monkeypatch, tmp_path):
+def test_build_of_cached_kernel_needs_no_compiler(hip_compiler, monkeypatch, tmp_path):
     hip_compiler("gfx942")
     loader.build([KERNEL])
     monkeypatch.setenv("ROCM_PATH", str(tmp_path))
@@ -438,7 +438,7 @@ def test_what_is_cached_needs_no_compiler(hip_compiler, monkeypatch, tmp_path):
         ('clang++: error: unable to execute command: Executable "lld" doesn\'t exist!', "no lld"),
     ],
 )
-def test_hints(log, hint):
+def test_first_error_of_clang_has_a_hint(log, hint):
     line, said = hints.first_error(log)
     assert line == log
     assert hint in said

@@ -81,7 +81,7 @@ def open_both(folder, **said):
 
 
 @driven()
-def test_a_launch_lands_on_the_arrays_own_device(folder):
+def test_launch_runs_on_the_arrays_own_device(folder):
     kernels, driver, runtime = open_both(folder), Driver(), loader.runtime()
     for current in (0, 1):
         with driver.current(current):
@@ -112,7 +112,7 @@ def test_a_launch_lands_on_the_arrays_own_device(folder):
 
 
 @driven()
-def test_sorts_are_remembered(folder):
+def test_launch_cache_relaunches_equal_sorts_only(folder):
     """In the stream that is current on a ROCm device, and by its type."""
     kernels, driver, runtime = open_both(folder), Driver(), loader.runtime()
     again = runtime.open_launch_cache("all", "none")
@@ -151,7 +151,7 @@ def test_sorts_are_remembered(folder):
 
 
 @driven()
-def test_threads_launch_on_their_own(folder):
+def test_launches_of_threads_run_on_their_arrays_devices(folder):
     kernels, driver = open_both(folder), Driver()
     devices = []
 
@@ -172,7 +172,7 @@ def test_threads_launch_on_their_own(folder):
 
 
 @driven()
-def test_what_a_launch_is_told(folder):
+def test_launch_gets_stream_block_and_shared_memory(folder):
     kernels, driver = open_both(folder, threads=256, rows=64, shared_bytes=64 * 1024), Driver()
     for stream in (0, 1, 2, 0x7F12_3456_7890):
         check_sorts(kernels[0], stream=stream)
@@ -192,7 +192,7 @@ def test_what_a_launch_is_told(folder):
 
 
 @driven(FAKE_HIP_DEVICES="gfx942,gfx950")
-def test_more_shared_memory_than_a_device_has(folder):
+def test_open_of_kernel_with_too_much_shared_memory_raises(folder):
     driver, runtime = Driver(), loader.runtime()
     kib = 1024
     for number, target, most in ((0, "gfx942", 64 * kib), (1, "gfx950", 160 * kib)):
@@ -211,7 +211,7 @@ def test_more_shared_memory_than_a_device_has(folder):
 
 
 @driven()
-def test_the_grid(folder):
+def test_grid_has_a_block_for_every_tile_up_to_its_limit(folder):
     """A block for every tile as long as 32 bits hold all threads; blocks walk over the rest."""
     for threads in (1, 2, 64, 256, 1024):
         kernels, driver = open_both(folder, threads=threads, rows=64), Driver()
@@ -234,7 +234,7 @@ def test_the_grid(folder):
 
 
 @driven()
-def test_more_batch_dimensions_than_a_launch_takes(folder):
+def test_call_with_many_batch_dimensions_takes_several_launches(folder):
     kernels, driver = open_both(folder), Driver()
     rank = cubin.MAX_BATCH_DIMS + 2
     whole = array(*(3,) * rank, 8)
@@ -250,7 +250,7 @@ def test_more_batch_dimensions_than_a_launch_takes(folder):
 
 # glibc then fills memory that is given back with bytes that are not what it held.
 @driven(MALLOC_PERTURB_="85")
-def test_images_are_kept_while_their_modules_are(folder):
+def test_image_of_an_open_kernel_is_kept(folder):
     kernels = open_both(folder)
     for path in folder.glob("*.co"):
         path.unlink()
@@ -272,7 +272,7 @@ OPENING = [
 
 
 @driven(FAKE_HIP_DEVICES="gfx950,gfx90a")
-def test_nothing_leaks_from_an_open_that_fails(folder):
+def test_open_that_fails_leaks_nothing(folder):
     runtime = loader.runtime()
     path = hsaco.write(folder / "kernel.co", "gfx950", shared_bytes=100_000)
     runtime.gpu_arch(hip(0))
@@ -302,7 +302,7 @@ def test_nothing_leaks_from_an_open_that_fails(folder):
 
 
 @driven()
-def test_code_objects_that_are_none_of_ours(folder):
+def test_open_of_foreign_code_object_raises(folder):
     runtime = loader.runtime()
     runtime.gpu_arch(hip(0))
     driver = Driver()
@@ -340,7 +340,7 @@ def test_code_objects_that_are_none_of_ours(folder):
 
 
 @driven()
-def test_a_kernel_for_another_target(folder):
+def test_open_of_kernel_for_another_target_raises(folder):
     runtime = loader.runtime()
     path = hsaco.write(folder / "kernel.co", "gfx1100")
     with pytest.raises(
@@ -354,7 +354,7 @@ def test_a_kernel_for_another_target(folder):
 
 
 @driven()
-def test_errors_that_somebody_elses_kernel_left(folder):
+def test_error_of_an_earlier_kernel_says_so(folder):
     """HIP reports a kernel's error at whatever call comes next, and at all after it."""
     path = hsaco.write(folder / "kernel.co", "gfx1100")
     runtime = loader.runtime()
@@ -441,25 +441,25 @@ DEVICES = "gfx942,gfx90a,gfx1100,gfx9-4-generic"
 
 
 @driven(FAKE_HIP_DEVICES=DEVICES)
-def test_devices(folder):
+def test_gpu_arch_of_every_device_is_found_and_of_others_raises(folder):
     check_devices(folder, "hipGetDevicePropertiesR0600")
 
 
 @driven(rocm5, FAKE_HIP_DEVICES=DEVICES)
-def test_devices_of_rocm_5(folder):
+def test_gpu_arch_of_devices_of_rocm_5_is_found_and_of_others_raises(folder):
     Driver.LIBRARY = "libamdhip64.so.5"
     check_devices(folder, "hipGetDeviceProperties")
 
 
 @driven(FAKE_HIP_DEVICES="unheard-of")
-def test_a_device_that_does_not_tell_its_target(folder):
+def test_gpu_arch_of_device_without_a_target_raises(folder):
     del folder
     with pytest.raises(RuntimeError, match=r"HIP device 0: .*does not tell its target"):
         loader.runtime().gpu_arch(hip(0))
 
 
 @driven()
-def test_capturing(folder):
+def test_is_capturing_of_the_captured_stream_is_true(folder):
     del folder
     runtime = loader.runtime()
     runtime.gpu_arch(hip(0))
@@ -484,7 +484,7 @@ def test_capturing(folder):
 
 
 @driven()
-def test_own_streams(folder):
+def test_launch_in_the_private_stream_is_waited_for(folder):
     """A launch in the own stream is waited for, whatever comes of it."""
     kernels, driver, runtime = open_both(folder), Driver(), loader.runtime()
 
@@ -523,7 +523,7 @@ def test_own_streams(folder):
 
 
 @driven()
-def test_device_memory(folder):
+def test_empty_gpu_memory_is_on_its_device_until_freed(folder):
     del folder
     runtime = loader.runtime()
     runtime.gpu_arch(hip(0))
@@ -577,7 +577,7 @@ def absent(double, folder):
 
 
 @driven(absent)
-def test_no_driver(folder):
+def test_call_without_driver_says_what_to_install(folder):
     path = hsaco.write(folder / "kernel.co")
     runtime = loader.runtime()
     calls = [
@@ -602,7 +602,7 @@ def test_no_driver(folder):
 
 
 @driven(absent)
-def test_rocm_path(folder):
+def test_rocm_path_names_the_folder_of_hip(folder):
     """It may be another than the loader would take."""
     (folder / "lib").mkdir()
     driver_double.build("fake_hip.cc", folder / "lib" / LIBRARY)
@@ -614,7 +614,7 @@ def test_rocm_path(folder):
 
 
 @driven(FAKE_HIP_DEVICES="gfx942")
-def test_the_copy_that_a_framework_brought(folder):
+def test_hip_that_a_framework_loaded_is_used(folder):
     """Whatever its version, and hidden from the loader as it is."""
     place = folder / "torch" / "lib"
     place.mkdir(parents=True)
@@ -639,7 +639,7 @@ def older(double, folder):
 
 
 @driven(older)
-def test_a_driver_that_is_too_old(folder):
+def test_call_with_too_old_driver_raises(folder):
     del folder
     with pytest.raises(
         RuntimeError, match="libamdhip64 has no hipStreamIsCapturing; it is too old, update ROCm"
@@ -648,7 +648,7 @@ def test_a_driver_that_is_too_old(folder):
 
 
 @driven(FAKE_HIP_FAIL="hipInit=100")
-def test_a_driver_that_does_not_start(folder):
+def test_call_with_driver_that_does_not_start_raises(folder):
     runtime = loader.runtime()
     with pytest.raises(
         RuntimeError,
@@ -670,7 +670,7 @@ def test_a_driver_that_does_not_start(folder):
 
 
 @driven()
-def test_both_platforms_in_one_process(folder):
+def test_kernels_of_cuda_and_hip_in_one_process_use_their_own_drivers(folder):
     """A device's type says whose driver it is: HIP is not asked for CUDA's, nor CUDA for HIP's."""
     kernels = open_both(folder)
     runtime = loader.runtime()
@@ -715,7 +715,7 @@ def memory_of(tensor, like):
 
 
 @driven()
-def test_every_dtype(folder):
+def test_kernel_call_of_every_dtype_equals_the_oracle(folder):
     without_a_compiler(folder)
     rng = np.random.default_rng(2)
     for name in dtypes.DTYPES:
@@ -732,7 +732,7 @@ def test_every_dtype(folder):
 
 
 @driven()
-def test_sort_of_arrays_that_tell_no_stream(folder):
+def test_sort_of_dlpack_arrays_uses_the_private_stream(folder):
     """Sorted in the own stream, into memory that the runtime allocates."""
     without_a_compiler(folder)
     rng = np.random.default_rng(4)
@@ -780,7 +780,7 @@ def test_sort_of_arrays_that_tell_no_stream(folder):
 
 
 @driven()
-def test_sort_of_tvm_ffis_tensors(folder):
+def test_sort_of_tvm_ffi_tensors_uses_its_current_stream(folder):
     """In the stream that is current in TVM FFI, without a wait."""
     without_a_compiler(folder)
     x = array(9, 20)
@@ -794,7 +794,7 @@ def test_sort_of_tvm_ffis_tensors(folder):
 
 
 @driven()
-def test_sort_of_cupys_arrays_on_rocm(folder):
+def test_sort_of_cupy_arrays_on_rocm_uses_its_current_stream(folder):
     """In CuPy's current stream; and nothing is loaded while that is captured."""
     without_a_compiler(folder)
     cupy = host_cupy.install(ROCM)
@@ -839,7 +839,7 @@ def test_sort_of_cupys_arrays_on_rocm(folder):
 
 
 @driven()
-def test_kernels_are_run_by_what_a_test_sets(folder):
+def test_launch_with_a_run_function_passes_image_and_arguments(folder):
     """As an emulator would run them: image, target, grid, block, LDS and arguments."""
     kernels, driver = open_both(folder, threads=256, rows=4, shared_bytes=2048), Driver()
     prototype = ctypes.CFUNCTYPE(

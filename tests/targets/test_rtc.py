@@ -108,7 +108,7 @@ def arch_of(image: bytes) -> int:
     return flags >> 8 & 0xFF if image[8] >= 8 else flags & 0xFF
 
 
-def test_local_memory_is_seen(nvrtc, tmp_path):
+def test_local_memory_of_a_kernel_that_uses_it_is_reported(nvrtc, tmp_path):
     source = tmp_path / "source.cu"
     source.write_text(
         'extern "C" __attribute__((global)) void f(int* p, int n) {\n'
@@ -126,7 +126,7 @@ def test_local_memory_is_seen(nvrtc, tmp_path):
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90", "sm_120"])
 @pytest.mark.parametrize(("codec", "bits"), [("fnuz", 8), ("ieee", 16), ("ieee", 32), ("ieee", 64)])
 @pytest.mark.compile
-def test_kernels_for_every_width(nvrtc, codec, bits, arch, tmp_path):
+def test_nvrtc_compiles_kernels_of_every_width(nvrtc, codec, bits, arch, tmp_path):
     rows = (16, 1, 0, "rows") if bits < 64 else (8, 2, 0, "rows")
     columns = next(layout for layout in gpu_cells(bits, "sm_90") if layout[3] == "columns")
     for layout in (rows, columns):
@@ -160,7 +160,7 @@ def test_depfile_of_rtc_lists_what_a_preprocessor_reads(nvrtc, tree, tmp_path):
     assert len(ours) == len(set(ours))
 
 
-def test_headers_are_those_that_nvcc_reads(nvrtc, nvcc, tmp_path):
+def test_depfile_of_rtc_lists_every_header_that_nvcc_reads(nvrtc, nvcc, tmp_path):
     theirs = compiled(Compiler((nvcc,), Path(nvcc), ""), KERNEL, tmp_path / "nvcc")[1]
     folder = str(sources.INCLUDE_DIR)
     read = {path for path in listed(theirs) if path.startswith(folder)}
@@ -171,7 +171,7 @@ def test_headers_are_those_that_nvcc_reads(nvrtc, nvcc, tmp_path):
 # -- the command line ------------------------------------------------------------------------------
 
 
-def test_version(nvrtc):
+def test_version_of_nvrtc_names_library_and_program(nvrtc):
     text = nvrtc.version()
     assert text.startswith("NVRTC 1")
     assert nvrtc.program.resolve().name in text
@@ -188,14 +188,14 @@ def test_version(nvrtc):
         ("hiprtc", (13, 0), []),
     ],
 )
-def test_the_librarys_own_cache_is_not_used(kind, version, told):
+def test_fixed_options_disable_the_librarys_own_cache(kind, version, told):
     """What NVRTC before 12.9 would call an unknown option."""
     library = rtc._Library.__new__(rtc._Library)
     library._prefix, library._numbers = kind, version
     assert library.fixed_options() == told
 
 
-def test_an_error_leaves_nothing(nvrtc, tmp_path):
+def test_error_of_nvrtc_leaves_no_output(nvrtc, tmp_path):
     source = tmp_path / "source.cu"
     source.write_text("\nint f() { return nothing; }\n")
     flags = [*recipe_of(KERNEL.target).flags(KERNEL.arch), "-MMD", "-MF", "source.d"]
@@ -206,7 +206,7 @@ def test_an_error_leaves_nothing(nvrtc, tmp_path):
     assert list(tmp_path.iterdir()) == [source]
 
 
-def test_an_unknown_architecture_has_a_hint(nvrtc, tmp_path):
+def test_error_of_nvrtc_for_unknown_architecture_has_a_hint(nvrtc, tmp_path):
     (tmp_path / "source.cu").write_text("")
     done = run(nvrtc, "-arch=sm_999", "source.cu", "-o", "kernel.cubin", folder=tmp_path)
     assert done.returncode == 1
@@ -236,7 +236,7 @@ def test_an_unknown_architecture_has_a_hint(nvrtc, tmp_path):
         (["nvrtc", "x", "/nowhere/a.cu", "-o", "b"], "error: /nowhere/a.cu: No such file"),
     ],
 )
-def test_bad_command_lines(words, said):
+def test_rtc_with_wrong_command_line_says_what_is_wrong(words, said):
     program = Compiler((sys.executable, str(rtc_libraries.PROGRAM)), Path(), "")
     done = run(program, *words)
     assert (done.returncode, done.stdout) == (1, "")
@@ -245,7 +245,7 @@ def test_bad_command_lines(words, said):
     assert "Traceback" not in done.stderr
 
 
-def test_rtc_imports_nothing_of_the_users(nvrtc):
+def test_rtc_imports_neither_site_nor_the_package(nvrtc):
     assert nvrtc.command[1:3] == ("-I", "-S")
     done = subprocess.run(
         [*nvrtc.command[:1], "-X", "importtime", *nvrtc.command[1:4]],
@@ -265,7 +265,7 @@ def manifests(folder: Path):
 
 
 @pytest.mark.usefixtures("no_nvcc", "no_runtime")
-def test_a_build_without_nvcc(nvrtc, tree, fresh_cache, monkeypatch):
+def test_build_without_nvcc_uses_nvrtc(nvrtc, tree, fresh_cache, monkeypatch):
     loader.build([KERNEL])
     (manifest,) = manifests(fresh_cache)
     assert manifest["compiler"] == nvrtc.version()
@@ -290,7 +290,7 @@ def test_a_build_without_nvcc(nvrtc, tree, fresh_cache, monkeypatch):
 
 
 @pytest.mark.usefixtures("no_nvcc", "no_runtime", "fresh_cache")
-def test_an_error_names_the_file_and_the_line(tree):
+def test_build_error_of_nvrtc_names_file_and_line(tree):
     header = tree / "core/codec.hpp"
     text = header.read_text()
     header.write_text(f"{text}int wrong = nothing;\n")
@@ -346,7 +346,7 @@ def nvcc_at(home: Path) -> Path:
         ({"libnvrtc.so": "nowhere"}, None),
     ],
 )
-def test_the_version_of_a_library_with_several_names(tmp_path, links, version):
+def test_libraries_with_several_names_have_the_version_of_their_target(tmp_path, links, version):
     folder = tmp_path / "lib"
     library(tmp_path / "elsewhere", "libnvrtc.so.13")
     library(folder, "libnvrtc-builtins.so.12.4.127")
@@ -358,7 +358,7 @@ def test_the_version_of_a_library_with_several_names(tmp_path, links, version):
     assert rtc_libraries.libraries(folder, "libnvrtc.so") == found
 
 
-def test_the_order_in_which_nvrtc_is_looked_for(empty, monkeypatch):
+def test_find_cuda_compiler_looks_for_nvrtc_in_order(empty, monkeypatch):
     def found(file, why):
         compiler = cuda_compiler.find_cuda_compiler()
         assert compiler.command[-2:] == ("nvrtc", str(file))
@@ -405,7 +405,7 @@ def test_the_order_in_which_nvrtc_is_looked_for(empty, monkeypatch):
     assert cuda_compiler.find_cuda_compiler().origin == f"CUDA_HOME={home}"
 
 
-def test_an_old_nvrtc_is_passed_over(empty):
+def test_find_cuda_compiler_passes_over_old_nvrtc(empty):
     lib = empty / "cuda" / "lib64"
     old = library(lib, "libnvrtc.so.11.2")
     (lib / "libnvrtc.so").symlink_to(old.name)
@@ -418,7 +418,7 @@ def test_an_old_nvrtc_is_passed_over(empty):
 
 
 @pytest.mark.usefixtures("empty")
-def test_neither_nvcc_nor_nvrtc():
+def test_find_cuda_compiler_without_any_raises():
     with pytest.raises(ToolError) as caught:
         cuda_compiler.find_cuda_compiler()
     for part in ("neither nvcc", "nor NVRTC", "Install the CUDA toolkit (12.0 or newer)",
@@ -426,7 +426,7 @@ def test_neither_nvcc_nor_nvrtc():
         assert part in str(caught.value)
 
 
-def test_a_wrong_cuda_home_is_not_made_up_for(empty, monkeypatch):
+def test_find_cuda_compiler_with_wrong_cuda_home_raises(empty, monkeypatch):
     library(empty / "usr")
     monkeypatch.setenv("CUDA_HOME", str(empty / "home"))
     for asked in ("0", "1"):
@@ -437,7 +437,7 @@ def test_a_wrong_cuda_home_is_not_made_up_for(empty, monkeypatch):
             cuda_compiler.find_cuda_compiler()
 
 
-def test_an_interpreter_that_does_not_know_itself(empty, monkeypatch):
+def test_find_cuda_compiler_without_sys_executable_raises(empty, monkeypatch):
     library(empty / "usr")
     monkeypatch.setattr(sys, "executable", "")
     with pytest.raises(ToolError, match=r"sys\.executable is empty"):
@@ -446,7 +446,7 @@ def test_an_interpreter_that_does_not_know_itself(empty, monkeypatch):
     assert cuda_compiler.find_cuda_compiler().identity() is not None
 
 
-def test_what_tells_one_from_another(empty, monkeypatch):
+def test_identity_of_nvrtc_changes_with_library_and_program(empty, monkeypatch):
     """The library, and the program that runs it."""
     file = library(empty / "usr")
     program = empty / "program.py"
@@ -461,14 +461,14 @@ def test_what_tells_one_from_another(empty, monkeypatch):
     assert None not in identities
 
 
-def test_a_library_that_does_not_load(empty):
+def test_version_of_library_that_does_not_load_raises(empty):
     library(empty / "usr")
     with pytest.raises(ToolError, match=r"the CUDA run-time compiler .* does not answer --version"):
         cuda_compiler.find_cuda_compiler().version()
 
 
 @pytest.mark.usefixtures("fresh_cache")
-def test_doctor_says_which_compiler_is_used(empty, monkeypatch):
+def test_doctor_names_the_cuda_compiler_in_use(empty, monkeypatch):
     file = library(empty / "usr")
     home = empty / "home"
     used = _devices.gpu(target_of("cuda"), [])["found"]["compiler"]
@@ -510,7 +510,9 @@ def hiprtc(hip_compiler, hiprtc_library, monkeypatch, request):
 
 
 @pytest.mark.parametrize("bundles", [False, True])
-def test_a_kernel_by_hiprtc(hiprtc, bundles, hiprtc_library, tmp_path, monkeypatch):
+def test_hiprtc_compiles_a_kernel_and_its_depfile(
+    hiprtc, bundles, hiprtc_library, tmp_path, monkeypatch
+):
     if bundles:
         monkeypatch.setenv("FAKE_HIPRTC_BUNDLES", "1")
     compiler = hiprtc("gfx942")
@@ -525,7 +527,7 @@ def test_a_kernel_by_hiprtc(hiprtc, bundles, hiprtc_library, tmp_path, monkeypat
 
 
 @pytest.mark.usefixtures("no_runtime", "hiprtc")
-def test_a_build_by_hiprtc(fresh_cache, monkeypatch, tree):
+def test_build_by_hiprtc_is_cached_until_a_header_changes(fresh_cache, monkeypatch, tree):
     loader.build([HIP_KERNEL])
     (manifest,) = manifests(fresh_cache)
     assert manifest["compiler"].startswith("hipRTC 99.1")
@@ -538,12 +540,12 @@ def test_a_build_by_hiprtc(fresh_cache, monkeypatch, tree):
         loader.build([HIP_KERNEL])
 
 
-def test_a_target_that_hiprtc_does_not_know(hiprtc):
+def test_find_hip_compiler_for_target_unknown_to_hiprtc_raises(hiprtc):
     with pytest.raises(ToolError, match=r"hipRTC in ROCM_PATH=.* says for gfx9999: .*error"):
         hiprtc("gfx9999")
 
 
-def test_what_the_real_hiprtc_makes(tmp_path):
+def test_real_hiprtc_compiles_a_kernel(tmp_path):
     """Where there is one; of the targets that it may know, one is enough."""
     folders = [Path("/opt/rocm")]
     for compiler in hip_compiler.hiprtc_candidates(None, folders):
@@ -556,7 +558,7 @@ def test_what_the_real_hiprtc_makes(tmp_path):
     pytest.skip("no hipRTC here; the tests above run a double of it")
 
 
-def test_the_order_in_which_hiprtc_is_looked_for(empty, monkeypatch):
+def test_find_hip_compiler_looks_for_hiprtc_in_order(empty, monkeypatch):
     def found(file, why, *others):
         # A compiler that refuses is passed over; the rest come behind.
         first = find_hip_compiler("gfx942", lambda *_: "")
@@ -614,7 +616,7 @@ def test_doctor_counts_the_kernels_that_layers_hold(empty, monkeypatch, backend)
     assert "can't be sorted" not in problem.what
 
 
-def test_a_frozen_application_is_not_run(empty, monkeypatch):
+def test_find_compiler_in_frozen_application_does_not_run_it(empty, monkeypatch):
     """It is no Python: what is there is passed over, and said to be."""
     nvrtc, hiprtc = library(empty / "usr"), library(empty / "usr", "libhiprtc.so")
     monkeypatch.setattr(sys, "frozen", True, raising=False)
@@ -633,7 +635,7 @@ def test_a_frozen_application_is_not_run(empty, monkeypatch):
     assert "is a frozen application" in compiler.origin
 
 
-def test_a_program_that_is_no_python(empty, monkeypatch):
+def test_version_by_an_executable_that_is_no_python_raises(empty, monkeypatch):
     """An application that Python is a part of answers with what it is, and compiles nothing."""
     library(empty / "usr")
     library(empty / "usr", "libhiprtc.so")
