@@ -3,19 +3,32 @@
 import re
 
 from support.documents import ROOT
+from warp_bitonic_sort.cli._diagnosis import VARIABLES
 
 README = (ROOT / "README.md").read_text()
 PROJECT = (ROOT / "pyproject.toml").read_text()
 
 
+# What reads a variable: Python, the functions of settings.py that return folders, and C++.
+READ = re.compile(r'(?:environ\.get|environ\[|_folders?|getenv)\(?"([A-Z_]+)"')
+# tempfile reads TMPDIR; TERM describes a terminal and is no setting.
+READ_ELSEWHERE, NO_SETTINGS = {"TMPDIR"}, {"TERM"}
+
+
+def variables_of_code():
+    files = [path for path in (ROOT / "src").rglob("*") if path.suffix in (".py", ".hpp", ".cc")]
+    read = {name for path in files for name in READ.findall(path.read_text())}
+    assert {"CXX", "ROCM_PATH", "WARP_SORT_CACHE_LAYERS"} <= read  # the pattern finds each kind
+    return (read - NO_SETTINGS) | READ_ELSEWHERE
+
+
 def test_environment_table_of_readme_lists_what_the_code_reads():
-    source = "".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
-    variables = set(re.findall(r'"(WARP_SORT_[A-Z_]+)"', source))
-    table = set(re.findall(r"^\| `(\w+)", README, re.MULTILINE))
-    # Two are no settings of a process: a wheel's build and the tests read them.
-    assert variables - {"WARP_SORT_WHEEL_LAYER", "WARP_SORT_TESTS"} <= table
-    unread = {name for name in table if not re.search(rf"\b{name}\b", source)}
-    assert not unread
+    table = re.findall(r"^\| `(\w+)", README, re.MULTILINE)
+    assert sorted(table) == sorted(variables_of_code())
+
+
+def test_variables_of_doctor_are_what_the_code_reads():
+    assert sorted(VARIABLES) == sorted(variables_of_code())
 
 
 def test_versions_of_pre_commit_are_those_of_the_lint_extra():

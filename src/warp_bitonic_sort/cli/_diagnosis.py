@@ -38,21 +38,26 @@ _DEPENDENCIES = {
     "jax": "jax",
     "matplotlib": "demo",
 }
-_VARIABLES = (
+# The variables that the library reads; the README's table has the same.
+VARIABLES = (
     "WARP_SORT_CACHE_DIR",
+    "XDG_CACHE_HOME",
     "WARP_SORT_CACHE_LAYERS",
     "WARP_SORT_TRUSTED_DIRS",
     "WARP_SORT_LOCK_TIMEOUT",
     "WARP_SORT_JIT_VERBOSE",
-    "WARP_SORT_CPU_ARCH",
-    "WARP_SORT_RTC",
     "MAX_JOBS",
     "CXX",
-    "OMP_NUM_THREADS",
-    "GPU_ARCH",
-    "ROCM_PATH",
     "CUDA_HOME",
+    "ROCM_PATH",
+    "HIP_CLANG_PATH",
+    "WARP_SORT_RTC",
+    "LD_LIBRARY_PATH",
+    "TMPDIR",
     "CK_DIR",
+    "GPU_ARCH",
+    "OMP_NUM_THREADS",
+    "WARP_SORT_CPU_ARCH",
 )
 _SMOKE_SORT_SECONDS = 600
 # What the report says of a small sort that did not run to its end.
@@ -123,12 +128,12 @@ def _environment(problems: list[Problem]) -> dict[str, str | None]:
         "set WARP_SORT_LOCK_TIMEOUT to a number of seconds, or unset it",
     )
     _note_unused_settings(problems)
-    return {name: os.environ.get(name) for name in _VARIABLES}
+    return {name: os.environ.get(name) for name in VARIABLES}
 
 
 def _note_unused_settings(problems: list[Problem]) -> None:
     """Note variables that look like settings but are none, and trusted folders that are missing."""
-    settings_of_package = [name for name in _VARIABLES if name.startswith("WARP_SORT_")]
+    settings_of_package = [name for name in VARIABLES if name.startswith("WARP_SORT_")]
     for name in sorted(os.environ):
         known = (
             name in settings_of_package
