@@ -13,6 +13,9 @@ binding of their own. `Runtime present` is the same sort again, after its kernel
 the cache. Kernels for longer rows take longer to compile: rows of 100 (on a GPU: of 64) are
 measured beside it, and compile_cuda.py measures all kernels of CUDA.
 
+A process that finds its kernel in a layer or in a warm cache has 15 ms. Two thirds of that are the
+import of this library; the modules are kept readable rather than merged to save a part of it.
+
 `lowest` shows how much of a median is other work on the machine. `tools` is the number of
 subprocesses of a first result. The script ends with status 1 if a process that finds its kernel in
 a layer or in a warm cache starts a tool.
@@ -247,17 +250,18 @@ def _cuda_peers(folder: Path) -> dict[str, _First]:
     return results
 
 
+_WARM_GOAL = 0.015
 _GOALS = {
     "ours, runtime present": 0.6,
-    "ours, in a layer": 0.010,
-    "ours, warm cache, new process": 0.010,
+    "ours, in a layer": _WARM_GOAL,
+    "ours, warm cache, new process": _WARM_GOAL,
     "CUDA: ours by nvcc, runtime present": 0.8,
     "CUDA: ours by nvcc, runtime present, rows of 64": 0.8,
     "CUDA: ours by NVRTC, runtime present": 0.4,
     "CUDA: ours by NVRTC, runtime present, rows of 64": 0.4,
-    "CUDA: ours, in a layer": 0.010,
-    "CUDA: ours by nvcc, warm cache, new process": 0.010,
-    "CUDA: ours by NVRTC, warm cache, new process": 0.010,
+    "CUDA: ours, in a layer": _WARM_GOAL,
+    "CUDA: ours by nvcc, warm cache, new process": _WARM_GOAL,
+    "CUDA: ours by NVRTC, warm cache, new process": _WARM_GOAL,
 }
 _WARM = [name for name in _GOALS if "runtime" not in name]
 _PEER = "tvm_ffi.cpp.load_inline, from nothing"
