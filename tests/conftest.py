@@ -56,7 +56,7 @@ def pytest_runtest_logreport(report):
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config):
-    """Say last what nobody may take for passed."""
+    """Print last which tests did not run."""
     if _NOT_EMULATED and not hasattr(config, "workerinput"):
         reasons = "; ".join(sorted(set(_NOT_EMULATED)))
         terminal = config.pluginmanager.get_plugin("terminalreporter")

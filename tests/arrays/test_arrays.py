@@ -1,4 +1,4 @@
-"""The arrays of every library: results of the caller's own kind, and what is refused by name."""
+"""The arrays of every library: results of the caller's kind, and errors that name the type."""
 
 import importlib.util
 import re
@@ -348,11 +348,11 @@ def test_jax_chooser_takes_gpus_and_refuses_other_devices():
         assert device == ("cuda" if device_type == 2 else "hip", 3, None)
 
 
-# -- any other that speaks DLPack ---------------------------------------------------------------
+# -- any other array with DLPack ---------------------------------------------------------------
 
 
 class Foreign:
-    """An array of a library that this package has never heard of."""
+    """An array of a library that this package does not support by name."""
 
     def __init__(self, array):
         self.array = array
@@ -515,7 +515,7 @@ def cuda_plan(shape, axis=-1, strides=None, out_strides=None, dtype="float32", *
 
 
 def test_plan_without_capabilities_uses_kernels_only():
-    """On a device, where a library that is not known can neither copy nor sort."""
+    """An unknown library on a device can neither copy nor sort."""
     for shape in ((5, 1), (1,)):
         assert cuda_plan(shape).route == "copy"
         assert cuda_plan(shape, capabilities=()).route == "kernel"
@@ -582,7 +582,7 @@ def test_plan_of_short_unaligned_rows_on_cuda_uses_one_thread_a_row():
     assert cuda_plan((100, 33)).kernel.layout.name == "lanes4_registers16"
 
 
-# -- PyTorch on ROCm, as far as it can be told without a device ---------------------------------
+# -- PyTorch on ROCm, without a device ----------------------------------------------------------
 
 
 def test_gpu_of_torch_on_rocm_is_a_hip_device(monkeypatch):
@@ -594,7 +594,7 @@ def test_gpu_of_torch_on_rocm_is_a_hip_device(monkeypatch):
     )
     found = [_torch._gpu(i) for i in range(3)]
     assert found == [("hip", 0, "gfx90a"), ("hip", 1, "gfx1100"), ("hip", 2, None)]
-    # Versions that do not tell it.
+    # Versions without that property.
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace())
     assert _torch._gpu(1) == ("hip", 1, None)
     monkeypatch.setattr(torch.version, "hip", None)
@@ -602,7 +602,7 @@ def test_gpu_of_torch_on_rocm_is_a_hip_device(monkeypatch):
     assert _torch._gpu(1) == ("cuda", 1, "sm_90")
 
 
-# -- CuPy, as far as it can be told without a device --------------------------------------------
+# -- CuPy, without a device ---------------------------------------------------------------------
 
 
 def test_stream_of_a_cupy_array_is_that_of_its_device(monkeypatch):

@@ -483,7 +483,7 @@ def test_demo_with_unknown_picture_format_is_refused(tmp_path, name):
 def test_doctor_notes_settings_that_do_nothing(monkeypatch, tmp_path):
     monkeypatch.setenv("WARP_SORT_CACHEDIR", "/x")
     monkeypatch.setenv("WARP_SORT_COLOUR", "1")
-    folders = [tmp_path, tmp_path / "none", tmp_path / ("far" * 100)]  # nobody can look at that
+    folders = [tmp_path, tmp_path / "none", tmp_path / ("far" * 100)]  # too long a name
     monkeypatch.setenv("WARP_SORT_TRUSTED_DIRS", os.pathsep.join(map(str, folders)))
     problems = []
     _diagnosis._environment(problems)

@@ -1,4 +1,4 @@
-"""The command ``prewarm``: what it builds is what sorts ask for, and it says what became of it."""
+"""The command ``prewarm``: it builds the kernels that sorts need, and reports each of them."""
 
 import functools
 import importlib.util
@@ -41,7 +41,7 @@ def invoke(*arguments):
 
 
 def checked(file, *, complete=True):
-    """The artifacts of a manifest, each of which is as it says."""
+    """Return the artifacts of a manifest, whose files it describes rightly."""
     said = json.loads(Path(file).read_text())
     assert said["complete"] is complete
     for each in said["artifacts"]:
@@ -125,7 +125,7 @@ def test_prewarm_of_what_a_layer_has_builds_nothing(whole_layer, fresh_cache, tm
 
 
 def test_prewarm_into_folder_makes_it_complete(whole_layer, fresh_cache):
-    """Whatever the user's cache and other layers hold; and nothing is left but what is read."""
+    """Other caches and layers do not count, and no temporary file is left."""
     there = checked(whole_layer / "prewarm.json")
     assert sorted(there) == children.entries(whole_layer)
     assert sorted(path.name for path in (whole_layer / "v1").iterdir()) == ["entries", "tools"]
@@ -211,7 +211,7 @@ def test_prewarm_with_a_failing_kernel_names_it_and_builds_the_rest(half_cache, 
 
 @pytest.mark.parametrize("kind", [LockError, CacheError, TrustError, ToolError, BuildError])
 def test_error_that_hinders_every_kernel_is_met_once(monkeypatch, tmp_path, kind):
-    """But a compiler's failure may be one kernel's alone: then each is tried."""
+    """A BuildError may be of one kernel alone: then each kernel is tried."""
     (tmp_path / "library.so").touch()
     tried = []
 
@@ -231,7 +231,7 @@ def test_error_that_hinders_every_kernel_is_met_once(monkeypatch, tmp_path, kind
 
 
 def test_prewarm_of_target_unknown_to_the_compiler_names_it(half_cache, tmp_path):
-    """It is named with every kernel; what other compilers build is there."""
+    """Every kernel of the target has the error; those of other compilers are built."""
     folder = tmp_path / "toolkit"
     (folder / "bin").mkdir(parents=True)
     children.script(
@@ -253,7 +253,7 @@ def test_prewarm_of_target_unknown_to_the_compiler_names_it(half_cache, tmp_path
 
 
 def test_prewarm_into_folder_without_a_runtime_needs_a_compiler(whole_layer, tmp_path):
-    """That a layer has one does not help; what would is said."""
+    """A layer's runtime does not count; the error gives the remedy."""
     how = {"WARP_SORT_CACHE_LAYERS": whole_layer, **NO_COMPILER}
     done = children.program("prewarm", "--length", 3, "--into", tmp_path / "new", **how)
     assert done.returncode == 1
@@ -310,7 +310,7 @@ def test_prewarm_into_layer_with_options_in_cxx_is_refused(fresh_cache, tmp_path
 
 
 def test_prewarm_into_layer_by_a_script_that_adds_options_works(half_cache, tmp_path):
-    """That is what the error proposes; and the user's own cache takes options as ever."""
+    """The error proposes such a script. The user's own cache takes options as before."""
     script = children.script(tmp_path / "c++", 'exec $CXX "$@" -DSOMETHING')
     layer = tmp_path / "layer"
     done = children.program("prewarm", "--length", 33, "--into", layer, CXX=script)
@@ -324,7 +324,7 @@ def test_prewarm_into_layer_by_a_script_that_adds_options_works(half_cache, tmp_
 
 
 def test_prewarm_of_hip_layer_with_ck_dir_is_refused(fresh_cache, tmp_path):
-    """It is part of their keys, literally: a reader without it would take none of them."""
+    """CK_DIR is part of the keys: a reader without it would find none of the kernels."""
     layer = tmp_path / "layer"
     order = ["prewarm", "--backend", "hip,cpu", "--arch", "gfx942", "--length", 3, "--into", layer]
     done = children.program(*order, CK_DIR=tmp_path)
@@ -343,7 +343,7 @@ def test_prewarm_of_cpu_layer_ignores_ck_dir(whole_layer, tmp_path):
 
 @pytest.mark.parametrize("into", [False, True])
 def test_prewarm_into_unwritable_folder_fails(tmp_path, into):
-    """A temporary folder would do for a sort; here it would be gone when it is asked for."""
+    """A sort may use a temporary folder, which ends with the process; prewarm may not."""
     (tmp_path / "file").touch()
     folder, file = tmp_path / "file" / "cache", tmp_path / "list.json"
     option = ["--into", folder] if into else []
@@ -364,7 +364,7 @@ def test_prewarm_into_unwritable_folder_fails(tmp_path, into):
 
 
 def test_prewarm_into_complete_read_only_folder_names_the_list(whole_layer, tmp_path):
-    """All that can fail is the list beside the entries, whose temporary name says nothing."""
+    """Only writing the list can fail. The error names it, not its temporary file."""
     layer = children.copy(whole_layer, tmp_path / "layer")
     before = children.read_only(layer)
     done = children.program("prewarm", "--length", 3, "--into", layer, before=before)
@@ -394,7 +394,7 @@ def test_prewarm_with_manifest_in_no_folder_builds_nothing(cache_copy, tmp_path)
 
 
 def test_prewarm_with_nothing_to_build_makes_no_cache(whole_layer, fresh_cache):
-    """What is all in layers needs no cache, which is not made for a list's sake."""
+    """Layers have every artifact: no cache is made for the list alone."""
     done = children.program("prewarm", "--length", 3, WARP_SORT_CACHE_LAYERS=whole_layer)
     assert done.returncode == 0, done.stderr
     assert re.search("^4 of 4 artifacts are there .*MB\\)$", done.stdout)
@@ -511,7 +511,7 @@ def test_longest_is_the_last_length_with_a_kernel(backend, dtype):
 
 
 def test_prewarm_whose_runtime_fails_tries_nothing_else(fresh_cache, tmp_path):
-    """And what fails alike is told once."""
+    """Equal errors are printed once."""
     compiler = children.script(
         tmp_path / "c++",
         'if [ "$1" = --version ]; then exec $CXX "$@"; fi\necho "x.cc:1: error: no" >&2; exit 1',
@@ -679,7 +679,7 @@ def test_kernels_of_a_wrong_target_raise():
 
 
 def test_prewarm_into_complete_folder_builds_nothing_elsewhere(whole_layer, fresh_cache, tmp_path):
-    """What it holds is loaded by its own, and nothing is built in the user's cache."""
+    """The folder's own runtime checks its kernels; the user's cache stays empty."""
     folder = children.copy(whole_layer, tmp_path / "layer")
     done = children.program("prewarm", "--length", 3, "--into", folder)
     assert done.returncode == 0, done.stderr
@@ -690,7 +690,7 @@ def test_prewarm_into_complete_folder_builds_nothing_elsewhere(whole_layer, fres
 @pytest.mark.usefixtures("half_cache")
 @pytest.mark.compile
 def test_prewarm_into_layer_lets_other_users_read_it(tmp_path, umask):
-    """Whatever the umask is; and nobody but its owner can write it."""
+    """Whatever the umask is. Only its owner can write it."""
     layer = tmp_path / "a new folder" / "layer"
     code = f"""
         import os
@@ -723,7 +723,7 @@ def test_prewarm_into_layer_takes_no_lock(half_cache, tmp_path):
 
 
 def test_manifest_through_a_link_is_written_to_its_target(whole_layer, tmp_path):
-    """What it leads to is written, and it still leads there."""
+    """The link's target is written, and the link stays."""
     layer = children.copy(whole_layer, tmp_path / "layer")
     home = tmp_path / "home"
     (home / "there").mkdir(parents=True)
@@ -741,7 +741,7 @@ def test_manifest_through_a_link_is_written_to_its_target(whole_layer, tmp_path)
 
 def test_manifest_into_a_stream_is_written_through(whole_layer, tmp_path):
     """A device or a pipe is written through, and stays what it is."""
-    # As /dev/stdout is, which a test does not put at risk.
+    # Like /dev/stdout, which a failing test could replace.
     layer = children.copy(whole_layer, tmp_path / "layer")
     out = tmp_path / "stdout"
     out.symlink_to("/proc/self/fd/1")
@@ -783,7 +783,7 @@ def test_prewarm_help_lists_the_targets():
 
 
 def test_prewarm_for_native_builds_for_the_machines_devices(half_cache, monkeypatch):
-    """Of each back end that is listed, and beside others that are named."""
+    """For each listed back end, and together with named architectures."""
     devices = {"cuda": ["sm_80", "sm_90"], "hip": ["gfx942"], "cpu": [HOST.native_archs()[0]]}
     asked = []
     for name, target in TARGETS.items():

@@ -34,7 +34,7 @@ def names(folder):
 
 @pytest.fixture
 def give(monkeypatch):
-    """A function that gives a path to a user: root for real, anybody else in what stat says."""
+    """A function that gives a path to a user: root really, others in stat's result."""
     owners = {}
     real = Path.stat
 

@@ -1,4 +1,4 @@
-"""Building, caching and loading: what is compiled when, what a person sees, and every failure."""
+"""Building, caching and loading: what is compiled when, and the error of every failure."""
 
 import json
 import os
@@ -73,7 +73,7 @@ def test_first_call_builds_only_the_runtime_and_its_kernel(fresh_cache, counting
     assert [Path(p).parent.name for p in compiled()] == [children.KERNEL.name, "runtime"]
     assert len(entries(fresh_cache)) == 2
     assert list((fresh_cache / "v1" / "staging").iterdir()) == []
-    assert done.stderr == "", "a build is quiet when nobody watches"
+    assert done.stderr == "", "a build is quiet without a terminal"
     # Another specialization compiles itself alone; nothing else compiles again.
     more = run(SORT.replace("[3, 1, 2]", "[3, 1, 2, 0]"), CXX=script,
                WARP_SORT_CACHE_DIR=str(fresh_cache))  # fmt: skip
@@ -122,14 +122,14 @@ def test_warm_start_imports_nothing_that_only_a_build_or_a_command_needs(warm, t
     done = run(code, **folders)
     needless = {"jit.store.maintenance", "jit.store.inventory", "prewarm"}
     if variable != "WARP_SORT_CACHE_DIR" or COMPILER.identity() is not None:
-        # A script's version has to be asked for.
+        # A script is run for its version.
         needless.add("jit.build")
     assert "arrays._numpy" in done.stdout.split(), done.stderr
     assert not needless & set(done.stdout.split())
 
 
 def test_open_kernel_calls_refuse_first(fresh_cache):
-    """With the runtime loaded, which tells; and then before anything is built, too."""
+    """It is called with the runtime loaded. A later kernel is not even built."""
     code = """
         import os
         from warp_bitonic_sort.jit import loader
@@ -241,7 +241,7 @@ def test_another_compiler_version_builds_again(copy_of_warm, tmp_path):
 
 
 def test_another_compiler_of_the_same_version_hits(copy_of_warm, tmp_path):
-    """A script is asked for its version at every start."""
+    """A script is run for its version at every start."""
     script = tmp_path / "c++"
     script.write_text(f'#!/bin/sh\nexec {shutil.which(COMPILER.command[0])} "$@"\n')
     script.chmod(0o755)
@@ -253,7 +253,7 @@ def test_another_compiler_of_the_same_version_hits(copy_of_warm, tmp_path):
 
 
 def test_compiler_that_is_replaced_while_it_compiles_is_asked_again(fresh_cache, tmp_path):
-    """Its entry says the version from before; the next start asks the new one."""
+    """Its entry has the version from before; the next start runs the new one."""
     code = f"""
         import os, pathlib
         from warp_bitonic_sort.jit.build import ninja
@@ -373,7 +373,7 @@ def test_build_with_each_linker_loads(fresh_cache, linker):
     compiler = f"{shlex.join(COMPILER.command)} -fuse-ld={linker}"
     asked = f"{compiler} -Wl,--version -o {fresh_cache}.out"
     if subprocess.run(shlex.split(asked), capture_output=True).returncode != 0:
-        pytest.skip(f"no {linker}")  # the default one is not asked for
+        pytest.skip(f"no {linker}")  # the default linker needs no option
     done = run(CXX=compiler, WARP_SORT_CACHE_DIR=str(fresh_cache))
     assert done.stdout.strip() == ANSWER, done.stderr
 
@@ -402,7 +402,7 @@ def test_build_with_relative_cxx_loads(fresh_cache, counting_compiler):
 
 @pytest.mark.parametrize("tools", [{"PATH": "/nonexistent", "CXX": None}, {"CXX": "/nonexistent"}])
 def test_hit_needs_no_compiler(warm, tools):
-    """What is in the cache is used where no compiler is; what is not names the compiler."""
+    """A cached kernel is used without a compiler; a missing one raises."""
     done = run(WARP_SORT_CACHE_DIR=str(warm), **tools)
     assert done.stdout.strip() == ANSWER, done.stderr
     more = run(SORT.replace("[3, 1, 2]", "[3, 1, 2, 0]"), WARP_SORT_CACHE_DIR=str(warm), **tools)
@@ -457,7 +457,7 @@ def nothing_loaded(monkeypatch):
 
 @pytest.mark.usefixtures("nothing_loaded", "fresh_cache")
 class TestFailures:
-    """One clear error each; the message is the whole contract, so it is what is tested."""
+    """Each failure is one error, whose message is tested."""
 
     x = np.zeros((3, 7), np.float32)
 
@@ -496,7 +496,7 @@ class TestFailures:
             self.sort()
         assert "registers7_rows" in str(error.value)
         assert "warp-bitonic-sort prewarm --operation sort --backend cpu" in str(error.value)
-        # Neither, when a compiler is missing, too, does it take two errors to say so.
+        # One error names a missing compiler and a missing ninja.
         monkeypatch.setenv("CXX", "/nonexistent/g++")
         with pytest.raises(ToolError, match=r"CXX: .* And there is no ninja: .*\)\. Or have"):
             self.sort()

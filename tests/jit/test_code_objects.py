@@ -1,4 +1,4 @@
-"""Code objects of GPUs in a cache: whose target they are for."""
+"""Code objects in a cache: only those for the right machine are loaded."""
 
 import json
 import struct
@@ -113,7 +113,7 @@ def test_dependency_with_dots_in_its_path_has_its_folders_token(tmp_path):
         ("gfx942", 0x60, False),
         ("gfx942", 0x00, False),
         ("gfx11-generic", 0x60, False),
-        # One that came after the table: the driver says whether it is.
+        # An architecture newer than the table: the driver decides.
         ("gfx1999", 0x60, True),
         ("gfx1999", 0x4C, False),
     ],

@@ -62,7 +62,7 @@ _BOTH_LIBRARIES = pytest.mark.parametrize(
 @_BOTH_LIBRARIES
 @pytest.mark.compile
 def test_library_that_does_not_load_is_built_again_and_replaced(cache_copy, tmp_path, artifact):
-    """A home that is shared with an older system, say, has what only the newer one can load."""
+    """For example, a newer system that shares the home has built it."""
     children.break_library(cache_copy, artifact)
     compiler, compiled = children.counting(tmp_path)
     for _ in range(2):
@@ -74,7 +74,7 @@ def test_library_that_does_not_load_is_built_again_and_replaced(cache_copy, tmp_
 
 @pytest.mark.compile
 def test_unloadable_runtime_beside_a_missing_kernel_is_built_again(half_cache):
-    """The kernel was compiled before anybody has tried the runtime."""
+    """The kernel is compiled before the runtime is loaded."""
     children.break_library(half_cache, kernels.RUNTIME)
     done = children.run()
     assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
@@ -83,7 +83,7 @@ def test_unloadable_runtime_beside_a_missing_kernel_is_built_again(half_cache):
 
 @_BOTH_LIBRARIES
 def test_unloadable_library_without_compiler_raises_and_stays(cache_copy, artifact):
-    """It stays: there may be machines that can load it, and none to build it on."""
+    """It stays, for another machine may be able to load it."""
     children.break_library(cache_copy, artifact)
     done = children.run(**children.NO_COMPILER)
     library = children.folder_of(cache_copy, artifact) / "library.so"
@@ -135,7 +135,7 @@ def test_new_runtime_that_does_not_load_raises_at_once(cache_copy, tmp_path):
 @pytest.mark.parametrize("how", ["processes", "threads"])
 @pytest.mark.compile
 def test_crowd_with_an_unloadable_runtime_builds_it_once(cache_copy, tmp_path, how):
-    """One builds it again; the others take that, and none its own."""
+    """One builds it again, and the others load the result."""
     children.break_library(cache_copy, kernels.RUNTIME)
     compiler, compiled = children.counting(tmp_path)
     if how == "threads":

@@ -71,7 +71,7 @@ def _give_away(home):
 def test_sort_in_home_of_another_user_uses_a_temporary_folder(
     foreign_home, warm_cache, tmp_path, is_warm
 ):
-    """Nothing has to be loaded from there, and nothing is, nor made."""
+    """Nothing is loaded from there, and nothing is written there."""
     folder = foreign_home / ".cache" / "warp_bitonic_sort" / "jit"
     if is_warm:
         folder.parent.mkdir()
@@ -95,7 +95,7 @@ def test_sort_in_home_of_another_user_uses_a_temporary_folder(
 def test_sort_with_named_folder_of_another_user_raises(
     foreign_home, whole_layer, variable, is_layer
 ):
-    """Who asks for a folder is told that it is not used."""
+    """A folder that the user named is never replaced silently."""
     named = children.copy(whole_layer, foreign_home / "named")
     how = {**_give_away(foreign_home), **_DEFAULT}
     how["WARP_SORT_CACHE_LAYERS" if is_layer else variable] = named
@@ -166,7 +166,7 @@ pwd.getpwuid = getpwuid
 
 @pytest.mark.compile
 def test_sort_of_user_without_a_home_uses_a_temporary_folder(tmp_path, monkeypatch):
-    """Neither HOME nor an entry of the system's: the current folder is not taken for it."""
+    """Without HOME or an entry in the user database. The current folder stays empty."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     how = {"HOME": None, "XDG_CACHE_HOME": None, "WARP_SORT_CACHE_DIR": None}
@@ -219,7 +219,7 @@ def test_forked_child_leaves_the_temporary_folder_to_its_parent(tmp_path):
         from pathlib import Path
         from warp_bitonic_sort.jit.store import layers
         (cache,) = layers._temporary.values()
-        sys.stdout.flush()  # or the child says it again
+        sys.stdout.flush()  # or the child prints it again
         child = os.fork()
         if child == 0:
             sys.exit()

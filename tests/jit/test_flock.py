@@ -1,4 +1,4 @@
-"""Locks on files: who holds one, and for how long."""
+"""Locks on files: which process holds one, and for how long."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Nothing in a cache is believed: whatever lies there is taken for what was published, or not."""
+"""A cache with any content: an entry is found as it was published, or not at all."""
 
 import contextlib
 import json

@@ -76,7 +76,7 @@ ninja.run = lambda *_: (print("builds", flush=True), sys.stdin.read())
 
 
 def _wait_for_orphans(folder):
-    """Wait until no process works in a folder: ninja outlives whoever ran it for a moment."""
+    """Wait until no process works in a folder: ninja outlives its parent for a moment."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         links = [link for link in Path("/proc").glob("[0-9]*/cwd") if _leads_into(link, folder)]
@@ -126,7 +126,7 @@ def test_killed_build_does_not_hinder_the_next(half_cache, tmp_path, phase):
 
 
 def test_build_removes_what_killed_builds_left(half_cache, tmp_path):
-    """Nobody has to prune; but what is new, or somebody works in, is left alone."""
+    """No prune is needed. New folders and those of running builds stay."""
     compiler, _ = children.counting(tmp_path)
     staging = half_cache / "v1" / "staging"
     for _ in range(3):
@@ -144,7 +144,7 @@ def test_build_removes_what_killed_builds_left(half_cache, tmp_path):
         assert left.name.startswith(f"{busy.pid}-")
         busy.kill()
     assert children.run(OTHER_SORT, CXX=compiler).stdout.strip() == OTHER_ANSWER
-    assert list(staging.iterdir()) == [left], "what is found takes no look"
+    assert list(staging.iterdir()) == [left], "a hit does not look for litter"
     children.assert_sound(half_cache, count=3)
 
 

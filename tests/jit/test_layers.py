@@ -53,7 +53,7 @@ def test_layer_that_another_compiler_filled_is_hit(fresh_cache, tmp_path):
     done = children.run(WARP_SORT_CACHE_LAYERS=tmp_path / "layer")
     assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
     assert not fresh_cache.exists()
-    # As the user's own cache it is another compiler's, and so another one's work.
+    # As the user's own cache it is missed, for another compiler filled it.
     again = children.run(WARP_SORT_CACHE_DIR=tmp_path / "layer")
     assert again.stdout.strip() == ANSWER, again.stderr
     assert len(children.entries(tmp_path / "layer")) == 4
@@ -146,7 +146,7 @@ def test_error_of_a_damaged_entry_says_damaged(cache_copy, artifact, as_layer, t
     assert f"ToolError: {artifact.name} is usable in none of {cache_copy} (" in last
     assert f"({cache_copy} holds it damaged: " in last
     assert "its bytes have changed; warp-bitonic-sort cache verify lists what is)" in last
-    # Both: one of them is told of.
+    # The error of a damaged runtime and a missing kernel names the damage.
     other = KERNEL if artifact is kernels.RUNTIME else artifact
     shutil.rmtree(children.folder_of(cache_copy, other))
     if artifact is kernels.RUNTIME:

@@ -27,7 +27,7 @@ _BOTH = pytest.mark.parametrize("artifact", [kernels.RUNTIME, KERNEL], ids=["run
 
 @pytest.fixture(scope="module")
 def evil(tmp_path_factory):
-    """A library that says so when it is loaded."""
+    """A library that prints EVIL when it is loaded."""
     folder = tmp_path_factory.mktemp("evil")
     source = folder / "evil.c"
     source.write_text(
@@ -95,7 +95,7 @@ def test_file_replaced_during_the_load_is_not_read(cache_copy):
 
 
 def test_two_libraries_by_one_descriptor_number_are_two(cache_copy, tmp_path, monkeypatch):
-    """glibc takes a name that it knows for the library that it has loaded by that name.
+    """glibc returns the library that it has loaded before by the same name.
 
     An application may close all descriptors, as one that becomes a daemon does.
     """
@@ -292,7 +292,7 @@ def test_start_whose_entry_is_removed_before_it_is_loaded_builds(cache_copy, fol
         "publish.entry_key = removing(publish.entry_key, 'entries', 'staging', 'locks')",
         "Path.rename = removing(Path.rename, f'entries/{KERNEL}')",
         "publish.publish = removing(publish.publish, f'entries/{KERNEL}', after=True)",
-        # A build that was complete: nothing says so.
+        # The folder of a complete build, removed before it is published.
         "build = ninja.run\nninja.run = lambda *a: (build(*a), removing(bool, 'staging')())[0]",
     ],
 )

@@ -1,4 +1,4 @@
-"""Locks of a build: who waits, for how long, and what is told."""
+"""Locks of a build: which process waits, for how long, and which message it prints."""
 
 import errno
 import fcntl
@@ -94,7 +94,7 @@ def test_threads_with_an_unwritable_cache_warn_once(tmp_path):
             try:
                 return ensure(wanted, layers, stores, options)
             except w.CacheError:
-                barrier.wait()  # nobody has made the temporary folder yet
+                barrier.wait()  # there is no temporary folder yet
                 raise
         build.ensure = at_once
         with warnings.catch_warnings(record=True) as caught, ThreadPoolExecutor(4) as pool:
@@ -306,7 +306,7 @@ def test_process_whose_build_fails_ends_in_order(half_cache, tmp_path):
     "named", ["$PWD/" + KERNEL.name + "/library.so", KERNEL.name + "/source.d"]
 )
 def test_full_cache_is_recognized_by_the_file_in_the_error(half_cache, tmp_path, named):
-    """Though there is room again by the time that anybody looks."""
+    """The folder has room again when the error is handled."""
     compiler = children.script(
         tmp_path / "c++",
         f"""case "$PWD $*" in

@@ -1,4 +1,4 @@
-"""The command ``cache``: what it shows, what it finds damaged, and what it removes."""
+"""The command ``cache``: its lists, its check for damage, and its removals."""
 
 import json
 import os
@@ -390,7 +390,7 @@ def test_doctor_counts_the_entries_of_layers(whole_layer, cache_copy):
 
 
 def test_entry_of_an_unknown_target_is_listed_with_a_question_mark(cache_copy):
-    """What a later version may publish."""
+    """A later version may publish such an entry."""
     edit(children.folder_of(cache_copy, kernels.RUNTIME), target="something")
     (first, second) = inventory.entries(cache_copy)
     assert (first.target, second.target) == ("cpu", "?")
@@ -398,7 +398,7 @@ def test_entry_of_an_unknown_target_is_listed_with_a_question_mark(cache_copy):
 
 
 def test_verify_does_not_count_as_use(cache_copy):
-    """When it was used last is what pruning goes by."""
+    """Prune goes by the time of the last use."""
     library = children.folder_of(cache_copy, KERNEL) / "library.so"
     then = int(time.time()) - 9 * 86400
     os.utime(library, (then, then))
@@ -414,7 +414,7 @@ def test_verify_does_not_count_as_use(cache_copy):
 def test_maintenance_while_another_process_removes_raises_nothing(
     cache_copy, monkeypatch, call, gone
 ):
-    """At whatever moment: it was to be removed."""
+    """At any moment of the call."""
     entry = children.folder_of(cache_copy, KERNEL)
     (cache_copy / "v1" / "entries" / "nothing").mkdir()
     folder = {"the entry": entry, "its artifact's folder": entry.parent}.get(gone, cache_copy)

@@ -140,7 +140,7 @@ def test_prewarm_into_a_noexec_folder_names_it(folder, tmp_path):
 def test_library_that_a_policy_does_not_let_map_is_built_in_a_temporary_folder(
     folder, whole_layer, tmp_path, artifact
 ):
-    """statvfs tells of no such thing; dlopen does."""
+    """statvfs does not show such a policy; only dlopen fails."""
     layer = children.copy(whole_layer, tmp_path / "layer")
     shutil.rmtree(children.folder_of(layer, artifact))
     code = f"""

@@ -1,4 +1,4 @@
-"""Files of other users: which are loaded, and how a refusal is told."""
+"""Files of other users: which are loaded, and the error that refuses the others."""
 
 import contextlib
 import errno
@@ -33,7 +33,7 @@ from warp_bitonic_sort.targets.common.host import find_compiler
 
 @pytest.fixture
 def open_folder():
-    """A folder that every user can reach, and nobody but its owner write; below a sticky one."""
+    """A folder below a sticky one: every user can reach it, and only its owner can write it."""
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="warp-sort-tests-") as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -80,7 +80,7 @@ def test_prewarm_in_cache_open_to_everybody_writes_nothing(open_folder):
 
 @pytest.mark.compile
 def test_prewarm_from_layers_in_cache_open_to_everybody_writes_no_list(open_folder):
-    """Where layers have everything, the folder was not even looked at."""
+    """The layers have every artifact, so that the cache's folder is not checked before."""
     (open_folder / "cache").mkdir()
     children.own(open_folder / "cache", children.ALICE)
     (open_folder / "cache").chmod(0o777)
@@ -194,7 +194,7 @@ def test_doctor_reports_a_refused_layer_once(theirs, place):
 
 
 def test_sort_from_layer_of_another_user_raises(theirs):
-    """It could change at any time; unless its reader trusts him, or it is root's."""
+    """Another user could change it at any time, unless the reader trusts him."""
     how = {"user": children.BOB, "WARP_SORT_CACHE_DIR": theirs / "none", **NO_COMPILER}
     how["WARP_SORT_CACHE_LAYERS"] = theirs / "cache"
     done = children.run(**how)
@@ -206,7 +206,7 @@ def test_sort_from_layer_of_another_user_raises(theirs):
 
 @pytest.mark.parametrize("place", ["cache", "v1", "entry"])
 def test_link_in_a_folder_that_others_can_write_is_refused(theirs, open_folder, place):
-    """What it leads to is sound; but who can write the folder can have it lead elsewhere."""
+    """The link's target is sound, but a user who can write the folder can change the link."""
     shared = open_folder / "shared"
     shared.mkdir()
     real = theirs / "cache"
@@ -254,7 +254,7 @@ os.stat, os.listdir = denied(os.stat), denied(os.listdir)
 
 @pytest.mark.compile
 def test_layer_that_cannot_be_read_counts_as_none(theirs):
-    """As another user, and as root nobody can test it: the reader has root's eyes."""
+    """The calls that read are replaced, for root can read every folder."""
     layer = theirs / "cache"
     layer.chmod(0)
     code = _DENIED.format(layer=layer) + SORT
@@ -296,7 +296,7 @@ def test_sort_with_cache_that_others_can_write_builds_nothing(theirs):
 @pytest.mark.skipif(not children.IS_ROOT, reason="root alone may write where others' links lead")
 @pytest.mark.parametrize("place", ["home", "home/.cache", "home/.cache/warp_bitonic_sort"])
 def test_sort_through_link_of_another_user_makes_no_folder(open_folder, place):
-    """Root with another user's home: not even a folder is to be made in his name."""
+    """Root with another user's home: not even a folder is made."""
     secret = open_folder / "secret"
     secret.mkdir(mode=0o700)
     link = open_folder / place
@@ -316,7 +316,7 @@ def test_sort_through_link_of_another_user_makes_no_folder(open_folder, place):
 @pytest.mark.parametrize("umask", [0, 0o002, 0o022, 0o077])
 @pytest.mark.compile
 def test_cache_under_any_umask_is_closed_to_other_users(theirs, umask):
-    """Whatever the umask gives to others: what is built is what its reader accepts."""
+    """The reader accepts what was built under any umask."""
     shutil.rmtree(theirs / "cache")
     code = f"import os; os.umask({umask})\n{SORT}"
     done = children.run(code, user=children.ALICE, WARP_SORT_CACHE_DIR=theirs / "cache")
@@ -355,7 +355,7 @@ def test_layer_of_one_user_serves_another(open_folder, filler):
 
 
 def test_check_writers_in_sticky_folder_accepts_what_is_in_it_only(open_folder, monkeypatch):
-    """A sticky folder protects what is in it, and not what is to be put there."""
+    """The sticky bit protects existing files, and not names that are free."""
     number = 4321 if children.IS_ROOT else os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: number)
     sticky = open_folder / "sticky"
@@ -389,7 +389,7 @@ def _chain(folder):
 
 
 def test_check_writers_of_a_chain_of_links_checks_the_folders_between(open_folder, monkeypatch):
-    """Neither the path's own parents nor those of where it ends."""
+    """Such a folder is a parent neither of the path nor of the file at its end."""
     number = 4321 if children.IS_ROOT else os.geteuid()
     path, between = _chain(open_folder), open_folder / "between"
     children.own(open_folder, number)
@@ -407,7 +407,7 @@ def test_check_writers_of_a_chain_of_links_checks_the_folders_between(open_folde
 @pytest.mark.skipif(not children.IS_ROOT, reason="root alone gives links to others")
 @pytest.mark.parametrize("link", ["first", "between/second"])
 def test_check_writers_of_another_users_link_raises(open_folder, monkeypatch, link):
-    """In a folder where nobody can replace another's files he can replace his own."""
+    """A sticky folder lets each user replace only his own files, such as this link."""
     path = _chain(open_folder)
     children.own(open_folder, 4321)
     open_folder.chmod(0o1777)
@@ -417,7 +417,7 @@ def test_check_writers_of_another_users_link_raises(open_folder, monkeypatch, li
     os.chown(open_folder / link, 4322, 4322, follow_symlinks=False)
     with pytest.raises(TrustError, match=f"{open_folder / link} belongs to another user"):
         permissions.check_writers(path, Path("root"))
-    # Whose layer is named by way of a link trusts whoever has that, too.
+    # A trusted path that leads through the link trusts the link's owner.
     monkeypatch.setenv("WARP_SORT_TRUSTED_DIRS", str(path.parent))
     permissions.check_writers(path, Path("root"))
 
@@ -459,12 +459,12 @@ _HER, _HIM = _user("alice", 4321, 4321), _user("bob", 4322, 4322)
         "it is another user's first one",
         "it has another name",
         "it is not her first one",
-        "nobody knows her",
-        "nobody knows it",
+        "she is not in the database",
+        "it is not in the database",
     ],
 )
 def test_is_own_group_is_true_for_a_private_group_only(monkeypatch, users, group, members, is_hers):
-    """Only where nobody else is in it by either way, being listed or having it from the start."""
+    """No other user is in the group, neither as a listed member nor by his first group."""
     groups = {} if group is None else {4321: SimpleNamespace(gr_name=group, gr_mem=members)}
     monkeypatch.setattr(os, "geteuid", lambda: 4321)
     monkeypatch.setattr(pwd, "getpwuid", {each.pw_uid: each for each in users[::-1]}.__getitem__)
@@ -519,7 +519,7 @@ def test_group_write_with_access_list_is_refused(own_group, what):
     for goal in [path, path / "below"] if what == "folder" else [path]:
         with pytest.raises(TrustError, match=said):
             permissions.check_writers(goal, own_group)
-    path.chmod(0o755)  # what the message says: the mask then lets no entry write
+    path.chmod(0o755)  # as the message advises: the mask then lets no entry write
     permissions.check_writers(path, own_group)
 
 
@@ -558,7 +558,7 @@ def test_check_writers_of_files_of_root_accepts_them():
 
 @pytest.mark.skipif(not children.IS_ROOT, reason="root alone has files of root's to make")
 def test_check_writers_of_roots_file_open_to_everybody_raises(open_folder):
-    """Root answers for who may put files into his folders, but such a file is anybody's."""
+    """A folder of root is trusted with any mode; a file that every user can write is not."""
     file = open_folder / "library.so"
     file.touch()
     open_folder.chmod(0o777)
@@ -569,7 +569,7 @@ def test_check_writers_of_roots_file_open_to_everybody_raises(open_folder):
 
 
 def test_check_writers_in_a_container_trusts_the_owner_of_the_root_folder(open_folder, monkeypatch):
-    """Folders on the way may be of whoever has the root folder; what is loaded may not."""
+    """The owner of / may own the parent folders, but not the loaded file."""
     nobody, somebody, lstat = 65534, 4711, os.lstat
     owners = {"/": nobody, str(open_folder): nobody, str(open_folder / "mine"): somebody}
 
@@ -607,7 +607,7 @@ def test_layer_whose_runtime_does_not_load_is_left_out(whole_layer, fresh_cache,
 
 @pytest.mark.compile
 def test_threads_with_a_runtime_that_does_not_load_warn_once(whole_layer, fresh_cache, tmp_path):
-    """One is told, and all of them go on without the layer."""
+    """One warning is given, and all threads go on without the layer."""
     layer = children.copy(whole_layer, tmp_path / "layer")
     children.break_library(layer, kernels.RUNTIME)
     code = """
@@ -617,7 +617,7 @@ def test_threads_with_a_runtime_that_does_not_load_warn_once(whole_layer, fresh_
         load, barrier = runtime.load, threading.Barrier(4)
         def at_once(entry, is_new=False):
             if entry.folder.parents[3].name == "layer":
-                barrier.wait()  # all have found it, and nobody has tried it
+                barrier.wait()  # all have found it, and none has loaded it
             return load(entry, is_new)
         runtime.load = at_once
         with ThreadPoolExecutor(4) as pool:
@@ -632,7 +632,7 @@ def test_threads_with_a_runtime_that_does_not_load_warn_once(whole_layer, fresh_
 
 
 def test_layer_filled_with_options_is_missed_without_them(fresh_cache, tmp_path):
-    """They change what is compiled: -march=native, say."""
+    """Options change the code, as -march=native does."""
     compiler = " ".join(find_compiler().command)
     first = children.run(WARP_SORT_CACHE_DIR=tmp_path / "layer", CXX=f"{compiler} -DSOMETHING")
     assert first.stdout.strip() == ANSWER, first.stderr
@@ -642,7 +642,7 @@ def test_layer_filled_with_options_is_missed_without_them(fresh_cache, tmp_path)
 
 
 def test_gpu_kernels_of_a_layer_whose_runtime_does_not_load_are_found(tmp_path, monkeypatch):
-    """Another runtime loads them: they are no libraries of this machine's."""
+    """Another runtime can load them, for they are no libraries of this machine."""
     kernel = cuda_kernel("ieee", 32, 4, 0, 0, "rows", "sm_90")
     entry = children.publish_product(Store(tmp_path), kernel, cubin.cubin(cubin.constant(), 90))
     monkeypatch.setenv("WARP_SORT_CACHE_LAYERS", str(tmp_path))
@@ -667,7 +667,7 @@ def test_gpu_kernels_of_a_layer_whose_runtime_does_not_load_are_found(tmp_path, 
 def test_error_without_compiler_gives_the_prewarm_command(
     whole_layer, tmp_path, operation, array, dtype, length
 ):
-    """By the letter: what it says is what is done, and then the call works."""
+    """The command in the error is run as it stands, and then the call works."""
     code = f"import numpy as np, warp_bitonic_sort as w; w.{operation}({array})"
     how = {"WARP_SORT_CACHE_DIR": tmp_path / "cache", **NO_COMPILER}
     done = children.run(code, WARP_SORT_CACHE_LAYERS=whole_layer, **how)
@@ -712,14 +712,14 @@ def lesser_layer(tmp_path_factory):
 
 
 def _is_warned_of(arch, stderr):
-    """Whether all that is said is one warning that names this machine's target and a lesser one."""
+    """Whether there is one warning, which names this machine's target and a lesser one."""
     said = f"RuntimeWarning: the kernel {KERNEL.name} is in no cache and cannot be compiled here. "
     return stderr.count("Warning") == 1 and f"{said}A slower kernel for {arch} is used" in stderr
 
 
 @_has_lesser
 def test_sort_without_compiler_uses_the_best_lesser_target(lesser_layer, fresh_cache, tmp_path):
-    """The best that a layer has; but where this machine's own can be compiled, it is."""
+    """The best target in a layer is used. With a compiler, this machine's own is built."""
     lesser = HOST.lesser_archs(KERNEL.arch)
     code = f"""
         {SORT}
@@ -765,7 +765,7 @@ def test_sort_without_ninja_uses_a_lesser_target(lesser_layer, tmp_path, asked, 
 @pytest.mark.parametrize("asked", ["/nonexistent/g++", "false", 'g++ "'])
 @pytest.mark.usefixtures("fresh_cache")
 def test_sort_with_wrong_cxx_uses_no_lesser_target(lesser_layer, asked):
-    """Whoever asks for one would not know that his machine does not do what it could."""
+    """The user named a compiler: a slower kernel in silence would hide that it is wrong."""
     done = children.run(WARP_SORT_CACHE_LAYERS=lesser_layer, CXX=asked)
     assert done.stdout == ""
     assert "ToolError: " in done.stderr

@@ -1,4 +1,4 @@
-"""The runtime as C++ callers see it: typed, documented, and an error for every misuse."""
+"""The runtime as C++ callers use it: typed, documented, and an error for every misuse."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The package imported from a zip archive: what needs its files says so, the rest works."""
+"""The package imported from a zip archive: code that needs its files raises, the rest works."""
 
 import zipfile
 from pathlib import Path

@@ -1,7 +1,6 @@
-"""What AMD's compilers make of the exchanges between lanes, read from their assembly.
+"""Budgets of instructions for the exchanges between lanes, read from the compilers' assembly.
 
-Budgets of instructions, for the exchanges are what this package exists for there. They hold for the
-oldest clang that the README accepts and for the newest.
+They hold for the oldest clang that the README accepts and for the newest.
 """
 
 import re

@@ -20,7 +20,7 @@ FLAGS = [
     "-Wno-psabi",
     # Shared memory holds now elements, now keys.
     "-fno-strict-aliasing",
-    # Its longjmp() knows no fibers.
+    # Its longjmp() does not support fibers.
     "-U_FORTIFY_SOURCE",
     "-fsanitize=alignment",
     "-fsanitize-undefined-trap-on-error",

@@ -163,7 +163,7 @@ def plain_floats(device):
 
 
 def layouts(device):
-    """Columns, strides, odd addresses, several batch dimensions, in place; red zones around out."""
+    """Columns, strides, unaligned addresses, batch dimensions, in place; red zones around out."""
     rng = np.random.default_rng(4)
     for name in ("float32", "int8", "bfloat16", "int64"):
         for shape, axis in (((9, 40), 0), ((25, 70), 0), ((100, 33), 0), ((3, 40, 5), 1),
@@ -186,7 +186,7 @@ def layouts(device):
 
 
 def any_library(device):
-    """An array that speaks DLPack and says no more than that it is on a ROCm device."""
+    """An array of an unknown library that supports DLPack, on a ROCm device."""
     x = oracle.random("float32", (30, 77), np.random.default_rng(5))
     told = explain(OnDevice(x, kind=ROCM))
     assert told.backend == "hip"

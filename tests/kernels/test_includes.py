@@ -19,7 +19,7 @@ ARROWS = {
     "target": {"abi", "core", "network"},
     "kernel": {"abi", "core", "network", "memory", "target"},
     "driver": {"abi"},
-    # It checks a call by the dtypes and the words of a description, and knows no kernel.
+    # It checks a call by the dtypes and the words of a description, without a kernel's headers.
     "runtime": {"abi", "core", "driver"},
 }
 

@@ -1,4 +1,4 @@
-"""Every argument that is wrong is named, with what came and what would do; nothing is written."""
+"""The error of a wrong argument names it, what came and what would do; nothing is written."""
 
 import inspect
 import pydoc

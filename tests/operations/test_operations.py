@@ -1,4 +1,4 @@
-"""Every operation of the table: its kernel, what `explain` and `prewarm` say, and its outputs."""
+"""Every operation of the table: its kernel in `explain` and `prewarm`, and its outputs."""
 
 import numpy as np
 import pytest

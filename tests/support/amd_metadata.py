@@ -1,4 +1,4 @@
-"""What an AMD code object says of its kernels, read without any of LLVM's tools.
+"""The metadata of an AMD code object's kernels, read without any of LLVM's tools.
 
 An ELF note holds it, as MessagePack (LLVM, User Guide for AMDGPU Backend, code object metadata).
 """
@@ -28,7 +28,7 @@ def metadata(image: bytes) -> dict[str, Any]:
 
 
 def kernel(image: bytes) -> dict[str, Any]:
-    """What a code object says of its one kernel."""
+    """The metadata of a code object's one kernel."""
     (only,) = metadata(image)["amdhsa.kernels"]
     assert only[".name"] == "warp_bitonic_sort_rows"
     return dict(only)

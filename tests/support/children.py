@@ -56,8 +56,8 @@ _QUICK = (
     "warnings.filterwarnings('ignore', 'This process', DeprecationWarning)\n"
 )
 
-# Two people. Root is both for real; anybody else is the first, and only takes himself for the
-# second: whose a file is is then what root's would be, what he may do with it is not.
+# Two users. Root can become both. An ordinary user is the first one and replaces geteuid to be the
+# second: owners of files are then compared as for root, but permissions are not.
 IS_ROOT = os.geteuid() == 0
 ALICE, BOB = (65533, 65532) if IS_ROOT else (os.geteuid(), os.geteuid() + 1)
 
@@ -175,7 +175,7 @@ def break_library(root, artifact):
 
 
 def counting(folder):
-    """A compiler that notes what it compiles, and a function that tells what that was."""
+    """A compiler that logs what it compiles, and a function that returns the names."""
     log = folder / "compiled"
     compiler = script(
         folder / "counting-c++",
@@ -193,9 +193,8 @@ def counting(folder):
 def mounted(what, folder):
     """The command before one that is to see a mount on a folder; without rights the test skips.
 
-    Nothing is to be unmounted: the mount goes with the process. Root of a namespace of an ordinary
-    user takes other people's files, and root's own, for nobody's: such a child is told to trust
-    them.
+    The mount ends with the process. An ordinary user's namespace shows files of other users, root
+    included, as those of the user "nobody": such a child has to trust them.
     """
     # Found now: the child's own PATH may be empty.
     unshare, shell, mount = map(str, map(shutil.which, ("unshare", "sh", "mount")))

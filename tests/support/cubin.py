@@ -31,7 +31,7 @@ def constant(
     capacity: int = 32,
     abi_version: int = ABI_VERSION,
 ) -> bytes:
-    """What a kernel says of itself: the struct wbs_gpu_kernel."""
+    """The description of a kernel: the struct wbs_gpu_kernel."""
     selection = payload = access = 0
     return struct.pack(
         KERNEL, abi_version, selection, payload, CODECS.index(codec), bits, access, 1, 1, 1,
@@ -66,6 +66,6 @@ def cubin(
 
 
 def write(path: Path, arch: int = 80, **said: object) -> str:
-    """Write a code object whose kernel says that of itself; return its path as text."""
+    """Write a code object with a kernel of this description; return its path as text."""
     path.write_bytes(cubin(constant(**said), arch))
     return str(path)

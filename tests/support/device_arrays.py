@@ -1,4 +1,4 @@
-"""Tensors on a CUDA device and the oracle's arrays, turned into each other bit for bit.
+"""Tensors on a CUDA device and the oracle's arrays, converted into each other bit for bit.
 
 A dtype crosses as integers of its width: NumPy has not all of torch's, nor torch all of CUDA's.
 """

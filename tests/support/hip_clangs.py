@@ -49,7 +49,7 @@ def rocm_with(clang: Path, folder: Path) -> Path:
     return folder
 
 
-# A compiler of a test: it knows the targets in KNOWN, and is asked for each in the file ASKED.
+# A compiler of a test: it supports the targets in KNOWN, and logs each call in the file ASKED.
 _FAKE = """#!/bin/sh
 echo "$@" >>{folder}/asked
 case "$*" in --version) echo "{name} of a test"; exit;; esac
@@ -65,7 +65,7 @@ esac
 
 
 def fake(folder: Path, name: str, known: str = "gfx942", error: str = "") -> Path:
-    """Write a compiler that knows some targets."""
+    """Write a compiler that supports some targets."""
     program = folder / name
     program.parent.mkdir(parents=True, exist_ok=True)
     error = error or "invalid target ID '$arch'; format is a processor name"

@@ -1,7 +1,7 @@
-"""Arrays that say they are on a device while the host has their memory.
+"""Arrays that claim to be on a device while the host has their memory.
 
 For the doubles of drivers alone (cpp/fake_cuda.cc, cpp/fake_hip.cc), to which both are one.
-`OnDevice` speaks DLPack; `install` makes as much of CuPy of it as `sort` asks for.
+`OnDevice` supports DLPack; `install` makes as much of CuPy of it as `sort` needs.
 """
 
 import ctypes
@@ -11,7 +11,7 @@ import types
 import numpy as np
 
 CUDA, ROCM, CUDA_MANAGED = 2, 10, 13
-ARCHS = ("80", "90")  # of the double's CUDA devices, if nothing else is asked of it
+ARCHS = ("80", "90")  # of the double's CUDA devices, by default
 
 # The handle of the stream that is current, and what CuPy is built for.
 stream = 0
@@ -19,7 +19,7 @@ kind = CUDA
 
 
 class OnDevice:
-    """An array that says it is on a device, and of another shape where one is claimed."""
+    """An array that claims to be on a device, and to have another shape if one is given."""
 
     def __init__(self, array, number=0, shape=None, kind=CUDA):
         self.array, self.number, self.shape, self.kind = array, number, shape, kind

@@ -12,7 +12,7 @@ _DESCRIPTOR = 64  # bytes
 def hsaco(
     said: bytes, target: str = "gfx90a", *, function: str = "warp_bitonic_sort_rows"
 ) -> bytes:
-    """A code object for a target, whose kernel says that of itself."""
+    """A code object for a target, with a kernel of this description."""
     rodata, text = 4, 5
     table, strings = elf.symbols(
         [
@@ -34,6 +34,6 @@ def hsaco(
 
 
 def write(path: Path, target: str = "gfx90a", **said: object) -> str:
-    """Write a code object whose kernel says that of itself; return its path as text."""
+    """Write a code object with a kernel of this description; return its path as text."""
     path.write_bytes(hsaco(cubin.constant(**{"name": "sort_hip_of_a_test", **said}), target))
     return str(path)

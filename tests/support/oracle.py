@@ -1,4 +1,4 @@
-"""What a sorted row must be, told without any of the package's code.
+"""What a sorted row must be, computed without any of the package's code.
 
 The oracle orders by value: every dtype but the 64-bit integers fits float64 exactly, and integers
 are left to np.sort. It never looks at a key, a network or a pad.

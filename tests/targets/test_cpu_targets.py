@@ -1,4 +1,4 @@
-"""Which CPU target a process builds for: what the processor says, not what /proc/cpuinfo lists."""
+"""Which CPU target a process builds for: that of the CPUID instruction, not of /proc/cpuinfo."""
 
 import platform
 import re
@@ -18,7 +18,7 @@ x86_64 = pytest.mark.skipif(
     platform.machine() != "x86_64", reason="only x86-64 has several targets"
 )
 
-# A bit of each word that the processor says, by the macro of compilers that stands for it.
+# The bits of each CPUID word, by the macros that compilers define for them.
 LEAF1_ECX = {"SSE3": 0, "SSSE3": 9, "FMA": 12, "SSE4_1": 19, "SSE4_2": 20, "POPCNT": 23,
              "XSAVE": 27, "AVX": 28, "F16C": 29}  # fmt: skip
 LEAF7_EBX = {"AVX2": 5, "BMI2": 8, "AVX512F": 16, "AVX512DQ": 17, "AVX512BW": 30, "AVX512VL": 31}
@@ -172,7 +172,7 @@ def test_load_of_a_kernel_runs_none_of_its_code(warm_cache):
 
 @pytest.fixture
 def listed(monkeypatch):
-    """A function that sets what is listed of this machine; None for what nobody knows."""
+    """A function that sets what is listed of this machine; None for an unknown processor."""
     monkeypatch.delenv("WARP_SORT_CPU_ARCH", raising=False)
     return lambda arch: monkeypatch.setattr(cpu_targets, "_listed_cpu_arch", lambda: arch)
 

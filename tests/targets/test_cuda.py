@@ -79,7 +79,7 @@ def test_sort_of_columns_at_the_edges_of_every_layout_equals_the_oracle(name):
 
 @pytest.mark.parametrize("name", TORCH)
 def test_sort_of_unaligned_short_rows_leaves_their_neighbours(name):
-    """Rows that adjoin without filling accesses, at every alignment, and their neighbours."""
+    """Contiguous rows that do not fill 16-byte accesses, at every alignment."""
     rng = np.random.default_rng(12)
     for length in range(2, 68):
         for offset, rows in ((0, 1), (1, 7), (3, 64), (5, 259)):
@@ -238,7 +238,7 @@ with torch.no_grad():
 
 
 def test_relaunch_of_other_layouts_returns_none():
-    """What the runtime remembers is found by tensors of the same layout, and by no others.
+    """The launch cache serves tensors of the same layout, and no others.
 
     In a process of its own: a runtime remembers so many layouts, and no more.
     """
@@ -299,7 +299,7 @@ def test_sort_captured_into_a_graph_is_replayed():
 
 
 def test_later_sorts_captured_into_a_graph_are_replayed():
-    """The second call asks whether sorts can be remembered, the third is one that is."""
+    """The second call finds out whether sorts can be remembered; the third is remembered."""
     x = torch.rand(500, 61, device="cuda")
     sort(x)
     graph = torch.cuda.CUDAGraph()
@@ -543,11 +543,11 @@ def test_sort_of_jax_array_waits_without_pythons_lock():
     assert done.returncode == 0, done.stderr
 
 
-# -- any other that speaks DLPack ---------------------------------------------------------------
+# -- any other array with DLPack ---------------------------------------------------------------
 
 
 class Foreign:
-    """An array of a library that this package has never heard of."""
+    """An array of a library that this package does not support by name."""
 
     def __init__(self, tensor):
         self.tensor = tensor

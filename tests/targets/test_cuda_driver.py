@@ -87,7 +87,7 @@ def test_launch_runs_on_the_arrays_own_device(folder):
 
 @driven()
 def test_launch_at_address_between_elements_raises(folder):
-    """A device reads and writes none, and its context is lost when it is asked to."""
+    """An access to such an address on a device would lose the context."""
     driver, runtime = Driver(), loader.runtime()
     kernel = runtime.open_gpu_kernel(cubin.write(folder / "80.cubin", 80), "float32", cuda(0))
     x, out = array(10, 8), np.zeros((10, 8), np.float32)
@@ -107,7 +107,7 @@ def test_launch_at_address_between_elements_raises(folder):
 
 @driven()
 def test_launch_cache_relaunches_equal_sorts_only(folder):
-    """By layout, order, axis and device; and never where a closer look is needed."""
+    """Equal means the same layout, order, axis and device; raw bits are never relaunched."""
     driver, runtime = Driver(), loader.runtime()
     again = runtime.open_launch_cache("all", "none")
     kernels = [
@@ -295,7 +295,7 @@ def test_open_that_fails_leaks_nothing(folder):
                 runtime.open_gpu_kernel(path, dtype, cuda(0))
             assert driver.report()["modules"] == 0
             assert driver.stack() == [1]
-    # The error that came first is the one that is told.
+    # The first error is the one that is raised.
     with (
         driver.failing(cuModuleGetFunction=2, cuModuleUnload=999),
         pytest.raises(RuntimeError, match="CUDA_ERROR_OUT_OF_MEMORY"),
@@ -466,14 +466,14 @@ def test_is_capturing_of_the_captured_stream_is_true(folder):
                 ),
             ):
                 runtime.is_capturing(cuda(1), 0x1235)
-            # What the legacy stream answers while another stream is captured: it must stay out.
+            # The legacy stream's answer while another stream is captured: no launch may go there.
             with driver.failing(cuStreamIsCapturing=906):
                 assert runtime.is_capturing(cuda(1), 0) is True
 
 
 @driven()
 def test_launch_in_the_private_stream_is_waited_for(folder):
-    """A launch in the own stream is waited for, whatever comes of it."""
+    """It is waited for even if it fails."""
     driver, runtime = Driver(), loader.runtime()
     paths = [cubin.write(folder / f"{arch}.cubin", arch) for arch in (80, 90)]
     kernels = [runtime.open_gpu_kernel(path, "float32", cuda(i)) for i, path in enumerate(paths)]
@@ -534,7 +534,7 @@ def test_empty_gpu_memory_is_on_its_device_until_freed(folder):
                     pytest.raises(MemoryError, match="60 bytes .*CUDA device .*OUT_OF_MEMORY"),
                 ):
                     runtime.empty_gpu((3, 5), float32, cuda(number))
-    # What is no want of memory is no MemoryError.
+    # An error other than a lack of memory is no MemoryError.
     with (
         driver.failing(cuMemAlloc_v2=700),
         pytest.raises(RuntimeError, match="60 bytes on CUDA device 0 .*earlier kernel"),
@@ -544,7 +544,7 @@ def test_empty_gpu_memory_is_on_its_device_until_freed(folder):
         runtime.empty_gpu((3, 5), float32, cuda(2))
     with pytest.raises(ValueError, match="device: expected"):
         runtime.empty_gpu((3, 5), float32, tvm_ffi.device("cpu"))
-    # Freeing must not raise, even where a device does nothing any more.
+    # Freeing must not raise, even if the device has failed.
     made = runtime.empty_gpu((3, 5), float32, cuda(1))
     with driver.failing(cuMemFree_v2=719, cuCtxPushCurrent_v2=719):
         del made
@@ -626,7 +626,7 @@ def test_launch_in_forked_process_advises_spawn(folder):
 
 
 def kernels_of_every_class():
-    """One for each class of keys; in turn for the double's devices, and with its dtypes' names."""
+    """One kernel for each codec and width, on alternating devices, with the names of its dtypes."""
     names: dict[tuple[str, int], list[str]] = {}
     for dtype in dtypes.DTYPES.values():
         names.setdefault((dtype.codec, dtype.bits), []).append(dtype.name)
@@ -639,7 +639,7 @@ def kernels_of_every_class():
 @pytest.mark.usefixtures("nvcc")
 @driven()
 def test_kernels_of_nvcc_open_and_launch_for_every_dtype(folder):
-    """The runtime reads nvcc's own code objects, and tells them what every dtype's order is."""
+    """The runtime reads nvcc's code objects and passes the order of every dtype."""
     del folder
     driver = Driver()
     kernels = kernels_of_every_class()
@@ -666,7 +666,7 @@ def test_kernels_of_nvcc_open_and_launch_for_every_dtype(folder):
 @pytest.mark.usefixtures("nvcc")
 @driven()
 def test_sort_of_cupy_arrays_from_build_to_result_equals_the_oracle(folder):
-    """Rules for arguments, plan, nvcc, driver and result, for arrays of a CuPy of the host's."""
+    """Arguments, plan, nvcc, driver and result, with arrays of a double of CuPy."""
     del folder
     driver, cupy = Driver(), host_cupy.install()
     rng = np.random.default_rng(3)
@@ -704,7 +704,7 @@ def test_sort_of_cupy_arrays_from_build_to_result_equals_the_oracle(folder):
 @pytest.mark.usefixtures("nvcc")
 @driven()
 def test_sort_of_dlpack_arrays_uses_the_private_stream(folder):
-    """Sorted in the own stream, into memory that the runtime allocates."""
+    """Such arrays have no current stream. The runtime allocates the result."""
     del folder
     driver = Driver()
     rng = np.random.default_rng(4)

@@ -1,4 +1,4 @@
-"""Building and loading kernels for a CUDA device: what is compiled when, what a process does.
+"""Building and loading kernels for a CUDA device: what is compiled when, what a warm start skips.
 
 What is the same for every kernel is in tests/jit.
 """
@@ -44,7 +44,7 @@ def run(code, **environment):
 
 
 def _compiler():
-    """A C++ compiler that is no wrapper: wrappers are asked for their version every time."""
+    """A C++ compiler that is no wrapper: a wrapper is run for its version every time."""
     for name in ("c++", "g++", "clang++"):
         found = shutil.which(name)
         if found and Compiler((found,), Path(found).resolve(), name).identity():
@@ -91,7 +91,7 @@ def test_first_call_compiles_only_its_kernel(warm):
 
 
 def _toolkit():
-    """A toolkit whose nvcc is a program: a script is asked for its version by every process."""
+    """A toolkit whose nvcc is a program: every process runs a script for its version."""
     for program in (cuda_compiler.find_nvcc().program, Path("/usr/local/cuda/bin/nvcc").resolve()):
         if program.exists() and program.read_bytes()[:2] != b"#!":
             return program.parent.parent
@@ -100,7 +100,7 @@ def _toolkit():
 
 def test_warm_process_starts_no_tool_and_writes_nothing(warm):
     variables = {**warm[0], "CUDA_HOME": str(_toolkit())}
-    # What is cached hits, for this nvcc says the same version; that answer is remembered.
+    # The cache hits, for this nvcc prints the same version; that answer is remembered.
     done = run(SORT, **variables)
     assert done.stdout.strip() == ANSWER, done.stderr
     code = f"""{PROLOGUE}

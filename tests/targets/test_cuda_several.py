@@ -26,7 +26,7 @@ two_devices = pytest.mark.skipif(
 
 # What a copy, kernels of one lane, of some, of a warp and of many warps, and torch sort.
 LENGTHS = [1, 3, 25, 100, 700, 5000, MAX_LENGTH + 1]
-# Long enough that nobody gets to the end of it within a call.
+# Longer than any call takes.
 CYCLES = 200_000_000
 
 
@@ -272,7 +272,7 @@ def test_sort_of_cupy_array_on_any_device_stays_there(cupy, current, own):
 @pytest.mark.parametrize(("current", "own"), [(0, 1), (1, 0)])
 @pytest.mark.parametrize("length", [100, MAX_LENGTH + 1])
 def test_sort_of_cupy_array_runs_in_the_stream_of_its_device(cupy, current, own, length):
-    """A non-blocking stream waits for no other, so a sort elsewhere would see what was before."""
+    """A non-blocking stream waits for no other: a sort in another one would read old values."""
     x = np.random.default_rng(4).integers(-1000, 1000, (300, length), dtype=np.int32)
     with cupy.cuda.Device(own):
         source, y = cupy.asarray(x), cupy.zeros(x.shape, x.dtype)

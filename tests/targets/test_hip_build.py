@@ -33,7 +33,7 @@ from warp_bitonic_sort.targets.hip.compiler import find_hip_compiler
 # -- what is compiled ------------------------------------------------------------------------------
 
 
-# Accesses to memory whose kind the compiler does not know, and to scratch memory.
+# Accesses to memory of a kind unknown at compile time, and to scratch memory.
 _WRONG_ACCESS = re.compile(r"^\t((?:flat|scratch|buffer)_(?:load|store|atomic)\w*)", re.MULTILINE)
 
 
@@ -248,7 +248,7 @@ def test_find_hip_compiler_that_does_not_run_raises(nothing_there):
 
 @pytest.mark.usefixtures("nothing_there")
 def test_probe_of_a_compiler_runs_it_once_a_target(tmp_path, monkeypatch):
-    """For each binary, by what tells it from another; a script's clang is part of that."""
+    """The answer is kept by the identity of the binary, and of the clang behind a script."""
     store = Store(tmp_path / "cache")
     rocm = tmp_path / "rocm"
     asked = rocm / "asked"
@@ -273,10 +273,10 @@ def test_probe_of_a_compiler_runs_it_once_a_target(tmp_path, monkeypatch):
     monkeypatch.setenv("HIP_CLANG_PATH", str(fake(tmp_path / "other", "clang++").parent))
     assert answers("gfx942", 4) == ""
     assert answers("gfx942", 4) == ""
-    # Of a script around nobody knows what, nothing is remembered.
+    # Nothing is remembered of a script whose compiler is not found.
     monkeypatch.setenv("HIP_CLANG_PATH", str(tmp_path / "nowhere"))
     assert [answers("gfx942", count) for count in (5, 6)] == ["", ""]
-    # Nor what may be mended while the compiler stays the same.
+    # Neither is an error that may pass while the compiler stays the same.
     monkeypatch.delenv("HIP_CLANG_PATH")
     fake(rocm, "bin/hipcc", "", "No space left on device")
     assert [answers("gfx942", count) for count in (7, 8)] == [

@@ -26,7 +26,7 @@ from warp_bitonic_sort.jit.store.store import Entry
 from warp_bitonic_sort.targets import recipe_of
 
 LIBRARY = "libamdhip64.so"
-TARGETS = ("gfx90a", "gfx1100")  # of the double's devices, if nothing else is asked of it
+TARGETS = ("gfx90a", "gfx1100")  # of the double's devices, by default
 
 
 double = driver_double.fixture("fake_hip.cc", LIBRARY)
@@ -44,7 +44,7 @@ class Driver(driver_double.Driver):
         return self.report()["device"]
 
     def last_error(self):
-        """What a framework would be told of by hipGetLastError()."""
+        """The result that hipGetLastError() would give to a framework."""
         return self.report()["last_error"]
 
     @contextlib.contextmanager
@@ -98,7 +98,7 @@ def test_launch_runs_on_the_arrays_own_device(folder):
                 assert driver.device() == current
                 assert runtime.is_capturing(hip(number), 0) is False
                 assert runtime.gpu_arch(hip(number)) == TARGETS[number]
-    # On the current device a launch asks which that is, and nothing else.
+    # On the current device a launch calls nothing beside hipGetDevice.
     before = driver.report()["calls"]
     with driver.current(1):
         check_sorts(kernels[1], 1)
@@ -113,7 +113,7 @@ def test_launch_runs_on_the_arrays_own_device(folder):
 
 @driven()
 def test_launch_cache_relaunches_equal_sorts_only(folder):
-    """In the stream that is current on a ROCm device, and by its type."""
+    """A relaunch uses the ROCm device's current stream, not the CUDA device's."""
     kernels, driver, runtime = open_both(folder), Driver(), loader.runtime()
     again = runtime.open_launch_cache("all", "none")
     x = array(10, 8)
@@ -291,7 +291,7 @@ def test_open_that_fails_leaks_nothing(folder):
             with pytest.raises(ValueError, match=f"dtype: .*{dtype}"):
                 runtime.open_gpu_kernel(path, dtype, hip(0))
             assert driver.report()["modules"] == 0
-    # The error that came first is the one that is told.
+    # The first error is the one that is raised.
     with (
         driver.failing(hipModuleGetFunction=2, hipModuleUnload=999),
         pytest.raises(RuntimeError, match="hipErrorOutOfMemory"),
@@ -477,7 +477,7 @@ def test_is_capturing_of_the_captured_stream_is_true(folder):
                 ),
             ):
                 runtime.is_capturing(hip(1), 0x1235)
-            # What the legacy stream answers while another stream is captured: it must stay out.
+            # The legacy stream's answer while another stream is captured: no launch may go there.
             with driver.failing(hipStreamIsCapturing=906):
                 assert runtime.is_capturing(hip(1), 0) is True
             assert driver.last_error() == 0
@@ -485,7 +485,7 @@ def test_is_capturing_of_the_captured_stream_is_true(folder):
 
 @driven()
 def test_launch_in_the_private_stream_is_waited_for(folder):
-    """A launch in the own stream is waited for, whatever comes of it."""
+    """It is waited for even if it fails."""
     kernels, driver, runtime = open_both(folder), Driver(), loader.runtime()
 
     def streams():
@@ -545,20 +545,20 @@ def test_empty_gpu_memory_is_on_its_device_until_freed(folder):
                     pytest.raises(MemoryError, match="60 bytes on HIP device .*OutOfMemory .*libr"),
                 ):
                     runtime.empty_gpu((3, 5), float32, hip(number))
-    # What is no want of memory is no MemoryError.
+    # An error other than a lack of memory is no MemoryError.
     with (
         driver.failing(hipMalloc=700),
         pytest.raises(RuntimeError, match="60 bytes on HIP device 0 .*earlier kernel"),
     ):
         runtime.empty_gpu((3, 5), float32, hip(0))
-    # Freeing must not raise, even where a device does nothing any more.
+    # Freeing must not raise, even if the device has failed.
     for failing in ("hipFree", "hipSetDevice", "hipDeviceSynchronize"):
         made = runtime.empty_gpu((3, 5), float32, hip(1))
         with driver.failing(**{failing: 719}):
             del made
     assert driver.device() == 0 or driver.library.hipSetDevice(0) == 0
     assert driver.last_error() == 0
-    # An error that another library left is not ours to take away.
+    # The error of another library stays.
     assert driver.library.hipSetDevice(99) == 101
     made = runtime.empty_gpu((3, 5), float32, hip(1))
     del made
@@ -603,7 +603,7 @@ def test_call_without_driver_says_what_to_install(folder):
 
 @driven(absent)
 def test_rocm_path_names_the_folder_of_hip(folder):
-    """It may be another than the loader would take."""
+    """It may name a folder that the dynamic loader does not search."""
     (folder / "lib").mkdir()
     driver_double.build("fake_hip.cc", folder / "lib" / LIBRARY)
     os.environ["ROCM_PATH"] = str(folder / "nowhere")
@@ -615,7 +615,7 @@ def test_rocm_path_names_the_folder_of_hip(folder):
 
 @driven(FAKE_HIP_DEVICES="gfx942")
 def test_hip_that_a_framework_loaded_is_used(folder):
-    """Whatever its version, and hidden from the loader as it is."""
+    """Of any version, and in a folder that the dynamic loader does not search."""
     place = folder / "torch" / "lib"
     place.mkdir(parents=True)
     driver_double.build("fake_hip.cc", place / "libamdhip64.so.99")
@@ -671,7 +671,7 @@ def test_call_with_driver_that_does_not_start_raises(folder):
 
 @driven()
 def test_kernels_of_cuda_and_hip_in_one_process_use_their_own_drivers(folder):
-    """A device's type says whose driver it is: HIP is not asked for CUDA's, nor CUDA for HIP's."""
+    """A device's type decides which driver is called."""
     kernels = open_both(folder)
     runtime = loader.runtime()
     cuda = loader.device_of("cuda", 0)
@@ -733,7 +733,7 @@ def test_kernel_call_of_every_dtype_equals_the_oracle(folder):
 
 @driven()
 def test_sort_of_dlpack_arrays_uses_the_private_stream(folder):
-    """Sorted in the own stream, into memory that the runtime allocates."""
+    """Such arrays have no current stream. The runtime allocates the result."""
     without_a_compiler(folder)
     rng = np.random.default_rng(4)
     asked = []

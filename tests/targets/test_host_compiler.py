@@ -97,7 +97,7 @@ def test_identity_of_a_wrapper_is_unknown(programs, monkeypatch, wrapper):
 
 @pytest.mark.usefixtures("programs")
 def test_identity_on_another_mount_is_the_same(monkeypatch):
-    """Each container sees its image's files on another device."""
+    """An image's files are on another device in each container."""
     monkeypatch.setenv("CXX", "g++")
     before, seen = find_compiler().identity(), pathlib.Path.stat
 
@@ -112,7 +112,7 @@ def test_identity_on_another_mount_is_the_same(monkeypatch):
 
 
 def test_identity_of_a_file_in_two_installations_differs(programs, tmp_path, monkeypatch):
-    """Links of one file, each of which says where it is installed."""
+    """Hard links of one file, each in its own installation."""
     identities = set()
     monkeypatch.setenv("CXX", "clang++")
     for name in ("a", "b"):
@@ -166,7 +166,7 @@ def test_find_compiler_without_any_raises_missing(tmp_path, monkeypatch):
 
 @pytest.fixture
 def versions(monkeypatch):
-    """The compilers that were asked for their version, which is 1.0."""
+    """The compilers that were run for their version, which is 1.0."""
     asked = []
     monkeypatch.setattr(Compiler, "version", lambda self: asked.append(self) or "1.0")
     return asked

@@ -1,4 +1,4 @@
-"""Code outside ``targets`` and ``arrays`` asks a target, and compares no names of back ends."""
+"""Code outside ``targets`` and ``arrays`` uses a target's attributes, not names of back ends."""
 
 import ast
 import re

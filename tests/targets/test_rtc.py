@@ -1,4 +1,4 @@
-"""Run-time compilers: what NVRTC makes of our kernels, a double of hipRTC, where they are found.
+"""Run-time compilers: NVRTC's products, a double of hipRTC, and the search for both.
 
 NVRTC comes with the ``test`` extra; no device is needed, nor a toolkit.
 """
@@ -189,7 +189,7 @@ def test_version_of_nvrtc_names_library_and_program(nvrtc):
     ],
 )
 def test_fixed_options_disable_the_librarys_own_cache(kind, version, told):
-    """What NVRTC before 12.9 would call an unknown option."""
+    """NVRTC before 12.9 has no such option."""
     library = rtc._Library.__new__(rtc._Library)
     library._prefix, library._numbers = kind, version
     assert library.fixed_options() == told
@@ -269,7 +269,7 @@ def test_build_without_nvcc_uses_nvrtc(nvrtc, tree, fresh_cache, monkeypatch):
     loader.build([KERNEL])
     (manifest,) = manifests(fresh_cache)
     assert manifest["compiler"] == nvrtc.version()
-    # What is hashed says nothing of the compiler but its version.
+    # The hashed text has nothing of the compiler but its version.
     assert manifest["text"] == json.loads(build_text(KERNEL))
     assert any(path.startswith("{package_include}/") for path in manifest["dependencies"])
     (entry,) = fresh_cache.glob(f"v1/entries/{KERNEL.name}/*")
@@ -305,7 +305,7 @@ def test_build_error_of_nvrtc_names_file_and_line(tree):
 
 
 def library(folder: Path, name: str = "libnvrtc.so.13") -> Path:
-    """Make a library of some name that nobody loads."""
+    """Make a file with the name of a library; it is never loaded."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(b"\x7fELF")
     return folder / name
@@ -447,7 +447,7 @@ def test_find_cuda_compiler_without_sys_executable_raises(empty, monkeypatch):
 
 
 def test_identity_of_nvrtc_changes_with_library_and_program(empty, monkeypatch):
-    """The library, and the program that runs it."""
+    """Both are part of the identity: the library, and the program that loads it."""
     file = library(empty / "usr")
     program = empty / "program.py"
     program.write_text("")
@@ -546,7 +546,7 @@ def test_find_hip_compiler_for_target_unknown_to_hiprtc_raises(hiprtc):
 
 
 def test_real_hiprtc_compiles_a_kernel(tmp_path):
-    """Where there is one; of the targets that it may know, one is enough."""
+    """Skipped without a hipRTC; one of two targets is enough."""
     folders = [Path("/opt/rocm")]
     for compiler in hip_compiler.hiprtc_candidates(None, folders):
         for arch in ("gfx942", "gfx90a"):
@@ -608,7 +608,7 @@ def test_doctor_counts_the_kernels_that_layers_hold(empty, monkeypatch, backend)
     problems = []
     facts = look(problems)
     assert facts["available"]
-    # Of an NVIDIA GPU doctor does not know the target.
+    # Doctor counts CUDA kernels of every architecture.
     held = 2 if backend == "cuda" else 1
     assert f"and {held} kernels in layers and the cache; no compiler" in facts["why"]
     (problem,) = problems
@@ -617,7 +617,7 @@ def test_doctor_counts_the_kernels_that_layers_hold(empty, monkeypatch, backend)
 
 
 def test_find_compiler_in_frozen_application_does_not_run_it(empty, monkeypatch):
-    """It is no Python: what is there is passed over, and said to be."""
+    """The application is no Python: the error names the libraries that were passed over."""
     nvrtc, hiprtc = library(empty / "usr"), library(empty / "usr", "libhiprtc.so")
     monkeypatch.setattr(sys, "frozen", True, raising=False)
     monkeypatch.setattr(subprocess, "run", lambda command, **_: pytest.fail(f"started {command}"))
