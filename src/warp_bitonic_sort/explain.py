@@ -180,7 +180,7 @@ def explain(
         adapter.key(x_or_shape, "x_or_shape")
         x = adapter.as_strided(x_or_shape)
         description = adapter.describe(x, "x_or_shape")
-        if "values" in chosen.outputs:
+        if any(output.role == "keys" for output in chosen.outputs):
             adapter.check_no_gradient(x, "x_or_shape")
         out_strides = adapter.result_strides(x)
         dtype_of_indices = dtype_of_indices or adapter.default_index_dtype()

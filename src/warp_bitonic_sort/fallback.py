@@ -2,20 +2,35 @@
 
 Invariant: the library sorts *codes*, integers in the promised order, never the values: np.sort does
 not define the order of -0.0 and 0.0 and of NaNs, and does not sort rows of ml_dtypes that contain
-NaN. For indices, equal values have equal codes, and the library's sort is stable.
+NaN. For indices, equal values have equal codes, and the library's argsort is stable.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from .dtypes import DType
+from .kernels import Role
 
-if TYPE_CHECKING:
-    import numpy as np
 
-    _Array = np.ndarray[Any, Any]
+class Functions(NamedTuple):
+    """What the fallback needs of an array library, for arrays of signed integers.
+
+    Parameters
+    ----------
+    sort, argsort : callable
+        ``sort(keys, axis)`` and ``argsort(keys, axis)``, which is stable.
+    take_along_axis : callable
+        ``take_along_axis(array, indices, axis)``.
+    where : callable
+        ``where(condition, this, that)``.
+    """
+
+    sort: Callable[[Any, int], Any]
+    argsort: Callable[[Any, int], Any]
+    take_along_axis: Callable[[Any, Any, int], Any]
+    where: Callable[[Any, Any, Any], Any]
 
 
 class Sorter(NamedTuple):
@@ -29,122 +44,76 @@ class Sorter(NamedTuple):
         The axis to sort along, not negative.
     descending, nan_last : bool
         The order.
+    roles : tuple of str
+        The outputs: the sorted keys, the index that each had in its row, or both.
     """
 
     dtype: DType
     axis: int
     descending: bool
     nan_last: bool
+    roles: tuple[Role, ...] = ("keys",)
 
-    def sort_into(self, x: _Array, values: _Array | None, indices: _Array | None) -> None:
-        """Sort x into values, and the positions that they come from into indices.
-
-        Parameters
-        ----------
-        x, values : numpy.ndarray
-            Raw bits, as unsigned integers of their width. Values may be x, or None.
-        indices : numpy.ndarray or None
-            Integers of any kind.
-        """
-        if indices is not None:
-            self._argsort(x, values, indices)
-        elif values is not None:
-            self._sort(x, values)
-
-    def _sort(self, x: _Array, values: _Array) -> None:
-        import numpy as np
-
-        dtype = self.dtype
-        word = np.dtype(f"u{dtype.bits // 8}")
-        sign, ones = word.type(1 << (dtype.bits - 1)), word.type((1 << dtype.bits) - 1)
-        xor, add = (word.type(value) for value in self._constants())
-        code = x.astype(word)
-        if dtype.codec != "integer":
-            code ^= np.where(code & sign, ones, sign)
-        if dtype.codec == "fnuz":
-            # The only NaN, 0x80, is between the negative and the positive values.
-            code = np.where(code == 0x7F, ones, code - (code > 0x7F))
-        code ^= xor
-        code += add
-        code.sort(axis=self.axis)
-        code -= add
-        code ^= xor
-        if dtype.codec == "fnuz":
-            code = np.where(code == ones, word.type(0x7F), code + (code >= 0x7F))
-        if dtype.codec != "integer":
-            code ^= np.where(code & sign, sign, ones)
-        values[...] = code
-
-    def _argsort(self, x: _Array, values: _Array | None, indices: _Array) -> None:
-        import numpy as np
-
-        dtype = self.dtype
-        word = np.dtype(f"u{dtype.bits // 8}")
-        sign, ones = word.type(1 << (dtype.bits - 1)), word.type((1 << dtype.bits) - 1)
-        code = x.astype(word)
-        if dtype.codec == "integer":
-            is_nan = None
-            if dtype.signed:
-                code ^= sign
-        else:
-            magnitude = code & ~sign
-            is_nan = code == sign if dtype.codec == "fnuz" else magnitude > word.type(dtype.highest)
-            code[magnitude == 0] = 0
-            code ^= np.where(code & sign, ones, sign)
-        if self.descending:
-            code ^= ones
-        if is_nan is not None:
-            # No number of codec ieee has a code of all zeros or all ones. Numbers of codec fnuz use
-            # all codes, which are therefore widened.
-            first, last = word.type(0), ones
-            if dtype.codec == "fnuz":
-                code, first, last = code.astype(np.int16), np.int16(-1), np.int16(256)
-            code[is_nan] = first if self.descending and not self.nan_last else last
-        order = np.argsort(code, axis=self.axis, kind="stable")
-        if values is not None:
-            values[...] = np.take_along_axis(x, order, self.axis)
-        indices[...] = order
-
-    def sorted_on_device(
-        self,
-        x: Any,
-        sort: Callable[[Any, int], Any],
-        where: Callable[[Any, Any, Any], Any],
-    ) -> Any:
-        """Return x sorted by a device library's own sort of signed integers.
+    def outputs(self, x: Any, library: Functions) -> list[Any]:
+        """Return the outputs for x.
 
         Parameters
         ----------
         x : array
-            The raw bits, as signed integers of their width. The result has the same dtype.
-        sort : callable
-            The library's ``sort(keys, axis)``.
-        where : callable
-            The library's ``where(condition, this, that)``.
+            The raw bits, as signed integers of their width. Sorted keys have the same dtype.
+        library : Functions
+            The functions of x's library.
         """
-        dtype = self.dtype
-        bits = dtype.bits
+        if "index" not in self.roles:
+            return [self._sorted(x, library)]
+        order = library.argsort(self._equal_codes(x, library), self.axis)
+        return [
+            order if role == "index" else library.take_along_axis(x, order, self.axis)
+            for role in self.roles
+        ]
+
+    def _folded(self, key: Any) -> Any:
+        """Return integers in the order of the numbers of any sign; it is its own inverse."""
+        bits = self.dtype.bits
+        if self.dtype.codec == "integer":
+            return key
+        return key ^ ((key >> (bits - 1)) & ((1 << (bits - 1)) - 1))
+
+    def _sorted(self, x: Any, library: Functions) -> Any:
+        bits, codec, where = self.dtype.bits, self.dtype.codec, library.where
         half = 1 << (bits - 1)
 
         def wrapped(value: int) -> int:
             return (value + half) % (1 << bits) - half
 
-        def folded(key: Any) -> Any:
-            return key if dtype.codec == "integer" else key ^ ((key >> (bits - 1)) & (half - 1))
-
-        # The codes of `sort_into` less half their range: all libraries sort signed integers.
+        # All libraries sort signed integers: codes are those of the kernels less half their range.
         xor, add = self._constants()
-        xor, add = wrapped(xor ^ half if dtype.codec == "integer" else xor), wrapped(add)
-        key = folded(x)
-        if dtype.codec == "fnuz":
+        xor, add = wrapped(xor ^ half if codec == "integer" else xor), wrapped(add)
+        key = self._folded(x)
+        if codec == "fnuz":
             # The only NaN, folded to -1, is between the negative and the positive values.
             key = where(key == -1, half - 1, key - ((key >> (bits - 1)) + 1))
-        key = sort((key ^ xor) + add, self.axis)
+        key = library.sort((key ^ xor) + add, self.axis)
         key = (key - add) ^ xor
-        if dtype.codec == "fnuz":
+        if codec == "fnuz":
             shifted = key + (((key + 1) >> (bits - 1)) + 1)
             key = where(key == half - 1, -1, shifted)
-        return folded(key)
+        return self._folded(key)
+
+    def _equal_codes(self, x: Any, library: Functions) -> Any:
+        """Return codes that are equal where values are: -0.0 and 0.0, and all NaNs."""
+        dtype, where = self.dtype, library.where
+        half = 1 << (dtype.bits - 1)
+        if dtype.codec == "integer":
+            key = x if dtype.signed else x ^ -half
+            return ~key if self.descending else key
+        magnitude = x & (half - 1)
+        is_nan = x == -half if dtype.codec == "fnuz" else magnitude > dtype.highest
+        key = where((x < 0) ^ self.descending, -magnitude, magnitude)
+        # Numbers leave one code free: the lowest, or the highest where they are one less.
+        if self.descending and not self.nan_last:
+            return where(is_nan, -half, key)
+        return where(is_nan, half - 1, key - 1)
 
     def _constants(self) -> tuple[int, int]:
         """Return (xor, add), as ``order_constants_of`` of ``core/dtype.hpp`` defines them."""

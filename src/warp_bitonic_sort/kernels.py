@@ -11,7 +11,11 @@ from typing import Literal, NamedTuple, Protocol
 Access = Literal["rows", "columns", "strided"]
 Codec = Literal["integer", "ieee", "fnuz"]
 Payload = Literal["none", "index"]
+Role = Literal["keys", "index"]
 Selection = Literal["all"]
+
+# What a kernel writes for a payload, in order. It gets None for keys that are not wanted.
+OUTPUTS: dict[Payload, tuple[Role, ...]] = {"none": ("keys",), "index": ("keys", "index")}
 
 
 class Artifact(Protocol):

@@ -27,7 +27,7 @@ def array(name, access):
 
 
 def dtype_of(output, x):
-    return {"values": x.dtype, "indices": np.dtype(np.int64)}[output]
+    return {"keys": x.dtype, "index": np.dtype(np.int64)}[output.role]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ has NumPy's name.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Literal, NamedTuple
 
 from ..fallback import Sorter
@@ -127,13 +127,16 @@ class Adapter(ABC):
         return x
 
     @abstractmethod
-    def sort_fallback(self, x: Any, values: Any, indices: Any, sorter: Sorter) -> None:
-        """Sort rows that no kernel sorts into buffers, of which one may be None (`fallback`)."""
+    def sort_fallback(self, x: Any, outputs: Sequence[Any], sorter: Sorter) -> None:
+        """Sort rows that no kernel sorts into the buffers of the outputs (`fallback`)."""
 
-    def sort_transposed(self, x: Any, buffer: Any, axis: int, sort: Callable[[Any], None]) -> None:
-        """Copy x so that the axis is the last, have ``sort`` sort the copy in place, copy back.
+    def sort_transposed(
+        self, x: Any, outputs: Sequence[Any], axis: int, sort: Callable[[Any], Sequence[Any]]
+    ) -> None:
+        """Copy x so that the axis is the last, call ``sort``, copy what it returns into outputs.
 
-        Called only if the library's capabilities include ``transpose``.
+        Called only if the library's capabilities include ``transpose``. ``sort`` may write to the
+        copy.
         """
         raise NotImplementedError
 

@@ -6,18 +6,17 @@ the kernel runs in CuPy's current stream, behind the operations that computed th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import cupy
 
 from ..dtypes import lookup, numpy_name
-from ..fallback import Sorter
+from ..fallback import Functions, Sorter
 from ._adapter import Adapter, Description, Device
 from ._checks import check_distinct, check_out_like, span, type_name
 
 _CAPABILITIES = frozenset({"sort", "transpose"})
-_WORDS = {1: "u1", 2: "u2", 4: "u4", 8: "u8"}
 _NO_SYNCHRONIZATION = -1  # for the parameter ``stream`` of DLPack
 
 
@@ -25,7 +24,7 @@ def _to_ffi(array: Any) -> Any:
     import tvm_ffi
 
     return tvm_ffi.from_dlpack(
-        array.view(_WORDS[array.dtype.itemsize]).__dlpack__(stream=_NO_SYNCHRONIZATION)
+        array.view(f"u{array.dtype.itemsize}").__dlpack__(stream=_NO_SYNCHRONIZATION)
     )
 
 
@@ -69,18 +68,23 @@ class CupyAdapter(Adapter):
         """Return the export: CuPy has no read-only arrays."""
         return _to_ffi(x)
 
-    def sort_fallback(self, x: Any, values: Any, indices: Any, sorter: Sorter) -> None:
+    def sort_fallback(self, x: Any, outputs: Sequence[Any], sorter: Sorter) -> None:
         """Sort rows that no kernel sorts."""
-        word = f"i{x.dtype.itemsize}"
         with x.device:
-            values.view(word)[...] = sorter.sorted_on_device(x.view(word), cupy.sort, cupy.where)
+            # CuPy's argsort is stable.
+            functions = Functions(cupy.sort, cupy.argsort, cupy.take_along_axis, cupy.where)
+            results = sorter.outputs(_words(x), functions)
+            for output, result in zip(outputs, results, strict=True):
+                _words(output)[...] = result
 
-    def sort_transposed(self, x: Any, buffer: Any, axis: int, sort: Callable[[Any], None]) -> None:
+    def sort_transposed(
+        self, x: Any, outputs: Sequence[Any], axis: int, sort: Callable[[Any], Sequence[Any]]
+    ) -> None:
         """Sort through a copy whose axis is the last one."""
         with x.device:
             transposed = cupy.moveaxis(x, axis, -1).copy(order="C")
-            sort(transposed)
-            buffer[...] = cupy.moveaxis(transposed, -1, axis)
+            for output, result in zip(outputs, sort(transposed), strict=True):
+                output[...] = cupy.moveaxis(result, -1, axis)
 
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return a function that returns CuPy's current stream on x's device."""
@@ -120,6 +124,11 @@ class CupyAdapter(Adapter):
         """Fill a buffer with zeros."""
         with indices.device:
             indices[...] = 0
+
+
+def _words(x: Any) -> Any:
+    """View an array as signed integers of its width."""
+    return x.view(f"i{x.dtype.itemsize}")
 
 
 def _device(device: Any) -> Device:

@@ -8,7 +8,7 @@ call returns when the kernel is done (`_private_stream`): results are ready in a
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from functools import cache
 from typing import Any, Literal
 
@@ -115,10 +115,12 @@ class DlpackAdapter(Adapter):
         }
         return alias(interface, tensor.data_ptr(), tensor)
 
-    def sort_fallback(self, x: Any, values: Any, indices: Any, sorter: Sorter) -> None:
+    def sort_fallback(self, x: Any, outputs: Sequence[Any], sorter: Sorter) -> None:
         """Sort rows that no kernel sorts."""
-        outputs = (None if array is None else self._bits(array) for array in (values, indices))
-        sorter.sort_into(self._bits(x), *outputs)
+        bits = self._bits(x)  # raises if NumPy is missing
+        from ._numpy import sort_rows
+
+        sort_rows(bits, [self._bits(output) for output in outputs], sorter)
 
     def wrap_result(self, buffer: Any, x: Any, dtype: str | None) -> Any:
         """Return the result as an array of x's library."""
@@ -170,7 +172,7 @@ class GpuDlpackAdapter(DlpackAdapter):
         """Return a function that returns the runtime's private stream."""
         return lambda: IN_PRIVATE_STREAM
 
-    def sort_fallback(self, x: Any, values: Any, indices: Any, sorter: Sorter) -> None:
+    def sort_fallback(self, x: Any, outputs: Sequence[Any], sorter: Sorter) -> None:
         """Never called: only kernels sort these arrays."""
 
     def copy(self, source: Any, target: Any) -> None:

@@ -6,7 +6,7 @@ buffer, which then becomes a JAX array and is not written again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import jax
@@ -16,7 +16,7 @@ from ..fallback import Sorter
 from ._adapter import Adapter, Description, Device
 from ._checks import CUDA, ROCM, dense_strides, type_name, unsupported_device, unsupported_type
 from ._jax_gpu import JaxGpuAdapter, check_dtype, index_dtype, out_error, x64
-from ._numpy import NumpyAdapter, ffi_view, raw_bits, read_only_tensor
+from ._numpy import NumpyAdapter, ffi_view, read_only_tensor, sort_rows
 
 
 class JaxChooser:
@@ -98,10 +98,9 @@ class JaxAdapter(Adapter):
         """Return the argument of TVM FFI for an array."""
         return read_only_tensor(np.asarray(x))
 
-    def sort_fallback(self, x: Any, values: Any, indices: Any, sorter: Sorter) -> None:
+    def sort_fallback(self, x: Any, outputs: Sequence[Any], sorter: Sorter) -> None:
         """Sort rows that no kernel sorts."""
-        bits = None if values is None else raw_bits(values)
-        sorter.sort_into(raw_bits(np.asarray(x)), bits, indices)
+        sort_rows(np.asarray(x), outputs, sorter)
 
     def wrap_result(self, buffer: Any, x: Any, dtype: str | None) -> Any:
         """Return the result, on x's device."""

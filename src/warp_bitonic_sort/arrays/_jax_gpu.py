@@ -7,7 +7,7 @@ the kernel's end (`_private_stream`) and does not change from then on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..dtypes import lookup, unsupported
-from ..fallback import Sorter
+from ..fallback import Functions, Sorter
 from ._adapter import Adapter, Description, Device
 from ._checks import dense_strides
 from ._private_stream import IN_PRIVATE_STREAM, exported
@@ -65,11 +65,17 @@ def _reinterpret(x: Any, dtype: str) -> Any:
 _fresh = jax.jit(lambda x, dtype: jnp.zeros(x.shape, dtype), static_argnums=1, keep_unused=True)
 
 
+_FUNCTIONS = Functions(jnp.sort, jnp.argsort, jnp.take_along_axis, jnp.where)
+
+
 @partial(jax.jit, static_argnums=1)
 def _sort_fallback(x: Any, sorter: Sorter) -> Any:
     keys = _converted(x, f"int{sorter.dtype.bits}")
-    keys = sorter.sorted_on_device(keys, jnp.sort, jnp.where)
-    return _converted(keys, sorter.dtype.name)
+    outputs = zip(sorter.outputs(keys, _FUNCTIONS), sorter.roles, strict=True)
+    return [
+        _converted(output, sorter.dtype.name) if role == "keys" else output
+        for output, role in outputs
+    ]
 
 
 def _ffi_dtype(dtype: str) -> str:
@@ -145,10 +151,11 @@ class JaxGpuAdapter(Adapter):
         """Return the export."""
         return self._to_ffi(x)
 
-    def sort_fallback(self, x: Any, values: Any, indices: Any, sorter: Sorter) -> None:
+    def sort_fallback(self, x: Any, outputs: Sequence[Any], sorter: Sorter) -> None:
         """Sort rows that no kernel sorts, without waiting for the device."""
         with self._on_device():
-            values.array = _sort_fallback(x, sorter)
+            for output, result in zip(outputs, _sort_fallback(x, sorter), strict=True):
+                output.array = result.astype(output.dtype)
 
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return a function that returns the runtime's private stream."""

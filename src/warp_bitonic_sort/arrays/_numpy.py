@@ -6,18 +6,20 @@ others, not copied. Only arrays in foreign byte order, or whose strides split el
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..dtypes import lookup, numpy_name
-from ..fallback import Sorter
+from ..fallback import Functions, Sorter
 from ._adapter import Adapter, Description
 from ._checks import check_distinct, check_out_like, type_name
 
 _Array = np.ndarray[Any, Any]
 _WORDS = {1: np.dtype("u1"), 2: np.dtype("u2"), 4: np.dtype("u4"), 8: np.dtype("u8")}
+_FUNCTIONS = Functions(np.sort, partial(np.argsort, kind="stable"), np.take_along_axis, np.where)
 
 
 def raw_bits(x: _Array) -> _Array:
@@ -28,6 +30,17 @@ def raw_bits(x: _Array) -> _Array:
 def ffi_view(x: _Array) -> _Array:
     """Return a view that TVM FFI accepts: a dtype that DLPack lacks becomes unsigned integers."""
     return x if x.dtype.isbuiltin == 1 else raw_bits(x)
+
+
+def sort_rows(x: _Array, outputs: Sequence[_Array], sorter: Sorter) -> None:
+    """Sort the rows of an array in native byte order into outputs, of which one may be x."""
+    results = sorter.outputs(_signed(x), _FUNCTIONS)
+    for output, result in zip(outputs, results, strict=True):
+        _signed(output)[...] = result
+
+
+def _signed(x: _Array) -> _Array:
+    return x.view(f"i{x.dtype.itemsize}")
 
 
 class _Alias:
@@ -115,15 +128,9 @@ class NumpyAdapter(Adapter):
         """Return the argument of TVM FFI for a read-only array."""
         return read_only_tensor(x)
 
-    def sort_fallback(
-        self,
-        x: _Array,
-        values: _Array | None,
-        indices: _Array | None,
-        sorter: Sorter,
-    ) -> None:
+    def sort_fallback(self, x: _Array, outputs: Sequence[_Array], sorter: Sorter) -> None:
         """Sort rows that no kernel sorts."""
-        sorter.sort_into(raw_bits(x), None if values is None else raw_bits(values), indices)
+        sort_rows(x, outputs, sorter)
 
     def wrap_result(self, buffer: _Array, x: _Array, dtype: str | None) -> _Array:
         """Return the result, in x's byte order."""

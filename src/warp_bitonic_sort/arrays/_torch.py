@@ -7,14 +7,14 @@ and tensors that require a gradient mean more than their memory holds: they rais
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import torch
 from torch.autograd import forward_ad
 
 from ..dtypes import lookup
-from ..fallback import Sorter
+from ..fallback import Functions, Sorter
 from ._adapter import CPU_DEVICE, Adapter, Description, Device, SortOptions
 from ._advice import check_listed
 from ._checks import (
@@ -33,6 +33,12 @@ _PER_THREAD_STREAM = 2
 _CAPABILITIES = frozenset({"sort", "transpose"})
 _INDEX_DTYPES = {"int32": torch.int32, "int64": torch.int64}
 _WORDS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_FUNCTIONS = Functions(
+    sort=lambda keys, axis: torch.sort(keys, axis).values,
+    argsort=lambda keys, axis: torch.sort(keys, dim=axis, stable=True).indices,
+    take_along_axis=lambda array, indices, axis: array.gather(axis, indices),
+    where=torch.where,
+)
 
 
 class TorchAdapter(Adapter):
@@ -122,28 +128,26 @@ class TorchAdapter(Adapter):
         # PyTorch does not export a tensor that requires a gradient, even under torch.no_grad().
         return torch.Tensor.detach if x.requires_grad else None
 
-    def sort_fallback(self, x: Any, values: Any, indices: Any, sorter: Sorter) -> None:
+    def sort_fallback(self, x: Any, outputs: Sequence[Any], sorter: Sorter) -> None:
         """Sort rows that no kernel sorts."""
-        source, target = _words(x), None if values is None else _words(values)
+        source, targets = _words(x), [_words(output) for output in outputs]
         if x.device.type == "cuda":
-            assert target is not None  # noqa: S101 - no kernel finds indices on a device
-            target.copy_(sorter.sorted_on_device(source, _sort, torch.where))
+            for target, result in zip(targets, sorter.outputs(source, _FUNCTIONS), strict=True):
+                target.copy_(result)
             return
         try:
-            from ._numpy import raw_bits
+            from ._numpy import sort_rows
         except ImportError:
             raise numpy_missing() from None
-        sorter.sort_into(
-            raw_bits(source.numpy()),
-            None if target is None else raw_bits(target.numpy()),
-            None if indices is None else indices.numpy(),
-        )
+        sort_rows(source.numpy(), [target.numpy() for target in targets], sorter)
 
-    def sort_transposed(self, x: Any, buffer: Any, axis: int, sort: Callable[[Any], None]) -> None:
+    def sort_transposed(
+        self, x: Any, outputs: Sequence[Any], axis: int, sort: Callable[[Any], Sequence[Any]]
+    ) -> None:
         """Sort through a copy whose axis is the last one."""
         transposed = x.detach().movedim(axis, -1).clone(memory_format=torch.contiguous_format)
-        sort(transposed)
-        buffer.detach().copy_(transposed.movedim(-1, axis))
+        for output, result in zip(outputs, sort(transposed), strict=True):
+            output.detach().copy_(result.movedim(-1, axis))
 
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return a function that returns PyTorch's current stream."""
@@ -258,10 +262,6 @@ def _has_memory(x: Any) -> bool:
         return bool(x.data_ptr()) or x.numel() == 0
     except RuntimeError:  # a tensor inside a torch.func transform
         return False
-
-
-def _sort(keys: Any, axis: int) -> Any:
-    return torch.sort(keys, axis).values
 
 
 def _gpu(index: int) -> Device:

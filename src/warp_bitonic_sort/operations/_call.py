@@ -18,7 +18,7 @@ from ..dtypes import lookup
 from ..process import ending, forks
 from ._operation import Operation
 from ._planning import check_index_dtype, planned
-from ._prepared import PreparedCall, new_outputs
+from ._prepared import PreparedCall, output_dtypes
 
 # More shapes than a program usually has. Beyond that, all are forgotten and planned again.
 _MAX_PREPARED = 4096
@@ -75,7 +75,7 @@ def _first_call(
     key: Hashable,
 ) -> Any:
     strided = adapter.as_strided(x)
-    outputs = new_outputs(operation, adapter, strided, index_dtype)
+    outputs = [adapter.empty(strided, dtype) for dtype in output_dtypes(operation, index_dtype)]
     prepare = arrays.outside_torch_compile(_prepare)
     # The launch cache launches with NaN as the largest value.
     may_relaunch = strided is x and not options[2]
@@ -97,12 +97,12 @@ def _call_into(
     key_of_x = adapter.key(x)
     outputs, names = _outputs_of(operation, out)
     checks = [
-        adapter.check_out(array, x, output == "indices", name)
+        adapter.check_out(array, x, output.role == "index", name)
         for array, output, name in zip(outputs, operation.outputs, names, strict=True)
     ]
     is_direct = all(checks)
     for name, output, array in zip(names, operation.outputs, outputs, strict=True):
-        if output == "indices":
+        if output.role == "index":
             out_dtype = adapter.describe(array, name).dtype
             if index_dtype not in (None, out_dtype):
                 raise TypeError(
@@ -126,12 +126,11 @@ def _call_into(
         keys = [adapter.key(array, name) for array, name in zip(outputs, names, strict=True)]
         key = (operation.name, adapter.kind, key_of_x, options, *keys)
         prepared = _prepared.get(key)
-        buffers = outputs if "values" in operation.outputs else [None, *outputs]
         if prepared is None:
             prepare = arrays.outside_torch_compile(_prepare)
-            prepared = prepare(operation, adapter, x, buffers, options, index_dtype, False)
+            prepared = prepare(operation, adapter, x, outputs, options, index_dtype, False)
             _remember(key, prepared)
-        prepared.run(x, buffers)
+        prepared.run(x, outputs)
         for array in outputs:
             adapter.mark_modified(array)
     return out if operation.result is None else operation.result(*outputs)
@@ -142,7 +141,9 @@ def _outputs_of(operation: Operation, out: Any) -> tuple[list[Any], list[str]]:
     if operation.result is None:
         return [out], ["out"]
     count = len(operation.outputs)
-    expected = f"a tuple of {count} arrays ({', '.join(operation.outputs)})"
+    expected = (
+        f"a tuple of {count} arrays ({', '.join(output.name for output in operation.outputs)})"
+    )
     if not isinstance(out, (tuple, list)):
         raise TypeError(f"out: expected {expected}, got {arrays.type_name(out)}.")
     if len(out) != count:
@@ -161,17 +162,16 @@ def _prepare(
     may_relaunch: bool,
 ) -> PreparedCall:
     description = adapter.describe(x, "x")
-    if "values" in operation.outputs:
+    if any(output.role == "keys" for output in operation.outputs):
         adapter.check_no_gradient(x, "x")
-    written = [output for output in outputs if output is not None]
-    strides = [adapter.describe(output, "out").strides for output in written]
+    strides = [adapter.describe(output, "out").strides for output in outputs]
     call_plan, axis = planned(operation, description, strides, options[0])
     check_index_dtype(operation, index_dtype, call_plan.length)
     dtype = lookup(description.dtype, "x")
     return PreparedCall(
         operation,
         adapter,
-        [x, *written],
+        [x, *outputs],
         description.device,
         call_plan,
         dtype,

@@ -5,11 +5,28 @@ Invariant: no code. Two operations of equal selection and payload use the same k
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from ..kernels import Payload, Selection
+from ..kernels import Payload, Role, Selection
 
-Output = Literal["values", "indices"]
+
+class Output(NamedTuple):
+    """A result of an operation.
+
+    Parameters
+    ----------
+    name : str
+        Its name in messages.
+    role : str
+        Its dtype: ``keys`` have the dtype of x, an ``index`` is int32 or int64.
+    """
+
+    name: str
+    role: Role
+
+
+VALUES = Output("values", "keys")
+INDICES = Output("indices", "index")
 
 
 class Operation(NamedTuple):
@@ -23,8 +40,8 @@ class Operation(NamedTuple):
         The positions of the sorted row that it needs.
     payload : str
         What travels with each key.
-    outputs : tuple of str
-        Its results, in order: ``values`` have the dtype of x, ``indices`` are int32 or int64.
+    outputs : tuple of Output
+        Its results, in the order of the kernel's.
     result : type, optional
         The named tuple of the results, if there are several.
     """

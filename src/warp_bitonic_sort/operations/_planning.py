@@ -70,7 +70,7 @@ def native_arch(device: Device) -> str:
 
 def check_index_dtype(operation: Operation, index_dtype: str | None, length: int) -> None:
     """Raise ValueError if a dtype cannot hold the indices of rows of a length."""
-    if "indices" in operation.outputs and index_dtype == "int32" and length - 1 > _MAX_INT32:
+    if operation.payload == "index" and index_dtype == "int32" and length - 1 > _MAX_INT32:
         raise ValueError(
             f"index_dtype: int32 holds indices up to {_MAX_INT32}, and rows have length {length}. "
             f'Pass index_dtype="int64".'

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 from .. import arrays
@@ -14,25 +15,22 @@ from ..arrays import Adapter, Device, SortOptions
 from ..dtypes import DType
 from ..fallback import Sorter
 from ..jit import loader
-from ..kernels import Kernel
+from ..kernels import OUTPUTS, Kernel
 from ..plan import Plan
 from ._operation import Operation
 
 
 class PreparedCall:
-    """A planned call with its kernel open: only allocation and launch are left.
-
-    The outputs of a kernel are its values and, with payload ``index``, its indices. A kernel that
-    gets None for values writes indices only.
-    """
+    """A planned call with its kernel open: only allocation and launch are left."""
 
     __slots__ = (
         "_adapter",
         "_calls_until_relaunch",
         "_dtype",
-        "_index_dtype",
+        "_dtypes",
         "_is_empty",
         "_kernel",
+        "_left_out",
         "_operation",
         "_options",
         "_plan",
@@ -58,7 +56,9 @@ class PreparedCall:
         self._plan = plan
         self._dtype = dtype
         self._options = options
-        self._index_dtype = index_dtype
+        self._dtypes = output_dtypes(operation, index_dtype)
+        # Keys, which come first, if the operation returns indices alone.
+        self._left_out = (None,) * (len(OUTPUTS[operation.payload]) - len(operation.outputs))
         self._is_empty = plan.rows * plan.length == 0
         self._runs_kernel = plan.route == "kernel" and not plan.transposes
         self._to_ffi = next(filter(None, map(adapter.to_ffi, all_arrays)), None)
@@ -77,76 +77,73 @@ class PreparedCall:
 
     def result(self, x: Any) -> Any:
         """Return the outputs for an array, in new arrays of the caller's kind."""
-        adapter = self._adapter
-        if self._operation.payload == "none":
-            values = adapter.empty(x, None)
-            self.run(x, (values,))
-            return adapter.wrap_result(values, x, None)
-        outputs = new_outputs(self._operation, adapter, x, self._index_dtype)
+        adapter, dtypes = self._adapter, self._dtypes
+        if len(dtypes) == 1:  # nearly every call; a loop takes longer
+            output = adapter.empty(x, dtypes[0])
+            self.run(x, (output,))
+            return adapter.wrap_result(output, x, dtypes[0])
+        outputs = [adapter.empty(x, dtype) for dtype in dtypes]
         self.run(x, outputs)
         return self.wrap(outputs, x)
 
     def wrap(self, outputs: Sequence[Any], x: Any) -> Any:
         """Return what the caller gets for buffers that were written."""
-        dtypes = (None, self._index_dtype)
-        results = [
-            self._adapter.wrap_result(output, x, dtype)
-            for output, dtype in zip(outputs, dtypes, strict=False)
-            if output is not None
-        ]
-        result = self._operation.result
-        return results[0] if result is None else result(*results)
+        wrap_result, result = self._adapter.wrap_result, self._operation.result
+        if result is None:
+            return wrap_result(outputs[0], x, self._dtypes[0])
+        return result(*map(wrap_result, outputs, repeat(x), self._dtypes))
 
     def run(self, x: Any, outputs: Sequence[Any]) -> None:
         """Write the outputs for an array into buffers."""
         kernel = self._kernel
         if kernel is None or not self._runs_kernel:
-            self._run_without_kernel(x, *outputs)
+            self._run_without_kernel(x, outputs)
             return
         source, to_ffi = x, self._to_ffi
         if to_ffi is not None:
             source = to_ffi(x)
-            outputs = [None if output is None else to_ffi(output) for output in outputs]
+            outputs = [to_ffi(output) for output in outputs]
         if self._stream is not None:
             calls = self._calls_until_relaunch
             remember = calls == 1 and self._adapter.can_relaunch(x)
-            kernel(source, *outputs, *self._options, self._stream(), remember)
+            kernel(source, *self._left_out, *outputs, *self._options, self._stream(), remember)
             if calls > 0:
                 self._calls_until_relaunch = calls - 1
             return
         try:
-            kernel(source, *outputs, *self._options)
+            kernel(source, *self._left_out, *outputs, *self._options)
         except BufferError:
-            kernel(self._adapter.to_ffi_read_only(x), *outputs, *self._options)
+            kernel(self._adapter.to_ffi_read_only(x), *self._left_out, *outputs, *self._options)
 
-    def _run_without_kernel(self, x: Any, values: Any, indices: Any = None) -> None:
+    def _run_without_kernel(self, x: Any, outputs: Sequence[Any]) -> None:
         adapter, route = self._adapter, self._plan.route
         if route == "kernel":
-            adapter.sort_transposed(x, values, self._options[0], self._sort_last_axis)
+            adapter.sort_transposed(x, outputs, self._options[0], self._sort_last_axis)
         elif route == "fallback":
+            roles = tuple(output.role for output in self._operation.outputs)
             sort = arrays.outside_torch_compile(adapter.sort_fallback)
-            sort(x, values, indices, Sorter(self._dtype, *self._options))
+            sort(x, outputs, Sorter(self._dtype, *self._options, roles))
         elif not self._is_empty:
-            if values is not None:
-                adapter.copy(x, values)
-            if indices is not None:
-                adapter.clear(indices)
+            for output, dtype in zip(outputs, self._dtypes, strict=True):
+                if dtype is None:
+                    adapter.copy(x, output)
+                else:
+                    adapter.clear(output)
 
-    def _sort_last_axis(self, x: Any) -> None:
-        # In place, and only on a device.
+    def _sort_last_axis(self, x: Any) -> Sequence[Any]:
+        """Return the outputs for a dense copy on a device, which keys overwrite."""
+        adapter = self._adapter
+        outputs = [x if dtype is None else adapter.empty(x, dtype) for dtype in self._dtypes]
         if self._kernel is not None and self._stream is not None:
-            tensor = x if self._to_ffi is None else self._to_ffi(x)
-            self._kernel(tensor, tensor, -1, *self._options[1:], self._stream())
+            tensors = [x, *outputs] if self._to_ffi is None else map(self._to_ffi, [x, *outputs])
+            source, *written = tensors
+            self._kernel(source, *self._left_out, *written, -1, *self._options[1:], self._stream())
+        return outputs
 
 
-def new_outputs(
-    operation: Operation, adapter: Adapter, x: Any, index_dtype: str | None
-) -> list[Any]:
-    """Allocate a kernel's outputs; None for values if the operation does not return them."""
-    outputs = [adapter.empty(x, None) if "values" in operation.outputs else None]
-    if operation.payload == "index":
-        outputs.append(adapter.empty(x, index_dtype))
-    return outputs
+def output_dtypes(operation: Operation, index_dtype: str | None) -> tuple[str | None, ...]:
+    """Return the dtype of each output as adapters take it: None for keys."""
+    return tuple(None if output.role == "keys" else index_dtype for output in operation.outputs)
 
 
 def _refuse_capture(kernel: Kernel, device: Device, stream: Callable[[], int]) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, NoReturn
 from .. import arrays
 from ._arguments import Nan, checked_index_dtype, named_only, sort_options, unnamed_error
 from ._call import call
-from ._operation import Operation
+from ._operation import INDICES, VALUES, Operation
 
 
 class SortedWithIndices(NamedTuple):
@@ -29,9 +29,9 @@ class SortedWithIndices(NamedTuple):
     indices: Any
 
 
-ARGSORT = Operation("argsort", "all", "index", ("indices",))
+ARGSORT = Operation("argsort", "all", "index", (INDICES,))
 SORT_WITH_INDICES = Operation(
-    "sort_with_indices", "all", "index", ("values", "indices"), SortedWithIndices
+    "sort_with_indices", "all", "index", (VALUES, INDICES), SortedWithIndices
 )
 
 

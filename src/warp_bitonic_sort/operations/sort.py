@@ -10,9 +10,9 @@ from typing import Any, NoReturn
 from .. import arrays
 from ._arguments import Nan, expected_bool, named_only, sort_options, unnamed_error
 from ._call import call
-from ._operation import Operation
+from ._operation import VALUES, Operation
 
-SORT = Operation("sort", "all", "none", ("values",))
+SORT = Operation("sort", "all", "none", (VALUES,))
 
 
 @arrays.between_torch_graphs
