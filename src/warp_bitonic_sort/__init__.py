@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .errors import BuildError, CacheError, ToolError
 from .explain import Explanation, explain
-from .operations.argsort import argsort, sort_with_indices
+from .operations.argsort import argsort, ranks, sort_with_indices
 from .operations.sort import sort, warp_bitonic_sort
 from .process.threads import get_num_threads, set_num_threads
 
@@ -22,6 +22,7 @@ __all__ = [
     "explain",
     "get_include",
     "get_num_threads",
+    "ranks",
     "set_num_threads",
     "sort",
     "sort_with_indices",

@@ -11,7 +11,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from warp_bitonic_sort import explain, sort, warp_bitonic_sort
+from warp_bitonic_sort import explain, ranks, sort, warp_bitonic_sort
 from warp_bitonic_sort.operations import _call
 
 LENGTHS = [1, 9, 17000]  # copied, sorted by a kernel, sorted by a library
@@ -108,6 +108,15 @@ def test_sort_inside_torch_compile_runs_between_graphs(convert, length):
         np.testing.assert_array_equal(compiled(convert(x)), np.sort(x) * 2 + 1)
 
 
+@pytest.mark.parametrize("convert", [torch.from_numpy, np.asarray])
+def test_ranks_inside_torch_compile_run_between_graphs(convert):
+    x = np.random.default_rng(1).random((3, 9), dtype=np.float32)
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda v: ranks(v * 2) + 1, backend="eager")
+    for _ in range(2):
+        np.testing.assert_array_equal(compiled(convert(x)), ranks(x) + 1)
+
+
 @pytest.mark.parametrize("function", [sort, warp_bitonic_sort])
 def test_sort_inside_one_graph_of_torch_compile_raises(function):
     compiled = torch.compile(lambda v: function(v) + 1, backend="eager", fullgraph=True)
@@ -151,6 +160,7 @@ def sort_tensor(x: torch.Tensor) -> torch.Tensor:
         lambda x: jax.export.export(jax.jit(sort))(x),
         lambda x: jax.lax.scan(lambda carry, v: (carry, sort(v)), 0, x),
         lambda x: jax.jit(explain)(x),
+        lambda x: jax.jit(ranks)(x),
     ],
 )
 def test_sort_of_a_jax_tracer_raises(transform):

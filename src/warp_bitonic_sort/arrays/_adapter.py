@@ -140,6 +140,13 @@ class Adapter(ABC):
         """
         raise NotImplementedError
 
+    @abstractmethod
+    def inverse(self, indices: Any, axis: int) -> Any:
+        """Return the inverse of each row of indices, a permutation along an axis.
+
+        Both are arrays of the library, not buffers.
+        """
+
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return a function that returns the current stream on x's device; None for the CPU."""
         return None

@@ -88,6 +88,14 @@ def numpy_missing() -> RuntimeError:
     )
 
 
+def no_functions(operation: str) -> NotImplementedError:
+    """Return the error for an operation that needs functions of the library on a device."""
+    return NotImplementedError(
+        f"x: on a device, {operation} takes arrays of PyTorch, CuPy and JAX only. Hand x to one of "
+        f"these, as in torch.from_dlpack(x)."
+    )
+
+
 def unsupported_device(name: str, argument: str) -> NotImplementedError:
     """Return the error for an array on a kind of device that has no back end."""
     return NotImplementedError(
@@ -106,6 +114,13 @@ def unsupported_type(device_type: int, argument: str) -> NotImplementedError:
         )
     name = _DEVICES.get(device_type, f"DLPack type {device_type}")
     return unsupported_device(name, argument)
+
+
+def along(axis: int, rank: int) -> list[int]:
+    """Return the shape that spreads a one-dimensional array along an axis."""
+    shape = [1] * rank
+    shape[axis] = -1
+    return shape
 
 
 def dense_strides(shape: tuple[int, ...]) -> tuple[int, ...]:

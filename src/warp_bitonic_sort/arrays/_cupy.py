@@ -14,7 +14,7 @@ import cupy
 from ..dtypes import lookup, numpy_name
 from ..fallback import Functions, Sorter
 from ._adapter import Adapter, Description, Device
-from ._checks import check_distinct, check_out_like, span, type_name
+from ._checks import along, check_distinct, check_out_like, span, type_name
 
 _CAPABILITIES = frozenset({"sort", "transpose"})
 _NO_SYNCHRONIZATION = -1  # for the parameter ``stream`` of DLPack
@@ -85,6 +85,16 @@ class CupyAdapter(Adapter):
             transposed = cupy.moveaxis(x, axis, -1).copy(order="C")
             for output, result in zip(outputs, sort(transposed), strict=True):
                 output[...] = cupy.moveaxis(result, -1, axis)
+
+    def inverse(self, indices: Any, axis: int) -> Any:
+        """Return the inverse of each row of indices."""
+        shape = indices.shape or (1,)
+        with indices.device:
+            positions = cupy.arange(shape[axis], dtype=indices.dtype)
+            positions = positions.reshape(along(axis, len(shape)))
+            result = cupy.empty_like(indices)
+            cupy.put_along_axis(result.reshape(shape), indices.reshape(shape), positions, axis)
+            return result
 
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return a function that returns CuPy's current stream on x's device."""

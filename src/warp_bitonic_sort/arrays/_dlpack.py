@@ -23,6 +23,7 @@ from ._checks import (
     CUDA_MANAGED,
     ROCM,
     dense_strides,
+    no_functions,
     numpy_missing,
     type_name,
     unsupported_type,
@@ -122,6 +123,15 @@ class DlpackAdapter(Adapter):
 
         sort_rows(bits, [self._bits(output) for output in outputs], sorter)
 
+    def inverse(self, indices: Any, axis: int) -> Any:
+        """Return the inverse of each row of indices."""
+        bits = self._bits(indices)  # raises if NumPy is missing
+        from ._numpy import inverse
+
+        buffer = self.empty(indices, None)
+        self._bits(buffer)[...] = inverse(bits, axis)
+        return self.wrap_result(buffer, indices, None)
+
     def wrap_result(self, buffer: Any, x: Any, dtype: str | None) -> Any:
         """Return the result as an array of x's library."""
         if _is_tensor(x):
@@ -174,6 +184,10 @@ class GpuDlpackAdapter(DlpackAdapter):
 
     def sort_fallback(self, x: Any, outputs: Sequence[Any], sorter: Sorter) -> None:
         """Never called: only kernels sort these arrays."""
+
+    def inverse(self, indices: Any, axis: int) -> Any:
+        """Refuse: the protocol has no functions that run on a device."""
+        raise no_functions("ranks")
 
     def copy(self, source: Any, target: Any) -> None:
         """Never called: kernels also handle rows of one element."""

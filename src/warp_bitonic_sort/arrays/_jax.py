@@ -16,7 +16,7 @@ from ..fallback import Sorter
 from ._adapter import Adapter, Description, Device
 from ._checks import CUDA, ROCM, dense_strides, type_name, unsupported_device, unsupported_type
 from ._jax_gpu import JaxGpuAdapter, check_dtype, index_dtype, out_error, x64
-from ._numpy import NumpyAdapter, ffi_view, read_only_tensor, sort_rows
+from ._numpy import NumpyAdapter, ffi_view, inverse, read_only_tensor, sort_rows
 
 
 class JaxChooser:
@@ -101,6 +101,10 @@ class JaxAdapter(Adapter):
     def sort_fallback(self, x: Any, outputs: Sequence[Any], sorter: Sorter) -> None:
         """Sort rows that no kernel sorts."""
         sort_rows(np.asarray(x), outputs, sorter)
+
+    def inverse(self, indices: Any, axis: int) -> Any:
+        """Return the inverse of each row of indices."""
+        return self.wrap_result(inverse(np.asarray(indices), axis), indices, None)
 
     def wrap_result(self, buffer: Any, x: Any, dtype: str | None) -> Any:
         """Return the result, on x's device."""

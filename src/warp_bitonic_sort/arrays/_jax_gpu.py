@@ -78,6 +78,16 @@ def _sort_fallback(x: Any, sorter: Sorter) -> Any:
     ]
 
 
+@partial(jax.jit, static_argnums=1)
+def _inverse(indices: Any, axis: int) -> Any:
+    shape = indices.shape or (1,)
+    places = list(jnp.ogrid[tuple(map(slice, shape))])
+    positions = jnp.broadcast_to(places[axis], shape).astype(indices.dtype)
+    places[axis] = indices.reshape(shape)
+    result = jnp.zeros(shape, indices.dtype).at[tuple(places)].set(positions, unique_indices=True)
+    return result.reshape(indices.shape)
+
+
 def _ffi_dtype(dtype: str) -> str:
     """Return the dtype to export values as: some versions of JAX do not export float8."""
     return "uint8" if dtype.startswith("float8") else dtype
@@ -156,6 +166,11 @@ class JaxGpuAdapter(Adapter):
         with self._on_device():
             for output, result in zip(outputs, _sort_fallback(x, sorter), strict=True):
                 output.array = result.astype(output.dtype)
+
+    def inverse(self, indices: Any, axis: int) -> Any:
+        """Return the inverse of each row of indices, without waiting for the device."""
+        with self._on_device():
+            return _inverse(indices, axis)
 
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return a function that returns the runtime's private stream."""

@@ -15,7 +15,7 @@ import numpy as np
 from ..dtypes import lookup, numpy_name
 from ..fallback import Functions, Sorter
 from ._adapter import Adapter, Description
-from ._checks import check_distinct, check_out_like, type_name
+from ._checks import along, check_distinct, check_out_like, type_name
 
 _Array = np.ndarray[Any, Any]
 _WORDS = {1: np.dtype("u1"), 2: np.dtype("u2"), 4: np.dtype("u4"), 8: np.dtype("u8")}
@@ -37,6 +37,15 @@ def sort_rows(x: _Array, outputs: Sequence[_Array], sorter: Sorter) -> None:
     results = sorter.outputs(_signed(x), _FUNCTIONS)
     for output, result in zip(outputs, results, strict=True):
         _signed(output)[...] = result
+
+
+def inverse(indices: _Array, axis: int) -> _Array:
+    """Return the inverse of each row of indices, a permutation along an axis."""
+    shape = indices.shape or (1,)
+    result = np.empty_like(indices, subok=False)
+    positions = np.arange(shape[axis], dtype=indices.dtype).reshape(along(axis, len(shape)))
+    np.put_along_axis(result.reshape(shape), indices.reshape(shape), positions, axis)
+    return result
 
 
 def _signed(x: _Array) -> _Array:
@@ -131,6 +140,10 @@ class NumpyAdapter(Adapter):
     def sort_fallback(self, x: _Array, outputs: Sequence[_Array], sorter: Sorter) -> None:
         """Sort rows that no kernel sorts."""
         sort_rows(x, outputs, sorter)
+
+    def inverse(self, indices: _Array, axis: int) -> _Array:
+        """Return the inverse of each row of indices."""
+        return inverse(indices, axis)
 
     def wrap_result(self, buffer: _Array, x: _Array, dtype: str | None) -> _Array:
         """Return the result, in x's byte order."""

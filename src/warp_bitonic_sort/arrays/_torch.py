@@ -18,6 +18,7 @@ from ..fallback import Functions, Sorter
 from ._adapter import CPU_DEVICE, Adapter, Description, Device, SortOptions
 from ._advice import check_listed
 from ._checks import (
+    along,
     check_distinct,
     check_out_like,
     numpy_missing,
@@ -148,6 +149,15 @@ class TorchAdapter(Adapter):
         transposed = x.detach().movedim(axis, -1).clone(memory_format=torch.contiguous_format)
         for output, result in zip(outputs, sort(transposed), strict=True):
             output.detach().copy_(result.movedim(-1, axis))
+
+    def inverse(self, indices: Any, axis: int) -> Any:
+        """Return the inverse of each row of indices."""
+        shape = indices.shape or (1,)
+        positions = torch.arange(shape[axis], dtype=indices.dtype, device=indices.device)
+        positions = positions.view(along(axis, len(shape))).expand(shape)
+        result = torch.empty_like(indices)
+        result.view(shape).scatter_(axis, indices.view(shape).long(), positions)
+        return result
 
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return a function that returns PyTorch's current stream."""

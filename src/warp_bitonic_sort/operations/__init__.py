@@ -7,9 +7,9 @@ tests read it; no other code of the package lists operations.
 from __future__ import annotations
 
 from ._operation import Operation
-from .argsort import ARGSORT, SORT_WITH_INDICES
+from .argsort import ARGSORT, RANKS, SORT_WITH_INDICES
 from .sort import SORT
 
 OPERATIONS: dict[str, Operation] = {
-    operation.name: operation for operation in (SORT, ARGSORT, SORT_WITH_INDICES)
+    operation.name: operation for operation in (SORT, ARGSORT, SORT_WITH_INDICES, RANKS)
 }

@@ -1,4 +1,4 @@
-"""`argsort` and `sort_with_indices`: the indices that sort each row.
+"""`argsort`, `sort_with_indices` and `ranks`: the order of each row, as indices.
 
 Invariant: equal keys keep their order in both directions, -0.0 equals 0.0, and NaNs equal each
 other. Therefore every back end returns the same indices.
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, NoReturn
 from .. import arrays
 from ._arguments import Nan, checked_index_dtype, named_only, sort_options, unnamed_error
 from ._call import call
-from ._operation import INDICES, VALUES, Operation
+from ._operation import INDICES, VALUES, Operation, Output
 
 
 class SortedWithIndices(NamedTuple):
@@ -33,6 +33,7 @@ ARGSORT = Operation("argsort", "all", "index", (INDICES,))
 SORT_WITH_INDICES = Operation(
     "sort_with_indices", "all", "index", (VALUES, INDICES), SortedWithIndices
 )
+RANKS = Operation("ranks", "all", "index", (Output("ranks", "index"),))
 
 
 @arrays.between_torch_graphs
@@ -161,3 +162,55 @@ def sort_with_indices(
         SORT_WITH_INDICES, x, options, out, checked_index_dtype(index_dtype)
     )
     return result
+
+
+@arrays.between_torch_graphs
+@named_only
+def ranks(
+    x: Any,
+    /,
+    *unnamed: NoReturn,
+    axis: int = -1,
+    descending: bool = False,
+    nan: Nan = "largest",
+    index_dtype: str | None = None,
+    dim: int | None = None,
+) -> Any:
+    """Return the position that each element has in its sorted row.
+
+    Ranks count from 0 and are the inverse of the permutation that `argsort` returns. Equal elements
+    get different ranks, in the order of their indices.
+
+    Parameters
+    ----------
+    x, axis, descending, nan, index_dtype, dim
+        As for `argsort`; index_dtype is the dtype of the ranks.
+
+    Returns
+    -------
+    array
+        The ranks, one array of x's kind and shape. ``sort_with_indices(x).values`` has x's elements
+        at these positions.
+
+    Raises
+    ------
+    TypeError, ValueError, NotImplementedError, RuntimeError
+        As `argsort` does.
+
+    Notes
+    -----
+    The library of x inverts the result of `argsort`, for NumPy by ``numpy.put_along_axis``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from warp_bitonic_sort import ranks
+    >>> ranks(np.array([[30.0, 10.0, 30.0, 20.0]]))
+    array([[2, 0, 3, 1]])
+    """
+    if unnamed:
+        raise unnamed_error("ranks", "x", unnamed)
+    options = sort_options(axis, dim, descending, nan=nan)
+    indices = call(RANKS, x, options, None, checked_index_dtype(index_dtype))
+    inverse = arrays.outside_torch_compile(arrays.adapter_of(indices).inverse)
+    return inverse(indices, options[0])
