@@ -1,6 +1,6 @@
 """CUDA code objects as nvcc writes them, without the code: all that a runtime reads, and no nvcc.
 
-test_cuda_driver.py compares them with nvcc's own.
+test_cuda_sort.py compares them with nvcc's own.
 """
 
 import re

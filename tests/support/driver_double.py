@@ -8,11 +8,13 @@ import contextlib
 import ctypes
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from support import programs
@@ -45,6 +47,38 @@ def fixture(source: str, library: str):
 def the_double(double, folder):
     del folder
     return double
+
+
+def absent(*libraries):
+    """Return a driver for `driven`: a folder without one, where the machine has none of its own."""
+
+    def driver(double, folder):
+        del double
+        for library in libraries:
+            with contextlib.suppress(OSError):
+                ctypes.CDLL(library)
+                pytest.skip(f"this machine has {library}")
+        return folder
+
+    return driver
+
+
+def older(header: str, prefix: str, missing: str, library: str):
+    """Return a driver for `driven`: a library that lacks one of the functions in a header."""
+
+    def driver(double, folder):
+        del double
+        names = set(re.findall(rf'"({prefix}[A-Z]\w+)"', (DRIVERS / header).read_text())) - {
+            missing
+        }
+        source = folder / "older.cc"
+        source.write_text("\n".join(f'extern "C" int {name}() {{ return 0; }}' for name in names))
+        compiler = os.environ.get("CXX", "c++")
+        command = [compiler, "-fPIC", "-shared", str(source), "-o", str(folder / library)]
+        subprocess.run(command, check=True)
+        return folder
+
+    return driver
 
 
 # tvm_ffi imports torch where there is one, which takes seconds and may look for a driver.
@@ -126,3 +160,13 @@ class Driver:
             yield
         finally:
             self._double("fail")(b"")
+
+
+def array(*shape, dtype=np.float32):
+    return np.random.default_rng(1).random(shape).astype(dtype)
+
+
+def memory_of(tensor, like):
+    """The memory of a tensor that claims to be on a device, as an array like another."""
+    held = (ctypes.c_char * like.nbytes).from_address(tensor.data_ptr())
+    return np.frombuffer(held, like.dtype).reshape(like.shape)
