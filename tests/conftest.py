@@ -6,6 +6,8 @@ more says how far it is.
 
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -33,8 +35,6 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 def pytest_configure(config):
     # A developer may keep a cache between runs by naming one; otherwise every run starts cold.
     if "WARP_SORT_CACHE_DIR" not in os.environ:
-        import tempfile
-
         config.stash[_CACHE] = tempfile.TemporaryDirectory(prefix="warp-sort-tests-")
         os.environ["WARP_SORT_CACHE_DIR"] = config.stash[_CACHE].name
     folder = Path(os.environ["WARP_SORT_CACHE_DIR"]).absolute() / "test-programs"
@@ -97,6 +97,14 @@ def fresh_cache(tmp_path, monkeypatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("WARP_SORT_CACHE_DIR", str(folder))
     return folder
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder below a sticky one: every user can reach it, and only its owner can write it."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="warp-sort-tests-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 @pytest.fixture(scope="session")

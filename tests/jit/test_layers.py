@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 
 import warp_bitonic_sort
-from support import children
+from support import children, cubin
 from support.children import ANSWER, KERNEL, NO_COMPILER, OTHER_ANSWER, OTHER_SORT, SORT
+from support.descriptions import cuda_kernel
 from warp_bitonic_sort import kernels
 from warp_bitonic_sort.errors import ToolError
 from warp_bitonic_sort.jit import loader
 from warp_bitonic_sort.jit.store import layers
+from warp_bitonic_sort.jit.store.key import build_text
+from warp_bitonic_sort.jit.store.store import Store
 from warp_bitonic_sort.targets.common.host import find_compiler
 
 _WATCHED = """
@@ -261,3 +264,67 @@ def test_sort_of_what_no_layer_has_builds_into_the_users_cache(whole_layer, fres
         "cpu_all_none_ieee32_registers4"
     ]
     assert sorted(whole_layer.rglob("*")) == before
+
+
+@pytest.mark.parametrize("code", [SORT, OTHER_SORT])
+@pytest.mark.compile
+def test_layer_whose_runtime_does_not_load_is_left_out(whole_layer, fresh_cache, tmp_path, code):
+    """It may have been built where the C++ library has another name."""
+    layer = children.copy(whole_layer, tmp_path / "layer")
+    children.break_library(layer, kernels.RUNTIME)
+    done = children.run(code, WARP_SORT_CACHE_LAYERS=layer)
+    assert done.stdout.strip() == (ANSWER if code == SORT else OTHER_ANSWER), done.stderr
+    assert done.stderr.count("RuntimeWarning") == 1
+    assert f"the runtime in the layer {layer} does not load on this machine" in done.stderr
+    assert "libstdc++.so.9" in done.stderr
+    assert len(children.entries(fresh_cache)) == 2
+
+
+@pytest.mark.compile
+def test_threads_with_a_runtime_that_does_not_load_warn_once(whole_layer, fresh_cache, tmp_path):
+    """One warning is given, and all threads go on without the layer."""
+    layer = children.copy(whole_layer, tmp_path / "layer")
+    children.break_library(layer, kernels.RUNTIME)
+    code = """
+        import threading, numpy as np, warp_bitonic_sort as w
+        from concurrent.futures import ThreadPoolExecutor
+        from warp_bitonic_sort.jit import runtime
+        load, barrier = runtime.load, threading.Barrier(4)
+        def at_once(entry, is_new=False):
+            if entry.folder.parents[3].name == "layer":
+                barrier.wait()  # all have found it, and none has loaded it
+            return load(entry, is_new)
+        runtime.load = at_once
+        with ThreadPoolExecutor(4) as pool:
+            rows = [np.float32([[3, 1, 2]])] * 4
+            assert all((y == [[1, 2, 3]]).all() for y in pool.map(w.sort, rows))
+        print("done")
+    """
+    done = children.run(code, WARP_SORT_CACHE_LAYERS=layer)
+    assert done.stdout.strip() == "done", done.stderr
+    assert done.stderr.count("RuntimeWarning") == 1
+    assert len(children.entries(fresh_cache)) == 2
+
+
+def test_layer_filled_with_options_is_missed_without_them(fresh_cache, tmp_path):
+    """Options change the code, as -march=native does."""
+    compiler = " ".join(find_compiler().command)
+    first = children.run(WARP_SORT_CACHE_DIR=tmp_path / "layer", CXX=f"{compiler} -DSOMETHING")
+    assert first.stdout.strip() == ANSWER, first.stderr
+    done = children.run(WARP_SORT_CACHE_LAYERS=tmp_path / "layer")
+    assert done.stdout.strip() == ANSWER, done.stderr
+    assert len(children.entries(fresh_cache)) == 2
+
+
+def test_gpu_kernels_of_a_layer_whose_runtime_does_not_load_are_found(tmp_path, monkeypatch):
+    """Another runtime can load them, for they are no libraries of this machine."""
+    kernel = cuda_kernel("ieee", 32, 4, 0, 0, "rows", "sm_90")
+    entry = children.publish_product(Store(tmp_path), kernel, cubin.cubin(cubin.constant(), 90))
+    monkeypatch.setenv("WARP_SORT_CACHE_LAYERS", str(tmp_path))
+    monkeypatch.setattr(layers, "_unusable", set())
+    library = tmp_path / "v1" / "entries" / "runtime" / "0" / "library.so"
+    with pytest.warns(RuntimeWarning, match="only its kernels for GPUs are used"):
+        assert layers.disable_layer(library, "no such library")
+    for artifact, found in ((kernel, entry), (KERNEL, None), (kernels.RUNTIME, None)):
+        text = build_text(artifact)
+        assert [layer.find(artifact, text, None) for layer in layers.all_layers()][-1] == found

@@ -8,8 +8,11 @@ import subprocess
 import pytest
 
 from support import children, elf, programs
+from support.covering import pairwise
+from support.cpu_targets import runnable
 from warp_bitonic_sort import ToolError
 from warp_bitonic_sort.jit import loader
+from warp_bitonic_sort.targets import HOST
 from warp_bitonic_sort.targets.common import sources
 from warp_bitonic_sort.targets.cpu import arch as cpu_targets
 from warp_bitonic_sort.targets.cpu.arch import CPU_ARCHS
@@ -215,3 +218,30 @@ def test_cpu_arch_of_the_processor_wins_over_the_listed_one(listed):
 )
 def test_is_runnable_is_true_for_generic_and_lesser_levels(arch, native, expected):
     assert cpu_targets.is_runnable(arch, native) == expected
+
+
+def test_lesser_archs_are_listed_from_best_to_least():
+    assert HOST.lesser_archs("x86-64-avx512") == ("x86-64-avx2", "x86-64")
+    assert HOST.lesser_archs("x86-64-avx2") == ("x86-64",)
+    assert [HOST.lesser_archs(arch) for arch in ("x86-64", "aarch64", "generic")] == [()] * 3
+
+
+_TARGETS = runnable()
+
+
+@pytest.mark.parametrize("arch", _TARGETS)
+@pytest.mark.compile
+def test_sort_on_a_lesser_target_equals_numpy(arch):
+    """Every target that this machine runs, pairwise with widths and with ways to be sorted."""
+    shapes = [((70, 9), 1), ((70, 100), 1), ((21, 70), 0)]
+    cases = pairwise(_TARGETS, ("u1", "i2", "f4", "i8", "f8"), shapes)
+    code = f"""
+        import numpy as np, warp_bitonic_sort as w
+        rng = np.random.default_rng(1)
+        for dtype, (shape, axis) in {[case[1:] for case in cases if case[0] == arch]}:
+            x = (rng.random(shape) * 200 - 100).astype(dtype)
+            np.testing.assert_array_equal(w.sort(x, axis=axis), np.sort(x, axis=axis))
+        print(w.explain((3, 4)).arch)
+    """
+    done = children.run(code, WARP_SORT_CPU_ARCH=arch)
+    assert done.stdout.strip() == arch, done.stderr

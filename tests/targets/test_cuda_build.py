@@ -1,12 +1,13 @@
 """CUDA kernels as nvcc makes them: for every architecture, without spilling; no device needed."""
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
-from support import cells, gpu_code
+from support import cells, children, driver_double, gpu_code
 from warp_bitonic_sort.errors import ToolError
 from warp_bitonic_sort.jit import loader
 from warp_bitonic_sort.jit.build import hints
@@ -105,3 +106,15 @@ def test_first_error_of_unknown_architecture_has_a_hint():
     line, hint = hints.first_error(log)
     assert line == log.strip()
     assert "toolkit does not know" in hint
+
+
+@pytest.mark.compile
+def test_native_archs_of_cuda_are_those_of_the_devices(tmp_path):
+    driver_double.build("fake_cuda.cc", tmp_path / "libcuda.so.1")
+    code = "from warp_bitonic_sort.targets import target_of as of; print(of('cuda').native_archs())"
+    done = children.run(code, LD_LIBRARY_PATH=tmp_path)
+    assert re.fullmatch(r"\['sm_\d+'(, 'sm_\d+')*\]\n", done.stdout), done.stderr
+    (tmp_path / "libcuda.so.1").unlink()
+    driver_double.build("fake_hiprtc.cc", tmp_path / "libcuda.so.1")
+    done = children.run(code, LD_LIBRARY_PATH=tmp_path)
+    assert done.stdout == "[]\n", done.stderr

@@ -1,0 +1,112 @@
+"""`prewarm.kernels`: every kernel that a sort of these rows may need, and no more architectures."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import warp_bitonic_sort
+from support.descriptions import plan_sort
+from warp_bitonic_sort import prewarm
+from warp_bitonic_sort.dtypes import DTYPES
+from warp_bitonic_sort.errors import ToolError
+from warp_bitonic_sort.kernels import RUNTIME
+from warp_bitonic_sort.targets import HOST
+
+_CPU = HOST.arch_for()
+
+
+_MAX_ROWS = 300
+
+
+@st.composite
+def arrays(draw, longest):
+    """An array of rows in some layout, its axis, and the strides of what it is sorted into."""
+    dtype = draw(st.sampled_from(list(DTYPES)))
+    length = draw(st.integers(2, 40) | st.integers(2, longest))
+    rows = draw(st.integers(1, 8) | st.integers(1, _MAX_ROWS))
+    more = draw(st.integers(1, 3))
+    layout = draw(st.sampled_from(["rows", "padded", "strided", "columns", "batches", "middle"]))
+    word = np.empty(1, np.int8)
+
+    def like(shape, *strides):
+        return np.lib.stride_tricks.as_strided(word, shape, strides)
+
+    x, axis = {
+        "rows": (like((rows, length), length, 1), 1),
+        "padded": (like((rows, length), length + more, 1), 1),
+        "strided": (like((rows, length), length * (1 + more), 1 + more), 1),
+        "columns": (like((length, rows), rows, 1), 0),
+        "batches": (like((more, rows, length), rows * length, length, 1), 2),
+        "middle": (like((more, length, rows), length * rows, rows, 1), 1),
+    }[layout]
+    out = draw(st.sampled_from(["as x", "dense"]))
+    dense = np.empty(x.shape, np.int8).strides
+    return dtype, x.shape, x.strides, x.strides if out == "as x" else dense, axis
+
+
+@pytest.mark.parametrize("backend", ["cpu", "cuda", "hip"])
+@pytest.mark.parametrize("dtype", ["int8", "float16", "float32", "float64"])
+def test_longest_is_the_last_length_with_a_kernel(backend, dtype):
+    arch = {"cpu": _CPU, "cuda": "sm_90", "hip": "gfx942"}[backend]
+    longest = prewarm.longest(backend, arch, dtype)
+    assert prewarm.kernels(backend, arch, [dtype], [longest]) != []
+    assert prewarm.kernels(backend, arch, [dtype], [longest + 1]) == []
+
+
+@settings(max_examples=300)
+@given(arrays(20_000))
+def test_kernels_include_what_any_cpu_sort_needs(array):
+    dtype, shape, x_strides, out_strides, axis = array
+    asked = plan_sort(DTYPES[dtype], shape, x_strides, out_strides, axis, _CPU)
+    built = prewarm.kernels("cpu", _CPU, [dtype], [shape[axis]])
+    assert asked.kernel is None or asked.kernel in built
+
+
+@settings(max_examples=300)
+@given(
+    arrays(70_000),
+    st.sampled_from(["sm_80", "sm_90", "sm_120", "gfx90a", "gfx942", "gfx1100", "gfx11-generic"]),
+    st.sampled_from([(), ("sort",), ("sort", "transpose")]),
+)
+def test_kernels_include_what_any_gpu_sort_needs(array, arch, capabilities):
+    dtype, shape, x_strides, out_strides, axis = array
+    backend = "cuda" if arch.startswith("sm") else "hip"
+    try:
+        asked = plan_sort(DTYPES[dtype], shape, x_strides, out_strides, axis, arch, capabilities)
+    except NotImplementedError:
+        return
+    if asked.transposes:
+        # The library copies the array first, and it is sorted in that layout.
+        moved = (*shape[:axis], *shape[axis + 1 :], shape[axis])
+        dense = np.empty(moved, np.int8).strides
+        asked = plan_sort(DTYPES[dtype], moved, dense, dense, len(moved) - 1, arch, capabilities)
+    built = prewarm.kernels(backend, arch, [dtype], [shape[axis]])
+    assert asked.kernel is None or asked.kernel in built
+
+
+@settings(max_examples=60)
+@given(
+    st.sampled_from([name for name in DTYPES if hasattr(np, name)]),
+    st.integers(2, 100),
+    st.integers(1, 9),
+    st.sampled_from(["C", "F", "every other"]),
+    st.sampled_from([0, 1]),
+)
+def test_kernels_include_what_explain_names(dtype, length, rows, layout, axis):
+    shape = (length, rows) if axis == 0 else (rows, length)
+    x = np.zeros(tuple(2 * size for size in shape), dtype)[::2, ::2]
+    if layout != "every other":
+        x = np.zeros(shape, dtype, order=layout)
+    said = warp_bitonic_sort.explain(x, axis=axis)
+    names = [kernel.name for kernel in prewarm.kernels("cpu", _CPU, [dtype], [length])]
+    assert said.kernel in names
+
+
+def test_kernels_of_a_wrong_target_raise():
+    with pytest.raises(ToolError, match="'sm_90' is not an architecture of hip"):
+        prewarm.kernels("hip", "sm_90", ["float32"], [3])
+    with pytest.raises(ToolError, match="expected one of .*got 'z80'"):
+        prewarm.kernels("cpu", "z80", ["float32"], [3])
+    assert prewarm.kernels("cpu", _CPU, ["float32"], [1, 10**6]) == []
+    assert RUNTIME not in prewarm.kernels("cpu", _CPU, ["float32"], [3])
