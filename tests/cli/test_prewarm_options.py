@@ -12,7 +12,7 @@ from support import children
 from warp_bitonic_sort import prewarm
 from warp_bitonic_sort.cli import main
 from warp_bitonic_sort.operations import OPERATIONS
-from warp_bitonic_sort.targets import HOST, TARGETS
+from warp_bitonic_sort.targets import HOST, TARGETS, target_of
 from warp_bitonic_sort.targets.cpu.arch import CPU_ARCHS
 
 _CPU = HOST.arch_for()
@@ -219,8 +219,9 @@ def test_prewarm_for_native_builds_for_the_machines_devices(half_cache, monkeypa
     """For each listed back end, and together with named architectures."""
     devices = {"cuda": ["sm_80", "sm_90"], "hip": ["gfx942"], "cpu": [HOST.native_archs()[0]]}
     asked = []
-    for name, target in TARGETS.items():
-        monkeypatch.setattr(target, "native_archs", functools.partial(devices.__getitem__, name))
+    for name in TARGETS:
+        archs_of = functools.partial(devices.__getitem__, name)
+        monkeypatch.setattr(target_of(name), "native_archs", archs_of)
     monkeypatch.setattr(prewarm, "build", lambda wanted, *_: asked.extend(wanted) or [])
     for backends, archs, wanted in (
         ("cpu", "native", devices["cpu"]),

@@ -253,7 +253,7 @@ elf_like = st.builds(
 def test_arch_of_any_bytes_raises_nothing(data, arch):
     found = arch_of(data)
     assert found is None or data.startswith(b"\x7fELF")
-    for recipe in RECIPES.values():
+    for recipe in map(recipe_of, RECIPES):
         is_for = recipe.is_for(data, arch)
         assert is_for in (False, True)
         assert not is_for or (data.startswith(b"\x7fELF\x02\x01") and len(data) >= 64)
