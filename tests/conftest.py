@@ -100,6 +100,21 @@ def fresh_cache(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture
+def no_runtime(monkeypatch):
+    """Kernels are built and the runtime, which the test does not call, is not."""
+    from warp_bitonic_sort.jit import runtime
+
+    monkeypatch.setattr(runtime, "_loaded", object())
+
+
+@pytest.fixture
+def nothing_open(monkeypatch):
+    """As in a new process: no kernel is open and no call prepared."""
+    monkeypatch.setattr("warp_bitonic_sort.jit.loader._opened", {})
+    monkeypatch.setattr("warp_bitonic_sort.operations._call._prepared", {})
+
+
+@pytest.fixture
 def open_folder() -> Iterator[Path]:
     """A folder below a sticky one: every user can reach it, and only its owner can write it."""
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="warp-sort-tests-") as name:

@@ -11,20 +11,12 @@ import pytest
 
 import warp_bitonic_sort
 from warp_bitonic_sort import BuildError, CacheError, ToolError, settings
-from warp_bitonic_sort.jit import loader
 from warp_bitonic_sort.jit.build import hints, ninja
 from warp_bitonic_sort.targets import HOST
 from warp_bitonic_sort.targets.common import sources
 
 
-@pytest.fixture
-def nothing_loaded(monkeypatch):
-    """This process as if it had opened no kernel."""
-    monkeypatch.setattr(loader, "_opened", {})
-    monkeypatch.setattr("warp_bitonic_sort.operations._call._prepared", {})
-
-
-@pytest.mark.usefixtures("nothing_loaded", "fresh_cache")
+@pytest.mark.usefixtures("nothing_open", "fresh_cache")
 class TestFailures:
     """Each failure is one error, whose message is tested."""
 

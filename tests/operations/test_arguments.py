@@ -241,9 +241,8 @@ def test_explain_names_its_own_argument():
         explain(torch.eye(3).to_sparse())
 
 
-def test_explain_compiles_nothing_and_reports_open_kernels(fresh_cache, monkeypatch):
-    monkeypatch.setattr("warp_bitonic_sort.jit.loader._opened", {})
-    monkeypatch.setattr("warp_bitonic_sort.operations._call._prepared", {})
+@pytest.mark.usefixtures("nothing_open")
+def test_explain_compiles_nothing_and_reports_open_kernels(fresh_cache):
     x = np.zeros((3, 29), np.float64)
     assert not explain(x).open
     assert not fresh_cache.exists()

@@ -312,9 +312,8 @@ def test_later_sorts_captured_into_a_graph_are_replayed():
             assert torch.equal(result, torch.sort(x, dim=-1).values)
 
 
-def test_sort_that_needs_a_build_during_capture_raises(monkeypatch):
-    monkeypatch.setattr("warp_bitonic_sort.jit.loader._opened", {})
-    monkeypatch.setattr("warp_bitonic_sort.operations._call._prepared", {})
+@pytest.mark.usefixtures("nothing_open")
+def test_sort_that_needs_a_build_during_capture_raises():
     x = torch.zeros(4, 3001, dtype=torch.int16, device="cuda")
     out = torch.full_like(x, 7)
     graph = torch.cuda.CUDAGraph()

@@ -30,13 +30,6 @@ LENGTHS = [1, 3, 25, 100, 700, 5000, MAX_LENGTH + 1]
 CYCLES = 200_000_000
 
 
-@pytest.fixture
-def nothing_open(monkeypatch):
-    """As in a new process: no kernel is open and no call prepared."""
-    monkeypatch.setattr("warp_bitonic_sort.jit.loader._opened", {})
-    monkeypatch.setattr("warp_bitonic_sort.operations._call._prepared", {})
-
-
 def sleep(stream):
     """Keep a stream busy for a while."""
     with torch.cuda.device(stream.device), torch.cuda.stream(stream):

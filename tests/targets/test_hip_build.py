@@ -17,7 +17,7 @@ from support import amd_metadata, cells, gpu_code, hip_clangs
 from support.descriptions import cuda_kernel, hip_kernel
 from support.hip_clangs import fake
 from warp_bitonic_sort.errors import ToolError
-from warp_bitonic_sort.jit import loader, runtime
+from warp_bitonic_sort.jit import loader
 from warp_bitonic_sort.jit.build import hints
 from warp_bitonic_sort.jit.store import publish
 from warp_bitonic_sort.jit.store.key import build_text
@@ -374,12 +374,6 @@ def test_build_text_of_hip_kernel_changes_with_ck_dir(tmp_path, monkeypatch):
     monkeypatch.setenv("CK_DIR", str(tmp_path / "nowhere"))
     with pytest.raises(ToolError, match=r"CK_DIR: '.*nowhere' is not a folder"):
         build_text(KERNEL)
-
-
-@pytest.fixture
-def no_runtime(monkeypatch):
-    """Kernels are built and the runtime, which nothing here calls, is not."""
-    monkeypatch.setattr(runtime, "_loaded", object())
 
 
 @pytest.fixture

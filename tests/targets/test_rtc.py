@@ -19,7 +19,7 @@ from support import amd_metadata, driver_double, gpu_code, hip_clangs
 from support.descriptions import cuda_kernel, gpu_cells, hip_kernel
 from warp_bitonic_sort.cli import _devices
 from warp_bitonic_sort.errors import BuildError, ToolError
-from warp_bitonic_sort.jit import loader, runtime
+from warp_bitonic_sort.jit import loader
 from warp_bitonic_sort.jit.build import hints
 from warp_bitonic_sort.jit.store import publish
 from warp_bitonic_sort.jit.store.key import build_text
@@ -57,12 +57,6 @@ def no_nvcc(nvrtc, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
     monkeypatch.setattr(cuda_compiler, "toolkit_folders", lambda: [])
     monkeypatch.setattr(cuda_compiler, "find_nvrtc", lambda *_: (nvrtc, ""))
-
-
-@pytest.fixture
-def no_runtime(monkeypatch):
-    """Kernels are built and the runtime, which nothing here calls, is not."""
-    monkeypatch.setattr(runtime, "_loaded", object())
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Where the tools of a build are found: ninja."""
+"""Finding ninja: the packaged program, then the PATH, and what is no ninja."""
 
 import os
 from importlib import metadata
