@@ -10,6 +10,7 @@ from .errors import BuildError, CacheError, ToolError
 from .explain import Explanation, explain
 from .operations.argsort import argsort, ranks, sort_with_indices
 from .operations.sort import sort, warp_bitonic_sort
+from .operations.sort_pairs import sort_pairs
 from .process.threads import get_num_threads, set_num_threads
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "ranks",
     "set_num_threads",
     "sort",
+    "sort_pairs",
     "sort_with_indices",
     "warp_bitonic_sort",
 ]

@@ -11,7 +11,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from warp_bitonic_sort import explain, ranks, sort, warp_bitonic_sort
+from warp_bitonic_sort import explain, ranks, sort, sort_pairs, warp_bitonic_sort
 from warp_bitonic_sort.operations import _call
 
 LENGTHS = [1, 9, 17000]  # copied, sorted by a kernel, sorted by a library
@@ -108,13 +108,16 @@ def test_sort_inside_torch_compile_runs_between_graphs(convert, length):
         np.testing.assert_array_equal(compiled(convert(x)), np.sort(x) * 2 + 1)
 
 
+@pytest.mark.stress  # torch.compile takes seconds for all frames of these calls
 @pytest.mark.parametrize("convert", [torch.from_numpy, np.asarray])
-def test_ranks_inside_torch_compile_run_between_graphs(convert):
+def test_ranks_and_sort_pairs_inside_torch_compile_run_between_graphs(convert):
     x = np.random.default_rng(1).random((3, 9), dtype=np.float32)
     torch._dynamo.reset()
-    compiled = torch.compile(lambda v: ranks(v * 2) + 1, backend="eager")
+    compiled = torch.compile(
+        lambda v: sort_pairs(v * 2, ranks(v * 2) + 1).values + 1, backend="eager"
+    )
     for _ in range(2):
-        np.testing.assert_array_equal(compiled(convert(x)), ranks(x) + 1)
+        np.testing.assert_array_equal(compiled(convert(x)), np.tile(np.arange(2, 11), (3, 1)))
 
 
 @pytest.mark.parametrize("function", [sort, warp_bitonic_sort])

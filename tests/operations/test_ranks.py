@@ -1,38 +1,18 @@
 """`ranks` in CPU memory: the inverse of the oracle's indices."""
 
-import jax
 import numpy as np
 import pytest
 import torch
-import tvm_ffi
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support import oracle, strided
 from support.covering import pairwise
+from support.libraries import LIBRARIES
 from warp_bitonic_sort import argsort, ranks
 
 ORDERS = [(False, "largest"), (False, "last"), (True, "largest"), (True, "last")]
 LONG = 20000  # sorted by the fallback
-
-
-def to_torch(x):
-    return torch.from_numpy(oracle.bits(x).view(f"i{x.itemsize}")).view(
-        getattr(torch, x.dtype.name)
-    )
-
-
-def to_jax(x):
-    with jax.enable_x64(True):
-        return jax.numpy.asarray(x)
-
-
-LIBRARIES = {
-    "numpy": (lambda x: x, np.asarray, "int64"),
-    "torch": (to_torch, torch.Tensor.numpy, "int64"),
-    "jax": (to_jax, np.asarray, "int32"),
-    "tvm_ffi": (lambda x: tvm_ffi.from_dlpack(to_torch(x)), np.from_dlpack, "int64"),
-}
 
 
 def check(x, result, axis=-1, descending=False, nan="largest"):

@@ -47,14 +47,19 @@ def between_torch_graphs(function: _Function) -> _Function:
     return function
 
 
+_disabled: dict[Any, Any] = {}
+
+
 def outside_torch_compile(function: _Function) -> _Function:
-    """Return a function that torch.compile, where it is loaded, does not trace.
+    """Return a function of a module, so that torch.compile, where it is loaded, does not trace it.
 
     A traced function runs NumPy's arithmetic on tensors, which lack it for unsigned integers.
     """
     if "torch._dynamo" not in sys.modules:
         return function
-    disabled: _Function = sys.modules["torch"].compiler.disable(function)
+    if function not in _disabled:  # torch.compile warns of functools.cache
+        _disabled[function] = sys.modules["torch"].compiler.disable(function)
+    disabled: _Function = _disabled[function]
     return disabled
 
 

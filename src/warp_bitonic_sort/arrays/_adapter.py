@@ -141,6 +141,13 @@ class Adapter(ABC):
         raise NotImplementedError
 
     @abstractmethod
+    def take(self, x: Any, indices: Any, axis: int) -> Any:
+        """Return a new array of the elements of x at indices along an axis, bit for bit.
+
+        All are arrays of the library, not buffers. x has any strides and a supported dtype.
+        """
+
+    @abstractmethod
     def inverse(self, indices: Any, axis: int) -> Any:
         """Return the inverse of each row of indices, a permutation along an axis.
 
@@ -160,8 +167,11 @@ class Adapter(ABC):
         """Return the result that the caller gets for x."""
 
     @abstractmethod
-    def check_out(self, out: Any, x: Any, is_index: bool, argument: str) -> bool:
-        """Raise if out cannot hold an output for x; else tell whether a kernel may write to it."""
+    def check_out(self, out: Any, x: Any, is_index: bool, argument: str, like: str = "x") -> bool:
+        """Raise if out cannot hold an output for x; else tell whether a kernel may write to it.
+
+        Messages call x ``like``.
+        """
 
     def spans_overlap(self, first: Any, second: Any) -> bool:
         """Tell whether the first and last bytes of two arrays leave room for shared memory."""

@@ -21,6 +21,7 @@ def type_name(x: object) -> str:
 
 def check_out_like(
     argument: str,
+    like: str,
     is_index: bool,
     dtypes: tuple[object, object],
     shapes: tuple[Sequence[int], Sequence[int]],
@@ -31,21 +32,24 @@ def check_out_like(
     ----------
     argument : str
         The name of the out in messages.
+    like : str
+        The name of x in messages.
     is_index : bool
         Whether the out holds indices.
     dtypes, shapes : tuple
         Those of the out, then those of x.
     """
     dtype, x_dtype = dtypes
+    of_x = f"{like}'" if like.endswith("s") else f"{like}'s"
     if is_index:
         name = str(dtype).removeprefix("torch.")
         if name not in INDEX_DTYPES:
             raise TypeError(f"{argument}: expected {' or '.join(INDEX_DTYPES)}, got {name}.")
     elif dtype != x_dtype:
-        raise TypeError(f"{argument}: expected x's dtype {x_dtype}, got {dtype}.")
+        raise TypeError(f"{argument}: expected {of_x} dtype {x_dtype}, got {dtype}.")
     shape, x_shape = map(tuple, shapes)
     if shape != x_shape:
-        raise ValueError(f"{argument}: expected x's shape {x_shape}, got {shape}.")
+        raise ValueError(f"{argument}: expected {of_x} shape {x_shape}, got {shape}.")
 
 
 def check_distinct(

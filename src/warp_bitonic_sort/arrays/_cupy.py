@@ -86,6 +86,14 @@ class CupyAdapter(Adapter):
             for output, result in zip(outputs, sort(transposed), strict=True):
                 output[...] = cupy.moveaxis(result, -1, axis)
 
+    def take(self, x: Any, indices: Any, axis: int) -> Any:
+        """Return the elements of x at indices along an axis."""
+        shape = x.shape or (1,)
+        with x.device:
+            words = _words(self.as_strided(x)).reshape(shape)
+            taken = cupy.take_along_axis(words, indices.reshape(shape), axis)
+            return taken.reshape(x.shape).view(x.dtype)
+
     def inverse(self, indices: Any, axis: int) -> Any:
         """Return the inverse of each row of indices."""
         shape = indices.shape or (1,)
@@ -105,13 +113,17 @@ class CupyAdapter(Adapter):
         """Return the result."""
         return buffer
 
-    def check_out(self, out: Any, x: Any, is_index: bool, argument: str) -> bool:
+    def check_out(self, out: Any, x: Any, is_index: bool, argument: str, like: str = "x") -> bool:
         """Check out against x."""
         if not isinstance(out, cupy.ndarray):
-            raise TypeError(f"{argument}: expected a cupy.ndarray as x is, got {type_name(out)}.")
-        check_out_like(argument, is_index, (out.dtype, x.dtype), (out.shape, x.shape))
+            raise TypeError(
+                f"{argument}: expected a cupy.ndarray as {like} is, got {type_name(out)}."
+            )
+        check_out_like(argument, like, is_index, (out.dtype, x.dtype), (out.shape, x.shape))
         if out.device != x.device:
-            raise ValueError(f"{argument}: expected x's device {x.device}, got {out.device}.")
+            raise ValueError(
+                f"{argument}: expected the device of {like}, {x.device}, got {out.device}."
+            )
         check_distinct(out.shape, out.strides, out.dtype.itemsize, argument)
         if any(stride % array.dtype.itemsize for array in (out, x) for stride in array.strides):
             return False

@@ -123,6 +123,15 @@ class DlpackAdapter(Adapter):
 
         sort_rows(bits, [self._bits(output) for output in outputs], sorter)
 
+    def take(self, x: Any, indices: Any, axis: int) -> Any:
+        """Return the elements of x at indices along an axis."""
+        bits = self._bits(x)  # raises if NumPy is missing
+        from ._numpy import take
+
+        buffer = self.empty(x, None)
+        self._bits(buffer)[...] = take(bits, self._bits(indices), axis)
+        return self.wrap_result(buffer, x, None)
+
     def inverse(self, indices: Any, axis: int) -> Any:
         """Return the inverse of each row of indices."""
         bits = self._bits(indices)  # raises if NumPy is missing
@@ -145,7 +154,7 @@ class DlpackAdapter(Adapter):
         make = getattr(namespace, "from_dlpack", None)
         return buffer if make is None else make(buffer)
 
-    def check_out(self, out: Any, x: Any, is_index: bool, argument: str) -> bool:
+    def check_out(self, out: Any, x: Any, is_index: bool, argument: str, like: str = "x") -> bool:
         """Refuse: the protocol does not say whether an array may be written."""
         raise TypeError(
             f"{argument}: expected a NumPy array or a torch tensor, got {type_name(out)}, which "
@@ -184,6 +193,10 @@ class GpuDlpackAdapter(DlpackAdapter):
 
     def sort_fallback(self, x: Any, outputs: Sequence[Any], sorter: Sorter) -> None:
         """Never called: only kernels sort these arrays."""
+
+    def take(self, x: Any, indices: Any, axis: int) -> Any:
+        """Refuse: the protocol has no functions that run on a device."""
+        raise no_functions("sort_pairs")
 
     def inverse(self, indices: Any, axis: int) -> Any:
         """Refuse: the protocol has no functions that run on a device."""

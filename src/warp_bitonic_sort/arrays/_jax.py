@@ -16,7 +16,7 @@ from ..fallback import Sorter
 from ._adapter import Adapter, Description, Device
 from ._checks import CUDA, ROCM, dense_strides, type_name, unsupported_device, unsupported_type
 from ._jax_gpu import JaxGpuAdapter, check_dtype, index_dtype, out_error, x64
-from ._numpy import NumpyAdapter, ffi_view, inverse, read_only_tensor, sort_rows
+from ._numpy import NumpyAdapter, ffi_view, inverse, read_only_tensor, sort_rows, take
 
 
 class JaxChooser:
@@ -102,6 +102,10 @@ class JaxAdapter(Adapter):
         """Sort rows that no kernel sorts."""
         sort_rows(np.asarray(x), outputs, sorter)
 
+    def take(self, x: Any, indices: Any, axis: int) -> Any:
+        """Return the elements of x at indices along an axis."""
+        return self.wrap_result(take(np.asarray(x), np.asarray(indices), axis), x, None)
+
     def inverse(self, indices: Any, axis: int) -> Any:
         """Return the inverse of each row of indices."""
         return self.wrap_result(inverse(np.asarray(indices), axis), indices, None)
@@ -112,7 +116,7 @@ class JaxAdapter(Adapter):
         with x64():
             return jax.device_put(buffer, device if x.committed else None)
 
-    def check_out(self, out: Any, x: Any, is_index: bool, argument: str) -> bool:
+    def check_out(self, out: Any, x: Any, is_index: bool, argument: str, like: str = "x") -> bool:
         """Refuse: JAX arrays are immutable."""
         raise out_error(argument)
 

@@ -78,6 +78,13 @@ def _sort_fallback(x: Any, sorter: Sorter) -> Any:
     ]
 
 
+@partial(jax.jit, static_argnums=2)
+def _take(x: Any, indices: Any, axis: int) -> Any:
+    shape = x.shape or (1,)
+    taken = jnp.take_along_axis(x.reshape(shape), indices.reshape(shape), axis)
+    return taken.reshape(x.shape)
+
+
 @partial(jax.jit, static_argnums=1)
 def _inverse(indices: Any, axis: int) -> Any:
     shape = indices.shape or (1,)
@@ -167,6 +174,11 @@ class JaxGpuAdapter(Adapter):
             for output, result in zip(outputs, _sort_fallback(x, sorter), strict=True):
                 output.array = result.astype(output.dtype)
 
+    def take(self, x: Any, indices: Any, axis: int) -> Any:
+        """Return the elements of x at indices along an axis, without waiting for the device."""
+        with self._on_device():
+            return _take(x, indices, axis)
+
     def inverse(self, indices: Any, axis: int) -> Any:
         """Return the inverse of each row of indices, without waiting for the device."""
         with self._on_device():
@@ -184,7 +196,7 @@ class JaxGpuAdapter(Adapter):
                 return _fresh(x, name)
             return _reinterpret(buffer.array, name)
 
-    def check_out(self, out: Any, x: Any, is_index: bool, argument: str) -> bool:
+    def check_out(self, out: Any, x: Any, is_index: bool, argument: str, like: str = "x") -> bool:
         """Refuse: JAX arrays are immutable."""
         raise out_error(argument)
 

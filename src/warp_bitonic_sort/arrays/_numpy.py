@@ -39,6 +39,14 @@ def sort_rows(x: _Array, outputs: Sequence[_Array], sorter: Sorter) -> None:
         _signed(output)[...] = result
 
 
+def take(x: _Array, indices: _Array, axis: int) -> _Array:
+    """Return the elements of an array at indices along an axis."""
+    shape = x.shape or (1,)
+    taken = np.take_along_axis(np.asarray(x).reshape(shape), indices.reshape(shape), axis)
+    result: _Array = taken.reshape(x.shape)
+    return result
+
+
 def inverse(indices: _Array, axis: int) -> _Array:
     """Return the inverse of each row of indices, a permutation along an axis."""
     shape = indices.shape or (1,)
@@ -141,6 +149,10 @@ class NumpyAdapter(Adapter):
         """Sort rows that no kernel sorts."""
         sort_rows(x, outputs, sorter)
 
+    def take(self, x: _Array, indices: _Array, axis: int) -> _Array:
+        """Return the elements of x at indices along an axis."""
+        return take(x, indices, axis)
+
     def inverse(self, indices: _Array, axis: int) -> _Array:
         """Return the inverse of each row of indices."""
         return inverse(indices, axis)
@@ -151,17 +163,21 @@ class NumpyAdapter(Adapter):
             return buffer.astype(x.dtype)
         return buffer
 
-    def check_out(self, out: object, x: _Array, is_index: bool, argument: str) -> bool:
+    def check_out(
+        self, out: object, x: _Array, is_index: bool, argument: str, like: str = "x"
+    ) -> bool:
         """Check out against x."""
         if not isinstance(out, np.ndarray):
-            raise TypeError(f"{argument}: expected a numpy.ndarray as x is, got {type_name(out)}.")
+            raise TypeError(
+                f"{argument}: expected a numpy.ndarray as {like} is, got {type_name(out)}."
+            )
         if type(out) is not np.ndarray:
             if isinstance(out, np.ma.MaskedArray):
                 raise TypeError(
                     f"{argument}: a masked array would keep its old mask; pass {argument}.data."
                 )
             _check_subclass(type(out), argument)
-        check_out_like(argument, is_index, (out.dtype, x.dtype), (out.shape, x.shape))
+        check_out_like(argument, like, is_index, (out.dtype, x.dtype), (out.shape, x.shape))
         if not out.flags.writeable:
             raise ValueError(
                 f"{argument}: expected an array that can be written, got a read-only one."

@@ -150,6 +150,10 @@ class TorchAdapter(Adapter):
         for output, result in zip(outputs, sort(transposed), strict=True):
             output.detach().copy_(result.movedim(-1, axis))
 
+    def take(self, x: Any, indices: Any, axis: int) -> Any:
+        """Return the elements of x at indices along an axis."""
+        return _words(x.resolve_neg()).gather(axis, indices.long()).view(x.dtype)
+
     def inverse(self, indices: Any, axis: int) -> Any:
         """Return the inverse of each row of indices."""
         shape = indices.shape or (1,)
@@ -189,13 +193,17 @@ class TorchAdapter(Adapter):
         """Return the result."""
         return buffer
 
-    def check_out(self, out: Any, x: Any, is_index: bool, argument: str) -> bool:
+    def check_out(self, out: Any, x: Any, is_index: bool, argument: str, like: str = "x") -> bool:
         """Check out against x."""
         if type(out) is not torch.Tensor:
-            raise TypeError(f"{argument}: expected a torch.Tensor as x is, got {type_name(out)}.")
-        check_out_like(argument, is_index, (out.dtype, x.dtype), (out.shape, x.shape))
+            raise TypeError(
+                f"{argument}: expected a torch.Tensor as {like} is, got {type_name(out)}."
+            )
+        check_out_like(argument, like, is_index, (out.dtype, x.dtype), (out.shape, x.shape))
         if out.device != x.device:
-            raise ValueError(f"{argument}: expected x's device {x.device}, got {out.device}.")
+            raise ValueError(
+                f"{argument}: expected the device of {like}, {x.device}, got {out.device}."
+            )
         if out.requires_grad and torch.is_grad_enabled():
             raise TypeError(f"{argument}: it requires a gradient; pass {argument}.detach().")
         if out.layout is not torch.strided:

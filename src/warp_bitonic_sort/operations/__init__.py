@@ -9,7 +9,8 @@ from __future__ import annotations
 from ._operation import Operation
 from .argsort import ARGSORT, RANKS, SORT_WITH_INDICES
 from .sort import SORT
+from .sort_pairs import SORT_PAIRS
 
 OPERATIONS: dict[str, Operation] = {
-    operation.name: operation for operation in (SORT, ARGSORT, SORT_WITH_INDICES, RANKS)
+    operation.name: operation for operation in (SORT, ARGSORT, SORT_WITH_INDICES, RANKS, SORT_PAIRS)
 }

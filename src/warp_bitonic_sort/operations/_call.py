@@ -8,6 +8,7 @@ no file or subprocess. On a device, the second call also tells whether later one
 from __future__ import annotations
 
 import atexit
+import itertools
 import sys
 from collections.abc import Hashable, Sequence
 from typing import Any
@@ -110,13 +111,8 @@ def _call_into(
                     f"of the two."
                 )
             index_dtype = out_dtype
-    if len(outputs) > 1 and adapter.spans_overlap(*outputs):
-        if adapter.share_memory(*outputs):
-            raise ValueError(
-                f"out: {' and '.join(names)} share memory; pass arrays that do not overlap."
-            )
-        is_direct = False  # interleaved: the runtime compares spans only
-    if not is_direct:
+    are_apart = check_apart(adapter, outputs, names)
+    if not (is_direct and are_apart):  # the runtime compares spans only
         results = call(operation, x, options, index_dtype=index_dtype)
         for result, array in zip(
             [results] if operation.result is None else results, outputs, strict=True
@@ -134,6 +130,20 @@ def _call_into(
         for array in outputs:
             adapter.mark_modified(array)
     return out if operation.result is None else operation.result(*outputs)
+
+
+def check_apart(adapter: Adapter, outputs: Sequence[Any], names: Sequence[str]) -> bool:
+    """Raise ValueError if outputs share memory; else tell whether their spans are apart, too."""
+    are_apart = True
+    for first, second in itertools.combinations(zip(outputs, names, strict=True), 2):
+        (array, name), (other, other_name) = first, second
+        if adapter.spans_overlap(array, other):
+            if adapter.share_memory(array, other):
+                raise ValueError(
+                    f"out: {name} and {other_name} share memory; pass arrays that do not overlap."
+                )
+            are_apart = False
+    return are_apart
 
 
 def _outputs_of(operation: Operation, out: Any) -> tuple[list[Any], list[str]]:

@@ -121,8 +121,8 @@ class PreparedCall:
             adapter.sort_transposed(x, outputs, self._options[0], self._sort_last_axis)
         elif route == "fallback":
             roles = tuple(output.role for output in self._operation.outputs)
-            sort = arrays.outside_torch_compile(adapter.sort_fallback)
-            sort(x, outputs, Sorter(self._dtype, *self._options, roles))
+            sort = arrays.outside_torch_compile(_sort_fallback)
+            sort(adapter, x, outputs, Sorter(self._dtype, *self._options, roles))
         elif not self._is_empty:
             for output, dtype in zip(outputs, self._dtypes, strict=True):
                 if dtype is None:
@@ -139,6 +139,10 @@ class PreparedCall:
             source, *written = tensors
             self._kernel(source, *self._left_out, *written, -1, *self._options[1:], self._stream())
         return outputs
+
+
+def _sort_fallback(adapter: Adapter, x: Any, outputs: Sequence[Any], sorter: Sorter) -> None:
+    adapter.sort_fallback(x, outputs, sorter)
 
 
 def output_dtypes(operation: Operation, index_dtype: str | None) -> tuple[str | None, ...]:

@@ -212,5 +212,8 @@ def ranks(
         raise unnamed_error("ranks", "x", unnamed)
     options = sort_options(axis, dim, descending, nan=nan)
     indices = call(RANKS, x, options, None, checked_index_dtype(index_dtype))
-    inverse = arrays.outside_torch_compile(arrays.adapter_of(indices).inverse)
-    return inverse(indices, options[0])
+    return arrays.outside_torch_compile(_inverse)(indices, options[0])
+
+
+def _inverse(indices: Any, axis: int) -> Any:
+    return arrays.adapter_of(indices).inverse(indices, axis)

@@ -1,0 +1,195 @@
+"""`sort_pairs`: sorts keys, and carries arrays of values along.
+
+Invariant: everything is checked and computed before the first element of out is written. Therefore
+out may be the inputs, or overlap them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, NoReturn
+
+from .. import arrays
+from ..arrays import Adapter, Description, SortOptions
+from ..dtypes import SUPPORTED
+from ._arguments import Nan, named_only, sort_options, unnamed_error
+from ._call import call, check_apart
+from ._operation import INDICES, Operation, Output
+
+
+class SortedPairs(NamedTuple):
+    """The result of `sort_pairs`.
+
+    Parameters
+    ----------
+    keys : array
+        The sorted keys.
+    values : array or tuple of arrays
+        The values, in the order of their keys.
+    """
+
+    keys: Any
+    values: Any
+
+
+# The array's library takes the values at the indices.
+SORT_PAIRS = Operation("sort_pairs", "all", "index", (Output("keys", "keys"), INDICES), SortedPairs)
+
+
+@arrays.between_torch_graphs
+@named_only
+def sort_pairs(
+    keys: Any,
+    values: Any,
+    /,
+    *unnamed: NoReturn,
+    axis: int = -1,
+    descending: bool = False,
+    nan: Nan = "largest",
+    out: tuple[Any, Any] | None = None,
+    dim: int | None = None,
+) -> SortedPairs:
+    """Sort keys along an axis, and put values into the order of their keys.
+
+    The sort is stable: the values of equal keys keep their order, whether ascending or descending.
+    -0.0 equals 0.0, and all NaNs are equal.
+
+    Parameters
+    ----------
+    keys : array
+        As x for `argsort`. It is never written, unless it is given as out, too.
+    values : array or tuple of arrays
+        What goes along with the keys: arrays of the keys' library, shape and device, of any dtype
+        that `sort` accepts and any strides. They may be read-only.
+    axis, descending, nan, dim
+        As for `argsort`, about the keys.
+    out : tuple, optional
+        Where the results go: ``(keys, values)``, with a tuple for values if values is one. Each has
+        the dtype and the shape of its input and can be written. The outputs may be inputs or
+        overlap them, but not each other.
+
+    Returns
+    -------
+    SortedPairs
+        A named tuple ``(keys, values)``; values is a tuple if it was given as one. Both are those
+        of ``numpy.take_along_axis(..., argsort(keys), axis)``, bit for bit. They are those of out
+        if that was given.
+
+    Raises
+    ------
+    TypeError
+        An argument of the wrong type, a dtype that is not supported, or arrays of two libraries. A
+        tensor that requires a gradient.
+    ValueError
+        An array of another shape or on another device than the keys, outputs that share memory, an
+        axis out of range, an unknown `nan`.
+    NotImplementedError, RuntimeError
+        As `argsort` does.
+
+    Notes
+    -----
+    The keys are sorted as by `sort_with_indices`. Then the library of the arrays takes the values
+    at the indices, for NumPy by ``numpy.take_along_axis``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from warp_bitonic_sort import sort_pairs
+    >>> distances = np.array([[3.0, 1.0, 2.0]])
+    >>> sort_pairs(distances, np.array([[30, 10, 20]])).values
+    array([[10, 20, 30]])
+    """
+    if unnamed:
+        raise unnamed_error("sort_pairs", "keys, values", unnamed)
+    options = sort_options(axis, dim, descending, nan=nan)
+    return arrays.outside_torch_compile(_sort_pairs)(keys, values, options, out)
+
+
+def _sort_pairs(keys: Any, values: Any, options: SortOptions, out: Any) -> SortedPairs:
+    inputs = [("keys", keys), *_listed(values, "values")]
+    checked = [_checked(array, name) for name, array in inputs]
+    for (name, array), (_, description) in zip(inputs, checked, strict=True):
+        _check_like(array, name, description, keys, checked[0][1])
+    adapters = [adapter for adapter, _ in checked]
+    outputs = [] if out is None else _checked_out(out, values)
+    for (name, array), (like, given), adapter in zip(outputs, inputs, adapters, strict=False):
+        adapter.check_out(array, given, False, name, like)
+    check_apart(adapters[0], [array for _, array in outputs], [name for name, _ in outputs])
+
+    sorted_keys, indices = call(SORT_PAIRS, keys, options)
+    taken = tuple(
+        adapter.take(array, indices, options[0])
+        for adapter, (_, array) in zip(adapters[1:], inputs[1:], strict=True)
+    )
+    if out is None:
+        return SortedPairs(sorted_keys, taken if isinstance(values, tuple) else taken[0])
+    for (_, array), result in zip(outputs, (sorted_keys, *taken), strict=True):
+        adapters[0].copy(result, array)
+    return SortedPairs(*out)
+
+
+def _listed(values: Any, name: str) -> list[tuple[str, Any]]:
+    """Return values as a list of names and arrays."""
+    if isinstance(values, tuple) and values:
+        return [(f"{name}[{number}]", array) for number, array in enumerate(values)]
+    if isinstance(values, (tuple, list)):
+        raise TypeError(f"{name}: expected an array or a tuple of arrays, got {_shown(values)}.")
+    return [(name, values)]
+
+
+def _checked(array: Any, name: str) -> tuple[Adapter, Description]:
+    """Return the adapter and the description of an array; raise if it can't be sorted."""
+    adapter = arrays.adapter_of(array, name)
+    adapter.key(array, name)
+    try:
+        description = adapter.describe(array, name)
+    except TypeError:
+        if name == "keys":
+            raise
+        raise TypeError(
+            f"{name}: dtype {array.dtype} is not supported for values; pass {SUPPORTED}, or take "
+            f"the values at the indices of argsort(keys)."
+        ) from None
+    adapter.check_no_gradient(array, name)
+    return adapter, description
+
+
+def _check_like(
+    array: Any, name: str, found: Description, keys: Any, expected: Description
+) -> None:
+    """Raise if an array of values does not fit the keys."""
+    if found.kind != expected.kind:
+        raise TypeError(
+            f"{name}: expected an array of the library of keys, {arrays.type_name(keys)}, got "
+            f"{arrays.type_name(array)}."
+        )
+    if found.shape != expected.shape:
+        raise ValueError(f"{name}: expected keys' shape {expected.shape}, got {found.shape}.")
+    if found.device != expected.device:
+        raise ValueError(
+            f"{name}: expected the device of keys, {_device_name(expected)}, got "
+            f"{_device_name(found)}."
+        )
+
+
+def _device_name(described: Description) -> str:
+    device = described.device
+    return device.backend if device.backend == "cpu" else f"{device.backend}:{device.number}"
+
+
+def _checked_out(out: Any, values: Any) -> list[tuple[str, Any]]:
+    """Return the names and arrays of out; raise if it has another structure than the inputs."""
+    if not isinstance(out, (tuple, list)) or len(out) != 2:
+        raise TypeError(f"out: expected a tuple (keys, values), got {_shown(out)}.")
+    keys, carried = out
+    if not isinstance(values, tuple):
+        return [("out[0]", keys), ("out[1]", carried)]
+    if not isinstance(carried, (tuple, list)) or len(carried) != len(values):
+        raise TypeError(
+            f"out[1]: expected a tuple of {len(values)} arrays as values is, got {_shown(carried)}."
+        )
+    return [("out[0]", keys), *_listed(tuple(carried), "out[1]")]
+
+
+def _shown(value: Any) -> str:
+    name = arrays.type_name(value)
+    return f"{name} of {len(value)}" if isinstance(value, (tuple, list)) else name
