@@ -19,6 +19,11 @@ def type_name(x: object) -> str:
     return f"{type(x).__module__}.{type(x).__qualname__}".removeprefix("builtins.")
 
 
+def possessive(argument: str) -> str:
+    """Return the possessive of an argument's name: ``x's``, ``keys'``."""
+    return f"{argument}'" if argument.endswith("s") else f"{argument}'s"
+
+
 def check_out_like(
     argument: str,
     like: str,
@@ -40,16 +45,15 @@ def check_out_like(
         Those of the out, then those of x.
     """
     dtype, x_dtype = dtypes
-    of_x = f"{like}'" if like.endswith("s") else f"{like}'s"
     if is_index:
         name = str(dtype).removeprefix("torch.")
         if name not in INDEX_DTYPES:
             raise TypeError(f"{argument}: expected {' or '.join(INDEX_DTYPES)}, got {name}.")
     elif dtype != x_dtype:
-        raise TypeError(f"{argument}: expected {of_x} dtype {x_dtype}, got {dtype}.")
+        raise TypeError(f"{argument}: expected {possessive(like)} dtype {x_dtype}, got {dtype}.")
     shape, x_shape = map(tuple, shapes)
     if shape != x_shape:
-        raise ValueError(f"{argument}: expected {of_x} shape {x_shape}, got {shape}.")
+        raise ValueError(f"{argument}: expected {possessive(like)} shape {x_shape}, got {shape}.")
 
 
 def check_distinct(

@@ -14,7 +14,7 @@ import cupy
 from ..dtypes import lookup, numpy_name
 from ..fallback import Functions, Sorter
 from ._adapter import Adapter, Description, Device
-from ._checks import along, check_distinct, check_out_like, span, type_name
+from ._checks import along, check_distinct, check_out_like, possessive, span, type_name
 
 _CAPABILITIES = frozenset({"sort", "transpose"})
 _NO_SYNCHRONIZATION = -1  # for the parameter ``stream`` of DLPack
@@ -122,7 +122,7 @@ class CupyAdapter(Adapter):
         check_out_like(argument, like, is_index, (out.dtype, x.dtype), (out.shape, x.shape))
         if out.device != x.device:
             raise ValueError(
-                f"{argument}: expected the device of {like}, {x.device}, got {out.device}."
+                f"{argument}: expected {possessive(like)} device {x.device}, got {out.device}."
             )
         check_distinct(out.shape, out.strides, out.dtype.itemsize, argument)
         if any(stride % array.dtype.itemsize for array in (out, x) for stride in array.strides):

@@ -22,6 +22,7 @@ from ._checks import (
     check_distinct,
     check_out_like,
     numpy_missing,
+    possessive,
     span,
     type_name,
     unsupported_device,
@@ -202,7 +203,7 @@ class TorchAdapter(Adapter):
         check_out_like(argument, like, is_index, (out.dtype, x.dtype), (out.shape, x.shape))
         if out.device != x.device:
             raise ValueError(
-                f"{argument}: expected the device of {like}, {x.device}, got {out.device}."
+                f"{argument}: expected {possessive(like)} device {x.device}, got {out.device}."
             )
         if out.requires_grad and torch.is_grad_enabled():
             raise TypeError(f"{argument}: it requires a gradient; pass {argument}.detach().")

@@ -111,7 +111,7 @@ def _call_into(
                     f"of the two."
                 )
             index_dtype = out_dtype
-    are_apart = check_apart(adapter, outputs, names)
+    are_apart = len(outputs) == 1 or check_apart(adapter, outputs, names)
     if not (is_direct and are_apart):  # the runtime compares spans only
         results = call(operation, x, options, index_dtype=index_dtype)
         for result, array in zip(

@@ -166,8 +166,7 @@ def _check_like(
         raise ValueError(f"{name}: expected keys' shape {expected.shape}, got {found.shape}.")
     if found.device != expected.device:
         raise ValueError(
-            f"{name}: expected the device of keys, {_device_name(expected)}, got "
-            f"{_device_name(found)}."
+            f"{name}: expected keys' device {_device_name(expected)}, got {_device_name(found)}."
         )
 
 
