@@ -439,8 +439,8 @@ def test_sort_stopped_by_a_signal_keeps_the_old_file(slow, target, number, twice
 
 def test_second_signal_does_not_interrupt_the_clean_up():
     code = (
-        "import signal; from warp_bitonic_sort.cli.sort import _stopped_cleanly\n"
-        "with _stopped_cleanly():\n"
+        "import signal; from warp_bitonic_sort.cli._signals import stopped_cleanly\n"
+        "with stopped_cleanly():\n"
         "    try:\n"
         "        signal.raise_signal(signal.SIGTERM)\n"
         "    finally:\n"

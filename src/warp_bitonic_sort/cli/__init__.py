@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from .. import __version__
+from .argsort import argsort
 from .cache import cache
 from .demo import demo
 from .doctor import doctor
@@ -29,6 +30,7 @@ _HELP = """Sorts many short rows fast, with bitonic networks compiled on first u
 \b
   warp-bitonic-sort demo                  clean a noisy photograph, and time it
   warp-bitonic-sort sort in.npy out.npy   sort a file, larger than memory too
+  warp-bitonic-sort argsort in.npy i.npy  the indices that sort a file
   warp-bitonic-sort network 8             draw the network that sorts 8 values
   warp-bitonic-sort explain 1000x9        which kernel an array would get
   warp-bitonic-sort doctor                does everything work here?
@@ -77,5 +79,5 @@ def main() -> None:
     """Run the command line."""
 
 
-for _command in (demo, sort, network, explain, doctor, prewarm, cache):
+for _command in (demo, sort, argsort, network, explain, doctor, prewarm, cache):
     main.add_command(_command)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import io
 import json
 import math
 import os
@@ -68,6 +69,18 @@ class Source:
     def nbytes(self) -> int:
         """The size of the data in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
+
+    def index_header(self, dtype: str) -> tuple[bytes, int]:
+        """Return the header of a file of indices for this array, and the size of an index."""
+        import numpy as np
+
+        index = np.dtype(dtype)
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(
+            header,
+            {"descr": index.str, "fortran_order": self.fortran, "shape": self.shape},
+        )
+        return header.getvalue(), index.itemsize
 
 
 @contextlib.contextmanager

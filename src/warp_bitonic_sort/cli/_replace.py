@@ -1,9 +1,9 @@
-"""Replaces a file by a new one, all or nothing.
+"""Replaces files by new ones, all or nothing.
 
 Invariant: the file is either the old one or the whole new one. A new file gives no other user more
 rights than an old file of the same owner did. The new file grows under a hidden name in the same
 folder and is locked. A killed process leaves such a file without a lock, and the next run removes
-it.
+it. Of several files, all are replaced or none, unless the process is killed between two renames.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
@@ -26,6 +27,25 @@ _SUFFIX = ".warp-bitonic-sort.tmp"
 _MAX_LINKS = 40  # as Linux has it
 _MAX_TRIES = 100
 _ACL = "system.posix_acl_access"
+
+
+class _NewFile(NamedTuple):
+    """A file that grows, and what it will replace.
+
+    Parameters
+    ----------
+    named : str
+        The target in messages.
+    final, temporary : Path
+        The path of the target, and of the new file beside it.
+    descriptor : int
+        The new file.
+    """
+
+    named: str
+    final: Path
+    temporary: Path
+    descriptor: int
 
 
 @contextlib.contextmanager
@@ -42,20 +62,68 @@ def replacing(target: Path) -> Iterator[int]:
     int
         The new file, empty, open for reading and writing.
     """
+    with replacing_all([target]) as (descriptor,):
+        yield descriptor
+
+
+@contextlib.contextmanager
+def replacing_all(targets: Sequence[Path]) -> Iterator[list[int]]:
+    """Yield the descriptors of new files, which replace all targets if no error is raised.
+
+    Parameters
+    ----------
+    targets : sequence of Path
+        Different files, each as for `replacing`.
+
+    Yields
+    ------
+    list of int
+        The new files.
+    """
+    with contextlib.ExitStack() as stack:
+        files = [_new_file(target, stack) for target in targets]
+        yield [file.descriptor for file in files]
+        for file in files:
+            with reported(f"{file.named}: cannot be written"):
+                os.fsync(file.descriptor)
+        with contextlib.ExitStack() as undo:
+            for file in files:
+                with reported(f"{file.named}: cannot be written"):
+                    if len(files) > 1:
+                        _keep_old(file.final, stack, undo)
+                    file.temporary.replace(file.final)
+            undo.pop_all()
+
+
+def _new_file(target: Path, stack: contextlib.ExitStack) -> _NewFile:
+    """Create the new file of a target. The stack removes and closes it."""
     named = click.format_filename(target)
     with reported(named):
         final = _resolved(target)
     old = _replaceable(final, named)
     _remove_abandoned(final)
-    with contextlib.ExitStack() as stack:
-        with reported(f"{named}: cannot be written"):
-            temporary, descriptor = _create(final, old, stack)
-            if old is not None:
-                _copy_access(descriptor, final, old)
-        yield descriptor
-        with reported(f"{named}: cannot be written"):
-            os.fsync(descriptor)
-            temporary.replace(final)
+    with reported(f"{named}: cannot be written"):
+        temporary, descriptor = _create(final, old, stack)
+        if old is not None:
+            _copy_access(descriptor, final, old)
+    return _NewFile(named, final, temporary, descriptor)
+
+
+def _keep_old(final: Path, stack: contextlib.ExitStack, undo: contextlib.ExitStack) -> None:
+    """Give an old file a second name, from which ``undo`` brings it back."""
+    kept = _hidden(final)
+    stack.callback(_unlink, kept)  # first, because a signal may come at any time
+    try:
+        os.link(final, kept)
+    except FileNotFoundError:
+        undo.callback(_unlink, final)
+    else:
+        undo.callback(_bring_back, kept, final)
+
+
+def _bring_back(kept: Path, final: Path) -> None:
+    with contextlib.suppress(OSError):
+        kept.replace(final)
 
 
 # -- which file -----------------------------------------------------------------------------------
@@ -136,6 +204,10 @@ def _prefix(final: Path) -> str:
     return f".{final.name[:48]}."
 
 
+def _hidden(final: Path) -> Path:
+    return final.with_name(f"{_prefix(final)}{secrets.token_hex(8)}{_SUFFIX}")
+
+
 def _create(
     final: Path, old: os.stat_result | None, stack: contextlib.ExitStack
 ) -> tuple[Path, int]:
@@ -144,7 +216,7 @@ def _create(
     mode = 0o666 if old is None else old.st_mode & 0o700
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     for _ in range(_MAX_TRIES):
-        temporary = final.with_name(f"{_prefix(final)}{secrets.token_hex(8)}{_SUFFIX}")
+        temporary = _hidden(final)
         stack.callback(_unlink, temporary)  # first, because a signal may come at any time
         descriptor = os.open(temporary, flags, mode)
         stack.callback(os.close, descriptor)
