@@ -22,12 +22,12 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 _VARIABLE = "WARP_SORT_WHEEL_LAYER"
 # The options of ``common``: a dtype for each codec and width; the lengths of neighbourhoods,
-# experts and beams. The kernel for 33 also sorts all longer rows.
+# experts and beams. The kernel for 33 also sorts all longer rows. Indices, for which all operations
+# but sort have the same kernels, for the most common dtypes and lengths only.
 _COMMON = (
-    "--dtype",
-    "uint8,int16,int32,int64,float16,bfloat16,float32,float64",
-    "--length",
-    "2-10,12,16,20,24,25,27,32,33",
+    "--operation sort --dtype uint8,int16,int32,int64,float16,bfloat16,float32,float64 "
+    "--length 2-10,12,16,20,24,25,27,32,33",
+    "--operation argsort --dtype float32,int64 --length 4,8,9,16,25,32,33",
 )
 _LEVELS = {"x86_64": "x86-64,x86-64-avx2,x86-64-avx512", "aarch64": "aarch64"}
 
@@ -46,26 +46,11 @@ class CustomBuildHook(BuildHookInterface[Any]):
         chosen = self._chosen()
         if not chosen or version == "editable":
             return
-        machine = os.uname().machine
-        arguments = shlex.split(chosen)
-        if chosen == "common":
-            arguments = [*_COMMON]
-        if not any(word.split("=")[0] == "--arch" for word in arguments) and machine in _LEVELS:
-            # The wheel is also for other machines.
-            arguments += ["--arch", _LEVELS[machine]]
         self._layer = Path(tempfile.mkdtemp(prefix="warp-sort-wheel-"))
         # Also if the build is interrupted or fails.
         atexit.register(shutil.rmtree, self._layer, ignore_errors=True)
-        # pip puts the requirements of the build into PYTHONPATH, too.
-        path = [str(Path(self.root) / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
-        command = [sys.executable, "-m", "warp_bitonic_sort", "prewarm", "--into", str(self._layer)]
-        done = subprocess.run([*command, *arguments], env=environment, check=False)
-        if done.returncode != 0:
-            raise RuntimeError(
-                f"{_VARIABLE}: expected common or options of warp-bitonic-sort prewarm, got "
-                f"{chosen!r}. prewarm ended with status {done.returncode}; its error is above."
-            )
+        for options in _COMMON if chosen == "common" else [chosen]:
+            self._prewarm(self._layer, options)
         entries = self._layer / "v1" / "entries"
         build_data["force_include"][str(entries)] = "warp_bitonic_sort/layer/v1/entries"
         build_data["pure_python"] = False
@@ -73,6 +58,24 @@ class CustomBuildHook(BuildHookInterface[Any]):
         # which auditwheel reports.
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["tag"] = f"py3-none-{platform}"
+
+    def _prewarm(self, layer: Path, options: str) -> None:
+        """Build the kernels of some options of ``warp-bitonic-sort prewarm`` into a folder."""
+        arguments = shlex.split(options)
+        machine = os.uname().machine
+        if not any(word.split("=")[0] == "--arch" for word in arguments) and machine in _LEVELS:
+            # The wheel is also for other machines.
+            arguments += ["--arch", _LEVELS[machine]]
+        # pip puts the requirements of the build into PYTHONPATH, too.
+        path = [str(Path(self.root) / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+        command = [sys.executable, "-m", "warp_bitonic_sort", "prewarm", "--into", str(layer)]
+        done = subprocess.run([*command, *arguments], env=environment, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(
+                f"{_VARIABLE}: expected common or options of warp-bitonic-sort prewarm, got "
+                f"{options!r}. prewarm ended with status {done.returncode}; its error is above."
+            )
 
     def finalize(
         self,

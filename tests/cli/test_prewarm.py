@@ -43,10 +43,12 @@ def test_documents_give_the_number_of_artifacts_of_a_wheel():
     spec = importlib.util.spec_from_file_location("hatch_build", root / "hatch_build.py")
     hook = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(hook)
-    _, dtypes, _, lengths = hook._COMMON
-    numbers = [number for first, last in re.findall(r"(\d+)(?:-(\d+))?", lengths)
-               for number in range(int(first), int(last or first) + 1)]  # fmt: skip
-    count = len(prewarm.kernels("cpu", _CPU, dtypes.split(","), numbers))
+    count = 0
+    for options in hook._COMMON:
+        _, operation, _, dtypes, _, lengths = options.split()
+        numbers = [number for first, last in re.findall(r"(\d+)(?:-(\d+))?", lengths)
+                   for number in range(int(first), int(last or first) + 1)]  # fmt: skip
+        count += len(prewarm.kernels("cpu", _CPU, dtypes.split(","), numbers, [operation]))
     levels = len(hook._LEVELS["x86_64"].split(","))
     said = f"{levels * count + 1} artifacts (on Arm {count + 1})"
     assert said in " ".join((root / "docs" / "without-a-compiler.md").read_text().split())
