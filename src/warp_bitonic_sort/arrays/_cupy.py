@@ -98,10 +98,14 @@ class CupyAdapter(Adapter):
         """Return the inverse of each row of indices."""
         shape = indices.shape or (1,)
         with indices.device:
-            positions = cupy.arange(shape[axis], dtype=indices.dtype)
-            positions = positions.reshape(along(axis, len(shape)))
+            # As put_along_axis does, which older versions lack.
+            places = [
+                cupy.arange(size, dtype=indices.dtype).reshape(along(dim, len(shape)))
+                for dim, size in enumerate(shape)
+            ]
+            positions, places[axis] = places[axis], indices.reshape(shape)
             result = cupy.empty_like(indices)
-            cupy.put_along_axis(result.reshape(shape), indices.reshape(shape), positions, axis)
+            result.reshape(shape)[tuple(places)] = positions
             return result
 
     def stream(self, x: Any) -> Callable[[], int] | None:
