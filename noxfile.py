@@ -1,6 +1,7 @@
 """Names the checks of a change: ``nox -s lint types tests docs`` runs them.
 
-Invariant: ``.ci/run`` runs these sessions, so that a check passes or fails alike in both places.
+Invariant: ``.ci/run`` runs lint, types, conformance, engines and docs from here. Its stage core
+runs the README's command, which has the tests of the sessions tests and tests-compile.
 """
 
 from pathlib import Path
