@@ -15,7 +15,7 @@ import pytest
 
 from support import programs
 from support.shared import filled_once
-from warp_bitonic_sort.targets import target_of
+from warp_bitonic_sort.targets import device_arch
 from warp_bitonic_sort.targets.cuda import compiler as cuda_compiler
 
 _CACHE = pytest.StashKey()
@@ -78,7 +78,7 @@ def cuda_kernels(pytestconfig):
     devices = range(torch.cuda.device_count())
     native = {"sm_{}{}".format(*torch.cuda.get_device_capability(number)) for number in devices}
     wanted = [
-        cuda_kernel(codec, bits, *layout, target_of("cuda").arch_for(arch))
+        cuda_kernel(codec, bits, *layout, device_arch("cuda", arch))
         for arch in sorted(native)
         for codec, bits in sorted({(dtype.codec, dtype.bits) for dtype in DTYPES.values()})
         for layout in gpu_cells(bits, "sm_90")

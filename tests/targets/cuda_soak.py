@@ -26,7 +26,7 @@ import torch
 from support.descriptions import cuda_kernel, gpu_cells
 from warp_bitonic_sort import dtypes, sort
 from warp_bitonic_sort.jit import loader
-from warp_bitonic_sort.targets import target_of
+from warp_bitonic_sort.targets import device_arch
 from warp_bitonic_sort.targets.cpu.layouts import MAX_LENGTH
 
 STREAMS = 8
@@ -264,7 +264,7 @@ def prebuild(device: torch.device) -> int:
     major, minor = torch.cuda.get_device_capability(device)
     classes = sorted({(dtypes.DTYPES[name].codec, dtypes.DTYPES[name].bits) for name in NAMES})
     kernels = [
-        cuda_kernel(codec, bits, *layout, target_of("cuda").arch_for(f"sm_{major}{minor}"))
+        cuda_kernel(codec, bits, *layout, device_arch("cuda", f"sm_{major}{minor}"))
         for codec, bits in classes
         for layout in gpu_cells(bits, "sm_90")
     ]

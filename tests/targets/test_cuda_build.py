@@ -11,7 +11,7 @@ from support import cells, children, driver_double, gpu_code
 from warp_bitonic_sort.errors import ToolError
 from warp_bitonic_sort.jit import loader
 from warp_bitonic_sort.jit.build import hints
-from warp_bitonic_sort.targets import target_of
+from warp_bitonic_sort.targets import device_arch
 from warp_bitonic_sort.targets.cuda import compiler as cuda_compiler
 
 CELLS = cells.cuda_cells()
@@ -88,17 +88,17 @@ def test_arch_for_picks_the_best_listed_arch_that_runs(asked, native, expected, 
     monkeypatch.delenv("GPU_ARCH", raising=False)
     if asked is not None:
         monkeypatch.setenv("GPU_ARCH", asked)
-    assert target_of("cuda").arch_for(native) == expected
+    assert device_arch("cuda", native) == expected
 
 
 def test_arch_for_without_an_arch_that_runs_raises(monkeypatch):
     monkeypatch.setenv("GPU_ARCH", "sm_80,gfx942")
     with pytest.raises(ToolError, match=r"GPU_ARCH: none of sm_80, gfx942 runs on .* sm_90"):
-        target_of("cuda").arch_for("sm_90")
+        device_arch("cuda", "sm_90")
     for wrong in ("pascal", "90", "9.0", "sm_90a", "SM_90", "compute_90"):
         monkeypatch.setenv("GPU_ARCH", f"sm_80,{wrong}")
         with pytest.raises(ToolError, match=rf"expected native or a list .*'{wrong}'"):
-            target_of("cuda").arch_for("sm_90")
+            device_arch("cuda", "sm_90")
 
 
 def test_first_error_of_unknown_architecture_has_a_hint():

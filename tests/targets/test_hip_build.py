@@ -24,7 +24,7 @@ from warp_bitonic_sort.jit.store.key import build_text
 from warp_bitonic_sort.jit.store.store import Store
 from warp_bitonic_sort.jit.store.tools import Tools
 from warp_bitonic_sort.kernels import Kernel
-from warp_bitonic_sort.targets import recipe_of, target_of
+from warp_bitonic_sort.targets import device_arch, recipe_of, target_of
 from warp_bitonic_sort.targets.common import sources
 from warp_bitonic_sort.targets.common.compiler import Compiler
 from warp_bitonic_sort.targets.hip import compiler as finder
@@ -306,7 +306,7 @@ def test_arch_for_picks_the_first_listed_arch_that_runs(asked, native, expected,
     monkeypatch.delenv("GPU_ARCH", raising=False)
     if asked is not None:
         monkeypatch.setenv("GPU_ARCH", asked)
-    assert target_of("hip").arch_for(native) == expected
+    assert device_arch("hip", native) == expected
 
 
 @pytest.mark.parametrize(
@@ -321,26 +321,26 @@ def test_arch_for_picks_the_first_listed_arch_that_runs(asked, native, expected,
 def test_arch_for_without_an_arch_that_runs_raises(asked, native, monkeypatch):
     monkeypatch.setenv("GPU_ARCH", asked)
     with pytest.raises(ToolError, match=f"GPU_ARCH: none of .* runs on this device, .* {native}"):
-        target_of("hip").arch_for(native)
+        device_arch("hip", native)
 
 
 def test_arch_for_with_archs_of_two_makers_picks_its_own(monkeypatch):
     monkeypatch.setenv("GPU_ARCH", "gfx942,sm_80,gfx11-generic")
-    assert target_of("cuda").arch_for("sm_86") == "sm_80"
-    assert target_of("hip").arch_for("gfx1100") == "gfx11-generic"
+    assert device_arch("cuda", "sm_86") == "sm_80"
+    assert device_arch("hip", "gfx1100") == "gfx11-generic"
     for family in target_of("hip").archs:
         monkeypatch.setenv("GPU_ARCH", f"gfx942,{family}")
-        assert target_of("hip").arch_for("gfx942") == "gfx942"
+        assert device_arch("hip", "gfx942") == "gfx942"
     for wrong in ("gfx", "gfx942:xnack-", "gfx13-generic", "GFX942", "mi300"):
         monkeypatch.setenv("GPU_ARCH", f"gfx942,{wrong}")
         with pytest.raises(ToolError, match=rf"expected native or a list .*'{wrong}'"):
-            target_of("hip").arch_for("gfx942")
+            device_arch("hip", "gfx942")
 
 
 def test_arch_for_of_too_old_device_raises():
     for native in ("gfx803", "gfx701"):
         with pytest.raises(ToolError, match=f"x: .* {native}, .* gfx9 and newer"):
-            target_of("hip").arch_for(native)
+            device_arch("hip", native)
 
 
 # -- the key ---------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from .. import settings
 from ..errors import BuildError, ToolError
 from ..jit.store import inventory, layers
-from ..targets import HOST, TARGETS, target_of
+from ..targets import HOST, TARGETS, device_arch, target_of
 from ..targets.common.target import Target
 from ._problem import Facts, Problem, attempt, problem_of
 
@@ -84,7 +84,7 @@ def _archs_to_build(
     archs = set()
     for device in devices:
         try:
-            archs.add(target.arch_for(device))
+            archs.add(device_arch(target.name, device))
         except ToolError as error:
             if is_here:
                 what = f"arrays on this machine's {device} can't be sorted: {error}"

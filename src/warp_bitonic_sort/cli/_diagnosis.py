@@ -22,8 +22,7 @@ from pathlib import Path
 from .. import __version__, settings
 from ..jit import loader
 from ..process import threads
-from ..targets import HOST
-from ..targets.common.gpu_arch import listed_archs
+from ..targets import HOST, listed_archs
 from ..targets.common.sources import require_sources
 from . import _cache_state, _devices
 from ._problem import Facts, Problem, attempt, is_refusal, problem_of

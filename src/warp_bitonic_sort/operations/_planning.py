@@ -11,7 +11,7 @@ from ..arrays import Description, Device
 from ..dtypes import lookup
 from ..jit import loader
 from ..plan import Plan, plan
-from ..targets import target_of
+from ..targets import device_arch, target_of
 from ._operation import Operation
 
 _MAX_INT32 = 2**31 - 1
@@ -44,7 +44,7 @@ def planned(
     axis %= rank
     target = target_of(description.device.backend)
     native = native_arch(description.device)
-    arch = native if target.is_host else target.arch_for(native)
+    arch = native if target.is_host else device_arch(target.name, native)
     call_plan = plan(
         operation.selection,
         operation.payload,

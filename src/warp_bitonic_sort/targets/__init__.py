@@ -10,13 +10,25 @@ from __future__ import annotations
 import functools
 import importlib
 
+from .. import settings
+from ..errors import ToolError
 from ..kernels import RUNTIME
 from .common.recipe import Recipe
 from .common.target import Target
 from .cpu import TARGET as HOST
 from .runtime import RUNTIME_RECIPE
 
-__all__ = ["HOST", "RECIPES", "TARGETS", "arch_of", "recipe_of", "target_of", "target_with"]
+__all__ = [
+    "HOST",
+    "RECIPES",
+    "TARGETS",
+    "arch_of",
+    "device_arch",
+    "listed_archs",
+    "recipe_of",
+    "target_of",
+    "target_with",
+]
 
 TARGETS = (HOST.name, "cuda", "hip")
 RECIPES = (RUNTIME.target, *TARGETS)
@@ -37,6 +49,36 @@ def recipe_of(name: str) -> Recipe:
 def target_with(arch: str) -> Target | None:
     """Return the back end that has kernels for an architecture, or None."""
     return next((target for target in map(target_of, TARGETS) if target.is_arch(arch)), None)
+
+
+def listed_archs() -> list[str]:
+    """Return the architectures that ``GPU_ARCH`` lists; empty for a device's own.
+
+    Raises
+    ------
+    ToolError
+        The list has a word that is not an architecture of a device.
+    """
+    archs = settings.gpu_archs()
+    for arch in archs:
+        target = target_with(arch)
+        if target is None or target.is_host:
+            raise ToolError(
+                f"GPU_ARCH: expected native or a list such as sm_90,gfx942 (without features, as "
+                f"in :xnack-), got {arch!r} in it."
+            )
+    return archs
+
+
+def device_arch(backend: str, native: str) -> str:
+    """Return the architecture to build for on a device: its own, or one from ``GPU_ARCH``.
+
+    Raises
+    ------
+    ToolError
+        ``GPU_ARCH`` is wrong, or lists nothing that runs on the device; or it has no kernels.
+    """
+    return target_of(backend).arch_for(native, listed_archs())
 
 
 def arch_of(product: bytes) -> str | None:

@@ -6,7 +6,7 @@ Invariant: modules outside ``targets`` use a `Target` and do not compare names o
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,13 +87,15 @@ class Target(ABC):
         return None
 
     @abstractmethod
-    def arch_for(self, native: str) -> str:
+    def arch_for(self, native: str, listed: Sequence[str]) -> str:
         """Return the architecture to build for: a device's own, or one from a variable.
 
         Parameters
         ----------
         native : str
             The architecture that the processor or the device reports.
+        listed : sequence of str
+            For a device, the architectures that ``GPU_ARCH`` lists; empty for the device's own.
 
         Raises
         ------

@@ -5,6 +5,8 @@ Invariant: its kernels are shared libraries that run in this process.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..common.target import Target
 from . import arch as _arch
 from . import layouts as _layouts
@@ -37,7 +39,7 @@ class CpuTarget(Target):
         """Return the architectures that this machine's compiler builds for."""
         return _arch.buildable_cpu_archs()
 
-    def arch_for(self, native: str | None = None) -> str:
+    def arch_for(self, native: str | None = None, listed: Sequence[str] = ()) -> str:
         """Return the architecture to build for: ``WARP_SORT_CPU_ARCH``, else the processor's."""
         return _arch.cpu_arch(native)
 

@@ -6,6 +6,7 @@ Invariant: importing this package loads no driver.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from ... import settings
 from ..common.gpu_layouts import GpuLayouts
@@ -37,9 +38,9 @@ class CudaTarget(Target):
         """Tell whether there are kernels for an architecture."""
         return _arch.is_cuda_arch(arch)
 
-    def arch_for(self, native: str) -> str:
+    def arch_for(self, native: str, listed: Sequence[str]) -> str:
         """Return the architecture to build for: a device's own, or one from ``GPU_ARCH``."""
-        return _arch.cuda_arch(native)
+        return _arch.cuda_arch(native, listed)
 
     def native_archs(self) -> list[str]:
         """Return the architectures of the devices that the driver lists."""

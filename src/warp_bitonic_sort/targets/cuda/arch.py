@@ -8,9 +8,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import re
+from collections.abc import Sequence
 
 from ..common.elf import elf_header
-from ..common.gpu_arch import listed_for
+from ..common.gpu_arch import fitting_archs
 
 _CUDA_MACHINE = 190
 # Since CUDA 13, the compute capability is in bits 8 to 15 of the flags; before, in the low 8 bits.
@@ -24,9 +25,9 @@ def is_cuda_arch(arch: str) -> bool:
     return re.fullmatch("sm_[0-9]{2,}", arch) is not None
 
 
-def cuda_arch(native: str) -> str:
-    """Return the architecture to build for: a device's own, or the best one in ``GPU_ARCH``."""
-    return max(listed_for(native, runs_on))
+def cuda_arch(native: str, listed: Sequence[str]) -> str:
+    """Return the architecture to build for: a device's own, or the best one of ``GPU_ARCH``."""
+    return max(fitting_archs(native, listed, runs_on))
 
 
 def runs_on(arch: str, native: str) -> bool:

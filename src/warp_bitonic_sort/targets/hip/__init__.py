@@ -6,6 +6,7 @@ Invariant: importing this package loads no driver.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 
 from ... import settings
 from ...errors import BuildError
@@ -38,9 +39,9 @@ class HipTarget(Target):
         """Tell whether there are kernels for an architecture."""
         return _arch.is_hip_arch(arch)
 
-    def arch_for(self, native: str) -> str:
+    def arch_for(self, native: str, listed: Sequence[str]) -> str:
         """Return the architecture to build for: a device's own, or one from ``GPU_ARCH``."""
-        return _arch.hip_arch(native)
+        return _arch.hip_arch(native, listed)
 
     def native_archs(self) -> list[str]:
         """Return the architectures of the devices that Linux lists."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from ...errors import ToolError
 from ..common.elf import elf_header
-from ..common.gpu_arch import listed_for
+from ..common.gpu_arch import fitting_archs
 
 # The devices that each of LLVM's generic targets runs on (LLVM, User Guide for AMDGPU Backend,
 # generic processors).
@@ -58,15 +59,15 @@ def without_features(arch: str) -> str:
     return arch.partition(":")[0]
 
 
-def hip_arch(native: str) -> str:
-    """Return the architecture to build for: a device's own, or the first in ``GPU_ARCH``."""
+def hip_arch(native: str, listed: Sequence[str]) -> str:
+    """Return the architecture to build for: a device's own, or the first of ``GPU_ARCH``."""
     arch = without_features(native)
     if not is_hip_arch(arch):
         raise ToolError(
             f"x: it is on a device of architecture {arch}, and kernels exist only for gfx9 and "
             f"newer. Move x to the CPU and sort it there."
         )
-    return listed_for(arch, runs_on)[0]
+    return fitting_archs(arch, listed, runs_on)[0]
 
 
 def runs_on(arch: str, native: str) -> bool:
