@@ -3,7 +3,8 @@
     python benchmarks/call_overhead.py
 
 The arrays are 4 x 8 float32 on the CPU and, if there is a CUDA device, one row of 64 on it. Calls
-on a device follow each other with one wait at the end.
+on a device follow each other with one wait at the end. Operations with indices are timed beside our
+own sort.
 
 `goal` is the highest ratio to the peer that the project allows.
 """
@@ -35,7 +36,7 @@ def main() -> None:
     torch = _common.peer_torch()
     import numpy as np
 
-    from warp_bitonic_sort import sort
+    from warp_bitonic_sort import argsort, ranks, sort, sort_pairs, sort_with_indices
 
     torch.set_num_threads(1)
     x = np.random.default_rng(0).random((4, 8), dtype=np.float32)
@@ -56,6 +57,10 @@ def main() -> None:
         ("NumPy", lambda: sort(x), lambda: np.sort(x), "np.sort", 5.0),
         ("NumPy, read-only", lambda: sort(read_only), lambda: np.sort(read_only), "np.sort", None),
         ("NumPy, out=", lambda: sort(x, out=out), lambda: np.sort(x), "np.sort", None),
+        ("NumPy, argsort", lambda: argsort(x), lambda: sort(x), "our sort", 1.5),
+        ("NumPy, with indices", lambda: sort_with_indices(x), lambda: sort(x), "our sort", None),
+        ("NumPy, ranks", lambda: ranks(x), lambda: sort(x), "our sort", None),
+        ("NumPy, pairs", lambda: sort_pairs(x, x), lambda: sort(x), "our sort", None),
         ("torch", lambda: sort(tensor), lambda: torch.sort(tensor), "torch.sort", 1.5),
     ]
     if torch.cuda.is_available():

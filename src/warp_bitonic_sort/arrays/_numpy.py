@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import lookup, numpy_name
+from ..dtypes import DTYPES, lookup, numpy_name
 from ..fallback import Functions, Sorter
 from ._adapter import Adapter, Description
 from ._checks import along, check_distinct, check_out_like, type_name
 
 _Array = np.ndarray[Any, Any]
 _WORDS = {1: np.dtype("u1"), 2: np.dtype("u2"), 4: np.dtype("u4"), 8: np.dtype("u8")}
+# NumPy takes microseconds to tell the name of a dtype.
+_KNOWN = {np.dtype(name): dtype for name, dtype in DTYPES.items() if hasattr(np, name)}
 _FUNCTIONS = Functions(np.sort, partial(np.argsort, kind="stable"), np.take_along_axis, np.where)
 
 
@@ -123,7 +125,7 @@ class NumpyAdapter(Adapter):
 
     def describe(self, x: _Array, argument: str) -> Description:
         """Describe an array."""
-        dtype = lookup(numpy_name(x.dtype), argument)
+        dtype = _KNOWN.get(x.dtype) or lookup(numpy_name(x.dtype), argument)
         size = x.dtype.itemsize
         return Description(self.kind, dtype.name, x.shape, tuple(s // size for s in x.strides))
 

@@ -110,10 +110,12 @@ def _sort_pairs(keys: Any, values: Any, options: SortOptions, out: Any) -> Sorte
     for (name, array), (_, description) in zip(inputs, checked, strict=True):
         _check_like(array, name, description, keys, checked[0][1])
     adapters = [adapter for adapter, _ in checked]
-    outputs = [] if out is None else _checked_out(out, values)
-    for (name, array), (like, given), adapter in zip(outputs, inputs, adapters, strict=False):
-        adapter.check_out(array, given, False, name, like)
-    check_apart(adapters[0], [array for _, array in outputs], [name for name, _ in outputs])
+    outputs: list[tuple[str, Any]] = []
+    if out is not None:
+        outputs = _checked_out(out, values)
+        for (name, array), (like, given), adapter in zip(outputs, inputs, adapters, strict=True):
+            adapter.check_out(array, given, False, name, like)
+        check_apart(adapters[0], [array for _, array in outputs], [name for name, _ in outputs])
 
     sorted_keys, indices = call(SORT_PAIRS, keys, options)
     taken = tuple(
