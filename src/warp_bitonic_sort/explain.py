@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from . import arrays
-from .arrays import Description
+from .arrays import Adapter, Description
 from .dtypes import lookup, numpy_name
 from .errors import BuildError
 from .jit import loader
@@ -25,7 +25,9 @@ from .operations._arguments import (
     sort_options,
     unnamed_error,
 )
+from .operations._operation import Operation
 from .operations._planning import check_index_dtype, native_arch, planned
+from .plan import Plan
 
 
 class Explanation(NamedTuple):
@@ -47,7 +49,8 @@ class Explanation(NamedTuple):
         ``lanesL_registersN`` (without ``lanesL_`` for one lane), with ``warpsW_`` before it for
         rows of several warps.
     access : str or None
-        How elements lie in memory: ``rows``, ``columns`` or ``strided``.
+        The strides that the kernel accepts: ``rows`` (contiguous elements), ``columns`` (rows that
+        lie side by side) or ``strided`` (any strides, also those of the other two).
     codec : str or None
         How a key is computed from the dtype's bits: ``integer``, ``ieee`` or ``fnuz``.
     arch : str
@@ -63,13 +66,13 @@ class Explanation(NamedTuple):
     rows : int
         Rows in the batch.
     open : bool
-        Whether this process holds the kernel open already. Then a call does not use the cache.
+        Whether this process holds the kernel open for the dtype. Then a call uses no cache.
     cached : str or None
-        The folder of the layer or cache that holds the kernel. None also if only the compiler's
-        version, which is not chosen for, could tell.
+        The folder of the layer or cache that holds the kernel. None also if that depends on a
+        compiler's version that is not known yet: `explain` does not run the compiler.
     missing : bool
-        Whether the kernel is in no cache and cannot be compiled here. (On a CPU, a call may then
-        use a kernel for a lesser architecture.)
+        Whether the kernel is in no cache and cannot be compiled here. On a CPU, a call may then use
+        a kernel for a lesser architecture.
     reason : str
         Why the call takes this route.
     """
@@ -168,7 +171,7 @@ def explain(
     if operation not in OPERATIONS:
         raise ValueError(f"operation: expected one of {', '.join(OPERATIONS)}, got {operation!r}.")
     chosen = OPERATIONS[operation]
-    options = sort_options(axis, dim, descending, stable, nan)
+    settled_axis = sort_options(axis, dim, descending, stable, nan)[0]
     dtype_of_indices = checked_index_dtype(index_dtype)
     if isinstance(x_or_shape, (tuple, list)):
         description = _described_shape(x_or_shape, dtype)
@@ -177,32 +180,44 @@ def explain(
         if dtype is not None:
             raise TypeError(f"dtype: an array has its own; got dtype={dtype!r} beside an array.")
         adapter = arrays.adapter_of(x_or_shape, "x_or_shape")
-        adapter.key(x_or_shape, "x_or_shape")
-        x = adapter.as_strided(x_or_shape)
-        description = adapter.describe(x, "x_or_shape")
-        if any(output.role == "keys" for output in chosen.outputs):
-            adapter.check_no_gradient(x, "x_or_shape")
-        out_strides = adapter.result_strides(x)
+        description, out_strides = _described_array(x_or_shape, adapter, chosen)
         dtype_of_indices = dtype_of_indices or adapter.default_index_dtype()
     plan, settled_axis = planned(
-        chosen, description, [out_strides] * len(chosen.outputs), options[0]
+        chosen, description, [out_strides] * len(chosen.outputs), settled_axis
     )
     check_index_dtype(chosen, dtype_of_indices, plan.length)
-    kernel = plan.kernel
-    is_open = kernel is not None and kernel.name in loader.open_kernels()
-    cached, is_missing = (None, False) if kernel is None else _look_up(kernel)
+    return _explanation(operation, description, plan, settled_axis)
+
+
+def _described_array(
+    x: Any, adapter: Adapter, operation: Operation
+) -> tuple[Description, Sequence[int]]:
+    """Return the description of an array, and the strides of its results."""
+    adapter.key(x, "x_or_shape")
+    strided = adapter.as_strided(x)
+    description = adapter.describe(strided, "x_or_shape")
+    if any(output.role == "keys" for output in operation.outputs):
+        adapter.check_no_gradient(strided, "x_or_shape")
+    return description, adapter.result_strides(strided)
+
+
+def _explanation(operation: str, x: Description, plan: Plan, axis: int) -> Explanation:
+    kernel, cached, is_open, is_missing = plan.kernel, None, False, False
+    if kernel is not None:
+        is_open = loader.is_open(kernel, x.dtype, x.device.number)
+        cached, is_missing = _look_up(kernel)
     return Explanation(
         operation=operation,
-        backend=description.device.backend,
+        backend=x.device.backend,
         route=plan.route,
         kernel=None if kernel is None else kernel.name,
         layout=None if kernel is None else kernel.layout.name,
         access=None if kernel is None else kernel.access,
         codec=None if kernel is None else kernel.codec,
-        arch=native_arch(description.device),
-        dtype=description.dtype,
-        shape=description.shape,
-        axis=settled_axis,
+        arch=native_arch(x.device),
+        dtype=x.dtype,
+        shape=x.shape,
+        axis=axis,
         length=plan.length,
         rows=plan.rows,
         open=is_open,

@@ -252,6 +252,14 @@ def test_explain_compiles_nothing_and_reports_open_kernels(fresh_cache):
     assert "open in this process" in str(told)
 
 
+@pytest.mark.usefixtures("nothing_open")
+def test_explain_of_an_open_kernel_for_another_dtype_says_not_open():
+    x = np.zeros((3, 9), np.int32)
+    sort(x)
+    other = explain(x.view(np.uint32))
+    assert (other.kernel, other.open) == (explain(x).kernel, False)
+
+
 def test_sort_into_masked_out_raises():
     """Its mask would stay where it is while the values move."""
     out = np.ma.masked_array(np.zeros(2), [True, False])
