@@ -207,7 +207,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--arch", nargs="+", default=list(ARCHS), choices=ARCHS, help="the targets (default: all)"
+        "--arch",
+        nargs="+",
+        default=list(ARCHS),
+        choices=ARCHS,
+        help="the architectures (default: all)",
     )
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
@@ -239,11 +243,11 @@ def main() -> None:
             result["steps"].append({"arch": arch, "key": name, "masks": by_mask})
             steps.append([arch, name, *(_step_cell(by_mask.get(mask)) for mask in MASKS)])
     if not rows:
-        raise SystemExit("nothing was counted: no compiler here builds for these targets")
+        raise SystemExit("nothing was counted: no compiler here builds for these architectures")
     print("\ninstructions an element\n")
-    print(_common.table(["target", "row length", "way", "layout", *_KINDS], rows))
+    print(_common.table(["architecture", "row length", "way", "layout", *_KINDS], rows))
     print("\nVALU and DS instructions of a step across lanes, by mask\n")
-    print(_common.table(["target", "key", *map(str, MASKS)], steps))
+    print(_common.table(["architecture", "key", *map(str, MASKS)], steps))
     _common.report(result, options.json)
 
 

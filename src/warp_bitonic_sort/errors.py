@@ -17,6 +17,22 @@ class ToolError(BuildError):
     """A tool that the build needs (compiler, ninja) is missing or does not run."""
 
 
+class ArchError(ToolError):
+    """Kernels cannot be built for an architecture on this machine.
+
+    Parameters
+    ----------
+    argument : str
+        The argument that named the architecture.
+    reason : str
+        What is wrong, and what would do.
+    """
+
+    def __init__(self, argument: str, reason: str) -> None:
+        super().__init__(f"{argument}: {reason}")
+        self.reason = reason
+
+
 class MissingToolError(ToolError):
     """A tool is not installed, and no variable names one."""
 

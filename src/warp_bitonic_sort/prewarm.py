@@ -2,7 +2,7 @@
 
 Invariant: plans and builds are those of `sort`, so that a later call finds the kernels. No GPU is
 needed. A CPU's kernel counts as built only if it was loaded here; a GPU's only if its code object
-is for the target.
+is for its architecture.
 """
 
 from __future__ import annotations
@@ -17,7 +17,15 @@ from pathlib import Path
 
 from . import settings
 from .dtypes import lookup
-from .errors import BuildError, CacheError, EvictedError, LockError, ToolError, TrustError
+from .errors import (
+    ArchError,
+    BuildError,
+    CacheError,
+    EvictedError,
+    LockError,
+    ToolError,
+    TrustError,
+)
 from .jit import loader
 from .jit.store import layers, maintenance
 from .jit.store.files import digest, write_json
@@ -70,7 +78,7 @@ def kernels(
     lengths: Sequence[int],
     operations: Iterable[str] = ("sort",),
 ) -> list[Kernel]:
-    """Return every kernel that calls of operations may need on a target.
+    """Return every kernel that calls of operations may need on an architecture.
 
     Parameters
     ----------
@@ -87,8 +95,8 @@ def kernels(
 
     Raises
     ------
-    ToolError
-        The target does not have the architecture, or this machine cannot build for it.
+    ArchError
+        The back end does not have the architecture, or this machine cannot build for it.
     """
     _check_arch(target_of(backend), arch)
     needed: dict[Kernel, None] = {}
@@ -100,23 +108,24 @@ def kernels(
 
 
 def longest(backend: str, arch: str, dtype: str, operation: str = "sort") -> int:
-    """Return the longest row of a dtype that a target's kernels sort; 0 without kernels."""
+    """Return the longest row of a dtype that a back end's kernels sort; 0 without kernels."""
     layouts = target_of(backend).layouts(arch)
     return layouts.longest(OPERATIONS[operation].payload, lookup(dtype, "dtype").bits)
 
 
 def _check_arch(target: Target, arch: str) -> None:
-    """Raise ToolError if a target lacks an architecture, or cannot build for it here."""
+    """Raise ArchError if a back end lacks an architecture, or cannot build for it here."""
     if not target.is_arch(arch):
         if target.is_host:
-            raise ToolError(f"arch: expected one of {', '.join(target.archs)}, got {arch!r}.")
-        raise ToolError(f"arch: {arch!r} is not an architecture of {target.name}.")
+            raise ArchError("arch", f"expected one of {', '.join(target.archs)}, got {arch!r}.")
+        raise ArchError("arch", f"{arch!r} is not an architecture of {target.name}.")
     buildable = target.buildable_archs()
     if buildable is not None and arch not in buildable:
         native = ", ".join(target.native_archs())
-        raise ToolError(
-            f"arch: this machine ({native}) does not build for {arch!r}; it builds for "
-            f"{', '.join(buildable)}."
+        raise ArchError(
+            "arch",
+            f"this machine ({native}) does not build for {arch!r}; it builds for "
+            f"{', '.join(buildable)}.",
         )
 
 

@@ -346,7 +346,7 @@ def test_doctor_without_build_tools_says_that_cached_kernels_work(monkeypatch):
     )
 
 
-def test_doctor_reads_the_targets_of_amd_gpus(tmp_path):
+def test_doctor_reads_the_architectures_of_amd_gpus(tmp_path):
     """As the kernel lists them; the first node is a CPU."""
     for node, version in enumerate((0, 90402, 90010, 110501, 120001, 90402)):
         (tmp_path / str(node)).mkdir()

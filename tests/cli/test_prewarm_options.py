@@ -159,17 +159,17 @@ def test_operation_without_kernels_for_a_back_end_is_left_out(fresh_cache, monke
         (["--length", "3", "--dtype", ""], "expected a list of"),
         (["--length", "3", "--operation", "median"], "'median' is not one of sort, argsort"),
         (["--length", "3", "--operation", ""], "expected a list of sort, argsort"),
-        (["--length", "3", "--arch", "z80"], "'z80' is neither a CPU target"),
+        (["--length", "3", "--arch", "z80"], "'z80' is neither an architecture of a CPU"),
         (["--length", "3", "--arch", "gfx803"], "'gfx803'"),
         (["--length", "3", "--arch", "sm_90a"], "'sm_90a' names features"),
         (["--length", "3", "--arch", "sm_90a"], "use sm_90."),
         (["--length", "3", "--arch", "sm_120f"], "use sm_120."),
         (["--length", "3", "--arch", "gfx942:xnack-"], "use gfx942."),
-        (["--length", "3", "--arch", "sm_90b"], "'sm_90b' is neither a CPU target"),
+        (["--length", "3", "--arch", "sm_90b"], "'sm_90b' is neither an architecture of a CPU"),
         (["--length", "3", "--arch", "sm_90"], "--backend does not list cuda"),
         (
             ["--length", "3", "--backend", "cuda"],
-            "--backend cuda needs a target in --arch, such as sm_90",
+            "--backend cuda needs an architecture in --arch, such as sm_90",
         ),
         (["--length", "3", "--backend", "hip", "--arch", "sm_90"], "does not list cuda"),
         (["--length", "3", "--jobs", "0"], "0"),
@@ -191,7 +191,7 @@ def test_prewarm_with_wrong_command_line_says_what_is_wrong(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_prewarm_of_foreign_cpu_target_is_refused(fresh_cache):
+def test_prewarm_of_foreign_cpu_architecture_is_refused(fresh_cache):
     other = "x86-64" if _CPU == "aarch64" else "aarch64"
     result = invoke("--length", 3, "--arch", other)
     assert result.exit_code == 2, "as the command line is wrong"
@@ -208,10 +208,10 @@ def test_prewarm_help_has_examples_and_exit_status():
     assert max(map(len, result.output.splitlines())) <= 80
 
 
-def test_prewarm_help_lists_the_targets():
+def test_prewarm_help_lists_the_architectures():
     text = invoke("--help").output
-    for target in (*CPU_ARCHS, "sm_90", "gfx942", "gfx9-4-generic", "native"):
-        assert target in text
+    for arch in (*CPU_ARCHS, "sm_90", "gfx942", "gfx9-4-generic", "native"):
+        assert arch in text
     assert max(map(len, text.splitlines())) <= 80
 
 
@@ -236,6 +236,8 @@ def test_prewarm_for_native_builds_for_the_machines_devices(half_cache, monkeypa
     result = invoke("--backend", "hip", "--arch", "native", "--length", 3)
     assert result.exit_code == 2
     said = " ".join(result.output.split())
-    assert "--arch native: no device of the back end hip is found here. Name a target" in said
+    assert (
+        "--arch native: no device of the back end hip is found here. Name an architecture" in said
+    )
     assert "gfx942" in said
     assert half_cache

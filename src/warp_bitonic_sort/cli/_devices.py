@@ -34,7 +34,7 @@ def _host(problems: list[Problem]) -> Facts:
     why = "as /proc/cpuinfo lists this machine"
     if setting not in (None, "native"):
         why = f"WARP_SORT_CPU_ARCH={setting}"
-    return {"available": arch is not None, "target": arch, "why": why}
+    return {"available": arch is not None, "arch": arch, "why": why}
 
 
 def gpu(target: Target, problems: list[Problem]) -> Facts:

@@ -85,7 +85,7 @@ def _age(seconds: float) -> str:
 @cache.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def _list(as_json: bool) -> None:
-    """List the artifacts of the user's cache and of the layers: what, for which target, how big."""
+    """List the artifacts of the user's cache and of the layers: names, architectures, sizes."""
     with reported():
         found = [
             (item, what) for root, what in _roots().items() for item in inventory.entries(root)

@@ -111,13 +111,13 @@ def _line(name: str, value: str) -> str:
 
 def _backend_lines(backends: dict[str, Any]) -> Iterator[str]:
     cpu = backends["cpu"]
-    yield _line("cpu", f"{cpu['target']} ({cpu['why']})" if cpu["available"] else "not available")
+    yield _line("cpu", f"{cpu['arch']} ({cpu['why']})" if cpu["available"] else "not available")
     for name in backends:
         if name == HOST.name:
             continue
         found = [f"{what} {where}" for what, where in backends[name]["found"].items() if where]
-        there = f"on this machine: {', '.join(found)}" if found else "nothing of it on this machine"
-        yield _line(name, f"{backends[name]['why']}; {there}")
+        parts = f"on this machine: {', '.join(found)}" if found else "nothing of it on this machine"
+        yield _line(name, f"{backends[name]['why']}; {parts}")
 
 
 def _tool(tool: dict[str, Any] | None, key: str) -> str:

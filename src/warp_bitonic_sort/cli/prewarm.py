@@ -1,7 +1,7 @@
 """The command ``prewarm``: builds kernels before the first sort needs them.
 
 Invariant: exit status 0 means that every artifact is there and was loaded, or verified for its
-target; the manifest says so of each.
+architecture; the manifest says so of each.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import click
 
 from .. import prewarm as _prewarm
 from ..dtypes import DTYPES
-from ..errors import BuildError, ToolError
+from ..errors import ArchError, BuildError
 from ..jit.store.permissions import check_writers
 from ..kernels import Kernel
 from ..operations import OPERATIONS
@@ -35,7 +35,7 @@ hipcc, clang or hipRTC for hip.
 They go into the user's cache, or with --into into a folder that is whole by itself: a layer. Other
 machines and users read it if they name it in WARP_SORT_CACHE_LAYERS.
 
-Targets of --arch:
+Architectures of --arch:
 
 \b
   cpu   {cpu}
@@ -44,7 +44,7 @@ Targets of --arch:
 {families}
   native stands for this machine's, of each back end that is listed.
 
-The compiler itself reports a target that it does not know.
+The compiler itself reports an architecture that it does not know.
 
 \b
 Examples:
@@ -61,8 +61,8 @@ In a Dockerfile, where no GPU is:
       --into /opt/kernels
   ENV WARP_SORT_CACHE_LAYERS=/opt/kernels
 
-Exit status: 0 if every artifact is there and loads (of a GPU: is for its target), 1 if any is not,
-2 when the command line is wrong.
+Exit status: 0 if every artifact is there and loads (of a GPU: is for its architecture), 1 if any
+is not, 2 when the command line is wrong.
 """
 _HELP = _HELP.replace("{cpu}", ", ".join(HOST.archs)).replace(
     "{families}",
@@ -113,12 +113,12 @@ def _archs(_context: click.Context, _parameter: click.Parameter, value: str) -> 
                 plain = target.without_features(word)
                 if target.is_arch(plain):
                     raise click.BadParameter(
-                        f"{word!r} names features beside a target, of which no kernel needs any: "
+                        f"{word!r} names features of an architecture, and no kernel needs any: "
                         f"use {plain}."
                     )
             raise click.BadParameter(
-                f"{word!r} is neither a CPU target ({', '.join(HOST.archs)}) nor a GPU's, "
-                f"as sm_90 and gfx942 are, nor native."
+                f"{word!r} is neither an architecture of a CPU ({', '.join(HOST.archs)}) nor of a "
+                f"GPU, as sm_90 and gfx942 are, nor native."
             )
     return words
 
@@ -160,22 +160,21 @@ def _kernels(
             native = [arch for arch in target.native_archs() if target.is_arch(arch)]
             if not native and not chosen:
                 raise click.UsageError(
-                    f"--arch native: no device of the back end {backend} is found here. Name a "
-                    f"target, such as {target.example}."
+                    f"--arch native: no device of the back end {backend} is found here. Name "
+                    f"an architecture, such as {target.example}."
                 )
             chosen = list(dict.fromkeys([*chosen, *native]))
         if not chosen and not target.is_host:
             raise click.UsageError(
-                f"--backend {backend} needs a target in --arch, such as {target.example}, or "
-                f"native for those of this machine."
+                f"--backend {backend} needs an architecture in --arch, such as "
+                f"{target.example}, or native for those of this machine."
             )
         chosen = chosen or [HOST.arch_for()]
         for arch in chosen:
             try:
                 wanted += _prewarm.kernels(backend, arch, dtypes, lengths, operations)
-            except ToolError as error:  # its message begins with "arch: "
-                message = str(error).removeprefix("arch: ")
-                raise click.BadParameter(message, param_hint="--arch") from None
+            except ArchError as error:
+                raise click.BadParameter(error.reason, param_hint="--arch") from None
         for operation in operations:
             _report_left_out(backend, chosen[0], operation, dtypes, lengths)
     return wanted
@@ -271,8 +270,8 @@ def _permission_error(file: Path) -> str | None:
     "archs",
     default="",
     callback=_archs,
-    help="A list of targets, as in sm_90,gfx942,x86-64-avx2 or native (default for cpu: this "
-    "machine's).",
+    help="A list of architectures, as in sm_90,gfx942,x86-64-avx2 or native (default for cpu: "
+    "this machine's).",
 )
 @click.option(
     "--operation",

@@ -322,7 +322,7 @@ path : str
 }
 
 WBS_FFI_FUNCTION(cpu_arch, "cpu_arch() -> str",
-                 R"(Return the best CPU target that this process can run.
+                 R"(Return the best CPU architecture that this process can run.
 
 On x86-64, cpuid tells it: x86-64, x86-64-avx2 or x86-64-avx512. Else it is aarch64 or generic.)",
                  "ffi.String") {
@@ -391,7 +391,7 @@ x : Tensor
 }
 
 WBS_FFI_FUNCTION(gpu_arch, "gpu_arch(device: Device) -> str",
-                 R"(Return a device's target, as in sm_90 or gfx942.
+                 R"(Return a device's architecture, as in sm_90 or gfx942.
 
 Parameters
 ----------

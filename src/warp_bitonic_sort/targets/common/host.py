@@ -41,7 +41,7 @@ class HostRecipe(Recipe):
         (
             r"unrecognized command[- ]line option .*-m|unknown argument: '-m",
             "the compiler does not know this CPU's instructions; set CXX to a newer one, or "
-            "WARP_SORT_CPU_ARCH to a lesser target",
+            "WARP_SORT_CPU_ARCH to a lesser architecture",
         ),
     )
 
