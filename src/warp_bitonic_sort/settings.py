@@ -1,4 +1,7 @@
-"""Reads the environment variables, each in exactly one function.
+"""Reads the variables that users set. No other Python module interprets them.
+
+Two are also read elsewhere: Python and the compilers read TMPDIR, and the HIP driver of the runtime
+reads ROCM_PATH.
 
 Invariant: nothing is read at import, so that a test or a notebook can set a variable at any time
 before the call that should use it.
@@ -72,6 +75,12 @@ def cache_layers() -> list[Path]:
 def trusted_dirs() -> list[Path]:
     """Return the folders of ``WARP_SORT_TRUSTED_DIRS``: trusted though other users can write."""
     return _folders("WARP_SORT_TRUSTED_DIRS")
+
+
+def library_path() -> list[Path]:
+    """Return the folders of ``LD_LIBRARY_PATH``, where the system's loader searches first."""
+    listed = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
+    return [Path(folder).absolute() for folder in listed if folder]
 
 
 def _folders(variable: str) -> list[Path]:

@@ -6,12 +6,12 @@ Invariant: the search loads and runs nothing, and imports no package that may co
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from ... import settings
 from ..common.compiler import Compiler
 
 # The program that runs a library as a compiler.
@@ -90,9 +90,7 @@ def library_folders(home: Path) -> Iterator[Path]:
 
 def system_folders() -> list[Path]:
     """Return the loader's folders, except those that only ldconfig lists."""
-    listed = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
-    folders = [Path(folder).absolute() for folder in listed if folder]
-    folders += library_folders(Path(sys.prefix))
+    folders = [*settings.library_path(), *library_folders(Path(sys.prefix))]
     for root in ("/usr/local", "/usr", "/"):
         folders += [Path(root, name) for name in ("lib64", "lib")]
         folders += sorted(Path(root).glob("lib/*-linux-gnu"))
