@@ -6,7 +6,9 @@ Python code lists dtypes.
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
+
+from .kernels import Codec
 
 
 class DType(NamedTuple):
@@ -28,7 +30,7 @@ class DType(NamedTuple):
 
     name: str
     bits: int
-    codec: Literal["integer", "ieee", "fnuz"]
+    codec: Codec
     lowest: int = 0
     highest: int = 0
     signed: bool = False
