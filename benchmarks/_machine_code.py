@@ -1,7 +1,7 @@
 """Compares the machine code that two checkouts compile for the same kernels.
 
-Invariant: both checkouts are compiled with the same flags. Offsets of launch arguments and
-addresses are masked; every other difference counts.
+Invariant: both checkouts are compiled with the flags of the installed package. Offsets of launch
+arguments and addresses are masked; every other difference counts.
 """
 
 from __future__ import annotations
@@ -14,24 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from warp_bitonic_sort.targets import target_with
+
 _CSRC = Path("src/warp_bitonic_sort/csrc")
-_CUDA_FLAGS = (
-    "-std=c++17", "-O3", "-cubin", "-D__CUDA_RUNTIME_H__", "-DWBS_WITHOUT_CUDA_RUNTIME",
-)  # fmt: skip
-_HIP_FLAGS = (
-    "-std=c++17", "-O3", "-c", "-x", "hip", "--offload-device-only", "-nogpuinc", "-nogpulib",
-    "--no-gpu-bundle-output", "-fno-honor-nans", "-fno-slp-vectorize", "-fuse-cuid=none",
-    "-mcode-object-version=5",
-)  # fmt: skip
-_CPU_FLAGS = (
-    "-std=c++17", "-fPIC", "-fvisibility=hidden", "-shared", "-O2", "-fno-exceptions", "-fno-rtti",
-)  # fmt: skip
-_AVX2 = ("-mavx2", "-mbmi2", "-mprfchw")
-_CPU_ARCHS = {
-    "x86-64": (),
-    "x86-64-avx2": _AVX2,
-    "x86-64-avx512": (*_AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"),
-}
+_CPU_ARCHS = ("x86-64", "x86-64-avx2", "x86-64-avx512")
 
 
 class Cell(NamedTuple):
@@ -44,12 +30,13 @@ class Cell(NamedTuple):
     registers: int
     lane_bits: int = 0
     warp_bits: int = 0
+    payload: str = "none"
 
     @property
     def name(self) -> str:
         """Its name in tables."""
         layout = f"({self.registers}, {self.lane_bits}, {self.warp_bits})"
-        return f"{self.arch} {self.codec}{self.bits} {self.access} {layout}"
+        return f"{self.arch} {self.payload} {self.codec}{self.bits} {self.access} {layout}"
 
 
 class Code(NamedTuple):
@@ -60,7 +47,7 @@ class Code(NamedTuple):
 
 
 # A covering choice, not a product: every codec, width and access; short rows, long rows and rows of
-# several warps; layouts of unaligned rows (one thread a row); tiles.
+# several warps; layouts of unaligned rows (one thread a row); tiles; and some with indices.
 CELLS = (
     *(Cell("sm_75", *c) for c in (
         ("ieee", 32, "rows", 8, 1, 0),
@@ -126,6 +113,9 @@ CELLS = (
         ("ieee", 64, "columns", 8),
         ("ieee", 32, "strided", 0),
         ("fnuz", 8, "strided", 0),
+        ("ieee", 32, "rows", 25, 0, 0, "index"),
+        ("integer", 64, "columns", 9, 0, 0, "index"),
+        ("ieee", 32, "strided", 0, 0, 0, "index"),
     )),
 )  # fmt: skip
 
@@ -138,10 +128,10 @@ def source(checkout: Path, cell: Cell) -> str:
     if (include / "kernel.hpp").exists():
         return (
             "#include <warp_bitonic_sort/kernel.hpp>\n"
-            f"WARP_BITONIC_SORT_KERNEL({name}, all, none, {cell.codec}, {cell.bits}, {access}, "
-            f"{layout})\n"
+            f"WARP_BITONIC_SORT_KERNEL({name}, all, {cell.payload}, {cell.codec}, {cell.bits}, "
+            f"{access}, {layout})\n"
         )
-    # Older checkouts have a macro for each target.
+    # Older checkouts have a macro for each target, and no payload.
     codec = {"integer": "bits", "ieee": "floating"}.get(cell.codec, cell.codec)
     header, macro = "cpu_kernel.hpp", f"CPU_TILE({name}, {codec}, {cell.bits})"
     if cell.arch not in _CPU_ARCHS:
@@ -155,29 +145,23 @@ def source(checkout: Path, cell: Cell) -> str:
 def compile_cell(checkout: Path, cell: Cell, folder: Path, programs: dict[str, str]) -> Code:
     """Compile a cell of a checkout and return its code."""
     stem = folder / re.sub(r"\W+", "_", cell.name).strip("_")
-    is_cuda, is_hip = cell.arch.startswith("sm_"), cell.arch.startswith("gfx")
-    file = stem.with_suffix(".cu" if is_cuda else ".hip" if is_hip else ".cc")
+    target = target_with(cell.arch)
+    assert target is not None
+    file = stem.with_suffix(Path(target.recipe.source).suffix)
     product = stem.with_suffix(".o")
     file.write_text(source(checkout, cell))
-    include = f"-I{checkout / _CSRC / 'include'}"
-    if is_cuda:
-        command = [programs["nvcc"], *_CUDA_FLAGS, f"-arch={cell.arch}"]
-    elif is_hip:
-        command = [programs["hip"], *_HIP_FLAGS, f"--offload-arch={cell.arch}"]
-    else:
-        command = [programs["cxx"], *_CPU_FLAGS, *_CPU_ARCHS[cell.arch]]
-    _run([*command, include, str(file), "-o", str(product)])
-    if is_cuda:
-        return _cuda_code(product, programs)
-    return _hip_code(product, programs) if is_hip else _cpu_code(product, programs)
+    command = [programs[target.name], *target.recipe.flags(cell.arch)]
+    _run([*command, f"-I{checkout / _CSRC / 'include'}", str(file), "-o", str(product)])
+    disassemble = {"cuda": _cuda_code, "hip": _hip_code, "cpu": _cpu_code}[target.name]
+    return disassemble(product, programs)
 
 
 def find_programs() -> dict[str, str]:
     """Return the compilers and disassemblers, or end with an error."""
     names_by_key = {
-        "nvcc": ("nvcc",),
+        "cuda": ("nvcc",),
         "hip": ("clang++-19", "clang++"),
-        "cxx": ("g++",),
+        "cpu": ("g++",),
         "nvdisasm": ("nvdisasm",),
         "cuobjdump": ("cuobjdump",),
         "objdump": ("objdump",),
