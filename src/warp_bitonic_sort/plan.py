@@ -56,6 +56,7 @@ def plan(
     target: Target,
     arch: str,
     capabilities: frozenset[str] = frozenset({"sort", "transpose"}),
+    argument: str = "x",
 ) -> Plan:
     """Plan a call.
 
@@ -80,6 +81,8 @@ def plan(
     capabilities : frozenset of str
         What the array's library can do on a device: ``sort`` rows that no kernel sorts, and
         ``transpose`` the array so that the axis is the last.
+    argument : str, default "x"
+        The name of the array in messages.
 
     Raises
     ------
@@ -93,8 +96,8 @@ def plan(
     has_fallback = target.is_host or "sort" in capabilities
     if longest == 0:
         raise NotImplementedError(
-            f"x: it is on a {target.title} device, where no kernel finds indices yet. Move x to "
-            f"the CPU first."
+            f"{argument}: it is on a {target.title} device, where no kernel finds indices yet. "
+            f"Move {argument} to the CPU first."
         )
     if count == 0 or length == 0 or (length == 1 and has_fallback):
         reason = f"{count} row{'s' * (count != 1)} of length {length}: sorted as they are"
@@ -102,9 +105,9 @@ def plan(
     if length > longest:
         if not has_fallback:
             raise NotImplementedError(
-                f"x: its rows have length {length}, and kernels sort up to {longest}; on a "
-                f"{target.title} device, longer rows are sorted for PyTorch, CuPy and JAX only. "
-                f"Hand x to one of these, as in torch.from_dlpack(x)."
+                f"{argument}: its rows have length {length}, and kernels sort up to {longest}; on "
+                f"a {target.title} device, longer rows are sorted for PyTorch, CuPy and JAX only. "
+                f"Hand {argument} to one of these, as in torch.from_dlpack({argument})."
             )
         sorter = "the array's own library sorts"
         if target.is_host:

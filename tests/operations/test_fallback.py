@@ -43,6 +43,7 @@ def test_fallback_with_functions_of_torch_equals_the_oracle(name, order, roles):
     check(torch_outputs, name, order, roles)
 
 
+@pytest.mark.stress  # JAX compiles each of its functions
 @pytest.mark.parametrize(
     ("name", "order", "roles"),
     pairwise(["uint16", "float32", "float8_e4m3fnuz"], ORDERS, ROLES),

@@ -11,7 +11,9 @@ from support import oracle, strided
 from support.covering import pairwise
 from support.libraries import LIBRARIES, to_jax, to_torch
 from warp_bitonic_sort import argsort, sort_pairs
-from warp_bitonic_sort.operations.sort_pairs import SortedPairs
+from warp_bitonic_sort.arrays import Description, Device
+from warp_bitonic_sort.operations._planning import planned
+from warp_bitonic_sort.operations.sort_pairs import SORT_PAIRS, SortedPairs
 
 ORDERS = [(False, "largest"), (False, "last"), (True, "largest"), (True, "last")]
 LONG = 20000  # sorted by the fallback
@@ -255,6 +257,16 @@ def test_sort_pairs_of_wrong_keys_names_keys():
         sort_pairs(KEYS + 1j * np.ones(4), VALUES)
     with pytest.raises(TypeError, match="^keys: expected an array that speaks DLPack"):
         sort_pairs([1, 2], VALUES)
+
+
+def test_plan_of_pairs_on_a_gpu_names_keys():
+    description = Description(
+        "dlpack", "float32", (2, 10**6), (10**6, 1), Device("cuda", 0, "sm_90")
+    )
+    with pytest.raises(
+        NotImplementedError, match="^keys: .*Move keys to the CPU|^keys: .*Hand keys"
+    ):
+        planned(SORT_PAIRS, description._replace(capabilities=frozenset()), [(10**6, 1)] * 2, -1)
 
 
 def test_sort_pairs_without_names_raises():

@@ -96,11 +96,11 @@ def numpy_missing() -> RuntimeError:
     )
 
 
-def no_functions(operation: str) -> NotImplementedError:
+def no_functions(argument: str, operation: str) -> NotImplementedError:
     """Return the error for an operation that needs functions of the library on a device."""
     return NotImplementedError(
-        f"x: on a device, {operation} takes arrays of PyTorch, CuPy and JAX only. Hand x to one of "
-        f"these, as in torch.from_dlpack(x)."
+        f"{argument}: on a device, {operation} takes arrays of PyTorch, CuPy and JAX only. Hand "
+        f"{argument} to one of these, as in torch.from_dlpack({argument})."
     )
 
 

@@ -196,11 +196,11 @@ class GpuDlpackAdapter(DlpackAdapter):
 
     def take(self, x: Any, indices: Any, axis: int) -> Any:
         """Refuse: the protocol has no functions that run on a device."""
-        raise no_functions("sort_pairs")
+        raise no_functions("keys", "sort_pairs")
 
     def inverse(self, indices: Any, axis: int) -> Any:
         """Refuse: the protocol has no functions that run on a device."""
-        raise no_functions("ranks")
+        raise no_functions("x", "ranks")
 
     def copy(self, source: Any, target: Any) -> None:
         """Never called: kernels also handle rows of one element."""

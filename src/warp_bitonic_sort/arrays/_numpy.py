@@ -20,7 +20,11 @@ from ._checks import along, check_distinct, check_out_like, type_name
 _Array = np.ndarray[Any, Any]
 _WORDS = {1: np.dtype("u1"), 2: np.dtype("u2"), 4: np.dtype("u4"), 8: np.dtype("u8")}
 # NumPy takes microseconds to tell the name of a dtype.
-_KNOWN = {np.dtype(name): dtype for name, dtype in DTYPES.items() if hasattr(np, name)}
+_KNOWN = {
+    np.dtype(name): dtype
+    for name, dtype in DTYPES.items()
+    if not name.startswith(("bfloat", "float8"))  # of ml_dtypes
+}
 _FUNCTIONS = Functions(np.sort, partial(np.argsort, kind="stable"), np.take_along_axis, np.where)
 
 

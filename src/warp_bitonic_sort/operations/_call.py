@@ -171,13 +171,13 @@ def _prepare(
     index_dtype: str | None,
     may_relaunch: bool,
 ) -> PreparedCall:
-    description = adapter.describe(x, "x")
+    description = adapter.describe(x, operation.argument)
     if any(output.role == "keys" for output in operation.outputs):
-        adapter.check_no_gradient(x, "x")
+        adapter.check_no_gradient(x, operation.argument)
     strides = [adapter.describe(output, "out").strides for output in outputs]
     call_plan, axis = planned(operation, description, strides, options[0])
     check_index_dtype(operation, index_dtype, call_plan.length)
-    dtype = lookup(description.dtype, "x")
+    dtype = lookup(description.dtype, operation.argument)
     return PreparedCall(
         operation,
         adapter,

@@ -44,6 +44,8 @@ class Operation(NamedTuple):
         Its results, in the order of the kernel's.
     result : type, optional
         The named tuple of the results, if there are several.
+    argument : str, default "x"
+        The name of its array in messages.
     """
 
     name: str
@@ -51,3 +53,4 @@ class Operation(NamedTuple):
     payload: Payload
     outputs: tuple[Output, ...]
     result: type[tuple[Any, ...]] | None = None
+    argument: str = "x"

@@ -55,6 +55,7 @@ def planned(
         target,
         arch,
         description.capabilities,
+        operation.argument,
     )
     return call_plan, axis
 

@@ -67,7 +67,9 @@ class PreparedCall:
         if plan.kernel is not None:
             refuse = None
             if self._stream is not None:
-                refuse = partial(_refuse_capture, plan.kernel, device, self._stream)
+                refuse = partial(
+                    _refuse_capture, operation.argument, plan.kernel, device, self._stream
+                )
             self._kernel = loader.open_kernel(
                 plan.kernel, dtype.name, device.number, plan.length, refuse, operation.name
             )
@@ -150,12 +152,15 @@ def output_dtypes(operation: Operation, index_dtype: str | None) -> tuple[str | 
     return tuple(None if output.role == "keys" else index_dtype for output in operation.outputs)
 
 
-def _refuse_capture(kernel: Kernel, device: Device, stream: Callable[[], int]) -> None:
+def _refuse_capture(
+    argument: str, kernel: Kernel, device: Device, stream: Callable[[], int]
+) -> None:
     """Raise RuntimeError if a graph is being recorded: then no kernel can be built or loaded."""
     ffi_device = loader.device_of(device.backend, device.number)
     if loader.runtime().is_capturing(ffi_device, stream()):
         raise RuntimeError(
-            f"x: its kernel {kernel.name} is not loaded in this process yet, and cannot be loaded "
-            f"while the stream is being captured into a {device.backend.upper()} graph. Make the "
-            f"same call for an array of this dtype and length once before the capture begins."
+            f"{argument}: its kernel {kernel.name} is not loaded in this process yet, and cannot "
+            f"be loaded while the stream is being captured into a {device.backend.upper()} graph. "
+            f"Make the same call for an array of this dtype and length once before the capture "
+            f"begins."
         )

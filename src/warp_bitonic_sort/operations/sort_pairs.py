@@ -32,7 +32,9 @@ class SortedPairs(NamedTuple):
 
 
 # The array's library takes the values at the indices.
-SORT_PAIRS = Operation("sort_pairs", "all", "index", (Output("keys", "keys"), INDICES), SortedPairs)
+SORT_PAIRS = Operation(
+    "sort_pairs", "all", "index", (Output("keys", "keys"), INDICES), SortedPairs, "keys"
+)
 
 
 @arrays.between_torch_graphs
