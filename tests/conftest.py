@@ -128,11 +128,11 @@ def nvcc() -> str:
 
     CI looks for nvcc by means of its own and names what it finds, which the package must not miss.
     """
-    there = os.environ.get("WARP_SORT_TESTS_NVCC")
+    named = os.environ.get("WARP_SORT_TESTS_NVCC")
     compiler = cuda_compiler.find_nvcc()
     if compiler is None:
-        if there:
-            pytest.fail(f"this machine has {there}, and the package finds no nvcc")
+        if named:
+            pytest.fail(f"this machine has {named}, and the package finds no nvcc")
         pytest.skip("no nvcc")
     return str(compiler.program)
 
@@ -147,20 +147,20 @@ def hip_compiler():
     from warp_bitonic_sort.errors import ToolError
     from warp_bitonic_sort.targets.hip.compiler import find_hip_compiler
 
-    there = os.environ.get("WARP_SORT_TESTS_HIP")
+    named = os.environ.get("WARP_SORT_TESTS_HIP")
     try:
         find_hip_compiler("gfx942")
     except ToolError as error:
-        if there:
-            pytest.fail(f"this machine has {there}, and the package finds no HIP compiler: {error}")
+        if named:
+            pytest.fail(f"this machine has {named}, and the package finds no HIP compiler: {error}")
         pytest.skip("no HIP compiler")
 
     def of(arch):
         try:
             return find_hip_compiler(arch)
         except ToolError as error:
-            if there and "invalid target" not in str(error):
-                pytest.fail(f"{there} should build for {arch}: {error}")
+            if named and "invalid target" not in str(error):
+                pytest.fail(f"{named} should build for {arch}: {error}")
             pytest.skip(f"no HIP compiler here builds for {arch}: {error}")
 
     return of

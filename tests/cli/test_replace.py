@@ -4,7 +4,6 @@ import errno
 import fcntl
 import os
 import re
-import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +11,10 @@ from pathlib import Path
 import click
 import pytest
 
+from support.access_lists import ACCESS, DEFAULT, access_list, set_access_list
 from support.children import ALICE, BOB, IS_ROOT
 from warp_bitonic_sort.cli._replace import _resolved, replacing
 
-ACL = "system.posix_acl_access"
 CAROL = 65531
 
 
@@ -148,29 +147,16 @@ def test_replacing_with_another_group_grants_neither_group_more(tmp_path, monkey
     assert mode(out) == new
 
 
-def acl(*entries):
-    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
-
-
-# The owner: rw, BOB: rw, the group: nothing, the mask: rw, others: nothing.
-NOBODY = 2**32 - 1
-BOB_WRITES = acl((1, 6, NOBODY), (2, 6, BOB), (4, 0, NOBODY), (16, 6, NOBODY), (32, 0, NOBODY))
-
-
-def set_acl(path, name):
-    try:
-        os.setxattr(path, name, BOB_WRITES)
-    except OSError as error:
-        pytest.skip(f"no access control lists here: {error}")
+BOB_WRITES = access_list(6, BOB, 6, group=0, mask=6, others=0)
 
 
 def test_replacing_file_with_access_list_keeps_the_list(tmp_path):
     out = tmp_path / "out"
     out.touch()
-    set_acl(out, ACL)
+    set_access_list(out, ACCESS, BOB_WRITES)
     replace(out)
     # The mode alone would give the group what the mask allows to BOB.
-    assert os.getxattr(out, ACL) == BOB_WRITES
+    assert os.getxattr(out, ACCESS) == BOB_WRITES
     assert mode(out) == 0o660
 
 
@@ -178,10 +164,10 @@ def test_replacing_file_without_access_list_takes_none_from_the_folder(tmp_path)
     out = tmp_path / "out"
     out.touch()
     out.chmod(0o660)
-    set_acl(tmp_path, "system.posix_acl_default")
+    set_access_list(tmp_path, DEFAULT, BOB_WRITES)
     replace(out)
     with pytest.raises(OSError, match="No data"):
-        os.getxattr(out, ACL)
+        os.getxattr(out, ACCESS)
     assert mode(out) == 0o660
 
 

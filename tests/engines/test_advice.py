@@ -24,6 +24,7 @@ def evaluate(code, x):
 @pytest.mark.parametrize(
     ("x", "advice", "expected"),
     [
+        # Of arrays, the code sorts.
         (
             dask.array.from_array(ROWS, chunks=(2, 10)),
             "x.rechunk({axis: -1}).map_blocks(sort, axis=axis)",
@@ -34,19 +35,7 @@ def evaluate(code, x):
         (pyarrow.chunked_array([COLUMN, COLUMN]), ARROW, [1, 1, 2, 2, 3, 3]),
         (pyarrow.array([3.0, None, 1.0]), ARROW, [1, 3, np.nan]),
         (pyarrow.array([3, None, 1]), ARROW, [1, 3, np.nan]),
-    ],
-    ids=lambda value: type(value).__module__ + "." + type(value).__name__,
-)
-def test_sort_of_engine_array_advises_code_that_sorts(x, advice, expected):
-    with pytest.raises(TypeError) as caught:
-        sort(x)
-    assert advice in str(caught.value)
-    np.testing.assert_array_equal(np.asarray(evaluate(advice, x)), expected)
-
-
-@pytest.mark.parametrize(
-    ("x", "advice", "expected"),
-    [
+        # Of tables, the code gives values to sort.
         (xarray.Dataset({"name": ("i", COLUMN)}), 'x["name"]', COLUMN),
         (dask.dataframe.from_dict(FRAME, 1), "x.to_dask_array(lengths=True)", COLUMN[:, None]),
         (polars.DataFrame(FRAME), "x.to_numpy()", COLUMN[:, None]),
@@ -66,7 +55,7 @@ def test_sort_of_engine_array_advises_code_that_sorts(x, advice, expected):
     ],
     ids=lambda value: type(value).__module__ + "." + type(value).__name__,
 )
-def test_sort_of_engine_table_advises_code_that_gives_its_values(x, advice, expected):
+def test_sort_of_engine_object_advises_code_that_runs(x, advice, expected):
     with pytest.raises(TypeError) as caught:
         sort(x)
     assert advice in str(caught.value)

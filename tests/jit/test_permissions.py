@@ -5,13 +5,13 @@ import errno
 import grp
 import os
 import pwd
-import struct
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from support import children
+from support.access_lists import ACCESS, DEFAULT, access_list, set_access_list
 from warp_bitonic_sort.errors import TrustError
 from warp_bitonic_sort.jit.store import permissions
 
@@ -135,27 +135,8 @@ def test_is_own_group_is_true_for_a_private_group_only(monkeypatch, users, group
     assert permissions._is_own_group.__wrapped__(4321, 4321) is is_hers
 
 
-def _access_list(*entries):
-    """An access control list as Linux stores it: (tag, permissions, number of the user) each."""
-    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
-
-
-def _set_access_list(path, kind, user, mask):
-    """Let a user read and write a file, as far as the mask goes: the group's bits of its mode."""
-    user_obj, named_user, group_obj, mask_tag, other, nobody = 1, 2, 4, 16, 32, 0xFFFFFFFF
-    packed = _access_list(
-        (user_obj, 7, nobody),
-        (named_user, 7, user),
-        (group_obj, 5, nobody),
-        (mask_tag, mask, nobody),
-        (other, 5, nobody),
-    )
-    try:
-        os.setxattr(path, f"system.posix_acl_{kind}", packed)
-    except OSError as error:
-        if error.errno != errno.ENOTSUP:
-            raise
-        pytest.skip("this file system has no access control lists")
+# The mask, which allows all, is the group's bits of the mode.
+_BOB_WRITES = access_list(7, children.BOB, 7, group=5, mask=7, others=5)
 
 
 @pytest.fixture
@@ -175,7 +156,7 @@ def test_group_write_with_access_list_is_refused(own_group, what):
     children.own(own_group, os.geteuid())
     path.chmod(0o775)
     permissions.check_writers(path, own_group)
-    _set_access_list(path, "access", children.BOB, mask=7)
+    set_access_list(path, ACCESS, _BOB_WRITES)
     assert path.stat().st_mode & 0o777 == 0o775, "it looks as it did"
     said = rf"{path} can be written by the users in its access control list, .*chmod -R go-w"
     for goal in [path, path / "below"] if what == "folder" else [path]:
@@ -189,7 +170,7 @@ def test_file_made_under_default_access_list_is_refused(own_group):
     folder = own_group / "folder"
     folder.mkdir(mode=0o755)
     children.own(own_group, os.geteuid())
-    _set_access_list(folder, "default", children.BOB, mask=7)
+    set_access_list(folder, DEFAULT, _BOB_WRITES)
     permissions.check_writers(folder, own_group)
     (folder / "file").touch(0o666)
     children.own(own_group, os.geteuid())

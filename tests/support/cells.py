@@ -22,7 +22,7 @@ from warp_bitonic_sort.targets.cpu.layouts import MAX_REGISTER_LENGTH
 # Lengths of rows in registers that every dtype is tested with, in every access.
 FEW = (3, 9, 32)
 KEYS = sorted({(dtype.codec, dtype.bits) for dtype in DTYPES.values()})
-CODECS, WIDTHS = (sorted(set(each)) for each in zip(*KEYS, strict=True))
+CODECS, WIDTHS = (sorted(set(values)) for values in zip(*KEYS, strict=True))
 CUDA_ARCHS = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 HIP_ARCHS = ("gfx90a", "gfx942", "gfx950", "gfx1030", "gfx1100", "gfx1201")
 _HIP_LAYOUTS = 11  # of `_hip_layouts`
@@ -38,7 +38,7 @@ def cpu_cells() -> list[tuple[str, int, int, str]]:
     """The codec, bits, length and access of the register kernels that tests of `sort` use."""
     lengths = range(2, MAX_REGISTER_LENGTH + 1)
     accesses = ("rows", "columns")
-    whole = [(*key, *each) for key in KEYS for each in itertools.product(lengths, accesses)]
+    whole = [(*key, *cell) for key in KEYS for cell in itertools.product(lengths, accesses)]
     if IS_WHOLE_GRID:
         return whole
     few = [cell for cell in whole if cell[2] in FEW]
@@ -91,11 +91,11 @@ def hip_cells(compilers: Sequence[str]) -> dict[str, list[Kernel]]:
 
 def _hip_layouts(bits: int, arch: str) -> list[tuple[int, int, int, str]]:
     """Rows of 2 to 4096 and more by one, some and all lanes and by warps; both kinds of columns."""
-    every = gpu_cells(bits, arch)
-    rows = [layout for layout in every if layout[3] == "rows"]
+    layouts = gpu_cells(bits, arch)
+    rows = [layout for layout in layouts if layout[3] == "rows"]
     warps = [layout for layout in rows if layout[2]]
     threads = [layout for layout in rows if layout[1] == 0]
-    columns = [layout for layout in every if layout[3] == "columns"]
-    fitting = [next(each for each in rows if each[0] << each[1] << each[2] >= length)
+    columns = [layout for layout in layouts if layout[3] == "columns"]
+    fitting = [next(layout for layout in rows if Layout(*layout[:3]).capacity >= length)
                for length in (2, 9, 100, 512, 1024, 4096)]  # fmt: skip
     return [*fitting, warps[0], warps[-1], threads[-1], columns[1], columns[-1]]

@@ -143,6 +143,10 @@ class Driver:
     def report(self):
         return json.loads(self._double("report")())
 
+    def streams(self):
+        """The streams that the runtime made, by the number of their device."""
+        return {stream["device"]: stream for stream in self.report()["streams"]}
+
     def launches(self):
         return self.report()["launches"]
 

@@ -280,18 +280,15 @@ def test_launch_in_the_private_stream_is_waited_for(folder):
     """It is waited for even if it fails."""
     kernels, driver, runtime = open_both(folder), Driver(), loader.runtime()
 
-    def streams():
-        return {stream["device"]: stream for stream in driver.report()["streams"]}
-
     with driver.failing(cuStreamCreate=2), pytest.raises(RuntimeError, match="OUT_OF_MEMORY"):
         check_sorts(kernels[0], 0, -1)
     assert driver.launches() == []
     for current in ([], [0], [1]):
         with driver.current(current):
             for number, kernel in enumerate(kernels):
-                before = streams().get(number, {"waits": 0})["waits"]
+                before = driver.streams().get(number, {"waits": 0})["waits"]
                 check_sorts(kernel, number, -1)
-                own = streams()[number]
+                own = driver.streams()[number]
                 assert own["flags"] == 1
                 assert own["waits"] == before + 1
                 assert own["handle"] == runtime.private_stream(cuda(number))
@@ -301,7 +298,7 @@ def test_launch_in_the_private_stream_is_waited_for(folder):
                 # A launch of several may have begun before one fails.
                 with driver.failing(cuLaunchKernel=719), pytest.raises(RuntimeError):
                     check_sorts(kernel, number, -1)
-                assert streams()[number]["waits"] == before + 2
+                assert driver.streams()[number]["waits"] == before + 2
                 with (
                     driver.failing(cuStreamSynchronize=700),
                     pytest.raises(RuntimeError, match="waiting for a sort .*CUDA device .*ILLEGAL"),

@@ -251,9 +251,6 @@ def test_launch_in_the_private_stream_is_waited_for(folder):
     """It is waited for even if it fails."""
     kernels, driver, runtime = open_both(folder), Driver(), loader.runtime()
 
-    def streams():
-        return {stream["device"]: stream for stream in driver.report()["streams"]}
-
     with (
         driver.failing(hipStreamCreateWithFlags=2),
         pytest.raises(RuntimeError, match="hipErrorOutOfMemory"),
@@ -263,9 +260,9 @@ def test_launch_in_the_private_stream_is_waited_for(folder):
     for current in (0, 1):
         with driver.current(current):
             for number, kernel in enumerate(kernels):
-                before = streams().get(number, {"waits": 0})["waits"]
+                before = driver.streams().get(number, {"waits": 0})["waits"]
                 check_sorts(kernel, number, -1)
-                own = streams()[number]
+                own = driver.streams()[number]
                 assert own["flags"] == 1
                 assert own["waits"] == before + 1
                 assert own["handle"] == runtime.private_stream(hip(number))
@@ -275,7 +272,7 @@ def test_launch_in_the_private_stream_is_waited_for(folder):
                 # A launch of several may have begun before one fails.
                 with driver.failing(hipModuleLaunchKernel=719), pytest.raises(RuntimeError):
                     check_sorts(kernel, number, -1)
-                assert streams()[number]["waits"] == before + 2
+                assert driver.streams()[number]["waits"] == before + 2
                 with (
                     driver.failing(hipStreamSynchronize=700),
                     pytest.raises(RuntimeError, match="waiting for a sort on HIP device .*Illegal"),
