@@ -31,10 +31,10 @@ from .tools import Tools
 PACKAGED = sources.PACKAGE / "layer"
 
 _guard = threading.RLock()  # a finalizer that sorts may run at any line
-# The temporary store, by the folder that it replaces and by the process: a forked child has its
-# own, for its parent's is removed when the parent ends.
+# The temporary store, by the folder that it replaces and by the process. A forked child has its own
+# one, because the parent removes its store when it ends.
 _temporary: dict[tuple[Path, int], Store] = {}
-# Cache folders from which nothing is loaded, for other users can write them.
+# Cache folders from which nothing is loaded, because other users can write them.
 _foreign: set[Path] = set()
 # Layers whose libraries do not load here.
 _unusable: set[Path] = set()
@@ -56,7 +56,7 @@ def user_store() -> Store:
 
 
 def stores() -> list[Store]:
-    """Return the stores of what was built here; what is missing is built into the last."""
+    """Return the stores of artifacts built here; missing ones are built into the last store."""
     store = user_store()
     temporary = _temporary.get((store.root, os.getpid()))
     if temporary is None:
@@ -152,7 +152,7 @@ def disable_layer(library: Path, reason: str) -> bool:
 
 
 def _warn_of_noexec(layer: Store) -> None:
-    """Warn once that no library is loaded from a layer, for it is on a noexec file system."""
+    """Warn once if a layer is on a noexec file system, from which no library can be loaded."""
     if is_noexec(layer.root) and layer.base.is_dir():
         _disable(
             layer,
@@ -169,7 +169,7 @@ def _disable(layer: Store, warning: str) -> None:
 
 
 def use_temporary_store(error: CacheError | TrustError, tried: Store) -> bool:
-    """Have what is missing built into a temporary folder from now on; warn once.
+    """Build missing artifacts into a temporary folder from now on; warn once.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ def _remove_at_exit(folder: Path) -> None:
     owner = os.getpid()
 
     def remove() -> None:
-        # A forked child ends, too, and the folder is not its own.
+        # A forked child also runs this when it ends, but the folder belongs to its parent.
         if os.getpid() == owner:
             shutil.rmtree(folder, ignore_errors=True)
 
