@@ -39,7 +39,9 @@ from .targets.common.target import Target
 
 # The plan of a kernel does not depend on the number of rows.
 _ROWS = 1 << 12
-_MAX_AT_ONCE = 32
+# Kernels of a build, for each compiler that runs at once. They are published together: more of them
+# keep the compilers busier, fewer of them are reported earlier and lost if the process is stopped.
+_AT_ONCE_PER_JOB = 4
 # Errors that concern all kernels alike.
 _GENERAL_ERRORS = (ToolError, CacheError, LockError, TrustError)
 
@@ -182,6 +184,8 @@ def build(
     ToolError
         ``CXX`` or ``CK_DIR`` changes how kernels are compiled, and kernels in the folder could not
         be shared; or the folder's name has a control character. Nothing was written.
+    BuildError
+        ``MAX_JOBS`` is not a number. Nothing was written.
     """
     if into is not None:
         settings.refuse_control_characters("into", str(into), ToolError)
@@ -192,11 +196,12 @@ def build(
     groups: dict[tuple[str, str], list[Kernel]] = {}
     for kernel in wanted:
         groups.setdefault((kernel.target, kernel.arch), []).append(kernel)
+    at_once = _AT_ONCE_PER_JOB * (jobs or settings.max_jobs() or os.cpu_count() or 1)
     runtime: list[Sequence[Kernel]] = [[]]
     chunks = [
-        group[start : start + _MAX_AT_ONCE]
+        group[start : start + at_once]
         for group in groups.values()
-        for start in range(0, len(group), _MAX_AT_ONCE)
+        for start in range(0, len(group), at_once)
     ]
     for chunk in runtime + chunks:
         if results and results[0].error is not None:

@@ -215,6 +215,27 @@ def test_prewarm_help_lists_the_architectures():
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_prewarm_that_is_stopped_says_what_is_kept(monkeypatch):
+    def stopped(_wanted, _into, _jobs, done):
+        done(3)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(prewarm, "build", stopped)
+    result = invoke("--length", "3-4")
+    assert result.exit_code == 1
+    assert "Stopped: 3 of 6 artifacts are finished. What was compiled is kept" in result.output
+
+
+def test_prewarm_publishes_a_few_kernels_for_each_job_at_a_time(monkeypatch):
+    chunks, advanced = [], []
+    monkeypatch.setattr(prewarm, "_chunk", lambda chunk, *_: chunks.append(len(chunk)) or [])
+    wanted = prewarm.kernels("cpu", _CPU, ["float32"], range(2, 12))
+    prewarm.build(wanted, jobs=2, done=advanced.append)
+    assert (chunks[0], advanced[0]) == (0, 1), "the runtime comes first"
+    assert max(chunks) == 8
+    assert sum(advanced) == len(wanted) + 1
+
+
 def test_prewarm_for_native_builds_for_the_machines_devices(half_cache, monkeypatch):
     """For each listed back end, and together with named architectures."""
     devices = {"cuda": ["sm_80", "sm_90"], "hip": ["gfx942"], "cpu": [HOST.native_archs()[0]]}

@@ -216,7 +216,32 @@ def _ranges(numbers: list[int]) -> str:
 
 @contextlib.contextmanager
 def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Yield a function to call with the number of artifacts finished since its last call."""
+    """Yield a function to call with the number of artifacts finished since its last call.
+
+    If the user stops the command, say how many are finished.
+    """
+    finished = 0
+    try:
+        with _shown_progress(total) as show:
+
+            def advance(count: int) -> None:
+                nonlocal finished
+                finished += count
+                show(count)
+
+            yield advance
+    except KeyboardInterrupt:
+        click.echo(
+            f"Stopped: {finished} of {total} artifacts are finished. What was compiled is kept; "
+            f"the same command continues there.",
+            err=True,
+        )
+        raise
+
+
+@contextlib.contextmanager
+def _shown_progress(total: int) -> Iterator[Callable[[int], None]]:
+    """Yield a function that shows progress: a bar on a terminal, elsewhere lines."""
     if is_terminal():
         with progress_bar(total, "Compiling", show_count=True) as advance:
             yield advance
