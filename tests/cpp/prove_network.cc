@@ -256,7 +256,7 @@ void check_tile_trace(int slots) {
       tile_network<recorder, block_bits>::sort(target, tile.data(), slots, [&](int slot) {
         in_order = in_order && slot == expected_slot;
         expected_slot += block;
-        network<recorder, register_layout<block_bits>>::clean(target, tile.data() + slot);
+        network<recorder, block_bits>::clean(target, tile.data() + slot);
       });
   expect(sorted == (slots > 2 * block), "sort reports whether it had a last pass", slots);
   expect(!sorted || (in_order && expected_slot == slots), "blocks are finished in order", slots);
@@ -273,7 +273,7 @@ void check_tile_trace(int slots) {
 // merged, and cleaned before their stores.
 template <int Length, class Target, int... Block>
 void sort_by_blocks(const Target& target, typename Target::entry* keys, indices<Block...>) {
-  using rows = network<Target, register_layout<bits_for(Length)>, Length>;
+  using rows = network<Target, bits_for(Length), Length>;
   (rows::template sort<block_bits, Block * block>(target, keys), ...);
   rows::template sort_blocks<block_bits, block_bits>(target, keys);
   (rows::template clean<block_bits, Block * block>(target, keys), ...);

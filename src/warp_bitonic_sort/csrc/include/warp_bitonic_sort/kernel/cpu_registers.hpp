@@ -18,7 +18,6 @@
 #include <warp_bitonic_sort/memory/cpu/nontemporal_store.hpp>
 #include <warp_bitonic_sort/memory/cpu/row_cursor.hpp>
 #include <warp_bitonic_sort/network/bitonic.hpp>
-#include <warp_bitonic_sort/network/layout.hpp>
 #include <warp_bitonic_sort/network/registers.hpp>
 
 namespace warp_bitonic_sort {
@@ -55,7 +54,7 @@ class register_kernel {
   // Registers hold a block at once: it is sorted after its loads, and cleaned before its stores.
   static constexpr int block_bits = bits < simd_register_bits ? bits : simd_register_bits;
   static constexpr int block = 1 << block_bits;
-  using network_type = network<target, register_layout<bits>, Length>;
+  using network_type = network<target, bits, Length>;
 
   // Contiguous rows are accessed at offsets that the compiler knows, others at multiples of their
   // stride. Groups that lack a row or cross a dimension of the batch are staged.

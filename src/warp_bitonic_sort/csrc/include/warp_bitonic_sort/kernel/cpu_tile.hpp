@@ -17,7 +17,6 @@
 #include <warp_bitonic_sort/memory/cpu/nontemporal_store.hpp>
 #include <warp_bitonic_sort/memory/cpu/row_cursor.hpp>
 #include <warp_bitonic_sort/network/bitonic.hpp>
-#include <warp_bitonic_sort/network/layout.hpp>
 #include <warp_bitonic_sort/network/tile.hpp>
 
 namespace warp_bitonic_sort {
@@ -35,7 +34,7 @@ class tile_kernel {
   // Slots that one load of each row fills: a whole vector, but at most a block.
   static constexpr int piece = target::lanes < block ? target::lanes : block;
   using tile_sort = tile_network<target, block_bits>;
-  using block_network = network<target, register_layout<block_bits>>;
+  using block_network = network<target, block_bits>;
 
  public:
   static constexpr int lanes = target::lanes;

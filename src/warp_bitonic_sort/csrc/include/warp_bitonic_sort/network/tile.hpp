@@ -19,7 +19,6 @@
 
 #include <warp_bitonic_sort/core/config.hpp>
 #include <warp_bitonic_sort/network/bitonic.hpp>
-#include <warp_bitonic_sort/network/layout.hpp>
 
 namespace warp_bitonic_sort {
 
@@ -66,7 +65,7 @@ class tile_network {
   static constexpr int one_pass_bits = BlockBits + 4;
 
   template <int Bits, int Present>
-  using registers_network = network<Target, register_layout<Bits>, Present>;
+  using registers_network = network<Target, Bits, Present>;
 
   struct clean_block {
     const Target& target;
