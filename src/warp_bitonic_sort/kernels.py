@@ -43,7 +43,7 @@ class Layout(NamedTuple):
     Parameters
     ----------
     registers : int
-        Positions that each lane holds in registers; 0 for a tile in the CPU's L1 cache.
+        Positions that each lane holds in registers; 0 for a tile in memory on the CPU.
     lane_bits, warp_bits : int
         A row is held by 2^lane_bits lanes of each of 2^warp_bits warps.
     """

@@ -1,12 +1,15 @@
 """The layouts of every target: that they fit, and that every length finds one."""
 
 import itertools
+import re
 
 import pytest
 
 from support.descriptions import gpu_cells, layouts, plan_sort
 from warp_bitonic_sort import arrays, dtypes
 from warp_bitonic_sort.kernels import Layout
+from warp_bitonic_sort.targets.common import sources
+from warp_bitonic_sort.targets.cpu.layouts import MAX_LENGTH
 
 WAVES_OF_64 = ["gfx900", "gfx908", "gfx90a", "gfx90c", "gfx942", "gfx950", "gfx9-generic",
                "gfx9-4-generic"]  # fmt: skip
@@ -28,6 +31,12 @@ def columns_block(layout, bits, arch):
     stage = max((wave + padding) * registers, (registers + padding) * wave) * waves * key
     pitch = registers * lanes + (4 // (bits // 8) if bits < 32 else 1)
     return waves * wave, max(stage, waves * wave_rows * pitch * (bits // 8))
+
+
+def test_longest_row_of_the_cpu_is_accepted_by_tile_kernels():
+    header = sources.INCLUDE_DIR / "warp_bitonic_sort/kernel/cpu_tile.hpp"
+    bits = re.search(r"max_tile_length = 1 << (\d+);", header.read_text())
+    assert 1 << int(bits[1]) >= MAX_LENGTH
 
 
 def test_warp_lanes_of_every_arch_are_32_or_64():

@@ -113,7 +113,8 @@ class ThreadPool {
     static std::atomic<ThreadPool*> pool{nullptr};
     return pool;
   }
-  static inline const int registered_ =
+  // Serves only its initializer, which runs once, when the library is loaded.
+  static inline const int fork_handler_ =
       pthread_atfork(nullptr, nullptr, [] { current() = nullptr; });
 
   // Called with mutex_ held. If the system refuses a thread, the call has fewer helpers.

@@ -40,5 +40,5 @@ class CpuLayouts:
         if rows.length <= MAX_REGISTER_LENGTH and rows.access != "strided":
             reason = f"rows of up to {MAX_REGISTER_LENGTH} elements are sorted in registers; {why}"
             return Choice(Layout(rows.length), rows.access, reason)
-        reason = f"blocks are sorted in registers and merged in an L1 tile; {why}"
+        reason = f"blocks are sorted in registers and merged in a tile in memory; {why}"
         return Choice(TILE, "strided", reason)

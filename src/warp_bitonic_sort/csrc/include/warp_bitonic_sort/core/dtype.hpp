@@ -62,7 +62,6 @@ constexpr dtype_info dtypes[] = {
     {dtype::float8_e4m3fnuz, "float8_e4m3fnuz", 8, codec_kind::fnuz, 0, 0},
     {dtype::float8_e5m2fnuz, "float8_e5m2fnuz", 8, codec_kind::fnuz, 0, 0},
 };
-constexpr int dtype_count = sizeof(dtypes) / sizeof(dtypes[0]);
 
 // NaN is the largest value. With `nan_last`, NaN is at the end of a descending row, too.
 constexpr WBS_HOST_DEVICE order_constants order_constants_of(dtype type, bool descending,

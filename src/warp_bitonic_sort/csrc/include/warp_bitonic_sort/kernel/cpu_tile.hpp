@@ -1,5 +1,4 @@
-// The CPU kernels that sort rows of any length up to a limit, in a tile of scratch that stays in
-// cache.
+// The CPU kernels that sort rows of any length up to a limit, in a tile in memory.
 //
 // Invariant: rows are sorted in groups of simd::lanes, one row a SIMD lane. Every load of a group
 // precedes every store of it, so that sorting in place is right. No byte outside a row is read or
@@ -20,6 +19,11 @@
 #include <warp_bitonic_sort/network/tile.hpp>
 
 namespace warp_bitonic_sort {
+
+// The longest row that a tile kernel accepts. MAX_LENGTH in targets/cpu/layouts.py is lower: longer
+// rows are left to other sorts.
+constexpr int max_tile_length = 1 << 16;
+static_assert(max_tile_length <= 0x7FFFFFFF / simd_bytes, "offsets in a tile are of type int");
 
 template <codec_kind Codec, int KeyBits>
 class tile_kernel {
@@ -42,7 +46,7 @@ class tile_kernel {
   static constexpr codec_kind codec = Codec;
   static constexpr payload carried = payload::none;
   static constexpr int outputs = 1;
-  static constexpr int min_length = 1, max_length = 1 << 16;
+  static constexpr int min_length = 1, max_length = max_tile_length;
   static constexpr access needed_access = access::strided;
 
   static long long scratch_bytes(long long length) {
