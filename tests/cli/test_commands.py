@@ -306,6 +306,13 @@ def test_doctor_names_what_is_broken(variable, value, said, monkeypatch):
     assert len(document["problems"]) == 1
 
 
+@pytest.mark.usefixtures("fresh_cache")
+def test_doctor_reports_a_wrong_compiler_that_fails_the_small_sort_once(monkeypatch):
+    monkeypatch.setenv("CXX", "/nonexistent")
+    (problem,) = report()["problems"]
+    assert problem["what"].startswith("CXX: '/nonexistent' is not a program")
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [

@@ -211,7 +211,10 @@ def smoke_sort(problems: list[Problem]) -> Facts:
         problem = problem_of(RuntimeError(error), "mend the problems above first, if there are any")
         # A known problem is not reported twice. Two refusals of a folder may name different files.
         cause = problem.what.partition(": ")[0] if is_refusal(problem) else problem.what
-        if not any(known.what.startswith(cause) for known in problems):
+        if not any(
+            known.what.startswith(cause) or (known.blocking and known.what in problem.what)
+            for known in problems
+        ):
             problems.append(Problem(f"a small sort failed: {problem.what}", problem.fix))
     return {"status": "failed" if error else "passed", **report}
 
