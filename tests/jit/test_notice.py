@@ -35,6 +35,10 @@ SLOW = 'case "$*" in *source.cc*) sleep 1.2;; esac\nexec $CXX "$@"'
             [cuda_kernel("fnuz", 8, 8, 2, 0, "rows", "sm_90")],
             "a kernel for rows of up to 32 floats of 8 bits on sm_90",
         ),
+        (
+            [FLOATS._replace(payload="index")],
+            "a kernel for rows of 25 floats of 32 bits with indices on x86-64-avx2",
+        ),
         ([RUNTIME], "the runtime"),
         ([RUNTIME, FLOATS, FLOATS], "the runtime and 2 kernels"),
     ],

@@ -40,4 +40,5 @@ def _described(kernel: Kernel) -> str:
     up_to = "" if target_of(kernel.target).is_host else "up to "
     length = f"{up_to}{capacity} " if capacity else "many "
     keys = f"{_NUMBERS[kernel.codec]} of {kernel.bits} bits"
-    return f"a kernel for rows of {length}{keys} on {kernel.arch}"
+    indices = " with indices" if kernel.payload == "index" else ""
+    return f"a kernel for rows of {length}{keys}{indices} on {kernel.arch}"
