@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from . import arrays
 from .arrays import Adapter, Description
-from .dtypes import lookup, numpy_name
+from .dtypes import lookup
 from .errors import BuildError
 from .jit import loader
 from .jit.store import layers
@@ -21,6 +21,7 @@ from .operations import OPERATIONS
 from .operations._arguments import (
     Nan,
     checked_index_dtype,
+    dtype_name,
     named_only,
     sort_options,
     unnamed_error,
@@ -132,7 +133,7 @@ def explain(
     nan: Nan = "largest",
     dim: int | None = None,
     operation: str = "sort",
-    index_dtype: str | None = None,
+    index_dtype: Any = None,
 ) -> Explanation:
     """Explain which kernel a call uses, and why; nothing is compiled or sorted.
 
@@ -147,7 +148,7 @@ def explain(
         As for `sort`.
     operation : str, default "sort"
         The operation, by the name of its function.
-    index_dtype : str, optional
+    index_dtype : str or dtype, optional
         As for the operation, where that returns indices.
 
     Returns
@@ -238,18 +239,6 @@ def _look_up(kernel: Kernel) -> tuple[str | None, bool]:
         return None, False  # a call reports the error
 
 
-def _dtype_name(dtype: Any) -> str:
-    """Return the name of a dtype: a name, a class or dtype of NumPy, or a dtype of PyTorch."""
-    if dtype is None:
-        return "float32"
-    if hasattr(dtype, "kind"):
-        return numpy_name(dtype)
-    for attribute in ("name", "__name__"):
-        if isinstance(getattr(dtype, attribute, None), str):
-            return str(getattr(dtype, attribute))
-    return str(dtype).removeprefix("torch.")
-
-
 def _described_shape(shape: Sequence[Any], dtype: Any) -> Description:
     try:
         sizes = tuple(operator.index(size) for size in shape)
@@ -257,5 +246,5 @@ def _described_shape(shape: Sequence[Any], dtype: Any) -> Description:
         raise TypeError(f"x_or_shape: expected whole numbers in a shape, got {shape!r}.") from None
     if any(size < 0 for size in sizes):
         raise ValueError(f"x_or_shape: expected sizes of at least 0, got {shape!r}.")
-    name = lookup(_dtype_name(dtype), "dtype").name
+    name = "float32" if dtype is None else lookup(dtype_name(dtype), "dtype").name
     return Description("shape", name, sizes, arrays.dense_strides(sizes))

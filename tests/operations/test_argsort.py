@@ -196,7 +196,7 @@ def test_argsort_into_memory_of_the_input_equals_a_new_result():
     ("operation", "options", "kind", "message"),
     [
         (argsort, {"index_dtype": "int16"}, ValueError, 'index_dtype: expected "int32" or "int64"'),
-        (argsort, {"index_dtype": np.int32}, ValueError, "index_dtype: expected"),
+        (argsort, {"index_dtype": int}, ValueError, "index_dtype: expected"),
         (argsort, {"axis": 2}, ValueError, "axis: expected -2 to 1"),
         (argsort, {"nan": "first"}, ValueError, "nan: expected"),
         (argsort, {"descending": 1}, TypeError, "descending: expected True or False"),
@@ -283,7 +283,7 @@ def test_argsort_of_a_tensor_equals_that_of_an_array(name):
     indices = argsort(tensor, descending=True)
     assert indices.dtype == torch.int64
     np.testing.assert_array_equal(indices.numpy(), argsort(x, descending=True))
-    values, indices = sort_with_indices(tensor.T, dim=0, index_dtype="int32")
+    values, indices = sort_with_indices(tensor.T, dim=0, index_dtype=torch.int32)
     assert values.dtype == dtype
     assert indices.dtype == torch.int32
     np.testing.assert_array_equal(indices.T.numpy(), argsort(x))
@@ -291,6 +291,15 @@ def test_argsort_of_a_tensor_equals_that_of_an_array(name):
         tensor.view(getattr(torch, f"int{8 * x.itemsize}")).T, indices.long(), 0
     )
     assert torch.equal(values.contiguous().view(picked.dtype), picked.contiguous())
+
+
+@pytest.mark.parametrize("index_dtype", ["int32", np.int32, np.dtype("int32"), "torch", "jax"])
+def test_argsort_takes_an_index_dtype_of_any_library(index_dtype):
+    if index_dtype == "torch":
+        index_dtype = pytest.importorskip("torch").int32
+    elif index_dtype == "jax":
+        index_dtype = pytest.importorskip("jax").numpy.int32
+    assert argsort(np.float32([2, 1]), index_dtype=index_dtype).dtype == np.int32
 
 
 def test_argsort_of_a_tensor_that_requires_a_gradient_returns_indices():

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 from ..arrays import INDEX_DTYPES, SortOptions, type_name
+from ..dtypes import numpy_name
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -102,16 +103,29 @@ def sort_options(
     return axis, descending, nan == "last"
 
 
+def dtype_name(dtype: Any) -> str:
+    """Return the name of a dtype: a name, a class or dtype of NumPy, or a dtype of PyTorch."""
+    if hasattr(dtype, "kind"):
+        return numpy_name(dtype)
+    for attribute in ("name", "__name__"):
+        if isinstance(getattr(dtype, attribute, None), str):
+            return str(getattr(dtype, attribute))
+    return str(dtype).removeprefix("torch.")
+
+
 def checked_index_dtype(index_dtype: Any) -> str | None:
-    """Return a checked index_dtype: int32, int64, or None for the library's own.
+    """Return the name of a checked index_dtype: int32, int64, or None for the library's own.
 
     Raises
     ------
     ValueError
         Another value.
     """
-    if index_dtype is None or (isinstance(index_dtype, str) and index_dtype in INDEX_DTYPES):
-        return index_dtype
+    if index_dtype is None:
+        return None
+    name = dtype_name(index_dtype)
+    if name in INDEX_DTYPES:
+        return name
     raise ValueError(f'index_dtype: expected "int32" or "int64", got {index_dtype!r}.')
 
 

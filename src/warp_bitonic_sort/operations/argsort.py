@@ -46,7 +46,7 @@ def argsort(
     descending: bool = False,
     stable: bool = True,
     nan: Nan = "largest",
-    index_dtype: str | None = None,
+    index_dtype: Any = None,
     out: Any = None,
     dim: int | None = None,
 ) -> Any:
@@ -69,9 +69,9 @@ def argsort(
     nan : {"largest", "last"}, default "largest"
         Where NaNs go: they count as the largest value (last if ascending, first if descending), or
         come last in either direction.
-    index_dtype : {"int32", "int64"}, optional
-        The dtype of the indices. The default is int64, and for JAX its default integer (int32,
-        unless x64 is enabled).
+    index_dtype : {"int32", "int64"} or dtype, optional
+        The dtype of the indices, by name or as a library's dtype. The default is int64, and for JAX
+        its default integer (int32, unless x64 is enabled).
     out : array, optional
         Where the indices go: an array of x's kind and shape, int32 or int64, that can be written.
     dim : int, optional
@@ -122,7 +122,7 @@ def sort_with_indices(
     descending: bool = False,
     stable: bool = True,
     nan: Nan = "largest",
-    index_dtype: str | None = None,
+    index_dtype: Any = None,
     out: tuple[Any, Any] | None = None,
     dim: int | None = None,
 ) -> SortedWithIndices:
@@ -173,7 +173,7 @@ def ranks(
     axis: int = -1,
     descending: bool = False,
     nan: Nan = "largest",
-    index_dtype: str | None = None,
+    index_dtype: Any = None,
     dim: int | None = None,
 ) -> Any:
     """Return the position that each element has in its sorted row.
