@@ -106,40 +106,59 @@ def test_argsort_into_out_leaves_bytes_around_out_unchanged(data, name, order, s
         np.testing.assert_array_equal(each, old, "bytes around out")
 
 
-# Data that breaks composites of a key's prefix and an index.
-SPECIAL = {
-    "all equal": lambda _, n: np.full((9, n), 1.5),
-    "sorted": lambda rng, n: np.sort(rng.standard_normal((9, n))),
-    "reversed": lambda rng, n: np.sort(rng.standard_normal((9, n)))[:, ::-1],
-    "one outlier": lambda rng, n: np.where(np.arange(n) == n // 2, 1e30, rng.random((9, n))),
-    "equal prefixes": lambda rng, n: 1 + rng.integers(0, 4, (9, n)) * 2.0**-23,
-    "half zeros of both signs": lambda rng, n: rng.choice([0.0, -0.0, 1.0, -1.0], (9, n)),
-    "denormals": lambda rng, n: rng.integers(-3, 4, (9, n)) * 2.0**-149,
-    "masked logits": lambda rng, n: np.where(
-        rng.random((9, n)) < 0.25, -np.inf, rng.random((9, n))
-    ),
-    "all but few minus infinity": lambda rng, n: np.where(
-        rng.random((9, n)) < 0.9, -np.inf, rng.random((9, n))
-    ),
-    "NaN among infinities": lambda rng, n: rng.choice([np.nan, np.inf, -np.inf, 0.0], (9, n)),
-}
+def special(rng, n, step):
+    """Rows of n that break entries of a prefix and an index; step is the least above 1."""
+    return {
+        "all equal": np.full((9, n), 1.5),
+        "sorted": np.sort(rng.standard_normal((9, n))),
+        "reversed": np.sort(rng.standard_normal((9, n)))[:, ::-1],
+        "one outlier": np.where(np.arange(n) == n // 2, 1e30, rng.random((9, n))),
+        "equal prefixes": 1 + rng.integers(0, 4, (9, n)) * step,
+        "a cluster and outliers": np.where(
+            rng.random((9, n)) < 2 / n,
+            rng.choice([1e30, -1e30]),
+            1 + rng.integers(0, n, (9, n)) * step,
+        ),
+        "two clusters": (
+            (1 + rng.integers(0, n, (9, n)) * step) * rng.choice([1, -(2.0**90)], (9, n))
+        ),
+        "falling clusters": (
+            np.where(np.arange(n) % 2, 1, -1) * (2 - np.arange(n) * step) + np.zeros((9, 1))
+        ),
+        "half zeros of both signs": rng.choice([0.0, -0.0, 1.0, -1.0], (9, n)),
+        "denormals": rng.integers(-3, 4, (9, n)) * 2.0**-149,
+        "masked logits": np.where(rng.random((9, n)) < 0.25, -np.inf, rng.random((9, n))),
+        "all but few minus infinity": np.where(
+            rng.random((9, n)) < 0.9, -np.inf, rng.random((9, n))
+        ),
+        "NaN among infinities": rng.choice([np.nan, np.inf, -np.inf, 0.0], (9, n)),
+        "one NaN": np.where(np.arange(n) == n // 3, np.nan, rng.standard_normal((9, n))),
+    }
 
 
-@pytest.mark.parametrize("data", SPECIAL)
-@pytest.mark.parametrize("length", [9, 31, 100, 1024])
-def test_argsort_of_ties_and_extremes_is_stable(data, length):
+@pytest.mark.parametrize(
+    ("data", "name", "length", "axis"),
+    pairwise(
+        list(special(np.random.default_rng(0), 9, 1.0)),
+        ["float32", "float64"],
+        [9, 31, 100, 300, 1024],
+        [0, 1],
+    ),
+)
+def test_argsort_of_ties_and_extremes_is_stable(data, name, length, axis):
     rng = np.random.default_rng(3)
-    x = SPECIAL[data](rng, length).astype(np.float32)
+    x = special(rng, length, np.finfo(name).eps)[data].astype(name)
+    x = x if axis else np.ascontiguousarray(x.T)
     for operation, order in zip(OPERATIONS * 2, ORDERS, strict=True):
-        check(operation, x, -1, *order)
+        check(operation, x, axis, *order)
 
 
 def test_argsort_of_integer_extremes_is_stable():
     rng = np.random.default_rng(4)
-    for name in ("int8", "int64", "uint64"):
+    for name in ("int8", "int32", "uint32", "int64", "uint64"):
         limits = np.iinfo(name)
-        few = np.array([limits.min, limits.min + 1, 0, 1, limits.max - 1, limits.max], name)
-        for length in (9, 100):
+        few = np.array([limits.min, limits.min + 1, 0, 1, 2, limits.max - 1, limits.max], name)
+        for length in (9, 100, 500):
             x = rng.choice(few, (20, length))
             check("argsort", x)
             check("sort_with_indices", x, descending=True)

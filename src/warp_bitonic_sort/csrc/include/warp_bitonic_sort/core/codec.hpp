@@ -110,32 +110,62 @@ class codec<codec_kind::fnuz, Bits, Signed, Element> {
 
 // Codes for sorting with indices: keys that count as equal have the same code. -0.0 equals 0.0, and
 // all NaNs are equal. There is no decode(): values are gathered by index.
-template <codec_kind Codec, class Element, class Signed>
+template <codec_kind Codec, class Bits, class Signed, class Element = Bits>
 class canonical_codec {
  public:
-  WBS_INLINE explicit canonical_codec(order_constants order) : codec_(order, 0) {
-    if constexpr (Codec == codec_kind::ieee) {
-      // order_constants_of() adds the code of the lowest value, or subtracts it where NaNs come
-      // last. NaNs begin, or end, at twice that code.
-      const Element add = static_cast<Element>(order.key_add);
-      const bool nan_is_last = (add >> (8 * sizeof(Element) - 1)) != 0;
-      lowest_ = nan_is_last ? Element(0) : static_cast<Element>(2 * add - 1);
-      highest_ = nan_is_last ? static_cast<Element>(2 * add) : static_cast<Element>(~Element(0));
-    }
+  // Whether there are several NaNs, whose codes must be joined.
+  WBS_CONSTANT(bool, has_nans, false);
+  WBS_INLINE explicit canonical_codec(order_constants order) : codec_(order, 0) {}
+  WBS_INLINE Bits encode(Bits raw) const { return codec_.encode(raw); }
+  WBS_INLINE Bits encode_unjoined(Bits raw) const { return codec_.encode(raw); }
+  WBS_INLINE Bits join_nans(Bits code) const { return code; }
+
+ private:
+  codec<Codec, Bits, Signed, Element> codec_;
+};
+
+template <class Bits, class Signed, class Element>
+class canonical_codec<codec_kind::ieee, Bits, Signed, Element> {
+ public:
+  WBS_CONSTANT(bool, has_nans, true);
+  WBS_INLINE explicit canonical_codec(order_constants order) {
+    constexpr Element sign = static_cast<Element>(Element(1) << (8 * sizeof(Element) - 1));
+    const Element key_xor = static_cast<Element>(order.key_xor);
+    const Element add = static_cast<Element>(order.key_add);
+    const Element negative = static_cast<Element>(~key_xor);
+    const Element positive = static_cast<Element>(key_xor ^ sign);
+    // order_constants_of() adds the code of the lowest value, or subtracts it where NaNs come last.
+    // NaNs begin, or end, at about twice that code. The codes of -0.0 and 0.0 would follow each
+    // other: the numbers of one sign are moved by one, away from the NaNs.
+    const bool nan_is_last = (add & sign) != 0, reversed = (key_xor & sign) != 0;
+    const Element less = static_cast<Element>(add - 1), more = static_cast<Element>(add + 1);
+    const Element add_negative = reversed && nan_is_last ? less : add;
+    const Element add_positive = !reversed ? less : nan_is_last ? add : more;
+    const Element twice = static_cast<Element>(2 * add), before = static_cast<Element>(twice - 1);
+    const Element lowest = nan_is_last ? Element(0) : twice;
+    const Element highest = nan_is_last ? before : static_cast<Element>(~Element(0));
+    negative_ = Bits{} + negative;
+    positive_ = Bits{} + positive;
+    add_negative_ = Bits{} + add_negative;
+    add_positive_ = Bits{} + add_positive;
+    lowest_ = Bits{} + lowest;
+    highest_ = Bits{} + highest;
   }
-  WBS_INLINE Element encode(Element raw) const {
-    if constexpr (Codec == codec_kind::ieee) {
-      constexpr Element minus_zero = static_cast<Element>(Element(1) << (8 * sizeof(Element) - 1));
-      const Element code = codec_.encode(raw == minus_zero ? Element(0) : raw);
-      return code < lowest_ ? lowest_ : code > highest_ ? highest_ : code;
-    } else {
-      return codec_.encode(raw);
-    }
+  WBS_INLINE Bits encode(Bits raw) const { return join_nans(encode_unjoined(raw)); }
+
+  // The same, but NaNs have different codes, beyond those of all numbers.
+  WBS_INLINE Bits encode_unjoined(Bits raw) const {
+    const auto is_negative = (Signed)raw < Signed{};
+    return (raw ^ key_detail::select(is_negative, negative_, positive_)) +
+           key_detail::select(is_negative, add_negative_, add_positive_);
+  }
+  WBS_INLINE Bits join_nans(Bits code) const {
+    const Bits raised = key_detail::select(code < lowest_, lowest_, code);
+    return key_detail::select(raised > highest_, highest_, raised);
   }
 
  private:
-  codec<Codec, Element, Signed, Element> codec_;
-  Element lowest_ = 0, highest_ = 0;
+  Bits negative_, positive_, add_negative_, add_positive_, lowest_, highest_;
 };
 
 }  // namespace warp_bitonic_sort

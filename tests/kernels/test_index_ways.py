@@ -1,0 +1,33 @@
+"""The ways of rows through the CPU kernels with an index: see cpp/count_index_ways.cc."""
+
+import subprocess
+
+import pytest
+
+from support import cpu_targets, programs
+from warp_bitonic_sort.targets.cpu.arch import CPU_ARCHS
+
+
+@pytest.mark.compile
+@pytest.mark.parametrize("arch", cpu_targets.runnable())
+def test_cpu_index_kernels_sort_each_kind_of_rows_in_the_expected_way(arch):
+    program = programs.build("count_index_ways.cc", "-O1", "-Wno-psabi", *CPU_ARCHS[arch])
+    ran = subprocess.run([program], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    lines = [line.split("|") for line in ran.stdout.splitlines() if "|" in line]
+    assert len(lines) == 2 * 5 * 3
+    for kernel, data, *numbers in lines:
+        rows, at_once, in_order, repaired, by_halves = map(int, numbers)
+        ways = {
+            "narrow": (rows, 0, 0, 0),
+            "rising cluster": (0, rows, 0, 0),
+            "one pair": (0, 0, rows, 0),
+        }
+        if data in ways:
+            assert (at_once, in_order, repaired, by_halves) == ways[data], (kernel, data)
+        elif data == "cluster":
+            assert at_once == 0
+            assert by_halves == rows, (kernel, data)
+        else:  # keys that fill the word: two prefixes are rarely equal
+            assert at_once > rows // 2
+            assert by_halves == 0
