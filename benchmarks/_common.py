@@ -1,7 +1,7 @@
 """Times calls alternately, describes the machine, and writes tables and JSON, for all benchmarks.
 
 Invariant: peers are timed alternately within one process, so that other work on the machine slows
-all of them alike. The report has the median of all timed calls.
+all of them alike. The report has the median of all timed calls, or the least.
 """
 
 from __future__ import annotations
@@ -66,9 +66,14 @@ def device_torch() -> Any:
 
 
 def interleaved(
-    peers: Mapping[str, Callable[[], object]], seconds: float, min_calls: int = 5
+    peers: Mapping[str, Callable[[], object]],
+    seconds: float,
+    min_calls: int = 5,
+    statistic: Callable[[Sequence[float]], float] = statistics.median,
 ) -> dict[str, float]:
     """Call the peers alternately until the time is up; return the median seconds of each.
+
+    Another statistic than the median may be given.
 
     In a turn, the first call is not timed, because it finds the caches and the allocator as the
     previous peer left them. A few timed calls follow.
@@ -82,7 +87,7 @@ def interleaved(
                 start = time.perf_counter()
                 call()
                 times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
+    return {name: statistic(values) for name, values in times.items()}
 
 
 def machine() -> dict[str, Any]:
