@@ -1,4 +1,4 @@
-"""Where nothing can be compiled: the command in the error, and kernels of lesser targets."""
+"""Where nothing can be compiled: the command in the error, and kernels of lesser architectures."""
 
 import pytest
 
@@ -14,19 +14,22 @@ from warp_bitonic_sort.targets.common.host import find_compiler
 
 
 @pytest.mark.parametrize(
-    ("operation", "array", "dtype", "length"),
+    ("operation", "arrays", "dtype", "length"),
     [
-        *((name, "np.zeros((2, 4), np.int16)", "int16", 4) for name in OPERATIONS),
+        *((name, "x, x" if name == "sort_pairs" else "x", "int16", 4) for name in OPERATIONS),
         ("sort", "np.zeros((2, 2000))[:, ::2]", "float64", 1000),
         ("sort", "np.zeros((5, 9), np.uint8).T", "uint8", 5),
     ],
 )
 @pytest.mark.compile
 def test_error_without_compiler_gives_the_prewarm_command(
-    whole_layer, tmp_path, operation, array, dtype, length
+    whole_layer, tmp_path, operation, arrays, dtype, length
 ):
     """The command in the error is run as it stands, and then the call works."""
-    code = f"import numpy as np, warp_bitonic_sort as w; w.{operation}({array})"
+    code = (
+        "import numpy as np, warp_bitonic_sort as w; x = np.zeros((2, 4), np.int16); "
+        f"w.{operation}({arrays})"
+    )
     how = {"WARP_SORT_CACHE_DIR": tmp_path / "cache", **NO_COMPILER}
     done = children.run(code, WARP_SORT_CACHE_LAYERS=whole_layer, **how)
     last = done.stderr.splitlines()[-1]
@@ -53,7 +56,7 @@ def test_error_of_gpu_kernel_without_compiler_gives_the_prewarm_command(tmp_path
 
 
 _has_lesser = pytest.mark.skipif(
-    not HOST.lesser_archs(KERNEL.arch), reason="there is no lesser target"
+    not HOST.lesser_archs(KERNEL.arch), reason="there is no lesser architecture"
 )
 
 

@@ -92,7 +92,7 @@ def test_cpu_arch_of_the_runtime_runs_on_this_machine():
 ACTUAL = "x86-64"
 LISTED = cpu_targets.native_cpu_arch()
 has_lesser = pytest.mark.skipif(
-    not cpu_targets.lesser_cpu_archs(LISTED), reason="there is no lesser target"
+    not cpu_targets.lesser_cpu_archs(LISTED), reason="there is no lesser architecture"
 )
 # What runs here is a processor of the least target, whatever /proc/cpuinfo lists.
 LESSER = f"""
