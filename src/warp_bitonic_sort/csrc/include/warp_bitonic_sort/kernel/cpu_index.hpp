@@ -212,11 +212,10 @@ class index_kernel {
   __attribute__((noinline)) bool check_row(int lane) {
     word* const order = order_of(lane);
     output::fetch(input_[lane], order, length_, values_);
-    const codec_of<lanes> codec({args_.key_xor, args_.key_add});
     for (int i = 0; i < length_; i += lanes) {
       raw_vector<lanes> keys;
       __builtin_memcpy(&keys, values_ + i * key_bytes, sizeof(keys));
-      store_words(row_codes_ + i, codec.encode(keys));
+      store_words(row_codes_ + i, codec_.encode(keys));
     }
     const repair_result result = repair_row<target>(
         row_in_repair<word, raw>{row_codes_, order, reinterpret_cast<raw*>(values_), 1}, length_);

@@ -42,26 +42,22 @@ constexpr long max_moves(int length, int rows) { return 2L * length * rows; }
 
 enum class repair_result { in_order, repaired, abandoned };
 
-// Repairs a row whose elements are contiguous.
+// Repairs a row whose elements are contiguous. Behind the codes, there is room for a vector of any.
 template <class Target, class Key>
 inline repair_result repair_row(const row_in_repair<typename Target::element, Key>& row,
                                 int length) {
   long left = max_moves(length, 1);
   bool moved = false;
-  int i = 1;
-  while (i < length) {
-    int end = i + Target::lanes;
-    if (end > length) {
-      end = length;
-    } else if (Target::lanes_greater(Target::load(row.codes + i - 1),
-                                     Target::load(row.codes + i)) == 0) {
-      i = end;
-      continue;
-    }
-    for (; i < end; ++i) {
-      if (row.codes[i - 1] <= row.codes[i]) continue;
+  for (int i = 1; i < length; i += Target::lanes) {
+    const int count = length - i < Target::lanes ? length - i : Target::lanes;
+    const unsigned wrong =
+        Target::lanes_greater(Target::load(row.codes + i - 1), Target::load(row.codes + i));
+    if ((wrong & ((1u << count) - 1)) == 0) continue;
+    // A move changes the codes behind it, too.
+    for (int at = i; at < i + count; ++at) {
+      if (row.codes[at - 1] <= row.codes[at]) continue;
       moved = true;
-      left -= row.move_down(i);
+      left -= row.move_down(at);
       if (left < 0) return repair_result::abandoned;
     }
   }

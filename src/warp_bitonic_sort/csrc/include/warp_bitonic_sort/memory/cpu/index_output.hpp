@@ -31,20 +31,16 @@ class index_output {
   using words = typename Target::template vector<word, block>;
 
  public:
-  // The keys of a row at its indices; `to` has room for whole vectors.
+  // The keys of a row at its indices. `to` may not overlap the row.
   static void fetch(const char* from, const word* order, int length, char* to) {
-    int i = 0;
-    for (; i <= length - 8; i += 8) fetch(from, order + i, to + i * key_bytes, make_indices<8>{});
-    for (; i < length; ++i) fetch(from, order + i, to + i * key_bytes, make_indices<1>{});
+    if (!look_up(from, order, length, to)) fetch_one_by_one(from, order, length, to);
   }
 
   // Writes the row's keys by index, through `buffer` where they cannot be looked up in registers.
   static WBS_INLINE void write_contiguous_values(const char* from, const word* order, int length,
                                                  char* to, char* buffer) {
-    if constexpr (KeyBits == 32 && block >= 4) {
-      if (look_up(from, order, length, to)) return;
-    }
-    fetch(from, order, length, buffer);
+    if (look_up(from, order, length, to)) return;
+    fetch_one_by_one(from, order, length, buffer);
     copy(buffer, length, to);
   }
   // Writes keys that have been fetched.
@@ -77,6 +73,11 @@ class index_output {
   }
 
  private:
+  static void fetch_one_by_one(const char* from, const word* order, int length, char* to) {
+    int i = 0;
+    for (; i <= length - 8; i += 8) fetch(from, order + i, to + i * key_bytes, make_indices<8>{});
+    for (; i < length; ++i) fetch(from, order + i, to + i * key_bytes, make_indices<1>{});
+  }
   template <int... I>
   static WBS_INLINE void fetch(const char* from, const word* order, char* to, indices<I...>) {
     (__builtin_memcpy(to + I * key_bytes, from + order[I] * key_bytes, key_bytes), ...);
@@ -108,11 +109,14 @@ class index_output {
     }
   }
 
-  // Tables of the keys in vectors of a block.
+  // Looks keys up in registers; false if there are too many. All are read before any is written.
   static WBS_INLINE bool look_up(const char* from, const word* order, int length, char* to) {
-    if constexpr (Length != 0) {
+    if constexpr (KeyBits != 32 || block < 4) {
+      return false;
+    } else if constexpr (Length != 0) {
       return look_up_in<max_vectors>(from, order, Length, to);
     } else {
+      if (length < block) return false;
       if (length <= 4 * block) return look_up_in<4>(from, order, length, to);
       if (length <= 8 * block) return look_up_in<8>(from, order, length, to);
       return length <= 16 * block && look_up_in<16>(from, order, length, to);
@@ -123,9 +127,13 @@ class index_output {
     using table = typename Target::template table<block, Vectors>;
     if constexpr (table::is_quick) {
       const table keys(from, length);
-      int i = 0;
-      for (; i < length - block; i += block) store(to, i, keys[load(order, i)]);
-      store(to, length - block, keys[load(order, length - block)]);
+      if (length % block == 0) {
+        for (int i = 0; i < length; i += block) store(to, i, keys.at(load(order, i)));
+      } else {
+        int i = 0;
+        for (; i < length - block; i += block) store(to, i, keys[load(order, i)]);
+        store(to, length - block, keys[load(order, length - block)]);
+      }
       return true;
     } else {
       return false;

@@ -39,10 +39,12 @@ class word_table {
     skip_ = vector{} + static_cast<unsigned>((count + Lanes - 1) / Lanes * Lanes - count);
   }
 
+  // For a count of whole vectors.
+  WBS_INLINE vector at(vector index) const { return pick<0, Vectors>(index); }
+  // For any count: the last vector's words begin at a later place of it.
   WBS_INLINE vector operator[](vector index) const {
-    // The last vector's words begin at a later place of it.
     if constexpr (Vectors > 1) index += (vector)(index >= last_) & skip_;
-    return pick<0, Vectors>(index);
+    return at(index);
   }
 
  private:
