@@ -114,14 +114,13 @@ inline void check_alignment(const Operand& operand) {
 }
 
 // Absent strides mean that the tensor is contiguous.
-inline std::vector<int64_t> byte_strides(const DLTensor& tensor, int64_t width) {
-  std::vector<int64_t> strides(static_cast<size_t>(tensor.ndim));
-  int64_t dense = width;
-  for (int32_t i = tensor.ndim - 1; i >= 0; --i) {
-    strides[i] = tensor.strides == nullptr ? dense : tensor.strides[i] * width;
-    dense *= tensor.shape[i];
+inline void set_strides(std::vector<Dim>& dims, size_t i, const Operand& operand) {
+  const DLTensor& tensor = *operand.tensor;
+  int64_t dense = operand.width;
+  for (size_t d = dims.size(); d-- > 0;) {
+    dims[d].stride[i] = tensor.strides == nullptr ? dense : tensor.strides[d] * operand.width;
+    dense *= dims[d].size;
   }
-  return strides;
 }
 
 // The bytes that a tensor reaches, relative to its first element.
@@ -219,6 +218,9 @@ inline void check_dtype(const KernelTraits& kernel) {
   }
 }
 
+inline size_t operand_count(const wbs_cell& cell) {
+  return static_cast<size_t>(cell.inputs + cell.outputs);
+}
 inline bool has_index(const wbs_cell& cell) {
   return cell.payload == static_cast<uint32_t>(payload::index);
 }
@@ -233,7 +235,8 @@ inline bool check_call(const KernelTraits& kernel, const Operands& operands, int
   const DLTensor& x = *operands[0].tensor;
   const int64_t* const shape = x.shape;
   const int64_t rank = x.ndim;
-  for (size_t i = 0; i < max_operands; ++i) {
+  const size_t count = operand_count(kernel.cell);
+  for (size_t i = 0; i < count; ++i) {
     if (operands[i].tensor == nullptr) continue;
     check_device(operands[i], kernel.device);
     if (!is_index_output(kernel.cell, i)) check_keys(operands[i], kernel.dtype);
@@ -241,7 +244,7 @@ inline bool check_call(const KernelTraits& kernel, const Operands& operands, int
   if (rank == 0 && kernel.cell.min_length > 1) {
     ffi::fail("ValueError", {"x: expected at least one dimension, got a scalar"});
   }
-  for (size_t i = 1; i < max_operands; ++i) {
+  for (size_t i = 1; i < count; ++i) {
     const DLTensor* const out = operands[i].tensor;
     if (out != nullptr && !std::equal(shape, shape + rank, out->shape, out->shape + out->ndim)) {
       ffi::fail("ValueError", {operands[i].name, ": expected the shape of x, ", shape_text(x),
@@ -264,21 +267,21 @@ inline bool check_call(const KernelTraits& kernel, const Operands& operands, int
                              ", got rows of ", call.length, " along axis ", axis});
   }
   std::vector<Dim> dims;
+  dims.reserve(static_cast<size_t>(rank));
   for (int64_t i = 0; i < rank; ++i) dims.push_back({shape[i], {}, i == axis});
   call.address = {};
   call.stride = {};
   call.index_bytes = 0;
-  for (size_t i = 0; i < max_operands; ++i) {
+  for (size_t i = 0; i < count; ++i) {
     const Operand& operand = operands[i];
     if (operand.tensor == nullptr) continue;
     check_memory(operand);
-    const std::vector<int64_t> strides = byte_strides(*operand.tensor, operand.width);
-    for (int64_t d = 0; d < rank; ++d) dims[d].stride[i] = strides[d];
+    set_strides(dims, i, operand);
     call.address[i] = first_byte(*operand.tensor);
-    call.stride[i] = rank == 0 ? operand.width : strides[axis];
+    call.stride[i] = rank == 0 ? operand.width : dims[axis].stride[i];
     if (is_index_output(kernel.cell, i)) call.index_bytes = static_cast<int>(operand.width);
   }
-  for (size_t i = 1; i < max_operands; ++i) {
+  for (size_t i = 1; i < count; ++i) {
     if (operands[i].tensor == nullptr) continue;
     check_overlap(operands, dims, 0, i, true);
     for (size_t j = 1; j < i; ++j) {
@@ -286,7 +289,7 @@ inline bool check_call(const KernelTraits& kernel, const Operands& operands, int
     }
   }
   // The first output comes last: the batch is in the order of its memory.
-  for (size_t i = max_operands; i-- > 1;) {
+  for (size_t i = count; i-- > 1;) {
     if (operands[i].tensor == nullptr) continue;
     sort_dims(dims, i);
     check_distinct(operands[i], dims, i);
