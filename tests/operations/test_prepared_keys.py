@@ -12,7 +12,7 @@ import tvm_ffi
 from jax.sharding import SingleDeviceSharding
 
 from support import oracle
-from warp_bitonic_sort import sort
+from warp_bitonic_sort import argsort, sort, sort_with_indices
 from warp_bitonic_sort.operations import _call
 
 BASE = np.random.default_rng(20).integers(-100, 100, (9, 9)).astype(np.float32)
@@ -221,3 +221,57 @@ def test_sort_into_an_out_after_a_sort_into_a_similar_one_is_right(library, axis
                     except Exception as error:
                         message = f"{source} into {name}, after {first}: {error}"
                         raise AssertionError(message) from error
+
+
+def out_of_no_memory():
+    out = torch.empty(9, 9)
+    out.untyped_storage().resize_(0)
+    return out
+
+
+# Each has the dtype, the shape and the strides of an out that was accepted before.
+REFUSED = {
+    "read-only": (BASE, lambda: read_only(BASE), ValueError, "can be written"),
+    "masked": (BASE, lambda: np.ma.masked_array(BASE.copy()), TypeError, "masked array"),
+    "of another library": (BASE, lambda: torch.empty(9, 9), TypeError, "expected a numpy.ndarray"),
+    "tensor without memory": (to_tensor(BASE), out_of_no_memory, ValueError, "has no memory"),
+    "tensor with a gradient": (
+        to_tensor(BASE),
+        lambda: torch.empty(9, 9, requires_grad=True),
+        TypeError,
+        "requires a gradient",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_out_that_is_like_an_accepted_one_and_is_refused_raises(name):
+    x, make, error, message = REFUSED[name]
+    sort(x, out=x * 0)
+    with pytest.raises(error, match=f"^out: .*{message}"):
+        sort(x, out=make())
+
+
+@pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
+def test_out_that_overlaps_x_after_one_that_does_not_is_right(convert):
+    for distance in (10, 0, 1, 5):  # in rows; x has five
+        memory = np.random.default_rng(distance).random((15, 9))
+        expected = np.sort(memory[:5])
+        x, out = convert(memory[:5]), convert(memory[distance : distance + 5])
+        assert sort(x, out=out) is out
+        np.testing.assert_array_equal(np.asarray(out), expected)
+
+
+def test_outs_that_overlap_after_outs_that_do_not_raise():
+    memory = np.zeros((18, 9), np.int64)
+    x = np.arange(81).reshape(9, 9)[:, ::-1].copy()
+    sort_with_indices(x, out=(memory[:9], memory[9:]))
+    with pytest.raises(ValueError, match=r"^out: out\[0\] and out\[1\] share memory"):
+        sort_with_indices(x, out=(memory[:9], memory[8:17]))
+
+
+def test_index_dtype_other_than_that_of_an_accepted_out_raises():
+    out = np.empty(BASE.shape, np.int64)
+    argsort(BASE, out=out)
+    with pytest.raises(TypeError, match="^out: expected index_dtype int32, got int64"):
+        argsort(BASE, out=out, index_dtype="int32")

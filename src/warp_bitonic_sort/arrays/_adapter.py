@@ -65,11 +65,14 @@ class Description(NamedTuple):
 # direction; else they are the largest values.
 SortOptions = tuple[int, bool, bool]
 
+# Turns a buffer for x, and its dtype as for `Adapter.empty`, into the caller's result.
+ToResult = Callable[[Any, Any, str | None], Any]
+
 
 class Adapter(ABC):
     """Handles the arrays of one library.
 
-    A *buffer* is what `empty` returns and a kernel writes. `wrap_result` turns a buffer into the
+    A *buffer* is what `empty` returns and a kernel writes. `to_result` turns a buffer into the
     caller's result. Where the library's arrays can be written, a buffer is such an array. A dtype
     of None stands for the dtype of x; any other dtype is that of indices.
 
@@ -162,9 +165,20 @@ class Adapter(ABC):
         """Tell whether the runtime should keep launches for arrays like x, for `relaunch`."""
         return False
 
-    @abstractmethod
-    def wrap_result(self, buffer: Any, x: Any, dtype: str | None) -> Any:
-        """Return the result that the caller gets for x."""
+    def to_result(self, x: Any) -> ToResult | None:
+        """Return the function that turns buffers into the caller's results for arrays like x.
+
+        None means that buffers are the results.
+        """
+        return None
+
+    def out_key(self, out: Any) -> Hashable:
+        """Return all that `check_out` depends on, except the key of x and `can_write`.
+
+        Every call with an out computes it, before any check: None stands for an out that
+        `check_out` refuses.
+        """
+        return None
 
     @abstractmethod
     def check_out(self, out: Any, x: Any, is_index: bool, argument: str, like: str = "x") -> bool:
@@ -172,6 +186,14 @@ class Adapter(ABC):
 
         Messages call x ``like``.
         """
+
+    def can_write(self, out: Any, x: Any, is_index: bool) -> bool:
+        """Tell whether a kernel may write to an out that had an accepted key.
+
+        This is the part of `check_out` that arrays of equal keys can answer in different ways:
+        whether out can be written, and whether it overlaps x.
+        """
+        raise NotImplementedError
 
     def spans_overlap(self, first: Any, second: Any) -> bool:
         """Tell whether the first and last bytes of two arrays leave room for shared memory."""

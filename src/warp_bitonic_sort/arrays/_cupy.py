@@ -113,9 +113,9 @@ class CupyAdapter(Adapter):
         device = x.device.id
         return lambda: int(cupy.cuda.get_current_stream(device).ptr)
 
-    def wrap_result(self, buffer: Any, x: Any, dtype: str | None) -> Any:
-        """Return the result."""
-        return buffer
+    def out_key(self, out: Any) -> Hashable:
+        """Return the key of an array."""
+        return self.key(out) if isinstance(out, cupy.ndarray) else None
 
     def check_out(self, out: Any, x: Any, is_index: bool, argument: str, like: str = "x") -> bool:
         """Check out against x."""
@@ -131,6 +131,10 @@ class CupyAdapter(Adapter):
         check_distinct(out.shape, out.strides, out.dtype.itemsize, argument)
         if any(stride % array.dtype.itemsize for array in (out, x) for stride in array.strides):
             return False
+        return self.can_write(out, x, is_index)
+
+    def can_write(self, out: Any, x: Any, is_index: bool) -> bool:
+        """Tell whether out is x itself or does not overlap it."""
         if out.data.ptr == x.data.ptr and not is_index:
             return bool(out.strides == x.strides)
         return not self.spans_overlap(out, x)

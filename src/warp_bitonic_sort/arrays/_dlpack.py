@@ -16,7 +16,7 @@ from ..dtypes import DTYPES, lookup
 from ..fallback import Sorter
 from ..jit import loader
 from ..jit.runtime import import_tvm_ffi
-from ._adapter import CPU_DEVICE, Adapter, Description, Device
+from ._adapter import CPU_DEVICE, Adapter, Description, Device, ToResult
 from ._checks import (
     CPU,
     CUDA,
@@ -130,7 +130,7 @@ class DlpackAdapter(Adapter):
 
         buffer = self.empty(x, None)
         self._bits(buffer)[...] = take(bits, self._bits(indices), axis)
-        return self.wrap_result(buffer, x, None)
+        return self._to_result(buffer, x, None)
 
     def inverse(self, indices: Any, axis: int) -> Any:
         """Return the inverse of each row of indices."""
@@ -139,9 +139,13 @@ class DlpackAdapter(Adapter):
 
         buffer = self.empty(indices, None)
         self._bits(buffer)[...] = inverse(bits, axis)
-        return self.wrap_result(buffer, indices, None)
+        return self._to_result(buffer, indices, None)
 
-    def wrap_result(self, buffer: Any, x: Any, dtype: str | None) -> Any:
+    def to_result(self, x: Any) -> ToResult | None:
+        """Return the function that makes an array of x's library."""
+        return self._to_result
+
+    def _to_result(self, buffer: Any, x: Any, dtype: str | None) -> Any:
         """Return the result as an array of x's library."""
         if _is_tensor(x):
             return buffer

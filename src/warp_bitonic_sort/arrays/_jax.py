@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from ..fallback import Sorter
-from ._adapter import Adapter, Description, Device
+from ._adapter import Adapter, Description, Device, ToResult
 from ._checks import CUDA, ROCM, dense_strides, type_name, unsupported_device, unsupported_type
 from ._jax_gpu import JaxGpuAdapter, check_dtype, index_dtype, out_error, x64
 from ._numpy import NumpyAdapter, ffi_view, inverse, read_only_tensor, sort_rows, take
@@ -104,13 +104,17 @@ class JaxAdapter(Adapter):
 
     def take(self, x: Any, indices: Any, axis: int) -> Any:
         """Return the elements of x at indices along an axis."""
-        return self.wrap_result(take(np.asarray(x), np.asarray(indices), axis), x, None)
+        return self._to_result(take(np.asarray(x), np.asarray(indices), axis), x, None)
 
     def inverse(self, indices: Any, axis: int) -> Any:
         """Return the inverse of each row of indices."""
-        return self.wrap_result(inverse(np.asarray(indices), axis), indices, None)
+        return self._to_result(inverse(np.asarray(indices), axis), indices, None)
 
-    def wrap_result(self, buffer: Any, x: Any, dtype: str | None) -> Any:
+    def to_result(self, x: Any) -> ToResult | None:
+        """Return the function that makes an array of JAX."""
+        return self._to_result
+
+    def _to_result(self, buffer: Any, x: Any, dtype: str | None) -> Any:
         """Return the result, on x's device."""
         (device,) = x.devices()
         with x64():

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..dtypes import lookup, unsupported
 from ..fallback import Functions, Sorter
-from ._adapter import Adapter, Description, Device
+from ._adapter import Adapter, Description, Device, ToResult
 from ._checks import dense_strides
 from ._private_stream import IN_PRIVATE_STREAM, exported
 
@@ -188,7 +188,11 @@ class JaxGpuAdapter(Adapter):
         """Return a function that returns the runtime's private stream."""
         return lambda: IN_PRIVATE_STREAM
 
-    def wrap_result(self, buffer: Any, x: Any, dtype: str | None) -> Any:
+    def to_result(self, x: Any) -> ToResult | None:
+        """Return the function that makes an array of JAX."""
+        return self._to_result
+
+    def _to_result(self, buffer: Any, x: Any, dtype: str | None) -> Any:
         """Return the result, on x's device."""
         name = dtype or x.dtype.name
         with self._on_device():

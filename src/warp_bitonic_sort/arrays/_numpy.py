@@ -14,7 +14,7 @@ import numpy as np
 
 from ..dtypes import DTYPES, lookup, numpy_name
 from ..fallback import Functions, Sorter
-from ._adapter import Adapter, Description
+from ._adapter import Adapter, Description, ToResult
 from ._checks import along, check_distinct, check_out_like, type_name
 
 _Array = np.ndarray[Any, Any]
@@ -117,7 +117,7 @@ class NumpyAdapter(Adapter):
         if kind is not np.ndarray:
             _check_subclass(kind, argument)
 
-    def key(self, x: _Array, argument: str = "x") -> Hashable:
+    def key(self, x: _Array, argument: str = "x") -> tuple[Hashable, ...]:
         """Return all that a prepared call depends on."""
         return x.dtype, x.shape, x.strides
 
@@ -163,11 +163,15 @@ class NumpyAdapter(Adapter):
         """Return the inverse of each row of indices."""
         return inverse(indices, axis)
 
-    def wrap_result(self, buffer: _Array, x: _Array, dtype: str | None) -> _Array:
-        """Return the result, in x's byte order."""
-        if dtype is None and buffer.dtype != x.dtype:
-            return buffer.astype(x.dtype)
-        return buffer
+    def to_result(self, x: _Array) -> ToResult | None:
+        """Return the function that turns keys into x's byte order."""
+        if x.dtype.isnative:
+            return None
+        return lambda buffer, x, dtype: buffer if dtype else buffer.astype(x.dtype)
+
+    def out_key(self, out: object) -> Hashable:
+        """Return the type, and what the key of an array has."""
+        return (type(out), *self.key(out)) if isinstance(out, np.ndarray) else None
 
     def check_out(
         self, out: object, x: _Array, is_index: bool, argument: str, like: str = "x"
@@ -189,12 +193,18 @@ class NumpyAdapter(Adapter):
                 f"{argument}: expected an array that can be written, got a read-only one."
             )
         check_distinct(out.shape, out.strides, out.dtype.itemsize, argument)
-        if not _is_strided(out) or not _is_strided(x):
+        return _is_strided(out) and _is_strided(x) and self.can_write(out, x, is_index)
+
+    def can_write(self, out: _Array, x: _Array, is_index: bool) -> bool:
+        """Tell whether out can be written, and either is x itself or does not overlap it."""
+        if not out.flags.writeable:
             return False
-        if not np.may_share_memory(out, x):
-            return True
         # A kernel reads a whole row before it writes the row's values, but it may write indices
         # before that.
+        if out is x:
+            return not is_index
+        if not np.may_share_memory(out, x):
+            return True
         is_same = out.strides == x.strides and out.ctypes.data == x.ctypes.data
         return is_same and not is_index
 

@@ -63,13 +63,10 @@ class TorchAdapter(Adapter):
             refuse(argument)
         strides = self._strides(x, argument)
         if not _has_memory(x):
-            raise ValueError(
-                f"{argument}: it has no memory (its storage was resized to nothing, it is a lazy "
-                f"zero, or it comes from inside a torch.func transform); pass a tensor that holds "
-                f"its values."
-            )
-        gradient = x.requires_grad and torch.is_grad_enabled(), _is_dual(x)
-        return x.dtype, x.shape, strides, x.is_neg(), x.requires_grad, gradient, x.device.index
+            raise _no_memory(argument)
+        requires_grad = x.requires_grad
+        has_gradient = (requires_grad and torch.is_grad_enabled()) or _is_dual(x)
+        return x.dtype, x.shape, strides, x.is_neg(), requires_grad, has_gradient, x.device.index
 
     def check_no_gradient(self, x: Any, argument: str) -> None:
         """Raise TypeError if PyTorch would record a gradient."""
@@ -190,9 +187,13 @@ class TorchAdapter(Adapter):
             self.relaunch = _relaunch(runtime.open_launch_cache("all", "none"))
         return True
 
-    def wrap_result(self, buffer: Any, x: Any, dtype: str | None) -> Any:
-        """Return the result."""
-        return buffer
+    def out_key(self, out: Any) -> Hashable:
+        """Return all that `check_out` depends on; None for a sparse tensor and other types."""
+        if type(out) is not torch.Tensor or out.layout is not torch.strided:
+            return None
+        requires_grad, strides = out.requires_grad, out.stride()
+        has_gradient = requires_grad and torch.is_grad_enabled()
+        return out.dtype, out.shape, strides, out.is_neg(), requires_grad, has_gradient, out.device
 
     def check_out(self, out: Any, x: Any, is_index: bool, argument: str, like: str = "x") -> bool:
         """Check out against x."""
@@ -210,7 +211,13 @@ class TorchAdapter(Adapter):
         if out.layout is not torch.strided:
             raise TypeError(f"{argument}: expected a dense tensor, got layout {out.layout}.")
         check_distinct(out.shape, out.stride(), 1, argument)
-        if out.is_neg() or x.is_neg():
+        if not _has_memory(out):
+            raise _no_memory(argument)
+        return not (out.is_neg() or x.is_neg()) and self.can_write(out, x, is_index)
+
+    def can_write(self, out: Any, x: Any, is_index: bool) -> bool:
+        """Tell whether out has memory, and either is x itself or does not overlap it."""
+        if not _has_memory(out):
             return False
         if out.data_ptr() == x.data_ptr() and not is_index:
             return bool(out.stride() == x.stride())
@@ -274,6 +281,13 @@ def _words(x: Any) -> Any:
 def _is_dual(x: Any) -> bool:
     """Tell whether a tensor has a tangent of forward-mode differentiation."""
     return forward_ad._current_level >= 0 and forward_ad.unpack_dual(x).tangent is not None
+
+
+def _no_memory(argument: str) -> ValueError:
+    return ValueError(
+        f"{argument}: it has no memory (its storage was resized to nothing, it is a lazy zero, or "
+        f"it comes from inside a torch.func transform); pass a tensor that holds its values."
+    )
 
 
 def _has_memory(x: Any) -> bool:

@@ -19,7 +19,7 @@ from ..dtypes import lookup
 from ..process import ending, forks
 from ._operation import Operation
 from ._planning import check_index_dtype, planned
-from ._prepared import PreparedCall, output_dtypes
+from ._prepared import PreparedCall, open_call, output_dtypes
 
 # More shapes than a program usually has. Beyond that, all are forgotten and planned again.
 _MAX_PREPARED = 4096
@@ -51,10 +51,10 @@ def call(
         The dtype of indices, int32 or int64; by default that of the library.
     """
     adapter = _adapters.get(type(x)) or arrays.adapter_of(x)
-    if operation.payload == "index" and index_dtype is None and out is None:
-        index_dtype = adapter.default_index_dtype()  # which may change between calls
     if out is not None:
         return _call_into(operation, adapter, x, options, out, index_dtype)
+    if operation.payload == "index" and index_dtype is None:
+        index_dtype = adapter.default_index_dtype()  # which may change between calls
     relaunch = adapter.relaunch
     if relaunch is not None:
         result = relaunch(operation.name, x, options)
@@ -96,7 +96,37 @@ def _call_into(
     index_dtype: str | None,
 ) -> Any:
     key_of_x = adapter.key(x)
-    outputs, names = _outputs_of(operation, out)
+    outputs = (out,) if operation.result is None else _outputs_of(operation, out)
+    key = (
+        operation.name,
+        adapter.kind,
+        key_of_x,
+        options,
+        index_dtype,
+        *map(adapter.out_key, outputs),
+    )
+    prepared = _prepared.get(key)
+    if prepared is not None and prepared.can_write(x, outputs):
+        prepared.run(x, outputs)
+        for array in outputs:
+            adapter.mark_modified(array)
+    else:
+        _check_and_call_into(operation, adapter, x, options, outputs, index_dtype, key)
+    return out if operation.result is None else operation.result(*outputs)
+
+
+def _check_and_call_into(
+    operation: Operation,
+    adapter: Adapter,
+    x: Any,
+    options: SortOptions,
+    outputs: Sequence[Any],
+    index_dtype: str | None,
+    key: Hashable,
+) -> None:
+    names = ["out"]
+    if operation.result is not None:
+        names = [f"out[{number}]" for number in range(len(outputs))]
     checks = [
         adapter.check_out(array, x, output.role == "index", name)
         for array, output, name in zip(outputs, operation.outputs, names, strict=True)
@@ -111,25 +141,20 @@ def _call_into(
                     f"of the two."
                 )
             index_dtype = out_dtype
-    are_apart = len(outputs) == 1 or check_apart(adapter, outputs, names)
+    are_apart = check_apart(adapter, outputs, names)
     if not (is_direct and are_apart):  # the runtime compares spans only
         results = call(operation, x, options, index_dtype=index_dtype)
         for result, array in zip(
             [results] if operation.result is None else results, outputs, strict=True
         ):
             adapter.copy(result, array)
-    else:
-        keys = [adapter.key(array, name) for array, name in zip(outputs, names, strict=True)]
-        key = (operation.name, adapter.kind, key_of_x, options, *keys)
-        prepared = _prepared.get(key)
-        if prepared is None:
-            prepare = arrays.outside_torch_compile(_prepare)
-            prepared = prepare(operation, adapter, x, outputs, options, index_dtype, False)
-            _remember(key, prepared)
-        prepared.run(x, outputs)
-        for array in outputs:
-            adapter.mark_modified(array)
-    return out if operation.result is None else operation.result(*outputs)
+        return
+    prepare = arrays.outside_torch_compile(_prepare)
+    prepared = prepare(operation, adapter, x, outputs, options, index_dtype, False)
+    _remember(key, prepared)
+    prepared.run(x, outputs)
+    for array in outputs:
+        adapter.mark_modified(array)
 
 
 def check_apart(adapter: Adapter, outputs: Sequence[Any], names: Sequence[str]) -> bool:
@@ -146,19 +171,17 @@ def check_apart(adapter: Adapter, outputs: Sequence[Any], names: Sequence[str]) 
     return are_apart
 
 
-def _outputs_of(operation: Operation, out: Any) -> tuple[list[Any], list[str]]:
-    """Return the caller's arrays, one for each output, and their names in messages."""
-    if operation.result is None:
-        return [out], ["out"]
+def _outputs_of(operation: Operation, out: Any) -> Sequence[Any]:
+    """Return the caller's arrays, one for each of several outputs."""
     count = len(operation.outputs)
+    if isinstance(out, (tuple, list)) and len(out) == count:
+        return tuple(out)
     expected = (
         f"a tuple of {count} arrays ({', '.join(output.name for output in operation.outputs)})"
     )
     if not isinstance(out, (tuple, list)):
         raise TypeError(f"out: expected {expected}, got {arrays.type_name(out)}.")
-    if len(out) != count:
-        raise ValueError(f"out: expected {expected}, got {len(out)}.")
-    return list(out), [f"out[{number}]" for number in range(count)]
+    raise ValueError(f"out: expected {expected}, got {len(out)}.")
 
 
 @forks.held_off()
@@ -178,7 +201,7 @@ def _prepare(
     call_plan, axis = planned(operation, description, strides, options[0])
     check_index_dtype(operation, index_dtype, call_plan.length)
     dtype = lookup(description.dtype, operation.argument)
-    return PreparedCall(
+    return open_call(
         operation,
         adapter,
         [x, *outputs],

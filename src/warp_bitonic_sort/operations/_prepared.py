@@ -1,13 +1,14 @@
 """Runs planned calls, each with its kernel open.
 
-Invariant: nothing is checked here, and no file is touched after a `PreparedCall` is constructed.
+Invariant: no layout is checked here, and no file is touched after a `PreparedCall` is constructed.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import repeat
+from itertools import combinations, repeat, starmap
 from typing import Any
 
 from .. import arrays
@@ -20,127 +21,249 @@ from ..plan import Plan
 from ._operation import Operation
 
 
-class PreparedCall:
-    """A planned call with its kernel open: only allocation and launch are left."""
+class PreparedCall(ABC):
+    """A planned call with its kernel open: only allocation and launch are left.
 
-    __slots__ = (
-        "_adapter",
-        "_calls_until_relaunch",
-        "_dtype",
-        "_dtypes",
-        "_is_empty",
-        "_kernel",
-        "_left_out",
-        "_operation",
-        "_options",
-        "_plan",
-        "_runs_kernel",
-        "_stream",
-        "_to_ffi",
-    )
+    Parameters
+    ----------
+    operation : Operation
+        The operation.
+    adapter : Adapter
+        The adapter of the arrays.
+    index_dtype : str or None
+        The dtype of indices.
+    all_arrays : sequence of arrays
+        The array, then buffers of the outputs; other calls have arrays of equal keys.
+    """
+
+    __slots__ = ("_adapter", "_dtypes", "_result_type", "_to_result")
 
     def __init__(
         self,
         operation: Operation,
         adapter: Adapter,
-        all_arrays: Sequence[Any],
-        device: Device,
-        plan: Plan,
-        dtype: DType,
-        options: SortOptions,
         index_dtype: str | None,
-        may_relaunch: bool,
+        all_arrays: Sequence[Any],
     ) -> None:
-        self._operation = operation
         self._adapter = adapter
-        self._plan = plan
-        self._dtype = dtype
-        self._options = options
+        self._to_result = adapter.to_result(all_arrays[0])
         self._dtypes = output_dtypes(operation, index_dtype)
-        # Keys, which come first, if the operation returns indices alone.
-        self._left_out = (None,) * (len(OUTPUTS[operation.payload]) - len(operation.outputs))
-        self._is_empty = plan.rows * plan.length == 0
-        self._runs_kernel = plan.route == "kernel" and not plan.transposes
-        self._to_ffi = next(filter(None, map(adapter.to_ffi, all_arrays)), None)
-        self._stream = adapter.stream(all_arrays[0])
-        self._kernel = None
-        if plan.kernel is not None:
-            refuse = None
-            if self._stream is not None:
-                refuse = partial(
-                    _refuse_capture, operation.argument, plan.kernel, device, self._stream
-                )
-            self._kernel = loader.open_kernel(
-                plan.kernel, dtype.name, device.number, plan.length, refuse, operation.name
-            )
-        # `can_relaunch` takes as long as some calls, and many programs make each call once:
-        # therefore the second call uses it.
-        self._calls_until_relaunch = 2 if may_relaunch else 0
+        self._result_type = operation.result
+
+    @abstractmethod
+    def run(self, x: Any, outputs: Sequence[Any]) -> None:
+        """Write the outputs for an array into buffers."""
 
     def result(self, x: Any) -> Any:
         """Return the outputs for an array, in new arrays of the caller's kind."""
-        adapter, dtypes = self._adapter, self._dtypes
-        if len(dtypes) == 1:  # nearly every call; a loop takes longer
-            output = adapter.empty(x, dtypes[0])
+        dtypes, to_result = self._dtypes, self._to_result
+        if self._result_type is None:  # nearly every call; a loop takes longer
+            output = self._adapter.empty(x, dtypes[0])
             self.run(x, (output,))
-            return adapter.wrap_result(output, x, dtypes[0])
-        outputs = [adapter.empty(x, dtype) for dtype in dtypes]
+            return output if to_result is None else to_result(output, x, dtypes[0])
+        outputs = [self._adapter.empty(x, dtype) for dtype in dtypes]
         self.run(x, outputs)
         return self.wrap(outputs, x)
 
     def wrap(self, outputs: Sequence[Any], x: Any) -> Any:
-        """Return what the caller gets for buffers that were written."""
-        wrap_result, result = self._adapter.wrap_result, self._operation.result
-        if result is None:
-            return wrap_result(outputs[0], x, self._dtypes[0])
-        return result(*map(wrap_result, outputs, repeat(x), self._dtypes))
+        """Return what the caller gets for buffers that were written; x need not be strided."""
+        to_result = self._adapter.to_result(x)
+        if to_result is not None:
+            outputs = [*map(to_result, outputs, repeat(x), self._dtypes)]
+        return outputs[0] if self._result_type is None else self._result_type(*outputs)
+
+    def can_write(self, x: Any, outputs: Sequence[Any]) -> bool:
+        """Tell whether `run` may write to the caller's arrays, whose layouts are checked."""
+        adapter = self._adapter
+        for output, dtype in zip(outputs, self._dtypes, strict=True):
+            if not adapter.can_write(output, x, dtype is not None):
+                return False
+        return not any(starmap(adapter.spans_overlap, combinations(outputs, 2)))
+
+
+class _KernelCall(PreparedCall):
+    """Holds a kernel and its arguments."""
+
+    __slots__ = ("_kernel", "_left_out", "_options", "_to_ffi")
+
+    def __init__(
+        self,
+        operation: Operation,
+        adapter: Adapter,
+        index_dtype: str | None,
+        all_arrays: Sequence[Any],
+        kernel: Callable[..., None],
+        options: SortOptions,
+    ) -> None:
+        super().__init__(operation, adapter, index_dtype, all_arrays)
+        self._kernel = kernel
+        # Keys, which come first, if the operation returns indices alone.
+        self._left_out = (None,) * (len(OUTPUTS[operation.payload]) - len(operation.outputs))
+        self._options = options
+        self._to_ffi = next(filter(None, map(adapter.to_ffi, all_arrays)), None)
+
+
+class _HostCall(_KernelCall):
+    """Runs a kernel in CPU memory."""
+
+    __slots__ = ()
 
     def run(self, x: Any, outputs: Sequence[Any]) -> None:
-        """Write the outputs for an array into buffers."""
-        kernel = self._kernel
-        if kernel is None or not self._runs_kernel:
-            self._run_without_kernel(x, outputs)
-            return
         source, to_ffi = x, self._to_ffi
         if to_ffi is not None:
             source = to_ffi(x)
             outputs = [to_ffi(output) for output in outputs]
-        if self._stream is not None:
-            calls = self._calls_until_relaunch
-            remember = calls == 1 and self._adapter.can_relaunch(x)
-            kernel(source, *self._left_out, *outputs, *self._options, self._stream(), remember)
-            if calls > 0:
-                self._calls_until_relaunch = calls - 1
-            return
         try:
-            kernel(source, *self._left_out, *outputs, *self._options)
+            self._kernel(source, *self._left_out, *outputs, *self._options)
         except BufferError:
-            kernel(self._adapter.to_ffi_read_only(x), *self._left_out, *outputs, *self._options)
+            source = self._adapter.to_ffi_read_only(x)
+            self._kernel(source, *self._left_out, *outputs, *self._options)
 
-    def _run_without_kernel(self, x: Any, outputs: Sequence[Any]) -> None:
-        adapter, route = self._adapter, self._plan.route
-        if route == "kernel":
-            adapter.sort_transposed(x, outputs, self._options[0], self._sort_last_axis)
-        elif route == "fallback":
-            roles = tuple(output.role for output in self._operation.outputs)
-            sort = arrays.outside_torch_compile(_sort_fallback)
-            sort(adapter, x, outputs, Sorter(self._dtype, *self._options, roles))
-        elif not self._is_empty:
-            for output, dtype in zip(outputs, self._dtypes, strict=True):
-                if dtype is None:
-                    adapter.copy(x, output)
-                else:
-                    adapter.clear(output)
+
+class _DeviceCall(_KernelCall):
+    """Runs a kernel in a device's stream."""
+
+    __slots__ = ("_calls_until_relaunch", "_stream")
+
+    def __init__(
+        self,
+        operation: Operation,
+        adapter: Adapter,
+        index_dtype: str | None,
+        all_arrays: Sequence[Any],
+        kernel: Callable[..., None],
+        options: SortOptions,
+        stream: Callable[[], int],
+        may_relaunch: bool,
+    ) -> None:
+        super().__init__(operation, adapter, index_dtype, all_arrays, kernel, options)
+        self._stream = stream
+        # `can_relaunch` takes as long as some calls, and many programs make each call once:
+        # therefore the second call uses it.
+        self._calls_until_relaunch = 2 if may_relaunch else 0
+
+    def run(self, x: Any, outputs: Sequence[Any]) -> None:
+        calls = self._calls_until_relaunch
+        self._launch(x, outputs, self._options, calls == 1 and self._adapter.can_relaunch(x))
+        if calls > 0:
+            self._calls_until_relaunch = calls - 1
+
+    def _launch(self, x: Any, outputs: Sequence[Any], options: SortOptions, remember: bool) -> None:
+        to_ffi = self._to_ffi
+        if to_ffi is not None:
+            x, outputs = to_ffi(x), [to_ffi(output) for output in outputs]
+        self._kernel(x, *self._left_out, *outputs, *options, self._stream(), remember)
+
+
+class _TransposedCall(_DeviceCall):
+    """Runs a kernel on a copy whose last axis is the sorted one."""
+
+    __slots__ = ()
+
+    def run(self, x: Any, outputs: Sequence[Any]) -> None:
+        self._adapter.sort_transposed(x, outputs, self._options[0], self._sort_last_axis)
 
     def _sort_last_axis(self, x: Any) -> Sequence[Any]:
-        """Return the outputs for a dense copy on a device, which keys overwrite."""
-        adapter = self._adapter
-        outputs = [x if dtype is None else adapter.empty(x, dtype) for dtype in self._dtypes]
-        if self._kernel is not None and self._stream is not None:
-            tensors = [x, *outputs] if self._to_ffi is None else map(self._to_ffi, [x, *outputs])
-            source, *written = tensors
-            self._kernel(source, *self._left_out, *written, -1, *self._options[1:], self._stream())
+        """Return the outputs for a copy, which keys overwrite."""
+        outputs = [x if dtype is None else self._adapter.empty(x, dtype) for dtype in self._dtypes]
+        self._launch(x, outputs, (-1, *self._options[1:]), False)
         return outputs
+
+
+class _FallbackCall(PreparedCall):
+    """Runs the sort of NumPy or of the array's library."""
+
+    __slots__ = ("_sorter",)
+
+    def __init__(
+        self,
+        operation: Operation,
+        adapter: Adapter,
+        index_dtype: str | None,
+        all_arrays: Sequence[Any],
+        sorter: Sorter,
+    ) -> None:
+        super().__init__(operation, adapter, index_dtype, all_arrays)
+        self._sorter = sorter
+
+    def run(self, x: Any, outputs: Sequence[Any]) -> None:
+        sort = arrays.outside_torch_compile(_sort_fallback)
+        sort(self._adapter, x, outputs, self._sorter)
+
+
+class _CopyCall(PreparedCall):
+    """Copies rows of one element."""
+
+    __slots__ = ()
+
+    def run(self, x: Any, outputs: Sequence[Any]) -> None:
+        for output, dtype in zip(outputs, self._dtypes, strict=True):
+            if dtype is None:
+                self._adapter.copy(x, output)
+            else:
+                self._adapter.clear(output)
+
+
+class _EmptyCall(PreparedCall):
+    """Does nothing: there are no elements."""
+
+    __slots__ = ()
+
+    def run(self, x: Any, outputs: Sequence[Any]) -> None:
+        pass
+
+
+def open_call(
+    operation: Operation,
+    adapter: Adapter,
+    all_arrays: Sequence[Any],
+    device: Device,
+    plan: Plan,
+    dtype: DType,
+    options: SortOptions,
+    index_dtype: str | None,
+    may_relaunch: bool,
+) -> PreparedCall:
+    """Open the kernel of a planned call, for later calls with arrays of equal keys.
+
+    Parameters
+    ----------
+    operation : Operation
+        The operation.
+    adapter : Adapter
+        The adapter of the arrays.
+    all_arrays : sequence of arrays
+        The array, then buffers of the outputs.
+    device : Device
+        The device of the arrays.
+    plan : Plan
+        The plan of the call.
+    dtype : DType
+        The dtype of the array.
+    options : SortOptions
+        The options, with an axis that counts from the first one.
+    index_dtype : str or None
+        The dtype of indices.
+    may_relaunch : bool
+        Whether the launch cache may answer later calls.
+    """
+    common = (operation, adapter, index_dtype, all_arrays)
+    if plan.kernel is None:
+        if plan.route == "fallback":
+            roles = tuple(output.role for output in operation.outputs)
+            return _FallbackCall(*common, Sorter(dtype, *options, roles))
+        return _CopyCall(*common) if plan.rows * plan.length else _EmptyCall(*common)
+    stream = adapter.stream(all_arrays[0])
+    refuse = None
+    if stream is not None:
+        refuse = partial(_refuse_capture, operation.argument, plan.kernel, device, stream)
+    kernel = loader.open_kernel(
+        plan.kernel, dtype.name, device.number, plan.length, refuse, operation.name
+    )
+    if stream is None:
+        return _HostCall(*common, kernel, options)
+    device_call = _TransposedCall if plan.transposes else _DeviceCall
+    return device_call(*common, kernel, options, stream, may_relaunch)
 
 
 def _sort_fallback(adapter: Adapter, x: Any, outputs: Sequence[Any], sorter: Sorter) -> None:
