@@ -208,7 +208,7 @@ def test_sort_of_more_than_2_to_the_31_elements_is_right():
 
 _RELAUNCH = """
 import torch
-from warp_bitonic_sort import arrays, sort
+from warp_bitonic_sort import argsort, arrays, sort, sort_with_indices
 
 x = torch.rand(40, 77, device="cuda")
 sort(x)
@@ -216,16 +216,29 @@ assert arrays.adapter_of(x).relaunch is None, "more was done for one sort than i
 sort(x)
 relaunch = arrays.adapter_of(x).relaunch
 assert relaunch is not None
+
+def values(x, options):
+    outputs = relaunch("none", True, x, options, None)
+    return None if outputs is None else outputs[0]
+
 for like in (torch.rand_like(x), torch.rand(41, 77, device="cuda")[1:]):
-    assert torch.equal(relaunch("sort", like, (-1, False, False)), torch.sort(like).values)
-    assert torch.equal(relaunch("sort", like, (1, False, False)), torch.sort(like).values)
+    assert torch.equal(values(like, (-1, False, False)), torch.sort(like).values)
+    assert torch.equal(values(like, (1, False, False)), torch.sort(like).values)
 strided = torch.rand(40, 78, device="cuda")[:, 1:]
 for other, axis, descending in ((x, -1, True), (x, 0, False), (x.double(), -1, False),
                                 (strided, -1, False), (x[:3], -1, False)):
-    assert relaunch("sort", other, (axis, descending, False)) is None
-assert relaunch("argsort", x, (-1, False, False)) is None
-assert relaunch("sort", x, (-1, False, True)) is None
-assert relaunch("sort", x.requires_grad_(), (-1, False, False)) is None
+    assert values(other, (axis, descending, False)) is None
+assert relaunch("index", False, x, (-1, False, False), "int64") is None
+for _ in range(2):
+    argsort(x, index_dtype="int32"), sort_with_indices(x)
+order = torch.argsort(x, stable=True)
+(only,) = relaunch("index", False, x, (-1, False, False), "int32")
+assert only.dtype == torch.int32 and torch.equal(only.long(), order)
+keys, index = relaunch("index", True, x, (-1, False, False), "int64")
+assert torch.equal(keys, torch.sort(x).values) and torch.equal(index, order)
+assert relaunch("index", True, x, (-1, False, False), "int32") is None
+assert values(x, (-1, False, True)) is None
+assert values(x.requires_grad_(), (-1, False, False)) is None
 try:
     sort(x)
 except TypeError as error:

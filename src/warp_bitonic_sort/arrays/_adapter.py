@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Literal, NamedTuple
 
 from ..fallback import Sorter
+from ..kernels import Payload
 
 
 class Device(NamedTuple):
@@ -68,6 +69,8 @@ SortOptions = tuple[int, bool, bool]
 # Turns a buffer for x, and its dtype as for `Adapter.empty`, into the caller's result.
 ToResult = Callable[[Any, Any, str | None], Any]
 
+Relaunch = Callable[[Payload, bool, Any, SortOptions, str | None], list[Any] | None]
+
 
 class Adapter(ABC):
     """Handles the arrays of one library.
@@ -81,12 +84,13 @@ class Adapter(ABC):
     kind : str
         The library's name.
     relaunch : callable, optional
-        ``relaunch(operation, x, options)`` answers a call from the runtime's launch cache, which
-        is faster than a prepared call. It returns None if the cache does not hold the call.
+        ``relaunch(payload, wants_keys, x, options, index_dtype)`` answers a call from the runtime's
+        launch cache, which is faster than a prepared call: it returns the outputs, or None if the
+        cache does not hold the call.
     """
 
     kind: str
-    relaunch: Callable[[str, Any, SortOptions], Any] | None = None
+    relaunch: Relaunch | None = None
 
     @abstractmethod
     def key(self, x: Any, argument: str = "x") -> Hashable:

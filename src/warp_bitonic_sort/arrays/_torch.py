@@ -15,7 +15,8 @@ from torch.autograd import forward_ad
 
 from ..dtypes import lookup
 from ..fallback import Functions, Sorter
-from ._adapter import CPU_DEVICE, Adapter, Description, Device, SortOptions
+from ..kernels import Payload
+from ._adapter import CPU_DEVICE, Adapter, Description, Device, Relaunch, SortOptions
 from ._advice import check_listed
 from ._checks import (
     along,
@@ -33,7 +34,7 @@ _ACCEPTED = (torch.Tensor, torch.nn.Parameter)
 # The handle of the calling thread's default stream, in CUDA and in HIP.
 _PER_THREAD_STREAM = 2
 _CAPABILITIES = frozenset({"sort", "transpose"})
-_INDEX_DTYPES = {"int32": torch.int32, "int64": torch.int64}
+_INDEX_DTYPES: dict[str | None, Any] = {"int32": torch.int32, "int64": torch.int64}
 _WORDS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _FUNCTIONS = Functions(
     sort=lambda keys, axis: torch.sort(keys, axis).values,
@@ -184,7 +185,9 @@ class TorchAdapter(Adapter):
             with torch.cuda.stream(side):
                 if runtime.current_stream(x.detach()) != side.cuda_stream:
                     return False
-            self.relaunch = _relaunch(runtime.open_launch_cache("all", "none"))
+            self.relaunch = _relaunch(
+                runtime.open_launch_cache("all", "none"), runtime.open_launch_cache("all", "index")
+            )
         return True
 
     def out_key(self, out: Any) -> Hashable:
@@ -250,21 +253,26 @@ class TorchAdapter(Adapter):
             torch.autograd.graph.increment_version(out)
 
 
-def _relaunch(launch: Callable[..., bool]) -> Callable[[str, Any, SortOptions], Any]:
-    """Return an adapter's `relaunch` around the function of a launch cache."""
+def _relaunch(launch_keys: Callable[..., bool], launch_index: Callable[..., bool]) -> Relaunch:
+    """Return an adapter's `relaunch` around the functions of the launch cache."""
     empty_like, modes = torch.empty_like, forward_ad
 
-    def relaunch(operation: str, x: Any, options: SortOptions) -> Any:
-        if operation != "sort":
-            return None
+    def relaunch(
+        payload: Payload, wants_keys: bool, x: Any, options: SortOptions, index_dtype: str | None
+    ) -> list[Any] | None:
         axis, descending, nan_last = options
         if nan_last or x.requires_grad or not x.is_cuda or x.is_neg() or modes._current_level >= 0:
             return None
         if is_recorded():
             return None
         try:
-            buffer = empty_like(x)
-            return buffer if launch(x, buffer, axis, descending, False) else None
+            keys = empty_like(x) if wants_keys else None
+            if payload == "none":
+                return [keys] if launch_keys(x, keys, axis, descending, False) else None
+            index = empty_like(x, dtype=_INDEX_DTYPES[index_dtype])
+            if not launch_index(x, keys, index, axis, descending, False):
+                return None
+            return [keys, index] if wants_keys else [index]
         except Exception:
             # The prepared call reports the error. Tensors inside a torch.func transform, for
             # example, have no memory of their own.

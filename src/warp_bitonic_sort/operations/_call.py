@@ -57,9 +57,10 @@ def call(
         index_dtype = adapter.default_index_dtype()  # which may change between calls
     relaunch = adapter.relaunch
     if relaunch is not None:
-        result = relaunch(operation.name, x, options)
-        if result is not None:
-            return result
+        wants_keys = operation.outputs[0].role == "keys"
+        outputs = relaunch(operation.payload, wants_keys, x, options, index_dtype)
+        if outputs is not None:
+            return outputs[0] if operation.result is None else operation.result(*outputs)
     key = (operation.name, adapter.kind, adapter.key(x), options, index_dtype)
     prepared = _prepared.get(key)
     if prepared is None:
