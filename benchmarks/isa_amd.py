@@ -158,7 +158,7 @@ def counts(mnemonics: list[str]) -> dict[str, int]:
 
 def full_rows(arch: str, length: int) -> tuple[tuple[int, int, int], dict[str, dict[str, float]]]:
     """Return the layout of rows of a length, and the instructions an element of each path."""
-    layout = first_fit(layouts(arch).rows(32), length)
+    layout = first_fit(layouts(arch).rows("none", 32), length)
     if layout is None:
         raise ValueError(f"length: {arch} has no layout for {length}")
     functions = assembly(arch, _FULL_ROWS.format(layout=", ".join(map(str, layout))))

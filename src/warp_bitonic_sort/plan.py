@@ -94,11 +94,6 @@ def plan(
     length = shape[axis]
     count = math.prod(shape[:axis]) * math.prod(shape[axis + 1 :])
     has_fallback = target.is_host or "sort" in capabilities
-    if longest == 0:
-        raise NotImplementedError(
-            f"{argument}: it is on a {target.title} device, where no kernel finds indices yet. "
-            f"Move {argument} to the CPU first."
-        )
     if count == 0 or length == 0 or (length == 1 and has_fallback):
         reason = f"{count} row{'s' * (count != 1)} of length {length}: sorted as they are"
         return Plan("copy", None, length, count, reason)

@@ -319,6 +319,8 @@ EXPORT int hipModuleLaunchKernel(const void* function, unsigned grid_x, unsigned
                 {}};
   const std::string& constant = module->globals.at("warp_bitonic_sort_gpu_kernel");
   std::memcpy(&launch.kernel, constant.data(), std::min(constant.size(), sizeof(launch.kernel)));
+  const std::size_t args_bytes =
+      launch.kernel.cell.outputs == 2 ? sizeof(wbs_args<1, 2>) : sizeof(wbs_args<1, 1>);
   std::memcpy(&launch.args, parameters[0], sizeof(launch.args));
   driver().launches.push_back(launch);
   if (driver().records_only) return call(success);
@@ -328,7 +330,7 @@ EXPORT int hipModuleLaunchKernel(const void* function, unsigned grid_x, unsigned
   // The function may wait for a thread that waits for the lock.
   call.unlock();
   return call(run(module->image, module->copy.size(), target.c_str(), launch.grid, launch.block,
-                  shared_bytes, &launch.args, sizeof(launch.args)));
+                  shared_bytes, parameters[0], args_bytes));
 }
 
 EXPORT int hipStreamIsCapturing(void* stream, int* status) {

@@ -17,7 +17,7 @@ import tvm_ffi
 
 from support import amd_emulator, driver_double, host_cupy, oracle
 from support.host_cupy import ROCM, OnDevice
-from warp_bitonic_sort import explain, sort
+from warp_bitonic_sort import explain, sort, sort_with_indices
 
 LIBRARY = "libamdhip64.so"
 # Waves of 64 lanes, with what each generation of them exchanges lanes by, and waves of 32.
@@ -102,6 +102,18 @@ class Emulated:
             raise
         oracle.check(x, result.array, axis, descending, nan)
         np.testing.assert_array_equal(oracle.bits(given), oracle.bits(x))
+
+    def check_indices(self, x, axis=-1, descending=False, nan="largest", **options):
+        """Sort with indices into results of the library's own."""
+        try:
+            values, indices = sort_with_indices(
+                self.array(x.copy()), axis=axis, descending=descending, nan=nan, **options
+            )
+        except RuntimeError:
+            if self.error is not None:
+                raise self.error from None
+            raise
+        oracle.check_indices(x, indices.array, values.array, axis, descending, nan)
 
     def check_into(self, x, out, around, axis=-1, descending=False):
         """Sort into an array, a view of `around`, of which nothing else may change."""
@@ -198,8 +210,30 @@ def any_library(device):
     assert device.ran == 1
 
 
+def indices(device):
+    """Every dtype and order; every layout; data that prefixes of codes and of values tell apart."""
+    rng = np.random.default_rng(4)
+    for number, name in enumerate(oracle.ALL):
+        length = (7, 50, 64, 100)[number % 4]
+        device.check_indices(oracle.random(name, (37, length), rng), -1, *ORDERS[number % 3])
+    for number, length in enumerate(
+        (3, 8, 16, 31, 64, 96, 128, 200, 256, 300, 512, 1000, 1024, 1500, 2048)
+    ):
+        dtype = ("int32", "int64")[number % 2]
+        normal = rng.standard_normal((5, length)).astype(np.float32)
+        device.check_indices(normal, -1, *ORDERS[number % 3], index_dtype=dtype)
+        normal[:, length // 2] = 1e30
+        device.check_indices(normal)
+    device.check_indices((1 + rng.integers(0, 900, (5, 512)) * 2.0**-23).astype(np.float32))
+    hard = (1 + rng.integers(0, 1 << 10, (5, 300)) * 2.0**-23).astype(np.float32)
+    hard[:, 0], hard[:, -1] = 3e38, -3e38
+    device.check_indices(hard, descending=True)
+    device.check_indices(rng.integers(-(2**62), 2**62, (3, 100)))
+    device.check_indices(np.ascontiguousarray(normal[:, :60].T), 0)
+
+
 BODIES = {body.__name__: body for body in (every_dtype, every_length, plain_floats, layouts,
-                                           any_library)}  # fmt: skip
+                                           any_library, indices)}  # fmt: skip
 
 
 @pytest.mark.parametrize("body", BODIES)

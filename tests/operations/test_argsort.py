@@ -376,9 +376,12 @@ def test_explain_argsort_says_how_its_rows_are_sorted():
     assert "np.argsort sorts their keys" in explain((2, LONG), operation="argsort").reason
 
 
-@pytest.mark.parametrize("shape", [(3, 9), (0, 9), (4, 1), (2, LONG)])
-def test_plan_of_indices_on_a_gpu_raises(shape):
+@pytest.mark.parametrize(
+    ("shape", "route"),
+    [((3, 9), "kernel"), ((0, 9), "copy"), ((4, 1), "copy"), ((2, LONG), "fallback")],
+)
+def test_plan_of_indices_on_a_gpu_has_the_routes_of_a_sort(shape, route):
     for name, arch in [("cuda", "sm_90"), ("hip", "gfx942")]:
-        dense = (shape[1], 1)
-        with pytest.raises(NotImplementedError, match="no kernel finds indices yet"):
-            plan("all", "index", DTYPES["float32"], shape, [dense] * 2, 1, target_of(name), arch)
+        strides = [(shape[1], 1)] * 2
+        made = plan("all", "index", DTYPES["float32"], shape, strides, 1, target_of(name), arch)
+        assert made.route == route

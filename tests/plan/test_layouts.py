@@ -56,7 +56,7 @@ def test_layout_of_every_amd_arch_fits_its_registers_and_memory(arch, bits):
         assert registers % (1 << warp_bits) == 0, "waves share the register numbers evenly"
         if access == "rows":
             threads = max(4, 1 << warp_bits) * layouts(arch).warp_lanes
-            shared = layouts(arch).shared_bytes(Layout(*layout), bits)
+            shared = layouts(arch).shared_bytes(Layout(*layout), "none", bits)
         else:
             assert warp_bits == 0
             threads, shared = columns_block(layout, bits, arch)
@@ -70,7 +70,7 @@ def test_capacities_of_an_access_rise(arch, bits):
     cells = gpu_cells(bits, arch)
     assert len(set(cells)) == len(cells)
     for access in ("rows", "columns"):
-        table = layouts(arch).rows(bits) if access == "rows" else [
+        table = layouts(arch).rows("none", bits) if access == "rows" else [
             Layout(*cell[:3]) for cell in cells if cell[3] == access
         ]  # fmt: skip
         sizes = [layout.capacity for layout in table]
@@ -81,7 +81,7 @@ def test_capacities_of_an_access_rise(arch, bits):
 @pytest.mark.parametrize("arch", ["gfx942", "gfx1100"])
 def test_capacities_of_amd_archs_include_those_of_cuda_that_fit(arch, bits):
     sizes, of_cuda = (
-        {layout.capacity for layout in layouts(each).rows(bits)} for each in (arch, "sm_90")
+        {layout.capacity for layout in layouts(each).rows("none", bits)} for each in (arch, "sm_90")
     )
     longest = 8192 if bits == 64 else 16384
     assert max(sizes) == longest
@@ -90,7 +90,7 @@ def test_capacities_of_amd_archs_include_those_of_cuda_that_fit(arch, bits):
 
 def test_layout_of_rows_up_to_512_uses_at_most_16_lanes():
     for bits in (8, 16, 32):
-        for layout in layouts("gfx942").rows(bits):
+        for layout in layouts("gfx942").rows("none", bits):
             assert (layout.lane_bits <= 4) == (layout.capacity <= 512), (bits, layout)
 
 

@@ -72,6 +72,20 @@ def cuda_cells() -> list[Kernel]:
         for layout in layouts[bits]:
             arch = next(arch for arch in archs if has(arch, bits, layout))
             kernels.append(cuda_kernel(next(codecs), bits, *layout, arch))
+    return kernels + cuda_index_cells()
+
+
+def cuda_index_cells() -> list[Kernel]:
+    """Every third layout of kernels with indices; keys and architectures take turns."""
+    archs = itertools.cycle(CUDA_ARCHS)
+    kernels = []
+    for entry, widths in ((32, (8, 16, 32)), (64, (64,))):
+        keys = [key for key in KEYS if key[1] in widths]
+        turns = itertools.cycle(keys)
+        for layout in gpu_cells(entry, "sm_90", "index")[:: 1 if IS_WHOLE_GRID else 3]:
+            for key in keys if IS_WHOLE_GRID else [next(turns)]:
+                kernel = cuda_kernel(*key, *layout, next(archs))
+                kernels.append(kernel._replace(payload="index"))
     return kernels
 
 

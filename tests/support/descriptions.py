@@ -25,9 +25,9 @@ def layouts(arch):
     return target_with(arch).layouts(arch)
 
 
-def gpu_cells(bits, arch):
+def gpu_cells(bits, arch, payload="none"):
     """Every cell of the grid of a GPU: (registers, lane bits, warp bits, access)."""
-    return [(*layout, access) for layout, access in layouts(arch).cells("none", bits)]
+    return [(*layout, access) for layout, access in layouts(arch).cells(payload, bits)]
 
 
 def plan_sort(dtype, shape, x_strides, out_strides, axis, arch, capabilities=("sort", "transpose")):

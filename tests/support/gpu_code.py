@@ -14,10 +14,13 @@ def wrong_cuda_code(kernel: Kernel, image: bytes):
         yield f"has {local} bytes of local memory"
     name = image.index(kernel.name.encode() + b"\0")
     shared = struct.unpack_from(cubin.KERNEL, image, name - cubin.NAME_OFFSET)[-1]
-    planned = layouts(kernel.arch).shared_bytes(kernel.layout, kernel.bits)
+    planned = layouts(kernel.arch).shared_bytes(kernel.layout, kernel.payload, kernel.bits)
     if kernel.access == "rows" and shared != planned:
         yield f"asks for {shared} bytes of shared memory, planned were {planned}"
-    if kernel.layout not in layouts(kernel.arch).rows(kernel.bits) and shared > 48 * 1024:
+    if (
+        kernel.layout not in layouts(kernel.arch).rows(kernel.payload, kernel.bits)
+        and shared > 48 * 1024
+    ):
         yield f"asks for {shared} bytes of shared memory"
 
 
@@ -53,7 +56,7 @@ def wrong_hip_code(kernel: Kernel, image: bytes):
     if threads > 1024 or said[".max_flat_workgroup_size"] < threads:
         yield f"has {threads} threads, of {said['.max_flat_workgroup_size']}"
     layout = kernel.layout
-    planned = layouts(kernel.arch).shared_bytes(layout, kernel.bits)
+    planned = layouts(kernel.arch).shared_bytes(layout, kernel.payload, kernel.bits)
     if kernel.access == "rows" and shared != planned:
         yield f"asks for {shared} bytes, planned were {planned}"
     if shared + said[".group_segment_fixed_size"] > 64 * 1024:

@@ -1,7 +1,7 @@
 """Adapts CuPy arrays.
 
-Invariant: an array is passed as unsigned integers of its width, without a copy and without waiting:
-the kernel runs in CuPy's current stream, behind the operations that computed the array.
+Invariant: an array is passed as integers of its width, without a copy and without waiting: the
+kernel runs in CuPy's current stream, behind the operations that computed the array.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _NO_SYNCHRONIZATION = -1  # for the parameter ``stream`` of DLPack
 def _to_ffi(array: Any) -> Any:
     import tvm_ffi
 
-    return tvm_ffi.from_dlpack(
-        array.view(f"u{array.dtype.itemsize}").__dlpack__(stream=_NO_SYNCHRONIZATION)
-    )
+    # The dtype of indices tells their width and that they are indices.
+    words = array if array.dtype.kind == "i" else array.view(f"u{array.dtype.itemsize}")
+    return tvm_ffi.from_dlpack(words.__dlpack__(stream=_NO_SYNCHRONIZATION))
 
 
 class CupyAdapter(Adapter):

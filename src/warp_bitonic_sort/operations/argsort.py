@@ -58,8 +58,9 @@ def argsort(
     Parameters
     ----------
     x : array
-        An array in CPU memory, as for `sort`: any shape, strides and dtype that `sort` accepts. It
-        is never written. A tensor that requires a gradient is accepted, because indices have none.
+        An array as for `sort`: any library, device, shape, strides and dtype that `sort` accepts.
+        It is never written. A tensor that requires a gradient is accepted, because indices have
+        none.
     axis : int, default -1
         The axis to sort along. A 0-d array counts as one row of one element.
     descending : bool, default False
@@ -90,14 +91,16 @@ def argsort(
         An axis out of range, an unknown `nan` or `index_dtype`, an out of another shape, or an
         index_dtype that cannot hold the indices of a row.
     NotImplementedError
-        x is not in CPU memory.
+        Rows on a device that are longer than a kernel takes, in an array of another library than
+        PyTorch, CuPy and JAX.
     RuntimeError
         The kernel could not be built; the message ends with the first error and a hint.
 
     Notes
     -----
-    Rows of up to 16384 elements are sorted by the networks of `sort`, each key with its index.
-    Longer rows are sorted by NumPy's stable sort, with the same promises.
+    Rows of up to 16384 elements (4096 on GPUs) are sorted by the networks of `sort`, each key with
+    its index. Longer rows are sorted by NumPy's stable sort, on a device by that of the array's own
+    library, with the same promises.
 
     Examples
     --------

@@ -98,6 +98,46 @@ ENTRY64_COLUMNS = layouts_of(
 )
 
 
+# Rows with indices: entries of one word, so that short keys have the layouts of 32 bits. A row
+# stays in shared memory, too; longer rows would leave too few warps.
+INDEX32_ROWS = layouts_of(
+    (4, 0, 0),
+    (8, 0, 0),
+    (16, 0, 0),
+    (16, 1, 0),
+    (16, 2, 0),
+    (12, 3, 0),
+    (16, 3, 0),
+    (12, 4, 0),
+    (16, 4, 0),
+    (12, 5, 0),
+    (16, 5, 0),
+    (24, 5, 0),
+    (32, 5, 0),
+    (12, 5, 2),
+    (16, 5, 2),
+    (16, 5, 3),
+)
+INDEX64_ROWS = layouts_of(
+    (4, 0, 0),
+    (8, 0, 0),
+    (8, 1, 0),
+    (8, 2, 0),
+    (16, 2, 0),
+    (12, 3, 0),
+    (16, 3, 0),
+    (12, 4, 0),
+    (16, 4, 0),
+    (12, 5, 0),
+    (16, 5, 0),
+    (12, 5, 1),
+    (16, 5, 1),
+    (12, 5, 2),
+    (16, 5, 2),
+    (16, 5, 3),
+)
+
+
 class Tables(NamedTuple):
     """The layouts for entries of one width: rows, short unaligned rows, and columns."""
 
@@ -106,9 +146,23 @@ class Tables(NamedTuple):
     columns: tuple[Layout, ...]
 
 
-def tables_by_bits(entry16: Tables, entry32: Tables, entry64: Tables) -> dict[int, Tables]:
-    """Return the tables by the bits of an entry; entries of 8 bits are widened to 16."""
-    return {8: entry16, 16: entry16, 32: entry32, 64: entry64}
+TablesByEntry = dict[tuple[Payload, int], Tables]
+
+
+def tables_by_entry(
+    entry16: Tables, entry32: Tables, entry64: Tables, index32: Tables, index64: Tables
+) -> TablesByEntry:
+    """Return the tables by payload and the bits of a key; keys of 8 bits are widened to 16."""
+    return {
+        ("none", 8): entry16,
+        ("none", 16): entry16,
+        ("none", 32): entry32,
+        ("none", 64): entry64,
+        ("index", 8): index32,
+        ("index", 16): index32,
+        ("index", 32): index32,
+        ("index", 64): index64,
+    }
 
 
 def first_fit(layouts: Sequence[Layout], length: int) -> Layout | None:
@@ -121,8 +175,8 @@ class GpuLayouts(NamedTuple):
 
     Parameters
     ----------
-    tables : dict of int to Tables
-        The tables by the bits of an entry.
+    tables : dict of (str, int) to Tables
+        The tables by payload and the bits of a key.
     warp_lanes : int
         Lanes of a warp (a wave on AMD GPUs).
     shared_kib : int
@@ -132,48 +186,60 @@ class GpuLayouts(NamedTuple):
         header.
     """
 
-    tables: dict[int, Tables]
+    tables: TablesByEntry
     warp_lanes: int
     shared_kib: int
     padded_kib: int
 
-    def shared_bytes(self, layout: Layout, bits: int) -> int:
-        """Return the bytes of a block's shared memory, as ``memory/gpu/rows.hpp`` uses it."""
+    def shared_bytes(self, layout: Layout, payload: Payload, bits: int) -> int:
+        """Return the bytes of a block's shared memory, as ``memory/gpu`` uses it for rows."""
         lanes, warps = self.warp_lanes, 1 << layout.warp_bits
-        key = max(bits // 8, 4)
-        padding = WIDE_BYTES // key
-        if (layout.registers + padding) * lanes * warps * key > 1024 * self.padded_kib:
+        entry = max(bits // 8, 4)
+        padding = WIDE_BYTES // entry
+        if (layout.registers + padding) * lanes * warps * entry > 1024 * self.padded_kib:
             padding = 0
-        stage = max((lanes + padding) * layout.registers, (layout.registers + padding) * lanes)
-        return max(4, warps) * stage * key
+        # Rows of four lanes need more padding against bank conflicts.
+        striped = lanes + padding * (2 if layout.lane_bits == 2 else 1)
+        stage = max(striped * layout.registers, (layout.registers + padding) * lanes)
+        # With indices, a block of several warps has one row; the keys are staged, too.
+        block_warps = warps if payload == "index" and warps > 1 else max(4, warps)
+        staged = 0 if payload == "none" else self._row_bytes(layout, bits) * block_warps
+        return block_warps * stage * entry + staged
 
-    def rows(self, bits: int) -> list[Layout]:
+    def _row_bytes(self, layout: Layout, bits: int) -> int:
+        """Return the bytes of shared memory in which a warp keeps keys, with indices."""
+        units = -(-layout.registers * bits // 8 // WIDE_BYTES)
+        units += layout.lane_bits < 3 and units % 2 == 0
+        sums = 8 if layout.warp_bits else 0
+        return self.warp_lanes * units * WIDE_BYTES + sums
+
+    def rows(self, payload: Payload, bits: int) -> list[Layout]:
         """Return the layouts of rows that fit the shared memory, by capacity."""
         limit = 1024 * self.shared_kib
         return [
-            layout for layout in self.tables[bits].rows if self.shared_bytes(layout, bits) <= limit
+            layout
+            for layout in self.tables[payload, bits].rows
+            if self.shared_bytes(layout, payload, bits) <= limit
         ]
 
     def cells(self, payload: Payload, bits: int) -> list[tuple[Layout, Access]]:
         """Return every layout that `choose` may return, with its access."""
-        if payload != "none":
-            return []
-        rows, tables = self.rows(bits), self.tables[bits]
+        rows, tables = self.rows(payload, bits), self.tables[payload, bits]
         cells: list[tuple[Layout, Access]] = [(layout, "rows") for layout in rows]
         cells += [(layout, "rows") for layout in tables.unaligned if layout not in rows]
         cells += [(layout, "columns") for layout in tables.columns]
         return cells
 
     def longest(self, payload: Payload, bits: int) -> int:
-        """Return the longest row that a kernel sorts; 0 without kernels."""
-        return self.rows(bits)[-1].capacity if payload == "none" else 0
+        """Return the longest row that a kernel sorts."""
+        return self.rows(payload, bits)[-1].capacity
 
     def choose(self, rows: Rows) -> Choice:
         """Return the layout for rows that are not longer than the longest."""
-        tables = self.tables[rows.bits]
+        tables = self.tables[rows.payload, rows.bits]
         columns = first_fit(tables.columns, rows.length) if rows.access == "columns" else None
         staged = None
-        layout = columns or first_fit(self.rows(rows.bits), rows.length)
+        layout = columns or first_fit(self.rows(rows.payload, rows.bits), rows.length)
         assert layout is not None  # noqa: S101 - the caller compares with `longest`
         if columns is None and layout.lane_bits > 0 and rows.is_unaligned:
             staged = first_fit(tables.unaligned, rows.length)
@@ -184,7 +250,7 @@ class GpuLayouts(NamedTuple):
             f"thread{'s' * (lanes != 1)} each, {layout.registers} positions in the registers of "
             "each"
         )
-        transposes = rows.access == "columns" and columns is None
+        transposes = rows.access == "columns" and columns is None and rows.payload == "none"
         if columns is not None:
             reason += "; rows lie side by side, so neighbouring threads load neighbouring rows"
         elif staged is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ...kernels import Layout
 from ..common import gpu_layouts as common
-from ..common.gpu_layouts import GpuLayouts, Tables, tables_by_bits
+from ..common.gpu_layouts import GpuLayouts, Tables, tables_by_entry
 
 # KiB of shared memory that a block may use, by compute capability (CUDA programming guide,
 # technical specifications). Other capabilities have the lowest of the newer ones.
@@ -18,10 +18,12 @@ _LOWEST_SHARED_KIB = 99
 _ENTRY32_ROWS = tuple(
     Layout(4, 1, 0) if layout == Layout(8, 0, 0) else layout for layout in common.ENTRY32_ROWS
 )
-_TABLES = tables_by_bits(
+_TABLES = tables_by_entry(
     Tables(common.ENTRY32_ROWS, common.ENTRY16_UNALIGNED, common.ENTRY16_COLUMNS),
     Tables(_ENTRY32_ROWS, (Layout(8), *common.ENTRY32_UNALIGNED), common.ENTRY32_COLUMNS),
     Tables(common.ENTRY64_ROWS, common.ENTRY64_UNALIGNED, common.ENTRY64_COLUMNS),
+    Tables(common.INDEX32_ROWS, (), ()),
+    Tables(common.INDEX64_ROWS, (), ()),
 )
 
 

@@ -6,7 +6,7 @@ Invariant: as in `common.gpu_layouts`.
 from __future__ import annotations
 
 from ..common import gpu_layouts as common
-from ..common.gpu_layouts import GpuLayouts, Tables, layouts_of, tables_by_bits
+from ..common.gpu_layouts import GpuLayouts, Tables, layouts_of, tables_by_entry
 
 # KiB of shared memory of every AMD GPU; gfx950 and gfx1250 have more.
 _SHARED_KIB = 64
@@ -80,17 +80,39 @@ _ENTRY64_COLUMNS = layouts_of(
     (16, 4, 0),
     (16, 5, 0),
 )
+_WARP64_INDEX32_ROWS = layouts_of(
+    *common.INDEX32_ROWS[:11],
+    (24, 5, 0),
+    (32, 5, 0),
+    (24, 6, 0),
+    (32, 6, 0),
+    (24, 6, 1),
+    (32, 6, 1),
+)
+_WARP64_INDEX64_ROWS = layouts_of(
+    *common.INDEX64_ROWS[:9],
+    (12, 5, 0),
+    (16, 5, 0),
+    (12, 6, 0),
+    (16, 6, 0),
+    (12, 6, 1),
+    (16, 6, 1),
+)
 # Warps of 32 lanes have the layouts of CUDA that fit the shared memory.
 _TABLES = {
-    32: tables_by_bits(
+    32: tables_by_entry(
         Tables(common.ENTRY32_ROWS, common.ENTRY16_UNALIGNED, common.ENTRY16_COLUMNS),
         Tables(common.ENTRY32_ROWS, common.ENTRY32_UNALIGNED, common.ENTRY32_COLUMNS),
         Tables(common.ENTRY64_ROWS, _ENTRY64_UNALIGNED, _ENTRY64_COLUMNS),
+        Tables(common.INDEX32_ROWS, (), ()),
+        Tables(common.INDEX64_ROWS, (), ()),
     ),
-    64: tables_by_bits(
+    64: tables_by_entry(
         Tables(_WARP64_ROWS, common.ENTRY16_UNALIGNED, _WARP64_ENTRY16_COLUMNS),
         Tables(_WARP64_ROWS, common.ENTRY32_UNALIGNED, _WARP64_ENTRY32_COLUMNS),
         Tables(_WARP64_ENTRY64_ROWS, _ENTRY64_UNALIGNED, _ENTRY64_COLUMNS),
+        Tables(_WARP64_INDEX32_ROWS, (), ()),
+        Tables(_WARP64_INDEX64_ROWS, (), ()),
     ),
 }
 

@@ -13,6 +13,7 @@
 #include <warp_bitonic_sort/core/order.hpp>
 #include <warp_bitonic_sort/core/selection.hpp>
 #include <warp_bitonic_sort/memory/gpu/columns.hpp>
+#include <warp_bitonic_sort/memory/gpu/index_rows.hpp>
 #include <warp_bitonic_sort/memory/gpu/rows.hpp>
 #if defined(__CUDACC__)
 #include <warp_bitonic_sort/target/cuda/ops.hpp>
@@ -24,9 +25,33 @@
 
 namespace warp_bitonic_sort {
 
+// The class that sorts a tile of rows.
+template <payload Payload, access Access, template <class> class Target, class Ops,
+          codec_kind Codec, int KeyBits, int Registers, int LaneBits, int WarpBits>
+struct gpu_rows_of;
+template <template <class> class Target, class Ops, codec_kind Codec, int KeyBits, int Registers,
+          int LaneBits, int WarpBits>
+struct gpu_rows_of<payload::none, access::rows, Target, Ops, Codec, KeyBits, Registers, LaneBits,
+                   WarpBits> {
+  using type = gpu_rows<Target, register_codec<Codec, KeyBits, Ops>, Registers, LaneBits, WarpBits>;
+};
+template <template <class> class Target, class Ops, codec_kind Codec, int KeyBits, int Registers,
+          int LaneBits, int WarpBits>
+struct gpu_rows_of<payload::none, access::columns, Target, Ops, Codec, KeyBits, Registers, LaneBits,
+                   WarpBits> {
+  using type =
+      gpu_columns<Target, register_codec<Codec, KeyBits, Ops>, Registers, LaneBits, WarpBits>;
+};
+template <template <class> class Target, class Ops, codec_kind Codec, int KeyBits, int Registers,
+          int LaneBits, int WarpBits>
+struct gpu_rows_of<payload::index, access::rows, Target, Ops, Codec, KeyBits, Registers, LaneBits,
+                   WarpBits> {
+  using type = gpu_index_rows<Target, Codec, KeyBits, Registers, LaneBits, WarpBits>;
+};
+
 template <class Rows, class Target>
-WBS_INLINE void sort_tile(const wbs_args<1, 1>& args, long long tile, void* shared) {
-  const wbs_args<1, 1>& reloaded = Target::reload_args(args);
+WBS_INLINE void sort_tile(const typename Rows::arguments& args, long long tile, void* shared) {
+  const typename Rows::arguments& reloaded = Target::reload_args(args);
   if constexpr (Rows::tries_float_keys) {
     if (Rows::float_rows::sort(reloaded, tile, shared)) return;
   }
@@ -37,7 +62,7 @@ WBS_INLINE void sort_tile(const wbs_args<1, 1>& args, long long tile, void* shar
 // lanes need no loop: they compile and run faster without one. Rows of more lanes keep it, because
 // compilers then compute what depends on the lane alone once, before the loop.
 template <class Rows, class Target>
-WBS_INLINE void sort_tiles(const wbs_args<1, 1>& args, void* shared) {
+WBS_INLINE void sort_tiles(const typename Rows::arguments& args, void* shared) {
   if constexpr (Target::has_block_per_tile && Rows::row_lanes <= 4) {
     sort_tile<Rows, Target>(args, Target::block(), shared);
   } else {
@@ -66,26 +91,21 @@ WBS_INLINE void sort_tiles(const wbs_args<1, 1>& args, void* shared) {
 #if defined(WBS_GPU_TARGET)
 #define WARP_BITONIC_SORT_KERNEL(name, Selection, Payload, Codec, key_bits, Access, registers,   \
                                  lane_bits, warp_bits)                                           \
-  static_assert(                                                                                 \
-      ::warp_bitonic_sort::selection::Selection == ::warp_bitonic_sort::selection::all &&        \
-          ::warp_bitonic_sort::payload::Payload == ::warp_bitonic_sort::payload::none,           \
-      "a GPU kernel sorts all values");                                                          \
-  using wbs_rows = ::warp_bitonic_sort::gpu_##Access<                                            \
-      ::warp_bitonic_sort::WBS_GPU_TARGET,                                                       \
-      ::warp_bitonic_sort::register_codec<::warp_bitonic_sort::codec_kind::Codec, key_bits,      \
-                                          ::warp_bitonic_sort::WBS_GPU_OPS>,                     \
-      registers, lane_bits, warp_bits>;                                                          \
+  using wbs_rows = ::warp_bitonic_sort::gpu_rows_of<                                             \
+      ::warp_bitonic_sort::payload::Payload, ::warp_bitonic_sort::access::Access,                \
+      ::warp_bitonic_sort::WBS_GPU_TARGET, ::warp_bitonic_sort::WBS_GPU_OPS,                     \
+      ::warp_bitonic_sort::codec_kind::Codec, key_bits, registers, lane_bits, warp_bits>::type;  \
   extern "C" __constant__ const wbs_gpu_kernel warp_bitonic_sort_gpu_kernel = {                  \
       {WBS_ABI_VERSION, static_cast<unsigned>(::warp_bitonic_sort::selection::Selection),        \
        static_cast<unsigned>(::warp_bitonic_sort::payload::Payload),                             \
        static_cast<unsigned>(::warp_bitonic_sort::codec_kind::Codec), key_bits,                  \
-       static_cast<unsigned>(::warp_bitonic_sort::access::Access), 1, 1, 1, wbs_rows::capacity,  \
-       name},                                                                                    \
+       static_cast<unsigned>(::warp_bitonic_sort::access::Access), wbs_rows::inputs,             \
+       wbs_rows::outputs, 1, wbs_rows::capacity, name},                                          \
       wbs_rows::threads,                                                                         \
       wbs_rows::block_rows,                                                                      \
       wbs_rows::shared_bytes};                                                                   \
   extern "C" __global__ void WBS_GPU_KERNEL_ATTRIBUTES warp_bitonic_sort_rows(                   \
-      const WBS_GPU_PARAMETER wbs_args<1, 1> args) {                                             \
+      const WBS_GPU_PARAMETER wbs_rows::arguments args) {                                        \
     extern __shared__ __align__(16) unsigned char shared[];                                      \
     ::warp_bitonic_sort::sort_tiles<wbs_rows, ::warp_bitonic_sort::WBS_GPU_TARGET<int>>(args,    \
                                                                                         shared); \

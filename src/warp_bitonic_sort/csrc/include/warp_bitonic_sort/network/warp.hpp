@@ -53,7 +53,8 @@ class warp_network {
                        Target::max_shared_bytes
                    ? entry_vector<entry>::size
                    : 0);
-  WBS_CONSTANT(int, striped_pitch, warp_lanes + padding);
+  // Rows of four lanes need more: a thread then reads four lanes of every fourth register.
+  WBS_CONSTANT(int, striped_pitch, warp_lanes + (LaneBits == 2 ? 2 * padding : padding));
   WBS_CONSTANT(int, blocked_pitch, Registers + padding);
   // Entries of each warp's part of a stage.
   WBS_CONSTANT(int, stage_entries,

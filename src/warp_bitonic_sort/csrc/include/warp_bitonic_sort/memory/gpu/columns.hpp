@@ -43,6 +43,9 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   WBS_CONSTANT(int, fitting_warps, wanted_warps < max_warps ? wanted_warps : max_warps);
 
  public:
+  using arguments = wbs_args<1, 1>;
+  WBS_CONSTANT(int, inputs, 1);
+  WBS_CONSTANT(int, outputs, 1);
   using base::capacity;
   using base::key_bytes;
   WBS_CONSTANT(int, row_lanes, lanes * warps);

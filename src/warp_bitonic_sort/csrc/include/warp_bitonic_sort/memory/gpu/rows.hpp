@@ -37,6 +37,9 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   using typename base::target;
 
  public:
+  using arguments = wbs_args<1, 1>;
+  WBS_CONSTANT(int, inputs, 1);
+  WBS_CONSTANT(int, outputs, 1);
   using base::capacity;
   using base::key_bytes;
   WBS_CONSTANT(int, row_lanes, lanes * warps);

@@ -85,6 +85,18 @@ WBS_INLINE int shuffle(int value) {
   }
 }
 
+// Applies a function to each word of a value.
+template <class Value, class Function>
+WBS_INLINE Value each_word(Value value, Function function) {
+  constexpr int count = static_cast<int>(sizeof(Value) / sizeof(int));
+  int words[count];
+  __builtin_memcpy(words, &value, sizeof(Value));
+  WBS_UNROLL
+  for (int i = 0; i < count; ++i) words[i] = function(words[i]);
+  __builtin_memcpy(&value, words, sizeof(Value));
+  return value;
+}
+
 #if defined(__gfx950__)
 // Whether registers can exchange their lanes that differ by a mask.
 constexpr bool swaps(int mask) { return mask == 16 || mask == 32; }
@@ -259,11 +271,46 @@ struct amdgcn_target {
     amdgcn_detail::fence_acquire<true>();
   }
 
+  // The value of the lane whose number differs by Mask, or of any lane.
+  template <int Mask, class Value>
+  static WBS_INLINE Value from_lane_xor(Value value) {
+    return amdgcn_detail::each_word(value,
+                                    [](int word) { return amdgcn_detail::shuffle<Mask>(word); });
+  }
+  template <class Value>
+  static WBS_INLINE Value from_lane(Value value, int lane) {
+    return amdgcn_detail::each_word(
+        value, [lane](int word) { return __builtin_amdgcn_ds_bpermute(lane << 2, word); });
+  }
+
+  // A value that the compiler must compute where it is used.
+  template <class Word>
+  static WBS_INLINE Word opaque(Word value) {
+    asm volatile("" : "+v"(value));
+    return value;
+  }
+
+  // Arithmetic of floats. The lesser and the greater of a NaN and a number are the number.
+  static WBS_INLINE float lesser(float a, float b) { return __builtin_fminf(a, b); }
+  static WBS_INLINE float greater(float a, float b) { return __builtin_fmaxf(a, b); }
+  static WBS_INLINE float magnitude(float a) { return __builtin_fabsf(a); }
+  static WBS_INLINE float multiply_add(float a, float b, float c) {
+    return __builtin_fmaf(a, b, c);
+  }
+  static WBS_INLINE float reciprocal(float a) { return __builtin_amdgcn_rcpf(a); }
+  // The number of leading zeros, less than the bits of a word: of 0 one less.
+  static WBS_INLINE int leading_zeros(unsigned word) { return __builtin_clz(word | 1); }
+  static WBS_INLINE int leading_zeros(unsigned long long word) { return __builtin_clzll(word | 1); }
+
   // Registers suffice for every layout.
   static constexpr int blocks_for(int, int) { return 0; }
+  static constexpr int index_threads_for(int, int) { return 0; }
 
   // Unused; other targets hide a 1 from the compiler in it.
   int opaque_one;
+
+  static WBS_INLINE unsigned add(unsigned a, unsigned b) { return a + b; }
+  static WBS_INLINE unsigned shift_add(unsigned a, int bits, unsigned b) { return (a << bits) + b; }
 
   WBS_INLINE void compare_exchange(Key& a, Key& b) const {
     const Key x = a, y = b;

@@ -80,6 +80,18 @@ __device__ __forceinline__ unsigned shuffle(unsigned value, int mask) {
   return result;
 }
 
+// Applies a function to each word of a value.
+template <class Value, class Function>
+__device__ __forceinline__ Value each_word(Value value, Function function) {
+  constexpr int count = static_cast<int>(sizeof(Value) / sizeof(unsigned));
+  unsigned words[count];
+  __builtin_memcpy(words, &value, sizeof(Value));
+#pragma unroll
+  for (int i = 0; i < count; ++i) words[i] = function(words[i]);
+  __builtin_memcpy(&value, words, sizeof(Value));
+  return value;
+}
+
 }  // namespace cuda_detail
 
 template <class Key>
@@ -126,6 +138,87 @@ struct cuda_target {
   static __device__ __forceinline__ void store_global(char* address, T value) {
     *reinterpret_cast<T*>(address) = value;
   }
+  // The value of the lane whose number differs by Mask, or of any lane.
+  template <int Mask, class Value>
+  static __device__ __forceinline__ Value from_lane_xor(Value value) {
+    return cuda_detail::each_word(value,
+                                  [](unsigned word) { return cuda_detail::shuffle(word, Mask); });
+  }
+  template <class Value>
+  static __device__ __forceinline__ Value from_lane(Value value, int lane) {
+    return cuda_detail::each_word(value, [lane](unsigned word) {
+      unsigned result;
+      asm volatile("shfl.sync.idx.b32 %0, %1, %2, 31, -1;" : "=r"(result) : "r"(word), "r"(lane));
+      return result;
+    });
+  }
+  static __device__ __forceinline__ bool any_in_warp(bool of_lane) {
+    unsigned result;
+    asm volatile(
+        "{\n"
+        ".reg .pred mine, some;\n"
+        "setp.ne.u32 mine, %1, 0;\n"
+        "vote.sync.any.pred some, mine, -1;\n"
+        "selp.u32 %0, 1, 0, some;\n"
+        "}"
+        : "=r"(result)
+        : "r"(static_cast<unsigned>(of_lane)));
+    return result != 0;
+  }
+
+  // A value that the compiler must compute where it is used.
+  static __device__ __forceinline__ int opaque(int value) {
+    asm volatile("" : "+r"(value));
+    return value;
+  }
+  static __device__ __forceinline__ unsigned opaque(unsigned value) {
+    asm volatile("" : "+r"(value));
+    return value;
+  }
+  static __device__ __forceinline__ unsigned long long opaque(unsigned long long value) {
+    asm volatile("" : "+l"(value));
+    return value;
+  }
+
+  // Arithmetic of floats. The lesser and the greater of a NaN and a number are the number.
+  static __device__ __forceinline__ float lesser(float a, float b) {
+    float result;
+    asm("min.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
+    return result;
+  }
+  static __device__ __forceinline__ float greater(float a, float b) {
+    float result;
+    asm("max.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
+    return result;
+  }
+  static __device__ __forceinline__ float magnitude(float a) {
+    float result;
+    asm("abs.f32 %0, %1;" : "=f"(result) : "f"(a));
+    return result;
+  }
+  static __device__ __forceinline__ float multiply_add(float a, float b, float c) {
+    float result;
+    asm("fma.rn.f32 %0, %1, %2, %3;" : "=f"(result) : "f"(a), "f"(b), "f"(c));
+    return result;
+  }
+  // Of relative error below 2^-22; infinite for subnormal numbers.
+  static __device__ __forceinline__ float reciprocal(float a) {
+    float result;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(a));
+    return result;
+  }
+  // The number of leading zeros, less than the bits of a word: of 0 one less.
+  static __device__ __forceinline__ int leading_zeros(unsigned word) {
+    int result;
+    asm("clz.b32 %0, %1;" : "=r"(result) : "r"(word | 1));
+    return result;
+  }
+  static __device__ __forceinline__ int leading_zeros(unsigned long long word) {
+    int result;
+    asm("clz.b64 %0, %1;" : "=r"(result) : "l"(word | 1));
+    return result;
+  }
+
   static __device__ __forceinline__ void sync_warp() {
     asm volatile("bar.warp.sync -1;" ::: "memory");
   }
@@ -165,8 +258,27 @@ struct cuda_target {
 #endif
   }
 
+  // The same for kernels with indices, in threads: as many as leave enough registers.
+  static constexpr WBS_HOST_DEVICE int index_threads_for(int registers, int entry_bytes) {
+    if (entry_bytes == 8) return registers > 12 ? 384 : 512;
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 900
+    return registers <= 16 ? 768 : 640;
+#else
+    return registers <= 16 ? 768 : 512;
+#endif
+  }
+
   // 1, hidden from the compiler.
   int opaque_one;
+
+  // Sums on the pipe of the multipliers.
+  __device__ __forceinline__ unsigned add(unsigned a, unsigned b) const {
+    return shift_add(a, 0, b);
+  }
+  __device__ __forceinline__ unsigned shift_add(unsigned a, int bits, unsigned b) const {
+    return static_cast<unsigned>(cuda_detail::multiply_add(
+        static_cast<int>(a), bits == 0 ? opaque_one : 1 << bits, static_cast<int>(b)));
+  }
 
   __device__ __forceinline__ void compare_exchange(Key& a, Key& b) const { exchange(a, b); }
   // As compare_exchange, but the greater key is the sum minus the lesser: one instruction more, and
