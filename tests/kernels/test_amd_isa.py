@@ -66,7 +66,7 @@ def test_kernel_has_float_keys_for_rows_up_to_128_only(each_hip_compiler, arch):
     each_hip_compiler(arch)
     plain = {}
     for length in (128, 256):
-        layout = first_fit(layouts(arch).rows(32), length)
+        layout = first_fit(layouts(arch).rows("none", 32), length)
         source = hip_kernel("ieee", 32, *layout, "rows", arch).source()
         code = isa_amd.assembly(arch, source)["warp_bitonic_sort_rows"]
         plain[length] = any(re.match("v_(pk_)?m(in|ax)[a-z0-9]*_f32", each) for each in code)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ...kernels import Access, Layout, Payload
-from .layouts import WIDE_BYTES, Choice, Rows
+from .layouts import WHY_WITH_INDEX, WIDE_BYTES, Choice, Rows
 
 
 def layouts_of(*places: tuple[int, int, int]) -> tuple[Layout, ...]:
@@ -250,6 +250,8 @@ class GpuLayouts(NamedTuple):
             f"thread{'s' * (lanes != 1)} each, {layout.registers} positions in the registers of "
             "each"
         )
+        if rows.payload == "index":
+            reason += f"; {WHY_WITH_INDEX}"
         transposes = rows.access == "columns" and columns is None and rows.payload == "none"
         if columns is not None:
             reason += "; rows lie side by side, so neighbouring threads load neighbouring rows"

@@ -11,6 +11,7 @@ from ...kernels import Access, Layout, Payload
 
 # Bytes of the widest access to memory.
 WIDE_BYTES = 16
+WHY_WITH_INDEX = "a word holds the first bits of a key and its index"
 
 
 class Rows(NamedTuple):

@@ -6,7 +6,7 @@ Invariant: pure. All architectures have the same layouts.
 from __future__ import annotations
 
 from ...kernels import TILE, Access, Layout, Payload
-from ..common.layouts import Choice, Rows
+from ..common.layouts import WHY_WITH_INDEX, Choice, Rows
 
 # Rows up to this length are sorted in registers, by an unrolled kernel for each length.
 MAX_REGISTER_LENGTH = 32
@@ -17,7 +17,6 @@ _WHY = {
     "columns": "rows lie side by side in memory, so each SIMD lane loads its own row",
     "strided": "neither rows nor their elements are neighbours, so elements are gathered",
 }
-_WHY_WITH_INDEX = "each key is loaded with its index"
 
 
 class CpuLayouts:
@@ -36,7 +35,7 @@ class CpuLayouts:
 
     def choose(self, rows: Rows) -> Choice:
         """Return the layout for rows that are not longer than the longest."""
-        why = _WHY[rows.access] if rows.payload == "none" else _WHY_WITH_INDEX
+        why = _WHY[rows.access] if rows.payload == "none" else WHY_WITH_INDEX
         if rows.length <= MAX_REGISTER_LENGTH and rows.access != "strided":
             reason = f"rows of up to {MAX_REGISTER_LENGTH} elements are sorted in registers; {why}"
             return Choice(Layout(rows.length), rows.access, reason)

@@ -18,6 +18,7 @@
 #include <warp_bitonic_sort/core/config.hpp>
 #include <warp_bitonic_sort/core/entry.hpp>
 #include <warp_bitonic_sort/kernel/cpu_repair.hpp>
+#include <warp_bitonic_sort/kernel/cpu_tile.hpp>
 #include <warp_bitonic_sort/memory/cpu/array_cursor.hpp>
 #include <warp_bitonic_sort/memory/cpu/index_output.hpp>
 #include <warp_bitonic_sort/network/registers.hpp>
@@ -45,7 +46,7 @@ class index_kernel {
   static constexpr bool is_exact = 2 * KeyBits <= 8 * static_cast<int>(sizeof(word));
   static constexpr int block_bits = 4, block = 1 << block_bits;
   using tile_sort = tile_network<target, block_bits>;
-  using block_network = network<target, register_layout<block_bits>>;
+  using block_network = network<target, block_bits>;
   static constexpr int register_slots =
       1 << bits_for(Length) < target::chunk_keys ? target::chunk_keys : 1 << bits_for(Length);
   static constexpr int row_bytes = Length * KeyBits / 8;
@@ -58,7 +59,7 @@ class index_kernel {
   static constexpr int outputs = 2;
   static constexpr int lanes = target::lanes;
   static constexpr int min_length = Length == 0 ? 1 : Length;
-  static constexpr int max_length = Length == 0 ? 1 << 16 : Length;
+  static constexpr int max_length = Length == 0 ? max_tile_length : Length;
 
   static long long scratch_bytes(long long length) {
     const long long slots = slots_for(length);

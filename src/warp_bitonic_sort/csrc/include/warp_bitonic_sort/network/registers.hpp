@@ -14,10 +14,6 @@ constexpr WBS_HOST_DEVICE int bits_for(int length) {
   return length <= 1 ? 0 : floor_log2(static_cast<unsigned>(length - 1)) + 1;
 }
 
-// The bits of a row in registers, for kernel/cpu_index.hpp.
-template <int Bits>
-constexpr int register_layout = Bits;
-
 // Sorts entries[0..Length) of one lane, one register a position; no entry beyond Length is touched.
 template <int Length, class Target>
 WBS_INLINE void sort_registers(const Target& target, typename Target::entry* entries) {

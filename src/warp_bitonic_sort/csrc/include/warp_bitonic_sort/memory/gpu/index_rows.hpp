@@ -458,7 +458,6 @@ class gpu_index_rows {
   WBS_INLINE void sort_loaded() const {
     bool by_values = false;
     int first_bit = -1;  // of the digit that entries are sorted by; -1: by prefixes
-    WBS_ROLLED
     for (;;) {
       entry entries[Registers];
       if (is_exact || first_bit < 0) {
