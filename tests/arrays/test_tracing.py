@@ -98,6 +98,7 @@ def test_sort_of_a_tensor_in_a_mode_that_only_watches_is_right(mode, length):
     torch.testing.assert_close(sort(x), want)
 
 
+@pytest.mark.stress
 @pytest.mark.parametrize("length", [9, 17000])
 @pytest.mark.parametrize("convert", [torch.from_numpy, np.asarray])
 def test_sort_inside_torch_compile_runs_between_graphs(convert, length):

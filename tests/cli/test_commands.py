@@ -140,6 +140,7 @@ def test_explain_reports_the_librarys_error():
 # -- demo -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.stress
 def test_demo_cleans_the_photograph(tmp_path):
     picture = tmp_path / "demo.png"
     result = invoke("demo", "--size", 3, "--output", picture)

@@ -42,7 +42,8 @@ def check(operation, x, axis=-1, descending=False, nan="largest", **options):
 def test_argsort_of_every_length_equals_the_oracle(name, access):
     """Lengths in registers, at every width and of every codec; and lengths in the tile."""
     rng = np.random.default_rng(1)
-    for number, length in enumerate([0, 1, *cells.register_lengths(name, access), *TILE_LENGTHS]):
+    lengths = cells.register_lengths(name, access) if access == "rows" else cells.FEW
+    for number, length in enumerate([0, 1, *lengths, *TILE_LENGTHS]):
         operation = OPERATIONS[number % 2]
         descending, nan = ORDERS[number // 2 % 4]
         count = 1 + int(rng.integers(0, 90 if length < 40 else 20 if length < 301 else 3))

@@ -90,7 +90,7 @@ def torch_that_ends_the_process(tmp_path, monkeypatch):
     "arguments",
     [
         "sort {tmp}/in.npy {tmp}/out.npy",
-        "demo --size 3 --output {tmp}/demo.png",
+        pytest.param("demo --size 3 --output {tmp}/demo.png", marks=pytest.mark.stress),
         "explain 9",
         "network 8",
         "doctor --no-build",

@@ -76,13 +76,13 @@ def cuda_cells() -> list[Kernel]:
 
 
 def cuda_index_cells() -> list[Kernel]:
-    """Every third layout of kernels with indices; keys and architectures take turns."""
+    """Every fourth layout of kernels with indices; keys and architectures take turns."""
     archs = itertools.cycle(CUDA_ARCHS)
     kernels = []
     for entry, widths in ((32, (8, 16, 32)), (64, (64,))):
         keys = [key for key in KEYS if key[1] in widths]
         turns = itertools.cycle(keys)
-        for layout in gpu_cells(entry, "sm_90", "index")[:: 1 if IS_WHOLE_GRID else 3]:
+        for layout in gpu_cells(entry, "sm_90", "index")[:: 1 if IS_WHOLE_GRID else 4]:
             for key in keys if IS_WHOLE_GRID else [next(turns)]:
                 kernel = cuda_kernel(*key, *layout, next(archs))
                 kernels.append(kernel._replace(payload="index"))

@@ -34,6 +34,7 @@ def test_cuda_code_uses_no_local_memory(arch):
 @pytest.mark.parametrize(
     ("there", "outcome"), [("", "1 skipped"), ("/there/nvcc", "has /there/nvcc, and the package")]
 )
+@pytest.mark.stress
 def test_missing_nvcc_skips_tests_unless_ci_names_one(there, outcome):
     environment = {"CUDA_HOME": "/nowhere", "WARP_SORT_TESTS_NVCC": there}
     ran = subprocess.run(

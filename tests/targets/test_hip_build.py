@@ -97,6 +97,7 @@ def test_hip_kernel_for_every_family_compiles(each_hip_compiler, arch):
 @pytest.mark.parametrize(
     ("there", "outcome"), [("", "1 skipped"), ("/there/hipcc", "has /there/hipcc, and the package")]
 )
+@pytest.mark.stress
 def test_missing_hip_compiler_skips_tests_unless_ci_names_one(there, outcome):
     environment = {"ROCM_PATH": "/nowhere", "WARP_SORT_TESTS_HIP": there}
     test = f"{__file__}::test_hip_code_uses_no_scratch_memory_and_no_flat_access[newest-gfx90a]"
