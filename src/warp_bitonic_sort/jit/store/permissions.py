@@ -56,11 +56,11 @@ def check_writers(
         # A trusted folder is trusted recursively. The owner of its contents does not matter.
         if any(place.is_relative_to(folder) for folder in trusted):
             continue
-        for here in (place, *place.parents):
+        for depth, here in enumerate((place, *place.parents)):
             state = _lstat(here)
             # A path that does not exist has no owner; the folder above tells who can make it.
             if state is not None:
-                _check(here, here, state, root, action, is_end=here == place)
+                _check(here, here, state, root, action, is_end=depth == 0)
         if descriptor is not None and place == places[-1]:
             _check(place, descriptor, os.fstat(descriptor), root, action, is_end=True)
 
