@@ -213,21 +213,21 @@ def test_check_writers_of_roots_file_open_to_everybody_raises(open_folder):
 
 def test_check_writers_in_a_container_trusts_the_owner_of_the_root_folder(open_folder, monkeypatch):
     """The owner of / may own the parent folders, but not the loaded file."""
-    nobody, somebody, lstat = 65534, 4711, os.lstat
-    owners = {"/": nobody, str(open_folder): nobody, str(open_folder / "mine"): somebody}
+    system_user, user, lstat = 65534, 4711, os.lstat
+    owners = {"/": system_user, str(open_folder): system_user, str(open_folder / "mine"): user}
 
     def owned(path, *arguments, **named):
         found = list(lstat(path, *arguments, **named))
-        found[4] = owners.get(str(path), somebody)
+        found[4] = owners.get(str(path), user)
         return os.stat_result(found)
 
     (open_folder / "mine").mkdir(mode=0o700)
     for parent in open_folder.parents:
-        owners[str(parent)] = nobody
-    monkeypatch.setattr(os, "geteuid", lambda: somebody)
+        owners[str(parent)] = system_user
+    monkeypatch.setattr(os, "geteuid", lambda: user)
     monkeypatch.setattr(os, "lstat", owned)
     permissions.check_writers(open_folder / "mine", Path("root"))
-    with pytest.raises(TrustError, match=f"belongs to another user \\(number {nobody}\\)"):
+    with pytest.raises(TrustError, match=f"belongs to another user \\(number {system_user}\\)"):
         permissions.check_writers(open_folder, Path("root"))
     owners["/"] = 0
     with pytest.raises(TrustError, match=f"{open_folder} belongs to another user"):

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from ..process import forks
 from ._adapter import CPU_DEVICE, Adapter, Description, Device, SortOptions
-from ._checks import INDEX_DTYPES, dense_strides, type_name
+from ._checks import INDEX_DTYPES, dense_strides, shown, type_name
 
 __all__ = [
     "CPU_DEVICE",
@@ -26,6 +26,7 @@ __all__ = [
     "between_torch_graphs",
     "dense_strides",
     "outside_torch_compile",
+    "shown",
     "type_name",
 ]
 

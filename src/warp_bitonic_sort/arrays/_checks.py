@@ -19,6 +19,12 @@ def type_name(x: object) -> str:
     return f"{type(x).__module__}.{type(x).__qualname__}".removeprefix("builtins.")
 
 
+def shown(value: object) -> str:
+    """Return a value's type for a message, with the length of a tuple or a list."""
+    name = type_name(value)
+    return f"{name} of {len(value)}" if isinstance(value, (tuple, list)) else name
+
+
 def possessive(argument: str) -> str:
     """Return the possessive of an argument's name: ``x's``, ``keys'``."""
     return f"{argument}'" if argument.endswith("s") else f"{argument}'s"

@@ -182,7 +182,7 @@ def _outputs_of(operation: Operation, out: Any) -> Sequence[Any]:
     )
     if not isinstance(out, (tuple, list)):
         raise TypeError(f"out: expected {expected}, got {arrays.type_name(out)}.")
-    raise ValueError(f"out: expected {expected}, got {len(out)}.")
+    raise ValueError(f"out: expected {expected}, got {arrays.shown(out)}.")
 
 
 @forks.held_off()

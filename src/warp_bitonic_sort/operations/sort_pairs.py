@@ -136,7 +136,9 @@ def _listed(values: Any, name: str) -> list[tuple[str, Any]]:
     if isinstance(values, tuple) and values:
         return [(f"{name}[{number}]", array) for number, array in enumerate(values)]
     if isinstance(values, (tuple, list)):
-        raise TypeError(f"{name}: expected an array or a tuple of arrays, got {_shown(values)}.")
+        raise TypeError(
+            f"{name}: expected an array or a tuple of arrays, got {arrays.shown(values)}."
+        )
     return [(name, values)]
 
 
@@ -182,17 +184,13 @@ def _device_name(described: Description) -> str:
 def _checked_out(out: Any, values: Any) -> list[tuple[str, Any]]:
     """Return the names and arrays of out; raise if it has another structure than the inputs."""
     if not isinstance(out, (tuple, list)) or len(out) != 2:
-        raise TypeError(f"out: expected a tuple (keys, values), got {_shown(out)}.")
+        raise TypeError(f"out: expected a tuple (keys, values), got {arrays.shown(out)}.")
     keys, carried = out
     if not isinstance(values, tuple):
         return [("out[0]", keys), ("out[1]", carried)]
     if not isinstance(carried, (tuple, list)) or len(carried) != len(values):
         raise TypeError(
-            f"out[1]: expected a tuple of {len(values)} arrays as values is, got {_shown(carried)}."
+            f"out[1]: expected a tuple of {len(values)} arrays as values is, got "
+            f"{arrays.shown(carried)}."
         )
     return [("out[0]", keys), *_listed(tuple(carried), "out[1]")]
-
-
-def _shown(value: Any) -> str:
-    name = arrays.type_name(value)
-    return f"{name} of {len(value)}" if isinstance(value, (tuple, list)) else name

@@ -289,10 +289,7 @@ class gpu_index_rows {
   // -- entries ------------------------------------------------------------------------------------
 
   static WBS_INLINE entry signed_of(word w) {
-    return static_cast<entry>(w ^ word(1) << (8 * sizeof(word) - 1));
-  }
-  static WBS_INLINE word unsigned_of_entry(entry e) {
-    return static_cast<word>(e) ^ word(1) << (8 * sizeof(word) - 1);
+    return static_cast<entry>(w ^ word(1) << (word_bits - 1));
   }
   // An entry of a code whose first bits are the prefix.
   static WBS_INLINE entry entry_of(word code, int index, word least = 0, int shift = 0) {
@@ -417,7 +414,7 @@ class gpu_index_rows {
     for (int j = 0; j < Registers; ++j) {
       const float distance = target::multiply_add(bits_as<float>(raws[j]), sign, from);
       const word prefix = bits_as<word>(target::multiply_add(distance, scale, one_up));
-      // exact(prefix - bits of one_up, first + offset), made signed.
+      // The prefix above the position, made signed; 0x4B000000 are the bits of one_up.
       constexpr word bias = (0x4B000000u << index_bits) ^ 0x80000000u;
       entries[j] = static_cast<entry>(multiplier.shift_add(
           prefix, index_bits, multiplier.add(static_cast<word>(offset(j)) - bias, first)));
