@@ -18,6 +18,8 @@ itself:
 - Loads from shared memory into half a register leave the other half alone; the emulator clears it.
 - Accesses to shared memory beyond what the launch gave are errors; and what inactive lanes have for
   addresses, which the emulator looks at, is hidden from it.
+- Instructions of 16 bits run with the lowest vector registers on CDNA: the emulator takes one from
+  128 on for the high half of another, as RDNA3 has them.
 - Denormals are kept where the kernel's descriptor says so; the emulator always flushes them.
 
 It proves what instructions compute. It knows nothing of time, nor of wait states that the hardware
@@ -30,6 +32,7 @@ import contextlib
 import ctypes
 import functools
 import os
+import re
 import shutil
 import struct
 import sys
@@ -57,10 +60,8 @@ ARCHS = {
     "gfx1201": Arch("rdna4", 32),
 }
 
-# Vector registers for what is gathered here; kernels must not use them.
-_TEMPORARY = (254, 255)
 _REGISTERS = 256
-_DPP = 250
+_DPP, _LITERAL, _SDWA = 250, 255, 249
 
 
 def _source() -> Path | None:
@@ -192,7 +193,10 @@ def _with_dpp(
     lanes = next(each.lanes for each in ARCHS.values() if each.emulator == arch)
     is_vop3 = size == 12
     at_source = 32 if is_vop3 else 0
-    plain = instruction & ~(0x1FF << at_source) | 256 + _TEMPORARY[0] << at_source
+    # Registers for what is gathered here, which the instruction does not name.
+    named = {instruction >> bit & 0xFF for bit in ((0, 41, 50) if is_vop3 else (9, 17))}
+    temporary = [register for register in range(_REGISTERS) if register not in named][-2:]
+    plain = instruction & ~(0x1FF << at_source) | 256 + temporary[0] << at_source
     if not is_vop3 and instruction >> 25 == 0x3E:
         raise NotImplementedError("a comparison with DPP")
     first, control = dpp & 0xFF, dpp >> 8 & 0x1FF
@@ -200,7 +204,7 @@ def _with_dpp(
     modifiers = dpp >> 20 & 0xF
     second = plain >> 9 & 0xFF
     if not is_vop3 and modifiers >> 2:
-        plain = plain & ~(0xFF << 9) | _TEMPORARY[1] << 9
+        plain = plain & ~(0xFF << 9) | temporary[1] << 9
     code = ctypes.create_string_buffer(
         plain.to_bytes(8 if is_vop3 else 4, "little") + bytes(16), 24
     )
@@ -222,13 +226,15 @@ def _with_dpp(
         active = wave.active
         valid = inside & (active[source] | bool(fetch_inactive))
         values = np.where(valid, wave.vector[first][source], 0).astype(np.uint32)
-        wave.vector[_TEMPORARY[0]] = modified(values, modifiers & 1, modifiers >> 1 & 1)
+        other = wave.vector[second].copy()
+        held = wave.vector[temporary].copy()
+        wave.vector[temporary[0]] = modified(values, modifiers & 1, modifiers >> 1 & 1)
         if modifiers >> 2:
-            values = wave.vector[second].copy()
-            wave.vector[_TEMPORARY[1]] = modified(values, modifiers >> 2 & 1, modifiers >> 3)
+            wave.vector[temporary[1]] = modified(other, modifiers >> 2 & 1, modifiers >> 3)
         wave.active = active & enabled & (valid | bool(bound_control))
         wave.go(ctypes.addressof(code))
         runtime.fxn(*(buffers[i] for i in program.arg.globals))
+        wave.vector[temporary] = held
         wave.active = active
         wave.go(pc + size)
 
@@ -298,6 +304,41 @@ def _swizzle(pc: int, arch: str, instruction: int, decoded: Any) -> tuple[Any, A
     return (_Program(_Globals(_ALL_BUFFERS)), _Runtime(run)), decoded
 
 
+def _with_low_registers(
+    decode: Callable[[int, str], Any], pc: int, arch: str, instruction: int
+) -> tuple[Any, Any]:
+    """Run an instruction of at most two operands on copies of its vector registers."""
+    lanes = next(each.lanes for each in ARCHS.values() if each.emulator == arch)
+    opcode = instruction >> 25
+    has_result, has_second = opcode != 0x3E, opcode != 0x3F  # VOPC, VOP1
+    fields = [(0, instruction & 0x1FF)] if instruction >> 8 & 1 else []
+    fields += [(9, instruction >> 9 & 0xFF | 256)] if has_second else []
+    fields += [(17, instruction >> 17 & 0xFF | 256)] if has_result else []
+    registers = sorted({register - 256 for _, register in fields})
+    plain = instruction
+    for bit, register in fields:
+        plain = plain & ~(0xFF << bit) | registers.index(register - 256) << bit
+    size = 8 if instruction & 0x1FF == _LITERAL else 4
+    code = ctypes.create_string_buffer(
+        plain.to_bytes(4, "little") + ctypes.string_at(pc + 4, size - 4) + bytes(16), 24
+    )
+    (program, runtime), decoded = decode(ctypes.addressof(code), arch)
+
+    def run(*buffers: ctypes.c_uint64) -> None:
+        assert code is not None  # its memory has to live
+        wave = _Wave(buffers, lanes)
+        before = wave.vector.copy()
+        wave.vector[: len(registers)] = before[registers]
+        wave.go(ctypes.addressof(code))
+        runtime.fxn(*(buffers[i] for i in program.arg.globals))
+        after = wave.vector[: len(registers)].copy()
+        wave.vector[: len(registers)] = before[: len(registers)]
+        wave.vector[registers] = after
+        wave.go(pc + size)
+
+    return (_Program(_Globals(_ALL_BUFFERS)), _Runtime(run)), decoded
+
+
 _lds_bytes = 0
 
 
@@ -352,6 +393,10 @@ def _decode_at(decode: Callable[[int, str], Any], pc: int, arch: str) -> Any:
         return _with_dpp(decode, pc, arch, word, 8, both >> 32)
     if is_vop3 and arch != "cdna" and both >> 32 & 0x1FF == _DPP:
         return _with_dpp(decode, pc, arch, both, 12, ctypes.c_uint32.from_address(pc + 8).value)
+    if arch == "cdna" and is_vop1_vop2_or_vopc and word & 0x1FF != _SDWA:
+        decoded = _emulator().decode_inst(ctypes.string_at(pc, 16), arch)
+        if re.search("_[BFIU]16", str(decoded.op.name)):
+            return _with_low_registers(decode, pc, arch, word)
     if word >> 26 not in (0x1F, 0x35, 0x36):
         return decode(pc, arch)
     decoded = _emulator().decode_inst(ctypes.string_at(pc, 16), arch)
