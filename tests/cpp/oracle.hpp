@@ -92,8 +92,8 @@ number decode(dtype type, uint64_t raw) {
 
 // The order of NaNs among themselves is not promised: they are ordered by their bits, here and in a
 // kernel's result.
-std::vector<uint64_t> oracle(dtype type, std::vector<uint64_t> row, bool descending,
-                             bool nan_last) {
+[[maybe_unused]] std::vector<uint64_t> oracle(dtype type, std::vector<uint64_t> row,
+                                              bool descending, bool nan_last) {
   const bool nan_first = descending && !nan_last;
   std::stable_sort(row.begin(), row.end(), [&](uint64_t a, uint64_t b) {
     const number x = decode(type, a), y = decode(type, b);
@@ -103,7 +103,7 @@ std::vector<uint64_t> oracle(dtype type, std::vector<uint64_t> row, bool descend
   });
   return row;
 }
-void order_nans(dtype type, std::vector<uint64_t>& row) {
+[[maybe_unused]] void order_nans(dtype type, std::vector<uint64_t>& row) {
   const auto is_nan = [&](uint64_t raw) { return decode(type, raw).nan; };
   const auto first = std::find_if(row.begin(), row.end(), is_nan);
   std::sort(first, std::find_if_not(first, row.end(), is_nan));

@@ -1,4 +1,4 @@
-"""The GPU kernels' templates, run on the host: cpp/simulate_gpu_kernels.cc says how.
+"""The GPU kernels' templates, run on the host: cpp/software_gpu.hpp says how.
 
 And what of them that cannot see, as far as text tells: cpp/check_gpu_pieces.cc.
 """
@@ -13,7 +13,6 @@ from support import programs
 from warp_bitonic_sort.targets.common import sources
 
 INCLUDE = sources.INCLUDE_DIR
-WIDTHS = (8, 16, 32, 64)
 
 FLAGS = [
     "-O1",
@@ -26,51 +25,97 @@ FLAGS = [
     "-fsanitize-undefined-trap-on-error",
 ]
 
-# Barriers, counted in the order of the text, that could be left out: a thread reads, or overwrites,
-# behind them only what it wrote, or read, itself.
+# Barriers, counted in the order of the text, that could be left out, here at least: a thread reads,
+# or overwrites, behind them only what it wrote, or read, itself; or shuffles stand in for them; or
+# what they separate are exchanges of neighbours, each of which the simulation does at once. On a
+# device racecheck looks for the others.
 SPARE = {
     ("columns.hpp", 5, "sync_block"),
     ("warp.hpp", 8, "sync_warp"),
-}
+    *(("index_rows.hpp", number, kind)
+      for number in (7, 9, 10) for kind in ("sync_warp", "sync_block")),
+}  # fmt: skip
 
-
-# Devices run it in test_cuda_index.py, an emulator in test_hip_emulated.py; the host does not.
-NOT_SIMULATED = "index_rows.hpp"
+PROGRAMS = {
+    **{f"keys of {bits} bits": ("simulate_gpu_kernels.cc", f"-DKEY_BITS={bits}")
+       for bits in (8, 16, 32, 64)},
+    "keys with an index": ("simulate_gpu_index_kernels.cc",),
+}  # fmt: skip
 
 
 @functools.cache
-def output(bits: int) -> str:
-    program = programs.build("simulate_gpu_kernels.cc", *FLAGS, f"-DKEY_BITS={bits}")
-    ran = subprocess.run([program], capture_output=True, text=True)
+def output(program: str) -> str:
+    source, *flags = PROGRAMS[program]
+    ran = subprocess.run([programs.build(source, *FLAGS, *flags)], capture_output=True, text=True)
     return f"{ran.stdout}{ran.stderr}exit status {ran.returncode}\n"
 
 
 @pytest.mark.compile
-@pytest.mark.parametrize("bits", WIDTHS)
-def test_gpu_kernels_on_the_host_equal_the_oracle(bits: int) -> None:
-    assert "FAILED" not in output(bits), output(bits)
-    assert output(bits).endswith("exit status 0\n"), output(bits)
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_gpu_kernels_on_the_host_equal_the_oracle(program: str) -> None:
+    assert "FAILED" not in output(program), output(program)
+    assert output(program).endswith("exit status 0\n"), output(program)
 
 
 @pytest.mark.compile
 def test_every_barrier_but_the_known_spare_ones_is_needed() -> None:
     barriers = {}
     for header in (INCLUDE / "warp_bitonic_sort").rglob("*.hpp"):
-        if header.name == NOT_SIMULATED:
-            continue
-        lines = header.read_text().splitlines()
         found = [
-            (f"{header.name} {number} {kind}", kind)
-            for number, line in enumerate(lines, 1)
-            for kind in re.findall(r"arget::(sync_\w+)\(", line)
+            (header.name, str(number))
+            for number, line in enumerate(header.read_text().splitlines(), 1)
+            for _ in re.findall(r"arget::sync_\w+\(|\bsync\(\);", line)
+            if "void sync()" not in line  # which hides a barrier
         ]
-        for place, (name, kind) in enumerate(found, 1):
-            barriers[name] = (header.name, place, kind)
-    reached = re.findall("^(needed|spare): (.*)$", "".join(map(output, WIDTHS)), re.MULTILINE)
-    assert {name for _, name in reached} == set(barriers)
-    needed = {barriers[name] for verdict, name in reached if verdict == "needed"}
-    assert set(barriers.values()) - needed == SPARE
-    assert {kind for _, _, kind in needed} == {"sync_warp", "sync_block", "sync_copies"}
+        barriers |= {line: (header.name, place) for place, line in enumerate(found, 1)}
+    reached = re.findall(
+        r"^(needed|spare): (\S+) (\d+) (\w+)$", "".join(map(output, PROGRAMS)), re.MULTILINE
+    )
+    assert {(header, line) for _, header, line, _ in reached} == set(barriers)
+    found = {(*barriers[header, line], kind) for _, header, line, kind in reached}
+    needed = {
+        (*barriers[header, line], kind)
+        for verdict, header, line, kind in reached
+        if verdict == "needed"
+    }
+    assert found - needed == SPARE
+    assert {kind for *_, kind in needed} == {"sync_warp", "sync_block", "sync_copies"}
+
+
+# The most barriers that a team meets in its repairs: two a round, in rounds of one and then of four
+# twice, and one behind each.
+MAX_REPAIR = 2 * (1 + 4 + 4) + 3
+
+
+@pytest.mark.compile
+def test_gpu_index_kernels_sort_each_kind_of_rows_in_the_expected_way() -> None:
+    lines = [line.split("|") for line in output("keys with an index").splitlines() if "|" in line]
+    assert len(lines) == 7 * 7
+    for layout, data, *numbers in lines:
+        teams, by_values, by_codes, repair, digits = map(int, numbers)
+        name, registers, lane_bits, warp_bits = re.findall(r"\w+", layout)
+        bits = int(re.sub(r"\D", "", name))
+        index_bits = ((int(registers) << int(lane_bits) << int(warp_bits)) - 1).bit_length()
+        prefix_bits = max(bits, 32) - index_bits
+        if bits <= prefix_bits:
+            assert by_values == by_codes == repair == digits == 0, (layout, data)
+            continue
+        # The first digit fills a prefix; the others leave room for the place so far, too.
+        all_digits = teams * -(-(bits - prefix_bits) // (prefix_bits - index_bits))
+        assert by_values + by_codes == teams, (layout, data)
+        assert repair <= teams * MAX_REPAIR, (layout, data)
+        if data in ("even", "narrow", "equal") or (data, name) == ("crowd at zero", "float32"):
+            assert by_values == (teams if name == "float32" else 0), (layout, data)
+        else:
+            assert by_codes == teams, (layout, data)
+        if data in ("narrow", "equal"):
+            assert repair == digits == 0, (layout, data)
+        elif data == "one pair":  # one round
+            assert (repair, digits) == (teams * 3, 0), (layout, data)
+        elif data == "cluster" or (data, name) == ("crowd at zero", "float32"):
+            assert (repair, digits) == (teams * MAX_REPAIR, all_digits), (layout, data)
+        elif data == "even":
+            assert digits == 0, (layout, data)
 
 
 def test_blocks_of_registers_equal_the_networks() -> None:
