@@ -20,6 +20,7 @@ struct counts {
 }  // namespace
 
 #define WARP_BITONIC_SORT_COUNT_ROWS(way, rows) counted.way += (rows)
+#include <warp_bitonic_sort/core/dtype.hpp>
 #include <warp_bitonic_sort/kernel/cpu.hpp>
 
 namespace {
@@ -31,6 +32,13 @@ uint64_t next_random() {
   state ^= state << 13;
   state ^= state >> 7;
   return state ^= state << 17;
+}
+
+// About normal: the sum of three uniform numbers.
+float next_normal() {
+  float sum = 0;
+  for (int i = 0; i < 3; ++i) sum += static_cast<float>(next_random() >> 40) - (1 << 23);
+  return sum;
 }
 
 // Keys of one row. Prefixes of a cluster between two outliers tell none of its keys apart.
@@ -58,19 +66,21 @@ std::vector<Key> row_of(const std::string& kind, int length) {
   return row;
 }
 
-template <class Key, int Length, access Access>
-void count(const char* name, const std::string& kind, int length) {
-  using kernel = index_kernel<codec_kind::integer, 8 * sizeof(Key), Length, Access>;
-  constexpr bool by_columns = Access == access::columns;
-  const int rows = 4 * kernel::lanes;
+template <class Kernel, class Key, class Row>
+void count(const char* name, const char* kind, int length, dtype type, const Row& make_row) {
+  constexpr bool by_columns = Kernel::needed_access == access::columns;
+  const int rows = 4 * Kernel::lanes;
   std::vector<Key> keys(rows * length), values(rows * length);
   std::vector<unsigned> order(rows * length);
   const auto at = [&](int row, int i) { return by_columns ? i * rows + row : row * length + i; };
   for (int row = 0; row < rows; ++row) {
-    const std::vector<Key> made = row_of<Key>(kind, length);
+    const std::vector<Key> made = make_row();
     for (int i = 0; i < length; ++i) keys[at(row, i)] = made[i];
   }
+  const order_constants constants = order_constants_of(type, false, false);
   wbs_args<1, 2> args{};
+  args.key_xor = constants.key_xor;
+  args.key_add = constants.key_add;
   args.input[0] = keys.data();
   args.output[0] = values.data();
   args.output[1] = order.data();
@@ -84,9 +94,9 @@ void count(const char* name, const std::string& kind, int length) {
   args.input_batch_stride[0][0] = args.output_batch_stride[0][0] = row_step * sizeof(Key);
   args.output_batch_stride[1][0] = row_step * sizeof(unsigned);
   void* scratch = nullptr;
-  if (posix_memalign(&scratch, 64, kernel::scratch_bytes(length)) != 0) std::abort();
+  if (posix_memalign(&scratch, 64, Kernel::scratch_bytes(length)) != 0) std::abort();
   counted = {};
-  kernel::run(&args, 0, rows, scratch);
+  Kernel::run(&args, 0, rows, scratch);
   std::free(scratch);
   for (int row = 0; row < rows; ++row) {
     std::vector<unsigned> expected(length);
@@ -95,22 +105,38 @@ void count(const char* name, const std::string& kind, int length) {
                      [&](unsigned a, unsigned b) { return keys[at(row, a)] < keys[at(row, b)]; });
     for (int i = 0; i < length; ++i) {
       if (order[at(row, i)] != expected[i] || values[at(row, i)] != keys[at(row, expected[i])]) {
-        std::printf("FAILED: %s %s: row %d, position %d\n", name, kind.c_str(), row, i);
+        std::printf("FAILED: %s %s: row %d, position %d\n", name, kind, row, i);
         std::exit(1);
       }
     }
   }
-  std::printf("%s|%s|%d|%ld|%ld|%ld|%ld\n", name, kind.c_str(), rows, counted.at_once,
-              counted.in_order, counted.repaired, counted.by_halves);
+  std::printf("%s|%s|%d|%ld|%ld|%ld|%ld\n", name, kind, rows, counted.at_once, counted.in_order,
+              counted.repaired, counted.by_halves);
 }
 
+template <class Key, int Length, access Access>
+void count_integers(const char* name, const char* kind, int length) {
+  const dtype type = sizeof(Key) == 4 ? dtype::uint32 : dtype::uint64;
+  count<index_kernel<codec_kind::integer, 8 * sizeof(Key), Length, Access>, Key>(
+      name, kind, length, type, [&] { return row_of<Key>(kind, length); });
+}
 template <class Key>
 void count_all() {
   for (const char* kind : {"narrow", "wide", "rising cluster", "one pair", "cluster"}) {
-    count<Key, 0, access::strided>("tile", kind, 300);
-    count<Key, 24, access::rows>("rows", kind, 24);
-    count<Key, 24, access::columns>("columns", kind, 24);
+    count_integers<Key, 0, access::strided>("tile", kind, 300);
+    count_integers<Key, 24, access::rows>("rows", kind, 24);
+    count_integers<Key, 24, access::columns>("columns", kind, 24);
   }
+}
+// Long rows of floats, whose codes crowd at the ends of a range.
+void count_floats() {
+  const int length = 1000;
+  count<index_kernel<codec_kind::ieee, 32, 0, access::strided>, float>(
+      "tile", "normal floats", length, dtype::float32, [] {
+        std::vector<float> row(length);
+        for (float& x : row) x = next_normal();
+        return row;
+      });
 }
 
 // A repair of a falling row gives up after a number of moves that is proportional to its length.
@@ -118,9 +144,9 @@ void check_end() {
   for (const int length : {2, 3, 16, 17, 300, 5000}) {
     std::vector<unsigned> codes(length + 16), order(length), keys(length);
     for (int i = 0; i < length; ++i) codes[i] = length - i;
-    const row_in_repair<unsigned, unsigned> row{codes.data(), order.data(), keys.data(), 1};
+    const row_in_repair<unsigned, unsigned> row{codes.data(), order.data(), keys.data()};
     const bool ends = repair_row<simd_words<32>>(row, length) == repair_result::abandoned;
-    if (ends != (length * (length - 1L) / 2 > max_moves(length, 1))) {
+    if (ends != (length * (length - 1L) / 2 > max_moves(length))) {
       std::printf("FAILED: a falling row of %d\n", length);
       std::exit(1);
     }
@@ -135,4 +161,5 @@ int main() {
   count_all<unsigned>();
   std::printf("64\n");
   count_all<unsigned long long>();
+  count_floats();
 }

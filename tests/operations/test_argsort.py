@@ -128,6 +128,9 @@ def special(rng, n, step):
         ),
         "half zeros of both signs": rng.choice([0.0, -0.0, 1.0, -1.0], (9, n)),
         "denormals": rng.integers(-3, 4, (9, n)) * 2.0**-149,
+        "denormals of all sizes": rng.standard_normal((9, n)) * 2.0**-130,
+        "as far apart as can be": rng.uniform(-1, 1, (9, n)) * 2.0**127 * 1.9999,
+        "far from zero": 2.0**20 * (1 + rng.integers(0, n, (9, n)) * step),
         "masked logits": np.where(rng.random((9, n)) < 0.25, -np.inf, rng.random((9, n))),
         "all but few minus infinity": np.where(
             rng.random((9, n)) < 0.9, -np.inf, rng.random((9, n))

@@ -10,43 +10,42 @@
 
 namespace warp_bitonic_sort {
 
-// A row's codes, in the order of its prefixes; its indices, and its keys; each `step` apart.
+// A row's codes, in the order of its prefixes; its indices, and its keys.
 template <class Word, class Key>
 struct row_in_repair {
   Word* codes;
   Word* order;
   Key* keys;
-  long step;
 
   // Moves the code at `from`, which is less than the one before it, down behind the last that is
   // not greater, and its index and key with it. Returns the number of moves.
   WBS_INLINE long move_down(int from) const {
-    const Word code = codes[from * step], index = order[from * step];
-    const Key key = keys[from * step];
+    const Word code = codes[from], index = order[from];
+    const Key key = keys[from];
     int to = from;
     do {
-      codes[to * step] = codes[(to - 1) * step];
-      order[to * step] = order[(to - 1) * step];
-      keys[to * step] = keys[(to - 1) * step];
+      codes[to] = codes[to - 1];
+      order[to] = order[to - 1];
+      keys[to] = keys[to - 1];
       --to;
-    } while (to > 0 && codes[(to - 1) * step] > code);
-    codes[to * step] = code;
-    order[to * step] = index;
-    keys[to * step] = key;
+    } while (to > 0 && codes[to - 1] > code);
+    codes[to] = code;
+    order[to] = index;
+    keys[to] = key;
     return from - to;
   }
 };
 
-// As many moves as take about the time of sorting the rows exactly.
-constexpr long max_moves(int length, int rows) { return 2L * length * rows; }
+// As many moves as take about the time of sorting the row exactly.
+constexpr long max_moves(int length) { return 2L * length; }
 
 enum class repair_result { in_order, repaired, abandoned };
 
-// Repairs a row whose elements are contiguous. Behind the codes, there is room for a vector of any.
+// Repairs a row. Behind the codes, there is room for a vector of any.
 template <class Target, class Key>
 inline repair_result repair_row(const row_in_repair<typename Target::element, Key>& row,
                                 int length) {
-  long left = max_moves(length, 1);
+  long left = max_moves(length);
   bool moved = false;
   for (int i = 1; i < length; i += Target::lanes) {
     const int count = length - i < Target::lanes ? length - i : Target::lanes;
