@@ -4,52 +4,119 @@
     compute-sanitizer --tool racecheck python tests/targets/cuda_small_set.py float32   a part
 
 and so with --tool initcheck and synccheck. Every layout of five dtypes is run on full and on ragged
-rows, at an odd offset too, and on columns; wrong results end with status 1. What is right is
-computed on the CPU: the tools would take longer for torch.sort's kernels than for these.
+rows, at an odd offset too, and on columns. With indices every layout is run once, of dtypes in
+turn, in the same ways and on rows that are repaired and sorted by digits. Wrong results end with
+status 1. What is right is computed on the CPU: the tools would take longer for torch.sort's kernels
+than for these.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 
 from support.descriptions import cuda_kernel, gpu_cells
-from warp_bitonic_sort import dtypes, sort
+from warp_bitonic_sort import dtypes, sort, sort_with_indices
 from warp_bitonic_sort.jit import loader
+from warp_bitonic_sort.kernels import Kernel
 
 _NAMES = ("int8", "float16", "float32", "float64", "int32")
+_INDEX_DTYPES = (torch.int32, torch.int64)
+
+_Cell = tuple[int, int, int, str]
+
+
+def _index_cells(number: int, names: Sequence[str]) -> list[_Cell]:
+    """Return the layouts that the dtype of a number is run with, so that its width has all."""
+    entries = [max(dtypes.DTYPES[name].bits, 32) for name in names]
+    mine = [i for i, entry in enumerate(entries) if entry == entries[number]]
+    cells: list[_Cell] = gpu_cells(entries[number], "sm_90", "index")
+    return cells[mine.index(number) :: len(mine)]
+
+
+def _kernels(names: Sequence[str], arch: str) -> Iterator[Kernel]:
+    for number, name in enumerate(names):
+        dtype = dtypes.DTYPES[name]
+        for layout in gpu_cells(dtype.bits, "sm_90"):
+            yield cuda_kernel(dtype.codec, dtype.bits, *layout, arch)
+        for layout in _index_cells(number, names):
+            kernel = cuda_kernel(dtype.codec, dtype.bits, *layout, arch)
+            yield kernel._replace(payload="index")
+
+
+def _views(rows: int, length: int, dtype: torch.dtype) -> Iterator[tuple[torch.Tensor, int]]:
+    """Yield ragged rows, the same at an odd offset, full rows, rows with gaps, and columns."""
+    flat = torch.randint(-100, 100, (rows * length + 1,), device="cuda").to(dtype)
+    full = torch.randint(-100, 100, (rows, length + 1), device="cuda").to(dtype)
+    yield flat[:-1].view(rows, length), 1
+    yield flat[1:].view(rows, length), 1
+    yield full, 1
+    yield full[:, :-1], 1
+    yield flat[1:].view(length, rows), 0
+    yield full.T, 1
+
+
+def _lossy_rows(rows: int, length: int, dtype: torch.dtype) -> Iterator[tuple[torch.Tensor, int]]:
+    """Yield rows between outliers that prefixes do not tell apart: a repair, and digits."""
+    bits = torch.iinfo(dtype).bits if not dtype.is_floating_point else torch.finfo(dtype).bits
+    if bits < 32 or length < 4:
+        return
+    word = torch.int32 if bits == 32 else torch.int64
+    limits = torch.finfo(dtype) if dtype.is_floating_point else torch.iinfo(dtype)
+    base = 1 << (bits - 2)
+    for is_sorted in (True, False):
+        cluster = torch.randint(0, 1000, (rows, length), device="cuda")
+        if is_sorted:
+            cluster = torch.arange(length, device="cuda").repeat(rows, 1)
+            cluster[:, [length // 2, length // 2 + 1]] = cluster[:, [length // 2 + 1, length // 2]]
+        x = (base + cluster).to(word).view(dtype)
+        x[:, 0], x[:, -1] = limits.min, limits.max
+        yield x, 1
+        yield x.T.contiguous(), 0
+
+
+def _check_sort(x: torch.Tensor, axis: int) -> bool:
+    expected = torch.sort(x.cpu(), dim=axis).values
+    return torch.equal(sort(x, axis=axis).cpu(), expected)
+
+
+def _check_indices(x: torch.Tensor, axis: int) -> bool:
+    good = True
+    for descending in (False, True):
+        expected = torch.sort(x.cpu(), dim=axis, stable=True, descending=descending)
+        index_dtype = _INDEX_DTYPES[descending]
+        result = sort_with_indices(x, axis=axis, descending=descending, index_dtype=index_dtype)
+        good &= torch.equal(result.values.cpu(), expected.values)
+        good &= torch.equal(result.indices.cpu(), expected.indices.to(index_dtype))
+    return good
 
 
 def main(names: Sequence[str]) -> int:
     """Sort arrays of these dtypes, compare with torch.sort, and return the exit status."""
     major, minor = torch.cuda.get_device_capability()
-    loader.build(
-        cuda_kernel(dtype.codec, dtype.bits, *layout, f"sm_{major}{minor}")
-        for dtype in map(dtypes.DTYPES.get, names)
-        for layout in gpu_cells(dtype.bits, "sm_90")
-    )
-    wrong = 0
-    for name in names:
+    loader.build(_kernels(names, f"sm_{major}{minor}"))
+    wrong = total = 0
+    for number, name in enumerate(names):
         dtype = getattr(torch, name)
-        for registers, lane_bits, warp_bits, _ in gpu_cells(dtypes.DTYPES[name].bits, "sm_90"):
+        cases = [("sort", cell) for cell in gpu_cells(dtypes.DTYPES[name].bits, "sm_90")]
+        cases += [("sort_with_indices", cell) for cell in _index_cells(number, names)]
+        for operation, (registers, lane_bits, warp_bits, _) in cases:
             length = (registers << lane_bits << warp_bits) - 1
             rows = 3 if length > 2000 else 37
-            flat = torch.randint(-100, 100, (rows * length + 1,), device="cuda").to(dtype)
-            full = torch.randint(-100, 100, (rows, length + 1), device="cuda").to(dtype)
-            for x, axis in (
-                (flat[:-1].view(rows, length), 1),
-                (flat[1:].view(rows, length), 1),
-                (full, 1),
-                (full[:, :-1], 1),
-                (flat[1:].view(length, rows), 0),
-                (full.T, 1),
-            ):
-                expected = torch.sort(x.cpu(), dim=axis).values
-                good = torch.equal(sort(x, axis=axis).cpu(), expected)
+            views = list(_views(rows, length, dtype))
+            check = _check_sort
+            if operation == "sort_with_indices":
+                views += _lossy_rows(rows, length + 1, dtype)
+                check = _check_indices
+            for x, axis in views:
+                good = check(x, axis)
+                total += 1
                 wrong += not good
                 if not good:
-                    sys.stdout.write(f"wrong: {name} {length} {tuple(x.shape)} axis {axis}\n")
-    sys.stdout.write(f"{wrong} wrong\n")
+                    sys.stdout.write(
+                        f"wrong: {operation} {name} {length} {tuple(x.shape)} axis {axis}\n"
+                    )
+    sys.stdout.write(f"{wrong} wrong of {total}\n")
     return int(wrong > 0)
 
 
