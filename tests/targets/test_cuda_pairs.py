@@ -1,0 +1,208 @@
+"""`sort_pairs` and `ranks` on CUDA devices, against the oracle of the CPU's tests.
+
+And streams and graphs of all operations with indices.
+"""
+
+import numpy as np
+import pytest
+
+from support import oracle
+from support.covering import pairwise
+from support.device_arrays import TORCH, to_device, to_host, torch
+from warp_bitonic_sort import argsort, ranks, sort_pairs, sort_with_indices
+
+if not torch.cuda.is_available():
+    pytest.skip("no CUDA device", allow_module_level=True)
+
+ORDERS = [(False, "largest"), (False, "last"), (True, "largest"), (True, "last")]
+LONG = 5000  # sorted by the fallback
+PAYLOADS = ["bool", "bfloat16", "float32", "int64"]  # of 1, 2, 4 and 8 bytes
+
+
+def arrays_of(keys, payloads, shape, seed=1):
+    rng = np.random.default_rng(seed)
+    return [oracle.random(name, shape, rng) for name in (keys, *payloads)]
+
+
+def check_pairs(inputs, results, axis=-1, descending=False, nan="largest"):
+    """Assert that tensors are the inputs at the oracle's indices of the first, bit for bit."""
+    order = oracle.expected_indices(inputs[0], axis, descending, nan)
+    for x, result in zip(inputs, results, strict=True):
+        assert result.shape == x.shape
+        got = to_host(result.contiguous(), x.dtype)
+        want = np.take_along_axis(oracle.bits(x), order, axis)
+        np.testing.assert_array_equal(oracle.bits(got), want)
+
+
+def expected_ranks(x, axis=-1, descending=False, nan="largest"):
+    """The inverse of the oracle's indices."""
+    order = oracle.expected_indices(x, axis, descending, nan)
+    return np.argsort(order, axis=axis, kind="stable")
+
+
+@pytest.mark.parametrize(
+    ("keys", "payload", "order", "axis", "length"),
+    pairwise(list(TORCH), PAYLOADS, ORDERS, [0, -1], [1, 40, 300, 1500, LONG]),
+)
+def test_sort_pairs_of_one_payload_equals_the_oracle(keys, payload, order, axis, length):
+    inputs = arrays_of(keys, [payload], (7, length) if axis else (length, 7))
+    sources = [to_device(x) for x in inputs]
+    result = sort_pairs(*sources, axis=axis, descending=order[0], nan=order[1])
+    check_pairs(inputs, result, axis, *order)
+    for x, source in zip(inputs, sources, strict=True):
+        np.testing.assert_array_equal(oracle.bits(to_host(source, x.dtype)), oracle.bits(x))
+
+
+@pytest.mark.parametrize("length", [24, 700])
+def test_sort_pairs_of_a_tuple_of_payloads_equals_the_oracle(length):
+    inputs = arrays_of("float32", PAYLOADS, (33, length))
+    keys, *payloads = map(to_device, inputs)
+    result = sort_pairs(keys, tuple(payloads), descending=True)
+    assert type(result.values) is tuple
+    check_pairs(inputs, [result.keys, *result.values], descending=True)
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+@pytest.mark.parametrize("place", ["new", "inputs", "each other's", "gaps"])
+def test_sort_pairs_into_out_equals_the_oracle(place, payload):
+    inputs = arrays_of("float32", [payload, "float32"], (21, 130))
+    keys, first, second = map(to_device, inputs)
+    wide = [torch.zeros(21, 137, dtype=x.dtype, device="cuda") for x in (keys, first, second)]
+    out = {
+        "new": [torch.empty_like(x) for x in (keys, first, second)],
+        "inputs": [keys, first, second],
+        "each other's": [second, first, keys],
+        "gaps": [x[:, 3:133] for x in wide],
+    }[place]
+    result = sort_pairs(keys, (first, second), out=(out[0], tuple(out[1:])))
+    assert result.keys is out[0]
+    assert all(a is b for a, b in zip(result.values, out[1:], strict=True))
+    check_pairs(inputs, out)
+    for around in wide:
+        assert not around[:, :3].to(torch.bool).any()
+        assert not around[:, 133:].to(torch.bool).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "order", "axis", "length", "index_dtype"),
+    pairwise(list(TORCH), ORDERS, [0, -1], [1, 40, 300, 1500, LONG], ["int32", "int64"]),
+)
+def test_ranks_equal_the_inverse_of_the_oracles_indices(name, order, axis, length, index_dtype):
+    (x,) = arrays_of(name, [], (7, length) if axis else (length, 7))
+    result = ranks(
+        to_device(x), axis=axis, descending=order[0], nan=order[1], index_dtype=index_dtype
+    )
+    assert result.dtype == getattr(torch, index_dtype)
+    np.testing.assert_array_equal(result.cpu().numpy(), expected_ranks(x, axis, *order))
+
+
+# -- streams and graphs ----------------------------------------------------------------------------
+
+
+def every_operation(x, payload):
+    """The results of all operations with indices."""
+    return [*sort_with_indices(x), argsort(x), ranks(x), *sort_pairs(x, payload)]
+
+
+def expected_of_torch(x, payload):
+    values, indices = torch.sort(x, stable=True)
+    return [
+        values,
+        indices,
+        indices,
+        torch.argsort(indices, stable=True),
+        values,
+        payload.gather(-1, indices),
+    ]
+
+
+def assert_all_equal(results, expected):
+    for result, want in zip(results, expected, strict=True):
+        assert torch.equal(result, want)
+
+
+def test_operations_with_indices_run_behind_what_their_stream_does_before():
+    fresh = [torch.randn(2000, 90, device="cuda") for _ in range(3)]
+    payload = torch.randn(2000, 90, device="cuda")
+    streams = [torch.cuda.Stream() for _ in fresh]
+    sources = [torch.zeros_like(x) for x in fresh]
+    every_operation(sources[0], payload)  # kernels are built and loaded
+    torch.cuda.synchronize()
+    results = []
+    for stream, source, x in zip(streams, sources, fresh, strict=True):
+        with torch.cuda.stream(stream):
+            torch.cuda._sleep(20_000_000)  # some 10 ms: until then the source is zero
+            source.copy_(x)
+            results.append(every_operation(source, payload))
+    torch.cuda.synchronize()
+    for x, each in zip(fresh, results, strict=True):
+        assert_all_equal(each, expected_of_torch(x, payload))
+
+
+@pytest.mark.parametrize("length", [8, 64, 300, 2048])
+def test_operations_with_indices_in_a_graph_read_what_is_there_at_replay(length):
+    x, payload = (torch.randn(100, length, device="cuda") for _ in range(2))
+    values, indices = torch.empty_like(x), torch.empty(x.shape, dtype=torch.int32, device="cuda")
+    every_operation(x, payload)
+    sort_with_indices(x, out=(values, indices))
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        results = every_operation(x, payload)
+        sort_with_indices(x, out=(values, indices))
+    for seed in range(2):
+        generator = torch.Generator("cuda").manual_seed(seed)
+        x.normal_(generator=generator)
+        payload.normal_(generator=generator)
+        graph.replay()
+        expected = expected_of_torch(x, payload)
+        assert_all_equal(results, expected)
+        assert_all_equal([values, indices.long()], expected[:2])
+
+
+# -- CuPy ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cupy():
+    return pytest.importorskip("cupy")
+
+
+@pytest.mark.parametrize(
+    ("name", "order", "axis", "length"),
+    pairwise(["float16", "float32", "float64", "int8", "uint16", "int32", "uint64"], ORDERS,
+             [0, -1], [1, 40, 300, LONG]),
+)  # fmt: skip
+def test_operations_with_indices_of_cupy_arrays_equal_the_oracle(cupy, name, order, axis, length):
+    inputs = arrays_of(name, ["int8", "float64"], (7, length) if axis else (length, 7))
+    x, *payloads = map(cupy.asarray, inputs)
+    options = {"axis": axis, "descending": order[0], "nan": order[1]}
+    expected = oracle.expected_indices(inputs[0], axis, *order)
+    values, indices = sort_with_indices(x, **options)
+    oracle.check_indices(inputs[0], indices.get(), values.get(), axis, *order)
+    np.testing.assert_array_equal(argsort(x, index_dtype="int32", **options).get(), expected)
+    np.testing.assert_array_equal(
+        ranks(x, **options).get(), expected_ranks(inputs[0], axis, *order)
+    )
+    result = sort_pairs(x, tuple(payloads), **options)
+    for given, got in zip(inputs, [result.keys, *result.values], strict=True):
+        assert isinstance(got, cupy.ndarray)
+        want = np.take_along_axis(oracle.bits(given), expected, axis)
+        np.testing.assert_array_equal(oracle.bits(got.get()), want)
+
+
+def test_operations_with_indices_of_cupy_arrays_run_in_the_current_stream(cupy):
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        x = cupy.random.random((1000, 100), dtype=cupy.float32)
+        values, indices = sort_with_indices(x)
+        rank = ranks(x)
+        sorted_keys, payload = sort_pairs(x, -x)
+    stream.synchronize()
+    host = x.get()
+    order = np.argsort(host, axis=-1, kind="stable")
+    want = np.take_along_axis(host, order, -1)
+    np.testing.assert_array_equal(indices.get(), order)
+    np.testing.assert_array_equal(rank.get(), np.argsort(order, axis=-1))
+    for got, expected in ((values, want), (sorted_keys, want), (payload, -want)):
+        np.testing.assert_array_equal(got.get(), expected)
