@@ -192,6 +192,7 @@ class index_kernel {
     const strided_rows<const char> input = input_;
     const strided_rows<char> values = output_[0], indices = output_[1];
     const bool has_values = this->has_values();
+    char* const buffer = args_.output[0] == args_.input[0] ? values_ : nullptr;
     const word* order = order_.row(0);
     const long long pitch = order_.pitch();
     for (int lane = 0; lane < lanes; ++lane, order += pitch) {
@@ -199,7 +200,7 @@ class index_kernel {
         if (fetched >> lane & 1) {
           output::write_values(values_of(lane), length, values[lane], key_bytes);
         } else {
-          output::write_contiguous_values(input[lane], order, length, values[lane], values_);
+          output::write_contiguous_values(input[lane], order, length, values[lane], buffer);
         }
       }
       output::template write_contiguous_indices<Index>(order, length, indices[lane]);

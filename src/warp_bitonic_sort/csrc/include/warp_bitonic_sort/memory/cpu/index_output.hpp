@@ -37,12 +37,12 @@ class index_output {
     if (!look_up(from, order, length, to)) fetch_one_by_one(from, order, length, to);
   }
 
-  // Writes the row's keys by index, through `buffer` where they cannot be looked up in registers.
+  // Writes the row's keys by index, through `buffer` if there is one: `to` may then be the row.
   static WBS_INLINE void write_contiguous_values(const char* from, const word* order, int length,
                                                  char* to, char* buffer) {
     if (look_up(from, order, length, to)) return;
-    fetch_one_by_one(from, order, length, buffer);
-    copy(buffer, length, to);
+    fetch_one_by_one(from, order, length, buffer == nullptr ? to : buffer);
+    if (buffer != nullptr) copy(buffer, length, to);
   }
   // Writes keys that have been fetched.
   static void write_values(const char* fetched, int length, char* to, long long stride) {
