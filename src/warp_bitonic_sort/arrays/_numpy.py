@@ -19,6 +19,8 @@ from ._checks import along, check_distinct, check_out_like, type_name
 
 _Array = np.ndarray[Any, Any]
 _WORDS = {1: np.dtype("u1"), 2: np.dtype("u2"), 4: np.dtype("u4"), 8: np.dtype("u8")}
+# NumPy takes as long to look up a dtype's name as to allocate a small array.
+_BUFFER_DTYPES = {None: None, "int32": np.dtype("int32"), "int64": np.dtype("int64")}
 # NumPy takes microseconds to tell the name of a dtype.
 _KNOWN = {
     np.dtype(name): dtype
@@ -135,7 +137,7 @@ class NumpyAdapter(Adapter):
 
     def empty(self, x: _Array, dtype: str | None) -> _Array:
         """Allocate a buffer."""
-        return np.empty_like(x, dtype, subok=False)
+        return np.empty_like(x, _BUFFER_DTYPES[dtype], subok=False)
 
     def result_strides(self, x: Any) -> tuple[int, ...]:
         """Return the strides of a result of `empty`."""

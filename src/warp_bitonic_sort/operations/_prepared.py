@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import combinations, repeat, starmap
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import arrays
 from ..arrays import Adapter, Device, SortOptions
@@ -21,8 +21,8 @@ from ..plan import Plan
 from ._operation import Operation
 
 
-class PreparedCall(ABC):
-    """A planned call with its kernel open: only allocation and launch are left.
+class CallKind(NamedTuple):
+    """What all calls of one prepared call have in common.
 
     Parameters
     ----------
@@ -32,23 +32,26 @@ class PreparedCall(ABC):
         The adapter of the arrays.
     index_dtype : str or None
         The dtype of indices.
-    all_arrays : sequence of arrays
+    arrays : sequence of arrays
         The array, then buffers of the outputs; other calls have arrays of equal keys.
     """
 
+    operation: Operation
+    adapter: Adapter
+    index_dtype: str | None
+    arrays: Sequence[Any]
+
+
+class PreparedCall(ABC):
+    """A planned call with its kernel open: only allocation and launch are left."""
+
     __slots__ = ("_adapter", "_dtypes", "_result_type", "_to_result")
 
-    def __init__(
-        self,
-        operation: Operation,
-        adapter: Adapter,
-        index_dtype: str | None,
-        all_arrays: Sequence[Any],
-    ) -> None:
-        self._adapter = adapter
-        self._to_result = adapter.to_result(all_arrays[0])
-        self._dtypes = output_dtypes(operation, index_dtype)
-        self._result_type = operation.result
+    def __init__(self, kind: CallKind) -> None:
+        self._adapter = kind.adapter
+        self._to_result = kind.adapter.to_result(kind.arrays[0])
+        self._dtypes = output_dtypes(kind.operation, kind.index_dtype)
+        self._result_type = kind.operation.result
 
     @abstractmethod
     def run(self, x: Any, outputs: Sequence[Any]) -> None:
@@ -61,9 +64,14 @@ class PreparedCall(ABC):
             output = self._adapter.empty(x, dtypes[0])
             self.run(x, (output,))
             return output if to_result is None else to_result(output, x, dtypes[0])
-        outputs = [self._adapter.empty(x, dtype) for dtype in dtypes]
+        empty = self._adapter.empty
+        outputs = []
+        for dtype in dtypes:
+            outputs.append(empty(x, dtype))
         self.run(x, outputs)
-        return self.wrap(outputs, x)
+        if to_result is not None:
+            outputs = [*map(to_result, outputs, repeat(x), dtypes)]
+        return self._result_type(*outputs)
 
     def wrap(self, outputs: Sequence[Any], x: Any) -> Any:
         """Return what the caller gets for buffers that were written; x need not be strided."""
@@ -88,19 +96,17 @@ class _KernelCall(PreparedCall):
 
     def __init__(
         self,
-        operation: Operation,
-        adapter: Adapter,
-        index_dtype: str | None,
-        all_arrays: Sequence[Any],
+        kind: CallKind,
         kernel: Callable[..., None],
         options: SortOptions,
     ) -> None:
-        super().__init__(operation, adapter, index_dtype, all_arrays)
+        super().__init__(kind)
+        operation = kind.operation
         self._kernel = kernel
         # Keys, which come first, if the operation returns indices alone.
         self._left_out = (None,) * (len(OUTPUTS[operation.payload]) - len(operation.outputs))
         self._options = options
-        self._to_ffi = next(filter(None, map(adapter.to_ffi, all_arrays)), None)
+        self._to_ffi = next(filter(None, map(kind.adapter.to_ffi, kind.arrays)), None)
 
 
 class _HostCall(_KernelCall):
@@ -127,16 +133,13 @@ class _DeviceCall(_KernelCall):
 
     def __init__(
         self,
-        operation: Operation,
-        adapter: Adapter,
-        index_dtype: str | None,
-        all_arrays: Sequence[Any],
+        kind: CallKind,
         kernel: Callable[..., None],
         options: SortOptions,
         stream: Callable[[], int],
         may_relaunch: bool,
     ) -> None:
-        super().__init__(operation, adapter, index_dtype, all_arrays, kernel, options)
+        super().__init__(kind, kernel, options)
         self._stream = stream
         # `can_relaunch` takes as long as some calls, and many programs make each call once:
         # therefore the second call uses it.
@@ -177,13 +180,10 @@ class _FallbackCall(PreparedCall):
 
     def __init__(
         self,
-        operation: Operation,
-        adapter: Adapter,
-        index_dtype: str | None,
-        all_arrays: Sequence[Any],
+        kind: CallKind,
         sorter: Sorter,
     ) -> None:
-        super().__init__(operation, adapter, index_dtype, all_arrays)
+        super().__init__(kind)
         self._sorter = sorter
 
     def run(self, x: Any, outputs: Sequence[Any]) -> None:
@@ -247,12 +247,12 @@ def open_call(
     may_relaunch : bool
         Whether the launch cache may answer later calls.
     """
-    common = (operation, adapter, index_dtype, all_arrays)
+    kind = CallKind(operation, adapter, index_dtype, all_arrays)
     if plan.kernel is None:
         if plan.route == "fallback":
             roles = tuple(output.role for output in operation.outputs)
-            return _FallbackCall(*common, Sorter(dtype, *options, roles))
-        return _CopyCall(*common) if plan.rows * plan.length else _EmptyCall(*common)
+            return _FallbackCall(kind, Sorter(dtype, *options, roles))
+        return _CopyCall(kind) if plan.rows * plan.length else _EmptyCall(kind)
     stream = adapter.stream(all_arrays[0])
     refuse = None
     if stream is not None:
@@ -261,9 +261,9 @@ def open_call(
         plan.kernel, dtype.name, device.number, plan.length, refuse, operation.name
     )
     if stream is None:
-        return _HostCall(*common, kernel, options)
+        return _HostCall(kind, kernel, options)
     device_call = _TransposedCall if plan.transposes else _DeviceCall
-    return device_call(*common, kernel, options, stream, may_relaunch)
+    return device_call(kind, kernel, options, stream, may_relaunch)
 
 
 def _sort_fallback(adapter: Adapter, x: Any, outputs: Sequence[Any], sorter: Sorter) -> None:
