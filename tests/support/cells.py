@@ -103,6 +103,31 @@ def hip_cells(compilers: Sequence[str]) -> dict[str, list[Kernel]]:
     return kernels
 
 
+# Kernels with an index are compiled for a warp of 64 lanes, and of 32.
+HIP_INDEX_ARCHS = ("gfx942", "gfx1201")
+
+
+def hip_index_cells(compilers: Sequence[str]) -> dict[str, list[Kernel]]:
+    """Every layout of kernels with indices; keys, architectures and compilers take turns.
+
+    A compiler before clang 20 keeps not all 64-bit entries of rows for gfx1201 in registers.
+    """
+    kernels: dict[str, list[Kernel]] = {name: [] for name in compilers}
+    turns = itertools.cycle(compilers)
+    for entry, widths in ((32, (8, 16, 32)), (64, (64,))):
+        keys = [key for key in KEYS if key[1] in widths]
+        key_turns = itertools.cycle(keys)
+        layouts = {arch: gpu_cells(entry, arch, "index") for arch in HIP_INDEX_ARCHS}
+        for number, layout in enumerate(dict.fromkeys(itertools.chain(*layouts.values()))):
+            archs = [arch for arch in HIP_INDEX_ARCHS if layout in layouts[arch]]
+            for key in keys if IS_WHOLE_GRID else [next(key_turns)]:
+                arch = archs[number % len(archs)]
+                compiler = compilers[-1] if (arch, entry) == ("gfx1201", 64) else next(turns)
+                kernel = hip_kernel(*key, *layout, arch)._replace(payload="index")
+                kernels[compiler].append(kernel)
+    return kernels
+
+
 def _hip_layouts(bits: int, arch: str) -> list[tuple[int, int, int, str]]:
     """Rows of 2 to 4096 and more by one, some and all lanes and by warps; both kinds of columns."""
     layouts = gpu_cells(bits, arch)
