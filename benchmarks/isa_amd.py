@@ -2,6 +2,7 @@
 
     python benchmarks/isa_amd.py
     python benchmarks/isa_amd.py --arch gfx942 gfx1100 --json isa.json
+    TINYGRAD_SRC=tinygrad python benchmarks/isa_amd.py        kernels with an index, too
 
 It counts vector (VALU), shared-memory (DS) and global-memory instructions in assembly, and divides
 by the elements of a lane. The rows are complete, aligned and fill the layout's capacity, so that
@@ -9,17 +10,28 @@ the assembly does not branch. `plain` is the path for rows without NaN and -0.0,
 have it. `ancestor` is an older kernel with one element a lane, for rows as long as a warp. A second
 table counts the instructions of one step across lanes, by the mask of the lane numbers.
 
+Kernels with an index branch where prefixes do not tell keys apart. Theirs are the instructions that
+an emulator (tests/support/amd_emulator.py) executes for rows of evenly spread values, which need no
+repair: values and int32 indices, complete blocks. `goal` is the highest number that the project
+allows.
+
 Counts are not times. No AMD GPU has run this yet.
 """
 
 from __future__ import annotations
 
 import argparse
+import collections
+import ctypes
+import importlib
 import re
 import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import _common
+import numpy as np
 
 from warp_bitonic_sort.errors import ToolError
 from warp_bitonic_sort.kernels import Kernel, Layout
@@ -32,6 +44,8 @@ from warp_bitonic_sort.targets.hip.layouts import layouts
 ARCHS = ("gfx90a", "gfx942", "gfx950", "gfx1030", "gfx1100", "gfx1201")
 LENGTHS = (64, 256, 1024)
 MASKS = (1, 2, 3, 4, 7, 8, 15, 16, 31, 32, 63)
+# VALU instructions an element of kernels with an index.
+INDEX_GOALS = {("gfx942", 64): 60, ("gfx942", 256): 90, ("gfx942", 1024): 135}
 _KINDS = {"VALU": ("v_",), "DS": ("ds_",), "memory": ("global_", "flat_", "buffer_", "scratch_")}
 
 _FULL_ROWS = """#include <warp_bitonic_sort/kernel.hpp>
@@ -130,16 +144,10 @@ extern "C" __global__ void ancestor(const float* src, float* dst) {{
 
 def assembly(arch: str, source: str) -> dict[str, list[str]]:
     """Compile a translation unit with the package's flags; return each function's mnemonics."""
-    compiler = find_hip_compiler(arch, probe_error)
-    kernel = Kernel("hip", arch, "all", "none", "ieee", 32, Layout(4), "rows")
-    command = [*compiler.command, *recipe_of(kernel.target).flags(kernel.arch), "-S"]
-    command += [f"-I{sources.INCLUDE_DIR}", "-", "-o", "-"]
-    done = subprocess.run(command, input=source, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(done.stderr)
+    text = _compiled(arch, source, "-S").decode()
     functions: dict[str, list[str]] = {}
     inside: list[str] | None = None
-    for line in done.stdout.splitlines():
+    for line in text.splitlines():
         begins = re.match(r"(\w+):\s+; @", line)
         if begins:
             inside = functions.setdefault(begins[1], [])
@@ -148,6 +156,18 @@ def assembly(arch: str, source: str) -> dict[str, list[str]]:
         elif inside is not None and re.match(r"\t[a-z]", line):
             inside.append(line.split()[0])
     return functions
+
+
+def _compiled(arch: str, source: str, *options: str) -> bytes:
+    """Compile a translation unit with the package's flags to standard output."""
+    compiler = find_hip_compiler(arch, probe_error)
+    kernel = Kernel("hip", arch, "all", "none", "ieee", 32, Layout(4), "rows")
+    command = [*compiler.command, *recipe_of(kernel.target).flags(kernel.arch), *options]
+    command += [f"-I{sources.INCLUDE_DIR}", "-", "-o", "-"]
+    done = subprocess.run(command, input=source.encode(), capture_output=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr.decode())
+    return done.stdout
 
 
 def counts(mnemonics: list[str]) -> dict[str, int]:
@@ -176,6 +196,76 @@ def full_rows(arch: str, length: int) -> tuple[tuple[int, int, int], dict[str, d
     }
 
 
+class _IndexArgs(ctypes.Structure):
+    """wbs_args<1, 2> of abi.h."""
+
+    _fields_ = (
+        ("input", ctypes.c_uint64),
+        ("output", ctypes.c_uint64 * 2),
+        ("rows", ctypes.c_longlong),
+        ("input_stride", ctypes.c_longlong),
+        ("output_stride", ctypes.c_longlong * 2),
+        ("batch_shape", ctypes.c_longlong * 8),
+        ("input_batch_stride", ctypes.c_longlong * 8),
+        ("output_batch_stride", ctypes.c_longlong * 8 * 2),
+        ("key_xor", ctypes.c_uint64),
+        ("key_add", ctypes.c_uint64),
+        ("length", ctypes.c_int),
+        ("batch_dims", ctypes.c_int),
+        ("opaque_one", ctypes.c_int),
+        ("kept", ctypes.c_int),
+        ("index_bytes", ctypes.c_int),
+    )
+
+
+def _aligned(shape: tuple[int, int], dtype: type) -> np.ndarray[Any, Any]:
+    """Return zeros at an address that 16 divides."""
+    memory: np.ndarray[Any, Any] = np.zeros(shape[0] * shape[1] + 16, dtype)
+    first = -memory.ctypes.data % 16 // memory.itemsize
+    return memory[first : first + shape[0] * shape[1]].reshape(shape)
+
+
+def indexed(arch: str, length: int, emulator: Any) -> tuple[Layout, dict[str, float]]:
+    """Return the layout of rows with indices, and the instructions an element of a block."""
+    layout = first_fit(layouts(arch).rows("index", 32), length)
+    if layout is None:
+        raise ValueError(f"length: {arch} has no layout for {length}")
+    kernel = Kernel("hip", arch, "all", "index", "ieee", 32, layout, "rows")
+    lanes, warps = layouts(arch).warp_lanes, 1 << layout.warp_bits
+    threads = lanes * (warps if warps > 1 else 4)
+    rows = threads * layout.registers // layout.capacity
+    x, values = (_aligned((rows, length), np.float32) for _ in range(2))
+    indices = _aligned((rows, length), np.int32)
+    x[...] = np.arange(length) - length / 3
+    np.random.default_rng(0).permuted(x, axis=1, out=x)
+    args = _IndexArgs(
+        input=x.ctypes.data,
+        output=(values.ctypes.data, indices.ctypes.data),
+        rows=rows,
+        input_stride=4,
+        output_stride=(4, 4),
+        batch_shape=(rows,),
+        input_batch_stride=(4 * length,),
+        output_batch_stride=((4 * length,), (4 * length,)),
+        key_add=0xFF800001,  # order_constants_of(float32, ascending)
+        length=length,
+        batch_dims=1,
+        opaque_one=1,
+        kept=length,
+        index_bytes=4,
+    )
+    code = emulator.CodeObject(_compiled(arch, kernel.source()), arch)
+    shared = layouts(arch).shared_bytes(layout, "index", 32)
+    executed = code.count("warp_bitonic_sort_rows", 1, threads, bytes(args), shared)
+    if not (indices == np.argsort(x, axis=1)).all() or not (values == np.sort(x, axis=1)).all():
+        raise RuntimeError(f"{arch}, {length}: wrong results, so that counts mean nothing")
+    found: collections.Counter[str] = collections.Counter()
+    for name, count in executed.items():
+        for kind, prefixes in _KINDS.items():
+            found[kind] += count * name.lower().startswith(prefixes)
+    return layout, {kind: found[kind] * lanes / (rows * length) for kind in _KINDS}
+
+
 def step(arch: str, key: str) -> dict[int, dict[str, float]]:
     """Return the instructions of one step across lanes for keys of a C++ type, by mask."""
     masks = [mask for mask in MASKS if mask < layouts(arch).warp_lanes]
@@ -188,6 +278,14 @@ def step(arch: str, key: str) -> dict[int, dict[str, float]]:
                for kind in _KINDS}
         for mask in masks
     }  # fmt: skip
+
+
+def _emulator() -> tuple[Any, str | None]:
+    """Return the tests' module that emulates AMD GPUs, or None and why it cannot."""
+    sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+    emulator = importlib.import_module("support.amd_emulator")
+    why_not = emulator.available()
+    return (None if why_not else emulator), why_not
 
 
 def _cells(by_kind: dict[str, float]) -> list[str]:
@@ -216,9 +314,11 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
     result: dict[str, Any] = {"machine": _common.machine(), "rows": [], "steps": []}
+    result["with_index"] = []
     for key, value in result["machine"].items():
         print(f"{key}: {value}")
-    rows, steps = [], []
+    rows, steps, with_index = [], [], []
+    emulator, why_not = _emulator()
     for arch in options.arch:
         try:
             compiler = find_hip_compiler(arch, probe_error)
@@ -231,6 +331,13 @@ def main() -> None:
             for way, by_kind in ways.items():
                 result["rows"].append({"arch": arch, "length": length, "way": way, **by_kind})
                 rows.append([arch, str(length), way, str(layout), *_cells(by_kind)])
+        for length in LENGTHS if emulator and arch in emulator.ARCHS else ():
+            layout, by_kind = indexed(arch, length, emulator)
+            goal = INDEX_GOALS.get((arch, length))
+            result["with_index"].append({"arch": arch, "length": length, "goal": goal, **by_kind})
+            note = "above the goal" if goal is not None and by_kind["VALU"] > goal else ""
+            cells = [arch, str(length), str(layout), *_cells(by_kind)]
+            with_index.append([*cells, "" if goal is None else str(goal), note])
         lanes = layouts(arch).warp_lanes
         (code,) = assembly(arch, _ANCESTOR.format()).values()
         by_kind = {kind: float(count) for kind, count in counts(code).items()}
@@ -246,6 +353,12 @@ def main() -> None:
         raise SystemExit("nothing was counted: no compiler here builds for these architectures")
     print("\ninstructions an element\n")
     print(_common.table(["architecture", "row length", "way", "layout", *_KINDS], rows))
+    print("\ninstructions an element, executed, with int32 indices\n")
+    if with_index:
+        header = ["architecture", "row length", "layout", *_KINDS, "VALU goal", "note"]
+        print(_common.table(header, with_index))
+    else:
+        print(f"not counted: {why_not or 'no architecture that the emulator knows'}")
     print("\nVALU and DS instructions of a step across lanes, by mask\n")
     print(_common.table(["architecture", "key", *map(str, MASKS)], steps))
     _common.report(result, options.json)

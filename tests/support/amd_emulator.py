@@ -28,6 +28,7 @@ needs between instructions.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import ctypes
 import functools
@@ -383,8 +384,27 @@ def _shared_access(
     return (_Program(_Globals(_ALL_BUFFERS)), _Runtime(run)), decoded
 
 
+_executed: collections.Counter[str] | None = None
+
+
 def _decode_at(decode: Callable[[int, str], Any], pc: int, arch: str) -> Any:
     """Take the place of the emulator's own function of that name."""
+    (program, runtime), decoded = _completed(decode, pc, arch)
+    executed = _executed
+    if executed is None:
+        return (program, runtime), decoded
+    # Of two instructions in one the first.
+    name = str((decoded.op if hasattr(decoded, "op") else decoded.opx).name)
+
+    def run(*buffers: ctypes.c_uint64) -> None:
+        executed[name] += 1
+        runtime.fxn(*buffers)
+
+    return (program, _Runtime(run)), decoded
+
+
+def _completed(decode: Callable[[int, str], Any], pc: int, arch: str) -> Any:
+    """Decode an instruction, or do it here."""
     word = ctypes.c_uint32.from_address(pc).value
     both = ctypes.c_uint64.from_address(pc).value
     is_vop1_vop2_or_vopc = word >> 31 == 0
@@ -536,6 +556,16 @@ class CodeObject:
                 found.entry, self._size, blocks, 1, 1, threads, 1, 1, address, rsrc2,
                 found.scratch_bytes, self.arch.emulator, scalars,
             )  # fmt: skip
+
+    def count(self, *args: Any) -> collections.Counter[str]:
+        """As `launch`, and return how often all waves executed each instruction."""
+        global _executed
+        _executed = collections.Counter()
+        try:
+            self.launch(*args)
+            return _executed
+        finally:
+            _executed = None
 
 
 @contextlib.contextmanager
