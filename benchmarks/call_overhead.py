@@ -2,9 +2,9 @@
 
     python benchmarks/call_overhead.py
 
-The arrays are 4 x 8 float32 on the CPU and, if there is a CUDA device, one row of 64 on it. Calls
-on a device follow each other with one wait at the end. Operations with indices are timed beside our
-own sort.
+The arrays are 4 x 8 float32 on the CPU and, if there is a CUDA device, one row of 64 and 4 x 8 on
+it. Calls on a device follow each other with one wait at the end. Operations with indices are timed
+beside our own sort on the CPU, and beside torch.neg and torch.sort on a device.
 
 `goal` is the highest ratio to the peer that the project allows.
 """
@@ -22,6 +22,29 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import _common
 
 _CALLS = 5000
+
+# The array, our call, the peer's, the peer's name, and the goal.
+_Case = tuple[str, Callable[[], object], Callable[[], object], str, float | None]
+
+
+def _cuda_cases(torch: Any) -> list[_Case]:
+    """Return the cases of arrays on a CUDA device."""
+    from warp_bitonic_sort import argsort, sort, sort_with_indices
+
+    row, small = torch.rand(1, 64, device="cuda"), torch.rand(4, 8, device="cuda")
+    ours = (
+        ("torch, CUDA, argsort", lambda: argsort(small)),
+        ("torch, CUDA, with indices", lambda: sort_with_indices(small)),
+    )
+    peers = (
+        (lambda: torch.neg(small), "torch.neg", 1.5),
+        (lambda: torch.sort(small), "torch.sort", 0.35),
+    )
+    return [
+        ("torch, CUDA", lambda: sort(row), lambda: torch.neg(row), "torch.neg", 1.2),
+        ("torch, CUDA", lambda: sort(row), lambda: torch.sort(row), "torch.sort", 1 / 3),
+        *((*call, *peer) for call in ours for peer in peers),
+    ]
 
 
 def main() -> None:
@@ -53,7 +76,7 @@ def main() -> None:
 
         return run
 
-    cases: list[tuple[str, Callable[[], object], Callable[[], object], str, float | None]] = [
+    cases: list[_Case] = [
         ("NumPy", lambda: sort(x), lambda: np.sort(x), "np.sort", 5.0),
         ("NumPy, read-only", lambda: sort(read_only), lambda: np.sort(read_only), "np.sort", None),
         ("NumPy, out=", lambda: sort(x, out=out), lambda: np.sort(x), "np.sort", None),
@@ -64,11 +87,7 @@ def main() -> None:
         ("torch", lambda: sort(tensor), lambda: torch.sort(tensor), "torch.sort", 1.5),
     ]
     if torch.cuda.is_available():
-        row = torch.rand(1, 64, device="cuda")
-        cases += [
-            ("torch, CUDA", lambda: sort(row), lambda: torch.neg(row), "torch.neg", 1.2),
-            ("torch, CUDA", lambda: sort(row), lambda: torch.sort(row), "torch.sort", 1 / 3),
-        ]
+        cases += _cuda_cases(torch)
     rows = []
     result: dict[str, Any] = {"machine": _common.machine(), "rows": []}
     for name, ours, peer, peer_name, goal in cases:
@@ -84,7 +103,7 @@ def main() -> None:
                 peer_name,
                 f"{times['peer'] / _CALLS * 1e6:.2f}",
                 f"{ratio:.2f}",
-                "" if goal is None else f"{goal:g}",
+                "" if goal is None else f"{goal:.2g}",
                 note,
             ]
         )
