@@ -231,14 +231,6 @@ class index_kernel {
     input_ = {copies_, row_bytes_};
   }
   __attribute__((noinline)) void store_columns(unsigned fetched) {
-    if (has_values()) {
-      for (int lane = 0; lane < lanes; ++lane) {
-        if ((fetched >> lane & 1) != 0) continue;
-        output::fetch(input_[lane], order_.row(lane), length_, values_of(lane));
-      }
-      columns<target, raw>::template store<raw>(values_, row_bytes_, length_, output_[0].base,
-                                                args_.output_stride[0]);
-    }
     const char* const order = reinterpret_cast<const char*>(order_.row(0));
     const long long pitch = order_.pitch() * word_bytes;
     if (args_.index_bytes == 4) {
@@ -247,6 +239,14 @@ class index_kernel {
     } else {
       columns<target, word>::template store<unsigned long long>(
           order, pitch, length_, output_[1].base, args_.output_stride[1]);
+    }
+    if (has_values()) {
+      for (int lane = 0; lane < lanes; ++lane) {
+        if ((fetched >> lane & 1) != 0) continue;
+        output::fetch(input_[lane], order_.row(lane), length_, values_of(lane));
+      }
+      columns<target, raw>::template store<raw>(values_, row_bytes_, length_, output_[0].base,
+                                                args_.output_stride[0]);
     }
   }
 
@@ -270,10 +270,12 @@ class index_kernel {
     const long long stride = args_.input_stride[0];
     const auto codec = order_.codec();
     entry entries[Length];
+    (__builtin_prefetch(from + I * stride + column_bytes_ahead), ...);
     ((entries[I] = codec.encode_unjoined(target::load(from + I * stride))), ...);
     if (!order_type::sort_quickly(codec, entries)) return false;
     char* const to = output_[1].base;
     const long long to_stride = args_.output_stride[1];
+    (__builtin_prefetch(to + I * to_stride + column_bytes_ahead, 1), ...);
     (store_indices(to + I * to_stride, __builtin_convertvector(entries[I], indices_type)), ...);
     if (has_values()) {
       const auto key_codec =
@@ -282,6 +284,7 @@ class index_kernel {
       sort_registers<Length>(target{}, entries);
       char* const values = output_[0].base;
       const long long value_stride = args_.output_stride[0];
+      (__builtin_prefetch(values + I * value_stride + column_bytes_ahead, 1), ...);
       (target::store(values + I * value_stride, key_codec.decode(entries[I])), ...);
     }
     WARP_BITONIC_SORT_COUNT_ROWS(at_once, lanes);

@@ -223,12 +223,12 @@ class index_order {
     sort_registers<Length>(target{}, entries);
     closeness<target> close;
     ((I > 0 ? close.add(entries[I - (I > 0)], entries[I]) : void()), ...);
-    code_range_type ends(codec);
-    ends.least = (entries[0] ^ target::bias) | mask;
-    ends.greatest = (entries[Length - 1] ^ target::bias) & ~mask;
+    const entry first = entries[0] ^ target::bias, last = entries[Length - 1] ^ target::bias;
+    const unsigned unsure = target::lanes_greater(target::broadcast(mask + 1), close.least) |
+                            target::lanes_greater(codec.lowest(), first | mask) |
+                            target::lanes_greater(last & ~mask, codec.highest());
     ((entries[I] = entries[I] & mask), ...);
-    return target::lanes_greater(target::broadcast(mask + 1), close.least) == 0 &&
-           !(codec_type::has_nans && ends.join_nans());
+    return unsure == 0;
   }
   template <int... I>
   static WBS_INLINE unsigned sort_prefixes(const composite_type& composite, entry* codes,

@@ -11,6 +11,10 @@
 
 namespace warp_bitonic_sort {
 
+// Hardware prefetchers do not follow many columns at once. The line that is prefetched is the first
+// that the next vector of the column does not touch, however it is aligned.
+constexpr int column_bytes_ahead = 128;
+
 // Rows of Elements, which are transposed as words.
 template <class Target, class Element>
 class columns {
@@ -32,6 +36,7 @@ class columns {
       for (int i = 0; i < block; ++i) {
         // Beyond the end, the last one again.
         const int at = first + (i < count ? i : count - 1);
+        __builtin_prefetch(from + at * stride + column_bytes_ahead);
         column[i] = widen(read<vector<Element, lanes>>(from + at * stride));
       }
       word buffer[lanes * block];
@@ -68,6 +73,7 @@ class columns {
       load_rows(are_words ? strided_rows<const char>{from, row_bytes} : packed, column,
                 make_indices<block / piece>{});
       for (int i = 0; i < block && first + i < length; ++i) {
+        __builtin_prefetch(to + (first + i) * stride + column_bytes_ahead, 1);
         write(to + (first + i) * stride, __builtin_convertvector(column[i], vector<To, lanes>));
       }
     }

@@ -133,7 +133,22 @@ struct simd_words : simd<WordBits> {
 
   // A bit for each lane that is all ones in a mask of all ones and zeros.
   static WBS_INLINE unsigned lanes_of(signed_key mask) { return lanes_of_part(mask); }
-  static WBS_INLINE unsigned lanes_greater(key a, key b) { return lanes_of((signed_key)(a > b)); }
+  static WBS_INLINE unsigned lanes_greater(key a, key b) {
+#if defined(__AVX512F__)
+    // Of a generic comparison, compilers make a vector first.
+    constexpr int not_less_or_equal = 6;
+    if constexpr (sizeof(key) == 64 && WordBits == 32) {
+      typedef int ints __attribute__((vector_size(64)));
+      return static_cast<unsigned short>(
+          __builtin_ia32_ucmpd512_mask((ints)a, (ints)b, not_less_or_equal, 0xFFFF));
+    } else if constexpr (sizeof(key) == 64) {
+      typedef long long longs __attribute__((vector_size(64)));
+      return static_cast<unsigned char>(
+          __builtin_ia32_ucmpq512_mask((longs)a, (longs)b, not_less_or_equal, 0xFF));
+    }
+#endif
+    return lanes_of((signed_key)(a > b));
+  }
 
  private:
   template <int Bits, class = void>
