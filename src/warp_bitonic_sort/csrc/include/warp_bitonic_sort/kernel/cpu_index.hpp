@@ -16,6 +16,8 @@
 #include <warp_bitonic_sort/core/config.hpp>
 #include <warp_bitonic_sort/core/entry.hpp>
 #include <warp_bitonic_sort/kernel/cpu_index_order.hpp>
+#include <warp_bitonic_sort/kernel/cpu_index_registers.hpp>
+#include <warp_bitonic_sort/kernel/cpu_index_tile.hpp>
 #include <warp_bitonic_sort/kernel/cpu_repair.hpp>
 #include <warp_bitonic_sort/kernel/cpu_tile.hpp>
 #include <warp_bitonic_sort/kernel/cpu_traits.hpp>
@@ -30,12 +32,21 @@
 
 namespace warp_bitonic_sort {
 
+template <codec_kind Codec, int KeyBits, int Length>
+struct index_order_of {
+  using type = index_order_in_registers<Codec, KeyBits, Length>;
+};
+template <codec_kind Codec, int KeyBits>
+struct index_order_of<Codec, KeyBits, 0> {
+  using type = index_order_in_tile<Codec, KeyBits>;
+};
+
 // Rows of a Length are sorted in registers. Length 0 stands for any length up to a limit, sorted in
 // a tile.
 template <codec_kind Codec, int KeyBits, int Length, access Access>
 class index_kernel {
   using args_type = wbs_args<1, 2>;
-  using order_type = index_order<Codec, KeyBits, Length>;
+  using order_type = typename index_order_of<Codec, KeyBits, Length>::type;
   using target = typename order_type::target;
   using entry = typename order_type::entry;
   using word = typename order_type::word;
@@ -256,6 +267,8 @@ class index_kernel {
   bool sort_columns_quickly() {
     if constexpr (Length == 0 || order_type::is_exact || Access != access::columns) {
       return false;
+    } else if (!order_.sorts_quickly()) {
+      return false;
     } else if (args_.index_bytes == 4) {
       return sort_columns_quickly<unsigned>(make_indices<Length>{});
     } else {
@@ -272,7 +285,7 @@ class index_kernel {
     entry entries[Length];
     (__builtin_prefetch(from + I * stride + column_bytes_ahead), ...);
     ((entries[I] = codec.encode_unjoined(target::load(from + I * stride))), ...);
-    if (!order_type::sort_quickly(codec, entries)) return false;
+    if (!order_.sort_quickly(entries)) return false;
     char* const to = output_[1].base;
     const long long to_stride = args_.output_stride[1];
     (__builtin_prefetch(to + I * to_stride + column_bytes_ahead, 1), ...);

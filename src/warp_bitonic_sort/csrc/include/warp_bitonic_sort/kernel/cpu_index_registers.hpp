@@ -1,0 +1,152 @@
+// Finds the order of rows of one length in registers.
+//
+// Invariant: that of kernel/cpu_index_order.hpp.
+#ifndef WARP_BITONIC_SORT_KERNEL_CPU_INDEX_REGISTERS_HPP_
+#define WARP_BITONIC_SORT_KERNEL_CPU_INDEX_REGISTERS_HPP_
+
+#include <warp_bitonic_sort/core/codec.hpp>
+#include <warp_bitonic_sort/core/config.hpp>
+#include <warp_bitonic_sort/kernel/cpu_index_order.hpp>
+#include <warp_bitonic_sort/kernel/cpu_prefixes.hpp>
+#include <warp_bitonic_sort/network/registers.hpp>
+
+namespace warp_bitonic_sort {
+
+template <codec_kind Codec, int KeyBits, int Length>
+class index_order_in_registers
+    : public index_order<index_order_in_registers<Codec, KeyBits, Length>, Codec, KeyBits> {
+  using base = index_order<index_order_in_registers, Codec, KeyBits>;
+  using base::codec_;
+  using base::lanes;
+  using typename base::code_range_type;
+  using typename base::codec_type;
+  using typename base::composite_type;
+
+ public:
+  using base::is_exact;
+  using typename base::entry;
+  using typename base::rows;
+  using typename base::target;
+  using typename base::word;
+
+  static long long scratch_bytes(long long) { return base::scratch_bytes_for(slots, Length); }
+  static constexpr long long pitch() { return base::pitch_for(Length); }
+
+  template <class Args>
+  index_order_in_registers(const Args& args, void* scratch) : base(args, Length, slots, scratch) {}
+
+  // Returns a bit for each row whose order must be checked.
+  __attribute__((noinline)) unsigned find(rows input) {
+    entry entries[slots] = {};
+    prefetch_ahead(input);
+    if constexpr (is_exact) {
+      load_all(input, entries);
+      sort_prefixes(composite_type(bits_for(Length)), entries, make_indices<Length>{});
+      this->template store_order<slots>(0, entries);
+      return 0;
+    } else {
+      if (sorts_quickly()) {
+        load_all(input, entries);
+        encode(entries, make_indices<Length>{});
+        if (sort_quickly(entries)) {
+          this->template store_order<slots>(0, entries);
+          return 0;
+        }
+      }
+      if (slow_groups_left_ > 0) --slow_groups_left_;
+      load_all(input, entries);
+      code_range_type codes(codec_);
+      base::add_all(codes, entries, make_indices<Length>{});
+      if (codec_type::has_nans && codes.join_nans()) join_nans(entries, make_indices<Length>{});
+      const composite_type composite = codes.prefixes(bits_for(Length));
+      const unsigned unsure = sort_prefixes(composite, entries, make_indices<Length>{});
+      this->template store_order<slots>(0, entries);
+      return unsure;
+    }
+  }
+
+  // Whether rows are likely to be sorted quickly.
+  bool sorts_quickly() const { return slow_groups_left_ == 0; }
+  // Sorts the codes of each row by prefixes that are cut without a look at their range. Entries
+  // become indices. False, with nothing usable, where that does not tell the order: a row has
+  // neighbours of one prefix, which NaNs and equal keys are, too.
+  WBS_INLINE bool sort_quickly(entry* entries) {
+    const bool done = sort_quickly(codec_, entries, make_indices<Length>{});
+    if (!done) slow_groups_left_ = slow_groups;
+    return done;
+  }
+
+  void load_codes(rows input, entry* codes) const {
+    entry keys[slots];
+    load_all(input, keys);
+    for (int slot = 0; slot < Length; ++slot) codes[slot] = codec_.encode(keys[slot]);
+  }
+  __attribute__((noinline)) void sort_tile() {
+    entry entries[slots];
+    base::copy(entries, this->tile_, make_indices<Length>{});
+    sort_registers<Length>(target{}, entries);
+    base::copy(this->tile_, entries, make_indices<Length>{});
+  }
+
+ private:
+  static constexpr int slots =
+      1 << bits_for(Length) < target::chunk_keys ? target::chunk_keys : 1 << bits_for(Length);
+  // Groups that are not sorted quickly after one for which that failed: such rows go together.
+  static constexpr int slow_groups = 7;
+
+  // Pieces of a power of two; the last one begins before the end of the one before it.
+  WBS_INLINE void load_all(rows input, entry* keys) const {
+    constexpr int size = 1 << floor_log2(Length);
+    this->template load<size>(input, 0, keys);
+    if constexpr (size < Length) {
+      entry last[slots];
+      this->template load<size>(input, Length - size, last);
+      base::copy(keys + size, last + 2 * size - Length, make_indices<Length - size>{});
+    }
+  }
+  // A group of short rows is sorted in less time than a cache miss takes.
+  WBS_INLINE void prefetch_ahead(rows input) const {
+    constexpr int bytes_ahead = 4096;
+    for (int at = 0; at < lanes * Length * base::key_bytes; at += 64) {
+      __builtin_prefetch(input.base + bytes_ahead + at);
+    }
+  }
+  template <int... I>
+  WBS_INLINE void encode(entry* keys, indices<I...>) const {
+    ((keys[I] = codec_.encode_unjoined(keys[I])), ...);
+  }
+  template <int... I>
+  WBS_INLINE void join_nans(entry* codes, indices<I...>) const {
+    ((codes[I] = codec_.join_nans(codes[I])), ...);
+  }
+  template <int... I>
+  static WBS_INLINE bool sort_quickly(const codec_type& codec, entry* entries, indices<I...>) {
+    constexpr word mask = (word(1) << bits_for(Length)) - 1;
+    ((entries[I] = ((entries[I] & ~mask) | word(I)) ^ target::bias), ...);
+    sort_registers<Length>(target{}, entries);
+    closeness<target> close;
+    ((I > 0 ? close.add(entries[I - (I > 0)], entries[I]) : void()), ...);
+    const entry first = entries[0] ^ target::bias, last = entries[Length - 1] ^ target::bias;
+    const unsigned unsure = target::lanes_greater(target::broadcast(mask + 1), close.least) |
+                            target::lanes_greater(codec.lowest(), first | mask) |
+                            target::lanes_greater(last & ~mask, codec.highest());
+    ((entries[I] = entries[I] & mask), ...);
+    return unsure == 0;
+  }
+  template <int... I>
+  static WBS_INLINE unsigned sort_prefixes(const composite_type& composite, entry* codes,
+                                           indices<I...>) {
+    ((codes[I] = composite.entry(codes[I], I) ^ target::bias), ...);
+    sort_registers<Length>(target{}, codes);
+    closeness<target> close;
+    if constexpr (!is_exact) ((I > 0 ? close.add(codes[I - (I > 0)], codes[I]) : void()), ...);
+    ((codes[I] = composite.index(codes[I])), ...);
+    return is_exact ? 0 : close.unsure_lanes(composite);
+  }
+
+  int slow_groups_left_ = 0;
+};
+
+}  // namespace warp_bitonic_sort
+
+#endif  // WARP_BITONIC_SORT_KERNEL_CPU_INDEX_REGISTERS_HPP_
