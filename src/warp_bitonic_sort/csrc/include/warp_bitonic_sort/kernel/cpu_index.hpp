@@ -261,9 +261,9 @@ class index_kernel {
     }
   }
 
-  // Sorts keys and prefixes in registers, one after the other. Without neighbours of one prefix in
-  // any row, no keys are equal, and both come into the same order. False, with nothing written, if
-  // there are such neighbours.
+  // Sorts keys and prefixes in registers, where their instructions overlap. Without neighbours of
+  // one prefix in any row, no keys are equal, and both come into the same order. False, with
+  // nothing written, if there are such neighbours.
   bool sort_columns_quickly() {
     if constexpr (Length == 0 || order_type::is_exact || Access != access::columns) {
       return false;
@@ -285,20 +285,23 @@ class index_kernel {
     entry entries[Length];
     (__builtin_prefetch(from + I * stride + column_bytes_ahead), ...);
     ((entries[I] = codec.encode_unjoined(target::load(from + I * stride))), ...);
+    const auto key_codec =
+        typename traits::codec_type({args_.key_xor, args_.key_add}, target::bias);
+    entry keys[Length] = {};
+    if (has_values()) {
+      ((keys[I] = key_codec.encode(target::load(from + I * stride))), ...);
+      sort_registers<Length>(target{}, keys);
+    }
     if (!order_.sort_quickly(entries)) return false;
     char* const to = output_[1].base;
     const long long to_stride = args_.output_stride[1];
     (__builtin_prefetch(to + I * to_stride + column_bytes_ahead, 1), ...);
     (store_indices(to + I * to_stride, __builtin_convertvector(entries[I], indices_type)), ...);
     if (has_values()) {
-      const auto key_codec =
-          typename traits::codec_type({args_.key_xor, args_.key_add}, target::bias);
-      ((entries[I] = key_codec.encode(target::load(from + I * stride))), ...);
-      sort_registers<Length>(target{}, entries);
       char* const values = output_[0].base;
       const long long value_stride = args_.output_stride[0];
       (__builtin_prefetch(values + I * value_stride + column_bytes_ahead, 1), ...);
-      (target::store(values + I * value_stride, key_codec.decode(entries[I])), ...);
+      (target::store(values + I * value_stride, key_codec.decode(keys[I])), ...);
     }
     WARP_BITONIC_SORT_COUNT_ROWS(at_once, lanes);
     return true;
