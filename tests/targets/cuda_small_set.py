@@ -1,6 +1,8 @@
 """A small set of CUDA sorts for compute-sanitizer, which is too slow for the whole suite.
 
-    compute-sanitizer --tool memcheck python tests/targets/cuda_small_set.py
+    export PYTHONPATH=tests
+    python tests/targets/cuda_small_set.py      compiles the kernels
+    compute-sanitizer --tool memcheck --error-exitcode 1 python tests/targets/cuda_small_set.py
     compute-sanitizer --tool racecheck python tests/targets/cuda_small_set.py float32   a part
 
 and so with --tool initcheck and synccheck. Every layout of five dtypes is run on full and on ragged

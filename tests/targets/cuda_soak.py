@@ -1,5 +1,6 @@
 """Random sorts on a CUDA device for as long as asked, against torch.sort of keys made here.
 
+    export PYTHONPATH=tests
     python tests/targets/cuda_soak.py --seconds 300 [--device 1] [--seed 7]
     python tests/targets/cuda_soak.py --seed 7 --case 1234      the one case again
 
