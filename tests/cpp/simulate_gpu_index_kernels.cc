@@ -15,6 +15,20 @@
 
 namespace {
 
+// Without asynchronous copies, and with blocks that share the tiles.
+template <class Key>
+struct looped_target : software_target<Key> {
+  static constexpr bool has_copies = false, has_block_per_tile = false;
+};
+template <class Rows>
+struct target_of;
+template <template <template <class> class, codec_kind, int, int, int, int> class Rows,
+          template <class> class Target, codec_kind Codec, int Bits, int Registers, int LaneBits,
+          int WarpBits>
+struct target_of<Rows<Target, Codec, Bits, Registers, LaneBits, WarpBits>> {
+  using type = Target<int>;
+};
+
 // ---- data ---------------------------------------------------------------------------------------
 
 const char* const kinds[] = {"any",      "even",    "narrow",       "equal",
@@ -119,7 +133,7 @@ std::string run_case(dtype type, const test_case& c, const std::string& kind, in
 
   const long repairs = calls["repair"];
   if (!c.in_place) memory->src.set_writable(false);
-  const std::string wrong = run_blocks<Rows>(args);
+  const std::string wrong = run_blocks<Rows, typename target_of<Rows>::type>(args);
   if (!c.in_place) memory->src.set_writable(true);
   if (!wrong.empty()) return wrong;
   const bool is_narrow = kind == "narrow" || kind == "equal";
@@ -205,25 +219,36 @@ std::string count_ways(const char* name, dtype type) {
   return "";
 }
 
-#define SAMPLE(function, type, Codec, bits, registers, lane_bits, warp_bits)                    \
-  sample {                                                                                      \
-    #type " (" #registers ", " #lane_bits ", " #warp_bits ")",                                  \
-        function<gpu_index_rows<software_target, codec_kind::Codec, bits, registers, lane_bits, \
-                                warp_bits>>,                                                    \
-        dtype::type                                                                             \
+#define SAMPLE(function, Rows, Target, type, Codec, bits, registers, lane_bits, warp_bits) \
+  sample {                                                                                 \
+    #type " (" #registers ", " #lane_bits ", " #warp_bits ")",                             \
+        function<Rows<Target, codec_kind::Codec, bits, registers, lane_bits, warp_bits>>,  \
+        dtype::type                                                                        \
   }
-#define ROWS(...) SAMPLE(run_layout, __VA_ARGS__)
-#define WAYS(...) SAMPLE(count_ways, __VA_ARGS__)
+#define ROWS(...) SAMPLE(run_layout, gpu_index_rows, __VA_ARGS__)
+#define COLUMNS(...) SAMPLE(run_layout, gpu_index_columns, __VA_ARGS__)
+#define WAYS(...) SAMPLE(count_ways, gpu_index_rows, software_target, __VA_ARGS__)
 
 // For each codec and entry: a thread a row, a few lanes, a warp, and warps.
 const std::vector<sample> layouts = {
-    ROWS(float8_e4m3fnuz, fnuz, 8, 8, 0, 0), ROWS(bool_, integer, 8, 12, 3, 0),
-    ROWS(float16, ieee, 16, 16, 1, 0),       ROWS(int16, integer, 16, 12, 5, 1),
-    ROWS(float32, ieee, 32, 4, 0, 0),        ROWS(float32, ieee, 32, 12, 3, 0),
-    ROWS(float32, ieee, 32, 16, 5, 0),       ROWS(float32, ieee, 32, 12, 5, 2),
-    ROWS(int32, integer, 32, 16, 4, 0),      ROWS(uint32, integer, 32, 8, 5, 1),
-    ROWS(float64, ieee, 64, 8, 1, 0),        ROWS(int64, integer, 64, 12, 5, 0),
-    ROWS(uint64, integer, 64, 8, 5, 1),
+    ROWS(software_target, float8_e4m3fnuz, fnuz, 8, 8, 0, 0),
+    ROWS(looped_target, bool_, integer, 8, 12, 3, 0),
+    ROWS(software_target, float16, ieee, 16, 16, 1, 0),
+    ROWS(looped_target, int16, integer, 16, 12, 5, 1),
+    ROWS(software_target, float32, ieee, 32, 4, 0, 0),
+    ROWS(looped_target, float32, ieee, 32, 12, 3, 0),
+    ROWS(software_target, float32, ieee, 32, 16, 5, 0),
+    ROWS(software_target, float32, ieee, 32, 12, 5, 2),
+    ROWS(software_target, int32, integer, 32, 16, 4, 0),
+    ROWS(looped_target, uint32, integer, 32, 8, 5, 1),
+    ROWS(looped_target, float64, ieee, 64, 8, 1, 0),
+    ROWS(software_target, int64, integer, 64, 12, 5, 0),
+    ROWS(software_target, uint64, integer, 64, 8, 5, 1),
+    COLUMNS(software_target, uint8, integer, 8, 16, 3, 0),
+    COLUMNS(looped_target, float16, ieee, 16, 8, 0, 0),
+    COLUMNS(software_target, float32, ieee, 32, 8, 0, 0),
+    COLUMNS(looped_target, float32, ieee, 32, 16, 4, 0),
+    COLUMNS(software_target, float64, ieee, 64, 8, 2, 0),
 };
 const std::vector<sample> ways = {
     WAYS(float16, ieee, 16, 16, 1, 0),  WAYS(float32, ieee, 32, 12, 3, 0),

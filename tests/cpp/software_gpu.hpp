@@ -356,6 +356,13 @@ struct software_target {
     }
     return any != 0;
   }
+  static int count_in_warp(bool of_lane) {
+    unsigned count = of_lane;
+    for (int mask = 1; mask < warp_lanes; mask *= 2) {
+      count += software_target<unsigned>::shuffle_xor(count, mask);
+    }
+    return static_cast<int>(count);
+  }
   template <int Mask, class Value>
   static Value from_lane_xor(Value value) {
     return software_target<Value>::shuffle_xor(value, Mask);
@@ -557,13 +564,13 @@ int rows_too_many = 0, elements_too_many = 0;
 // Sorts with the arguments; describes what is wrong with barriers and shared memory. Up to three
 // blocks share the tiles, or each tile has its own. Shared memory belongs to one block, and holds
 // rubbish at first.
-template <class Rows>
+template <class Rows, class Target = software_target<int>>
 std::string run_blocks(const typename Rows::arguments& args) {
   sort_args<Rows> = args;
   constexpr int padded_shared = (Rows::shared_bytes + 15) / 16 * 16;
   shared_memory = memory->shared.end() - padded_shared;
-  body = [] { sort_tiles<Rows, software_target<int>>(sort_args<Rows>, shared_memory); };
-  const bool takes_turns = !software_target<int>::has_block_per_tile || Rows::row_lanes > 4;
+  body = [] { sort_tiles<Rows, Target>(sort_args<Rows>, shared_memory); };
+  const bool takes_turns = !Target::has_block_per_tile || Rows::prefers_loop;
   current_blocks = takes_turns ? static_cast<long long>(1 + next_random() % 3)
                                : (args.rows + Rows::block_rows - 1) / Rows::block_rows;
   std::string wrong;

@@ -12,6 +12,9 @@ from typing import NamedTuple
 from ...kernels import Access, Layout, Payload
 from .layouts import WHY_WITH_INDEX, WIDE_BYTES, Choice, Rows
 
+# Bytes of an access of columns below which a block has more warps (``memory/gpu``).
+_GOOD_BYTES = 64
+
 
 def layouts_of(*places: tuple[int, int, int]) -> tuple[Layout, ...]:
     """Return layouts of (registers, lane bits, warp bits)."""
@@ -110,13 +113,13 @@ INDEX32_ROWS = layouts_of(
     (16, 3, 0),
     (12, 4, 0),
     (16, 4, 0),
-    (12, 5, 0),
+    (24, 4, 0),
     (16, 5, 0),
     (24, 5, 0),
     (32, 5, 0),
     (12, 5, 2),
     (16, 5, 2),
-    (16, 5, 3),
+    (32, 5, 2),
 )
 INDEX64_ROWS = layouts_of(
     (4, 0, 0),
@@ -135,6 +138,29 @@ INDEX64_ROWS = layouts_of(
     (12, 5, 2),
     (16, 5, 2),
     (16, 5, 3),
+)
+# Columns with indices: keys stay in shared memory, so that fewer warps fit.
+INDEX32_COLUMNS = layouts_of(
+    (4, 0, 0),
+    (8, 0, 0),
+    (16, 0, 0),
+    (24, 0, 0),
+    (32, 0, 0),
+    (16, 2, 0),
+    (16, 3, 0),
+    (16, 4, 0),
+    (16, 5, 0),
+    (32, 5, 0),
+)
+INDEX64_COLUMNS = layouts_of(
+    (4, 0, 0),
+    (8, 0, 0),
+    (16, 0, 0),
+    (16, 1, 0),
+    (16, 2, 0),
+    (16, 3, 0),
+    (16, 4, 0),
+    (16, 5, 0),
 )
 
 
@@ -193,25 +219,39 @@ class GpuLayouts(NamedTuple):
 
     def shared_bytes(self, layout: Layout, payload: Payload, bits: int) -> int:
         """Return the bytes of a block's shared memory, as ``memory/gpu`` uses it for rows."""
-        lanes, warps = self.warp_lanes, 1 << layout.warp_bits
-        entry = max(bits // 8, 4)
+        warps = 1 << layout.warp_bits
+        if payload == "none":
+            return max(4, warps) * self._stage_bytes(layout, bits)
+        # With indices, the keys stay in shared memory, too.
+        teams = 2 if warps == 1 else 1
+        return teams * (warps * self._stage_bytes(layout, bits) + self._team_bytes(layout, bits))
+
+    def column_bytes(self, layout: Layout, bits: int) -> int:
+        """Return the same for columns with indices, which need more than those without."""
+        rows = self.warp_lanes >> layout.lane_bits
+        warps = max(4, min(8, _GOOD_BYTES * 8 // bits // rows))
+        stage = warps * self._stage_bytes(layout, bits)
+        padding = 0 if layout.lane_bits == 0 else max(1, 32 // bits)
+        return stage + warps * rows * (layout.capacity + padding) * bits // 8
+
+    def _stage_bytes(self, layout: Layout, bits: int) -> int:
+        """Return the bytes of a warp's part of the stage (``network/warp.hpp``)."""
+        lanes, entry = self.warp_lanes, max(bits // 8, 4)
         padding = WIDE_BYTES // entry
-        if (layout.registers + padding) * lanes * warps * entry > 1024 * self.padded_kib:
+        all_lanes = lanes << layout.warp_bits
+        if (layout.registers + padding) * all_lanes * entry > 1024 * self.padded_kib:
             padding = 0
         # Rows of four lanes need more padding against bank conflicts.
         striped = lanes + padding * (2 if layout.lane_bits == 2 else 1)
-        stage = max(striped * layout.registers, (layout.registers + padding) * lanes)
-        # With indices, a block of several warps has one row; the keys are staged, too.
-        block_warps = warps if payload == "index" and warps > 1 else max(4, warps)
-        staged = 0 if payload == "none" else self._row_bytes(layout, bits) * block_warps
-        return block_warps * stage * entry + staged
+        return max(striped * layout.registers, (layout.registers + padding) * lanes) * entry
 
-    def _row_bytes(self, layout: Layout, bits: int) -> int:
-        """Return the bytes of shared memory in which a warp keeps keys, with indices."""
+    def _team_bytes(self, layout: Layout, bits: int) -> int:
+        """Return the bytes in which a team keeps its keys: a warp, or the warps of a row."""
         units = -(-layout.registers * bits // 8 // WIDE_BYTES)
         units += layout.lane_bits < 3 and units % 2 == 0
-        sums = 8 if layout.warp_bits else 0
-        return self.warp_lanes * units * WIDE_BYTES + sums
+        warps = 1 << layout.warp_bits
+        sums = 8 * warps if warps > 1 else 0
+        return warps * self.warp_lanes * units * WIDE_BYTES + WIDE_BYTES + sums
 
     def rows(self, payload: Payload, bits: int) -> list[Layout]:
         """Return the layouts of rows that fit the shared memory, by capacity."""
@@ -222,12 +262,19 @@ class GpuLayouts(NamedTuple):
             if self.shared_bytes(layout, payload, bits) <= limit
         ]
 
+    def columns(self, payload: Payload, bits: int) -> list[Layout]:
+        """Return the layouts of columns, by capacity."""
+        layouts, limit = self.tables[payload, bits].columns, 1024 * self.shared_kib
+        if payload == "none":
+            return list(layouts)
+        return [layout for layout in layouts if self.column_bytes(layout, bits) <= limit]
+
     def cells(self, payload: Payload, bits: int) -> list[tuple[Layout, Access]]:
         """Return every layout that `choose` may return, with its access."""
         rows, tables = self.rows(payload, bits), self.tables[payload, bits]
         cells: list[tuple[Layout, Access]] = [(layout, "rows") for layout in rows]
         cells += [(layout, "rows") for layout in tables.unaligned if layout not in rows]
-        cells += [(layout, "columns") for layout in tables.columns]
+        cells += [(layout, "columns") for layout in self.columns(payload, bits)]
         return cells
 
     def longest(self, payload: Payload, bits: int) -> int:
@@ -237,7 +284,9 @@ class GpuLayouts(NamedTuple):
     def choose(self, rows: Rows) -> Choice:
         """Return the layout for rows that are not longer than the longest."""
         tables = self.tables[rows.payload, rows.bits]
-        columns = first_fit(tables.columns, rows.length) if rows.access == "columns" else None
+        columns = None
+        if rows.access == "columns":
+            columns = first_fit(self.columns(rows.payload, rows.bits), rows.length)
         staged = None
         layout = columns or first_fit(self.rows(rows.payload, rows.bits), rows.length)
         assert layout is not None  # noqa: S101 - the caller compares with `longest`

@@ -81,13 +81,15 @@ _ENTRY64_COLUMNS = layouts_of(
     (16, 5, 0),
 )
 _WARP64_INDEX32_ROWS = layouts_of(
-    *common.INDEX32_ROWS[:11],
-    (24, 5, 0),
-    (32, 5, 0),
-    (24, 6, 0),
-    (32, 6, 0),
-    (24, 6, 1),
-    (32, 6, 1),
+    *common.INDEX32_ROWS[:9],
+    (12, 5, 0),
+    (16, 5, 0),
+    (12, 6, 0),
+    (16, 6, 0),
+    (12, 6, 1),
+    (16, 6, 1),
+    (12, 6, 2),
+    (16, 6, 2),
 )
 _WARP64_INDEX64_ROWS = layouts_of(
     *common.INDEX64_ROWS[:9],
@@ -104,15 +106,15 @@ _TABLES = {
         Tables(common.ENTRY32_ROWS, common.ENTRY16_UNALIGNED, common.ENTRY16_COLUMNS),
         Tables(common.ENTRY32_ROWS, common.ENTRY32_UNALIGNED, common.ENTRY32_COLUMNS),
         Tables(common.ENTRY64_ROWS, _ENTRY64_UNALIGNED, _ENTRY64_COLUMNS),
-        Tables(common.INDEX32_ROWS, (), ()),
-        Tables(common.INDEX64_ROWS, (), ()),
+        Tables(common.INDEX32_ROWS, (), common.INDEX32_COLUMNS),
+        Tables(common.INDEX64_ROWS, (), common.INDEX64_COLUMNS),
     ),
     64: tables_by_entry(
         Tables(_WARP64_ROWS, common.ENTRY16_UNALIGNED, _WARP64_ENTRY16_COLUMNS),
         Tables(_WARP64_ROWS, common.ENTRY32_UNALIGNED, _WARP64_ENTRY32_COLUMNS),
         Tables(_WARP64_ENTRY64_ROWS, _ENTRY64_UNALIGNED, _ENTRY64_COLUMNS),
-        Tables(_WARP64_INDEX32_ROWS, (), ()),
-        Tables(_WARP64_INDEX64_ROWS, (), ()),
+        Tables(_WARP64_INDEX32_ROWS, (), common.INDEX32_COLUMNS),
+        Tables(_WARP64_INDEX64_ROWS, (), common.INDEX64_COLUMNS),
     ),
 }
 

@@ -90,6 +90,16 @@ struct unsigned_of<64> {
   using signed_type = long long;
 };
 
+// One of two types.
+template <bool IsFirst, class First, class Second>
+struct choose {
+  using type = First;
+};
+template <class First, class Second>
+struct choose<false, First, Second> {
+  using type = Second;
+};
+
 template <int... I>
 struct indices {};
 

@@ -13,6 +13,7 @@
 #include <warp_bitonic_sort/core/order.hpp>
 #include <warp_bitonic_sort/core/selection.hpp>
 #include <warp_bitonic_sort/memory/gpu/columns.hpp>
+#include <warp_bitonic_sort/memory/gpu/index_columns.hpp>
 #include <warp_bitonic_sort/memory/gpu/index_rows.hpp>
 #include <warp_bitonic_sort/memory/gpu/rows.hpp>
 #if defined(__CUDACC__)
@@ -49,6 +50,13 @@ struct gpu_rows_of<payload::index, access::rows, Target, Ops, Codec, KeyBits, Re
   using type = gpu_index_rows<Target, Codec, KeyBits, Registers, LaneBits, WarpBits>;
 };
 
+template <template <class> class Target, class Ops, codec_kind Codec, int KeyBits, int Registers,
+          int LaneBits, int WarpBits>
+struct gpu_rows_of<payload::index, access::columns, Target, Ops, Codec, KeyBits, Registers,
+                   LaneBits, WarpBits> {
+  using type = gpu_index_columns<Target, Codec, KeyBits, Registers, LaneBits, WarpBits>;
+};
+
 template <class Rows, class Target>
 WBS_INLINE void sort_tile(const typename Rows::arguments& args, long long tile, void* shared) {
   const typename Rows::arguments& reloaded = Target::reload_args(args);
@@ -58,12 +66,10 @@ WBS_INLINE void sort_tile(const typename Rows::arguments& args, long long tile, 
   Rows::sort(reloaded, tile, shared);
 }
 
-// Sorts all tiles with a grid-stride loop. Where the grid has a block for every tile, rows of few
-// lanes need no loop: they compile and run faster without one. Rows of more lanes keep it, because
-// compilers then compute what depends on the lane alone once, before the loop.
+// Sorts all tiles with a grid-stride loop, which none needs whose grid has a block for every tile.
 template <class Rows, class Target>
 WBS_INLINE void sort_tiles(const typename Rows::arguments& args, void* shared) {
-  if constexpr (Target::has_block_per_tile && Rows::row_lanes <= 4) {
+  if constexpr (Target::has_block_per_tile && !Rows::prefers_loop) {
     sort_tile<Rows, Target>(args, Target::block(), shared);
   } else {
     const long long tiles = (args.rows + Rows::block_rows - 1) / Rows::block_rows;

@@ -49,6 +49,9 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   using base::capacity;
   using base::key_bytes;
   WBS_CONSTANT(int, row_lanes, lanes * warps);
+  // Rows of few lanes compile and run faster without a loop over tiles. For rows of more lanes,
+  // compilers then compute what depends on the lane alone once, before the loop.
+  WBS_CONSTANT(bool, prefers_loop, row_lanes > 4);
   WBS_CONSTANT(bool, tries_float_keys, false);
   WBS_CONSTANT(int, threads, (fitting_warps > 4 ? fitting_warps : 4) * warp_lanes);
   WBS_CONSTANT(int, block_rows, threads / warp_lanes * warp_rows);

@@ -10,6 +10,8 @@
 #include <warp_bitonic_sort/core/config.hpp>
 #include <warp_bitonic_sort/core/order.hpp>
 #include <warp_bitonic_sort/core/register_codec.hpp>
+#include <warp_bitonic_sort/memory/gpu/addresses.hpp>
+#include <warp_bitonic_sort/memory/gpu/run.hpp>
 #include <warp_bitonic_sort/network/warp.hpp>
 
 namespace warp_bitonic_sort {
@@ -23,25 +25,6 @@ template <class Element>
 struct register_of<Element, 1> {
   using type = Element;
 };
-
-// The quotient of two non-negative numbers. A 64-bit division is a hundred instructions and slow to
-// compile. Few batches need one, so it goes bit by bit.
-WBS_INLINE long long quotient(long long dividend, long long divisor) {
-  const unsigned long long whole = static_cast<unsigned long long>(dividend);
-  const unsigned long long part = static_cast<unsigned long long>(divisor);
-  if ((whole | part) >> 32 == 0) return static_cast<unsigned>(whole) / static_cast<unsigned>(part);
-  unsigned long long result = 0, rest = 0;
-  WBS_ROLLED
-  for (int bit = 63; bit >= 0; --bit) {
-    rest = rest << 1 | (whole >> bit & 1);
-    result <<= 1;
-    if (rest >= part) {
-      rest -= part;
-      result |= 1;
-    }
-  }
-  return static_cast<long long>(result);
-}
 
 // Keys is a codec of core/register_codec.hpp.
 template <template <class> class Target, class Keys, int Registers, int LaneBits, int WarpBits>
@@ -71,9 +54,7 @@ class kernel_base {
   }
 
   template <int Size>
-  struct alignas(Size * sizeof(element)) elements {
-    element values[Size];
-  };
+  using elements = element_vector<element, Size>;
 
   struct row {
     const char* src;
@@ -82,21 +63,8 @@ class kernel_base {
   };
 
   static WBS_INLINE row find_row(const wbs_args<1, 1>& args, long long index) {
-    row r{static_cast<const char*>(args.input[0]), static_cast<char*>(args.output[0]),
-          index < args.rows};
-    WBS_ROLLED
-    for (int i = args.batch_dims - 1; i > 0; --i) {
-      const long long outer = quotient(index, args.batch_shape[i]);
-      const long long at = index - outer * args.batch_shape[i];
-      r.src += at * args.input_batch_stride[0][i];
-      r.dst += at * args.output_batch_stride[0][i];
-      index = outer;
-    }
-    if (args.batch_dims > 0) {
-      r.src += index * args.input_batch_stride[0][0];
-      r.dst += index * args.output_batch_stride[0][0];
-    }
-    return r;
+    const auto at = find_addresses(args, index);
+    return {at.input[0], at.output[0], index < args.rows};
   }
 
   // This lane's first row within its warp.

@@ -11,6 +11,7 @@
 #define WARP_BITONIC_SORT_MEMORY_GPU_ROWS_HPP_
 
 #include <warp_bitonic_sort/memory/gpu/kernel_base.hpp>
+#include <warp_bitonic_sort/memory/gpu/run.hpp>
 
 namespace warp_bitonic_sort {
 
@@ -43,6 +44,9 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   using base::capacity;
   using base::key_bytes;
   WBS_CONSTANT(int, row_lanes, lanes * warps);
+  // Rows of few lanes compile and run faster without a loop over tiles. For rows of more lanes,
+  // compilers then compute what depends on the lane alone once, before the loop.
+  WBS_CONSTANT(bool, prefers_loop, row_lanes > 4);
   WBS_CONSTANT(int, threads, (warps < 4 ? 4 : warps) * warp_lanes);
   WBS_CONSTANT(int, block_rows, threads / warp_lanes / warps * warp_rows);
   WBS_CONSTANT(int, resident_blocks, blocks_of(threads));
@@ -83,9 +87,9 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
       int pitch = strided_pitch;
       if (is_run(args, args.input_stride[0], args.input_batch_stride[0])) {
         char* const from = const_cast<char*>(first_row(args, first_of_warp, rows[0]).src);
-        in_stage += lead_of(from);
+        in_stage += run::lead_of(from);
         pitch = args.length;
-        move_run<true>(from, in_stage, run_length(args, first_of_warp));
+        run::template move<true>(from, in_stage, run_length(args, first_of_warp), target::lane());
       } else {
         move_strided<true>(args, rows, in_stage);
       }
@@ -110,11 +114,11 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
       const bool leaves_as_run = is_run(args, args.output_stride[0], args.output_batch_stride[0]);
       char* const to = leaves_as_run ? first_row(args, first_of_warp, rows[0]).dst : nullptr;
       const int pitch = leaves_as_run ? args.length : strided_pitch;
-      if (leaves_as_run) in_stage += lead_of(to);
+      if (leaves_as_run) in_stage += run::lead_of(to);
       base::template store_staged<false>(args, sorted, in_stage + row_in_warp() * pitch, pitch);
       target::sync_warp();
       if (leaves_as_run) {
-        move_run<false>(to, in_stage, run_length(args, first_of_warp));
+        run::template move<false>(to, in_stage, run_length(args, first_of_warp), target::lane());
       } else {
         move_strided<false>(args, rows, in_stage);
       }
@@ -129,6 +133,7 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   WBS_CONSTANT(int, vector_size, even_part < 16 / key_bytes ? even_part : 16 / key_bytes);
   template <int Size>
   using elements = typename base::template elements<Size>;
+  using run = contiguous_run<target, element, Registers * shared_rows, warp_lanes>;
 
   // Whether rows can be loaded, and stored, as aligned vectors of vector_size elements. One loop
   // for both, because a loop is slow to compile.
@@ -167,53 +172,6 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
     const long long left = args.rows - first_of_warp;
     return left <= 0 ? 0 : static_cast<int>(left < warp_rows ? left : warp_rows) * args.length;
   }
-  // Elements from a multiple of 16 bytes to a run's start; a staged run keeps this alignment.
-  static WBS_INLINE int lead_of(const char* address) {
-    return static_cast<int>(reinterpret_cast<unsigned long long>(address) % 16) / key_bytes;
-  }
-
-  // Moves a run between memory and the stage, 16 bytes at a time except at its ends.
-  template <bool Load>
-  static WBS_INLINE void move_run(char* memory, element* in_stage, int count) {
-    constexpr int size = 16 / key_bytes;
-    constexpr int rounds = (Registers * shared_rows + size - 1) / size;
-    constexpr int step = warp_lanes * size;
-    const int head = (size - lead_of(memory)) % size;
-    const int first = head + target::lane() * size;
-    char* const from_first = memory + first * key_bytes;
-    if constexpr (Load && target::has_copies) {
-      WBS_ROLLED
-      for (int c = 0; c < rounds; ++c) {
-        if (c * step + size <= count - first) {
-          target::template copy<16>(in_stage + first + c * step, from_first + c * step * key_bytes);
-        }
-      }
-    } else {
-      WBS_UNROLL
-      for (int c = 0; c < rounds; ++c) {
-        if (c * step + size <= count - first) {
-          move<Load, size>(from_first, in_stage + first, c * step);
-        }
-      }
-    }
-    if (target::lane() < head && target::lane() < count) {
-      move<Load, 1>(memory, in_stage, target::lane());
-    }
-    const int behind = count - (count - head) % size + target::lane();
-    if (head <= count && behind < count) move<Load, 1>(memory, in_stage, behind);
-    if constexpr (Load && target::has_copies) target::sync_copies();
-  }
-  template <bool Load, int Size>
-  static WBS_INLINE void move(char* memory, element* in_stage, int at) {
-    char* const outside = memory + at * key_bytes;
-    elements<Size>& inside = *reinterpret_cast<elements<Size>*>(in_stage + at);
-    if constexpr (Load) {
-      inside = target::template load_global<elements<Size> >(outside);
-    } else {
-      target::store_global(outside, inside);
-    }
-  }
-
   // Moves the elements of a warp's rows between memory and the stage, one by one.
   template <bool Load>
   static WBS_INLINE void move_strided(const wbs_args<1, 1>& args, const row (&rows)[shared_rows],

@@ -397,18 +397,23 @@ struct amdgcn_target {
     return high > 0x7F800000 || high_bits > 0xFF800000u ||
            (negative_zero == 0 ? low_bits == 0 : low == static_cast<int>(0x80000000u));
   }
-  static WBS_INLINE bool any_in_warp(bool of_lane) {
-#if !__has_builtin(__builtin_amdgcn_ballot_w64)
-    // clang 15 and older; 33 is LLVM's predicate "not equal".
-    return __builtin_amdgcn_uicmp(of_lane, 0u, 33) != 0;
-#elif defined(__GFX9__)
-    return __builtin_amdgcn_ballot_w64(of_lane) != 0;
-#else
-    return __builtin_amdgcn_ballot_w32(of_lane) != 0;
-#endif
+  static WBS_INLINE bool any_in_warp(bool of_lane) { return lanes_of(of_lane) != 0; }
+  // The number of lanes for which it holds.
+  static WBS_INLINE int count_in_warp(bool of_lane) {
+    return __builtin_popcountll(lanes_of(of_lane));
   }
 
  private:
+  static WBS_INLINE unsigned long long lanes_of(bool of_lane) {
+#if !__has_builtin(__builtin_amdgcn_ballot_w64)
+    // clang 15 and older; 33 is LLVM's predicate "not equal".
+    return __builtin_amdgcn_uicmp(of_lane, 0u, 33);
+#elif defined(__GFX9__)
+    return __builtin_amdgcn_ballot_w64(of_lane);
+#else
+    return __builtin_amdgcn_ballot_w32(of_lane);
+#endif
+  }
   template <int Mask>
   static WBS_INLINE int select_if(int mine, int from, bool low) {
     constexpr int lowest = static_cast<int>(0x80000000u), highest = 0x7FFFFFFF;

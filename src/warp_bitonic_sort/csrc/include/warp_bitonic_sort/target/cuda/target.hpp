@@ -166,6 +166,22 @@ struct cuda_target {
     return result != 0;
   }
 
+  // The number of lanes for which it holds.
+  static __device__ __forceinline__ int count_in_warp(bool of_lane) {
+    int result;
+    asm volatile(
+        "{\n"
+        ".reg .pred mine;\n"
+        ".reg .b32 lanes;\n"
+        "setp.ne.u32 mine, %1, 0;\n"
+        "vote.sync.ballot.b32 lanes, mine, -1;\n"
+        "popc.b32 %0, lanes;\n"
+        "}"
+        : "=r"(result)
+        : "r"(static_cast<unsigned>(of_lane)));
+    return result;
+  }
+
   // A value that the compiler must compute where it is used.
   static __device__ __forceinline__ int opaque(int value) {
     asm volatile("" : "+r"(value));
@@ -176,6 +192,10 @@ struct cuda_target {
     return value;
   }
   static __device__ __forceinline__ unsigned long long opaque(unsigned long long value) {
+    asm volatile("" : "+l"(value));
+    return value;
+  }
+  static __device__ __forceinline__ long long opaque(long long value) {
     asm volatile("" : "+l"(value));
     return value;
   }
@@ -258,13 +278,14 @@ struct cuda_target {
 #endif
   }
 
-  // The same for kernels with indices, in threads: as many as leave enough registers.
+  // The same for kernels with indices, in threads: as many as need no local memory.
   static constexpr WBS_HOST_DEVICE int index_threads_for(int registers, int entry_bytes) {
-    if (entry_bytes == 8) return registers > 12 ? 384 : 512;
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 900
-    return registers <= 16 ? 768 : 640;
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+    return static_cast<void>(registers), static_cast<void>(entry_bytes), 768;
+#elif defined(IT)
+    return IT;
 #else
-    return registers <= 16 ? 768 : 512;
+    return entry_bytes == 8 ? 896 : registers <= 16 ? 1152 : registers <= 24 ? 1024 : 768;
 #endif
   }
 

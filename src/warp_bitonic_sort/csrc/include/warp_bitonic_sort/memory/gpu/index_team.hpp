@@ -1,0 +1,429 @@
+// Finds the order of rows in shared memory.
+//
+// A team sorts a tile of rows: a warp sorts whole rows, or the warps of a block one row. The keys
+// stay in shared memory. Registers hold entries of one word (core/composite.hpp), which the network
+// sorts; then the stage holds them, so that keys are fetched by index.
+//
+// Where a prefix does not hold the whole code, neighbours are compared while rows are emitted. Rows
+// whose neighbours are in the wrong order are repaired by a few rounds of odd-even transposition,
+// which is stable; if that does not suffice, the team sorts its rows again by digits.
+//
+// Invariant: nothing here touches global memory. Rows are emitted in the right order at last.
+#ifndef WARP_BITONIC_SORT_MEMORY_GPU_INDEX_TEAM_HPP_
+#define WARP_BITONIC_SORT_MEMORY_GPU_INDEX_TEAM_HPP_
+
+#include <warp_bitonic_sort/core/composite.hpp>
+#include <warp_bitonic_sort/core/config.hpp>
+#include <warp_bitonic_sort/core/index_codec.hpp>
+#include <warp_bitonic_sort/core/order.hpp>
+#include <warp_bitonic_sort/memory/gpu/run.hpp>
+#include <warp_bitonic_sort/network/warp.hpp>
+
+namespace warp_bitonic_sort {
+
+// Consecutive keys of a row are Step elements apart in shared memory, and lanes load vectors of up
+// to MaxVector keys.
+template <class Arguments, template <class> class Target, codec_kind Codec, int KeyBits,
+          int Registers, int LaneBits, int WarpBits, int Step = 1, int MaxVector = 4>
+class index_team {
+  static_assert(Step == 1 || MaxVector == 1, "vectors are contiguous");
+  using word = typename unsigned_of<(KeyBits == 64 ? 64 : 32)>::type;
+
+ public:
+  using entry = typename unsigned_of<8 * sizeof(word)>::signed_type;
+  using element = typename unsigned_of<KeyBits>::type;
+  using codes = index_codec<Codec, KeyBits, word, entry>;
+  // A sort of entries keeps shared memory busy otherwise, so that shuffles pay off for longer.
+  struct target : Target<entry> {
+    WBS_CONSTANT(int, min_transposed_steps, Target<entry>::min_transposed_steps + 1);
+  };
+  using network_type = warp_network<target, Registers, LaneBits, WarpBits>;
+
+  WBS_CONSTANT(int, key_bytes, KeyBits / 8);
+  WBS_CONSTANT(int, warp_lanes, network_type::warp_lanes);
+  WBS_CONSTANT(int, lanes, network_type::lanes);
+  WBS_CONSTANT(int, warps, network_type::warps);
+  WBS_CONSTANT(int, capacity, network_type::capacity);
+  WBS_CONSTANT(int, row_lanes, lanes * warps);
+  WBS_CONSTANT(int, team_threads, warp_lanes * warps);
+  WBS_CONSTANT(int, team_rows, warps > 1 ? 1 : warp_lanes / lanes);
+
+ private:
+  WBS_CONSTANT(int, word_bits, 8 * static_cast<int>(sizeof(word)));
+  WBS_CONSTANT(int, index_bits,
+               floor_log2(static_cast<unsigned>(Registers << LaneBits << WarpBits) - 1) + 1);
+  WBS_CONSTANT(int, prefix_bits, word_bits - index_bits);
+  // Sorting by digits from low to high is exact for any codes. An entry is (digit, index) for the
+  // first digit, and (digit, place so far, index) for every later one.
+  WBS_CONSTANT(int, digit_bits, prefix_bits - index_bits);
+  // Rows are repaired so often, or sorted by digits; the first time in one round.
+  WBS_CONSTANT(int, max_tries, 2);
+  WBS_CONSTANT(int, max_rounds, 4);
+
+ public:
+  // Whether a prefix holds the whole code: then no neighbours are compared.
+  WBS_CONSTANT(bool, is_exact, KeyBits <= prefix_bits);
+  // Whether prefixes are those of values at first.
+  WBS_CONSTANT(bool, prefers_values, Codec == codec_kind::ieee && KeyBits == 32 && capacity >= 64);
+
+  // Elements that a lane moves at once.
+  WBS_CONSTANT(int, even_part, Registers % 3 == 0 ? Registers / 3 : Registers);
+  WBS_CONSTANT(int, widest, 16 / key_bytes < MaxVector ? 16 / key_bytes : MaxVector);
+  WBS_CONSTANT(int, vector_size, even_part < widest ? even_part : widest);
+
+  // A row takes an odd multiple of what its lanes load at once: then a warp's loads have no bank
+  // conflicts.
+  WBS_CONSTANT(int, lane_units, (Registers * key_bytes + 15) / 16);
+  WBS_CONSTANT(int, row_bytes, 16 * lanes * warps * (lanes < 8 ? lane_units | 1 : lane_units));
+  WBS_CONSTANT(int, row_pitch, row_bytes / key_bytes);
+  WBS_CONSTANT(int, stage_bytes,
+               warps * network_type::stage_entries * static_cast<int>(sizeof(entry)));
+  // A word of each warp, for sums over a block.
+  WBS_CONSTANT(int, sums_bytes, warps > 1 ? warps * 8 : 0);
+
+  // Where the team's keys are: row r begins at keys[r * pitch]. Wide rows fill the capacity, and
+  // vectors of them are aligned. What is in place of absent rows is sorted, too.
+  struct rows {
+    element* keys;
+    int pitch;
+    bool are_wide;
+
+    WBS_INLINE element* row(int r) const { return keys + r * pitch; }
+    WBS_INLINE element key(int r, int at) const { return row(r)[at * Step]; }
+  };
+
+  // `stage` is aligned to 16 bytes.
+  WBS_INLINE index_team(const Arguments& args, entry* stage, void* sums)
+      : args_(args), stage_(stage), sums_(sums) {}
+
+  // -- threads ------------------------------------------------------------------------------------
+
+  // A team's warps, threads and rows are numbered from 0.
+  static WBS_INLINE int team_warp() { return WarpBits == 0 ? 0 : target::warp(); }
+  static WBS_INLINE int team_thread() { return team_warp() * warp_lanes + target::lane(); }
+  static WBS_INLINE int row_of_lane() { return WarpBits == 0 ? target::lane() / lanes : 0; }
+  static WBS_INLINE int lane_of_row() {
+    return team_warp() * warp_lanes + (target::lane() & (lanes - 1));
+  }
+  static WBS_INLINE void sync() { WarpBits == 0 ? target::sync_warp() : target::sync_block(); }
+
+  // -- sorting ------------------------------------------------------------------------------------
+
+  // Sorts rows that are in shared memory. `emit(by_values)` writes them in the order of the stage,
+  // and returns whether this lane saw neighbours in the wrong order; the last call's result stays.
+  template <class Emit>
+  WBS_INLINE void sort(const rows& in, Emit emit) const {
+    entry entries[Registers];
+    int first_bit = encode(in, entries);
+    for (;;) {
+      network_type::sort(target{{args_.opaque_one}}, entries, stage_);
+      set_stage(entries);
+      sync();
+      const bool is_sorted = is_exact || first_bit >= 0;
+      if (!is_exact && first_bit >= 0) first_bit += first_bit == 0 ? prefix_bits : digit_bits;
+      if (is_exact || first_bit < 0 || first_bit >= KeyBits) {
+        WBS_ROLLED
+        for (int tries = 0; tries <= max_tries; ++tries) {
+          const bool is_wrong = emit(first_bit == by_values);
+          if (is_sorted) return;
+          const int wrong_lanes = count_in_team(is_wrong);
+          if (wrong_lanes == 0) return;
+          // Rounds would not mend rows in which most neighbours share a prefix.
+          if (wrong_lanes > team_threads / 2 || tries == max_tries) break;
+          // One round suffices for most rows.
+          repair(in, tries == 0 ? 1 : max_rounds);
+        }
+        first_bit = 0;
+      }
+      encode_digit(in, first_bit, entries);
+    }
+  }
+
+  // -- the order ----------------------------------------------------------------------------------
+
+  // A place in the stage of the entries of lanes, by the number of a position in the team's rows.
+  WBS_INLINE entry* place(int number) const {
+    const int thread = number / Registers;
+    return stage_ + thread / warp_lanes * network_type::stage_entries +
+           thread % warp_lanes * network_type::blocked_pitch + number % Registers;
+  }
+  static WBS_INLINE int index_of(entry e) {
+    return static_cast<int>(composite<word>(index_bits).index(static_cast<word>(e)));
+  }
+  // Built where it is used: the compiler would keep its constants in registers all the time.
+  WBS_INLINE codes find_codes() const {
+    return codes({static_cast<unsigned long long>(target::opaque(args_.key_xor)),
+                  static_cast<unsigned long long>(target::opaque(args_.key_add))});
+  }
+  // What is compared to tell whether keys are in order: codes, or values of which none is a NaN.
+  template <bool ByValues>
+  using order_key = typename choose<ByValues, float, word>::type;
+  template <bool ByValues>
+  WBS_INLINE order_key<ByValues> order_of(const codes& codec, element raw) const {
+    if constexpr (ByValues) {
+      const float value = bits_as<float>(raw);
+      return args_.key_xor != 0 ? -value : value;
+    } else {
+      return codec.encode(raw);
+    }
+  }
+
+ private:
+  // What entries are sorted by: the prefixes of codes or of values, or the digit that begins at a
+  // bit of the codes.
+  WBS_CONSTANT(int, by_codes, -1);
+  WBS_CONSTANT(int, by_values, -2);
+
+  // Combines a value of each lane of a row, for all of the row's lanes.
+  template <int Mask = 1, class Value, class Combine>
+  WBS_INLINE Value over_row(Value value, Combine combine) const {
+    if constexpr (Mask < lanes) {
+      return over_row<2 * Mask>(combine(value, target::template from_lane_xor<Mask>(value)),
+                                combine);
+    } else {
+      return over_warps(value, combine);
+    }
+  }
+  template <class Value, class Combine>
+  WBS_INLINE Value over_warps(Value value, Combine combine) const {
+    if constexpr (WarpBits > 0) {
+      Value* const values = static_cast<Value*>(sums_);
+      sync();
+      if (target::lane() == 0) values[team_warp()] = value;
+      sync();
+      value = values[0];
+      WBS_UNROLL
+      for (int w = 1; w < warps; ++w) value = combine(value, values[w]);
+    }
+    return value;
+  }
+  WBS_INLINE int count_in_team(bool of_lane) const {
+    return over_warps(target::count_in_warp(of_lane), [](int a, int b) { return a + b; });
+  }
+
+  // -- entries ------------------------------------------------------------------------------------
+
+  static WBS_INLINE entry signed_of(word w) {
+    return static_cast<entry>(w ^ word(1) << (word_bits - 1));
+  }
+  // An entry of a code whose first bits are the prefix.
+  static WBS_INLINE entry entry_of(word code, int index, word least = 0, int shift = 0) {
+    const composite<word> row(index_bits, least, static_cast<word>(shift));
+    return signed_of(row.entry(code, static_cast<word>(index)));
+  }
+  // Behind the entries of all keys: its index is not below the row's length.
+  static WBS_INLINE entry pad_of(int position) { return entry_of(~word(0), position); }
+
+  // The position of a lane's register in the row, before it is sorted: that of register 0, hidden
+  // from the compiler, which would keep all of them in registers, plus the difference.
+  static WBS_INLINE int first_position() { return target::opaque(lane_of_row() * vector_size); }
+  static constexpr WBS_HOST_DEVICE int offset(int j) {
+    return j / vector_size * row_lanes * vector_size + j % vector_size;
+  }
+
+  // Loads this lane's keys. Behind a row's end its last key is loaded, which leaves the range as
+  // it is.
+  WBS_INLINE void load_own(const rows& in, element (&raws)[Registers]) const {
+    if (in.are_wide) {
+      using vector = element_vector<element, vector_size>;
+      const element* const own = in.row(row_of_lane()) + lane_of_row() * vector_size * Step;
+      WBS_UNROLL
+      for (int j = 0; j < Registers; j += vector_size) {
+        const vector v = *reinterpret_cast<const vector*>(own + offset(j) * Step);
+        WBS_UNROLL
+        for (int e = 0; e < vector_size; ++e) raws[j + e] = v.values[e];
+      }
+    } else {
+      const int first = first_position();
+      WBS_UNROLL
+      for (int j = 0; j < Registers; ++j) {
+        const int at = first + offset(j);
+        raws[j] = in.key(row_of_lane(), at < args_.length ? at : args_.length - 1);
+      }
+    }
+  }
+  // Returns by_codes or by_values.
+  WBS_INLINE int encode(const rows& in, entry (&entries)[Registers]) const {
+    element raws[Registers];
+    load_own(in, raws);
+    int result = by_codes;
+    if constexpr (prefers_values) {
+      const value_range range(*this, raws);
+      if (count_in_team(!range.is_even()) == 0) {
+        encode_values(range, raws, entries);
+        result = by_values;
+      } else {
+        encode_codes(raws, entries);
+      }
+    } else {
+      encode_codes(raws, entries);
+    }
+    if (!in.are_wide) {
+      const int first = first_position();
+      WBS_UNROLL
+      for (int j = 0; j < Registers; ++j) set_pad(entries[j], first + offset(j));
+    }
+    return result;
+  }
+  WBS_INLINE void set_pad(entry& e, int position) const {
+    if (position >= args_.length) e = pad_of(position);
+  }
+
+  // Prefixes of codes.
+  WBS_INLINE void encode_codes(const element (&raws)[Registers],
+                               entry (&entries)[Registers]) const {
+    const codes codec = find_codes();
+    const int first = first_position();
+    if constexpr (is_exact) {
+      WBS_UNROLL
+      for (int j = 0; j < Registers; ++j) {
+        entries[j] = entry_of(codec.encode(raws[j]), first + offset(j));
+      }
+    } else {
+      word codes[Registers], least = ~word(0), greatest = 0;
+      WBS_UNROLL
+      for (int j = 0; j < Registers; ++j) {
+        codes[j] = codec.encode(raws[j]);
+        least = codes[j] < least ? codes[j] : least;
+        greatest = codes[j] > greatest ? codes[j] : greatest;
+      }
+      least = over_row(least, [](word a, word b) { return a < b ? a : b; });
+      greatest = over_row(greatest, [](word a, word b) { return a > b ? a : b; });
+      const int shift = target::leading_zeros(greatest - least);
+      WBS_UNROLL
+      for (int j = 0; j < Registers; ++j) {
+        entries[j] = entry_of(codes[j], first + offset(j), least, shift);
+      }
+    }
+  }
+
+  // The range of a row's values, and the sum of their distances from the first one of each lane.
+  struct value_range {
+    float least, greatest, spread;
+
+    WBS_INLINE value_range(const index_team& team, const element (&raws)[Registers]) {
+      const float origin = bits_as<float>(raws[0]);
+      least = greatest = origin;
+      spread = 0;
+      WBS_UNROLL
+      for (int j = 0; j < Registers; ++j) {
+        const float x = bits_as<float>(raws[j]);
+        least = target::lesser(x, least);
+        greatest = target::greater(x, greatest);
+        spread += target::magnitude(x - origin);
+      }
+      least = team.over_row(least, [](float a, float b) { return target::lesser(a, b); });
+      greatest = team.over_row(greatest, [](float a, float b) { return target::greater(a, b); });
+      spread = team.over_row(spread, [](float a, float b) { return a + b; });
+    }
+    // Not if the row has a NaN or an infinity, or if most of its values are close together.
+    WBS_INLINE bool is_even() const {
+      constexpr float share = static_cast<float>(capacity) / 64 + 1.5f, huge = 3e38f;
+      // As integers: a compiler may assume that no float is a NaN.
+      const unsigned bits = target::opaque(bits_as<unsigned>(spread));
+      return bits >= bits_as<unsigned>((greatest - least) * share) &&
+             bits < bits_as<unsigned>(huge);
+    }
+  };
+
+  // Prefixes of floats: `(x - least) * scale` as an integer. Codes of floats crowd at the ends of
+  // a range, values do not, and the multipliers are idle.
+  WBS_INLINE void encode_values(const value_range& values, const element (&raws)[Registers],
+                                entry (&entries)[Registers]) const {
+    constexpr int mantissa_bits = 23;
+    constexpr int bits = prefix_bits < mantissa_bits ? prefix_bits : mantissa_bits;
+    constexpr float one_up = 1 << mantissa_bits;
+    // Leaves room for the rounding of the scale.
+    constexpr float range = (1 << bits) - 16;
+    const float sign = args_.key_xor != 0 ? -1.0f : 1.0f;
+    const float from = -sign * (sign < 0 ? values.greatest : values.least);
+    const float scale =
+        target::lesser(range * target::reciprocal(values.greatest - values.least), 1e38f);
+    const word first = static_cast<word>(first_position());
+    const target multiplier{{args_.opaque_one}};
+    WBS_UNROLL
+    for (int j = 0; j < Registers; ++j) {
+      const float distance = target::multiply_add(bits_as<float>(raws[j]), sign, from);
+      const word prefix = bits_as<word>(target::multiply_add(distance, scale, one_up));
+      // The prefix above the position, made signed; 0x4B000000 are the bits of one_up.
+      constexpr word bias = (0x4B000000u << index_bits) ^ 0x80000000u;
+      entries[j] = static_cast<entry>(multiplier.shift_add(
+          prefix, index_bits, multiplier.add(static_cast<word>(offset(j)) - bias, first)));
+    }
+  }
+
+  // The entries of the digit that begins at a bit of the codes. After the first digit, the stage
+  // has the order so far.
+  WBS_INLINE void encode_digit(const rows& in, int first_bit, entry (&entries)[Registers]) const {
+    const codes codec = find_codes();
+    const bool is_first = first_bit == 0;
+    const entry* const from = place(target::opaque(team_thread()) * Registers);
+    const int first = lane_of_row() * Registers;
+    WBS_UNROLL
+    for (int j = 0; j < Registers; ++j) {
+      const int at = is_first ? first + j : index_of(from[j]);
+      const word code =
+          at < args_.length ? word(codec.encode(in.key(row_of_lane(), at))) : ~word(0);
+      entries[j] = is_first ? entry_of(code, at, 0, index_bits)
+                            : entry_of(code >> first_bit, at, 0, 2 * index_bits) +
+                                  (static_cast<entry>(first + j) << index_bits);
+      if (is_first) set_pad(entries[j], at);
+    }
+    sync();
+  }
+
+  // -- sorting ------------------------------------------------------------------------------------
+
+  WBS_INLINE void set_stage(const entry (&entries)[Registers]) const {
+    using vector = entry_vector<entry>;
+    entry* const to = place(team_thread() * Registers);
+    constexpr int size = Registers % vector::size == 0 ? vector::size : 1;
+    WBS_UNROLL
+    for (int j = 0; j < Registers; j += size) {
+      entry_vector<entry, size> v;
+      WBS_UNROLL
+      for (int e = 0; e < size; ++e) v.entries[e] = entries[j + e];
+      *reinterpret_cast<entry_vector<entry, size>*>(to + j) = v;
+    }
+  }
+
+  // Exchanges neighbours that are in the wrong order, in so many rounds at most. Equal keys never
+  // pass each other.
+  WBS_INLINE void repair(const rows& in, int rounds) const {
+    const codes codec = find_codes();
+    WBS_ROLLED
+    for (int round = 0; round < rounds; ++round) {
+      bool moved = false;
+      WBS_ROLLED
+      for (int parity = 0; parity < 2; ++parity) {
+        sync();
+        WBS_ROLLED
+        for (int c = 0; c < Registers / 2; ++c) {
+          const int at = 2 * (c * team_threads + team_thread()) + parity;
+          if (at % capacity + 1 < args_.length) {
+            entry* const low = place(at);
+            entry* const high = place(at + 1);
+            const entry below = *low, above = *high;
+            const int r = at / capacity;
+            if (codec.encode(in.key(r, index_of(below))) >
+                codec.encode(in.key(r, index_of(above)))) {
+              *low = above;
+              *high = below;
+              moved = true;
+            }
+          }
+        }
+      }
+      if (count_in_team(moved) == 0) break;
+    }
+    sync();
+  }
+
+  const Arguments& args_;
+  entry* stage_;
+  void* sums_;
+};
+
+}  // namespace warp_bitonic_sort
+
+#endif  // WARP_BITONIC_SORT_MEMORY_GPU_INDEX_TEAM_HPP_
