@@ -344,6 +344,9 @@ struct cuda_target {
   __device__ __forceinline__ Key select_if(Key mine, Key other, bool low) const {
     if constexpr (sizeof(Key) == 8) {
       return (mine < other) == low ? mine : other;
+    } else if constexpr (!cuda_detail::is_pair<Key>) {
+      // Two predicated instructions.
+      return low ? cuda_detail::minimum(mine, other) : cuda_detail::maximum(mine, other);
     } else {
       // max(a, b) = ~min(~a, ~b).
       const int sign = low ? opaque_one : -opaque_one, bias = low ? 0 : -opaque_one;
