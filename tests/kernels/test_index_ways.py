@@ -20,7 +20,8 @@ def test_cpu_index_kernels_sort_each_kind_of_rows_in_the_expected_way(arch):
         rows, at_once, in_order, repaired, by_halves = map(int, numbers)
         ways = {
             "narrow": (rows, 0, 0, 0),
-            "rising cluster": (0, rows, 0, 0),
+            # In registers, codes are compared before a row counts as unsure.
+            "rising cluster": (0, rows, 0, 0) if kernel == "tile" else (rows, 0, 0, 0),
             "one pair": (0, 0, rows, 0),
         }
         if data in ways:

@@ -395,3 +395,20 @@ def test_plan_of_indices_on_a_gpu_has_the_routes_of_a_sort(shape, route):
         strides = [(shape[1], 1)] * 2
         made = plan("all", "index", DTYPES["float32"], shape, strides, 1, target_of(name), arch)
         assert made.route == route
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_argsort_of_short_rows_with_one_or_two_nans_of_any_bits_is_stable(axis):
+    rng = np.random.default_rng(6)
+    nans = np.array([0x7F800001, 0x7F800002, 0x7F800040, 0x7FC00000, 0x7FFFFFFF], np.uint32)
+    nans = np.concatenate([nans, nans | 0x80000000])
+    for length in (2, 3, 8, 9, 25, 32):
+        x = rng.standard_normal((200, length), np.float32)
+        x[::3, 0] = np.inf
+        x[::4, -1] = -np.inf
+        bits, rows = x.view(np.uint32), np.arange(200)
+        for _ in range(2):
+            bits[rows, rng.integers(0, length, 200)] = rng.choice(nans, 200)
+        x = x if axis else np.ascontiguousarray(x.T)
+        for operation, order in zip(OPERATIONS * 2, ORDERS, strict=True):
+            check(operation, x, axis, *order)

@@ -119,8 +119,6 @@ class canonical_codec {
   WBS_INLINE Bits encode(Bits raw) const { return codec_.encode(raw); }
   WBS_INLINE Bits encode_unjoined(Bits raw) const { return codec_.encode(raw); }
   WBS_INLINE Bits join_nans(Bits code) const { return code; }
-  WBS_INLINE Bits lowest() const { return Bits{}; }
-  WBS_INLINE Bits highest() const { return ~Bits{}; }
 
  private:
   codec<Codec, Bits, Signed, Element> codec_;
@@ -165,7 +163,7 @@ class canonical_codec<codec_kind::ieee, Bits, Signed, Element> {
     const Bits raised = key_detail::select(code < lowest_, lowest_, code);
     return key_detail::select(raised > highest_, highest_, raised);
   }
-  // The ends of the joined codes.
+  // The ends of the joined codes, of which one is that of NaNs.
   WBS_INLINE Bits lowest() const { return lowest_; }
   WBS_INLINE Bits highest() const { return highest_; }
 

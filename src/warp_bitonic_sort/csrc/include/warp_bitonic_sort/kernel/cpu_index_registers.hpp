@@ -58,10 +58,15 @@ class index_order_in_registers
       code_range_type codes(codec_);
       base::add_all(codes, entries, make_indices<Length>{});
       if (codec_type::has_nans && codes.join_nans()) join_nans(entries, make_indices<Length>{});
+      entry kept[Length];
+      base::copy(kept, entries, make_indices<Length>{});
       const composite_type composite = codes.prefixes(bits_for(Length));
       const unsigned unsure = sort_prefixes(composite, entries, make_indices<Length>{});
       this->template store_order<slots>(0, entries);
-      return unsure;
+      if (unsure == 0) return 0;
+      entry order[Length];
+      base::copy(order, entries, make_indices<Length>{});
+      return unsure & wrong_lanes(kept, order);
     }
   }
 
@@ -69,7 +74,7 @@ class index_order_in_registers
   bool sorts_quickly() const { return slow_groups_left_ == 0; }
   // Sorts the codes of each row by prefixes that are cut without a look at their range. Entries
   // become indices. False, with nothing usable, where that does not tell the order: a row has
-  // neighbours of one prefix, which NaNs and equal keys are, too.
+  // neighbours of one prefix, such as equal keys, or several NaNs.
   WBS_INLINE bool sort_quickly(entry* entries) {
     const bool done = sort_quickly(codec_, entries, make_indices<Length>{});
     if (!done) slow_groups_left_ = slow_groups;
@@ -126,12 +131,39 @@ class index_order_in_registers
     sort_registers<Length>(target{}, entries);
     closeness<target> close;
     ((I > 0 ? close.add(entries[I - (I > 0)], entries[I]) : void()), ...);
-    const entry first = entries[0] ^ target::bias, last = entries[Length - 1] ^ target::bias;
-    const unsigned unsure = target::lanes_greater(target::broadcast(mask + 1), close.least) |
-                            target::lanes_greater(codec.lowest(), first | mask) |
-                            target::lanes_greater(last & ~mask, codec.highest());
+    unsigned unsure = target::lanes_greater(target::broadcast(mask + 1), close.least);
+    if constexpr (codec_type::has_nans) {
+      // Two NaNs of different bits are in the order of these.
+      const entry second = entries[1] ^ target::bias,
+                  last_but_one = entries[Length - 2] ^ target::bias;
+      unsure |= target::lanes_greater(codec.lowest() + word(1), second & ~mask) |
+                target::lanes_greater(last_but_one | mask, codec.highest() - word(1));
+    }
     ((entries[I] = entries[I] & mask), ...);
     return unsure == 0;
+  }
+  // A bit for each lane whose codes are not in order: most neighbours of one prefix are equal.
+  static __attribute__((noinline)) unsigned wrong_lanes(const entry* codes, const entry* order) {
+    unsigned wrong = 0;
+    entry before = select<0, Length>(codes, order[0]);
+    for (int slot = 1; slot < Length; ++slot) {
+      const entry code = select<0, Length>(codes, order[slot]);
+      wrong |= target::lanes_greater(before, code);
+      before = code;
+    }
+    return wrong;
+  }
+  // Of Count codes from the First-th on, the one at each lane's index.
+  template <int First, int Count>
+  static WBS_INLINE entry select(const entry* codes, entry index) {
+    if constexpr (Count == 1) {
+      return codes[First];
+    } else {
+      constexpr int half = 1 << (bits_for(Count) - 1);
+      const entry is_high = index & word(half);
+      return is_high == entry{} ? select<First, half>(codes, index)
+                                : select<First + half, Count - half>(codes, index);
+    }
   }
   template <int... I>
   static WBS_INLINE unsigned sort_prefixes(const composite_type& composite, entry* codes,
