@@ -25,6 +25,7 @@ import collections
 import ctypes
 import importlib
 import re
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -231,9 +232,10 @@ def indexed(arch: str, length: int, emulator: Any) -> tuple[Layout, dict[str, fl
     if layout is None:
         raise ValueError(f"length: {arch} has no layout for {length}")
     kernel = Kernel("hip", arch, "all", "index", "ieee", 32, layout, "rows")
-    lanes, warps = layouts(arch).warp_lanes, 1 << layout.warp_bits
-    threads = lanes * (warps if warps > 1 else 4)
-    rows = threads * layout.registers // layout.capacity
+    code = emulator.CodeObject(_compiled(arch, kernel.source()), arch)
+    # The last members of wbs_gpu_kernel (abi.h).
+    description = code.read_symbol("warp_bitonic_sort_gpu_kernel")
+    threads, rows, shared = struct.unpack_from("<III", description, len(description) - 12)
     x, values = (_aligned((rows, length), np.float32) for _ in range(2))
     indices = _aligned((rows, length), np.int32)
     x[...] = np.arange(length) - length / 3
@@ -254,8 +256,6 @@ def indexed(arch: str, length: int, emulator: Any) -> tuple[Layout, dict[str, fl
         kept=length,
         index_bytes=4,
     )
-    code = emulator.CodeObject(_compiled(arch, kernel.source()), arch)
-    shared = layouts(arch).shared_bytes(layout, "index", 32)
     executed = code.count("warp_bitonic_sort_rows", 1, threads, bytes(args), shared)
     if not (indices == np.argsort(x, axis=1)).all() or not (values == np.sort(x, axis=1)).all():
         raise RuntimeError(f"{arch}, {length}: wrong results, so that counts mean nothing")
@@ -263,7 +263,9 @@ def indexed(arch: str, length: int, emulator: Any) -> tuple[Layout, dict[str, fl
     for name, count in executed.items():
         for kind, prefixes in _KINDS.items():
             found[kind] += count * name.lower().startswith(prefixes)
-    return layout, {kind: found[kind] * lanes / (rows * length) for kind in _KINDS}
+    return layout, {
+        kind: found[kind] * layouts(arch).warp_lanes / (rows * length) for kind in _KINDS
+    }
 
 
 def step(arch: str, key: str) -> dict[int, dict[str, float]]:
