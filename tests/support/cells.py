@@ -108,10 +108,7 @@ HIP_INDEX_ARCHS = ("gfx942", "gfx1201")
 
 
 def hip_index_cells(compilers: Sequence[str]) -> dict[str, list[Kernel]]:
-    """Every layout of kernels with indices; keys, architectures and compilers take turns.
-
-    A compiler before clang 20 keeps not all 64-bit entries of rows for gfx1201 in registers.
-    """
+    """Every layout of kernels with indices; keys, architectures and compilers take turns."""
     kernels: dict[str, list[Kernel]] = {name: [] for name in compilers}
     turns = itertools.cycle(compilers)
     for entry, widths in ((32, (8, 16, 32)), (64, (64,))):
@@ -122,9 +119,8 @@ def hip_index_cells(compilers: Sequence[str]) -> dict[str, list[Kernel]]:
             archs = [arch for arch in HIP_INDEX_ARCHS if layout in layouts[arch]]
             for key in keys if IS_WHOLE_GRID else [next(key_turns)]:
                 arch = archs[number % len(archs)]
-                compiler = compilers[-1] if (arch, entry) == ("gfx1201", 64) else next(turns)
                 kernel = hip_kernel(*key, *layout, arch)._replace(payload="index")
-                kernels[compiler].append(kernel)
+                kernels[next(turns)].append(kernel)
     return kernels
 
 
