@@ -231,7 +231,10 @@ class GpuLayouts(NamedTuple):
         rows = self.warp_lanes >> layout.lane_bits
         warps = max(4, min(8, _GOOD_BYTES * 8 // bits // rows))
         stage = warps * self._stage_bytes(layout, bits)
-        padding = 0 if layout.lane_bits == 0 else max(1, 32 // bits)
+        lanes = 1 << layout.lane_bits
+        padding = lanes + 1 if bits >= 32 else (lanes * bits // 32 | 1) * 32 // bits
+        if lanes == 1:
+            padding = 0
         return stage + warps * rows * (layout.capacity + padding) * bits // 8
 
     def _stage_bytes(self, layout: Layout, bits: int) -> int:

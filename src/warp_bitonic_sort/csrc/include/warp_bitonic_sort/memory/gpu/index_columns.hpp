@@ -47,22 +47,28 @@ class gpu_index_columns {
 
  private:
   // Rows of one thread lie side by side in the tile, others one behind the other. Their pitch is
-  // odd in words, to avoid bank conflicts.
+  // odd in words, so that threads with a row each have no bank conflicts, and lanes that share rows
+  // have few.
   WBS_CONSTANT(int, step, lanes == 1 ? threads : 1);
-  WBS_CONSTANT(int, pitch, lanes == 1 ? 1 : capacity + (key_bytes < 4 ? 4 / key_bytes : 1));
+  WBS_CONSTANT(int, padding, key_bytes < 4 ? (lanes * key_bytes / 4 | 1) * 4 / key_bytes : lanes + 1);
+  WBS_CONSTANT(int, pitch, lanes == 1 ? 1 : capacity + padding);
   using team_type = index_team<index_args, Target, Codec, KeyBits, Registers, LaneBits, 0, step, 1>;
   using entry = typename team_type::entry;
   using element = typename team_type::element;
   using target = typename team_type::target;
   WBS_CONSTANT(int, stage_bytes, threads / warp_lanes * team_type::stage_bytes);
   // Where the sorted indices lie in a warp's part of the stage.
-  WBS_CONSTANT(int, index_pitch, capacity + 1);
+  WBS_CONSTANT(int, index_pitch, capacity + lanes + 1);
   static_assert(lanes == 1 || warp_rows * index_pitch * sizeof(entry) <= team_type::stage_bytes,
                 "the stage holds the indices");
 
  public:
+  // Lanes that share rows hold keys beside their indices at last.
+  WBS_CONSTANT(int, entry_bytes, static_cast<int>(sizeof(entry)));
+  WBS_CONSTANT(int, most_threads, target::index_threads_for(Registers, entry_bytes));
   WBS_CONSTANT(int, resident_blocks,
-               target::index_threads_for(Registers, static_cast<int>(sizeof(entry))) / threads);
+               (lanes > 1 && Registers * entry_bytes > 64 ? most_threads * 3 / 4 : most_threads) /
+                   threads);
   WBS_CONSTANT(int, shared_bytes,
                stage_bytes + (lanes == 1 ? capacity : pitch) * block_rows * key_bytes);
 
@@ -78,13 +84,16 @@ class gpu_index_columns {
       team.sort(rows, [&](bool) { return self.store_own(rows); });
     } else {
       target::sync_block();
+      element values[Registers];
+      int indices[Registers];
       team.sort(rows, [&](bool by_values) {
         if constexpr (team_type::prefers_values) {
-          if (by_values) return self.template check<true>(rows);
+          if (by_values) return self.template fetch<true>(rows, values, indices);
         }
-        return self.template check<false>(rows);
+        return self.template fetch<false>(rows, values, indices);
       });
-      self.arrange(rows, reinterpret_cast<entry*>(stage));
+      target::sync_warp();
+      self.arrange(rows, values, indices, reinterpret_cast<entry*>(stage));
       target::sync_block();
       self.store(static_cast<const char*>(shared));
     }
@@ -123,50 +132,50 @@ class gpu_index_columns {
 
   // Stores this thread's row. Returns whether neighbours are in the wrong order.
   WBS_INLINE bool store_own(const typename team_type::rows& rows) const {
+    using vector = entry_vector<entry>;
+    constexpr int size = Registers % vector::size == 0 ? vector::size : 1;
     const auto to = find_moved();
-    const int length = moved_length();
+    const int length = moved_length(), lane = target::lane();
     order_check<team_type, 1, 1> check(team_, rows, length);
     WBS_UNROLL
-    for (int j = 0; j < Registers; ++j) {
-      if (j >= length) continue;
-      const int index = team_type::index_of(*team_.place(target::lane() * Registers + j));
-      const element value = rows.key(target::lane(), index);
-      store_elements<target, element, 1>(
-          args_.output[0] != nullptr, args_.index_bytes, to.output[0] + j * args_.output_stride[0],
-          to.output[1] + j * args_.output_stride[1], {value}, {index});
-      check.add({value}, [&](int) { return j > 0; });
+    for (int j = 0; j < Registers; j += size) {
+      const auto entries =
+          *reinterpret_cast<const entry_vector<entry, size>*>(team_.place(lane * Registers + j));
+      WBS_UNROLL
+      for (int e = 0; e < size; ++e) {
+        const int at = j + e;
+        if (at >= length) continue;
+        const int index = team_type::index_of(entries.entries[e]);
+        const element value = rows.key(lane, index);
+        store_elements<target, element, 1>(args_.output[0] != nullptr, args_.index_bytes,
+                                           to.output[0] + at * args_.output_stride[0],
+                                           to.output[1] + at * args_.output_stride[1], {value},
+                                           {index});
+        check.add({value}, [&](int) { return at > 0; });
+      }
     }
     return check.is_wrong();
   }
 
-  // Calls `use(at, value, index)` for what this lane's row has at every lanes-th position.
-  template <class Use>
-  WBS_INLINE void each(const typename team_type::rows& rows, Use use) const {
+  // Fetches what this lane's row has at every lanes-th position. Returns whether this lane saw
+  // neighbours in the wrong order.
+  template <bool ByValues>
+  WBS_INLINE bool fetch(const typename team_type::rows& rows, element (&values)[Registers],
+                        int (&indices)[Registers]) const {
+    order_check<team_type, lanes, 1, ByValues> check(team_, rows, args_.length);
     const int row = team_type::row_of_lane();
     WBS_UNROLL
     for (int j = 0; j < Registers; ++j) {
       const int at = j * lanes + team_type::lane_of_row();
-      const int index = team_type::index_of(*team_.place(row * capacity + at));
-      use(j, at, index, rows.key(row, index));
+      indices[j] = team_type::index_of(*team_.place(row * capacity + at));
+      values[j] = rows.key(row, indices[j]);
+      check.add({values[j]}, [&](int) { return at > 0 && at < args_.length; });
     }
-  }
-  template <bool ByValues>
-  WBS_INLINE bool check(const typename team_type::rows& rows) const {
-    order_check<team_type, lanes, 1, ByValues> check(team_, rows, args_.length);
-    each(rows, [&](int, int at, int, element value) {
-      check.add({value}, [&](int) { return at > 0 && at < args_.length; });
-    });
     return check.is_wrong();
   }
   // Puts keys and indices in order, so that threads can store columns.
-  WBS_INLINE void arrange(const typename team_type::rows& rows, entry* stage) const {
-    element values[Registers];
-    int indices[Registers];
-    each(rows, [&](int j, int, int index, element value) {
-      values[j] = value;
-      indices[j] = index;
-    });
-    target::sync_warp();
+  WBS_INLINE void arrange(const typename team_type::rows& rows, const element (&values)[Registers],
+                          const int (&indices)[Registers], entry* stage) const {
     const int row = team_type::row_of_lane();
     WBS_UNROLL
     for (int j = 0; j < Registers; ++j) {
