@@ -101,9 +101,9 @@ ENTRY64_COLUMNS = layouts_of(
 )
 
 
-# Rows with indices: entries of one word, so that short keys have the layouts of 32 bits. A row
-# stays in shared memory, too; longer rows would leave too few warps.
-INDEX32_ROWS = layouts_of(
+# Rows with indices: entries of 32 bits for keys of any width. A row stays in shared memory, too;
+# longer rows would leave too few warps.
+INDEX_ROWS = layouts_of(
     (4, 0, 0),
     (8, 0, 0),
     (16, 0, 0),
@@ -121,26 +121,8 @@ INDEX32_ROWS = layouts_of(
     (16, 5, 2),
     (32, 5, 2),
 )
-INDEX64_ROWS = layouts_of(
-    (4, 0, 0),
-    (8, 0, 0),
-    (8, 1, 0),
-    (8, 2, 0),
-    (16, 2, 0),
-    (12, 3, 0),
-    (16, 3, 0),
-    (12, 4, 0),
-    (16, 4, 0),
-    (12, 5, 0),
-    (16, 5, 0),
-    (12, 5, 1),
-    (16, 5, 1),
-    (12, 5, 2),
-    (16, 5, 2),
-    (16, 5, 3),
-)
 # Columns with indices: keys stay in shared memory, so that fewer warps fit.
-INDEX32_COLUMNS = layouts_of(
+INDEX_COLUMNS = layouts_of(
     (4, 0, 0),
     (8, 0, 0),
     (16, 0, 0),
@@ -176,7 +158,7 @@ TablesByEntry = dict[tuple[Payload, int], Tables]
 
 
 def tables_by_entry(
-    entry16: Tables, entry32: Tables, entry64: Tables, index32: Tables, index64: Tables
+    entry16: Tables, entry32: Tables, entry64: Tables, index: Tables, index64: Tables
 ) -> TablesByEntry:
     """Return the tables by payload and the bits of a key; keys of 8 bits are widened to 16."""
     return {
@@ -184,9 +166,9 @@ def tables_by_entry(
         ("none", 16): entry16,
         ("none", 32): entry32,
         ("none", 64): entry64,
-        ("index", 8): index32,
-        ("index", 16): index32,
-        ("index", 32): index32,
+        ("index", 8): index,
+        ("index", 16): index,
+        ("index", 32): index,
         ("index", 64): index64,
     }
 
@@ -221,25 +203,25 @@ class GpuLayouts(NamedTuple):
         """Return the bytes of a block's shared memory, as ``memory/gpu`` uses it for rows."""
         warps = 1 << layout.warp_bits
         if payload == "none":
-            return max(4, warps) * self._stage_bytes(layout, bits)
+            return max(4, warps) * self._stage_bytes(layout, max(bits // 8, 4))
         # With indices, the keys stay in shared memory, too.
         teams = 2 if warps == 1 else 1
-        return teams * (warps * self._stage_bytes(layout, bits) + self._team_bytes(layout, bits))
+        return teams * (warps * self._stage_bytes(layout, 4) + self._team_bytes(layout, bits))
 
     def column_bytes(self, layout: Layout, bits: int) -> int:
         """Return the same for columns with indices, which need more than those without."""
-        rows = self.warp_lanes >> layout.lane_bits
-        warps = max(4, min(8, _GOOD_BYTES * 8 // bits // rows))
-        stage = warps * self._stage_bytes(layout, bits)
         lanes = 1 << layout.lane_bits
+        rows = self.warp_lanes // lanes
+        warps = max(4, min(8, _GOOD_BYTES * 8 // bits // rows))
         padding = lanes + 1 if bits >= 32 else (lanes * bits // 32 | 1) * 32 // bits
         if lanes == 1:
             padding = 0
-        return stage + warps * rows * (layout.capacity + padding) * bits // 8
+        keys = rows * (layout.capacity + padding) * bits // 8
+        return warps * (self._stage_bytes(layout, 4) + keys)
 
-    def _stage_bytes(self, layout: Layout, bits: int) -> int:
-        """Return the bytes of a warp's part of the stage (``network/warp.hpp``)."""
-        lanes, entry = self.warp_lanes, max(bits // 8, 4)
+    def _stage_bytes(self, layout: Layout, entry: int) -> int:
+        """Return the bytes of a warp's part of the stage of entries (``network/warp.hpp``)."""
+        lanes = self.warp_lanes
         padding = WIDE_BYTES // entry
         all_lanes = lanes << layout.warp_bits
         if (layout.registers + padding) * all_lanes * entry > 1024 * self.padded_kib:

@@ -22,8 +22,8 @@ _TABLES = tables_by_entry(
     Tables(common.ENTRY32_ROWS, common.ENTRY16_UNALIGNED, common.ENTRY16_COLUMNS),
     Tables(_ENTRY32_ROWS, (Layout(8), *common.ENTRY32_UNALIGNED), common.ENTRY32_COLUMNS),
     Tables(common.ENTRY64_ROWS, common.ENTRY64_UNALIGNED, common.ENTRY64_COLUMNS),
-    Tables(common.INDEX32_ROWS, (), common.INDEX32_COLUMNS),
-    Tables(common.INDEX64_ROWS, (), common.INDEX64_COLUMNS),
+    Tables(common.INDEX_ROWS, (), common.INDEX_COLUMNS),
+    Tables(common.INDEX_ROWS, (), common.INDEX64_COLUMNS),
 )
 
 

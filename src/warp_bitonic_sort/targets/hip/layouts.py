@@ -80,8 +80,8 @@ _ENTRY64_COLUMNS = layouts_of(
     (16, 4, 0),
     (16, 5, 0),
 )
-_WARP64_INDEX32_ROWS = layouts_of(
-    *common.INDEX32_ROWS[:9],
+_WARP64_INDEX_ROWS = layouts_of(
+    *common.INDEX_ROWS[:9],
     (12, 5, 0),
     (16, 5, 0),
     (12, 6, 0),
@@ -91,30 +91,21 @@ _WARP64_INDEX32_ROWS = layouts_of(
     (12, 6, 2),
     (16, 6, 2),
 )
-_WARP64_INDEX64_ROWS = layouts_of(
-    *common.INDEX64_ROWS[:9],
-    (12, 5, 0),
-    (16, 5, 0),
-    (12, 6, 0),
-    (16, 6, 0),
-    (12, 6, 1),
-    (16, 6, 1),
-)
 # Warps of 32 lanes have the layouts of CUDA that fit the shared memory.
 _TABLES = {
     32: tables_by_entry(
         Tables(common.ENTRY32_ROWS, common.ENTRY16_UNALIGNED, common.ENTRY16_COLUMNS),
         Tables(common.ENTRY32_ROWS, common.ENTRY32_UNALIGNED, common.ENTRY32_COLUMNS),
         Tables(common.ENTRY64_ROWS, _ENTRY64_UNALIGNED, _ENTRY64_COLUMNS),
-        Tables(common.INDEX32_ROWS, (), common.INDEX32_COLUMNS),
-        Tables(common.INDEX64_ROWS, (), common.INDEX64_COLUMNS),
+        Tables(common.INDEX_ROWS, (), common.INDEX_COLUMNS),
+        Tables(common.INDEX_ROWS, (), common.INDEX64_COLUMNS),
     ),
     64: tables_by_entry(
         Tables(_WARP64_ROWS, common.ENTRY16_UNALIGNED, _WARP64_ENTRY16_COLUMNS),
         Tables(_WARP64_ROWS, common.ENTRY32_UNALIGNED, _WARP64_ENTRY32_COLUMNS),
         Tables(_WARP64_ENTRY64_ROWS, _ENTRY64_UNALIGNED, _ENTRY64_COLUMNS),
-        Tables(_WARP64_INDEX32_ROWS, (), common.INDEX32_COLUMNS),
-        Tables(_WARP64_INDEX64_ROWS, (), common.INDEX64_COLUMNS),
+        Tables(_WARP64_INDEX_ROWS, (), common.INDEX_COLUMNS),
+        Tables(_WARP64_INDEX_ROWS, (), common.INDEX64_COLUMNS),
     ),
 }
 

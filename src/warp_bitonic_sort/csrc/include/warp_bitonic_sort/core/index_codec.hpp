@@ -24,6 +24,10 @@ class index_codec {
   WBS_INLINE Word encode(typename unsigned_of<KeyBits>::type raw) const {
     return codec_.encode(static_cast<Word>(raw) << shift);
   }
+  // The same, but NaNs have different codes.
+  WBS_INLINE Word encode_unjoined(typename unsigned_of<KeyBits>::type raw) const {
+    return codec_.encode_unjoined(static_cast<Word>(raw) << shift);
+  }
 
  private:
   // The bits below the key are inverted if the key's are.

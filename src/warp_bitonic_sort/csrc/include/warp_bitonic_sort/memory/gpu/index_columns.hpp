@@ -64,11 +64,10 @@ class gpu_index_columns {
 
  public:
   // Lanes that share rows hold keys beside their indices at last.
-  WBS_CONSTANT(int, entry_bytes, static_cast<int>(sizeof(entry)));
-  WBS_CONSTANT(int, most_threads, target::index_threads_for(Registers, entry_bytes));
+  WBS_CONSTANT(int, most_threads, target::index_threads_for(Registers, key_bytes));
+  WBS_CONSTANT(bool, holds_many, lanes > 1 && (Registers > 16 || key_bytes == 8));
   WBS_CONSTANT(int, resident_blocks,
-               (lanes > 1 && Registers * entry_bytes > 64 ? most_threads * 3 / 4 : most_threads) /
-                   threads);
+               (holds_many ? most_threads * 3 / 4 : most_threads) / threads);
   WBS_CONSTANT(int, shared_bytes,
                stage_bytes + (lanes == 1 ? capacity : pitch) * block_rows * key_bytes);
 

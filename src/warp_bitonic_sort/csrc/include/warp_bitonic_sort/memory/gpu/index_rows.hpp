@@ -51,8 +51,7 @@ class gpu_index_rows {
   // Few warps of a block wait for the one that repairs its rows.
   WBS_CONSTANT(int, threads, team_type::warps > 1 ? team_threads : 2 * warp_lanes);
   WBS_CONSTANT(int, block_rows, threads / team_threads * team_rows);
-  WBS_CONSTANT(int, resident_blocks,
-               target::index_threads_for(Registers, static_cast<int>(sizeof(entry))) / threads);
+  WBS_CONSTANT(int, resident_blocks, target::index_threads_for(Registers, key_bytes) / threads);
   WBS_CONSTANT(int, shared_bytes, threads / team_threads * team_bytes);
 
   // Sorts the rows of one tile, block_rows of them.

@@ -27,12 +27,14 @@ template <class Arguments, template <class> class Target, codec_kind Codec, int 
           int Registers, int LaneBits, int WarpBits, int Step = 1, int MaxVector = 4>
 class index_team {
   static_assert(Step == 1 || MaxVector == 1, "vectors are contiguous");
-  using word = typename unsigned_of<(KeyBits == 64 ? 64 : 32)>::type;
+  WBS_CONSTANT(int, word_bits, KeyBits == 64 ? 64 : 32);
+  using word = typename unsigned_of<word_bits>::type;
+  using signed_word = typename unsigned_of<word_bits>::signed_type;
 
  public:
-  using entry = typename unsigned_of<8 * sizeof(word)>::signed_type;
+  using entry = int;
   using element = typename unsigned_of<KeyBits>::type;
-  using codes = index_codec<Codec, KeyBits, word, entry>;
+  using codes = index_codec<Codec, KeyBits, word, signed_word>;
   // A sort of entries keeps shared memory busy otherwise, so that shuffles pay off for longer.
   struct target : Target<entry> {
     WBS_CONSTANT(int, min_transposed_steps, Target<entry>::min_transposed_steps + 1);
@@ -49,10 +51,10 @@ class index_team {
   WBS_CONSTANT(int, team_rows, warps > 1 ? 1 : warp_lanes / lanes);
 
  private:
-  WBS_CONSTANT(int, word_bits, 8 * static_cast<int>(sizeof(word)));
+  WBS_CONSTANT(int, entry_bits, 32);
   WBS_CONSTANT(int, index_bits,
                floor_log2(static_cast<unsigned>(Registers << LaneBits << WarpBits) - 1) + 1);
-  WBS_CONSTANT(int, prefix_bits, word_bits - index_bits);
+  WBS_CONSTANT(int, prefix_bits, entry_bits - index_bits);
   // Sorting by digits from low to high is exact for any codes. An entry is (digit, index) for the
   // first digit, and (digit, place so far, index) for every later one.
   WBS_CONSTANT(int, digit_bits, prefix_bits - index_bits);
@@ -64,7 +66,7 @@ class index_team {
   // Whether a prefix holds the whole code: then no neighbours are compared.
   WBS_CONSTANT(bool, is_exact, KeyBits <= prefix_bits);
   // Whether prefixes are those of values at first.
-  WBS_CONSTANT(bool, prefers_values, Codec == codec_kind::ieee && KeyBits == 32 && capacity >= 64);
+  WBS_CONSTANT(bool, prefers_values, Codec == codec_kind::ieee && KeyBits >= 32 && capacity >= 64);
 
   // Elements that a lane moves at once.
   WBS_CONSTANT(int, even_part, Registers % 3 == 0 ? Registers / 3 : Registers);
@@ -148,7 +150,7 @@ class index_team {
            thread % warp_lanes * network_type::blocked_pitch + number % Registers;
   }
   static WBS_INLINE int index_of(entry e) {
-    return static_cast<int>(composite<word>(index_bits).index(static_cast<word>(e)));
+    return static_cast<int>(composite<unsigned>(index_bits).index(static_cast<unsigned>(e)));
   }
   // Built where it is used: the compiler would keep its constants in registers all the time.
   WBS_INLINE codes find_codes() const {
@@ -157,12 +159,14 @@ class index_team {
   }
   // What is compared to tell whether keys are in order: codes, or values of which none is a NaN.
   template <bool ByValues>
-  using order_key = typename choose<ByValues, float, word>::type;
+  using order_key = typename choose<ByValues && KeyBits == 32, float, word>::type;
   template <bool ByValues>
   WBS_INLINE order_key<ByValues> order_of(const codes& codec, element raw) const {
-    if constexpr (ByValues) {
+    if constexpr (ByValues && KeyBits == 32) {
       const float value = bits_as<float>(raw);
       return args_.key_xor != 0 ? -value : value;
+    } else if constexpr (ByValues) {
+      return codec.encode_unjoined(raw);
     } else {
       return codec.encode(raw);
     }
@@ -203,16 +207,18 @@ class index_team {
 
   // -- entries ------------------------------------------------------------------------------------
 
-  static WBS_INLINE entry signed_of(word w) {
-    return static_cast<entry>(w ^ word(1) << (word_bits - 1));
+  // A prefix above an index, made signed.
+  static WBS_INLINE entry entry_of(unsigned prefix, int index, int shift = 0) {
+    const composite<unsigned> row(index_bits, 0, static_cast<unsigned>(shift));
+    return static_cast<entry>(row.entry(prefix, static_cast<unsigned>(index)) ^ 0x80000000u);
   }
-  // An entry of a code whose first bits are the prefix.
-  static WBS_INLINE entry entry_of(word code, int index, word least = 0, int shift = 0) {
-    const composite<word> row(index_bits, least, static_cast<word>(shift));
-    return signed_of(row.entry(code, static_cast<word>(index)));
+  // The first bits of a code, in a row whose codes begin with `least` and so many zeros.
+  static WBS_INLINE entry entry_of_code(word code, int index, word least, int zeros) {
+    return entry_of(static_cast<unsigned>((code - least) << zeros >> (word_bits - entry_bits)),
+                    index);
   }
   // Behind the entries of all keys: its index is not below the row's length.
-  static WBS_INLINE entry pad_of(int position) { return entry_of(~word(0), position); }
+  static WBS_INLINE entry pad_of(int position) { return entry_of(~0u, position); }
 
   // The position of a lane's register in the row, before it is sorted: that of register 0, hidden
   // from the compiler, which would keep all of them in registers, plus the difference.
@@ -224,9 +230,10 @@ class index_team {
   // Loads this lane's keys. Behind a row's end its last key is loaded, which leaves the range as
   // it is.
   WBS_INLINE void load_own(const rows& in, element (&raws)[Registers]) const {
+    const int first = first_position();
     if (in.are_wide) {
       using vector = element_vector<element, vector_size>;
-      const element* const own = in.row(row_of_lane()) + lane_of_row() * vector_size * Step;
+      const element* const own = in.row(row_of_lane()) + first * Step;
       WBS_UNROLL
       for (int j = 0; j < Registers; j += vector_size) {
         const vector v = *reinterpret_cast<const vector*>(own + offset(j) * Step);
@@ -234,7 +241,6 @@ class index_team {
         for (int e = 0; e < vector_size; ++e) raws[j + e] = v.values[e];
       }
     } else {
-      const int first = first_position();
       WBS_UNROLL
       for (int j = 0; j < Registers; ++j) {
         const int at = first + offset(j);
@@ -244,19 +250,19 @@ class index_team {
   }
   // Returns by_codes or by_values.
   WBS_INLINE int encode(const rows& in, entry (&entries)[Registers]) const {
-    element raws[Registers];
-    load_own(in, raws);
     int result = by_codes;
     if constexpr (prefers_values) {
-      const value_range range(*this, raws);
+      float values[Registers];
+      load_values(in, values);
+      const value_range range(*this, values);
       if (count_in_team(!range.is_even()) == 0) {
-        encode_values(range, raws, entries);
+        encode_values(range, values, entries);
         result = by_values;
       } else {
-        encode_codes(raws, entries);
+        encode_codes(in, entries);
       }
     } else {
-      encode_codes(raws, entries);
+      encode_codes(in, entries);
     }
     if (!in.are_wide) {
       const int first = first_position();
@@ -270,47 +276,72 @@ class index_team {
   }
 
   // Prefixes of codes.
-  WBS_INLINE void encode_codes(const element (&raws)[Registers],
-                               entry (&entries)[Registers]) const {
+  WBS_INLINE void encode_codes(const rows& in, entry (&entries)[Registers]) const {
     const codes codec = find_codes();
     const int first = first_position();
+    element raws[Registers];
+    load_own(in, raws);
     if constexpr (is_exact) {
       WBS_UNROLL
       for (int j = 0; j < Registers; ++j) {
-        entries[j] = entry_of(codec.encode(raws[j]), first + offset(j));
+        entries[j] = entry_of(static_cast<unsigned>(codec.encode(raws[j])), first + offset(j));
       }
     } else {
-      word codes[Registers], least = ~word(0), greatest = 0;
+      word least = ~word(0), greatest = 0;
       WBS_UNROLL
       for (int j = 0; j < Registers; ++j) {
-        codes[j] = codec.encode(raws[j]);
-        least = codes[j] < least ? codes[j] : least;
-        greatest = codes[j] > greatest ? codes[j] : greatest;
+        const word code = codec.encode(raws[j]);
+        least = code < least ? code : least;
+        greatest = code > greatest ? code : greatest;
       }
       least = over_row(least, [](word a, word b) { return a < b ? a : b; });
       greatest = over_row(greatest, [](word a, word b) { return a > b ? a : b; });
-      const int shift = target::leading_zeros(greatest - least);
+      const int zeros = target::leading_zeros(greatest - least);
+      // Longer codes would take too many registers meanwhile.
+      if constexpr (KeyBits == 64) load_own(in, raws);
       WBS_UNROLL
       for (int j = 0; j < Registers; ++j) {
-        entries[j] = entry_of(codes[j], first + offset(j), least, shift);
+        entries[j] = entry_of_code(codec.encode(raws[j]), first + offset(j), least, zeros);
       }
     }
+  }
+
+  // Float64 becomes float32, rounded towards zero, which keeps the order. What is beyond its range
+  // becomes an infinity, a NaN or next to zero.
+  static WBS_INLINE float value_of(element raw) {
+    if constexpr (KeyBits == 64) {
+      const int high = static_cast<int>(raw >> 32);
+      // The difference of the exponents' biases; one of their widths is three bits.
+      const int below = (high & 0x7FFFFFFF) - ((1023 - 127) << 20);
+      const int positive = below < 0 ? 0 : below, infinity = 0x7F800000 >> 3;
+      const int magnitude = positive < infinity ? positive : infinity;
+      return bits_as<float>((static_cast<unsigned>(high) & 0x80000000u) |
+                            static_cast<unsigned>(magnitude) << 3 |
+                            static_cast<unsigned>(raw) >> 29);
+    } else {
+      return bits_as<float>(raw);
+    }
+  }
+  WBS_INLINE void load_values(const rows& in, float (&values)[Registers]) const {
+    element raws[Registers];
+    load_own(in, raws);
+    WBS_UNROLL
+    for (int j = 0; j < Registers; ++j) values[j] = value_of(raws[j]);
   }
 
   // The range of a row's values, and the sum of their distances from the first one of each lane.
   struct value_range {
     float least, greatest, spread;
 
-    WBS_INLINE value_range(const index_team& team, const element (&raws)[Registers]) {
-      const float origin = bits_as<float>(raws[0]);
+    WBS_INLINE value_range(const index_team& team, const float (&values)[Registers]) {
+      const float origin = values[0];
       least = greatest = origin;
       spread = 0;
       WBS_UNROLL
       for (int j = 0; j < Registers; ++j) {
-        const float x = bits_as<float>(raws[j]);
-        least = target::lesser(x, least);
-        greatest = target::greater(x, greatest);
-        spread += target::magnitude(x - origin);
+        least = target::lesser(values[j], least);
+        greatest = target::greater(values[j], greatest);
+        spread += target::magnitude(values[j] - origin);
       }
       least = team.over_row(least, [](float a, float b) { return target::lesser(a, b); });
       greatest = team.over_row(greatest, [](float a, float b) { return target::greater(a, b); });
@@ -328,7 +359,7 @@ class index_team {
 
   // Prefixes of floats: `(x - least) * scale` as an integer. Codes of floats crowd at the ends of
   // a range, values do not, and the multipliers are idle.
-  WBS_INLINE void encode_values(const value_range& values, const element (&raws)[Registers],
+  WBS_INLINE void encode_values(const value_range& of_row, const float (&values)[Registers],
                                 entry (&entries)[Registers]) const {
     constexpr int mantissa_bits = 23;
     constexpr int bits = prefix_bits < mantissa_bits ? prefix_bits : mantissa_bits;
@@ -336,19 +367,19 @@ class index_team {
     // Leaves room for the rounding of the scale.
     constexpr float range = (1 << bits) - 16;
     const float sign = args_.key_xor != 0 ? -1.0f : 1.0f;
-    const float from = -sign * (sign < 0 ? values.greatest : values.least);
+    const float from = -sign * (sign < 0 ? of_row.greatest : of_row.least);
     const float scale =
-        target::lesser(range * target::reciprocal(values.greatest - values.least), 1e38f);
-    const word first = static_cast<word>(first_position());
+        target::lesser(range * target::reciprocal(of_row.greatest - of_row.least), 1e38f);
+    const unsigned first = static_cast<unsigned>(first_position());
     const target multiplier{{args_.opaque_one}};
     WBS_UNROLL
     for (int j = 0; j < Registers; ++j) {
-      const float distance = target::multiply_add(bits_as<float>(raws[j]), sign, from);
-      const word prefix = bits_as<word>(target::multiply_add(distance, scale, one_up));
+      const float distance = target::multiply_add(values[j], sign, from);
+      const unsigned prefix = bits_as<unsigned>(target::multiply_add(distance, scale, one_up));
       // The prefix above the position, made signed; 0x4B000000 are the bits of one_up.
-      constexpr word bias = (0x4B000000u << index_bits) ^ 0x80000000u;
+      constexpr unsigned bias = (0x4B000000u << index_bits) ^ 0x80000000u;
       entries[j] = static_cast<entry>(multiplier.shift_add(
-          prefix, index_bits, multiplier.add(static_cast<word>(offset(j)) - bias, first)));
+          prefix, index_bits, multiplier.add(static_cast<unsigned>(offset(j)) - bias, first)));
     }
   }
 
@@ -364,9 +395,10 @@ class index_team {
       const int at = is_first ? first + j : index_of(from[j]);
       const word code =
           at < args_.length ? word(codec.encode(in.key(row_of_lane(), at))) : ~word(0);
-      entries[j] = is_first ? entry_of(code, at, 0, index_bits)
-                            : entry_of(code >> first_bit, at, 0, 2 * index_bits) +
-                                  (static_cast<entry>(first + j) << index_bits);
+      entries[j] = is_first
+                       ? entry_of(static_cast<unsigned>(code), at, index_bits)
+                       : entry_of(static_cast<unsigned>(code >> first_bit), at, 2 * index_bits) +
+                             ((first + j) << index_bits);
       if (is_first) set_pad(entries[j], at);
     }
     sync();

@@ -279,13 +279,14 @@ struct cuda_target {
   }
 
   // The same for kernels with indices, in threads: as many as need no local memory.
-  static constexpr WBS_HOST_DEVICE int index_threads_for(int registers, int entry_bytes) {
+  static constexpr WBS_HOST_DEVICE int index_threads_for(int registers, int key_bytes) {
+    const bool is_long = key_bytes == 8;
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
-    return static_cast<void>(registers), static_cast<void>(entry_bytes), 768;
-#elif defined(IT)
-    return IT;
+    return registers <= 16 && !is_long ? 768 : 640;
 #else
-    return entry_bytes == 8 ? 896 : registers <= 16 ? 1152 : registers <= 24 ? 1024 : 768;
+    return registers <= 16   ? (is_long ? 1024 : 1152)
+           : registers <= 24 ? (is_long ? 768 : 1024)
+                             : (is_long ? 640 : 768);
 #endif
   }
 
