@@ -227,7 +227,7 @@ class gpu_index_rows {
       to_indices = run_of(indices, args_.output_batch_stride[1]);
     }
     if (args_.length < vector_size || present_rows() * args_.length % vector_size != 0 ||
-        !is_aligned(to_indices, vector_size * 4) ||
+        !is_aligned(to_indices, vector_size * index_bytes < 16 ? vector_size * index_bytes : 16) ||
         (values != nullptr && !is_aligned(to_values, vector_size * key_bytes))) {
       return store_elements_of<warp_lanes>(rows, to_values, to_indices);
     }
