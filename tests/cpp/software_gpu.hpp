@@ -561,7 +561,7 @@ memories* memory;
 // Wrong descriptions, which the control runs must detect.
 int rows_too_many = 0, elements_too_many = 0;
 
-// Sorts with the arguments; describes what is wrong with barriers and shared memory. Up to three
+// Sorts with the arguments; describes what is wrong with barriers and shared memory. Up to two
 // blocks share the tiles, or each tile has its own. Shared memory belongs to one block, and holds
 // rubbish at first.
 template <class Rows, class Target = software_target<int>>
@@ -571,7 +571,7 @@ std::string run_blocks(const typename Rows::arguments& args) {
   shared_memory = memory->shared.end() - padded_shared;
   body = [] { sort_tiles<Rows, Target>(sort_args<Rows>, shared_memory); };
   const bool takes_turns = !Target::has_block_per_tile || Rows::prefers_loop;
-  current_blocks = takes_turns ? static_cast<long long>(1 + next_random() % 3)
+  current_blocks = takes_turns ? static_cast<long long>(1 + next_random() % 2)
                                : (args.rows + Rows::block_rows - 1) / Rows::block_rows;
   std::string wrong;
   for (current_block = 0; current_block < current_blocks && wrong.empty(); ++current_block) {
