@@ -132,6 +132,23 @@ def test_sort_with_indices_into_out_leaves_bytes_around_out(name, length):
     assert (numbers[:, 2 + length :] == -1).all()
 
 
+@pytest.mark.parametrize("index_dtype", ["int32", "int64"])
+@pytest.mark.parametrize("name", ["int8", "float16", "float32", "int64"])
+def test_sort_with_indices_into_out_at_any_offset_equals_the_oracle(name, index_dtype):
+    """Full rows too, whose vectors need aligned addresses."""
+    for length, offset in ((16, 1), (64, 3), (1024, 2), (1024, 1)):
+        x = oracle.random(name, (40, length), np.random.default_rng(8))
+        source = to_device(x)
+        size = x.size + offset
+        values = torch.zeros(size, dtype=source.dtype, device="cuda")[offset:].view(x.shape)
+        indices = torch.zeros(size, dtype=getattr(torch, index_dtype), device="cuda")
+        indices = indices[offset:].view(x.shape)
+        sort_with_indices(source, out=(values, indices))
+        oracle.check_indices(x, indices.cpu().numpy(), to_host(values, x.dtype))
+        sort_with_indices(source, out=(torch.empty_like(source), indices))
+        oracle.check_indices(x, indices.cpu().numpy())
+
+
 @pytest.mark.parametrize("length", [8, 100, 1024, 4000])
 def test_sort_with_indices_in_place_equals_the_oracle(length):
     x = oracle.random("float32", (50, length), np.random.default_rng(6))
