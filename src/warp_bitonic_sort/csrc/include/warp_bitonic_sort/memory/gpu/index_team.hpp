@@ -66,7 +66,7 @@ class index_team {
   // Whether a prefix holds the whole code: then no neighbours are compared.
   WBS_CONSTANT(bool, is_exact, KeyBits <= prefix_bits);
   // Whether prefixes are those of values at first.
-  WBS_CONSTANT(bool, prefers_values, Codec == codec_kind::ieee && KeyBits >= 32 && capacity >= 64);
+  WBS_CONSTANT(bool, prefers_values, Codec == codec_kind::ieee && KeyBits >= 32);
 
   // Elements that a lane moves at once.
   WBS_CONSTANT(int, even_part, Registers % 3 == 0 ? Registers / 3 : Registers);
@@ -349,11 +349,19 @@ class index_team {
     }
     // Not if the row has a NaN or an infinity, or if most of its values are close together.
     WBS_INLINE bool is_even() const {
-      constexpr float share = static_cast<float>(capacity) / 64 + 1.5f, huge = 3e38f;
+      constexpr float huge = 3e38f;
+      constexpr float share = capacity < 64 ? 1 + 1.5f * static_cast<float>(capacity) / 64
+                                            : 1.5f + static_cast<float>(capacity) / 64;
+      const float width = greatest - least;
       // As integers: a compiler may assume that no float is a NaN.
       const unsigned bits = target::opaque(bits_as<unsigned>(spread));
-      return bits >= bits_as<unsigned>((greatest - least) * share) &&
-             bits < bits_as<unsigned>(huge);
+      bool result = bits >= bits_as<unsigned>(width * share) && bits < bits_as<unsigned>(huge);
+      if constexpr (KeyBits == 64) {
+        // In a narrow range, a float32 lacks bits, and codes are even.
+        const float farthest = target::greater(greatest, -least);
+        result = result && bits_as<unsigned>(2 * width) >= bits_as<unsigned>(farthest);
+      }
+      return result;
     }
   };
 

@@ -286,7 +286,7 @@ struct cuda_target {
 #else
     return registers <= 16   ? (is_long ? 1024 : 1152)
            : registers <= 24 ? (is_long ? 768 : 1024)
-                             : (is_long ? 640 : 768);
+                             : (is_long ? 576 : 768);
 #endif
   }
 
