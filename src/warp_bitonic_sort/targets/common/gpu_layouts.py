@@ -121,6 +121,8 @@ INDEX_ROWS = layouts_of(
     (16, 5, 2),
     (32, 5, 2),
 )
+# Keys of 64 bits need more registers beside 32 entries than there are.
+INDEX64_ROWS = (*INDEX_ROWS[:12], *layouts_of((16, 5, 1), (12, 5, 2), (16, 5, 2), (16, 5, 3)))
 # Columns with indices: keys stay in shared memory, so that fewer warps fit.
 INDEX_COLUMNS = layouts_of(
     (4, 0, 0),

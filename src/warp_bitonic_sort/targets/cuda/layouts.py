@@ -23,7 +23,7 @@ _TABLES = tables_by_entry(
     Tables(_ENTRY32_ROWS, (Layout(8), *common.ENTRY32_UNALIGNED), common.ENTRY32_COLUMNS),
     Tables(common.ENTRY64_ROWS, common.ENTRY64_UNALIGNED, common.ENTRY64_COLUMNS),
     Tables(common.INDEX_ROWS, (), common.INDEX_COLUMNS),
-    Tables(common.INDEX_ROWS, (), common.INDEX64_COLUMNS),
+    Tables(common.INDEX64_ROWS, (), common.INDEX64_COLUMNS),
 )
 
 

@@ -98,7 +98,7 @@ _TABLES = {
         Tables(common.ENTRY32_ROWS, common.ENTRY32_UNALIGNED, common.ENTRY32_COLUMNS),
         Tables(common.ENTRY64_ROWS, _ENTRY64_UNALIGNED, _ENTRY64_COLUMNS),
         Tables(common.INDEX_ROWS, (), common.INDEX_COLUMNS),
-        Tables(common.INDEX_ROWS, (), common.INDEX64_COLUMNS),
+        Tables(common.INDEX64_ROWS, (), common.INDEX64_COLUMNS),
     ),
     64: tables_by_entry(
         Tables(_WARP64_ROWS, common.ENTRY16_UNALIGNED, _WARP64_ENTRY16_COLUMNS),

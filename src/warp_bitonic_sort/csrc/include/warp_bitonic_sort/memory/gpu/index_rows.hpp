@@ -291,8 +291,13 @@ class gpu_index_rows {
       });
     };
     if constexpr (are_full) {
-      WBS_UNROLL
-      for (int c = 0; c < vectors; ++c) step(c);
+      // More at once would take too many registers.
+      constexpr int burst = vectors % 4 == 0 ? 4 : vectors % 3 == 0 ? 3 : 1;
+      WBS_ROLLED
+      for (int first = 0; first < vectors; first += burst) {
+        WBS_UNROLL
+        for (int c = 0; c < burst; ++c) step(first + c);
+      }
     } else {
       WBS_ROLLED
       for (int c = 0; c < vectors; ++c) step(c);

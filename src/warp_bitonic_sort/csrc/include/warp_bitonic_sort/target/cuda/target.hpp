@@ -284,9 +284,8 @@ struct cuda_target {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
     return registers <= 16 && !is_long ? 768 : 640;
 #else
-    return registers <= 16   ? (is_long ? 1024 : 1152)
-           : registers <= 24 ? (is_long ? 768 : 1024)
-                             : (is_long ? 576 : 768);
+    if (registers <= 16) return is_long ? 1024 : 1152;
+    return registers <= 24 && !is_long ? 1024 : 768;
 #endif
   }
 
