@@ -33,7 +33,7 @@ SPARE = {
     ("columns.hpp", 5, "sync_block"),
     ("warp.hpp", 8, "sync_warp"),
     *(("index_team.hpp", number, kind)
-      for number in (4, 5, 6) for kind in ("sync_warp", "sync_block")),
+      for number in (5, 6, 7) for kind in ("sync_warp", "sync_block")),
 }  # fmt: skip
 
 PROGRAMS = {

@@ -2,7 +2,7 @@
 //
 // Consecutive threads load and store elements of contiguous rows. Rows of up to 32 elements are
 // sorted by one thread each, which needs no other one. Longer rows are staged in a tile, which all
-// threads of a block fill; the sorted elements go back to it before they are stored.
+// threads of a block fill.
 //
 // Invariant: as for memory/gpu/index_rows.hpp. Any strides are right, only slower.
 #ifndef WARP_BITONIC_SORT_MEMORY_GPU_INDEX_COLUMNS_HPP_
@@ -57,17 +57,13 @@ class gpu_index_columns {
   using element = typename team_type::element;
   using target = typename team_type::target;
   WBS_CONSTANT(int, stage_bytes, threads / warp_lanes * team_type::stage_bytes);
-  // Where the sorted indices lie in a warp's part of the stage.
-  WBS_CONSTANT(int, index_pitch, capacity + lanes + 1);
-  static_assert(lanes == 1 || warp_rows * index_pitch * sizeof(entry) <= team_type::stage_bytes,
-                "the stage holds the indices");
+  // Between the rows of a warp in its part of the stage, when it has the sorted locations.
+  WBS_CONSTANT(int, location_pitch, capacity + lanes + 1);
+  static_assert(lanes == 1 || warp_rows * location_pitch * sizeof(entry) <= team_type::stage_bytes,
+                "the stage holds the locations");
 
  public:
-  // Lanes that share rows hold keys beside their indices at last.
-  WBS_CONSTANT(int, most_threads, target::index_threads_for(Registers, key_bytes));
-  WBS_CONSTANT(bool, holds_many, lanes > 1 && (Registers > 16 || key_bytes == 8));
-  WBS_CONSTANT(int, resident_blocks,
-               (holds_many ? most_threads * 3 / 4 : most_threads) / threads);
+  WBS_CONSTANT(int, resident_blocks, target::index_threads_for(Registers, key_bytes) / threads);
   WBS_CONSTANT(int, shared_bytes,
                stage_bytes + (lanes == 1 ? capacity : pitch) * block_rows * key_bytes);
 
@@ -83,18 +79,12 @@ class gpu_index_columns {
       team.sort(rows, [&](bool) { return self.store_own(rows); });
     } else {
       target::sync_block();
-      element values[Registers];
       int indices[Registers];
-      team.sort(rows, [&](bool by_values) {
-        if constexpr (team_type::prefers_values) {
-          if (by_values) return self.template fetch<true>(rows, values, indices);
-        }
-        return self.template fetch<false>(rows, values, indices);
-      });
-      target::sync_warp();
-      self.arrange(rows, values, indices, reinterpret_cast<entry*>(stage));
+      team.sort(rows, [&](bool by_values) { return team.fetch(rows, by_values, indices); });
+      team.arrange(indices, [](int at) { return team_type::row_of_lane() * location_pitch + at; });
       target::sync_block();
       self.store(static_cast<const char*>(shared));
+      target::sync_block();
     }
   }
 
@@ -156,48 +146,22 @@ class gpu_index_columns {
     return check.is_wrong();
   }
 
-  // Fetches what this lane's row has at every lanes-th position. Returns whether this lane saw
-  // neighbours in the wrong order.
-  template <bool ByValues>
-  WBS_INLINE bool fetch(const typename team_type::rows& rows, element (&values)[Registers],
-                        int (&indices)[Registers]) const {
-    order_check<team_type, lanes, 1, ByValues> check(team_, rows, args_.length);
-    const int row = team_type::row_of_lane();
-    WBS_UNROLL
-    for (int j = 0; j < Registers; ++j) {
-      const int at = j * lanes + team_type::lane_of_row();
-      indices[j] = team_type::index_of(*team_.place(row * capacity + at));
-      values[j] = rows.key(row, indices[j]);
-      check.add({values[j]}, [&](int) { return at > 0 && at < args_.length; });
-    }
-    return check.is_wrong();
-  }
-  // Puts keys and indices in order, so that threads can store columns.
-  WBS_INLINE void arrange(const typename team_type::rows& rows, const element (&values)[Registers],
-                          const int (&indices)[Registers], entry* stage) const {
-    const int row = team_type::row_of_lane();
-    WBS_UNROLL
-    for (int j = 0; j < Registers; ++j) {
-      const int at = j * lanes + team_type::lane_of_row();
-      rows.row(row)[at] = values[j];
-      stage[row * index_pitch + at] = indices[j];
-    }
-  }
   WBS_INLINE void store(const char* shared) const {
     const auto to = find_moved();
     const int length = moved_length();
-    const int row = moved_row();
-    const entry* const indices =
-        reinterpret_cast<const entry*>(shared + row / warp_rows * team_type::stage_bytes) +
-        row % warp_rows * index_pitch;
+    const int warp = moved_row() / warp_rows, row = moved_row() % warp_rows;
+    const entry* const locations =
+        reinterpret_cast<const entry*>(shared + warp * team_type::stage_bytes) +
+        row * location_pitch;
+    const element* const keys = keys_ + moved_row() * pitch;
     WBS_ROLLED
     for (int c = 0; c < count; ++c) {
       const int at = first_moved() + c * stride;
       if (at >= length) break;
+      const int index = team_type::index_in_row(locations[at]);
       store_elements<target, element, 1>(
           args_.output[0] != nullptr, args_.index_bytes, to.output[0] + at * args_.output_stride[0],
-          to.output[1] + at * args_.output_stride[1], {keys_[row * pitch + at]},
-          {static_cast<int>(indices[at])});
+          to.output[1] + at * args_.output_stride[1], {keys[index]}, {index});
     }
   }
 

@@ -16,6 +16,7 @@
 #include <warp_bitonic_sort/core/config.hpp>
 #include <warp_bitonic_sort/core/index_codec.hpp>
 #include <warp_bitonic_sort/core/order.hpp>
+#include <warp_bitonic_sort/memory/gpu/order_check.hpp>
 #include <warp_bitonic_sort/memory/gpu/run.hpp>
 #include <warp_bitonic_sort/network/warp.hpp>
 
@@ -152,6 +153,30 @@ class index_team {
   static WBS_INLINE int index_of(entry e) {
     return static_cast<int>(composite<unsigned>(index_bits).index(static_cast<unsigned>(e)));
   }
+  // Fetches the indices that this lane's row has at every lanes-th position; `emit` for rows that
+  // are not stored as the stage has them. arrange() then puts them where threads expect them.
+  WBS_INLINE bool fetch(const rows& in, bool is_by_values, int (&indices)[Registers]) const {
+    if constexpr (prefers_values) {
+      if (is_by_values) return fetch_ordered<true>(in, indices);
+    }
+    return fetch_ordered<false>(in, indices);
+  }
+  // A row of the team and an index in it, in one word.
+  static WBS_INLINE int located(int row, int index) { return row << 16 | index; }
+  static WBS_INLINE int row_of(int location) { return location >> 16; }
+  static WBS_INLINE int index_in_row(int location) { return location & 0xFFFF; }
+  // The stage gets the location of what belongs at each position `at` of this lane's row, at
+  // `number(at)`.
+  template <class Number>
+  WBS_INLINE void arrange(const int (&indices)[Registers], Number number) const {
+    sync();
+    WBS_UNROLL
+    for (int j = 0; j < Registers; ++j) {
+      const int at = striped_position(j);
+      if (at < args_.length) stage_[number(at)] = located(row_of_lane(), indices[j]);
+    }
+  }
+
   // Built where it is used: the compiler would keep its constants in registers all the time.
   WBS_INLINE codes find_codes() const {
     return codes({static_cast<unsigned long long>(target::opaque(args_.key_xor)),
@@ -173,6 +198,25 @@ class index_team {
   }
 
  private:
+  static WBS_INLINE int striped_position(int j) {
+    return (team_warp() * Registers + j) * lanes + (target::lane() & (lanes - 1));
+  }
+  template <bool ByValues>
+  WBS_INLINE bool fetch_ordered(const rows& in, int (&indices)[Registers]) const {
+    order_check<index_team, lanes, 1, ByValues> check(*this, in, args_.length);
+    const int row = row_of_lane();
+    WBS_UNROLL
+    for (int j = 0; j < Registers; ++j) {
+      const int at = striped_position(j);
+      indices[j] = index_of(*place(row * capacity + at));
+      if constexpr (!is_exact) {
+        // Behind the row's end are indices of none, within its capacity.
+        check.add({in.key(row, indices[j])}, [&](int) { return at > 0 && at < args_.length; });
+      }
+    }
+    return check.is_wrong();
+  }
+
   // What entries are sorted by: the prefixes of codes or of values, or the digit that begins at a
   // bit of the codes.
   WBS_CONSTANT(int, by_codes, -1);
