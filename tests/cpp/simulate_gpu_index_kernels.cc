@@ -1,5 +1,5 @@
-// Runs the GPU kernels with an index on the host, against an oracle that shares nothing with them:
-// software_gpu.hpp says how.
+// Runs the GPU kernels with an index or with values on the host, against an oracle that shares
+// nothing with them: software_gpu.hpp says how.
 //
 // Then counts the teams that take each way: prefixes of values or of codes, a repair, digits.
 // Prints a line for each layout and kind of data: its teams, those that encoded values, those that
@@ -20,14 +20,15 @@ template <class Key>
 struct looped_target : software_target<Key> {
   static constexpr bool has_copies = false, has_block_per_tile = false;
 };
-template <class Rows>
-struct target_of;
-template <template <template <class> class, codec_kind, int, int, int, int> class Rows,
-          template <class> class Target, codec_kind Codec, int Bits, int Registers, int LaneBits,
+template <template <class> class Target, codec_kind Codec, int Bits, int Registers, int LaneBits,
           int WarpBits>
-struct target_of<Rows<Target, Codec, Bits, Registers, LaneBits, WarpBits>> {
-  using type = Target<int>;
-};
+using rows_of_index = gpu_index_rows<Target, Codec, Bits, Registers, LaneBits, WarpBits>;
+template <template <class> class Target, codec_kind Codec, int Bits, int Registers, int LaneBits,
+          int WarpBits>
+using rows_of_value32 = gpu_index_rows<Target, Codec, Bits, Registers, LaneBits, WarpBits, 32>;
+template <template <class> class Target, codec_kind Codec, int Bits, int Registers, int LaneBits,
+          int WarpBits>
+using rows_of_value64 = gpu_index_rows<Target, Codec, Bits, Registers, LaneBits, WarpBits, 64>;
 
 // ---- data ---------------------------------------------------------------------------------------
 
@@ -80,63 +81,83 @@ std::vector<uint64_t> row_of(const dtype_info& info, const std::string& kind, in
 
 // ---- one case -----------------------------------------------------------------------------------
 
+// The payloads are indices or values.
 struct test_case {
-  shape src, dst, indices;
+  shape src, dst, payloads;
   std::vector<int> sizes;
   int offset;
   bool at_end, in_place;
 };
 
-template <class Rows>
+template <class Rows, class Target, int ValueBytes>
 std::string run_case(dtype type, const test_case& c, const std::string& kind, int order) {
   const dtype_info& info = dtypes[static_cast<int>(type)];
+  constexpr bool has_values = ValueBytes != 0;
   const int key_bytes = info.bits / 8, index_bytes = next_random() % 2 == 0 ? 4 : 8;
+  const int payload_bytes = has_values ? ValueBytes : index_bytes;
   const bool descending = order > 0, nan_last = order == 2;
-  const bool has_values = c.in_place || next_random() % 8 != 0;
+  const bool has_keys = has_values || c.in_place || next_random() % 8 != 0;
   reciprocal_error = (static_cast<float>(next_random() % 3) - 1) * 0x1p-23f;
   array src(memory->src, c.src, c.sizes, key_bytes, c.offset, c.at_end);
   array other(memory->dst, c.dst, c.sizes, key_bytes, c.in_place ? 0 : c.offset * 5 % 16,
               !c.at_end);
   array& dst = c.in_place ? src : other;
-  array indices(memory->indices, c.indices, c.sizes, index_bytes, c.offset, !c.at_end);
-  std::vector<std::vector<uint64_t>> keys, expected;
+  const auto some_offset = [&] { return static_cast<int>(next_random() % (c.offset + 1u)); };
+  array values(memory->values, c.in_place ? c.payloads : c.src, c.sizes, payload_bytes,
+               some_offset(), next_random() % 2 == 0);
+  array other_payloads(memory->payloads, c.payloads, c.sizes, payload_bytes, some_offset(),
+                       !c.at_end);
+  array& payloads = has_values && c.in_place ? values : other_payloads;
+  std::vector<std::vector<uint64_t>> keys, carried, expected;
   for (int64_t r = 0; r < src.rows(); ++r) {
     const auto row = row_of(info, kind, src.length(), descending);
-    for (int i = 0; i < src.length(); ++i) std::memcpy(src.at(r, i), &row[i], key_bytes);
+    for (int i = 0; i < src.length(); ++i) {
+      std::memcpy(src.at(r, i), &row[i], key_bytes);
+      const uint64_t value = next_random() * 0x9E3779B97F4A7C15u;
+      std::memcpy(values.at(r, i), &value, payload_bytes);
+    }
   }
   for (int64_t r = 0; r < src.rows(); ++r) {
     keys.push_back(src.row(r));
+    carried.push_back(values.row(r));
     expected.push_back(index_oracle(type, keys.back(), descending, nan_last));
   }
 
-  index_args args{};
+  typename Rows::arguments args{};
   args.input[0] = src.base();
-  args.output[0] = has_values ? dst.base() : nullptr;
-  args.output[1] = indices.base();
+  args.output[0] = has_keys ? dst.base() : nullptr;
+  args.output[1] = payloads.base();
   args.rows = src.rows() + rows_too_many;
   args.length = args.kept = src.length() + elements_too_many;
-  args.index_bytes = index_bytes;
+  args.index_bytes = has_values ? 0 : index_bytes;
   args.batch_dims = static_cast<int>(c.sizes.size()) - 1;
   args.opaque_one = 1;
   for (int i = 0; i < args.batch_dims; ++i) {
     args.batch_shape[i] = c.sizes[i];
     args.input_batch_stride[0][i] = src.stride(i);
     args.output_batch_stride[0][i] = dst.stride(i);
-    args.output_batch_stride[1][i] = indices.stride(i);
+    args.output_batch_stride[1][i] = payloads.stride(i);
+    if constexpr (has_values) args.input_batch_stride[1][i] = values.stride(i);
   }
   args.input_stride[0] = src.stride(args.batch_dims);
   args.output_stride[0] = dst.stride(args.batch_dims);
-  args.output_stride[1] = indices.stride(args.batch_dims);
+  args.output_stride[1] = payloads.stride(args.batch_dims);
+  if constexpr (has_values) {
+    args.input[1] = values.base();
+    args.input_stride[1] = values.stride(args.batch_dims);
+  }
   const order_constants constants = order_constants_of(type, descending, nan_last);
   args.key_xor = constants.key_xor;
   args.key_add = constants.key_add;
-  std::snprintf(now + std::strlen(now), sizeof(now) - std::strlen(now), " %s order %d, %s, int%d",
-                info.name, order, kind.c_str(), 8 * index_bytes);
+  std::snprintf(now + std::strlen(now), sizeof(now) - std::strlen(now), " %s order %d, %s, %s%d",
+                info.name, order, kind.c_str(), has_values ? "value" : "int", 8 * payload_bytes);
 
   const long repairs = calls["repair"] + calls["encode_digit"];
   if (!c.in_place) memory->src.set_writable(false);
-  const std::string wrong = run_blocks<Rows, typename target_of<Rows>::type>(args);
-  if (!c.in_place) memory->src.set_writable(true);
+  if (!c.in_place) memory->values.set_writable(false);
+  const std::string wrong = run_blocks<Rows, Target>(args);
+  memory->src.set_writable(true);
+  memory->values.set_writable(true);
   if (!wrong.empty()) return wrong;
   const bool is_narrow = kind == "narrow" || kind == "equal" || kind == "rising";
   if (is_narrow && calls["repair"] + calls["encode_digit"] != repairs) {
@@ -144,38 +165,42 @@ std::string run_case(dtype type, const test_case& c, const std::string& kind, in
   }
   for (int64_t r = 0; r < src.rows(); ++r) {
     const std::string row = "row " + std::to_string(r);
-    const auto order_of_row = indices.row(r), values = dst.row(r);
-    if (order_of_row != expected[r]) return row + " does not have the oracle's indices";
-    for (int i = 0; i < src.length() && has_values; ++i) {
-      if (values[i] != keys[r][expected[r][i]])
-        return row + " does not have the keys of its indices";
+    const auto sorted = dst.row(r), payload = payloads.row(r);
+    for (int i = 0; i < src.length(); ++i) {
+      const uint64_t index = expected[r][i];
+      if (payload[i] != (has_values ? carried[r][index] : index)) {
+        return row + " does not have the oracle's payloads";
+      }
+      if (has_keys && sorted[i] != keys[r][index]) {
+        return row + " does not have the oracle's keys";
+      }
     }
   }
-  if (!dst.gaps_are_untouched()) return "bytes outside the values' rows were written";
-  if (!indices.gaps_are_untouched()) return "bytes outside the indices' rows were written";
+  if (!dst.gaps_are_untouched()) return "bytes outside the keys' rows were written";
+  if (!payloads.gaps_are_untouched()) return "bytes outside the payloads' rows were written";
   return "";
 }
 
 // ---- all cases of a layout ----------------------------------------------------------------------
 
 // Returns the first failure's text, or an empty one.
-template <class Rows>
+template <class Rows, class Target, int ValueBytes>
 std::string run_layout(const char* name, dtype type) {
   constexpr int capacity = Rows::capacity, block = Rows::block_rows;
   std::string wrong;
-  const auto run = [&](const shape& src, const shape& dst, const shape& indices,
+  const auto run = [&](const shape& src, const shape& dst, const shape& payloads,
                        std::vector<int> sizes, int offset, bool in_place, int kind = -1) {
     const int length = sizes.back();
     if (length < 1 || length > capacity || !wrong.empty()) return;
     const bool at_end = next_random() % 2 == 0;
     if (kind < 0) kind = static_cast<int>(next_random() % kind_count);
     std::snprintf(now, sizeof(now), "%s: %d rows of %d, %s to %s and %s, %s, offset %d, %s", name,
-                  sizes[0], length, src.name, dst.name, indices.name,
+                  sizes[0], length, src.name, dst.name, payloads.name,
                   at_end ? "at the end" : "at the beginning", offset,
                   in_place ? "in place" : "elsewhere");
     const int order = static_cast<int>(next_random() % 3);
-    const std::string what = run_case<Rows>(
-        type, {src, dst, indices, sizes, offset, at_end, in_place}, kinds[kind], order);
+    const std::string what = run_case<Rows, Target, ValueBytes>(
+        type, {src, dst, payloads, sizes, offset, at_end, in_place}, kinds[kind], order);
     if (!what.empty()) wrong = std::string(now) + ": " + what;
   };
   // Rows of a part of a tile, of a tile and a part, of two tiles.
@@ -205,7 +230,7 @@ std::string run_layout(const char* name, dtype type) {
 // ---- ways ---------------------------------------------------------------------------------------
 
 // Counts the ways of one tile of full rows, in both directions.
-template <class Rows>
+template <class Rows, class Target, int ValueBytes>
 std::string count_ways(const char* name, dtype type) {
   team_threads = Rows::row_lanes > warp_lanes ? Rows::threads : warp_lanes;
   const int teams = 2 * Rows::threads / team_threads;
@@ -215,7 +240,7 @@ std::string count_ways(const char* name, dtype type) {
       std::snprintf(now, sizeof(now), "%s:", name);
       const test_case c = {contiguous, contiguous, contiguous, {Rows::block_rows, Rows::capacity},
                            0,          false,      false};
-      const std::string wrong = run_case<Rows>(type, c, kind, order);
+      const std::string wrong = run_case<Rows, Target, ValueBytes>(type, c, kind, order);
       if (!wrong.empty()) return std::string(now) + ": " + wrong;
     }
     std::printf("%s|%s|%d|%ld|%ld|%ld|%ld\n", name, kind, teams, calls["encode_values"],
@@ -224,15 +249,19 @@ std::string count_ways(const char* name, dtype type) {
   return "";
 }
 
-#define SAMPLE(function, Rows, Target, type, Codec, bits, registers, lane_bits, warp_bits) \
-  sample {                                                                                 \
-    #type " (" #registers ", " #lane_bits ", " #warp_bits ")",                             \
-        function<Rows<Target, codec_kind::Codec, bits, registers, lane_bits, warp_bits>>,  \
-        dtype::type                                                                        \
+#define SAMPLE(function, Rows, value_bytes, Target, type, Codec, bits, registers, lane_bits, \
+               warp_bits)                                                                    \
+  sample {                                                                                   \
+    #type " (" #registers ", " #lane_bits ", " #warp_bits ")",                               \
+        function<Rows<Target, codec_kind::Codec, bits, registers, lane_bits, warp_bits>,     \
+                 Target<int>, value_bytes>,                                                  \
+        dtype::type                                                                          \
   }
-#define ROWS(...) SAMPLE(run_layout, gpu_index_rows, __VA_ARGS__)
-#define COLUMNS(...) SAMPLE(run_layout, gpu_index_columns, __VA_ARGS__)
-#define WAYS(...) SAMPLE(count_ways, gpu_index_rows, software_target, __VA_ARGS__)
+#define ROWS(...) SAMPLE(run_layout, rows_of_index, 0, __VA_ARGS__)
+#define VALUES32(...) SAMPLE(run_layout, rows_of_value32, 4, __VA_ARGS__)
+#define VALUES64(...) SAMPLE(run_layout, rows_of_value64, 8, __VA_ARGS__)
+#define COLUMNS(...) SAMPLE(run_layout, gpu_index_columns, 0, __VA_ARGS__)
+#define WAYS(...) SAMPLE(count_ways, rows_of_index, 0, software_target, __VA_ARGS__)
 
 // For each codec and entry: a thread a row, a few lanes, a warp, and warps.
 const std::vector<sample> layouts = {
@@ -249,6 +278,13 @@ const std::vector<sample> layouts = {
     ROWS(looped_target, float64, ieee, 64, 8, 1, 0),
     ROWS(software_target, int64, integer, 64, 12, 5, 0),
     ROWS(software_target, uint64, integer, 64, 8, 5, 1),
+    VALUES32(software_target, uint8, integer, 8, 8, 0, 0),
+    VALUES32(looped_target, float32, ieee, 32, 16, 2, 0),
+    VALUES32(software_target, float32, ieee, 32, 12, 5, 2),
+    VALUES32(software_target, float64, ieee, 64, 8, 1, 0),
+    VALUES64(looped_target, float16, ieee, 16, 16, 4, 0),
+    VALUES64(software_target, float32, ieee, 32, 12, 3, 0),
+    VALUES64(looped_target, int64, integer, 64, 8, 5, 1),
     COLUMNS(software_target, uint8, integer, 8, 16, 3, 0),
     COLUMNS(looped_target, float16, ieee, 16, 8, 0, 0),
     COLUMNS(software_target, float32, ieee, 32, 8, 0, 0),

@@ -554,7 +554,7 @@ typename Rows::arguments sort_args;
 void* shared_memory;
 
 struct memories {
-  pages src, dst, indices, shared;
+  pages src, dst, values, payloads, shared;
 };
 memories* memory;
 

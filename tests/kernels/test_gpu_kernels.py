@@ -39,7 +39,7 @@ SPARE = {
 PROGRAMS = {
     **{f"keys of {bits} bits": ("simulate_gpu_kernels.cc", f"-DKEY_BITS={bits}")
        for bits in (8, 16, 32, 64)},
-    "keys with an index": ("simulate_gpu_index_kernels.cc",),
+    "keys with payloads": ("simulate_gpu_index_kernels.cc",),
 }  # fmt: skip
 
 
@@ -93,7 +93,7 @@ NARROW = ("narrow", "equal", "rising")
 
 @pytest.mark.compile
 def test_gpu_index_kernels_sort_each_kind_of_rows_in_the_expected_way() -> None:
-    lines = [line.split("|") for line in output("keys with an index").splitlines() if "|" in line]
+    lines = [line.split("|") for line in output("keys with payloads").splitlines() if "|" in line]
     assert len(lines) == 7 * 8
     for layout, data, *numbers in lines:
         teams, by_values, by_codes, repair, digits = map(int, numbers)

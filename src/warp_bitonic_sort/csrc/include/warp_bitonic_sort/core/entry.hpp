@@ -8,9 +8,16 @@
 namespace warp_bitonic_sort {
 
 enum class payload : int {
-  none,   // a key alone
-  index,  // the key's position in its row, so that equal keys keep their order
+  none,     // a key alone
+  index,    // the key's position in its row, so that equal keys keep their order
+  value32,  // a value of 4 bytes, which is fetched by the index
+  value64,  // a value of 8 bytes
 };
+
+// The bits of the values that a payload fetches; 0 for the others.
+constexpr int value_bits_of(payload carried) {
+  return carried == payload::value32 ? 32 : carried == payload::value64 ? 64 : 0;
+}
 
 }  // namespace warp_bitonic_sort
 

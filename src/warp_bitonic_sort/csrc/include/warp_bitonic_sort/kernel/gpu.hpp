@@ -45,16 +45,17 @@ struct gpu_rows_of<payload::none, access::columns, Target, Ops, Codec, KeyBits, 
 };
 template <template <class> class Target, class Ops, codec_kind Codec, int KeyBits, int Registers,
           int LaneBits, int WarpBits>
-struct gpu_rows_of<payload::index, access::rows, Target, Ops, Codec, KeyBits, Registers, LaneBits,
-                   WarpBits> {
-  using type = gpu_index_rows<Target, Codec, KeyBits, Registers, LaneBits, WarpBits>;
-};
-
-template <template <class> class Target, class Ops, codec_kind Codec, int KeyBits, int Registers,
-          int LaneBits, int WarpBits>
 struct gpu_rows_of<payload::index, access::columns, Target, Ops, Codec, KeyBits, Registers,
                    LaneBits, WarpBits> {
   using type = gpu_index_columns<Target, Codec, KeyBits, Registers, LaneBits, WarpBits>;
+};
+// Rows with an index, or with values that are fetched by it.
+template <payload Payload, template <class> class Target, class Ops, codec_kind Codec, int KeyBits,
+          int Registers, int LaneBits, int WarpBits>
+struct gpu_rows_of<Payload, access::rows, Target, Ops, Codec, KeyBits, Registers, LaneBits,
+                   WarpBits> {
+  using type =
+      gpu_index_rows<Target, Codec, KeyBits, Registers, LaneBits, WarpBits, value_bits_of(Payload)>;
 };
 
 template <class Rows, class Target>

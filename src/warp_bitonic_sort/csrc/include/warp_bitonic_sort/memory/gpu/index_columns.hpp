@@ -117,6 +117,7 @@ class gpu_index_columns {
           return at < length ? from + at * args_.input_stride[0] : nullptr;
         },
         keys_);
+    if constexpr (target::has_copies) target::sync_copies();
   }
 
   // Stores this thread's row. Returns whether neighbours are in the wrong order.

@@ -71,8 +71,11 @@ class index_team {
 
   // Elements that a lane moves at once.
   WBS_CONSTANT(int, even_part, Registers % 3 == 0 ? Registers / 3 : Registers);
-  WBS_CONSTANT(int, widest, 16 / key_bytes < MaxVector ? 16 / key_bytes : MaxVector);
-  WBS_CONSTANT(int, vector_size, even_part < widest ? even_part : widest);
+  static constexpr WBS_HOST_DEVICE int vector_size_of(int bytes) {
+    const int widest = 16 / bytes < MaxVector ? 16 / bytes : MaxVector;
+    return even_part < widest ? even_part : widest;
+  }
+  WBS_CONSTANT(int, vector_size, vector_size_of(key_bytes));
 
   // A row takes an odd multiple of what its lanes load at once: then a warp's loads have no bank
   // conflicts.

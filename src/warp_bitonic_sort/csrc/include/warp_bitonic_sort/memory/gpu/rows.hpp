@@ -93,6 +93,7 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
       } else {
         move_strided<true>(args, rows, in_stage);
       }
+      if constexpr (target::has_copies) target::sync_copies();
       target::sync_warp();
       load_staged(codec, args, in_stage + row_in_warp() * pitch, pitch, rows[0].present, raws);
       target::sync_warp();
@@ -214,7 +215,6 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
         }
       }
     }
-    if constexpr (Load && target::has_copies && key_bytes >= 4) target::sync_copies();
   }
   // Elements between rows in the stage, chosen to avoid bank conflicts.
   WBS_CONSTANT(int, strided_pitch, (Registers + 1) * lanes);

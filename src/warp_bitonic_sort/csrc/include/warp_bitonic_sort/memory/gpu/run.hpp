@@ -2,6 +2,7 @@
 //
 // Invariant: addresses are moved 16 bytes at a time where they are multiples of 16, else by
 // elements. Nothing outside the run is read or written. Every function is called by all threads.
+// Loads of a target that has_copies are complete after its sync_copies(), for which a caller waits.
 #ifndef WARP_BITONIC_SORT_MEMORY_GPU_RUN_HPP_
 #define WARP_BITONIC_SORT_MEMORY_GPU_RUN_HPP_
 
@@ -54,7 +55,6 @@ class contiguous_run {
     if (thread < head && thread < count) move_vector<Load, 1>(memory, in_stage, thread);
     const int behind = count - (count - head) % size + thread;
     if (head <= count && behind < count) move_vector<Load, 1>(memory, in_stage, behind);
-    if constexpr (Load && Target::has_copies) Target::sync_copies();
   }
 
  private:
@@ -84,7 +84,6 @@ WBS_INLINE void copy_elements(Find find, Element* stage) {
         Target::template copy<static_cast<int>(sizeof(Element))>(stage + to, from);
       }
     }
-    Target::sync_copies();
   } else {
     constexpr int burst = Count % 8 == 0 ? 8 : Count % 4 == 0 ? 4 : 1;
     WBS_ROLLED
