@@ -22,7 +22,7 @@
 namespace warp_bitonic_sort {
 
 // The inputs and outputs of a call, inputs first.
-constexpr int max_operands = 3;
+constexpr int max_operands = 4;
 
 // One dimension of a batch, or the sorted one; strides in bytes, 0 for an absent operand.
 struct Dim {
@@ -72,6 +72,15 @@ inline void check_keys(const Operand& operand, const dtype_info& info) {
     ffi::fail("TypeError", {operand.name, ": expected dtype ", info.name,
                             ", which the kernel was opened for, or uint", info.bits,
                             " holding its bits; got ", dtype_text(got)});
+  }
+}
+
+// Values are carried along, whatever they are.
+inline void check_values(const Operand& operand) {
+  const DLDataType got = operand.tensor->dtype;
+  if (int64_t{got.bits} * got.lanes != 8 * operand.width) {
+    ffi::fail("TypeError", {operand.name, ": expected a dtype of ", 8 * operand.width,
+                            " bits, which the kernel carries along; got ", dtype_text(got)});
   }
 }
 
@@ -224,31 +233,44 @@ inline size_t operand_count(const wbs_cell& cell) {
 inline bool has_index(const wbs_cell& cell) {
   return cell.payload == static_cast<uint32_t>(payload::index);
 }
-// With an index, the outputs are the values and the indices.
-inline bool is_index_output(const wbs_cell& cell, size_t operand) {
-  return has_index(cell) && operand == 2;
+// The bits of the values that are carried along; 0 for none.
+inline int value_bits(const wbs_cell& cell) {
+  return value_bits_of(static_cast<payload>(cell.payload));
+}
+// The last output has the payloads: indices or values. Keys come before them, and a second input
+// has values.
+inline bool has_payloads(const wbs_cell& cell, size_t operand) {
+  return cell.outputs > 1 &&
+         (operand + 1 == operand_count(cell) || (operand > 0 && operand < size_t(cell.inputs)));
 }
 
 // Raises for a call that the kernel cannot carry out; returns false if there is nothing to sort.
 inline bool check_call(const KernelTraits& kernel, const Operands& operands, int64_t axis,
                        Call& call) {
   const DLTensor& x = *operands[0].tensor;
+  const char* const x_name = operands[0].name;
   const int64_t* const shape = x.shape;
   const int64_t rank = x.ndim;
-  const size_t count = operand_count(kernel.cell);
+  const size_t count = operand_count(kernel.cell), inputs = kernel.cell.inputs;
+  const bool carries_values = value_bits(kernel.cell) != 0;
   for (size_t i = 0; i < count; ++i) {
     if (operands[i].tensor == nullptr) continue;
     check_device(operands[i], kernel.device);
-    if (!is_index_output(kernel.cell, i)) check_keys(operands[i], kernel.dtype);
+    if (!has_payloads(kernel.cell, i)) {
+      check_keys(operands[i], kernel.dtype);
+    } else if (carries_values) {
+      check_values(operands[i]);
+    }
   }
   if (rank == 0 && kernel.cell.min_length > 1) {
-    ffi::fail("ValueError", {"x: expected at least one dimension, got a scalar"});
+    ffi::fail("ValueError", {x_name, ": expected at least one dimension, got a scalar"});
   }
   for (size_t i = 1; i < count; ++i) {
-    const DLTensor* const out = operands[i].tensor;
-    if (out != nullptr && !std::equal(shape, shape + rank, out->shape, out->shape + out->ndim)) {
-      ffi::fail("ValueError", {operands[i].name, ": expected the shape of x, ", shape_text(x),
-                               ", got ", shape_text(*out)});
+    const DLTensor* const other = operands[i].tensor;
+    if (other != nullptr &&
+        !std::equal(shape, shape + rank, other->shape, other->shape + other->ndim)) {
+      ffi::fail("ValueError", {operands[i].name, ": expected the shape of ", x_name, ", ",
+                               shape_text(x), ", got ", shape_text(*other)});
     }
   }
   // A scalar is a row of one element, if the kernel takes rows of one.
@@ -262,7 +284,7 @@ inline bool check_call(const KernelTraits& kernel, const Operands& operands, int
   if (has_index(kernel.cell)) check_indices(operands[2], call.length);
   if (std::find(shape, shape + rank, 0) != shape + rank) return false;
   if (call.length < kernel.cell.min_length || call.length > kernel.cell.max_length) {
-    ffi::fail("ValueError", {"x: expected rows of ", kernel.cell.min_length, " to ",
+    ffi::fail("ValueError", {x_name, ": expected rows of ", kernel.cell.min_length, " to ",
                              kernel.cell.max_length, " elements for the kernel ", kernel.cell.name,
                              ", got rows of ", call.length, " along axis ", axis});
   }
@@ -279,17 +301,18 @@ inline bool check_call(const KernelTraits& kernel, const Operands& operands, int
     set_strides(dims, i, operand);
     call.address[i] = first_byte(*operand.tensor);
     call.stride[i] = rank == 0 ? operand.width : dims[axis].stride[i];
-    if (is_index_output(kernel.cell, i)) call.index_bytes = static_cast<int>(operand.width);
+    if (has_payloads(kernel.cell, i)) call.index_bytes = static_cast<int>(operand.width);
   }
-  for (size_t i = 1; i < count; ++i) {
+  for (size_t i = inputs; i < count; ++i) {
     if (operands[i].tensor == nullptr) continue;
-    check_overlap(operands, dims, 0, i, true);
-    for (size_t j = 1; j < i; ++j) {
-      if (operands[j].tensor != nullptr) check_overlap(operands, dims, j, i, false);
+    for (size_t j = 0; j < i; ++j) {
+      // Of several inputs, an output may be its own.
+      const bool may_be_same = j < inputs && (inputs == 1 || i == inputs + j);
+      if (operands[j].tensor != nullptr) check_overlap(operands, dims, j, i, may_be_same);
     }
   }
   // The first output comes last: the batch is in the order of its memory.
-  for (size_t i = count; i-- > 1;) {
+  for (size_t i = count; i-- > inputs;) {
     if (operands[i].tensor == nullptr) continue;
     sort_dims(dims, i);
     check_distinct(operands[i], dims, i);

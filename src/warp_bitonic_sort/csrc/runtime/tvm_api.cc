@@ -52,23 +52,37 @@ struct SortCall {
 
 // The signature of a kernel's function in messages.
 std::string signature_of(const wbs_cell& cell, const char* rest) {
-  const char* const operands = wbs::has_index(cell)
-                                   ? "x: Tensor, values: Tensor | None, indices: Tensor"
-                                   : "x: Tensor, out: Tensor";
+  const char* operands = "x: Tensor, out: Tensor";
+  if (wbs::has_index(cell)) operands = "x: Tensor, values: Tensor | None, indices: Tensor";
+  if (wbs::value_bits(cell) != 0) {
+    operands = "keys: Tensor, values: Tensor, out_keys: Tensor, out_values: Tensor";
+  }
   return std::string("sort_rows(") + operands + ", axis: int, descending: bool, nan_last: bool" +
          rest + ") -> None";
 }
 
-SortCall sort_call_of(const ffi::Arguments& arguments, bool has_index, int64_t width) {
+// The arguments up to the options.
+int32_t argument_count(const wbs_cell& cell) {
+  return (wbs::value_bits(cell) != 0 ? 4 : wbs::has_index(cell) ? 3 : 2) + 3;
+}
+
+SortCall sort_call_of(const ffi::Arguments& arguments, const wbs_cell& cell, int64_t width) {
   SortCall call;
   int32_t at = 0;
-  call.operands[0] = {"x", &arguments.tensor(at++), width};
-  if (has_index) {
-    call.operands[1] = {"values", arguments.optional_tensor(at++), width};
-    const DLTensor& indices = arguments.tensor(at++);
-    call.operands[2] = {"indices", &indices, indices.dtype.bits / 8};
+  if (const int64_t value_width = wbs::value_bits(cell) / 8; value_width != 0) {
+    for (const char* name : {"keys", "values", "out_keys", "out_values"}) {
+      call.operands[at] = {name, &arguments.tensor(at), at % 2 == 0 ? width : value_width};
+      ++at;
+    }
   } else {
-    call.operands[1] = {"out", &arguments.tensor(at++), width};
+    call.operands[0] = {"x", &arguments.tensor(at++), width};
+    if (wbs::has_index(cell)) {
+      call.operands[1] = {"values", arguments.optional_tensor(at++), width};
+      const DLTensor& indices = arguments.tensor(at++);
+      call.operands[2] = {"indices", &indices, indices.dtype.bits / 8};
+    } else {
+      call.operands[1] = {"out", &arguments.tensor(at++), width};
+    }
   }
   call.options = {arguments.integer(at), arguments.boolean(at + 1), arguments.boolean(at + 2)};
   call.next = at + 3;
@@ -80,20 +94,24 @@ template <class Run>
 void for_each_args(const wbs_cell& cell, const Call& call, const wbs::order_constants& order,
                    const Run& run) {
   wbs::for_each_launch(call, [&](const auto& address, size_t first) {
-    if (cell.outputs == 1) {
-      run(wbs::launch_args<1, 1>(call, address, first, order), first);
-    } else {
+    if (cell.inputs == 2) {
+      run(wbs::launch_args<2, 2>(call, address, first, order), first);
+    } else if (cell.outputs == 2) {
       run(wbs::launch_args<1, 2>(call, address, first, order), first);
+    } else {
+      run(wbs::launch_args<1, 1>(call, address, first, order), first);
     }
   });
 }
 
 // Raises for a kernel whose arguments for_each_args() cannot make.
 void check_cell(const wbs_cell& cell) {
-  if (cell.inputs == 1 && cell.outputs == (wbs::has_index(cell) ? 2 : 1)) return;
-  ffi::fail("RuntimeError",
-            {"the kernel ", cell.name, ": expected 1 input and ", wbs::has_index(cell) ? 2 : 1,
-             " outputs, got ", cell.inputs, " and ", cell.outputs, "; build the kernel again"});
+  const int inputs = wbs::value_bits(cell) != 0 ? 2 : 1;
+  const int outputs = inputs == 2 || wbs::has_index(cell) ? 2 : 1;
+  if (cell.inputs == inputs && cell.outputs == outputs) return;
+  ffi::fail("RuntimeError", {"the kernel ", cell.name, ": expected ", inputs, " input",
+                             inputs == 1 ? "" : "s", " and ", outputs, " outputs, got ",
+                             cell.inputs, " and ", cell.outputs, "; build the kernel again"});
 }
 
 class OpenCpuKernel {
@@ -105,9 +123,8 @@ class OpenCpuKernel {
   }
 
   void operator()(const TVMFFIAny* values, int32_t count, TVMFFIAny*) const {
-    const bool has_index = wbs::has_index(cell());
-    const ffi::Arguments arguments(signature_.c_str(), values, count, has_index ? 6 : 5);
-    const SortCall sort = sort_call_of(arguments, has_index, info_.bits / 8);
+    const ffi::Arguments arguments(signature_.c_str(), values, count, argument_count(cell()));
+    const SortCall sort = sort_call_of(arguments, cell(), info_.bits / 8);
     Call call;
     if (!check_call(traits(), sort.operands, sort.options.axis, call)) return;
     const wbs::order_constants order =
@@ -193,11 +210,10 @@ class OpenGpuKernel {
   }
 
   void operator()(const TVMFFIAny* values, int32_t count, TVMFFIAny*) const {
-    const bool has_index = wbs::has_index(cell());
-    const int32_t fewest = has_index ? 7 : 6;
+    const int32_t fewest = argument_count(cell()) + 1;
     const ffi::Arguments arguments(signature_.c_str(), values, count,
                                    count == fewest ? fewest : fewest + 1);
-    const SortCall sort = sort_call_of(arguments, has_index, info_.bits / 8);
+    const SortCall sort = sort_call_of(arguments, cell(), info_.bits / 8);
     const bool remember = count > fewest && arguments.boolean(sort.next + 1);
     if (arguments.integer(sort.next) != in_private_stream) {
       launch(sort, arguments.handle(sort.next), remember);
@@ -220,8 +236,8 @@ class OpenGpuKernel {
     for_each_args(cell(), call, order, [&](auto args, size_t first) {
       kernel_->launch(&args, args.rows, stream);
       // Only a call of one launch, on tensors of the kernel's own dtype: unsigned integers that
-      // stand for another dtype do not name it.
-      if (remember && first == 0 && has_own_dtype(sort.operands[0]) &&
+      // stand for another dtype do not name it. Launches with two inputs are not remembered.
+      if (remember && first == 0 && cell().inputs == 1 && has_own_dtype(sort.operands[0]) &&
           has_own_dtype(sort.operands[1])) {
         wbs::LaunchCache::instance().remember(sort.operands, sort.options, *kernel_, args);
       }
@@ -254,10 +270,9 @@ class OpenLaunchCache {
   }
 
   void operator()(const TVMFFIAny* values, int32_t count, TVMFFIAny* result) const {
-    const bool has_index = wbs::has_index(cell_);
-    const ffi::Arguments arguments(signature_.c_str(), values, count, has_index ? 6 : 5);
+    const ffi::Arguments arguments(signature_.c_str(), values, count, argument_count(cell_));
     const DLTensor& x = arguments.tensor(0);
-    const SortCall sort = sort_call_of(arguments, has_index, x.dtype.bits / 8);
+    const SortCall sort = sort_call_of(arguments, cell_, x.dtype.bits / 8);
     ffi::set(result, wbs::LaunchCache::instance().launch(wbs::operation_of(cell_), sort.operands,
                                                          sort.options, current_stream_of(x)));
   }
@@ -350,7 +365,12 @@ Function(x: Tensor, out: Tensor, axis: int, descending: bool, nan_last: bool, st
     raises ValueError, too), in that stream (a CUstream or hipStream_t; 0 is the legacy default
     stream). It returns when the sort is in the stream; for the stream -1, which stands for
     private_stream's, when it is done. A scalar counts as a row of one element. With
-    remember, the function of open_launch_cache repeats the launch for tensors of this layout.)",
+    remember, the function of open_launch_cache repeats the launch for tensors of this layout.
+    Of a kernel with values it is Function(keys: Tensor, values: Tensor, out_keys: Tensor,
+    out_values: Tensor, axis: int, descending: bool, nan_last: bool, stream: int,
+    remember: bool = False) -> None: values have any dtype of the kernel's width, and are put in the
+    order of the sorted keys. out_keys may be keys, and out_values may be values. Such launches are
+    not remembered.)",
                  "ffi.Function", "ffi.String", "ffi.String", "Device") {
   ffi::set_function(
       result, std::make_unique<OpenGpuKernel>(arguments.text(0), find_dtype(arguments.text(1)),
