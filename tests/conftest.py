@@ -111,7 +111,7 @@ def no_runtime(monkeypatch):
 def nothing_open(monkeypatch):
     """As in a new process: no kernel is open and no call prepared."""
     monkeypatch.setattr("warp_bitonic_sort.jit.loader._opened", {})
-    monkeypatch.setattr("warp_bitonic_sort.operations._call._prepared", {})
+    monkeypatch.setattr("warp_bitonic_sort.operations._call.prepared_calls", {})
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from .dtypes import lookup
 from .errors import BuildError
 from .jit import loader
 from .jit.store import layers
-from .kernels import Kernel
+from .kernels import VALUE_BITS, Kernel
 from .operations import OPERATIONS
 from .operations._arguments import (
     Nan,
@@ -29,6 +29,9 @@ from .operations._arguments import (
 from .operations._operation import Operation
 from .operations._planning import check_index_dtype, native_arch, planned
 from .plan import Plan
+
+# The width of the values that an operation is explained for, if it carries some along.
+_VALUE_BITS = 32
 
 
 class Explanation(NamedTuple):
@@ -183,9 +186,10 @@ def explain(
         adapter = arrays.adapter_of(x_or_shape, "x_or_shape")
         description, out_strides = _described_array(x_or_shape, adapter, chosen)
         dtype_of_indices = dtype_of_indices or adapter.default_index_dtype()
-    plan, settled_axis = planned(
-        chosen, description, [out_strides] * len(chosen.outputs), settled_axis
-    )
+    other_strides, value_bits = [out_strides] * len(chosen.outputs), None
+    if chosen.carries_values:  # one array of values that is laid out like the keys
+        other_strides, value_bits = [description.strides, *other_strides], _VALUE_BITS
+    plan, settled_axis = planned(chosen, description, other_strides, settled_axis, value_bits)
     check_index_dtype(chosen, dtype_of_indices, plan.length)
     return _explanation(operation, description, plan, settled_axis)
 
@@ -204,6 +208,14 @@ def _described_array(
 
 def _explanation(operation: str, x: Description, plan: Plan, axis: int) -> Explanation:
     kernel, cached, is_open, is_missing = plan.kernel, None, False, False
+    reason = plan.reason
+    if OPERATIONS[operation].carries_values and plan.route != "copy":
+        if kernel is not None and kernel.payload in VALUE_BITS:
+            reason += (
+                f"; that holds for one array of values of {_VALUE_BITS} bits, laid out like keys"
+            )
+        else:
+            reason += "; then the array's library takes the values at the indices"
     if kernel is not None:
         is_open = loader.is_open(kernel, x.dtype, x.device.number)
         cached, is_missing = _look_up(kernel)
@@ -224,7 +236,7 @@ def _explanation(operation: str, x: Description, plan: Plan, axis: int) -> Expla
         open=is_open,
         cached=cached,
         missing=is_missing and not is_open,
-        reason=plan.reason,
+        reason=reason,
     )
 
 

@@ -10,12 +10,20 @@ from typing import Literal, NamedTuple, Protocol
 
 Access = Literal["rows", "columns", "strided"]
 Codec = Literal["integer", "ieee", "fnuz"]
-Payload = Literal["none", "index"]
-Role = Literal["keys", "index"]
+Payload = Literal["none", "index", "value32", "value64"]
+Role = Literal["keys", "index", "values"]
 Selection = Literal["all"]
 
-# What a kernel writes for a payload, in order. It gets None for keys that are not wanted.
-OUTPUTS: dict[Payload, tuple[Role, ...]] = {"none": ("keys",), "index": ("keys", "index")}
+# What a kernel writes for a payload, in order. It gets None for keys that are not wanted, but not
+# beside values.
+OUTPUTS: dict[Payload, tuple[Role, ...]] = {
+    "none": ("keys",),
+    "index": ("keys", "index"),
+    "value32": ("keys", "values"),
+    "value64": ("keys", "values"),
+}
+# The bits of the values that a kernel reads beside the keys, and carries along with them.
+VALUE_BITS: dict[Payload, int] = {"value32": 32, "value64": 64}
 
 
 class Artifact(Protocol):

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from .dtypes import DType
-from .kernels import Access, Kernel, Payload, Selection
-from .targets.common.layouts import WIDE_BYTES, Rows
+from .kernels import VALUE_BITS, Access, Kernel, Payload, Selection
+from .targets.common.layouts import WIDE_BYTES, Layouts, Rows
 from .targets.common.target import Target
 
 # With fewer rows side by side, access by columns leaves most lanes idle.
@@ -71,7 +71,7 @@ def plan(
     shape : sequence of int
         The shape of x and of every output; at least one dimension.
     strides : sequence of sequence of int
-        The strides of x, then of each output, in elements.
+        The strides of each input, then of each output, in elements.
     axis : int
         The axis to sort along, not negative.
     target : Target
@@ -135,6 +135,38 @@ def plan(
     if transposes:
         reason += "; rows lie side by side and are long, so a copy with the axis last is sorted"
     return Plan("kernel", kernel, length, count, reason, transposes)
+
+
+def value_payload(
+    layouts: Layouts,
+    bits: int,
+    value_bits: int,
+    shape: Sequence[int],
+    strides: Sequence[Sequence[int]],
+    axis: int,
+) -> Payload | None:
+    """Return the payload of a kernel that carries one array of values along with keys.
+
+    None means that no kernel does, or that it is better to take the values at indices: a kernel for
+    rows is slow where they lie side by side.
+
+    Parameters
+    ----------
+    layouts : Layouts
+        The layouts of the architecture.
+    bits, value_bits : int
+        The width of a key and of a value.
+    shape : sequence of int
+        The shape of all arrays; at least one dimension.
+    strides : sequence of sequence of int
+        The strides of the keys, the values, and their outputs, in elements.
+    axis : int
+        The axis to sort along, not negative.
+    """
+    for payload, carried_bits in VALUE_BITS.items():
+        if carried_bits == value_bits and shape[axis] <= layouts.longest(payload, bits):
+            return None if _access(shape, strides, axis) == "columns" else payload
+    return None
 
 
 def _access(shape: Sequence[int], strides: Sequence[Sequence[int]], axis: int) -> Access:

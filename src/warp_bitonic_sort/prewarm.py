@@ -31,9 +31,9 @@ from .jit.store import layers, maintenance
 from .jit.store.files import digest, write_json
 from .jit.store.maintenance import MANIFEST
 from .jit.store.store import Entry, Store, mark_unloadable
-from .kernels import RUNTIME, Artifact, Kernel
+from .kernels import RUNTIME, VALUE_BITS, Artifact, Kernel
 from .operations import OPERATIONS
-from .plan import Plan, plan
+from .plan import Plan, plan, value_payload
 from .targets import recipe_of, target_of
 from .targets.common.target import Target
 
@@ -142,21 +142,30 @@ def _plans(operation: str, backend: str, arch: str, dtype: str, length: int) -> 
         (columns, (_ROWS, 1), 0),
     )
     chosen, target = OPERATIONS[operation], target_of(backend)
+    bits, table = lookup(dtype, "dtype").bits, target.layouts(arch)
     if length > longest(backend, arch, dtype, operation):
         return
     for shape, strides, axis in layouts:
         # An output has x's strides if these are dense, else it is row-major.
-        outputs = [(shape[1], 1)] * len(chosen.outputs)
-        yield plan(
-            chosen.selection,
-            chosen.payload,
-            lookup(dtype, "dtype"),
-            shape,
-            [strides, *outputs],
-            axis,
-            target,
-            arch,
-        )
+        all_strides = [strides, *[(shape[1], 1)] * len(chosen.outputs)]
+        payloads = [chosen.payload]
+        if chosen.carries_values:
+            carried = (
+                value_payload(table, bits, value_bits, shape, all_strides, axis)
+                for value_bits in VALUE_BITS.values()
+            )
+            payloads += filter(None, carried)
+        for payload in payloads:
+            yield plan(
+                chosen.selection,
+                payload,
+                lookup(dtype, "dtype"),
+                shape,
+                all_strides,
+                axis,
+                target,
+                arch,
+            )
 
 
 def build(

@@ -67,7 +67,7 @@ RECORDED = {
 def test_sort_of_a_tensor_while_torch_records_raises(name, length):
     x = torch.rand(3, length)
     advice = r"^x(_or_shape)?: .*torch\.(argsort there|fx\.wrap)"
-    _call._prepared.clear()
+    _call.prepared_calls.clear()
     for _ in ("not prepared", "prepared"):
         with pytest.raises(TypeError, match=advice):
             RECORDED[name](x)

@@ -320,7 +320,7 @@ EXPORT int cuLaunchKernel(void* function, unsigned grid_x, unsigned grid_y, unsi
   std::memcpy(&launch.kernel, constant.data(), std::min(constant.size(), sizeof(launch.kernel)));
   std::memcpy(&launch.args, parameters[0], sizeof(launch.args));
   driver().launches.push_back(launch);
-  return driver().records_only ? success : carry_out(launch.kernel, launch.args);
+  return driver().records_only ? success : carry_out(launch, parameters[0]);
 }
 
 EXPORT int cuStreamIsCapturing(void* stream, int* status) {

@@ -20,6 +20,7 @@
 #include <string>
 #include <vector>
 #include <warp_bitonic_sort/core/codec.hpp>
+#include <warp_bitonic_sort/core/entry.hpp>
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -158,58 +159,87 @@ void for_symbols(const char* image, const Elf64_Ehdr& header, uint32_t type, con
   }
 }
 
-// Calls f(src, dst) for every row, by abi.h's description.
-template <class RowFunction>
-void for_rows(const wbs_args<1, 1>& args, const RowFunction& f) {
+// Calls f(inputs, outputs) with the addresses of every row, by abi.h's description.
+template <int Count, class RowFunction>
+void for_rows(const wbs_args<Count, Count>& args, const RowFunction& f) {
   for (long long r = 0; r < args.rows; ++r) {
-    const char* src = static_cast<const char*>(args.input[0]);
-    char* dst = static_cast<char*>(args.output[0]);
-    long long rest = r;
-    for (int i = args.batch_dims - 1; i >= 0; --i) {
-      const long long at = rest % args.batch_shape[i];
-      rest /= args.batch_shape[i];
-      src += at * args.input_batch_stride[0][i];
-      dst += at * args.output_batch_stride[0][i];
+    const char* inputs[Count];
+    char* outputs[Count];
+    for (int k = 0; k < Count; ++k) {
+      inputs[k] = static_cast<const char*>(args.input[k]);
+      outputs[k] = static_cast<char*>(args.output[k]);
+      long long rest = r;
+      for (int i = args.batch_dims - 1; i >= 0; --i) {
+        const long long at = rest % args.batch_shape[i];
+        rest /= args.batch_shape[i];
+        inputs[k] += at * args.input_batch_stride[k][i];
+        outputs[k] += at * args.output_batch_stride[k][i];
+      }
     }
-    f(src, dst);
+    f(inputs, outputs);
   }
 }
 
-template <wbs::codec_kind Codec, int KeyBits>
-void sort_rows(const wbs_args<1, 1>& args) {
+// Sorts keys, and with two inputs carries values of so many bytes along, stably. Keys of equal
+// codes are equal in all bits: data for values have no NaN, and one zero.
+template <wbs::codec_kind Codec, int KeyBits, int Count>
+void sort_rows(const wbs_args<Count, Count>& args, size_t value_bytes) {
   using element = typename wbs::unsigned_of<KeyBits>::type;
   using signed_element = typename wbs::unsigned_of<KeyBits>::signed_type;
   const wbs::codec<Codec, element, signed_element, element> codec({args.key_xor, args.key_add}, 0);
-  std::vector<element> keys(static_cast<size_t>(args.length));
-  for_rows(args, [&](const char* src, char* dst) {
+  struct Pair {
+    element code;
+    uint64_t value;
+  };
+  std::vector<Pair> pairs(static_cast<size_t>(args.length));
+  for_rows(args, [&](const char* const* inputs, char* const* outputs) {
     for (int i = 0; i < args.length; ++i) {
       element raw;
-      std::memcpy(&raw, src + i * args.input_stride[0], sizeof(raw));
-      keys[i] = codec.encode(raw);
+      std::memcpy(&raw, inputs[0] + i * args.input_stride[0], sizeof(raw));
+      pairs[i].code = codec.encode(raw);
+      if constexpr (Count > 1) {
+        std::memcpy(&pairs[i].value, inputs[1] + i * args.input_stride[1], value_bytes);
+      }
     }
-    std::sort(keys.begin(), keys.end());
+    std::stable_sort(pairs.begin(), pairs.end(),
+                     [](const Pair& a, const Pair& b) { return a.code < b.code; });
     for (int i = 0; i < args.length; ++i) {
-      const element raw = codec.decode(keys[i]);
-      std::memcpy(dst + i * args.output_stride[0], &raw, sizeof(raw));
+      const element raw = codec.decode(pairs[i].code);
+      std::memcpy(outputs[0] + i * args.output_stride[0], &raw, sizeof(raw));
+      if constexpr (Count > 1) {
+        std::memcpy(outputs[1] + i * args.output_stride[1], &pairs[i].value, value_bytes);
+      }
     }
   });
 }
 
-inline int carry_out(const wbs_gpu_kernel& kernel, const wbs_args<1, 1>& args) {
+template <int Count>
+int carry_out(const wbs_gpu_kernel& kernel, const wbs_args<Count, Count>& args) {
+  const size_t bytes = wbs::value_bits_of(static_cast<wbs::payload>(kernel.cell.payload)) / 8;
   const auto is = [&](wbs::codec_kind key, unsigned bits) {
     return kernel.cell.codec == static_cast<unsigned>(key) && kernel.cell.bits == bits;
   };
   using wbs::codec_kind;
-  if (is(codec_kind::integer, 8)) return sort_rows<codec_kind::integer, 8>(args), success;
-  if (is(codec_kind::integer, 16)) return sort_rows<codec_kind::integer, 16>(args), success;
-  if (is(codec_kind::integer, 32)) return sort_rows<codec_kind::integer, 32>(args), success;
-  if (is(codec_kind::integer, 64)) return sort_rows<codec_kind::integer, 64>(args), success;
-  if (is(codec_kind::ieee, 8)) return sort_rows<codec_kind::ieee, 8>(args), success;
-  if (is(codec_kind::ieee, 16)) return sort_rows<codec_kind::ieee, 16>(args), success;
-  if (is(codec_kind::ieee, 32)) return sort_rows<codec_kind::ieee, 32>(args), success;
-  if (is(codec_kind::ieee, 64)) return sort_rows<codec_kind::ieee, 64>(args), success;
-  if (is(codec_kind::fnuz, 8)) return sort_rows<codec_kind::fnuz, 8>(args), success;
+  if (is(codec_kind::integer, 8)) return sort_rows<codec_kind::integer, 8>(args, bytes), success;
+  if (is(codec_kind::integer, 16)) return sort_rows<codec_kind::integer, 16>(args, bytes), success;
+  if (is(codec_kind::integer, 32)) return sort_rows<codec_kind::integer, 32>(args, bytes), success;
+  if (is(codec_kind::integer, 64)) return sort_rows<codec_kind::integer, 64>(args, bytes), success;
+  if (is(codec_kind::ieee, 8)) return sort_rows<codec_kind::ieee, 8>(args, bytes), success;
+  if (is(codec_kind::ieee, 16)) return sort_rows<codec_kind::ieee, 16>(args, bytes), success;
+  if (is(codec_kind::ieee, 32)) return sort_rows<codec_kind::ieee, 32>(args, bytes), success;
+  if (is(codec_kind::ieee, 64)) return sort_rows<codec_kind::ieee, 64>(args, bytes), success;
+  if (is(codec_kind::fnuz, 8)) return sort_rows<codec_kind::fnuz, 8>(args, bytes), success;
   return invalid_image;
+}
+
+// Of a kernel with values, the launch does not hold all arguments.
+inline int carry_out(const Launch& launch, const void* args) {
+  const wbs_cell& cell = launch.kernel.cell;
+  if (cell.outputs == 1) return carry_out(launch.kernel, launch.args);
+  if (cell.inputs == 1) return invalid_image;  // kernels with an index are not carried out
+  wbs_args<2, 2> pairs;
+  std::memcpy(&pairs, args, sizeof(pairs));
+  return carry_out(launch.kernel, pairs);
 }
 
 // From here on: as JSON.

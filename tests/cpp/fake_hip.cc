@@ -319,13 +319,15 @@ EXPORT int hipModuleLaunchKernel(const void* function, unsigned grid_x, unsigned
                 {}};
   const std::string& constant = module->globals.at("warp_bitonic_sort_gpu_kernel");
   std::memcpy(&launch.kernel, constant.data(), std::min(constant.size(), sizeof(launch.kernel)));
-  const std::size_t args_bytes =
-      launch.kernel.cell.outputs == 2 ? sizeof(wbs_args<1, 2>) : sizeof(wbs_args<1, 1>);
+  const wbs_cell& cell = launch.kernel.cell;
+  const std::size_t args_bytes = cell.inputs == 2    ? sizeof(wbs_args<2, 2>)
+                                 : cell.outputs == 2 ? sizeof(wbs_args<1, 2>)
+                                                     : sizeof(wbs_args<1, 1>);
   std::memcpy(&launch.args, parameters[0], sizeof(launch.args));
   driver().launches.push_back(launch);
   if (driver().records_only) return call(success);
   const Run run = driver().run;
-  if (run == nullptr) return call(carry_out(launch.kernel, launch.args));
+  if (run == nullptr) return call(carry_out(launch, parameters[0]));
   const std::string target = driver().devices[current];
   // The function may wait for a thread that waits for the lock.
   call.unlock();

@@ -39,6 +39,10 @@ SLOW = 'case "$*" in *source.cc*) sleep 1.2;; esac\nexec $CXX "$@"'
             [FLOATS._replace(payload="index")],
             "a kernel for rows of 25 floats of 32 bits with indices on x86-64-avx2",
         ),
+        (
+            [cuda_kernel("ieee", 32, 8, 2, 0, "rows", "sm_90")._replace(payload="value64")],
+            "a kernel for rows of up to 32 floats of 32 bits with values of 64 bits on sm_90",
+        ),
         ([RUNTIME], "the runtime"),
         ([RUNTIME, FLOATS, FLOATS], "the runtime and 2 kernels"),
     ],

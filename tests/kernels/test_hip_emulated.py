@@ -17,7 +17,7 @@ import tvm_ffi
 
 from support import amd_emulator, driver_double, host_cupy, oracle
 from support.host_cupy import ROCM, OnDevice
-from warp_bitonic_sort import explain, sort, sort_with_indices
+from warp_bitonic_sort import explain, sort, sort_pairs, sort_with_indices
 
 LIBRARY = "libamdhip64.so"
 # Waves of 64 lanes, with what each generation of them exchanges lanes by, and waves of 32.
@@ -114,6 +114,24 @@ class Emulated:
                 raise self.error from None
             raise
         oracle.check_indices(x, indices.array, values.array, axis, descending, nan)
+
+    def check_pairs(self, keys, values, descending=False, nan="largest", is_in_place=False):
+        """Sort with values in one launch, into results of the library's own or in place."""
+        inputs = [self.array(x.copy()) for x in (keys, values)]
+        ran = self.ran
+        try:
+            result = sort_pairs(
+                *inputs, descending=descending, nan=nan, out=inputs if is_in_place else None
+            )
+        except RuntimeError:
+            if self.error is not None:
+                raise self.error from None
+            raise
+        assert self.ran == ran + 1
+        order = oracle.expected_indices(keys, -1, descending, nan)
+        for x, got in zip((keys, values), result, strict=True):
+            want = np.take_along_axis(oracle.bits(x), order, -1)
+            np.testing.assert_array_equal(oracle.bits(got.array), want)
 
     def check_into(self, x, out, around, axis=-1, descending=False):
         """Sort into an array, a view of `around`, of which nothing else may change."""
@@ -233,8 +251,23 @@ def indices(device):
     device.check_indices(np.ascontiguousarray(normal[:, :60].T), 0)
 
 
+def pairs(device):
+    """Values of both widths: every length in turn, padded and full rows, in place, hard data."""
+    rng = np.random.default_rng(6)
+    names = ("float32", "int64", "bfloat16", "int8", "float64")
+    for number, length in enumerate((7, 8, 50, 64, 100, 256, 300, 700, 1024, 1500)):
+        keys = oracle.random(names[number % 5], (9, length), rng)
+        values = oracle.random(("int32", "float64")[number % 2], keys.shape, rng)
+        order = ORDERS[number % 3]
+        device.check_pairs(keys, values, *order, is_in_place=number % 4 == 1)
+    hard = (1 + rng.integers(0, 1 << 10, (5, 300)) * 2.0**-23).astype(np.float32)
+    hard[:, 0], hard[:, -1] = 3e38, -3e38
+    for dtype in (np.uint32, np.int64):
+        device.check_pairs(hard, np.arange(hard.size, dtype=dtype).reshape(hard.shape), True)
+
+
 BODIES = {body.__name__: body for body in (every_dtype, every_length, plain_floats, layouts,
-                                           any_library, indices)}  # fmt: skip
+                                           any_library, indices, pairs)}  # fmt: skip
 
 
 @pytest.mark.parametrize("body", BODIES)

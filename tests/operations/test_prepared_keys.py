@@ -185,7 +185,7 @@ def test_sort_after_a_sort_of_a_similar_array_is_right(variants, axis):
     arrays = {name: make(BASE) for name, make in variants.items()}
     with torch.no_grad():
         for first, second in itertools.permutations(arrays, 2):
-            _call._prepared.clear()
+            _call.prepared_calls.clear()
             for name in (first, second, first):
                 try:
                     check(arrays[name], axis)
@@ -214,7 +214,7 @@ def test_sort_into_an_out_after_a_sort_into_a_similar_one_is_right(library, axis
         for source in makes:
             x = makes[source](BASE)
             for first, second in itertools.permutations(makes, 2):
-                _call._prepared.clear()
+                _call.prepared_calls.clear()
                 for name in (first, second, first):
                     try:
                         check(x, axis, makes[name](np.zeros_like(BASE)))

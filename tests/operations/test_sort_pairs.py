@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support import oracle, strided
 from support.covering import pairwise
 from support.libraries import LIBRARIES, to_jax, to_torch
-from warp_bitonic_sort import argsort, sort_pairs
+from warp_bitonic_sort import argsort, explain, sort_pairs
 from warp_bitonic_sort.arrays import Description, Device
 from warp_bitonic_sort.operations._planning import planned
 from warp_bitonic_sort.operations.sort_pairs import SORT_PAIRS, SortedPairs
@@ -267,6 +267,35 @@ def test_plan_of_pairs_on_a_gpu_names_keys():
         NotImplementedError, match="^keys: .*Move keys to the CPU|^keys: .*Hand keys"
     ):
         planned(SORT_PAIRS, description._replace(capabilities=frozenset()), [(10**6, 1)] * 2, -1)
+
+
+ROWS, COLUMNS, GAPS = (64, 1), (1, 100), (128, 2)
+
+
+@pytest.mark.parametrize(
+    ("strides", "value_bits", "payload"),
+    [
+        ([ROWS] * 4, 32, "value32"),
+        ([ROWS, GAPS, COLUMNS, ROWS], 64, "value64"),
+        ([COLUMNS] * 4, 32, "index"),
+        ([ROWS] * 4, 16, "index"),
+    ],
+)
+def test_plan_of_pairs_on_a_gpu_has_a_kernel_with_values_for_rows(strides, value_bits, payload):
+    on_gpu = Device("cuda", 0, "sm_90")
+    keys = Description("torch", "float32", (100, 64), strides[0], on_gpu)
+    plan, axis = planned(SORT_PAIRS, keys, strides[1:], -1, value_bits)
+    assert (plan.kernel.payload, axis) == (payload, 1)
+    long = keys._replace(shape=(100, 5000))
+    assert planned(SORT_PAIRS, long, strides[1:], -1, value_bits)[0].route == "fallback"
+    in_memory = keys._replace(device=Device("cpu", 0, None))
+    assert planned(SORT_PAIRS, in_memory, strides[1:], -1, value_bits)[0].kernel.payload == "index"
+
+
+def test_explain_of_pairs_says_how_values_are_put_in_order():
+    said = explain((100, 64), operation="sort_pairs")
+    assert "_index_" in said.kernel
+    assert said.reason.endswith("; then the array's library takes the values at the indices")
 
 
 def test_sort_pairs_without_names_raises():

@@ -103,6 +103,21 @@ def test_kernels_include_what_explain_names(dtype, length, rows, layout, axis):
     assert said.kernel in names
 
 
+@pytest.mark.parametrize(
+    ("backend", "arch", "length", "payloads"),
+    [
+        ("cpu", _CPU, 9, {"index"}),
+        ("cuda", "sm_90", 4096, {"index", "value32", "value64"}),
+        ("hip", "gfx1201", 4096, {"index", "value32"}),  # 64 bits exceed the shared memory
+        ("hip", "gfx942", 9, {"index", "value32", "value64"}),
+    ],
+)
+def test_kernels_for_pairs_include_those_with_values_of_gpus(backend, arch, length, payloads):
+    built = prewarm.kernels(backend, arch, ["float32"], [length], ["sort_pairs"])
+    assert {kernel.payload for kernel in built} == payloads
+    assert {kernel.access for kernel in built if kernel.payload != "index"} <= {"rows"}
+
+
 def test_kernels_of_a_wrong_target_raise():
     with pytest.raises(ToolError, match="'sm_90' is not an architecture of hip"):
         prewarm.kernels("hip", "sm_90", ["float32"], [3])

@@ -16,7 +16,7 @@ from support.covering import pairwise
 from support.descriptions import cuda_kernel, gpu_cells, hip_kernel
 from support.descriptions import layouts as layouts_of
 from warp_bitonic_sort.dtypes import DTYPES
-from warp_bitonic_sort.kernels import Kernel, Layout
+from warp_bitonic_sort.kernels import VALUE_BITS, Kernel, Layout
 from warp_bitonic_sort.targets.cpu.layouts import MAX_REGISTER_LENGTH
 
 # Lengths of rows in registers that every dtype is tested with, in every access.
@@ -72,7 +72,7 @@ def cuda_cells() -> list[Kernel]:
         for layout in layouts[bits]:
             arch = next(arch for arch in archs if has(arch, bits, layout))
             kernels.append(cuda_kernel(next(codecs), bits, *layout, arch))
-    return kernels + cuda_index_cells()
+    return kernels + cuda_index_cells() + cuda_value_cells()
 
 
 def cuda_index_cells() -> list[Kernel]:
@@ -86,6 +86,21 @@ def cuda_index_cells() -> list[Kernel]:
             for key in keys if IS_WHOLE_GRID else [next(turns)]:
                 kernel = cuda_kernel(*key, *layout, next(archs))
                 kernels.append(kernel._replace(payload="index"))
+    return kernels
+
+
+def cuda_value_cells() -> list[Kernel]:
+    """The longest rows of kernels with values, which need most registers; more are as with indices.
+
+    Architectures take turns, from the one for which the compiler runs out of registers first.
+    """
+    archs = itertools.cycle(reversed(CUDA_ARCHS))
+    kernels = []
+    for bits, payload in itertools.product((32, 64), VALUE_BITS):
+        arch = next(archs)
+        for layout in gpu_cells(bits, arch, payload)[0 if IS_WHOLE_GRID else -1 :]:
+            kernel = cuda_kernel("ieee", bits, *layout, arch)
+            kernels.append(kernel._replace(payload=payload))
     return kernels
 
 
@@ -121,6 +136,11 @@ def hip_index_cells(compilers: Sequence[str]) -> dict[str, list[Kernel]]:
                 arch = archs[number % len(archs)]
                 kernel = hip_kernel(*key, *layout, arch)._replace(payload="index")
                 kernels[next(turns)].append(kernel)
+    # The longest rows with values.
+    for arch, payload in itertools.product(HIP_INDEX_ARCHS, VALUE_BITS):
+        layout = gpu_cells(VALUE_BITS[payload], arch, payload)[-1]
+        kernel = hip_kernel("ieee", VALUE_BITS[payload], *layout, arch)._replace(payload=payload)
+        kernels[compilers[-1]].append(kernel)
     return kernels
 
 

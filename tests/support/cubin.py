@@ -18,6 +18,7 @@ MAX_BATCH_DIMS = int(re.search(r"define WBS_MAX_BATCH_DIMS (\d+)", _ABI)[1])
 KERNEL = "<10I104s3I"
 NAME_OFFSET = 40
 CODECS = ("integer", "ieee", "fnuz")
+PAYLOADS = ("none", "index", "value32", "value64")
 
 
 def constant(
@@ -25,6 +26,7 @@ def constant(
     name: str = "sort_cuda_of_a_test",
     codec: str = "ieee",
     bits: int = 32,
+    payload: str = "none",
     threads: int = 128,
     rows: int = 64,
     shared_bytes: int = 4096,
@@ -32,10 +34,11 @@ def constant(
     abi_version: int = ABI_VERSION,
 ) -> bytes:
     """The description of a kernel: the struct wbs_gpu_kernel."""
-    selection = payload = access = 0
+    selection = access = 0
+    inputs, outputs = {"none": (1, 1), "index": (1, 2)}.get(payload, (2, 2))
     return struct.pack(
-        KERNEL, abi_version, selection, payload, CODECS.index(codec), bits, access, 1, 1, 1,
-        capacity, name.encode(), threads, rows, shared_bytes,
+        KERNEL, abi_version, selection, PAYLOADS.index(payload), CODECS.index(codec), bits, access,
+        inputs, outputs, 1, capacity, name.encode(), threads, rows, shared_bytes,
     )  # fmt: skip
 
 

@@ -40,7 +40,7 @@ def local_memory(image: bytes) -> int:
 
 # Scalar registers that a HIP kernel may keep in lanes of vector registers. Those with an index have
 # many addresses and constants, of which few are used in the loops.
-MAX_SCALAR_SPILLS = {"none": 0, "index": 20}
+MAX_SCALAR_SPILLS = {"none": 0, "index": 20, "value32": 20, "value64": 20}
 
 
 def wrong_hip_code(kernel: Kernel, image: bytes):

@@ -7,9 +7,9 @@
 
 and so with --tool initcheck and synccheck. Every layout of five dtypes is run on full and on ragged
 rows, at an odd offset too, and on columns. With indices every layout is run once, of dtypes in
-turn, in the same ways and on rows that are repaired and sorted by digits. Wrong results end with
-status 1. What is right is computed on the CPU: the tools would take longer for torch.sort's kernels
-than for these.
+turn, in the same ways and on rows that are repaired and sorted by digits. Rows are also sorted with
+values of both widths. Wrong results end with status 1. What is right is computed on the CPU: the
+tools would take longer for torch.sort's kernels than for these.
 """
 
 import sys
@@ -18,9 +18,9 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from support.descriptions import cuda_kernel, gpu_cells
-from warp_bitonic_sort import dtypes, sort, sort_with_indices
+from warp_bitonic_sort import dtypes, sort, sort_pairs, sort_with_indices
 from warp_bitonic_sort.jit import loader
-from warp_bitonic_sort.kernels import Kernel
+from warp_bitonic_sort.kernels import VALUE_BITS, Kernel
 
 _NAMES = ("int8", "float16", "float32", "float64", "int32")
 _INDEX_DTYPES = (torch.int32, torch.int64)
@@ -44,6 +44,8 @@ def _kernels(names: Sequence[str], arch: str) -> Iterator[Kernel]:
         for layout in _index_cells(number, names):
             kernel = cuda_kernel(dtype.codec, dtype.bits, *layout, arch)
             yield kernel._replace(payload="index")
+            if kernel.access == "rows":
+                yield from (kernel._replace(payload=payload) for payload in VALUE_BITS)
 
 
 def _views(rows: int, length: int, dtype: torch.dtype) -> Iterator[tuple[torch.Tensor, int]]:
@@ -90,6 +92,11 @@ def _check_indices(x: torch.Tensor, axis: int) -> bool:
         result = sort_with_indices(x, axis=axis, descending=descending, index_dtype=index_dtype)
         good &= torch.equal(result.values.cpu(), expected.values)
         good &= torch.equal(result.indices.cpu(), expected.indices.to(index_dtype))
+        if x.stride(axis) == 1:
+            carried = torch.arange(x.numel()).to(index_dtype).view(x.shape)
+            pairs = sort_pairs(x, carried.cuda(), axis=axis, descending=descending)
+            good &= torch.equal(pairs.keys.cpu(), expected.values)
+            good &= torch.equal(pairs.values.cpu(), carried.gather(axis, expected.indices))
     return good
 
 

@@ -8,8 +8,10 @@ import pytest
 
 from support import oracle
 from support.covering import pairwise
+from support.descriptions import gpu_cells
 from support.device_arrays import TORCH, to_device, to_host, torch
-from warp_bitonic_sort import argsort, ranks, sort_pairs, sort_with_indices
+from warp_bitonic_sort import argsort, explain, ranks, sort_pairs, sort_with_indices
+from warp_bitonic_sort.dtypes import DTYPES
 
 if not torch.cuda.is_available():
     pytest.skip("no CUDA device", allow_module_level=True)
@@ -81,6 +83,83 @@ def test_sort_pairs_into_out_equals_the_oracle(place, payload):
     for around in wide:
         assert not around[:, :3].to(torch.bool).any()
         assert not around[:, 133:].to(torch.bool).any()
+
+
+@pytest.mark.parametrize("payload", ["int32", "float32", "int64", "float64"])
+@pytest.mark.parametrize("keys", ["float32", "float16", "float64", "int64", "uint8"])
+def test_sort_pairs_of_every_layout_equals_the_oracle(keys, payload):
+    """Full and padded rows, and rows of equal, rising and clustered keys."""
+    bits, value_bits = DTYPES[keys].bits, DTYPES[payload].bits
+    cells = gpu_cells(bits, "sm_80", f"value{value_bits}")
+    for registers, lane_bits, warp_bits, _ in cells:
+        capacity = registers << lane_bits << warp_bits
+        for length in (capacity, capacity - 1):
+            inputs = arrays_of(keys, [payload], (40 if length < 1000 else 8, length), length)
+            x = inputs[0]
+            x[0] = x[0, 0]
+            x[1] = np.sort(x[1])
+            x[2, 1:-1] = x[2, 0]
+            order = ORDERS[length % 4]
+            sources = [to_device(each) for each in inputs]
+            check_pairs(inputs, sort_pairs(*sources, descending=order[0], nan=order[1]), -1, *order)
+            said = explain(sources[0], operation="sort_pairs")
+            assert value_bits != 32 or (said.open and "_value32_" in said.kernel)
+
+
+@pytest.mark.parametrize("payload", ["float32", "int64"])
+@pytest.mark.parametrize("length", [25, 128, 700])
+@pytest.mark.parametrize(
+    "place", ["new", "inputs", "keys alone", "values alone", "each other's", "beside", "gaps"]
+)
+def test_sort_pairs_of_one_payload_into_out_equals_the_oracle(place, length, payload):
+    """Twice, because the second call is prepared."""
+    keys_dtype = "float32" if payload == "float32" else "float64"
+    inputs = arrays_of(keys_dtype, [payload], (21, length))
+    for _ in range(2):
+        room = [torch.zeros(25, length, dtype=to_device(x).dtype, device="cuda") for x in inputs]
+        sources = [around[1:22] for around in room]
+        for source, x in zip(sources, inputs, strict=True):
+            source.copy_(to_device(x))
+        keys, values = sources
+        fresh = [torch.empty_like(source) for source in sources]
+        wide = [torch.zeros(21, length + 7, dtype=x.dtype, device="cuda") for x in sources]
+        out = {
+            "new": fresh,
+            "inputs": [keys, values],
+            "keys alone": [keys, fresh[1]],
+            "values alone": [fresh[0], values],
+            "each other's": [values.view(keys.dtype), keys.view(values.dtype)],
+            "beside": [around[3:24] for around in room],  # overlaps its input
+            "gaps": [around[:, 3:-4] for around in wide],
+        }[place]
+        result = sort_pairs(keys, values, out=tuple(out))
+        assert result.keys is out[0]
+        assert result.values is out[1]
+        check_pairs(inputs, out)
+        for around in wide:
+            assert not around[:, :3].to(torch.bool).any()
+            assert not around[:, -4:].to(torch.bool).any()
+
+
+@pytest.mark.parametrize("payload", ["uint32", "float64"])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("layouts", ["both dense", "gaps", "turned", "offset", "expanded"])
+def test_sort_pairs_of_arrays_of_any_strides_equals_the_oracle(layouts, axis, payload):
+    inputs = arrays_of("float32", [payload], (6, 40, 9))
+    if layouts == "expanded":
+        inputs = [np.broadcast_to(x[:1], x.shape).copy() for x in inputs]
+    sources = [to_device(x) for x in inputs]
+    if layouts == "gaps":
+        sources[0] = torch.cat([sources[0]] * 2, dim=-1)[..., :9]
+    elif layouts == "turned":
+        sources[1] = sources[1].permute(2, 0, 1).contiguous().permute(1, 2, 0)
+    elif layouts == "offset":
+        flat = torch.empty(sources[1].numel() + 1, dtype=sources[1].dtype, device="cuda")
+        sources[1] = flat[1:].view(sources[1].shape).copy_(sources[1])
+    elif layouts == "expanded":
+        sources = [source[:1].expand(source.shape) for source in sources]
+    for _ in range(2):
+        check_pairs(inputs, sort_pairs(*sources, axis=axis), axis)
 
 
 @pytest.mark.parametrize(

@@ -200,7 +200,7 @@ class GpuDlpackAdapter(DlpackAdapter):
 
     def take(self, x: Any, indices: Any, axis: int) -> Any:
         """Refuse: the protocol has no functions that run on a device."""
-        raise no_functions("keys", "sort_pairs")
+        raise no_functions("keys", "sort_pairs with values that no kernel carries along")
 
     def inverse(self, indices: Any, axis: int) -> Any:
         """Refuse: the protocol has no functions that run on a device."""

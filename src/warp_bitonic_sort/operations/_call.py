@@ -24,7 +24,7 @@ from ._prepared import PreparedCall, open_call, output_dtypes
 # More shapes than a program usually has. Beyond that, all are forgotten and planned again.
 _MAX_PREPARED = 4096
 
-_prepared: dict[Hashable, PreparedCall] = {}
+prepared_calls: dict[Hashable, PreparedCall] = {}
 _adapters = arrays.adapters
 
 
@@ -62,7 +62,7 @@ def call(
         if outputs is not None:
             return outputs[0] if operation.result is None else operation.result(*outputs)
     key = (operation.name, adapter.kind, adapter.key(x), options, index_dtype)
-    prepared = _prepared.get(key)
+    prepared = prepared_calls.get(key)
     if prepared is None:
         return _first_call(operation, adapter, x, options, index_dtype, key)
     return prepared.result(x)
@@ -83,7 +83,7 @@ def _first_call(
     may_relaunch = strided is x and not options[2]
     prepared = prepare(operation, adapter, strided, outputs, options, index_dtype, may_relaunch)
     if strided is x:
-        _remember(key, prepared)
+        remember(key, prepared)
     prepared.run(strided, outputs)
     return prepared.wrap(outputs, x)
 
@@ -106,7 +106,7 @@ def _call_into(
         index_dtype,
         *map(adapter.out_key, outputs),
     )
-    prepared = _prepared.get(key)
+    prepared = prepared_calls.get(key)
     if prepared is not None and prepared.can_write(x, outputs):
         prepared.run(x, outputs)
         for array in outputs:
@@ -152,7 +152,7 @@ def _check_and_call_into(
         return
     prepare = arrays.outside_torch_compile(_prepare)
     prepared = prepare(operation, adapter, x, outputs, options, index_dtype, False)
-    _remember(key, prepared)
+    remember(key, prepared)
     prepared.run(x, outputs)
     for array in outputs:
         adapter.mark_modified(array)
@@ -215,15 +215,16 @@ def _prepare(
     )
 
 
-def _remember(key: Hashable, prepared: PreparedCall) -> None:
-    if len(_prepared) >= _MAX_PREPARED:
-        _prepared.clear()
+def remember(key: Hashable, prepared: PreparedCall) -> None:
+    """Keep a prepared call for later calls with its key."""
+    if len(prepared_calls) >= _MAX_PREPARED:
+        prepared_calls.clear()
     if not ending.is_ending():
-        _prepared[key] = prepared
+        prepared_calls[key] = prepared
 
 
 def _forget() -> None:
-    _prepared.clear()
+    prepared_calls.clear()
     arrays.adapters.clear()
 
 

@@ -18,7 +18,8 @@ class Output(NamedTuple):
     name : str
         Its name in messages.
     role : str
-        Its dtype: ``keys`` have the dtype of x, an ``index`` is int32 or int64.
+        Its dtype: ``keys`` have the dtype of x, an ``index`` is int32 or int64, and ``values`` are
+        those of a second input.
     """
 
     name: str
@@ -46,6 +47,8 @@ class Operation(NamedTuple):
         The named tuple of the results, if there are several.
     argument : str, default "x"
         The name of its array in messages.
+    carries_values : bool, default False
+        Whether values go along with x. A kernel may carry them; else they are taken at the indices.
     """
 
     name: str
@@ -54,3 +57,4 @@ class Operation(NamedTuple):
     outputs: tuple[Output, ...]
     result: type[tuple[Any, ...]] | None = None
     argument: str = "x"
+    carries_values: bool = False

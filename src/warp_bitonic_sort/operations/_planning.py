@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from ..arrays import Description, Device
 from ..dtypes import lookup
 from ..jit import loader
-from ..plan import Plan, plan
+from ..kernels import Payload
+from ..plan import Plan, plan, value_payload
 from ..targets import device_arch, target_of
 from ._operation import Operation
 
@@ -18,7 +19,11 @@ _MAX_INT32 = 2**31 - 1
 
 
 def planned(
-    operation: Operation, description: Description, out_strides: Sequence[Sequence[int]], axis: int
+    operation: Operation,
+    description: Description,
+    other_strides: Sequence[Sequence[int]],
+    axis: int,
+    value_bits: int | None = None,
 ) -> tuple[Plan, int]:
     """Return the plan of a call, and its axis counted from the first one.
 
@@ -28,12 +33,15 @@ def planned(
         The operation.
     description : Description
         The array.
-    out_strides : sequence of sequence of int
-        The strides of each output, in elements.
+    other_strides : sequence of sequence of int
+        The strides of a second input, if there is one, and of each output, in elements.
     axis : int
         The axis, which may count from the end.
+    value_bits : int, optional
+        The width of the values that are the second input. If no kernel carries them along, the plan
+        is one for indices.
     """
-    shape, strides = description.shape, [description.strides, *out_strides]
+    shape, strides = description.shape, [description.strides, *other_strides]
     rank = max(len(shape), 1)
     if not -rank <= axis < rank:
         raise ValueError(
@@ -45,10 +53,15 @@ def planned(
     target = target_of(description.device.backend)
     native = native_arch(description.device)
     arch = native if target.is_host else device_arch(target.name, native)
+    dtype = lookup(description.dtype, "x")
+    payload: Payload | None = None
+    if value_bits is not None:
+        layouts = target.layouts(arch)
+        payload = value_payload(layouts, dtype.bits, value_bits, shape, strides, axis)
     call_plan = plan(
         operation.selection,
-        operation.payload,
-        lookup(description.dtype, "x"),
+        payload or operation.payload,
+        dtype,
         shape,
         strides,
         axis,

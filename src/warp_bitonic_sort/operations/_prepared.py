@@ -33,7 +33,7 @@ class CallKind(NamedTuple):
     index_dtype : str or None
         The dtype of indices.
     arrays : sequence of arrays
-        The array, then buffers of the outputs; other calls have arrays of equal keys.
+        The inputs, then buffers of the outputs; other calls have arrays of equal keys.
     """
 
     operation: Operation
@@ -233,7 +233,7 @@ def open_call(
     adapter : Adapter
         The adapter of the arrays.
     all_arrays : sequence of arrays
-        The array, then buffers of the outputs.
+        The inputs, then buffers of the outputs.
     device : Device
         The device of the arrays.
     plan : Plan

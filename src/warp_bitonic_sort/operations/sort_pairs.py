@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, NoReturn
 from .. import arrays
 from ..arrays import Adapter, Description, SortOptions
 from ..dtypes import SUPPORTED
+from . import _pairs
 from ._arguments import Nan, named_only, sort_options, unnamed_error
 from ._call import call, check_apart
 from ._operation import INDICES, Operation, Output
@@ -31,9 +32,9 @@ class SortedPairs(NamedTuple):
     values: Any
 
 
-# The array's library takes the values at the indices.
+# A kernel carries the values along, or the array's library takes them at the indices.
 SORT_PAIRS = Operation(
-    "sort_pairs", "all", "index", (Output("keys", "keys"), INDICES), SortedPairs, "keys"
+    "sort_pairs", "all", "index", (Output("keys", "keys"), INDICES), SortedPairs, "keys", True
 )
 
 
@@ -89,8 +90,10 @@ def sort_pairs(
 
     Notes
     -----
-    The keys are sorted as by `sort_with_indices`. Then the library of the arrays takes the values
-    at the indices, for NumPy by ``numpy.take_along_axis``.
+    On GPUs, one kernel sorts keys with one array of values of 32 or 64 bits, unless rows lie side
+    by side in memory or are longer than the kernel takes. Otherwise the keys are sorted as by
+    `sort_with_indices`, and the library of the arrays takes the values at the indices, for NumPy by
+    ``numpy.take_along_axis``.
 
     Examples
     --------
@@ -107,6 +110,13 @@ def sort_pairs(
 
 
 def _sort_pairs(keys: Any, values: Any, options: SortOptions, out: Any) -> SortedPairs:
+    # One kernel may carry one array of values.
+    has_one = not isinstance(values, (tuple, list))
+    one_out = tuple(out) if isinstance(out, (tuple, list)) else ()
+    if has_one and len(one_out) == (0 if out is None else 2):
+        results = _pairs.call(SORT_PAIRS, (keys, values), options, one_out, are_checked=False)
+        if results is not None:
+            return SortedPairs(*results)
     inputs = [("keys", keys), *_listed(values, "values")]
     checked = [_checked(array, name) for name, array in inputs]
     for (name, array), (_, description) in zip(inputs, checked, strict=True):
@@ -119,6 +129,10 @@ def _sort_pairs(keys: Any, values: Any, options: SortOptions, out: Any) -> Sorte
             adapter.check_out(array, given, False, name, like)
         check_apart(adapters[0], [array for _, array in outputs], [name for name, _ in outputs])
 
+    if has_one:
+        results = _pairs.call(SORT_PAIRS, (keys, values), options, one_out, are_checked=True)
+        if results is not None:
+            return SortedPairs(*results)
     sorted_keys, indices = call(SORT_PAIRS, keys, options)
     taken = tuple(
         adapter.take(array, indices, options[0])

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...kernels import Artifact, Kernel
+from ...kernels import VALUE_BITS, Artifact, Kernel
 from ...targets import target_of
 
 _NUMBERS = {"integer": "integers", "ieee": "floats", "fnuz": "floats"}
@@ -40,5 +40,9 @@ def _described(kernel: Kernel) -> str:
     up_to = "" if target_of(kernel.target).is_host else "up to "
     length = f"{up_to}{capacity} " if capacity else "many "
     keys = f"{_NUMBERS[kernel.codec]} of {kernel.bits} bits"
-    indices = " with indices" if kernel.payload == "index" else ""
-    return f"a kernel for rows of {length}{keys}{indices} on {kernel.arch}"
+    payload = ""
+    if kernel.payload == "index":
+        payload = " with indices"
+    elif kernel.payload in VALUE_BITS:
+        payload = f" with values of {VALUE_BITS[kernel.payload]} bits"
+    return f"a kernel for rows of {length}{keys}{payload} on {kernel.arch}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ...kernels import Access, Layout, Payload
+from ...kernels import VALUE_BITS, Access, Layout, Payload
 from .layouts import WHY_WITH_INDEX, WIDE_BYTES, Choice, Rows
 
 # Bytes of an access of columns below which a block has more warps (``memory/gpu``).
@@ -162,17 +162,21 @@ TablesByEntry = dict[tuple[Payload, int], Tables]
 def tables_by_entry(
     entry16: Tables, entry32: Tables, entry64: Tables, index: Tables, index64: Tables
 ) -> TablesByEntry:
-    """Return the tables by payload and the bits of a key; keys of 8 bits are widened to 16."""
-    return {
+    """Return the tables by payload and the bits of a key; keys of 8 bits are widened to 16.
+
+    Values are carried along in rows only, in the layouts of rows with indices.
+    """
+    tables: TablesByEntry = {
         ("none", 8): entry16,
         ("none", 16): entry16,
         ("none", 32): entry32,
         ("none", 64): entry64,
-        ("index", 8): index,
-        ("index", 16): index,
-        ("index", 32): index,
-        ("index", 64): index64,
     }
+    for bits in (8, 16, 32, 64):
+        tables["index", bits] = index64 if bits == 64 else index
+        for payload in VALUE_BITS:
+            tables[payload, bits] = Tables(tables["index", bits].rows, (), ())
+    return tables
 
 
 def first_fit(layouts: Sequence[Layout], length: int) -> Layout | None:
@@ -206,9 +210,13 @@ class GpuLayouts(NamedTuple):
         warps = 1 << layout.warp_bits
         if payload == "none":
             return max(4, warps) * self._stage_bytes(layout, max(bits // 8, 4))
-        # With indices, the keys stay in shared memory, too.
+        # With indices, the keys stay in shared memory, too, and so do values.
+        team = warps * self._stage_bytes(layout, 4) + self._team_bytes(layout, bits)
+        if payload in VALUE_BITS:
+            positions = warps * self.warp_lanes * layout.registers
+            team += positions * VALUE_BITS[payload] // 8 + WIDE_BYTES
         teams = 2 if warps == 1 else 1
-        return teams * (warps * self._stage_bytes(layout, 4) + self._team_bytes(layout, bits))
+        return teams * team
 
     def column_bytes(self, layout: Layout, bits: int) -> int:
         """Return the same for columns with indices, which need more than those without."""
@@ -286,8 +294,10 @@ class GpuLayouts(NamedTuple):
             f"thread{'s' * (lanes != 1)} each, {layout.registers} positions in the registers of "
             "each"
         )
-        if rows.payload == "index":
+        if rows.payload != "none":
             reason += f"; {WHY_WITH_INDEX}"
+        if rows.payload in VALUE_BITS:
+            reason += ", by which values are fetched from shared memory"
         transposes = rows.access == "columns" and columns is None and rows.payload == "none"
         if columns is not None:
             reason += "; rows lie side by side, so neighbouring threads load neighbouring rows"

@@ -66,7 +66,7 @@ class Layouts(Protocol):
         """Return every layout that `choose` may return, with its access."""
 
     def longest(self, payload: Payload, bits: int) -> int:
-        """Return the longest row that a kernel sorts; 0 without kernels."""
+        """Return the longest row that a kernel sorts; 0 without kernels for the payload."""
 
     def choose(self, rows: Rows) -> Choice:
         """Return the layout for rows that are not longer than the longest."""

@@ -5,7 +5,7 @@ Invariant: pure. All architectures have the same layouts.
 
 from __future__ import annotations
 
-from ...kernels import TILE, Access, Layout, Payload
+from ...kernels import TILE, VALUE_BITS, Access, Layout, Payload
 from ..common.layouts import WHY_WITH_INDEX, Choice, Rows
 
 # Rows up to this length are sorted in registers, by an unrolled kernel for each length.
@@ -30,8 +30,8 @@ class CpuLayouts:
         return [(TILE, "strided"), *registers]
 
     def longest(self, payload: Payload, bits: int) -> int:
-        """Return the longest row that a kernel sorts."""
-        return MAX_LENGTH
+        """Return the longest row that a kernel sorts; no kernel carries values along."""
+        return 0 if payload in VALUE_BITS else MAX_LENGTH
 
     def choose(self, rows: Rows) -> Choice:
         """Return the layout for rows that are not longer than the longest."""

@@ -24,7 +24,8 @@
 
 // A batch of rows: the inputs, then the outputs. Row r is found by writing r in the mixed radix of
 // batch_shape, last dimension fastest. Strides are in bytes; they may be zero or negative. No two
-// elements of an output overlap. An output may be the input itself, where their strides agree.
+// elements of an output overlap. An output may be the input of its number, or a kernel's only
+// input, where their strides agree.
 template <int Inputs, int Outputs>
 struct wbs_args {
   // Addresses come first, so that a launch is repeated with other arrays by replacing them.
@@ -43,7 +44,7 @@ struct wbs_args {
   int batch_dims;
   int opaque_one;   // 1; compilers replace products by a known 1 with slower additions
   int kept;         // elements of a row in every output
-  int index_bytes;  // of an index: 4 or 8
+  int index_bytes;  // of an index: 4 or 8; of no use where values are carried along
 };
 
 // What the runtime checks a call against. Selection, payload, codec and access are the numbers of

@@ -62,7 +62,10 @@ class gpu_index_rows {
   // Few warps of a block wait for the one that repairs its rows.
   WBS_CONSTANT(int, threads, team_type::warps > 1 ? team_threads : 2 * warp_lanes);
   WBS_CONSTANT(int, block_rows, threads / team_threads * team_rows);
-  WBS_CONSTANT(int, resident_blocks, target::index_threads_for(Registers, key_bytes) / threads);
+  // Values take some registers more. Shared memory holds no more rows of many registers.
+  WBS_CONSTANT(int, most_threads, target::index_threads_for(Registers, key_bytes));
+  WBS_CONSTANT(int, resident_blocks,
+               (has_values && Registers > 16 ? most_threads * 3 / 4 : most_threads) / threads);
   WBS_CONSTANT(int, shared_bytes, threads / team_threads * team_bytes);
 
   // Sorts the rows of one tile, block_rows of them.

@@ -1,0 +1,135 @@
+"""Sorts keys and one array of values on a device in one kernel, if there is one that carries both.
+
+Invariant: a kernel writes to the caller's arrays only if each is its own input, or shares no memory
+with an input. Prepared calls are remembered among those of `_call`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from .. import arrays
+from ..arrays import Adapter, SortOptions
+from ..dtypes import lookup
+from ..kernels import VALUE_BITS
+from ..process import forks
+from . import _call
+from ._operation import Operation
+from ._planning import planned
+from ._prepared import PreparedCall, open_call
+
+
+def call(
+    operation: Operation,
+    inputs: Sequence[Any],
+    options: SortOptions,
+    outputs: Sequence[Any],
+    are_checked: bool,
+) -> Sequence[Any] | None:
+    """Return the sorted keys and their values; None if no kernel carries the values along.
+
+    Parameters
+    ----------
+    operation : Operation
+        The operation.
+    inputs : sequence of arrays
+        The keys and the values.
+    options : SortOptions
+        The checked options.
+    outputs : sequence of arrays
+        Where the results go; nothing if they are new arrays.
+    are_checked : bool
+        Whether all arrays are checked. Else only a call that was prepared before has a result.
+    """
+    keys, values = inputs
+    adapter = arrays.adapter_of(keys, "keys")
+    if adapter.stream(keys) is None:  # in CPU memory
+        return None
+    key = _key(operation, adapter, inputs, options, outputs)
+    prepared = _call.prepared_calls.get(key)
+    if prepared is None or (outputs and not _can_write(adapter, inputs, outputs)):
+        prepared = None
+        if are_checked:
+            prepared = _prepare(operation, adapter, inputs, options, outputs, key)
+        if prepared is None:
+            return None
+    if outputs:
+        prepared.run(keys, [values, *outputs])
+        for array in outputs:
+            adapter.mark_modified(array)
+        return outputs
+    buffers = [adapter.empty(array, None) for array in inputs]
+    prepared.run(keys, [values, *buffers])
+    to_results = map(adapter.to_result, inputs)
+    return [
+        buffer if to_result is None else to_result(buffer, array, None)
+        for to_result, buffer, array in zip(to_results, buffers, inputs, strict=True)
+    ]
+
+
+def _key(
+    operation: Operation,
+    adapter: Adapter,
+    inputs: Sequence[Any],
+    options: SortOptions,
+    outputs: Sequence[Any],
+) -> Hashable:
+    keys, values = inputs
+    value_adapter = arrays.adapter_of(values, "values")
+    return (
+        operation.name,
+        adapter.kind,
+        adapter.key(keys, "keys"),
+        value_adapter.kind,
+        value_adapter.key(values, "values"),
+        options,
+        *map(adapter.out_key, outputs),
+    )
+
+
+def _can_write(adapter: Adapter, inputs: Sequence[Any], outputs: Sequence[Any]) -> bool:
+    """Tell whether a kernel may write to the caller's arrays, whose layouts are checked."""
+    if not all(map(adapter.can_write, outputs, inputs, itertools.repeat(False))):
+        return False
+    (keys, values), (out_keys, out_values) = inputs, outputs
+    others = ((out_keys, values), (out_values, keys), (out_keys, out_values))
+    return not any(itertools.starmap(adapter.spans_overlap, others))
+
+
+@forks.held_off()
+def _prepare(
+    operation: Operation,
+    adapter: Adapter,
+    inputs: Sequence[Any],
+    options: SortOptions,
+    outputs: Sequence[Any],
+    key: Hashable,
+) -> PreparedCall | None:
+    if any(adapter.as_strided(array) is not array for array in (*inputs, *outputs)):
+        return None
+    if outputs and not _can_write(adapter, inputs, outputs):
+        return None
+    outputs = outputs or [adapter.empty(array, None) for array in inputs]
+    keys, *others = (adapter.describe(array, "keys") for array in (*inputs, *outputs))
+    value_bits = lookup(others[0].dtype, "values").bits
+    if value_bits not in VALUE_BITS.values():
+        return None
+    strides = [description.strides for description in others]
+    plan, axis = planned(operation, keys, strides, options[0], value_bits)
+    if plan.kernel is None or plan.kernel.payload not in VALUE_BITS:
+        return None
+    prepared = open_call(
+        operation,
+        adapter,
+        [*inputs, *outputs],
+        keys.device,
+        plan,
+        lookup(keys.dtype, "keys"),
+        (axis, *options[1:]),
+        None,
+        False,
+    )
+    _call.remember(key, prepared)
+    return prepared
