@@ -8,9 +8,9 @@ Every case draws an operation (`sort` or `sort_with_indices`), a dtype, shape, a
 of x and of out (or none, or in place), and what the values are; eight of them are under way in as
 many streams. All is compared on the device: the order by keys that share nothing with the
 package's, NaNs bit for bit as what the row had, indices with torch.sort(stable=True) of these keys,
-red zones around out, x itself. It prints a line a minute, and the checked rows at the end. The
-first mismatch prints its case and ends with status 1, as does memory that grows or a kernel that
-was not built before.
+red zones around out, x itself. A case with indices and without out sorts pairs, too. It prints a
+line a minute, and the checked rows at the end. The first mismatch prints its case and ends with
+status 1, as does memory that grows or a kernel that was not built before.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ import torch
 
 from support.descriptions import cuda_kernel, gpu_cells
 from support.soak_cases import NAMES, WORDS, Case, Grid, draw, fill, keys
-from warp_bitonic_sort import dtypes, sort, sort_with_indices
+from warp_bitonic_sort import dtypes, sort, sort_pairs, sort_with_indices
 from warp_bitonic_sort.jit import loader
+from warp_bitonic_sort.kernels import OUTPUTS
 from warp_bitonic_sort.targets import device_arch
 
 STREAMS = 8
@@ -109,8 +110,14 @@ def start_with_indices(case: Case, x: Any, out: Any, given: Any, wrong: Any) -> 
     codes, _ = keys(case, given, zeros_are_equal=True)
     expected = torch.sort(codes, dim=case.axis, stable=True).indices
     wrong += (indices != expected).sum()
-    wrong += (values.view(given.dtype) != torch.gather(given, case.axis, expected)).sum()
-    if out is not None:
+    wanted = torch.gather(given, case.axis, expected)
+    wrong += (values.view(given.dtype) != wanted).sum()
+    if out is None:
+        carried = torch.arange(x.numel(), dtype=index_dtype, device=x.device).view(x.shape)
+        pairs = sort_pairs(x, carried, **order)
+        wrong += (pairs.keys.view(given.dtype) != wanted).sum()
+        wrong += (pairs.values != torch.gather(carried, case.axis, expected)).sum()
+    else:
         indices.fill_(RED)
         wrong += (around != RED).sum()
     return values
@@ -125,7 +132,7 @@ def prebuild(device: torch.device) -> int:
             payload=payload
         )
         for codec, bits in classes
-        for payload in ("none", "index")
+        for payload in OUTPUTS
         for layout in gpu_cells(bits, "sm_90", payload)
     ]
     loader.build(kernels)
