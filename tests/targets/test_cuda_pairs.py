@@ -11,6 +11,7 @@ from support.covering import pairwise
 from support.descriptions import gpu_cells
 from support.device_arrays import TORCH, to_device, to_host, torch
 from warp_bitonic_sort import argsort, explain, ranks, sort_pairs, sort_with_indices
+from warp_bitonic_sort.arrays import adapter_of
 from warp_bitonic_sort.dtypes import DTYPES
 
 if not torch.cuda.is_available():
@@ -160,6 +161,41 @@ def test_sort_pairs_of_arrays_of_any_strides_equals_the_oracle(layouts, axis, pa
         sources = [source[:1].expand(source.shape) for source in sources]
     for _ in range(2):
         check_pairs(inputs, sort_pairs(*sources, axis=axis), axis)
+
+
+def test_relaunch_of_pairs_serves_equal_layouts_only():
+    keys = torch.rand(43, 79, device="cuda")
+    values = torch.arange(keys.numel(), dtype=torch.int32, device="cuda").view(keys.shape)
+    for _ in range(3):
+        sort_pairs(keys, values)
+    relaunch = adapter_of(keys).relaunch_pairs
+    options = (-1, False, False)
+    for x in (keys, torch.rand_like(keys)):
+        order = torch.argsort(x, stable=True)
+        result = relaunch(x, values, options)
+        assert torch.equal(result[0], x.gather(-1, order))
+        assert torch.equal(result[1], values.gather(-1, order))
+    for other_keys, other_values in (
+        (keys[:3], values[:3]),
+        (keys.double(), values),
+        (keys, values.double()),
+        (keys, values.short()),
+        (keys, values.view(torch.float32)),
+        (keys, values.cpu()),
+        (keys, values.cpu().numpy()),
+        (keys, torch.zeros(43, 80, dtype=torch.int32, device="cuda")[:, 1:]),
+        (keys.clone().requires_grad_(), values),
+    ):
+        assert relaunch(other_keys, other_values, options) is None
+    assert relaunch(keys, values, (-1, True, False)) is None
+    assert relaunch(keys, values, (-1, False, True)) is None
+    with torch.autograd.forward_ad.dual_level():
+        assert relaunch(keys, values, options) is None
+    # What is refused is refused as before.
+    with pytest.raises(TypeError, match="^keys: it requires a gradient"):
+        sort_pairs(keys.clone().requires_grad_(), values)
+    with pytest.raises(ValueError, match="^values: expected keys' device"):
+        sort_pairs(keys, values.cpu())
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,57 @@ def test_kernel_with_values_refuses_arrays_before_it_launches(folder):
 
 
 @driven()
+def test_launch_cache_relaunches_equal_pairs_only(folder):
+    kernels = {bits: open_values(folder, bits) for bits in (32, 64)}
+    driver, runtime = Driver(), loader.runtime()
+    again = {bits: runtime.open_launch_cache("all", f"value{bits}") for bits in (32, 64)}
+    keys, values = array(10, 8), array(10, 8, dtype=np.int32)
+    outputs = [np.zeros_like(keys), np.zeros_like(values)]
+
+    def relaunch(*arrays, bits=32, axis=1, descending=False):
+        return again[bits](*map(OnDevice, arrays), axis, descending, False)
+
+    assert not relaunch(keys, values, *outputs)
+    kernels[32](*map(OnDevice, (keys, values, *outputs)), -1, False, False, 0, True)
+    for output in outputs:
+        output[:] = 0
+    assert relaunch(keys, values, *outputs)
+    for output, want in zip(outputs, expected(keys, values), strict=True):
+        np.testing.assert_array_equal(output, want)
+    given = [keys.copy(), values.copy()]
+    assert relaunch(*given, *given)  # each output is its own input
+    for output, want in zip(given, expected(keys, values), strict=True):
+        np.testing.assert_array_equal(output, want)
+    assert relaunch(keys, keys.view(np.int32), *outputs)  # inputs may overlap
+
+    launches = len(driver.launches())
+    assert not relaunch(keys, values, *outputs, bits=64)
+    assert not relaunch(keys, values, *outputs, descending=True)
+    assert not relaunch(keys, values, *outputs, axis=0)
+    assert not relaunch(keys, values.view(np.float32), outputs[0], outputs[1].view(np.float32))
+    assert not relaunch(keys, values.astype(np.int64), outputs[0], np.zeros((10, 8), np.int64))
+    # Outputs that overlap something else.
+    assert not relaunch(keys, values, values.view(np.float32), outputs[1])
+    assert not relaunch(keys, values, outputs[0], keys.view(np.int32))
+    assert not relaunch(keys, values, outputs[0], outputs[0].view(np.int32))
+    unaligned = np.zeros(321, np.uint8)[1:].view(np.int32).reshape(10, 8)
+    assert not relaunch(keys, unaligned, *outputs)
+    assert len(driver.launches()) == launches
+
+    # Keys that are raw bits are not remembered; values of any dtype are.
+    kernels[64](OnDevice(keys.view(np.uint32)), *map(OnDevice, (
+        values.astype(np.float64), outputs[0].view(np.uint32), np.zeros((10, 8)))),
+        -1, False, False, 0, True)  # fmt: skip
+    assert not relaunch(keys.view(np.uint32), values.astype(np.float64),
+                        outputs[0].view(np.uint32), np.zeros((10, 8)), bits=64)  # fmt: skip
+    wide = [keys, values.astype(np.float64), outputs[0], np.zeros((10, 8))]
+    kernels[64](*map(OnDevice, wide), -1, False, False, 0, True)
+    assert relaunch(*wide, bits=64)
+    with pytest.raises(ValueError, match="payload: expected none, index, value32 or value64"):
+        runtime.open_launch_cache("all", "value16")
+
+
+@driven()
 def test_description_of_values_with_one_input_is_refused(folder):
     said = bytearray(cubin.constant(payload="value32"))
     said[24:28] = (1).to_bytes(4, "little")  # inputs

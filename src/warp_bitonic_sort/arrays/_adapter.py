@@ -70,6 +70,7 @@ SortOptions = tuple[int, bool, bool]
 ToResult = Callable[[Any, Any, str | None], Any]
 
 Relaunch = Callable[[Payload, bool, Any, SortOptions, str | None], list[Any] | None]
+RelaunchPairs = Callable[[Any, Any, SortOptions], list[Any] | None]
 
 
 class Adapter(ABC):
@@ -87,10 +88,13 @@ class Adapter(ABC):
         ``relaunch(payload, wants_keys, x, options, index_dtype)`` answers a call from the runtime's
         launch cache, which is faster than a prepared call: it returns the outputs, or None if the
         cache does not hold the call.
+    relaunch_pairs : callable, optional
+        ``relaunch_pairs(keys, values, options)`` does so for keys with one array of values.
     """
 
     kind: str
     relaunch: Relaunch | None = None
+    relaunch_pairs: RelaunchPairs | None = None
 
     @abstractmethod
     def key(self, x: Any, argument: str = "x") -> Hashable:

@@ -16,7 +16,15 @@ from torch.autograd import forward_ad
 from ..dtypes import lookup
 from ..fallback import Functions, Sorter
 from ..kernels import Payload
-from ._adapter import CPU_DEVICE, Adapter, Description, Device, Relaunch, SortOptions
+from ._adapter import (
+    CPU_DEVICE,
+    Adapter,
+    Description,
+    Device,
+    Relaunch,
+    RelaunchPairs,
+    SortOptions,
+)
 from ._advice import check_listed
 from ._checks import (
     along,
@@ -188,6 +196,12 @@ class TorchAdapter(Adapter):
             self.relaunch = _relaunch(
                 runtime.open_launch_cache("all", "none"), runtime.open_launch_cache("all", "index")
             )
+            self.relaunch_pairs = _relaunch_pairs(
+                {
+                    4: runtime.open_launch_cache("all", "value32"),
+                    8: runtime.open_launch_cache("all", "value64"),
+                }
+            )
         return True
 
     def out_key(self, out: Any) -> Hashable:
@@ -279,6 +293,31 @@ def _relaunch(launch_keys: Callable[..., bool], launch_index: Callable[..., bool
             return None
 
     return relaunch
+
+
+def _relaunch_pairs(launches: dict[int, Callable[..., bool]]) -> RelaunchPairs:
+    """Return an adapter's `relaunch_pairs` around functions of the launch cache.
+
+    The functions are those for values of so many bytes.
+    """
+    empty_like, modes = torch.empty_like, forward_ad
+
+    def relaunch_pairs(keys: Any, values: Any, options: SortOptions) -> list[Any] | None:
+        axis, descending, nan_last = options
+        if nan_last or not keys.is_cuda or modes._current_level >= 0 or is_recorded():
+            return None
+        try:
+            if keys.requires_grad or values.requires_grad or keys.is_neg() or values.is_neg():
+                return None
+            launch = launches.get(values.element_size())
+            if launch is None:
+                return None
+            results = [empty_like(keys), empty_like(values)]
+            return results if launch(keys, values, *results, axis, descending, False) else None
+        except Exception:
+            return None  # as in `relaunch`; and values may be no tensor
+
+    return relaunch_pairs
 
 
 def _words(x: Any) -> Any:

@@ -45,6 +45,10 @@ def call(
     """
     keys, values = inputs
     adapter = arrays.adapter_of(keys, "keys")
+    if adapter.relaunch_pairs is not None and not outputs:
+        results = adapter.relaunch_pairs(keys, values, options)
+        if results is not None:
+            return results
     if adapter.stream(keys) is None:  # in CPU memory
         return None
     key = _key(operation, adapter, inputs, options, outputs)
@@ -111,6 +115,8 @@ def _prepare(
         return None
     if outputs and not _can_write(adapter, inputs, outputs):
         return None
+    # The launch cache launches with NaN as the largest value.
+    may_relaunch = not outputs and not options[2]
     outputs = outputs or [adapter.empty(array, None) for array in inputs]
     keys, *others = (adapter.describe(array, "keys") for array in (*inputs, *outputs))
     value_bits = lookup(others[0].dtype, "values").bits
@@ -129,7 +135,7 @@ def _prepare(
         lookup(keys.dtype, "keys"),
         (axis, *options[1:]),
         None,
-        False,
+        may_relaunch,
     )
     _call.remember(key, prepared)
     return prepared

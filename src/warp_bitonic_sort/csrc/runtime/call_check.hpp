@@ -194,21 +194,26 @@ inline void check_distinct(const Operand& operand, const std::vector<Dim>& dims,
   }
 }
 
-// Requires that an output shares no memory with another operand, or, if may_be_same, that it is the
-// other operand itself.
+// Whether an output may be another operand itself: the only input, or of several its own one.
+inline bool may_be_same(size_t inputs, size_t other, size_t output) {
+  return other < inputs && (inputs == 1 || output == inputs + other);
+}
+
+// Requires that an output shares no memory with another operand, or, if that is allowed, that it is
+// the other operand itself.
 inline void check_overlap(const Operands& operands, const std::vector<Dim>& dims, size_t other,
-                          size_t output, bool may_be_same) {
+                          size_t output, bool is_allowed) {
   const Operand &a = operands[other], &b = operands[output];
   const Span a_span = span_of(dims, other, a.width), b_span = span_of(dims, output, b.width);
   const auto a_at = reinterpret_cast<intptr_t>(first_byte(*a.tensor));
   const auto b_at = reinterpret_cast<intptr_t>(first_byte(*b.tensor));
   if (a_at + a_span.high <= b_at + b_span.low || b_at + b_span.high <= a_at + a_span.low) return;
-  bool is_same = may_be_same && a_at == b_at && a.width == b.width;
+  bool is_same = is_allowed && a_at == b_at && a.width == b.width;
   for (const Dim& dim : dims) {
     is_same = is_same && (dim.size == 1 || dim.stride[other] == dim.stride[output]);
   }
   if (is_same) return;
-  if (may_be_same) {
+  if (is_allowed) {
     ffi::fail("ValueError", {b.name, ": it overlaps ", a.name, " in memory without being ", a.name,
                              " itself; pass ", a.name, ", or memory of its own"});
   }
@@ -306,9 +311,8 @@ inline bool check_call(const KernelTraits& kernel, const Operands& operands, int
   for (size_t i = inputs; i < count; ++i) {
     if (operands[i].tensor == nullptr) continue;
     for (size_t j = 0; j < i; ++j) {
-      // Of several inputs, an output may be its own.
-      const bool may_be_same = j < inputs && (inputs == 1 || i == inputs + j);
-      if (operands[j].tensor != nullptr) check_overlap(operands, dims, j, i, may_be_same);
+      if (operands[j].tensor == nullptr) continue;
+      check_overlap(operands, dims, j, i, may_be_same(inputs, j, i));
     }
   }
   // The first output comes last: the batch is in the order of its memory.

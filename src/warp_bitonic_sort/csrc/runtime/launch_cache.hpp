@@ -75,6 +75,7 @@ class LaunchCache {
     entry->options = options;
     for (size_t i = 0; i < max_operands; ++i) entry->tensors[i] = layout_of(operands[i]);
     entry->kernel = &kernel;
+    entry->inputs = Inputs;
     entry->rows = args.rows;
     static_assert(sizeof(args) <= sizeof(entry->args), "room for every kernel's arguments");
     std::memcpy(entry->args, &args, sizeof(args));
@@ -107,6 +108,7 @@ class LaunchCache {
     SortOptions options;
     TensorLayout tensors[max_operands];
     const driver::GpuKernel* kernel;
+    size_t inputs;
     int64_t rows;
     alignas(8) unsigned char args[sizeof(wbs_args<1, max_operands - 1>)];
     const Entry* next;
@@ -143,14 +145,15 @@ class LaunchCache {
       return true;
     }
 
-    // An output may be the input itself.
+    // An output may be an input itself. Inputs may overlap each other.
     bool overlap(const char* const* address, size_t a, size_t b) const {
-      if (address[a] == nullptr) return false;
+      if (address[a] == nullptr || b < inputs) return false;
       if (address[a] + tensors[a].reach.high <= address[b] + tensors[b].reach.low ||
           address[b] + tensors[b].reach.high <= address[a] + tensors[a].reach.low) {
         return false;
       }
-      return a != 0 || address[a] != address[b] || tensors[a].strides != tensors[b].strides ||
+      return !may_be_same(inputs, a, b) || address[a] != address[b] ||
+             tensors[a].strides != tensors[b].strides ||
              tensors[a].dtype.bits != tensors[b].dtype.bits;
     }
   };

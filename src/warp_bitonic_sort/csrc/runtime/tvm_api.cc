@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
@@ -236,15 +237,20 @@ class OpenGpuKernel {
     for_each_args(cell(), call, order, [&](auto args, size_t first) {
       kernel_->launch(&args, args.rows, stream);
       // Only a call of one launch, on tensors of the kernel's own dtype: unsigned integers that
-      // stand for another dtype do not name it. Launches with two inputs are not remembered.
-      if (remember && first == 0 && cell().inputs == 1 && has_own_dtype(sort.operands[0]) &&
-          has_own_dtype(sort.operands[1])) {
+      // stand for another dtype do not name it.
+      if (remember && first == 0 && have_own_dtype(sort.operands)) {
         wbs::LaunchCache::instance().remember(sort.operands, sort.options, *kernel_, args);
       }
     });
   }
-  bool has_own_dtype(const wbs::Operand& operand) const {
-    return operand.tensor == nullptr || wbs::same(operand.tensor->dtype, dl_dtype(info_));
+  // Whether all keys are of the kernel's own dtype.
+  bool have_own_dtype(const Operands& operands) const {
+    for (size_t i = 0; i < wbs::operand_count(cell()); ++i) {
+      const DLTensor* const tensor = operands[i].tensor;
+      if (tensor == nullptr || wbs::has_payloads(cell(), i)) continue;
+      if (!wbs::same(tensor->dtype, dl_dtype(info_))) return false;
+    }
+    return true;
   }
 
   // Never freed, like its module: cached launches use it.
@@ -260,12 +266,14 @@ class OpenLaunchCache {
     if (selection != "all") {
       ffi::fail("ValueError", {"selection: expected all, got '", selection, "'"});
     }
-    if (payload != "none" && payload != "index") {
-      ffi::fail("ValueError", {"payload: expected none or index, got '", payload, "'"});
+    const char* const payloads[] = {"none", "index", "value32", "value64"};
+    const auto found = std::find(std::begin(payloads), std::end(payloads), payload);
+    if (found == std::end(payloads)) {
+      ffi::fail("ValueError",
+                {"payload: expected none, index, value32 or value64, got '", payload, "'"});
     }
     cell_.selection = static_cast<unsigned>(wbs::selection::all);
-    cell_.payload =
-        static_cast<unsigned>(payload == "index" ? wbs::payload::index : wbs::payload::none);
+    cell_.payload = static_cast<unsigned>(found - std::begin(payloads));
     signature_ = signature_of(cell_, "");
   }
 
@@ -369,8 +377,7 @@ Function(x: Tensor, out: Tensor, axis: int, descending: bool, nan_last: bool, st
     Of a kernel with values it is Function(keys: Tensor, values: Tensor, out_keys: Tensor,
     out_values: Tensor, axis: int, descending: bool, nan_last: bool, stream: int,
     remember: bool = False) -> None: values have any dtype of the kernel's width, and are put in the
-    order of the sorted keys. out_keys may be keys, and out_values may be values. Such launches are
-    not remembered.)",
+    order of the sorted keys. out_keys may be keys, and out_values may be values.)",
                  "ffi.Function", "ffi.String", "ffi.String", "Device") {
   ffi::set_function(
       result, std::make_unique<OpenGpuKernel>(arguments.text(0), find_dtype(arguments.text(1)),
@@ -385,7 +392,7 @@ Parameters
 selection : str
     The positions of the sorted row that the operation needs: all.
 payload : str
-    What travels with each key: none or index.
+    What travels with each key: none, index, value32 or value64.
 
 Returns
 -------
