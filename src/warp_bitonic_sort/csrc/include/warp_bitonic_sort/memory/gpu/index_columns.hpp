@@ -79,9 +79,9 @@ class gpu_index_columns {
       team.sort(rows, [&](bool) { return self.store_own(rows); });
     } else {
       target::sync_block();
-      int indices[Registers];
-      team.sort(rows, [&](bool by_values) { return team.fetch(rows, by_values, indices); });
-      team.arrange(indices, [](int at) { return team_type::row_of_lane() * location_pitch + at; });
+      team.sort(rows,
+                [&](bool by_values) { return team.check(rows, by_values, self.own_length()); });
+      team.arrange([](int at) { return team_type::row_of_lane() * location_pitch + at; });
       target::sync_block();
       self.store(static_cast<const char*>(shared));
       target::sync_block();
@@ -99,7 +99,13 @@ class gpu_index_columns {
   static WBS_INLINE int thread() { return target::warp() * warp_lanes + target::lane(); }
   static WBS_INLINE int moved_row() { return thread() % block_rows; }
   static WBS_INLINE int first_moved() { return thread() / block_rows; }
-  // Of a row that is present.
+  // Of this lane's row, for the sort.
+  WBS_INLINE int own_length() const {
+    const long long row =
+        tile_ * block_rows + target::warp() * warp_rows + team_type::row_of_lane();
+    return row < args_.rows ? args_.length : 0;
+  }
+  // Of the row that this thread moves.
   WBS_INLINE int moved_length() const {
     return tile_ * block_rows + moved_row() < args_.rows ? args_.length : 0;
   }

@@ -44,7 +44,6 @@ class gpu_index_rows {
   WBS_CONSTANT(int, vector_size, team_type::vector_size);
   WBS_CONSTANT(int, team_threads, team_type::team_threads);
   WBS_CONSTANT(int, team_rows, team_type::team_rows);
-  WBS_CONSTANT(bool, is_exact, team_type::is_exact);
 
   // The keys, the values and the sums of a team lie behind its stage. A run keeps its alignment,
   // and begins up to 15 bytes behind a multiple of 16.
@@ -86,14 +85,22 @@ class gpu_index_rows {
     const typename team_type::rows rows{keys_at.first, keys_at.pitch, keys_at.are_wide};
     team.sort(rows, [&](bool by_values) {
       // Opaque, or what depends on it would be kept in registers while the entries are sorted.
-      return gpu_index_rows(args, target::opaque(tile), team).store(rows, values_at, by_values);
+      const gpu_index_rows self(args, target::opaque(tile), team);
+      return self.stores_plain() ? self.store_plain(rows, values_at, by_values)
+                                 : team.check(rows, by_values, self.own_length());
     });
+    const gpu_index_rows self(args, target::opaque(tile), team);
+    if (!self.stores_plain()) {
+      const int first = team_type::row_of_lane() * args.length;
+      team.arrange([&](int at) { return first + at; });
+      team_type::sync();
+      self.store_arranged(rows, values_at);
+    }
     team_type::sync();
   }
 
  private:
-  // Rows in shared memory: row r begins at first[r * pitch]. Wide rows fill the capacity, and
-  // vectors of them are aligned.
+  // Rows in shared memory: row r begins at first[r * pitch]. Wide rows are whole, aligned vectors.
   template <class Element>
   struct staged {
     Element* first;
@@ -116,6 +123,9 @@ class gpu_index_rows {
   WBS_INLINE int present_rows() const {
     const long long left = args_.rows - first_row();
     return left < 0 ? 0 : left < team_rows ? static_cast<int>(left) : team_rows;
+  }
+  WBS_INLINE int own_length() const {
+    return team_type::row_of_lane() < present_rows() ? args_.length : 0;
   }
   // Whether the rows of a team are one contiguous run of memory.
   WBS_INLINE bool is_run(long long stride, const long long* batch_stride, int bytes) const {
@@ -147,6 +157,9 @@ class gpu_index_rows {
     char* const at = static_cast<char*>(const_cast<void*>(array)) + tile_ * tile_bytes;
     return at + team_of_block() * team_bytes_of + (first_of_warp() + target::lane() * Size) * Bytes;
   }
+  // Vectors of a warp follow each other.
+  WBS_CONSTANT(int, vectors, Registers / vector_size);
+  WBS_CONSTANT(int, warp_step, warp_lanes * vector_size);
   // Where the warp's positions begin among those of its team.
   static WBS_INLINE int first_of_warp() {
     return team_type::team_warp() * (warp_lanes * Registers);
@@ -172,10 +185,10 @@ class gpu_index_rows {
           team_rows == 1 ? const_cast<char*>(own_row().input[Input]) : run_of(array, batch_stride);
       to += run::lead_of(from);
       run::template move<true>(from, to, present_rows() * args_.length, team_type::team_thread());
-      return {to, args_.length, false};
+      return {to, args_.length, run::lead_of(from) == 0 && are_whole_vectors()};
     }
     load_strided<Input, Pitch>(to);
-    return {to, Pitch, args_.length == capacity};
+    return {to, Pitch, are_whole_vectors()};
   }
   // Vectors of a warp follow each other.
   template <int Input, int Pitch, class Element>
@@ -221,7 +234,7 @@ class gpu_index_rows {
   template <int Input, int Pitch, class Element>
   WBS_INLINE void load_strided(Element* stage) const {
     const char* const from = own_row().input[Input];
-    const int count = team_type::row_of_lane() < present_rows() ? args_.length : 0;
+    const int count = own_length();
     copy_elements<target, Element, Registers>(
         [&](int c, int& to) {
           const int at = c * row_lanes + team_type::lane_of_row();
@@ -233,56 +246,20 @@ class gpu_index_rows {
 
   // -- storing ------------------------------------------------------------------------------------
 
-  // Stores the rows as the stage has them. Returns whether this lane saw neighbours in the wrong
-  // order.
-  WBS_INLINE bool store(const typename team_type::rows& rows, const staged<value>& values,
-                        bool by_values) const {
-    const void* const keys = args_.output[0];
-    const void* const payloads = args_.output[1];
-    const int payload_bytes = find_payload_bytes();
-    if (is_full() &&
-        (!has_keys() ||
-         is_plain(keys, args_.output_stride[0], args_.output_batch_stride[0], key_bytes)) &&
-        is_plain(payloads, args_.output_stride[1], args_.output_batch_stride[1], payload_bytes)) {
-      if (payload_bytes == 4) {
-        return store_vectors<4>(rows, values, by_values, plain_address<key_bytes>(keys),
-                                plain_address<4>(payloads));
-      }
-      return store_vectors<8>(rows, values, by_values, plain_address<key_bytes>(keys),
-                              plain_address<8>(payloads));
-    }
-    const bool are_runs =
-        (!has_keys() || is_run(args_.output_stride[0], args_.output_batch_stride[0], key_bytes)) &&
-        is_run(args_.output_stride[1], args_.output_batch_stride[1], payload_bytes);
-    if (!are_runs) {
-      const addresses row = own_row();
-      return store_elements_of<lanes>(rows, values, row.output[0], row.output[1]);
-    }
-    char* to_keys;
-    char* to_payloads;
-    if constexpr (team_rows == 1) {
-      const addresses row = own_row();
-      to_keys = row.output[0];
-      to_payloads = row.output[1];
-    } else {
-      to_keys = run_of(keys, args_.output_batch_stride[0]);
-      to_payloads = run_of(payloads, args_.output_batch_stride[1]);
-    }
-    if (args_.length < vector_size || present_rows() * args_.length % vector_size != 0 ||
-        !is_aligned(to_payloads, vector_size * payload_bytes) ||
-        (has_keys() && !is_aligned(to_keys, vector_size * key_bytes))) {
-      return store_elements_of<warp_lanes>(rows, values, to_keys, to_payloads);
-    }
-    const int first = first_of_warp() + target::lane() * vector_size;
-    to_keys += first * key_bytes;
-    to_payloads += first * payload_bytes;
-    return store_vectors<0>(rows, values, by_values, to_keys, to_payloads);
+  // Whether both outputs are plain, or the keys are left out.
+  WBS_INLINE bool stores_plain() const {
+    return is_full() &&
+           (!has_keys() || is_plain(args_.output[0], args_.output_stride[0],
+                                    args_.output_batch_stride[0], key_bytes)) &&
+           is_plain(args_.output[1], args_.output_stride[1], args_.output_batch_stride[1],
+                    find_payload_bytes());
   }
   // Whether vectors of so many bytes, which are at most 16 bytes at once, are aligned.
   static WBS_INLINE bool is_aligned(const char* address, int bytes) {
     const unsigned once = bytes < 16 ? bytes : 16;
     return (reinterpret_cast<unsigned long long>(address) & (once - 1)) == 0;
   }
+  WBS_INLINE bool are_whole_vectors() const { return args_.length % vector_size == 0; }
   // Sorted keys may be left out where the payloads are indices.
   WBS_INLINE bool has_keys() const { return has_values || args_.output[0] != nullptr; }
   WBS_INLINE int find_payload_bytes() const {
@@ -297,107 +274,115 @@ class gpu_index_rows {
     }
   }
 
-  // Stores runs of rows by vectors; the addresses are those of this lane's first one. With the
-  // bytes of a payload, all rows are full; without them (0), their elements are whole vectors.
+  // Stores plain rows as the stage has them. Returns whether this lane saw neighbours in the wrong
+  // order.
+  WBS_INLINE bool store_plain(const typename team_type::rows& rows, const staged<value>& values,
+                              bool by_values) const {
+    return find_payload_bytes() == 4 ? store_plain_of<4>(rows, values, by_values)
+                                     : store_plain_of<8>(rows, values, by_values);
+  }
   template <int PayloadBytes>
-  WBS_INLINE bool store_vectors(const typename team_type::rows& rows, const staged<value>& values,
-                                bool by_values, char* to_keys, char* to_payloads) const {
+  WBS_INLINE bool store_plain_of(const typename team_type::rows& rows, const staged<value>& values,
+                                 bool by_values) const {
     if constexpr (team_type::prefers_values) {
-      if (by_values) return store_ordered<PayloadBytes, true>(rows, values, to_keys, to_payloads);
+      if (by_values) return store_ordered<PayloadBytes, true>(rows, values);
     }
-    return store_ordered<PayloadBytes, false>(rows, values, to_keys, to_payloads);
+    return store_ordered<PayloadBytes, false>(rows, values);
   }
   template <int PayloadBytes, bool ByValues>
-  WBS_INLINE bool store_ordered(const typename team_type::rows& rows, const staged<value>& values,
-                                char* to_keys, char* to_payloads) const {
-    constexpr int size = vector_size, vectors = Registers / size, warp_step = warp_lanes * size;
-    constexpr bool are_full = PayloadBytes != 0;
-    const int payload_bytes = are_full ? PayloadBytes : find_payload_bytes();
-    const int length = are_full ? capacity : args_.length;
-    const int end = are_full ? team_rows * capacity : present_rows() * length;
-    const row_finder find_row(length);
-    order_check<team_type, warp_lanes, size, ByValues> check(team_, rows, length);
-    const auto step = [&](int c) {
-      const int number = first_of_warp() + c * warp_step + target::lane() * size;
-      const int row = are_full && team_rows > 1 ? number / capacity : find_row(number);
-      const int at = number - row * length;
-      element_vector<element, size> keys{};
-      element_vector<payload_type, size> payloads{};
-      // A vector may have the end of one row and the beginning of the next.
-      const auto is_next = [&](int e) { return !are_full && team_rows > 1 && at + e >= length; };
+  WBS_INLINE bool store_ordered(const typename team_type::rows& rows,
+                                const staged<value>& values) const {
+    char* const to_keys = plain_address<key_bytes>(args_.output[0]);
+    char* const to_payloads = plain_address<PayloadBytes>(args_.output[1]);
+    order_check<team_type, warp_lanes, vector_size, ByValues> check(team_, rows, capacity);
+    each_vector([&](int c) {
+      const int number = first_of_warp() + c * warp_step + target::lane() * vector_size;
+      const int row = team_rows > 1 ? number / capacity : 0;
+      const auto entries =
+          *reinterpret_cast<const entry_vector<entry, vector_size>*>(team_.place(number));
+      element_vector<element, vector_size> keys;
+      element_vector<payload_type, vector_size> payloads;
       WBS_UNROLL
-      for (int e = 0; e < size; ++e) {
-        if (!are_full && number >= end) continue;
-        const int skipped = is_next(e) ? capacity - length : 0;
-        const int index = team_type::index_of(*team_.place(row * capacity + at + skipped + e));
-        payloads.values[e] = payload_of(values, row + is_next(e), index);
-        keys.values[e] = rows.key(row + is_next(e), index);
+      for (int e = 0; e < vector_size; ++e) {
+        const int index = team_type::index_of(entries.entries[e]);
+        keys.values[e] = rows.key(row, index);
+        payloads.values[e] = payload_of(values, row, index);
       }
-      char* const keys_at = to_keys + c * (warp_step * key_bytes);
-      char* const payloads_at = to_payloads + c * (warp_step * payload_bytes);
-      if (are_full || number < end) {
-        store_elements<target>(has_keys(), payload_bytes, keys_at, payloads_at, keys, payloads);
-      }
-      check.add(keys.values, [&](int e) {
-        return (are_full || number < end) && (e > 0 ? at + e != length : at != 0);
-      });
-    };
-    if constexpr (are_full) {
-      // More at once would take too many registers.
-      constexpr int burst = vectors % 4 == 0 ? 4 : vectors % 3 == 0 ? 3 : 1;
+      store_elements<target>(has_keys(), PayloadBytes, to_keys + c * (warp_step * key_bytes),
+                             to_payloads + c * (warp_step * PayloadBytes), keys, payloads);
+      check.add(keys.values, [&](int e) { return e > 0 || number % capacity != 0; });
+    });
+    return check.is_wrong();
+  }
+  // Calls `step(c)` for the vectors of a lane: a few at a time, since more would take too many
+  // registers.
+  template <class Step>
+  static WBS_INLINE void each_vector(Step step) {
+    constexpr int burst = vectors % 4 == 0 ? 4 : vectors % 3 == 0 ? 3 : 1;
+    WBS_ROLLED
+    for (int first = 0; first < vectors; first += burst) {
+      WBS_UNROLL
+      for (int c = 0; c < burst; ++c) step(first + c);
+    }
+  }
+
+  // Stores rows of any length, of which the stage has the locations, one behind the other.
+  WBS_INLINE void store_arranged(const typename team_type::rows& rows,
+                                 const staged<value>& values) const {
+    const bool are_runs =
+        (!has_keys() || is_run(args_.output_stride[0], args_.output_batch_stride[0], key_bytes)) &&
+        is_run(args_.output_stride[1], args_.output_batch_stride[1], find_payload_bytes());
+    const addresses own = are_runs && team_rows > 1 ? addresses{} : own_row();
+    if (!are_runs) {
+      const int length = own_length();
+      const entry* const locations = team_.stage() + team_type::row_of_lane() * args_.length;
       WBS_ROLLED
-      for (int first = 0; first < vectors; first += burst) {
-        WBS_UNROLL
-        for (int c = 0; c < burst; ++c) step(first + c);
+      for (int at = team_type::lane_of_row(); at < length; at += row_lanes) {
+        store_located<1>(rows, values, locations + at, own.output[0] + at * args_.output_stride[0],
+                         own.output[1] + at * args_.output_stride[1]);
       }
+      return;
+    }
+    char* to_keys = own.output[0];
+    char* to_payloads = own.output[1];
+    if constexpr (team_rows > 1) {
+      to_keys = run_of(args_.output[0], args_.output_batch_stride[0]);
+      to_payloads = run_of(args_.output[1], args_.output_batch_stride[1]);
+    }
+    const int payload_bytes = find_payload_bytes(), end = present_rows() * args_.length;
+    if (end % vector_size == 0 && is_aligned(to_payloads, vector_size * payload_bytes) &&
+        (!has_keys() || is_aligned(to_keys, vector_size * key_bytes))) {
+      each_vector([&](int c) {
+        const int number = (c * team_threads + team_type::team_thread()) * vector_size;
+        if (number < end) {
+          store_located<vector_size>(rows, values, team_.stage() + number,
+                                     to_keys + number * key_bytes,
+                                     to_payloads + number * payload_bytes);
+        }
+      });
     } else {
       WBS_ROLLED
-      for (int c = 0; c < vectors; ++c) step(c);
-    }
-    return check.is_wrong();
-  }
-
-  // Stores rows element by element: a team's run, or each row by its Group of lanes.
-  template <int Group>
-  WBS_INLINE bool store_elements_of(const typename team_type::rows& rows,
-                                    const staged<value>& values, char* to_keys,
-                                    char* to_payloads) const {
-    constexpr bool is_run = Group == warp_lanes;
-    const int length = args_.length, present = present_rows();
-    const int end = is_run ? present * length : team_type::row_of_lane() < present ? length : 0;
-    const row_finder find_row(length);
-    order_check<team_type, Group, 1> check(team_, rows, length);
-    WBS_ROLLED
-    for (int c = 0; c < Registers; ++c) {
-      const int number =
-          (team_type::team_warp() * Registers + c) * Group + (target::lane() & (Group - 1));
-      const int row = is_run ? find_row(number) : team_type::row_of_lane();
-      const int at = is_run ? number - row * length : number;
-      element key{};
-      if (number < end) {
-        const int index = team_type::index_of(*team_.place(row * capacity + at));
-        key = rows.key(row, index);
-        store_elements<target, element, 1, payload_type>(
-            has_keys(), find_payload_bytes(), to_keys + number * args_.output_stride[0],
-            to_payloads + number * args_.output_stride[1], {key}, {payload_of(values, row, index)});
+      for (int number = team_type::team_thread(); number < end; number += team_threads) {
+        store_located<1>(rows, values, team_.stage() + number, to_keys + number * key_bytes,
+                         to_payloads + number * payload_bytes);
       }
-      check.add({key}, [&](int) { return number < end && at > 0; });
     }
-    return check.is_wrong();
   }
-
-  // Finds the row of an element of a run by a product: exact for numbers below 2^22.
-  class row_finder {
-   public:
-    WBS_INLINE explicit row_finder(int length)
-        : reciprocal_(team_rows == 1 ? 0.0f : target::reciprocal(static_cast<float>(length))) {}
-    WBS_INLINE int operator()(int number) const {
-      return static_cast<int>((static_cast<float>(number) + 0.5f) * reciprocal_);
+  template <int Size>
+  WBS_INLINE void store_located(const typename team_type::rows& rows, const staged<value>& values,
+                                const entry* locations, char* to_keys, char* to_payloads) const {
+    const auto some = *reinterpret_cast<const entry_vector<entry, Size>*>(locations);
+    element_vector<element, Size> keys;
+    element_vector<payload_type, Size> payloads;
+    WBS_UNROLL
+    for (int e = 0; e < Size; ++e) {
+      const int row = team_type::row_of(some.entries[e]);
+      const int index = team_type::index_in_row(some.entries[e]);
+      keys.values[e] = rows.key(row, index);
+      payloads.values[e] = payload_of(values, row, index);
     }
-
-   private:
-    float reciprocal_;
-  };
+    store_elements<target>(has_keys(), find_payload_bytes(), to_keys, to_payloads, keys, payloads);
+  }
 
   const arguments& args_;
   long long tile_;

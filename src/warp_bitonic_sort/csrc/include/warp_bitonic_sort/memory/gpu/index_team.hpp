@@ -87,8 +87,8 @@ class index_team {
   // A word of each warp, for sums over a block.
   WBS_CONSTANT(int, sums_bytes, warps > 1 ? warps * 8 : 0);
 
-  // Where the team's keys are: row r begins at keys[r * pitch]. Wide rows fill the capacity, and
-  // vectors of them are aligned. What is in place of absent rows is sorted, too.
+  // Where the team's keys are: row r begins at keys[r * pitch]. Wide rows are whole, aligned
+  // vectors. What is in place of absent rows is sorted, too.
   struct rows {
     element* keys;
     int pitch;
@@ -147,6 +147,7 @@ class index_team {
 
   // -- the order ----------------------------------------------------------------------------------
 
+  WBS_INLINE const entry* stage() const { return stage_; }
   // A place in the stage of the entries of lanes, by the number of a position in the team's rows.
   WBS_INLINE entry* place(int number) const {
     const int thread = number / Registers;
@@ -156,27 +157,29 @@ class index_team {
   static WBS_INLINE int index_of(entry e) {
     return static_cast<int>(composite<unsigned>(index_bits).index(static_cast<unsigned>(e)));
   }
-  // Fetches the indices that this lane's row has at every lanes-th position; `emit` for rows that
-  // are not stored as the stage has them. arrange() then puts them where threads expect them.
-  WBS_INLINE bool fetch(const rows& in, bool is_by_values, int (&indices)[Registers]) const {
+  // `emit` for rows that are not stored as the stage has them: only compares neighbours. Of an
+  // absent row, the length of this lane's row is 0.
+  WBS_INLINE bool check(const rows& in, bool is_by_values, int own_length) const {
     if constexpr (prefers_values) {
-      if (is_by_values) return fetch_ordered<true>(in, indices);
+      if (is_by_values) return check_ordered<true>(in, own_length);
     }
-    return fetch_ordered<false>(in, indices);
+    return check_ordered<false>(in, own_length);
   }
   // A row of the team and an index in it, in one word.
   static WBS_INLINE int located(int row, int index) { return row << 16 | index; }
   static WBS_INLINE int row_of(int location) { return location >> 16; }
   static WBS_INLINE int index_in_row(int location) { return location & 0xFFFF; }
-  // The stage gets the location of what belongs at each position `at` of this lane's row, at
-  // `number(at)`.
+  // Afterwards, the stage has the location of what belongs at each position `at` of this lane's
+  // row, at `number(at)`.
   template <class Number>
-  WBS_INLINE void arrange(const int (&indices)[Registers], Number number) const {
+  WBS_INLINE void arrange(Number number) const {
+    int locations[Registers];
+    each_own([&](int j, entry e) { locations[j] = located(row_of_lane(), index_of(e)); });
     sync();
     WBS_UNROLL
     for (int j = 0; j < Registers; ++j) {
-      const int at = striped_position(j);
-      if (at < args_.length) stage_[number(at)] = located(row_of_lane(), indices[j]);
+      const int at = lane_of_row() * Registers + j;
+      if (at < args_.length) stage_[number(at)] = locations[j];
     }
   }
 
@@ -201,23 +204,45 @@ class index_team {
   }
 
  private:
-  static WBS_INLINE int striped_position(int j) {
-    return (team_warp() * Registers + j) * lanes + (target::lane() & (lanes - 1));
+  // Calls `use(j, entry)` for the sorted entries that the stage has for this lane: positions from
+  // lane_of_row() * Registers on.
+  template <class Use>
+  WBS_INLINE void each_own(Use use) const {
+    constexpr int size = Registers % entry_vector<entry>::size == 0 ? entry_vector<entry>::size : 1;
+    using vector = entry_vector<entry, size>;
+    const entry* const own = place(team_thread() * Registers);
+    WBS_UNROLL
+    for (int j = 0; j < Registers; j += size) {
+      const vector v = *reinterpret_cast<const vector*>(own + j);
+      WBS_UNROLL
+      for (int e = 0; e < size; ++e) use(j + e, v.entries[e]);
+    }
   }
   template <bool ByValues>
-  WBS_INLINE bool fetch_ordered(const rows& in, int (&indices)[Registers]) const {
-    order_check<index_team, lanes, 1, ByValues> check(*this, in, args_.length);
-    const int row = row_of_lane();
-    WBS_UNROLL
-    for (int j = 0; j < Registers; ++j) {
-      const int at = striped_position(j);
-      indices[j] = index_of(*place(row * capacity + at));
-      if constexpr (!is_exact) {
-        // Behind the row's end are indices of none, within its capacity.
-        check.add({in.key(row, indices[j])}, [&](int) { return at > 0 && at < args_.length; });
+  WBS_INLINE bool check_ordered(const rows& in, int length) const {
+    using key = order_key<ByValues>;
+    bool is_wrong = false;
+    if constexpr (!is_exact) {
+      const codes codec = find_codes();
+      const int row = row_of_lane(), first = lane_of_row() * Registers;
+      const auto key_of = [&](entry e) {
+        return order_of<ByValues>(codec, in.key(row, index_of(e)));
+      };
+      key least = 0, last = 0;
+      each_own([&](int j, entry e) {
+        const key next = key_of(e);
+        is_wrong |= j > 0 && first + j < length && last > next;
+        least = j == 0 ? next : least;
+        last = next;
+      });
+      // The last key of the lane before, which may be in another warp.
+      key before = target::from_lane(last, target::lane() > 0 ? target::lane() - 1 : 0);
+      if (WarpBits > 0 && target::lane() == 0 && first > 0) {
+        before = key_of(*place(team_thread() * Registers - 1));
       }
+      is_wrong |= first > 0 && first < length && before > least;
     }
-    return check.is_wrong();
+    return is_wrong;
   }
 
   // What entries are sorted by: the prefixes of codes or of values, or the digit that begins at a
@@ -274,24 +299,32 @@ class index_team {
     return j / vector_size * row_lanes * vector_size + j % vector_size;
   }
 
-  // Loads this lane's keys. Behind a row's end its last key is loaded, which leaves the range as
-  // it is.
+  // Loads this lane's keys. Behind a row's end its last keys are loaded, which leave the range
+  // as it is.
   WBS_INLINE void load_own(const rows& in, element (&raws)[Registers]) const {
-    const int first = first_position();
-    if (in.are_wide) {
-      using vector = element_vector<element, vector_size>;
-      const element* const own = in.row(row_of_lane()) + first * Step;
+    using vector = element_vector<element, vector_size>;
+    const element* const row = in.row(row_of_lane());
+    const int first = first_position(), length = args_.length;
+    const auto load = [&](int j, int at) {
+      const vector v = *reinterpret_cast<const vector*>(row + at * Step);
+      WBS_UNROLL
+      for (int e = 0; e < vector_size; ++e) raws[j + e] = v.values[e];
+    };
+    if (in.are_wide && length == capacity) {
+      WBS_UNROLL
+      for (int j = 0; j < Registers; j += vector_size) load(j, first + offset(j));
+    } else if (in.are_wide) {
+      const int last = length - vector_size;
       WBS_UNROLL
       for (int j = 0; j < Registers; j += vector_size) {
-        const vector v = *reinterpret_cast<const vector*>(own + offset(j) * Step);
-        WBS_UNROLL
-        for (int e = 0; e < vector_size; ++e) raws[j + e] = v.values[e];
+        const int at = first + offset(j);
+        load(j, at < last ? at : last);
       }
     } else {
       WBS_UNROLL
       for (int j = 0; j < Registers; ++j) {
         const int at = first + offset(j);
-        raws[j] = in.key(row_of_lane(), at < args_.length ? at : args_.length - 1);
+        raws[j] = row[(at < length ? at : length - 1) * Step];
       }
     }
   }
@@ -311,7 +344,7 @@ class index_team {
     } else {
       encode_codes(in, entries);
     }
-    if (!in.are_wide) {
+    if (args_.length < capacity) {
       const int first = first_position();
       WBS_UNROLL
       for (int j = 0; j < Registers; ++j) set_pad(entries[j], first + offset(j));
