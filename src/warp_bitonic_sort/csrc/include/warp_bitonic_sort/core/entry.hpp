@@ -5,6 +5,8 @@
 #ifndef WARP_BITONIC_SORT_CORE_ENTRY_HPP_
 #define WARP_BITONIC_SORT_CORE_ENTRY_HPP_
 
+#include <warp_bitonic_sort/core/config.hpp>
+
 namespace warp_bitonic_sort {
 
 enum class payload : int {
@@ -15,7 +17,7 @@ enum class payload : int {
 };
 
 // The bits of the values that a payload fetches; 0 for the others.
-constexpr int value_bits_of(payload carried) {
+constexpr WBS_HOST_DEVICE int value_bits_of(payload carried) {
   return carried == payload::value32 ? 32 : carried == payload::value64 ? 64 : 0;
 }
 
