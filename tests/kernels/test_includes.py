@@ -61,15 +61,3 @@ def test_target_includes_no_other_target(target):
         for other in _included(file):
             if _folder(other) == "target":
                 assert other.parent.name == target, f"{file} includes {other}"
-
-
-def test_functions_of_gpu_kernels_name_where_they_run():
-    """NVRTC refuses others, even where a constant is all that they compute."""
-    for folder in ("core", "network", "memory/gpu", "target/cuda"):
-        for file in (HEADERS / folder).glob("*.hpp"):
-            found = re.findall(
-                r"^(?!.*(?:__device|WBS_)).*\bconstexpr\b[\w:<>,\s]*\b\w+\([\w:<>,\s*&]*\) ?[{=]",
-                file.read_text(),
-                re.MULTILINE,
-            )
-            assert not found, f"{file.name}: {found}"

@@ -58,7 +58,7 @@ class index_order_in_tile
       if constexpr (prefers_values) {
         value_range<target> values = first_values(input, make_indices<lanes>{});
         load_tile(input, tile_, values);
-        if (values.are_even(length_)) {
+        if (values.are_spread(length_)) {
           return sort_tile_of(values.prefixes(index_bits_, constants_.key_xor != 0));
         }
       }

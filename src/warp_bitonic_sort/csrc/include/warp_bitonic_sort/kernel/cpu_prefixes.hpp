@@ -55,10 +55,11 @@ class value_composite {
   static constexpr word sign = word(1) << 31;
 
  public:
-  // `width` is the difference of the ends of the range, and not zero.
+  // `width` is the difference of the ends of the range, and at least 1.3e-29: the scale of a lesser
+  // one is infinite.
   WBS_INLINE value_composite(int index_bits, floats first, floats width, bool descending)
       : mask_((word(1) << index_bits) - 1), first_(first) {
-    // A little less than 2^32, for products are rounded.
+    // A little less than 2^32, because products are rounded.
     scale_ = (floats{} + (descending ? -4294960000.0f : 4294960000.0f)) / width;
   }
   WBS_INLINE bits entry(bits key, word index) const {
@@ -92,13 +93,15 @@ struct value_range {
     spread += (floats)((entry)(x - origin) & 0x7FFFFFFFu);
     return key;
   }
-  // Whether values make good prefixes in every row: they are finite, not equal, and most of them
-  // are not close together beside an outlier.
-  WBS_INLINE bool are_even(int length) const {
-    const floats floor = (greatest - least) * (static_cast<float>(length) / 64 + 1.5f);
-    const auto is_even = (spread > floor) & (spread < floats{} + 3e38f);
-    const auto is_odd = (typename Target::signed_key)is_even == 0;
-    return Target::lanes_of((typename Target::signed_key)is_odd) == 0;
+  // Whether values make good prefixes in every row: they are finite, not nearly equal, and most of
+  // them are not close together beside an outlier.
+  WBS_INLINE bool are_spread(int length) const {
+    const floats width = greatest - least;
+    const floats floor = width * (static_cast<float>(length) / 64 + 1.5f);
+    const auto is_spread =
+        (spread > floor) & (spread < floats{} + 3e38f) & (width > floats{} + 1.3e-29f);
+    const auto is_not = (typename Target::signed_key)is_spread == 0;
+    return Target::lanes_of((typename Target::signed_key)is_not) == 0;
   }
   WBS_INLINE value_composite<Target> prefixes(int index_bits, bool descending) const {
     return value_composite<Target>(index_bits, descending ? greatest : least, greatest - least,

@@ -67,7 +67,7 @@ WBS_INLINE void sort_tile(const typename Rows::arguments& args, long long tile, 
   Rows::sort(reloaded, tile, shared);
 }
 
-// Sorts all tiles with a grid-stride loop, which none needs whose grid has a block for every tile.
+// Sorts all tiles with a grid-stride loop. A grid with a block for every tile needs no loop.
 template <class Rows, class Target>
 WBS_INLINE void sort_tiles(const typename Rows::arguments& args, void* shared) {
   if constexpr (Target::has_block_per_tile && !Rows::prefers_loop) {

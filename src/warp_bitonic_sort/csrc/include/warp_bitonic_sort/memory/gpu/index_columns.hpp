@@ -50,7 +50,8 @@ class gpu_index_columns {
   // odd in words, so that threads with a row each have no bank conflicts, and lanes that share rows
   // have few.
   WBS_CONSTANT(int, step, lanes == 1 ? threads : 1);
-  WBS_CONSTANT(int, padding, key_bytes < 4 ? (lanes * key_bytes / 4 | 1) * 4 / key_bytes : lanes + 1);
+  WBS_CONSTANT(int, lane_words, lanes * key_bytes / 4);
+  WBS_CONSTANT(int, padding, key_bytes < 4 ? (lane_words | 1) * 4 / key_bytes : lanes + 1);
   WBS_CONSTANT(int, pitch, lanes == 1 ? 1 : capacity + padding);
   using team_type = index_team<index_args, Target, Codec, KeyBits, Registers, LaneBits, 0, step, 1>;
   using entry = typename team_type::entry;

@@ -61,10 +61,10 @@ class gpu_index_rows {
   // Few warps of a block wait for the one that repairs its rows.
   WBS_CONSTANT(int, threads, team_type::warps > 1 ? team_threads : 2 * warp_lanes);
   WBS_CONSTANT(int, block_rows, threads / team_threads * team_rows);
-  // Values take some registers more. Shared memory holds no more rows of many registers.
-  WBS_CONSTANT(int, most_threads, target::index_threads_for(Registers, key_bytes));
+  // Values take registers, and shared memory besides, which then holds fewer long rows anyway.
+  WBS_CONSTANT(int, max_threads, target::index_threads_for(Registers, key_bytes));
   WBS_CONSTANT(int, resident_blocks,
-               (has_values && Registers > 16 ? most_threads * 3 / 4 : most_threads) / threads);
+               (has_values && Registers > 16 ? max_threads * 3 / 4 : max_threads) / threads);
   WBS_CONSTANT(int, shared_bytes, threads / team_threads * team_bytes);
 
   // Sorts the rows of one tile, block_rows of them.
@@ -190,41 +190,38 @@ class gpu_index_rows {
     load_strided<Input, Pitch>(to);
     return {to, Pitch, are_whole_vectors()};
   }
-  // Vectors of a warp follow each other.
   template <int Input, int Pitch, class Element>
   WBS_INLINE void load_vectors(Element* to) const {
     constexpr int element_bytes = static_cast<int>(sizeof(Element));
     constexpr int size = team_type::vector_size_of(element_bytes);
-    constexpr int bytes = size * element_bytes, vectors = Registers / size;
-    constexpr int warp_step = warp_lanes * size;
+    constexpr int bytes = size * element_bytes, count = Registers / size;
+    constexpr int step = warp_lanes * size;
     using vector = element_vector<Element, size>;
     const char* const from = plain_address<element_bytes, size>(args_.input[Input]);
     const int first = first_of_warp() + target::lane() * size;
     const auto place = [&](int c) {
-      constexpr bool steps_over_rows = warp_step % capacity == 0;
+      constexpr bool steps_over_rows = step % capacity == 0;
       // Written so that all but the first are a constant behind it, if they can be.
-      if constexpr (team_rows == 1 || Pitch == capacity) return to + first + c * warp_step;
+      if constexpr (team_rows == 1 || Pitch == capacity) return to + first + c * step;
       if constexpr (steps_over_rows) {
-        return to + first / capacity * Pitch + first % capacity +
-               c * (warp_step / capacity * Pitch);
+        return to + first / capacity * Pitch + first % capacity + c * (step / capacity * Pitch);
       }
-      const int at = first + c * warp_step;
+      const int at = first + c * step;
       return to + at / capacity * Pitch + at % capacity;
     };
     if constexpr (target::has_copies && bytes >= 4) {
       WBS_UNROLL
-      for (int c = 0; c < vectors; ++c) {
-        target::template copy<bytes>(place(c), from + c * (warp_step * element_bytes));
+      for (int c = 0; c < count; ++c) {
+        target::template copy<bytes>(place(c), from + c * (step * element_bytes));
       }
     } else {
-      constexpr int burst = vectors % 4 == 0 ? 4 : vectors % 3 == 0 ? 3 : 1;
+      constexpr int burst = count % 4 == 0 ? 4 : count % 3 == 0 ? 3 : 1;
       WBS_UNROLL
-      for (int c = 0; c < vectors; c += burst) {
+      for (int c = 0; c < count; c += burst) {
         vector loaded[burst];
         WBS_UNROLL
         for (int i = 0; i < burst; ++i) {
-          loaded[i] =
-              target::template load_global<vector>(from + (c + i) * (warp_step * element_bytes));
+          loaded[i] = target::template load_global<vector>(from + (c + i) * (step * element_bytes));
         }
         WBS_UNROLL
         for (int i = 0; i < burst; ++i) *reinterpret_cast<vector*>(place(c + i)) = loaded[i];

@@ -36,7 +36,7 @@ class index_team {
   using entry = int;
   using element = typename unsigned_of<KeyBits>::type;
   using codes = index_codec<Codec, KeyBits, word, signed_word>;
-  // A sort of entries keeps shared memory busy otherwise, so that shuffles pay off for longer.
+  // Measured: with indices, shared memory has more to do, and shuffles pay off up to one step more.
   struct target : Target<entry> {
     WBS_CONSTANT(int, min_transposed_steps, Target<entry>::min_transposed_steps + 1);
   };
@@ -335,7 +335,7 @@ class index_team {
       float values[Registers];
       load_values(in, values);
       const value_range range(*this, values);
-      if (count_in_team(!range.is_even()) == 0) {
+      if (count_in_team(!range.is_spread()) == 0) {
         encode_values(range, values, entries);
         result = by_values;
       } else {
@@ -428,7 +428,7 @@ class index_team {
       spread = team.over_row(spread, [](float a, float b) { return a + b; });
     }
     // Not if the row has a NaN or an infinity, or if most of its values are close together.
-    WBS_INLINE bool is_even() const {
+    WBS_INLINE bool is_spread() const {
       constexpr float huge = 3e38f;
       constexpr float share = capacity < 64 ? 1 + 1.5f * static_cast<float>(capacity) / 64
                                             : 1.5f + static_cast<float>(capacity) / 64;
@@ -436,6 +436,9 @@ class index_team {
       // As integers: a compiler may assume that no float is a NaN.
       const unsigned bits = target::opaque(bits_as<unsigned>(spread));
       bool result = bits >= bits_as<unsigned>(width * share) && bits < bits_as<unsigned>(huge);
+      // The scale of a lesser width is beyond a float; all are equal where it is zero.
+      constexpr float min_width = 1e-31f;
+      result = result && bits_as<unsigned>(width) - 1 >= bits_as<unsigned>(min_width) - 1;
       if constexpr (KeyBits == 64) {
         // In a narrow range, a float32 lacks bits, and codes are even.
         const float farthest = target::greater(greatest, -least);
