@@ -89,6 +89,7 @@ def test_argsort_of_file_onto_itself_replaces_it(folder):
     ("options", "said"),
     [
         (["--indices", "OUT"], "--indices: expected another file than OUT"),
+        (["--indices", "./in.npy"], "--indices: expected another file than IN"),
         (["--indices", "-"], "'-' would be standard input or output"),
         (["--indices", "no/i.npy"], "there is no folder"),
         (["--index-dtype", "int32"], "--index-dtype needs --indices"),

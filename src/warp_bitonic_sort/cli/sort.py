@@ -24,7 +24,8 @@ own size. If the sorted axis is the slowest one in the file, a larger --chunk-si
 over the disk.
 
 --indices FILE also writes the index that each value had in its row. Then the sort is stable, as
-argsort --help says. FILE is replaced as OUT is: both files are replaced, or neither.
+argsort --help says. FILE is replaced as OUT is: both files are replaced, or neither. FILE must be
+another file than IN and OUT.
 
 OUT gets the shape, dtype and memory order of IN. If OUT exists, a new file replaces it once the
 result is complete. If the command fails or is stopped, OUT keeps its old content. The new file
@@ -64,6 +65,7 @@ def sort(
     """Sort a file."""
     if index_dtype is not None and indices is None:
         raise click.UsageError("--index-dtype needs --indices.")
-    if indices is not None and os.path.realpath(indices) == os.path.realpath(target):
-        raise click.BadParameter("expected another file than OUT.", param_hint="--indices")
+    for path, name in ((source, "IN"), (target, "OUT")):
+        if indices is not None and os.path.realpath(indices) == os.path.realpath(path):
+            raise click.BadParameter(f"expected another file than {name}.", param_hint="--indices")
     sort_file(source, Order(**order), target, indices, index_dtype or "int64")
