@@ -87,8 +87,10 @@ def unsupported(name: str, argument: str) -> TypeError:
     """Return the error for an argument of a dtype that cannot be sorted."""
     if name.startswith(("datetime64", "timedelta64")):
         advice = (
-            '(sort(x.astype("int64") - 1) + 1).astype(x.dtype) sorts its integers with NaT last, '
-            'as numpy.sort does (x.view("int64") alone has NaT first: it is the smallest int64)'
+            'pass x.astype("int64") - 1, whose order is that of numpy.sort, with NaT last '
+            '(x.view("int64") has NaT first: it is the smallest int64). Indices are those of '
+            'argsort(x.astype("int64") - 1), and sorted values are '
+            '(sort(x.astype("int64") - 1) + 1).astype(x.dtype)'
         )
     elif name.startswith("key<"):
         advice = "jax.random.key_data(x) returns the words of random keys, as uint32"

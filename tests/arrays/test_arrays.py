@@ -17,7 +17,16 @@ import tvm_ffi
 from torch.autograd import forward_ad
 
 from support import oracle
-from warp_bitonic_sort import arrays, dtypes, explain, sort, warp_bitonic_sort
+from warp_bitonic_sort import (
+    argsort,
+    arrays,
+    dtypes,
+    explain,
+    ranks,
+    sort,
+    sort_with_indices,
+    warp_bitonic_sort,
+)
 from warp_bitonic_sort.arrays import _dlpack, _jax, _jax_gpu, _private_stream, _torch
 from warp_bitonic_sort.arrays._checks import span
 
@@ -618,12 +627,17 @@ def test_supported_dtypes_in_messages_are_complete():
 
 
 @pytest.mark.parametrize("dtype", ["M8[ns]", ">M8[s]", "m8[ms]"])
-def test_error_for_dates_advises_code_that_sorts_nat_last(dtype):
+@pytest.mark.parametrize("call", [sort, argsort, sort_with_indices, ranks])
+def test_error_for_dates_advises_code_that_sorts_nat_last(call, dtype):
     x = np.array([3, "NaT", -5, 0], "m8[s]").astype("i8").astype(dtype)
     with pytest.raises(TypeError, match="NaT last.*smallest int64") as caught:
-        sort(x)
-    advice = re.search(r"here; (\(sort.*?\)) sorts", str(caught.value))[1]
-    np.testing.assert_array_equal(eval(advice, {"sort": sort, "x": x}), np.sort(x))  # noqa: S307
+        call(x)
+    pattern = r"Indices are those of (argsort.*), and sorted values are (.*)\.$"
+    names = {"sort": sort, "argsort": argsort, "x": x}
+    for advice, want in zip(
+        re.search(pattern, str(caught.value)).groups(), (np.argsort(x), np.sort(x)), strict=True
+    ):
+        np.testing.assert_array_equal(eval(advice, names), want)  # noqa: S307
 
 
 @pytest.mark.parametrize("x", [[3, 1], (3.0, 1.0), [[True], [False]], [], 7, 2.5, range(3)])
