@@ -213,6 +213,9 @@ def test_argsort_into_memory_of_the_input_equals_a_new_result():
     before = x.copy()
     assert argsort(x, out=x) is x
     oracle.check_indices(before, x)
+    values, x = np.empty_like(before), before.copy()
+    assert sort_with_indices(x, out=(values, x)).indices is x
+    oracle.check_indices(before, x, values)
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,12 @@ KEYS, VALUES = np.ones((3, 4), np.float32), np.ones((3, 4), np.int32)
         (3, {}, TypeError, "^values: expected an array that speaks DLPack.*got int"),
         ((VALUES, [1]), {}, TypeError, r"^values\[1\]: expected an array that.*got list"),
         (VALUES.T, {}, ValueError, r"^values: expected keys' shape \(3, 4\), got \(4, 3\)"),
+        (
+            VALUES[0],
+            {},
+            ValueError,
+            r"repeat, pass numpy\.broadcast_to\(values, keys\.shape\); else.* argsort\(keys\)",
+        ),
         ((VALUES, VALUES[0]), {}, ValueError, r"^values\[1\]: expected keys' shape"),
         (
             torch.ones(3, 4),
@@ -211,6 +217,12 @@ KEYS, VALUES = np.ones((3, 4), np.float32), np.ones((3, 4), np.int32)
             {"out": (KEYS, VALUES)},
             TypeError,
             r"^out\[1\]: expected a tuple of 2 arrays as values is, got numpy\.ndarray",
+        ),
+        (
+            (VALUES,),
+            {"out": (KEYS, VALUES)},
+            TypeError,
+            r"^out\[1\]: expected a tuple of 1 array as values is, got numpy\.ndarray",
         ),
         (
             VALUES,
@@ -305,9 +317,10 @@ def test_sort_pairs_without_names_raises():
 
 def test_sort_pairs_of_tensors_that_require_gradients_raises():
     x = torch.ones(2, 3, requires_grad=True)
-    with pytest.raises(TypeError, match="^keys: it requires a gradient"):
+    with pytest.raises(TypeError, match=r"^keys: it requires.*sorting.*keys\.detach\(\)"):
         sort_pairs(x, x.detach())
-    with pytest.raises(TypeError, match=r"^values\[1\]: it requires a gradient"):
+    message = r"^values\[1\]: it requires.*sorting.*values\[1\]\.detach\(\)"
+    with pytest.raises(TypeError, match=message):
         sort_pairs(x.detach(), (x.detach(), x))
     with torch.no_grad():
         assert torch.equal(sort_pairs(x, x).values, x)

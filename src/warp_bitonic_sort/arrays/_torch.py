@@ -81,13 +81,13 @@ class TorchAdapter(Adapter):
         """Raise TypeError if PyTorch would record a gradient."""
         if x.requires_grad and torch.is_grad_enabled():
             raise TypeError(
-                f"{argument}: it requires a gradient, and sort has none yet; pass x.detach(), or "
-                f"call under torch.no_grad()."
+                f"{argument}: it requires a gradient, and sorting has none yet; pass "
+                f"{argument}.detach(), or call under torch.no_grad()."
             )
         if _is_dual(x):
             raise TypeError(
-                f"{argument}: it is a dual tensor of forward-mode differentiation, and sort has no "
-                f"gradient yet; pass the primal that unpack_dual returns."
+                f"{argument}: it is a dual tensor of forward-mode differentiation, and sorting "
+                f"has no gradient yet; pass the primal that unpack_dual returns."
             )
 
     def _strides(self, x: Any, argument: str) -> tuple[int, ...]:

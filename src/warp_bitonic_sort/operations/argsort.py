@@ -59,8 +59,8 @@ def argsort(
     ----------
     x : array
         An array as for `sort`: any library, device, shape, strides and dtype that `sort` accepts.
-        It is never written. A tensor that requires a gradient is accepted, because indices have
-        none.
+        It is written only if out overlaps it. A tensor that requires a gradient is accepted,
+        because indices have none.
     axis : int, default -1
         The axis to sort along. A 0-d array counts as one row of one element.
     descending : bool, default False
@@ -75,6 +75,7 @@ def argsort(
         its default integer (int32, unless x64 is enabled).
     out : array, optional
         Where the indices go: an array of x's kind and shape, int32 or int64, that can be written.
+        It may be x, or overlap it: the indices are right, and x is overwritten.
     dim : int, optional
         Another name for axis.
 
@@ -93,7 +94,7 @@ def argsort(
     NotImplementedError
         Rows on a device that are longer than a kernel takes, in an array of another library than
         PyTorch, CuPy and JAX.
-    RuntimeError
+    BuildError
         The kernel could not be built; the message ends with the first error and a hint.
 
     Notes
@@ -137,7 +138,8 @@ def sort_with_indices(
         As for `argsort`. A tensor that requires a gradient raises: the values would need one.
     out : tuple of two arrays, optional
         Where the values and the indices go: arrays of x's kind and shape, of x's dtype and of int32
-        or int64, that can be written. The first may be x; they may not overlap each other.
+        or int64, that can be written. They may be x or overlap it, which is then overwritten, but
+        not each other.
 
     Returns
     -------
@@ -147,7 +149,7 @@ def sort_with_indices(
 
     Raises
     ------
-    TypeError, ValueError, NotImplementedError, RuntimeError
+    TypeError, ValueError, NotImplementedError, BuildError
         As `argsort` does.
 
     Examples
@@ -197,7 +199,7 @@ def ranks(
 
     Raises
     ------
-    TypeError, ValueError, NotImplementedError, RuntimeError
+    TypeError, ValueError, NotImplementedError, BuildError
         As `argsort` does.
 
     Notes

@@ -73,7 +73,7 @@ def sort(
         GPU and not from PyTorch, CuPy or JAX.
     MemoryError
         There is no memory for the result. (A library that allocates it may raise another error.)
-    RuntimeError
+    BuildError
         The kernel could not be built; the message ends with the first error and a hint.
 
     Notes
@@ -123,7 +123,7 @@ def warp_bitonic_sort(x: Any, is_descending: bool = True) -> Any:
 
     Raises
     ------
-    TypeError, ValueError, NotImplementedError, RuntimeError
+    TypeError, ValueError, NotImplementedError, BuildError
         As `sort` does.
     """
     if type(is_descending) is not bool:

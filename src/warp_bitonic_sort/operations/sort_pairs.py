@@ -85,7 +85,7 @@ def sort_pairs(
     ValueError
         An array of another shape or on another device than the keys, outputs that share memory, an
         axis out of range, an unknown `nan`.
-    NotImplementedError, RuntimeError
+    NotImplementedError, BuildError
         As `argsort` does.
 
     Notes
@@ -183,7 +183,11 @@ def _check_like(
             f"{arrays.type_name(array)}."
         )
     if found.shape != expected.shape:
-        raise ValueError(f"{name}: expected keys' shape {expected.shape}, got {found.shape}.")
+        raise ValueError(
+            f"{name}: expected keys' shape {expected.shape}, got {found.shape}. If the values "
+            f"repeat, pass numpy.broadcast_to({name}, keys.shape); else take them at the indices "
+            f"of argsort(keys), as numpy.take_along_axis does."
+        )
     if found.device != expected.device:
         raise ValueError(
             f"{name}: expected keys' device {_device_name(expected)}, got {_device_name(found)}."
@@ -203,8 +207,8 @@ def _checked_out(out: Any, values: Any) -> list[tuple[str, Any]]:
     if not isinstance(values, tuple):
         return [("out[0]", keys), ("out[1]", carried)]
     if not isinstance(carried, (tuple, list)) or len(carried) != len(values):
+        count = f"{len(values)} array{'s' * (len(values) != 1)}"
         raise TypeError(
-            f"out[1]: expected a tuple of {len(values)} arrays as values is, got "
-            f"{arrays.shown(carried)}."
+            f"out[1]: expected a tuple of {count} as values is, got {arrays.shown(carried)}."
         )
     return [("out[0]", keys), *_listed(tuple(carried), "out[1]")]
