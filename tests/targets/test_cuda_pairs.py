@@ -163,6 +163,10 @@ def test_sort_pairs_of_arrays_of_any_strides_equals_the_oracle(layouts, axis, pa
         check_pairs(inputs, sort_pairs(*sources, axis=axis), axis)
 
 
+class Subclass(torch.Tensor):
+    pass
+
+
 def test_relaunch_of_pairs_serves_equal_layouts_only():
     keys = torch.rand(43, 79, device="cuda")
     values = torch.arange(keys.numel(), dtype=torch.int32, device="cuda").view(keys.shape)
@@ -183,6 +187,7 @@ def test_relaunch_of_pairs_serves_equal_layouts_only():
         (keys, values.view(torch.float32)),
         (keys, values.cpu()),
         (keys, values.cpu().numpy()),
+        (keys, values.as_subclass(Subclass)),
         (keys, torch.zeros(43, 80, dtype=torch.int32, device="cuda")[:, 1:]),
         (keys.clone().requires_grad_(), values),
     ):
@@ -196,6 +201,8 @@ def test_relaunch_of_pairs_serves_equal_layouts_only():
         sort_pairs(keys.clone().requires_grad_(), values)
     with pytest.raises(ValueError, match="^values: expected keys' device"):
         sort_pairs(keys, values.cpu())
+    with pytest.raises(TypeError, match="^values: expected a plain torch.Tensor"):
+        sort_pairs(keys, values.as_subclass(Subclass))
 
 
 @pytest.mark.parametrize(

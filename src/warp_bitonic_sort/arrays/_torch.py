@@ -304,6 +304,8 @@ def _relaunch_pairs(launches: dict[int, Callable[..., bool]]) -> RelaunchPairs:
 
     def relaunch_pairs(keys: Any, values: Any, options: SortOptions) -> list[Any] | None:
         axis, descending, nan_last = options
+        if type(values) not in _ACCEPTED:
+            return None
         if nan_last or not keys.is_cuda or modes._current_level >= 0 or is_recorded():
             return None
         try:
@@ -315,7 +317,7 @@ def _relaunch_pairs(launches: dict[int, Callable[..., bool]]) -> RelaunchPairs:
             results = [empty_like(keys), empty_like(values)]
             return results if launch(keys, values, *results, axis, descending, False) else None
         except Exception:
-            return None  # as in `relaunch`; and values may be no tensor
+            return None  # as in `relaunch`
 
     return relaunch_pairs
 
