@@ -144,11 +144,12 @@ def value_payload(
     shape: Sequence[int],
     strides: Sequence[Sequence[int]],
     axis: int,
+    capabilities: frozenset[str] = frozenset({"sort", "transpose"}),
 ) -> Payload | None:
     """Return the payload of a kernel that carries one array of values along with keys.
 
     None means that no kernel does, or that it is better to take the values at indices: a kernel for
-    rows is slow where they lie side by side.
+    rows is slow where they lie side by side. A library that cannot sort cannot take values, either.
 
     Parameters
     ----------
@@ -159,13 +160,17 @@ def value_payload(
     shape : sequence of int
         The shape of all arrays; at least one dimension.
     strides : sequence of sequence of int
-        The strides of the keys, the values, and their outputs, in elements.
+        The strides of all arrays that are known, in elements: keys, values, and their outputs.
     axis : int
         The axis to sort along, not negative.
+    capabilities : frozenset of str
+        What the array's library can do on a device, as for `plan`.
     """
+    if "sort" in capabilities and _access(shape, strides, axis) == "columns":
+        return None
     for payload, carried_bits in VALUE_BITS.items():
         if carried_bits == value_bits and shape[axis] <= layouts.longest(payload, bits):
-            return None if _access(shape, strides, axis) == "columns" else payload
+            return payload
     return None
 
 

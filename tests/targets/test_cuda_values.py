@@ -14,7 +14,7 @@ from support import cubin, driver_double, host_cupy, oracle
 from support.cuda_double import LIBRARY, Driver, cuda
 from support.driver_double import array, driven, memory_of
 from support.host_cupy import CUDA, OnDevice
-from warp_bitonic_sort import explain, sort_pairs
+from warp_bitonic_sort import explain, ranks, sort_pairs
 from warp_bitonic_sort.jit import loader
 
 double = driver_double.fixture("fake_cuda.cc", LIBRARY)
@@ -222,11 +222,22 @@ def test_sort_pairs_of_dlpack_arrays_uses_a_kernel_with_values(folder):
     """Their libraries have no functions here that take values at indices."""
     del folder
     keys, values = array(6, 50), array(6, 50, dtype=np.float64)
-    result = sort_pairs(OnDevice(keys), OnDevice(values))
-    for got, want in zip(result, expected(keys, values), strict=True):
-        assert isinstance(got, tvm_ffi.Tensor)
-        assert got.__dlpack_device__() == (CUDA, 0)
-        np.testing.assert_array_equal(memory_of(got, want), want)
+    for axis in (-1, 0):  # rows, and columns
+        result = sort_pairs(OnDevice(keys), OnDevice(values), axis=axis)
+        for got, want in zip(result, expected(keys, values, axis), strict=True):
+            assert isinstance(got, tvm_ffi.Tensor)
+            assert got.__dlpack_device__() == (CUDA, 0)
+            np.testing.assert_array_equal(memory_of(got, want), want)
+
+
+@driven()
+def test_operations_of_empty_dlpack_arrays_return_empty_arrays(folder):
+    del folder
+    for shape, dtype in itertools.product([(0, 5), (5, 0)], (np.int16, np.int32)):
+        keys, values = OnDevice(np.zeros(shape, np.float32)), OnDevice(np.zeros(shape, dtype))
+        several = sort_pairs(keys, (values, values))
+        for result in (*sort_pairs(keys, values), several.keys, *several.values, ranks(keys)):
+            assert tuple(result.shape) == shape
 
 
 if __name__ == "__main__":

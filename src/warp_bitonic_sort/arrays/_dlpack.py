@@ -199,11 +199,15 @@ class GpuDlpackAdapter(DlpackAdapter):
         """Never called: only kernels sort these arrays."""
 
     def take(self, x: Any, indices: Any, axis: int) -> Any:
-        """Refuse: the protocol has no functions that run on a device."""
+        """Refuse arrays with elements: the protocol has no functions that run on a device."""
+        if 0 in self._export(x).shape:
+            return self._to_result(self.empty(x, None), x, None)
         raise no_functions("keys", "sort_pairs with values that no kernel carries along")
 
     def inverse(self, indices: Any, axis: int) -> Any:
-        """Refuse: the protocol has no functions that run on a device."""
+        """Refuse arrays with elements, as `take` does."""
+        if 0 in self._export(indices).shape:
+            return indices
         raise no_functions("x", "ranks")
 
     def copy(self, source: Any, target: Any) -> None:

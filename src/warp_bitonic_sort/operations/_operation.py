@@ -18,8 +18,7 @@ class Output(NamedTuple):
     name : str
         Its name in messages.
     role : str
-        Its dtype: ``keys`` have the dtype of x, an ``index`` is int32 or int64, and ``values`` are
-        those of a second input.
+        Its dtype: ``keys`` have the dtype of x, and an ``index`` is int32 or int64.
     """
 
     name: str

@@ -57,7 +57,9 @@ def planned(
     payload: Payload | None = None
     if value_bits is not None:
         layouts = target.layouts(arch)
-        payload = value_payload(layouts, dtype.bits, value_bits, shape, strides, axis)
+        payload = value_payload(
+            layouts, dtype.bits, value_bits, shape, strides, axis, description.capabilities
+        )
     call_plan = plan(
         operation.selection,
         payload or operation.payload,
