@@ -32,17 +32,18 @@ using rows_of_value64 = gpu_index_rows<Target, Codec, Bits, Registers, LaneBits,
 
 // ---- data ---------------------------------------------------------------------------------------
 
-const char* const kinds[] = {"any",    "even",     "narrow",  "equal",
-                             "rising", "one pair", "cluster", "crowd at zero"};
+const char* const kinds[] = {"any",      "even",    "narrow",        "equal", "rising",
+                             "one pair", "cluster", "crowd at zero", "groups"};
 constexpr int kind_count = sizeof(kinds) / sizeof(kinds[0]);
 
 // The keys of one row. Prefixes tell none of the keys of a cluster between two outliers apart, nor
-// those of a crowd at zero.
+// those of a crowd at zero, nor those of a group of six.
 std::vector<uint64_t> row_of(const dtype_info& info, const std::string& kind, int length,
                              bool descending) {
   const uint64_t all = ~uint64_t{0} >> (64 - info.bits);
   const uint64_t base = uint64_t{1} << (info.bits - 2), sign = uint64_t{1} << (info.bits - 1);
   const bool is_float = info.codec != codec_kind::integer;
+  const bool has_groups = length > 128 || next_random() % 4 == 0;
   std::vector<uint64_t> row(length);
   for (int i = 0; i < length; ++i) {
     const uint64_t some = next_random() % static_cast<unsigned>(length);
@@ -62,6 +63,9 @@ std::vector<uint64_t> row_of(const dtype_info& info, const std::string& kind, in
       key = base;
     } else if (kind == "rising") {
       key = base + static_cast<unsigned>(i);
+    } else if (kind == "groups") {
+      const uint64_t group = static_cast<uint64_t>(i / 128) << (info.bits - 8);
+      key = has_groups && i % 128 < 6 ? base + group + some : next_random();
     } else if (kind == "one pair") {
       const int middle = length / 2, at = i == middle ? i - 1 : i == middle - 1 ? i + 1 : i;
       key = base + static_cast<unsigned>(descending ? length - at : at);

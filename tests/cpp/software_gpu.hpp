@@ -2,7 +2,8 @@
 //
 // A thread of a block is a fiber, which runs until its next barrier. The next fiber is drawn at
 // random, so that a warp may run far ahead of another. Barriers are strict: all lanes of a warp, or
-// all threads of a block, must meet at the same one.
+// all threads of a block, must meet at the same one. Exchanges of neighbours (`repair`) are correct
+// in any order unless they overlap: there, a thread may also pause at any branch.
 //
 // Invariant: a byte outside the rows, or outside a block's shared memory, is either behind a page
 // that faults or filled and checked. The source may not be written. An unaligned vector access
@@ -51,9 +52,7 @@ enum class anywhere { here };
 constexpr anywhere here = anywhere::here;
 struct call_site {
   call_site(anywhere, const char* file = __builtin_FILE(), int line = __builtin_LINE(),
-            const char* function = __builtin_FUNCTION()) {
-    caller = {file, line, function};
-  }
+            const char* function = __builtin_FUNCTION());
 };
 
 }  // namespace
@@ -140,6 +139,8 @@ struct fiber {
   // Its values for shuffles, in two alternating slots, so that one barrier is enough for each.
   uint64_t given[2];
   int shuffles;
+  // Whether it may pause at branches.
+  bool yields;
   // Its pending copies.
   std::vector<copy_of> copies;
 };
@@ -152,6 +153,7 @@ volatile int current;
 long long current_block, current_blocks;
 
 void pause(int state) {
+  fibers[current].yields = false;
   fibers[current].state = state;
   if (!_setjmp(fibers[current].resume)) _longjmp(scheduler, 1);
 }
@@ -173,6 +175,11 @@ void count_call(const char* function) {
   if (current % team_threads == 0) ++calls[function];
 }
 
+inline call_site::call_site(anywhere, const char* file, int line, const char* function) {
+  fibers[current].yields = false;
+  caller = {file, line, function};
+}
+
 // Whether all of some threads wait at the same place.
 bool have_met(int first, int count) {
   for (int i = 1; i < count; ++i) {
@@ -188,6 +195,7 @@ std::string run_block(int threads) {
     f.state = ready;
     f.started = false;
     f.shuffles = 0;
+    f.yields = false;
     f.copies.clear();
     getcontext(&f.start);
     f.start.uc_stack.ss_sp = stacks + i * stack_bytes;
@@ -216,7 +224,14 @@ std::string run_block(int threads) {
     const int start = static_cast<int>(next_random() % warp_lanes);
     const int step = static_cast<int>(next_random() % warp_lanes) | 1;
     const int first = warp * warp_lanes;
-    for (int i = 0; i < warp_lanes; ++i) resume(first + (start + i * step) % warp_lanes);
+    for (bool has_paused = true; has_paused;) {
+      has_paused = false;
+      for (int i = 0; i < warp_lanes; ++i) {
+        const int thread = first + (start + i * step) % warp_lanes;
+        if (fibers[thread].state == ready) resume(thread);
+        has_paused |= fibers[thread].state == ready;
+      }
+    }
     if (!have_met(first, warp_lanes)) return "lanes of a warp wait at different barriers";
     const int state = fibers[first].state;
     if (state == shuffling || (state >= 0 && !sites[state].of_block)) {
@@ -224,6 +239,24 @@ std::string run_block(int threads) {
     }
   }
 }
+
+}  // namespace
+
+// The compiler adds a call of it to each basic block (-fsanitize-coverage=trace-pc). Pauses are
+// rare, so that other lanes run far while one waits.
+#ifdef __clang__
+#define UNTRACED __attribute__((no_sanitize("coverage")))
+#else
+#define UNTRACED __attribute__((no_sanitize_coverage))
+#endif
+extern "C" UNTRACED void __sanitizer_cov_trace_pc() {
+  if (!fibers[current].yields) return;
+  fibers[current].yields = false;
+  if (next_random() % 32 == 0) pause(ready);
+  fibers[current].yields = true;
+}
+
+namespace {
 
 // ---- the target ---------------------------------------------------------------------------------
 
@@ -412,8 +445,10 @@ struct software_target {
 
  private:
   static void sync(const char* file, int line, bool of_block) {
+    bool is_repair = false;
     if (caller.file != nullptr) {
       count_call(caller.function);
+      is_repair = std::strcmp(caller.function, "repair") == 0;
       file = caller.file;
       line = caller.line;
       caller = {};
@@ -421,6 +456,7 @@ struct software_target {
     const int number = number_of({file, line, of_block});
     reached[number] = true;
     if (number != dropped) pause(number);
+    fibers[current].yields = is_repair;
   }
 };
 
