@@ -38,9 +38,9 @@ def local_memory(image: bytes) -> int:
     return total
 
 
-# Scalar registers that a HIP kernel may keep in lanes of vector registers. Those with an index have
-# many addresses and constants, of which few are used in the loops.
-MAX_SCALAR_SPILLS = {"none": 0, "index": 20, "value32": 20, "value64": 20}
+# Scalar registers that a HIP kernel may keep in lanes of vector registers. Kernels with an index
+# have many addresses and constants, of which few are used in the loops.
+MAX_SCALAR_SPILLS = {"none": 0, "index": 2, "value32": 0, "value64": 0}
 
 
 def wrong_hip_code(kernel: Kernel, image: bytes):
