@@ -16,7 +16,7 @@ from support.descriptions import gpu_cells
 from warp_bitonic_sort import dtypes
 from warp_bitonic_sort.targets.cpu.layouts import MAX_LENGTH
 
-MOST_ELEMENTS = 1 << 21
+MAX_ELEMENTS = 1 << 21
 WORDS = {8: torch.int8, 16: torch.int16, 32: torch.int32, 64: torch.int64}
 # The bits of each float's greatest magnitude that is no NaN; a format without a sign of zero has
 # its one NaN there instead.
@@ -78,7 +78,7 @@ def draw_grid(rng: random.Random, shape: tuple[int, ...]) -> Grid:
         rng.shuffle(dims)
     strides, reach = [0] * len(shape), 1
     for dim in dims:
-        roomy = not dense and reach * shape[dim] < MOST_ELEMENTS
+        roomy = not dense and reach * shape[dim] < MAX_ELEMENTS
         strides[dim] = reach
         if roomy:
             strides[dim] = reach * rng.choice((1, 1, 1, 2, 3)) + rng.choice((0, 0, 1, 3, 8))
@@ -103,7 +103,7 @@ def draw(seed: int, number: int) -> Case:
         length = (registers << lane_bits << warp_bits) + rng.choice((-1, 0, 1))
     if rng.random() < 0.01:
         length = longest + rng.randrange(2000)
-    room = int(math.exp(rng.uniform(0, math.log(MOST_ELEMENTS / length))))
+    room = int(math.exp(rng.uniform(0, math.log(MAX_ELEMENTS / length))))
     shape = [1] * rank
     for dim in rng.sample(range(rank), rank):
         if dim != axis:
