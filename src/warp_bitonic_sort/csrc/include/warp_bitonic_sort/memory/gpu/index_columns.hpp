@@ -75,7 +75,7 @@ class gpu_index_columns {
     const team_type team(args, reinterpret_cast<entry*>(stage), nullptr);
     const gpu_index_columns self(args, tile, team, keys);
     self.load();
-    const typename team_type::rows rows{keys + target::warp() * warp_rows * pitch, pitch, false};
+    const typename team_type::rows rows{keys, {target::warp() * warp_rows * pitch, pitch, false}};
     if constexpr (lanes == 1) {
       team.sort(rows, [&](bool) { return self.store_own(rows); });
     } else {
@@ -143,7 +143,7 @@ class gpu_index_columns {
         const int at = j + e;
         if (at >= length) continue;
         const int index = team_type::index_of(entries.entries[e]);
-        const element value = rows.key(lane, index);
+        const element value = rows.element(lane, index);
         store_elements<target, element, 1>(args_.output[0] != nullptr, args_.index_bytes,
                                            to.output[0] + at * args_.output_stride[0],
                                            to.output[1] + at * args_.output_stride[1], {value},

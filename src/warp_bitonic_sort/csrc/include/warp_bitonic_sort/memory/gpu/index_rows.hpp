@@ -74,15 +74,15 @@ class gpu_index_rows {
     char* const values = keys + keys_bytes;
     const team_type team(args, reinterpret_cast<entry*>(own), values + values_bytes);
     const gpu_index_rows all(args, tile, team);
-    const auto keys_at =
-        all.template load<0, team_type::row_pitch>(reinterpret_cast<element*>(keys));
-    staged<value> values_at{};
-    if constexpr (has_values) {
-      values_at = all.template load<1, capacity>(reinterpret_cast<value*>(values));
-    }
+    element* const to_keys = reinterpret_cast<element*>(keys);
+    value* const to_values = reinterpret_cast<value*>(values);
+    const typename team_type::rows rows{to_keys,
+                                        all.template load<0, team_type::row_pitch>(to_keys)};
+    row_places of_values{};
+    if constexpr (has_values) of_values = all.template load<1, capacity>(to_values);
+    const staged_rows<value> values_at{to_values, of_values};
     if constexpr (target::has_copies) target::sync_copies();
     team_type::sync();
-    const typename team_type::rows rows{keys_at.first, keys_at.pitch, keys_at.are_wide};
     team.sort(rows, [&](bool by_values) {
       // Opaque, or what depends on it would be kept in registers while the entries are sorted.
       const gpu_index_rows self(args, target::opaque(tile), team);
@@ -100,14 +100,6 @@ class gpu_index_rows {
   }
 
  private:
-  // Rows in shared memory: row r begins at first[r * pitch]. Wide rows are whole, aligned vectors.
-  template <class Element>
-  struct staged {
-    Element* first;
-    int pitch;
-    bool are_wide;
-  };
-
   WBS_INLINE gpu_index_rows(const arguments& args, long long tile, const team_type& team)
       : args_(args), tile_(tile), team_(team) {}
 
@@ -170,25 +162,26 @@ class gpu_index_rows {
   // Begins to copy the team's rows of an input into shared memory, Pitch elements apart if they are
   // no run.
   template <int Input, int Pitch, class Element>
-  WBS_INLINE staged<Element> load(Element* to) const {
+  WBS_INLINE row_places load(Element* to) const {
     constexpr int bytes = static_cast<int>(sizeof(Element));
     const void* const array = args_.input[Input];
     const long long stride = args_.input_stride[Input];
     const long long* const batch_stride = args_.input_batch_stride[Input];
     if (is_full() && is_plain(array, stride, batch_stride, bytes)) {
       load_vectors<Input, Pitch>(to);
-      return {to, Pitch, true};
+      return {0, Pitch, true};
     }
     if (is_run(stride, batch_stride, bytes)) {
       using run = contiguous_run<target, Element, Registers, team_threads>;
       char* const from =
           team_rows == 1 ? const_cast<char*>(own_row().input[Input]) : run_of(array, batch_stride);
-      to += run::lead_of(from);
-      run::template move<true>(from, to, present_rows() * args_.length, team_type::team_thread());
-      return {to, args_.length, run::lead_of(from) == 0 && are_whole_vectors()};
+      const int lead = run::lead_of(from);
+      run::template move<true>(from, to + lead, present_rows() * args_.length,
+                               team_type::team_thread());
+      return {lead, args_.length, lead == 0 && are_whole_vectors()};
     }
     load_strided<Input, Pitch>(to);
-    return {to, Pitch, are_whole_vectors()};
+    return {0, Pitch, are_whole_vectors()};
   }
   template <int Input, int Pitch, class Element>
   WBS_INLINE void load_vectors(Element* to) const {
@@ -263,9 +256,9 @@ class gpu_index_rows {
     return has_values ? static_cast<int>(sizeof(value)) : args_.index_bytes;
   }
   // The payload of a key, by its row in the team and its index there.
-  static WBS_INLINE payload_type payload_of(const staged<value>& values, int row, int index) {
+  static WBS_INLINE payload_type payload_of(const staged_rows<value>& values, int row, int index) {
     if constexpr (has_values) {
-      return values.first[row * values.pitch + index];
+      return values.element(row, index);
     } else {
       return index;
     }
@@ -273,14 +266,14 @@ class gpu_index_rows {
 
   // Stores plain rows as the stage has them. Returns whether this lane saw neighbours in the wrong
   // order.
-  WBS_INLINE bool store_plain(const typename team_type::rows& rows, const staged<value>& values,
-                              bool by_values) const {
+  WBS_INLINE bool store_plain(const typename team_type::rows& rows,
+                              const staged_rows<value>& values, bool by_values) const {
     return find_payload_bytes() == 4 ? store_plain_of<4>(rows, values, by_values)
                                      : store_plain_of<8>(rows, values, by_values);
   }
   template <int PayloadBytes>
-  WBS_INLINE bool store_plain_of(const typename team_type::rows& rows, const staged<value>& values,
-                                 bool by_values) const {
+  WBS_INLINE bool store_plain_of(const typename team_type::rows& rows,
+                                 const staged_rows<value>& values, bool by_values) const {
     if constexpr (team_type::prefers_values) {
       if (by_values) return store_ordered<PayloadBytes, true>(rows, values);
     }
@@ -288,7 +281,7 @@ class gpu_index_rows {
   }
   template <int PayloadBytes, bool ByValues>
   WBS_INLINE bool store_ordered(const typename team_type::rows& rows,
-                                const staged<value>& values) const {
+                                const staged_rows<value>& values) const {
     char* const to_keys = plain_address<key_bytes>(args_.output[0]);
     char* const to_payloads = plain_address<PayloadBytes>(args_.output[1]);
     order_check<team_type, warp_lanes, vector_size, ByValues> check(team_, rows, capacity);
@@ -302,7 +295,7 @@ class gpu_index_rows {
       WBS_UNROLL
       for (int e = 0; e < vector_size; ++e) {
         const int index = team_type::index_of(entries.entries[e]);
-        keys.values[e] = rows.key(row, index);
+        keys.values[e] = rows.element(row, index);
         payloads.values[e] = payload_of(values, row, index);
       }
       store_elements<target>(has_keys(), PayloadBytes, to_keys + c * (warp_step * key_bytes),
@@ -325,7 +318,7 @@ class gpu_index_rows {
 
   // Stores rows of any length, of which the stage has the locations, one behind the other.
   WBS_INLINE void store_arranged(const typename team_type::rows& rows,
-                                 const staged<value>& values) const {
+                                 const staged_rows<value>& values) const {
     const bool are_runs =
         (!has_keys() || is_run(args_.output_stride[0], args_.output_batch_stride[0], key_bytes)) &&
         is_run(args_.output_stride[1], args_.output_batch_stride[1], find_payload_bytes());
@@ -366,8 +359,9 @@ class gpu_index_rows {
     }
   }
   template <int Size>
-  WBS_INLINE void store_located(const typename team_type::rows& rows, const staged<value>& values,
-                                const entry* locations, char* to_keys, char* to_payloads) const {
+  WBS_INLINE void store_located(const typename team_type::rows& rows,
+                                const staged_rows<value>& values, const entry* locations,
+                                char* to_keys, char* to_payloads) const {
     const auto some = *reinterpret_cast<const entry_vector<entry, Size>*>(locations);
     element_vector<element, Size> keys;
     element_vector<payload_type, Size> payloads;
@@ -375,7 +369,7 @@ class gpu_index_rows {
     for (int e = 0; e < Size; ++e) {
       const int row = team_type::row_of(some.entries[e]);
       const int index = team_type::index_in_row(some.entries[e]);
-      keys.values[e] = rows.key(row, index);
+      keys.values[e] = rows.element(row, index);
       payloads.values[e] = payload_of(values, row, index);
     }
     store_elements<target>(has_keys(), find_payload_bytes(), to_keys, to_payloads, keys, payloads);

@@ -1,4 +1,4 @@
-// Finds the order of rows in shared memory.
+// Finds the order of rows in shared memory. What is in place of absent rows is sorted, too.
 //
 // A team sorts a tile of rows: a warp sorts whole rows, or the warps of a block one row. The keys
 // stay in shared memory. Registers hold entries of one word (core/composite.hpp), which the network
@@ -21,6 +21,24 @@
 #include <warp_bitonic_sort/network/warp.hpp>
 
 namespace warp_bitonic_sort {
+
+// Where rows are in shared memory: row r begins at element first + r * pitch. Wide rows are whole,
+// aligned vectors. There is no pointer here, because compilers do not know that a pointer out of a
+// structure is one to shared memory.
+struct row_places {
+  int first;
+  int pitch;
+  bool are_wide;
+};
+// Rows whose elements are Step apart.
+template <class Element, int Step = 1>
+struct staged_rows {
+  const Element* base;
+  row_places at;
+
+  WBS_INLINE const Element* row(int r) const { return base + (at.first + r * at.pitch); }
+  WBS_INLINE Element element(int r, int i) const { return row(r)[i * Step]; }
+};
 
 // Consecutive keys of a row are Step elements apart in shared memory, and lanes load vectors of up
 // to MaxVector keys.
@@ -87,16 +105,7 @@ class index_team {
   // A word of each warp, for sums over a block.
   WBS_CONSTANT(int, sums_bytes, warps > 1 ? warps * 8 : 0);
 
-  // Where the team's keys are: row r begins at keys[r * pitch]. Wide rows are whole, aligned
-  // vectors. What is in place of absent rows is sorted, too.
-  struct rows {
-    element* keys;
-    int pitch;
-    bool are_wide;
-
-    WBS_INLINE element* row(int r) const { return keys + r * pitch; }
-    WBS_INLINE element key(int r, int at) const { return row(r)[at * Step]; }
-  };
+  using rows = staged_rows<element, Step>;
 
   // `stage` is aligned to 16 bytes.
   WBS_INLINE index_team(const Arguments& args, entry* stage, void* sums)
@@ -226,7 +235,7 @@ class index_team {
       const codes codec = find_codes();
       const int row = row_of_lane(), first = lane_of_row() * Registers;
       const auto key_of = [&](entry e) {
-        return order_of<ByValues>(codec, in.key(row, index_of(e)));
+        return order_of<ByValues>(codec, in.element(row, index_of(e)));
       };
       key least = 0, last = 0;
       each_own([&](int j, entry e) {
@@ -310,10 +319,10 @@ class index_team {
       WBS_UNROLL
       for (int e = 0; e < vector_size; ++e) raws[j + e] = v.values[e];
     };
-    if (in.are_wide && length == capacity) {
+    if (in.at.are_wide && length == capacity) {
       WBS_UNROLL
       for (int j = 0; j < Registers; j += vector_size) load(j, first + offset(j));
-    } else if (in.are_wide) {
+    } else if (in.at.are_wide) {
       const int last = length - vector_size;
       WBS_UNROLL
       for (int j = 0; j < Registers; j += vector_size) {
@@ -485,7 +494,7 @@ class index_team {
     for (int j = 0; j < Registers; ++j) {
       const int at = is_first ? first + j : index_of(from[j]);
       const word code =
-          at < args_.length ? word(codec.encode(in.key(row_of_lane(), at))) : ~word(0);
+          at < args_.length ? word(codec.encode(in.element(row_of_lane(), at))) : ~word(0);
       entries[j] = is_first
                        ? entry_of(static_cast<unsigned>(code), at, index_bits)
                        : entry_of(static_cast<unsigned>(code >> first_bit), at, 2 * index_bits) +
@@ -528,8 +537,8 @@ class index_team {
             entry* const high = place(at + 1);
             const entry below = *low, above = *high;
             const int r = at / capacity;
-            if (codec.encode(in.key(r, index_of(below))) >
-                codec.encode(in.key(r, index_of(above)))) {
+            if (codec.encode(in.element(r, index_of(below))) >
+                codec.encode(in.element(r, index_of(above)))) {
               *low = above;
               *high = below;
               moved = true;

@@ -24,7 +24,7 @@ class order_check {
       // The last lane has the key before the warp's first one.
       const int before = Team::team_warp() * (Team::capacity / Team::warps) - 1;
       if (is_last_ && before >= 0 && before < length) {
-        last_ = order_of(rows.key(0, Team::index_of(*team.place(before))));
+        last_ = order_of(rows.element(0, Team::index_of(*team.place(before))));
       }
     }
   }

@@ -37,7 +37,7 @@ class contiguous_run {
     const int first = head + thread * size;
     char* const from_first = memory + first * element_bytes;
     if constexpr (Load && Target::has_copies) {
-      WBS_ROLLED
+      WBS_UNROLL
       for (int c = 0; c < rounds; ++c) {
         if (c * step + size <= count - first) {
           Target::template copy<16>(in_stage + first + c * step,
