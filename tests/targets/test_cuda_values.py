@@ -5,6 +5,7 @@ device is needed.
 """
 
 import itertools
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from support.driver_double import array, driven, memory_of
 from support.host_cupy import CUDA, OnDevice
 from warp_bitonic_sort import explain, ranks, sort_pairs
 from warp_bitonic_sort.jit import loader
+from warp_bitonic_sort.operations import _pairs
+from warp_bitonic_sort.operations.sort_pairs import SORT_PAIRS
 
 double = driver_double.fixture("fake_cuda.cc", LIBRARY)
 
@@ -228,6 +231,22 @@ def test_sort_pairs_of_dlpack_arrays_uses_a_kernel_with_values(folder):
             assert isinstance(got, tvm_ffi.Tensor)
             assert got.__dlpack_device__() == (CUDA, 0)
             np.testing.assert_array_equal(memory_of(got, want), want)
+
+
+@driven()
+def test_pairs_that_no_kernel_carries_are_checked_and_planned_once(folder):
+    """Columns, and values of 16 bits, which need no plan."""
+    del folder
+    cupy = host_cupy.install()
+    keys = cupy.ndarray(array(6, 50), 1)
+    for dtype, axis, plans in ((np.int32, 0, 1), (np.int16, -1, 0)):
+        values = cupy.ndarray(array(6, 50, dtype=dtype), 1)
+        check = mock.Mock()
+        with mock.patch.object(_pairs, "planned", wraps=_pairs.planned) as planned:
+            for _ in range(3):
+                options = (axis, False, False)
+                assert _pairs.call(SORT_PAIRS, (keys, values), options, (), check) is None
+        assert (check.call_count, planned.call_count) == (1, plans)
 
 
 @driven()

@@ -19,12 +19,13 @@ from ..dtypes import lookup
 from ..process import ending, forks
 from ._operation import Operation
 from ._planning import check_index_dtype, planned
-from ._prepared import PreparedCall, open_call, output_dtypes
+from ._prepared import CallKind, PreparedCall, open_run, output_dtypes
 
 # More shapes than a program usually has. Beyond that, all are forgotten and planned again.
 _MAX_PREPARED = 4096
 
-prepared_calls: dict[Hashable, PreparedCall] = {}
+# Values are a `PreparedCall`, or what `_pairs` remembers.
+prepared_calls: dict[Hashable, Any] = {}
 _adapters = arrays.adapters
 
 
@@ -202,20 +203,13 @@ def _prepare(
     call_plan, axis = planned(operation, description, strides, options[0])
     check_index_dtype(operation, index_dtype, call_plan.length)
     dtype = lookup(description.dtype, operation.argument)
-    return open_call(
-        operation,
-        adapter,
-        [x, *outputs],
-        description.device,
-        call_plan,
-        dtype,
-        (axis, *options[1:]),
-        index_dtype,
-        may_relaunch,
-    )
+    kind = CallKind(operation, adapter, index_dtype, [x, *outputs])
+    settled = (axis, *options[1:])
+    run = open_run(kind, description.device, call_plan, dtype, settled, may_relaunch)
+    return PreparedCall(kind, run)
 
 
-def remember(key: Hashable, prepared: PreparedCall) -> None:
+def remember(key: Hashable, prepared: Any) -> None:
     """Keep a prepared call for later calls with its key."""
     if len(prepared_calls) >= _MAX_PREPARED:
         prepared_calls.clear()

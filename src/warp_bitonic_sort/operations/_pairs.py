@@ -1,13 +1,14 @@
 """Sorts keys and one array of values on a device in one kernel, if there is one that carries both.
 
 Invariant: a kernel writes to the caller's arrays only if each is its own input, or shares no memory
-with an input. Prepared calls are remembered among those of `_call`.
+with an input. What a call needs is remembered among the prepared calls of `_call`: also that there
+is no such kernel.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from .. import arrays
@@ -18,7 +19,22 @@ from ..process import forks
 from . import _call
 from ._operation import Operation
 from ._planning import planned
-from ._prepared import PreparedCall, open_call
+from ._prepared import CallKind, Run, open_run
+
+
+class _PreparedPairs:
+    """A planned call for keys and values.
+
+    Parameters
+    ----------
+    run : Run or None
+        Runs the kernel, which is open; None if no kernel carries the values along.
+    """
+
+    __slots__ = ("run",)
+
+    def __init__(self, run: Run | None = None) -> None:
+        self.run = run
 
 
 def call(
@@ -26,7 +42,7 @@ def call(
     inputs: Sequence[Any],
     options: SortOptions,
     outputs: Sequence[Any],
-    are_checked: bool,
+    check: Callable[[], object],
 ) -> Sequence[Any] | None:
     """Return the sorted keys and their values; None if no kernel carries the values along.
 
@@ -40,8 +56,8 @@ def call(
         The checked options.
     outputs : sequence of arrays
         Where the results go; nothing if they are new arrays.
-    are_checked : bool
-        Whether all arrays are checked. Else only a call that was prepared before has a result.
+    check : callable
+        Raises if the arrays are wrong. It is called unless equal arrays were checked before.
     """
     keys, values = inputs
     adapter = arrays.adapter_of(keys, "keys")
@@ -52,13 +68,16 @@ def call(
     if adapter.stream(keys) is None:  # in CPU memory
         return None
     key = _key(operation, adapter, inputs, options, outputs)
-    prepared = _call.prepared_calls.get(key)
-    if prepared is None or (outputs and not _can_write(adapter, inputs, outputs)):
-        prepared = None
-        if are_checked:
-            prepared = _prepare(operation, adapter, inputs, options, outputs, key)
-        if prepared is None:
-            return None
+    prepared: _PreparedPairs | None = _call.prepared_calls.get(key)
+    if prepared is None:
+        check()
+    if outputs and not _can_write(adapter, inputs, outputs):
+        return None
+    if prepared is None:
+        prepared = _prepare(operation, adapter, inputs, options, outputs)
+        _call.remember(key, prepared)
+    if prepared.run is None:
+        return None
     if outputs:
         prepared.run(keys, [values, *outputs])
         for array in outputs:
@@ -109,33 +128,23 @@ def _prepare(
     inputs: Sequence[Any],
     options: SortOptions,
     outputs: Sequence[Any],
-    key: Hashable,
-) -> PreparedCall | None:
-    if any(adapter.as_strided(array) is not array for array in (*inputs, *outputs)):
-        return None
-    if outputs and not _can_write(adapter, inputs, outputs):
-        return None
+) -> _PreparedPairs:
+    all_arrays = [*inputs, *outputs]
+    if any(adapter.as_strided(array) is not array for array in all_arrays):
+        return _PreparedPairs()
+    keys, values, *given = (adapter.describe(array, "keys") for array in all_arrays)
+    value_bits = lookup(values.dtype, "values").bits
+    if value_bits not in VALUE_BITS.values():
+        return _PreparedPairs()
+    strides = [description.strides for description in given]
+    if not outputs:
+        strides = [adapter.result_strides(array) for array in inputs]
+    plan, axis = planned(operation, keys, [values.strides, *strides], options[0], value_bits)
+    if plan.kernel is None or plan.kernel.payload not in VALUE_BITS:
+        return _PreparedPairs()
+    kind = CallKind(operation, adapter, None, all_arrays)
     # The launch cache launches with NaN as the largest value.
     may_relaunch = not outputs and not options[2]
-    outputs = outputs or [adapter.empty(array, None) for array in inputs]
-    keys, *others = (adapter.describe(array, "keys") for array in (*inputs, *outputs))
-    value_bits = lookup(others[0].dtype, "values").bits
-    if value_bits not in VALUE_BITS.values():
-        return None
-    strides = [description.strides for description in others]
-    plan, axis = planned(operation, keys, strides, options[0], value_bits)
-    if plan.kernel is None or plan.kernel.payload not in VALUE_BITS:
-        return None
-    prepared = open_call(
-        operation,
-        adapter,
-        [*inputs, *outputs],
-        keys.device,
-        plan,
-        lookup(keys.dtype, "keys"),
-        (axis, *options[1:]),
-        None,
-        may_relaunch,
-    )
-    _call.remember(key, prepared)
-    return prepared
+    settled = (axis, *options[1:])
+    dtype = lookup(keys.dtype, "keys")
+    return _PreparedPairs(open_run(kind, keys.device, plan, dtype, settled, may_relaunch))

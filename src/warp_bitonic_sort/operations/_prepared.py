@@ -1,6 +1,6 @@
 """Runs planned calls, each with its kernel open.
 
-Invariant: no layout is checked here, and no file is touched after a `PreparedCall` is constructed.
+Invariant: no layout is checked here, and no file is touched after `open_run` returned.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..arrays import Adapter, Device, SortOptions
 from ..dtypes import DType
 from ..fallback import Sorter
 from ..jit import loader
-from ..kernels import OUTPUTS, Kernel
+from ..kernels import OUTPUTS, Kernel, Payload
 from ..plan import Plan
 from ._operation import Operation
 
@@ -42,20 +42,21 @@ class CallKind(NamedTuple):
     arrays: Sequence[Any]
 
 
-class PreparedCall(ABC):
-    """A planned call with its kernel open: only allocation and launch are left."""
+# Writes the outputs for the first input into buffers. Other inputs come before the buffers.
+Run = Callable[[Any, Sequence[Any]], None]
 
-    __slots__ = ("_adapter", "_dtypes", "_result_type", "_to_result")
 
-    def __init__(self, kind: CallKind) -> None:
+class PreparedCall:
+    """A planned call of one array with its kernel open: only allocation and launch are left."""
+
+    __slots__ = ("_adapter", "_dtypes", "_result_type", "_to_result", "run")
+
+    def __init__(self, kind: CallKind, run: Run) -> None:
         self._adapter = kind.adapter
         self._to_result = kind.adapter.to_result(kind.arrays[0])
         self._dtypes = output_dtypes(kind.operation, kind.index_dtype)
         self._result_type = kind.operation.result
-
-    @abstractmethod
-    def run(self, x: Any, outputs: Sequence[Any]) -> None:
-        """Write the outputs for an array into buffers."""
+        self.run = run
 
     def result(self, x: Any) -> Any:
         """Return the outputs for an array, in new arrays of the caller's kind."""
@@ -89,7 +90,21 @@ class PreparedCall(ABC):
         return not any(starmap(adapter.spans_overlap, combinations(outputs, 2)))
 
 
-class _KernelCall(PreparedCall):
+class _Runner(ABC):
+    """Runs calls by one route."""
+
+    __slots__ = ("_adapter", "_dtypes")
+
+    def __init__(self, kind: CallKind) -> None:
+        self._adapter = kind.adapter
+        self._dtypes = output_dtypes(kind.operation, kind.index_dtype)
+
+    @abstractmethod
+    def run(self, x: Any, outputs: Sequence[Any]) -> None:
+        """Write the outputs, as `Run` says."""
+
+
+class _KernelRunner(_Runner):
     """Holds a kernel and its arguments."""
 
     __slots__ = ("_kernel", "_left_out", "_options", "_to_ffi")
@@ -97,19 +112,19 @@ class _KernelCall(PreparedCall):
     def __init__(
         self,
         kind: CallKind,
+        payload: Payload,
         kernel: Callable[..., None],
         options: SortOptions,
     ) -> None:
         super().__init__(kind)
-        operation = kind.operation
         self._kernel = kernel
         # Keys, which come first, if the operation returns indices alone.
-        self._left_out = (None,) * (len(OUTPUTS[operation.payload]) - len(operation.outputs))
+        self._left_out = (None,) * (len(OUTPUTS[payload]) - len(kind.operation.outputs))
         self._options = options
         self._to_ffi = next(filter(None, map(kind.adapter.to_ffi, kind.arrays)), None)
 
 
-class _HostCall(_KernelCall):
+class _HostRunner(_KernelRunner):
     """Runs a kernel in CPU memory."""
 
     __slots__ = ()
@@ -126,7 +141,7 @@ class _HostCall(_KernelCall):
             self._kernel(source, *self._left_out, *outputs, *self._options)
 
 
-class _DeviceCall(_KernelCall):
+class _DeviceRunner(_KernelRunner):
     """Runs a kernel in a device's stream."""
 
     __slots__ = ("_calls_until_relaunch", "_stream")
@@ -134,12 +149,13 @@ class _DeviceCall(_KernelCall):
     def __init__(
         self,
         kind: CallKind,
+        payload: Payload,
         kernel: Callable[..., None],
         options: SortOptions,
         stream: Callable[[], int],
         may_relaunch: bool,
     ) -> None:
-        super().__init__(kind, kernel, options)
+        super().__init__(kind, payload, kernel, options)
         self._stream = stream
         # `can_relaunch` takes as long as some calls, and many programs make each call once:
         # therefore the second call uses it.
@@ -158,7 +174,7 @@ class _DeviceCall(_KernelCall):
         self._kernel(x, *self._left_out, *outputs, *options, self._stream(), remember)
 
 
-class _TransposedCall(_DeviceCall):
+class _TransposedRunner(_DeviceRunner):
     """Runs a kernel on a copy whose last axis is the sorted one."""
 
     __slots__ = ()
@@ -173,7 +189,7 @@ class _TransposedCall(_DeviceCall):
         return outputs
 
 
-class _FallbackCall(PreparedCall):
+class _FallbackRunner(_Runner):
     """Runs the sort of NumPy or of the array's library."""
 
     __slots__ = ("_sorter",)
@@ -191,7 +207,7 @@ class _FallbackCall(PreparedCall):
         sort(self._adapter, x, outputs, self._sorter)
 
 
-class _CopyCall(PreparedCall):
+class _CopyRunner(_Runner):
     """Copies rows of one element."""
 
     __slots__ = ()
@@ -204,7 +220,7 @@ class _CopyCall(PreparedCall):
                 self._adapter.clear(output)
 
 
-class _EmptyCall(PreparedCall):
+class _EmptyRunner(_Runner):
     """Does nothing: there are no elements."""
 
     __slots__ = ()
@@ -213,57 +229,49 @@ class _EmptyCall(PreparedCall):
         pass
 
 
-def open_call(
-    operation: Operation,
-    adapter: Adapter,
-    all_arrays: Sequence[Any],
+def open_run(
+    kind: CallKind,
     device: Device,
     plan: Plan,
     dtype: DType,
     options: SortOptions,
-    index_dtype: str | None,
     may_relaunch: bool,
-) -> PreparedCall:
+) -> Run:
     """Open the kernel of a planned call, for later calls with arrays of equal keys.
 
     Parameters
     ----------
-    operation : Operation
-        The operation.
-    adapter : Adapter
-        The adapter of the arrays.
-    all_arrays : sequence of arrays
-        The inputs, then buffers of the outputs.
+    kind : CallKind
+        What these calls have in common.
     device : Device
         The device of the arrays.
     plan : Plan
         The plan of the call.
     dtype : DType
-        The dtype of the array.
+        The dtype of the first input.
     options : SortOptions
         The options, with an axis that counts from the first one.
-    index_dtype : str or None
-        The dtype of indices.
     may_relaunch : bool
         Whether the launch cache may answer later calls.
     """
-    kind = CallKind(operation, adapter, index_dtype, all_arrays)
+    operation = kind.operation
     if plan.kernel is None:
         if plan.route == "fallback":
             roles = tuple(output.role for output in operation.outputs)
-            return _FallbackCall(kind, Sorter(dtype, *options, roles))
-        return _CopyCall(kind) if plan.rows * plan.length else _EmptyCall(kind)
-    stream = adapter.stream(all_arrays[0])
+            return _FallbackRunner(kind, Sorter(dtype, *options, roles)).run
+        return (_CopyRunner if plan.rows * plan.length else _EmptyRunner)(kind).run
+    stream = kind.adapter.stream(kind.arrays[0])
     refuse = None
     if stream is not None:
         refuse = partial(_refuse_capture, operation.argument, plan.kernel, device, stream)
     kernel = loader.open_kernel(
         plan.kernel, dtype.name, device.number, plan.length, refuse, operation.name
     )
+    payload = plan.kernel.payload
     if stream is None:
-        return _HostCall(kind, kernel, options)
-    device_call = _TransposedCall if plan.transposes else _DeviceCall
-    return device_call(kind, kernel, options, stream, may_relaunch)
+        return _HostRunner(kind, payload, kernel, options).run
+    runner = _TransposedRunner if plan.transposes else _DeviceRunner
+    return runner(kind, payload, kernel, options, stream, may_relaunch).run
 
 
 def _sort_fallback(adapter: Adapter, x: Any, outputs: Sequence[Any], sorter: Sorter) -> None:

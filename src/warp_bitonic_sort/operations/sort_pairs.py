@@ -6,6 +6,7 @@ out may be the inputs, or overlap them.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
 from .. import arrays
@@ -32,7 +33,8 @@ class SortedPairs(NamedTuple):
     values: Any
 
 
-# A kernel carries the values along, or the array's library takes them at the indices.
+# Payload and outputs are those of a call whose values are taken at the indices. A kernel that
+# carries the values along writes as many outputs.
 SORT_PAIRS = Operation(
     "sort_pairs", "all", "index", (Output("keys", "keys"), INDICES), SortedPairs, "keys", True
 )
@@ -91,9 +93,10 @@ def sort_pairs(
     Notes
     -----
     On GPUs, one kernel sorts keys with one array of values of 32 or 64 bits, unless rows lie side
-    by side in memory or are longer than the kernel takes. Otherwise the keys are sorted as by
-    `sort_with_indices`, and the library of the arrays takes the values at the indices, for NumPy by
-    ``numpy.take_along_axis``.
+    by side in memory or are longer than the kernel takes. Arrays of other libraries than PyTorch,
+    CuPy and JAX need such a kernel there, and it also sorts their rows that lie side by side.
+    Otherwise the keys are sorted as by `sort_with_indices`, and the library of the arrays takes the
+    values at the indices, for NumPy by ``numpy.take_along_axis``.
 
     Examples
     --------
@@ -110,13 +113,28 @@ def sort_pairs(
 
 
 def _sort_pairs(keys: Any, values: Any, options: SortOptions, out: Any) -> SortedPairs:
+    check = partial(_check, keys, values, out)
     # One kernel may carry one array of values.
-    has_one = not isinstance(values, (tuple, list))
     one_out = tuple(out) if isinstance(out, (tuple, list)) else ()
-    if has_one and len(one_out) == (0 if out is None else 2):
-        results = _pairs.call(SORT_PAIRS, (keys, values), options, one_out, are_checked=False)
+    if not isinstance(values, (tuple, list)) and len(one_out) == (0 if out is None else 2):
+        results = _pairs.call(SORT_PAIRS, (keys, values), options, one_out, check)
         if results is not None:
             return SortedPairs(*results)
+    adapters, carried, outputs = check()
+    sorted_keys, indices = call(SORT_PAIRS, keys, options)
+    taken = tuple(
+        adapter.take(array, indices, options[0])
+        for adapter, array in zip(adapters[1:], carried, strict=True)
+    )
+    if out is None:
+        return SortedPairs(sorted_keys, taken if isinstance(values, tuple) else taken[0])
+    for array, result in zip(outputs, (sorted_keys, *taken), strict=True):
+        adapters[0].copy(result, array)
+    return SortedPairs(*out)
+
+
+def _check(keys: Any, values: Any, out: Any) -> tuple[list[Adapter], list[Any], list[Any]]:
+    """Return all adapters, the arrays of values, and those of out; raise if an array is wrong."""
     inputs = [("keys", keys), *_listed(values, "values")]
     checked = [_checked(array, name) for name, array in inputs]
     for (name, array), (_, description) in zip(inputs, checked, strict=True):
@@ -128,21 +146,7 @@ def _sort_pairs(keys: Any, values: Any, options: SortOptions, out: Any) -> Sorte
         for (name, array), (like, given), adapter in zip(outputs, inputs, adapters, strict=True):
             adapter.check_out(array, given, False, name, like)
         check_apart(adapters[0], [array for _, array in outputs], [name for name, _ in outputs])
-
-    if has_one:
-        results = _pairs.call(SORT_PAIRS, (keys, values), options, one_out, are_checked=True)
-        if results is not None:
-            return SortedPairs(*results)
-    sorted_keys, indices = call(SORT_PAIRS, keys, options)
-    taken = tuple(
-        adapter.take(array, indices, options[0])
-        for adapter, (_, array) in zip(adapters[1:], inputs[1:], strict=True)
-    )
-    if out is None:
-        return SortedPairs(sorted_keys, taken if isinstance(values, tuple) else taken[0])
-    for (_, array), result in zip(outputs, (sorted_keys, *taken), strict=True):
-        adapters[0].copy(result, array)
-    return SortedPairs(*out)
+    return adapters, [array for _, array in inputs[1:]], [array for _, array in outputs]
 
 
 def _listed(values: Any, name: str) -> list[tuple[str, Any]]:
