@@ -63,8 +63,8 @@ class gpu_index_rows {
   WBS_CONSTANT(int, block_rows, threads / team_threads * team_rows);
   // Values take registers, and shared memory besides, which then holds fewer long rows anyway.
   WBS_CONSTANT(int, max_threads, target::index_threads_for(Registers, key_bytes));
-  WBS_CONSTANT(int, resident_blocks,
-               (has_values && Registers > 16 ? max_threads * 3 / 4 : max_threads) / threads);
+  WBS_CONSTANT(bool, takes_more, has_values && (Registers > 16 || key_bytes == 8));
+  WBS_CONSTANT(int, resident_blocks, (takes_more ? max_threads * 3 / 4 : max_threads) / threads);
   WBS_CONSTANT(int, shared_bytes, threads / team_threads * team_bytes);
 
   // Sorts the rows of one tile, block_rows of them.
