@@ -2,8 +2,8 @@
 //
 // A thread of a block is a fiber, which runs until its next barrier. The next fiber is drawn at
 // random, so that a warp may run far ahead of another. Barriers are strict: all lanes of a warp, or
-// all threads of a block, must meet at the same one. Exchanges of neighbours (`repair`) are correct
-// in any order unless they overlap: there, a thread may also pause at any branch.
+// all threads of a block, must meet at the same one. Compiled with -fsanitize-coverage=trace-pc, a
+// thread may also pause at any branch, so that what the lanes of a warp do overlaps.
 //
 // Invariant: a byte outside the rows, or outside a block's shared memory, is either behind a page
 // that faults or filled and checked. The source may not be written. An unaligned vector access
@@ -139,7 +139,7 @@ struct fiber {
   // Its values for shuffles, in two alternating slots, so that one barrier is enough for each.
   uint64_t given[2];
   int shuffles;
-  // Whether it may pause at branches.
+  // Whether it runs a kernel's code, and may pause at branches.
   bool yields;
   // Its pending copies.
   std::vector<copy_of> copies;
@@ -156,9 +156,12 @@ void pause(int state) {
   fibers[current].yields = false;
   fibers[current].state = state;
   if (!_setjmp(fibers[current].resume)) _longjmp(scheduler, 1);
+  fibers[current].yields = true;
 }
 void enter() {
+  fibers[current].yields = true;
   body();
+  fibers[current].yields = false;
   fibers[current].state = done;
   _longjmp(scheduler, 1);
 }
@@ -242,8 +245,8 @@ std::string run_block(int threads) {
 
 }  // namespace
 
-// The compiler adds a call of it to each basic block (-fsanitize-coverage=trace-pc). Pauses are
-// rare, so that other lanes run far while one waits.
+// The compiler adds a call of it to each basic block. Pauses are rare, so that other lanes run far
+// while one waits.
 #ifdef __clang__
 #define UNTRACED __attribute__((no_sanitize("coverage")))
 #else
@@ -331,8 +334,10 @@ struct software_target {
     fibers[current].copies.push_back({shared, memory, Bytes});
   }
   static void sync_copies(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+    fibers[current].yields = false;
     const int number = number_of({file, line, false, true});
     reached[number] = true;
+    fibers[current].yields = true;
     if (number == dropped) return;
     for (const copy_of& c : fibers[current].copies) {
       // Like the device, it takes only addresses that are aligned to the access.
@@ -445,10 +450,9 @@ struct software_target {
 
  private:
   static void sync(const char* file, int line, bool of_block) {
-    bool is_repair = false;
+    fibers[current].yields = false;
     if (caller.file != nullptr) {
       count_call(caller.function);
-      is_repair = std::strcmp(caller.function, "repair") == 0;
       file = caller.file;
       line = caller.line;
       caller = {};
@@ -456,7 +460,7 @@ struct software_target {
     const int number = number_of({file, line, of_block});
     reached[number] = true;
     if (number != dropped) pause(number);
-    fibers[current].yields = is_repair;
+    fibers[current].yields = true;
   }
 };
 
@@ -576,6 +580,7 @@ long runs = 0;
 char now[512];
 
 void report_fault(int signal) {
+  fibers[current].yields = false;
   char text[640];
   const int size =
       std::snprintf(text, sizeof(text), "FAILED: %s: %s\n", now,
