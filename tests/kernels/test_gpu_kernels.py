@@ -31,8 +31,9 @@ FLAGS = [
 SPARE = {
     ("columns.hpp", 5, "sync_block"),
     ("warp.hpp", 8, "sync_warp"),
-    *(("index_team.hpp", number, kind)
-      for number in (5, 7) for kind in ("sync_warp", "sync_block")),
+    *((header, number, kind)
+      for header, number in (("index_entries.hpp", 3), ("index_team.hpp", 4))
+      for kind in ("sync_warp", "sync_block")),
 }  # fmt: skip
 
 PROGRAMS = {

@@ -242,7 +242,7 @@ class gpu_index_rows {
            (!has_keys() || is_plain(args_.output[0], args_.output_stride[0],
                                     args_.output_batch_stride[0], key_bytes)) &&
            is_plain(args_.output[1], args_.output_stride[1], args_.output_batch_stride[1],
-                    find_payload_bytes());
+                    bytes_of_payload());
   }
   // Whether vectors of so many bytes, which are at most 16 bytes at once, are aligned.
   static WBS_INLINE bool is_aligned(const char* address, int bytes) {
@@ -252,7 +252,7 @@ class gpu_index_rows {
   WBS_INLINE bool are_whole_vectors() const { return args_.length % vector_size == 0; }
   // Sorted keys may be left out where the payloads are indices.
   WBS_INLINE bool has_keys() const { return has_values || args_.output[0] != nullptr; }
-  WBS_INLINE int find_payload_bytes() const {
+  WBS_INLINE int bytes_of_payload() const {
     return has_values ? static_cast<int>(sizeof(value)) : args_.index_bytes;
   }
   // The payload of a key, by its row in the team and its index there.
@@ -268,8 +268,8 @@ class gpu_index_rows {
   // order.
   WBS_INLINE bool store_plain(const typename team_type::rows& rows,
                               const staged_rows<value>& values, bool by_values) const {
-    return find_payload_bytes() == 4 ? store_plain_of<4>(rows, values, by_values)
-                                     : store_plain_of<8>(rows, values, by_values);
+    return bytes_of_payload() == 4 ? store_plain_of<4>(rows, values, by_values)
+                                   : store_plain_of<8>(rows, values, by_values);
   }
   template <int PayloadBytes>
   WBS_INLINE bool store_plain_of(const typename team_type::rows& rows,
@@ -321,7 +321,7 @@ class gpu_index_rows {
                                  const staged_rows<value>& values) const {
     const bool are_runs =
         (!has_keys() || is_run(args_.output_stride[0], args_.output_batch_stride[0], key_bytes)) &&
-        is_run(args_.output_stride[1], args_.output_batch_stride[1], find_payload_bytes());
+        is_run(args_.output_stride[1], args_.output_batch_stride[1], bytes_of_payload());
     const addresses own = are_runs && team_rows > 1 ? addresses{} : own_row();
     if (!are_runs) {
       const int length = own_length();
@@ -339,7 +339,7 @@ class gpu_index_rows {
       to_keys = run_of(args_.output[0], args_.output_batch_stride[0]);
       to_payloads = run_of(args_.output[1], args_.output_batch_stride[1]);
     }
-    const int payload_bytes = find_payload_bytes(), end = present_rows() * args_.length;
+    const int payload_bytes = bytes_of_payload(), end = present_rows() * args_.length;
     if (end % vector_size == 0 && is_aligned(to_payloads, vector_size * payload_bytes) &&
         (!has_keys() || is_aligned(to_keys, vector_size * key_bytes))) {
       each_vector([&](int c) {
@@ -372,7 +372,7 @@ class gpu_index_rows {
       keys.values[e] = rows.element(row, index);
       payloads.values[e] = payload_of(values, row, index);
     }
-    store_elements<target>(has_keys(), find_payload_bytes(), to_keys, to_payloads, keys, payloads);
+    store_elements<target>(has_keys(), bytes_of_payload(), to_keys, to_payloads, keys, payloads);
   }
 
   const arguments& args_;

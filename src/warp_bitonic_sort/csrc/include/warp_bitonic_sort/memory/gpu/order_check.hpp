@@ -16,7 +16,7 @@ class order_check {
 
  public:
   WBS_INLINE order_check(const Team& team, const typename Team::rows& rows, int length)
-      : team_(team), codec_(team.find_codes()) {
+      : team_(team), codec_(team.make_codec()) {
     const int lane = target::lane();
     is_last_ = (lane & (Group - 1)) == Group - 1;
     source_ = (lane & ~(Group - 1)) | ((lane - 1) & (Group - 1));
