@@ -126,16 +126,14 @@ def hip_index_cells(compilers: Sequence[str]) -> dict[str, list[Kernel]]:
     """Every layout of kernels with indices; keys, architectures and compilers take turns."""
     kernels: dict[str, list[Kernel]] = {name: [] for name in compilers}
     turns = itertools.cycle(compilers)
-    for entry, widths in ((32, (8, 16, 32)), (64, (64,))):
-        keys = [key for key in KEYS if key[1] in widths]
-        key_turns = itertools.cycle(keys)
-        layouts = {arch: gpu_cells(entry, arch, "index") for arch in HIP_INDEX_ARCHS}
-        for number, layout in enumerate(dict.fromkeys(itertools.chain(*layouts.values()))):
-            archs = [arch for arch in HIP_INDEX_ARCHS if layout in layouts[arch]]
-            for key in keys if IS_WHOLE_GRID else [next(key_turns)]:
-                arch = archs[number % len(archs)]
-                kernel = hip_kernel(*key, *layout, arch)._replace(payload="index")
-                kernels[next(turns)].append(kernel)
+    layouts = {
+        (key, arch): gpu_cells(key[1], arch, "index") for key in KEYS for arch in HIP_INDEX_ARCHS
+    }
+    for number, layout in enumerate(dict.fromkeys(itertools.chain(*layouts.values()))):
+        fitting = [cell for cell in layouts if layout in layouts[cell]]
+        for key, arch in fitting if IS_WHOLE_GRID else [fitting[number % len(fitting)]]:
+            kernel = hip_kernel(*key, *layout, arch)._replace(payload="index")
+            kernels[next(turns)].append(kernel)
     # The longest rows with values.
     for arch, payload in itertools.product(HIP_INDEX_ARCHS, VALUE_BITS):
         layout = gpu_cells(VALUE_BITS[payload], arch, payload)[-1]
