@@ -129,28 +129,18 @@ class gpu_index_columns {
 
   // Stores this thread's row. Returns whether neighbours are in the wrong order.
   WBS_INLINE bool store_own(const typename team_type::rows& rows) const {
-    using vector = entry_vector<entry>;
-    constexpr int size = Registers % vector::size == 0 ? vector::size : 1;
     const auto to = find_moved();
     const int length = moved_length(), lane = target::lane();
     order_check<team_type, 1, 1> check(team_, rows, length);
-    WBS_UNROLL
-    for (int j = 0; j < Registers; j += size) {
-      const auto entries =
-          *reinterpret_cast<const entry_vector<entry, size>*>(team_.place(lane * Registers + j));
-      WBS_UNROLL
-      for (int e = 0; e < size; ++e) {
-        const int at = j + e;
-        if (at >= length) continue;
-        const int index = team_type::index_of(entries.entries[e]);
-        const element value = rows.element(lane, index);
-        store_elements<target, element, 1>(args_.output[0] != nullptr, args_.index_bytes,
-                                           to.output[0] + at * args_.output_stride[0],
-                                           to.output[1] + at * args_.output_stride[1], {value},
-                                           {index});
-        check.add({value}, [&](int) { return at > 0; });
-      }
-    }
+    team_.each_own([&](int at, entry e) {
+      if (at >= length) return;
+      const int index = team_type::index_of(e);
+      const element value = rows.element(lane, index);
+      store_elements<target, element, 1>(
+          args_.output[0] != nullptr, args_.index_bytes, to.output[0] + at * args_.output_stride[0],
+          to.output[1] + at * args_.output_stride[1], {value}, {index});
+      check.add({value}, [&](int) { return at > 0; });
+    });
     return check.is_wrong();
   }
 

@@ -119,7 +119,6 @@ class index_team : public index_entries<Arguments, Target, Codec, KeyBits, Regis
     }
   }
 
- private:
   // Calls `use(j, entry)` for the sorted entries that the stage has for this lane: positions from
   // lane_of_row() * Registers on.
   template <class Use>
@@ -134,6 +133,8 @@ class index_team : public index_entries<Arguments, Target, Codec, KeyBits, Regis
       for (int e = 0; e < size; ++e) use(j + e, v.entries[e]);
     }
   }
+
+ private:
   template <bool ByValues>
   WBS_INLINE bool check_ordered(const rows& in, int length) const {
     using key = typename base::template order_key<ByValues>;
