@@ -6,6 +6,7 @@ Python code lists dtypes.
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 from .kernels import Codec
@@ -100,6 +101,8 @@ def unsupported(name: str, argument: str) -> TypeError:
         )
     else:
         advice = f"convert it to one of {SUPPORTED}"
+    if argument != "dtype":  # that of a shape, which belongs to no array
+        advice = re.sub(r"\bx\b", argument, advice)
     return TypeError(f"{argument}: dtype {name} cannot be sorted here; {advice}.")
 
 

@@ -78,6 +78,9 @@ def test_sort_pairs_of_a_tuple_of_values_returns_a_tuple():
     assert type(result.values) is tuple
     check([keys, first, second], [result.keys, *result.values], descending=True)
     assert type(sort_pairs(keys, (first,)).values) is tuple
+    listed = sort_pairs(keys, [first, second], descending=True)
+    assert type(listed.values) is tuple
+    np.testing.assert_array_equal(listed.values[0], result.values[0])
 
 
 def test_sort_pairs_of_long_rows_equals_the_oracle():
@@ -176,10 +179,10 @@ KEYS, VALUES = np.ones((3, 4), np.float32), np.ones((3, 4), np.int32)
 @pytest.mark.parametrize(
     ("values", "options", "kind", "message"),
     [
-        ([1, 2], {}, TypeError, "^values: expected an array or a tuple of arrays, got list of 2"),
-        ((), {}, TypeError, "^values: expected an array or a tuple of arrays, got tuple of 0"),
+        ([1, 2], {}, TypeError, r"^values: .*DLPack.*got list; pass numpy\.asarray\(values\)"),
+        ((), {}, TypeError, "^values: expected .* a tuple of at least one array, got tuple of 0"),
         (3, {}, TypeError, "^values: expected an array that speaks DLPack.*got int"),
-        ((VALUES, [1]), {}, TypeError, r"^values\[1\]: expected an array that.*got list"),
+        ((VALUES, [1]), {}, TypeError, r"^values\[1\]: .*got list; pass numpy\.asarray\(values\[1"),
         (VALUES.T, {}, ValueError, r"^values: expected keys' shape \(3, 4\), got \(4, 3\)"),
         (
             VALUES[0],
@@ -192,7 +195,8 @@ KEYS, VALUES = np.ones((3, 4), np.float32), np.ones((3, 4), np.int32)
             torch.ones(3, 4),
             {},
             TypeError,
-            r"^values: expected an array of the library of keys, numpy\.ndarray, got torch\.Tensor",
+            r"^values: expected a NumPy array as keys is, got torch\.Tensor; pass "
+            r"numpy\.asarray\(values\)",
         ),
         (
             KEYS + 1j,
@@ -216,13 +220,19 @@ KEYS, VALUES = np.ones((3, 4), np.float32), np.ones((3, 4), np.int32)
             (VALUES, VALUES),
             {"out": (KEYS, VALUES)},
             TypeError,
-            r"^out\[1\]: expected a tuple of 2 arrays as values is, got numpy\.ndarray",
+            r"^out\[1\]: expected a tuple \(values\[0\], values\[1\]\) as values is, got numpy\.",
+        ),
+        (
+            [VALUES, VALUES],
+            {"out": (KEYS, VALUES, VALUES)},
+            TypeError,
+            r"^out: expected a tuple \(keys, \(values\[0\], values\[1\]\)\), got tuple of 3",
         ),
         (
             (VALUES,),
             {"out": (KEYS, VALUES)},
             TypeError,
-            r"^out\[1\]: expected a tuple of 1 array as values is, got numpy\.ndarray",
+            r"^out\[1\]: expected a tuple \(values\[0\],\) as values is, got numpy\.ndarray",
         ),
         (
             VALUES,
@@ -267,8 +277,10 @@ def test_sort_pairs_names_the_wrong_argument(values, options, kind, message):
 def test_sort_pairs_of_wrong_keys_names_keys():
     with pytest.raises(TypeError, match="^keys: dtype complex128 cannot be sorted here"):
         sort_pairs(KEYS + 1j * np.ones(4), VALUES)
-    with pytest.raises(TypeError, match="^keys: expected an array that speaks DLPack"):
+    with pytest.raises(TypeError, match=r"^keys: expected an array.*numpy\.asarray\(keys\)"):
         sort_pairs([1, 2], VALUES)
+    with pytest.raises(TypeError, match=r"^keys: .*pass keys\.astype\("):
+        sort_pairs(np.zeros((3, 4), "datetime64[s]"), VALUES)
 
 
 def test_plan_of_pairs_on_a_gpu_names_keys():

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from ..process import forks
 from ._adapter import CPU_DEVICE, Adapter, Description, Device, SortOptions
+from ._advice import check_listed, other_library
 from ._checks import INDEX_DTYPES, dense_strides, shown, type_name
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "adapters",
     "between_torch_graphs",
     "dense_strides",
+    "other_library",
     "outside_torch_compile",
     "shown",
     "type_name",
@@ -114,8 +116,6 @@ def _find_chooser(x: object, argument: str) -> _Chooser:
         from ._jax import JaxChooser
 
         return JaxChooser(x, argument)
-    from ._advice import check_listed
-
     check_listed(type(x), argument)
     if hasattr(type(x), "__dlpack__") and hasattr(type(x), "__dlpack_device__"):
         from ._dlpack import choose
@@ -123,9 +123,9 @@ def _find_chooser(x: object, argument: str) -> _Chooser:
         return choose
     advice = ""
     if hasattr(type(x), "to_numpy"):
-        advice = "; pass x.to_numpy()"
+        advice = f"; pass {argument}.to_numpy()"
     elif _is_of_numbers(x):
-        advice = "; pass numpy.asarray(x)"
+        advice = f"; pass numpy.asarray({argument})"
     raise TypeError(
         f"{argument}: expected an array that speaks DLPack (NumPy, PyTorch, JAX, CuPy or any other "
         f"with __dlpack__), got {type_name(x)}{advice}."

@@ -6,6 +6,10 @@ of its bases.
 
 from __future__ import annotations
 
+import re
+
+from ._checks import type_name
+
 # For tensors without values, and for calls that PyTorch records.
 TRACED = (
     "use torch.sort or torch.argsort there, or make an operator of your call with "
@@ -16,7 +20,14 @@ _ARROW = (
     "pyarrow.array(sort(x.to_numpy(zero_copy_only=False))) sorts its values; nulls become NaN, and "
     "integers with nulls become floats (x.drop_null() leaves them out)"
 )
-# The first entry that fits a class counts. Each text ends a sentence on x.
+# The name of each library, and its function that converts arrays of other libraries.
+_CONVERTERS = {
+    "numpy": ("a NumPy", "numpy.asarray"),
+    "torch": ("a PyTorch", "torch.as_tensor"),
+    "jax": ("a JAX", "jax.numpy.asarray"),
+    "cupy": ("a CuPy", "cupy.asarray"),
+}
+# The first entry that fits a class counts. Each text ends a sentence on the argument x.
 _ADVICE = {
     "dask.array": (
         "x.rechunk({axis: -1}).map_blocks(sort, axis=axis) sorts each chunk, with the sorted axis "
@@ -90,5 +101,30 @@ def check_listed(kind: type, argument: str) -> None:
             if path.startswith(f"{start}."):
                 raise TypeError(
                     f"{argument}: {kind.__module__}.{kind.__qualname__} cannot be sorted as it is; "
-                    f"{advice}."
+                    f"{about(argument, advice)}."
                 )
+
+
+def about(argument: str, advice: str) -> str:
+    """Return advice on an argument x as advice on an argument of another name."""
+    return re.sub(r"\bx\b", argument, advice)
+
+
+def other_library(array: object, like: object, kind: str, argument: str) -> TypeError:
+    """Return the error for an array of another library than the keys.
+
+    Parameters
+    ----------
+    array, like : array
+        The array, and the keys.
+    kind : str
+        The library of the keys, as in `Description`.
+    argument : str
+        The name of the array in messages.
+    """
+    if kind not in _CONVERTERS:
+        expected, advice = f"a {type_name(like)}", ""
+    else:
+        name, convert = _CONVERTERS[kind]
+        expected, advice = f"{name} array", f"; pass {convert}({argument})"
+    return TypeError(f"{argument}: expected {expected} as keys is, got {type_name(array)}{advice}.")

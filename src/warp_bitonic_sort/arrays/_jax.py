@@ -39,7 +39,7 @@ class JaxChooser:
         if len(devices) != 1:
             raise ValueError(
                 f"{argument}: expected an array on one device, got one sharded over "
-                f"{len(devices)}; sort each of x.addressable_shards."
+                f"{len(devices)}; sort each of {argument}.addressable_shards."
             )
         (jax_device,) = devices
         if jax_device.platform == "cpu":

@@ -100,7 +100,7 @@ def _check_subclass(kind: type, argument: str) -> None:
     if kind.__array_function__ is not np.ndarray.__array_function__:  # type: ignore[attr-defined]
         raise TypeError(
             f"{argument}: {kind.__module__}.{kind.__qualname__} cannot be sorted as it is, for it "
-            f"defines __array_function__; x.view(numpy.ndarray) has the values alone."
+            f"defines __array_function__; {argument}.view(numpy.ndarray) has the values alone."
         )
 
 

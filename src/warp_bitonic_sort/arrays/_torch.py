@@ -63,7 +63,7 @@ class TorchAdapter(Adapter):
             raise TypeError(
                 f"{argument}: expected a plain torch.Tensor, got its subclass "
                 f"{kind.__module__}.{kind.__qualname__}; pass the tensor inside, or "
-                f"x.as_subclass(torch.Tensor) where that means the same."
+                f"{argument}.as_subclass(torch.Tensor) where that means the same."
             )
 
     def key(self, x: Any, argument: str = "x") -> Hashable:
@@ -93,11 +93,13 @@ class TorchAdapter(Adapter):
     def _strides(self, x: Any, argument: str) -> tuple[int, ...]:
         if x.layout is not torch.strided:
             raise TypeError(
-                f"{argument}: expected a dense tensor, got layout {x.layout}; pass x.to_dense()."
+                f"{argument}: expected a dense tensor, got layout {x.layout}; pass "
+                f"{argument}.to_dense()."
             )
         if x.is_nested:
             raise TypeError(
-                f"{argument}: expected a dense tensor, got a nested one; sort each of x.unbind()."
+                f"{argument}: expected a dense tensor, got a nested one; sort each of "
+                f"{argument}.unbind()."
             )
         if x.is_meta:
             raise NotImplementedError(

@@ -6,6 +6,7 @@ out may be the inputs, or overlap them.
 
 from __future__ import annotations
 
+import numbers
 from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
@@ -62,20 +63,20 @@ def sort_pairs(
     ----------
     keys : array
         As x for `argsort`. It is never written, unless it is given as out, too.
-    values : array or tuple of arrays
+    values : array, or tuple or list of arrays
         What goes along with the keys: arrays of the keys' library, shape and device, of any dtype
         that `sort` accepts and any strides. They may be read-only.
     axis, descending, nan, dim
-        As for `argsort`, about the keys.
+        As for `argsort`, about the keys. There is no ``stable``: the sort always is.
     out : tuple, optional
-        Where the results go: ``(keys, values)``, with a tuple for values if values is one. Each has
-        the dtype and the shape of its input and can be written. The outputs may be inputs or
-        overlap them, but not each other.
+        Where the results go: ``(keys, values)``, or ``(keys, (values0, values1, ...))`` if values
+        is a tuple or a list. Each array has the dtype and the shape of its input and can be
+        written. The outputs may be inputs or overlap them, but not each other.
 
     Returns
     -------
     SortedPairs
-        A named tuple ``(keys, values)``; values is a tuple if it was given as one. Both are those
+        A named tuple ``(keys, values)``; values is a tuple if several were given. Both are those
         of ``numpy.take_along_axis(..., argsort(keys), axis)``, bit for bit. They are those of out
         if that was given.
 
@@ -116,7 +117,8 @@ def _sort_pairs(keys: Any, values: Any, options: SortOptions, out: Any) -> Sorte
     check = partial(_check, keys, values, out)
     # One kernel may carry one array of values.
     one_out = tuple(out) if isinstance(out, (tuple, list)) else ()
-    if not isinstance(values, (tuple, list)) and len(one_out) == (0 if out is None else 2):
+    are_several = isinstance(values, (tuple, list))
+    if not are_several and len(one_out) == (0 if out is None else 2):
         results = _pairs.call(SORT_PAIRS, (keys, values), options, one_out, check)
         if results is not None:
             return SortedPairs(*results)
@@ -127,7 +129,7 @@ def _sort_pairs(keys: Any, values: Any, options: SortOptions, out: Any) -> Sorte
         for adapter, array in zip(adapters[1:], carried, strict=True)
     )
     if out is None:
-        return SortedPairs(sorted_keys, taken if isinstance(values, tuple) else taken[0])
+        return SortedPairs(sorted_keys, taken if are_several else taken[0])
     for array, result in zip(outputs, (sorted_keys, *taken), strict=True):
         adapters[0].copy(result, array)
     return SortedPairs(*out)
@@ -151,13 +153,16 @@ def _check(keys: Any, values: Any, out: Any) -> tuple[list[Adapter], list[Any], 
 
 def _listed(values: Any, name: str) -> list[tuple[str, Any]]:
     """Return values as a list of names and arrays."""
-    if isinstance(values, tuple) and values:
-        return [(f"{name}[{number}]", array) for number, array in enumerate(values)]
-    if isinstance(values, (tuple, list)):
+    if not isinstance(values, (tuple, list)):
+        return [(name, values)]
+    if not values:
         raise TypeError(
-            f"{name}: expected an array or a tuple of arrays, got {arrays.shown(values)}."
+            f"{name}: expected an array, or a tuple of at least one array, got "
+            f"{arrays.shown(values)}."
         )
-    return [(name, values)]
+    if isinstance(values[0], numbers.Number):  # one row of numbers, not several arrays
+        return [(name, values)]
+    return [(f"{name}[{number}]", array) for number, array in enumerate(values)]
 
 
 def _checked(array: Any, name: str) -> tuple[Adapter, Description]:
@@ -182,10 +187,7 @@ def _check_like(
 ) -> None:
     """Raise if an array of values does not fit the keys."""
     if found.kind != expected.kind:
-        raise TypeError(
-            f"{name}: expected an array of the library of keys, {arrays.type_name(keys)}, got "
-            f"{arrays.type_name(array)}."
-        )
+        raise arrays.other_library(array, keys, expected.kind, name)
     if found.shape != expected.shape:
         raise ValueError(
             f"{name}: expected keys' shape {expected.shape}, got {found.shape}. If the values "
@@ -205,14 +207,17 @@ def _device_name(described: Description) -> str:
 
 def _checked_out(out: Any, values: Any) -> list[tuple[str, Any]]:
     """Return the names and arrays of out; raise if it has another structure than the inputs."""
+    names = "values"
+    if isinstance(values, (tuple, list)):
+        names = ", ".join(f"values[{number}]" for number in range(len(values)))
+        names = f"({names},)" if len(values) == 1 else f"({names})"
     if not isinstance(out, (tuple, list)) or len(out) != 2:
-        raise TypeError(f"out: expected a tuple (keys, values), got {arrays.shown(out)}.")
+        raise TypeError(f"out: expected a tuple (keys, {names}), got {arrays.shown(out)}.")
     keys, carried = out
-    if not isinstance(values, tuple):
+    if not isinstance(values, (tuple, list)):
         return [("out[0]", keys), ("out[1]", carried)]
     if not isinstance(carried, (tuple, list)) or len(carried) != len(values):
-        count = f"{len(values)} array{'s' * (len(values) != 1)}"
         raise TypeError(
-            f"out[1]: expected a tuple of {count} as values is, got {arrays.shown(carried)}."
+            f"out[1]: expected a tuple {names} as values is, got {arrays.shown(carried)}."
         )
-    return [("out[0]", keys), *_listed(tuple(carried), "out[1]")]
+    return [("out[0]", keys), *_listed(carried, "out[1]")]
