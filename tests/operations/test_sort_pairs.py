@@ -156,9 +156,9 @@ def test_sort_pairs_in_place_equals_new_results(library, length):
 def test_sort_pairs_into_exchanged_inputs_equals_new_results():
     keys, values = pair(values="float32")
     arrays = keys.copy(), values.copy(), values.copy()
-    out = arrays[1], (arrays[0], arrays[2])
+    out = arrays[1], [arrays[0], arrays[2]]
     result = sort_pairs(arrays[0], arrays[1:], out=out)
-    assert result == SortedPairs(*out)
+    assert result == SortedPairs(arrays[1], (arrays[0], arrays[2]))
     check([keys, values, values], [arrays[1], arrays[0], arrays[2]])
 
 

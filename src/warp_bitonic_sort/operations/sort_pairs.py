@@ -124,15 +124,16 @@ def _sort_pairs(keys: Any, values: Any, options: SortOptions, out: Any) -> Sorte
             return SortedPairs(*results)
     adapters, carried, outputs = check()
     sorted_keys, indices = call(SORT_PAIRS, keys, options)
-    taken = tuple(
+    taken = [
         adapter.take(array, indices, options[0])
         for adapter, array in zip(adapters[1:], carried, strict=True)
-    )
-    if out is None:
-        return SortedPairs(sorted_keys, taken if are_several else taken[0])
-    for array, result in zip(outputs, (sorted_keys, *taken), strict=True):
-        adapters[0].copy(result, array)
-    return SortedPairs(*out)
+    ]
+    results = [sorted_keys, *taken]
+    if out is not None:
+        for array, result in zip(outputs, results, strict=True):
+            adapters[0].copy(result, array)
+        results = outputs
+    return SortedPairs(results[0], tuple(results[1:]) if are_several else results[1])
 
 
 def _check(keys: Any, values: Any, out: Any) -> tuple[list[Adapter], list[Any], list[Any]]:
