@@ -97,8 +97,9 @@ def span(address: int, shape: Sequence[int], strides: Sequence[int], item: int) 
 def numpy_missing() -> RuntimeError:
     """Return the error for a call that needs NumPy where it is not installed."""
     return RuntimeError(
-        "x: sorting it needs NumPy, which is not installed (for rows longer than any kernel sorts, "
-        "and some of one element); pip install numpy ml_dtypes."
+        "NumPy is not installed, and this call needs it. NumPy sorts rows that are longer than any "
+        "kernel takes and some of one element, and serves ranks and sort_pairs of arrays that are "
+        "not from PyTorch. Run pip install numpy ml_dtypes."
     )
 
 
