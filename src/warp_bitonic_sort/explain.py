@@ -172,7 +172,7 @@ def explain(
     """
     if unnamed:
         raise unnamed_error("explain", "x_or_shape", unnamed)
-    if operation not in OPERATIONS:
+    if not isinstance(operation, str) or operation not in OPERATIONS:
         raise ValueError(f"operation: expected one of {', '.join(OPERATIONS)}, got {operation!r}.")
     chosen = OPERATIONS[operation]
     settled_axis = sort_options(axis, dim, descending, stable, nan)[0]

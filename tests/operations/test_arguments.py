@@ -188,6 +188,7 @@ def test_warp_bitonic_sort_names_its_argument():
         (((2, 3),), {"dtype": "complex64"}, TypeError, "dtype: dtype complex64 cannot be sorted"),
         ((X,), {"dtype": "float32"}, TypeError, "dtype: an array has its own"),
         (("abc",), {}, TypeError, "x_or_shape: expected an array that speaks DLPack"),
+        ((X,), {"operation": ["sort"]}, ValueError, "operation: expected one of sort, argsort"),
     ],
 )
 def test_explain_names_the_argument(arguments, options, kind, message):
