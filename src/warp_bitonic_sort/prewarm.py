@@ -1,6 +1,6 @@
 """Builds kernels ahead of time: for a container's image, a cluster's layer, a wheel.
 
-Invariant: plans and builds are those of `sort`, so that a later call finds the kernels. No GPU is
+Invariant: plans and builds are those of a call, so that a later one finds the kernels. No GPU is
 needed. A CPU's kernel counts as built only if it was loaded here; a GPU's only if its code object
 is for its architecture.
 """

@@ -200,7 +200,8 @@ def ranks(
     Raises
     ------
     TypeError, ValueError, NotImplementedError, BuildError
-        As `argsort` does.
+        As `argsort` does. NotImplementedError also for any array on a device that is from another
+        library than PyTorch, CuPy and JAX.
 
     Notes
     -----

@@ -83,9 +83,10 @@ def sort(
     operations that compute x, and the call returns when the kernel is done: these libraries do not
     say which of their streams has to wait for the result.
 
-    Rows of up to 16384 elements are sorted by bitonic networks [1]_ whose leaves are the smallest
-    known networks of up to 32 keys [2]_, many rows at once. Longer rows are sorted by np.sort, or
-    on a device by the array's library, on keys that keep the same promises. `explain` says which.
+    Rows of up to 16384 elements (on some GPUs 8192 or 4096) are sorted by bitonic networks [1]_
+    whose leaves are the smallest known networks of up to 32 keys [2]_, many rows at once. Longer
+    rows are sorted by np.sort, or on a device by the array's library, on keys that keep the same
+    promises. `explain` says which.
 
     .. [1] K. E. Batcher, "Sorting networks and their applications", AFIPS 1968.
     .. [2] D. E. Knuth, "The Art of Computer Programming", vol. 3, section 5.3.4.

@@ -397,8 +397,8 @@ payload : str
 Returns
 -------
 Function(x: Tensor, out: Tensor, axis: int, descending: bool, nan_last: bool) -> bool
-    Repeats the launch that was remembered for tensors of these dtypes, shapes and strides, with the
-    arguments of open_gpu_kernel's function. The launch is put into the stream that is TVM FFI's
+    Repeats the launch that was remembered for tensors of these dtypes, shapes and strides. The
+    tensors are those of open_gpu_kernel's function for a kernel of the payload. The launch is put into the stream that is TVM FFI's
     current one on x's device: that of the library whose tensors were passed, where it has one.
     Returns False, and does nothing, where no such launch is remembered or the tensors overlap.)",
                  "ffi.Function", "ffi.String", "ffi.String") {
