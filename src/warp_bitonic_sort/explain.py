@@ -152,7 +152,7 @@ def explain(
     operation : str, default "sort"
         The operation, by the name of its function.
     index_dtype : str or dtype, optional
-        As for the operation, where that returns indices.
+        As for the operation. One that returns no indices raises TypeError.
 
     Returns
     -------
@@ -177,6 +177,11 @@ def explain(
     chosen = OPERATIONS[operation]
     settled_axis = sort_options(axis, dim, descending, stable, nan)[0]
     dtype_of_indices = checked_index_dtype(index_dtype)
+    returns_indices = chosen.payload == "index" and not chosen.carries_values
+    if dtype_of_indices is not None and not returns_indices:
+        raise TypeError(
+            f"index_dtype: {operation} returns no indices; got index_dtype={index_dtype!r}."
+        )
     if isinstance(x_or_shape, (tuple, list)):
         description = _described_shape(x_or_shape, dtype)
         out_strides: Sequence[int] = description.strides
@@ -185,7 +190,7 @@ def explain(
             raise TypeError(f"dtype: an array has its own; got dtype={dtype!r} beside an array.")
         adapter = arrays.adapter_of(x_or_shape, "x_or_shape")
         description, out_strides = _described_array(x_or_shape, adapter, chosen)
-        dtype_of_indices = dtype_of_indices or adapter.default_index_dtype()
+        dtype_of_indices = adapter.index_dtype(dtype_of_indices)
     other_strides, value_bits = [out_strides] * len(chosen.outputs), None
     if chosen.carries_values:  # one array of values that is laid out like the keys
         other_strides, value_bits = [description.strides, *other_strides], _VALUE_BITS

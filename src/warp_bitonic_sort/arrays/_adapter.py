@@ -114,9 +114,12 @@ class Adapter(ABC):
     def check_no_gradient(self, x: Any, argument: str) -> None:
         """Raise TypeError if the library would record a gradient: sorted values have none."""
 
-    def default_index_dtype(self) -> str:
-        """Return the dtype of indices where the caller names none."""
-        return "int64"
+    def index_dtype(self, requested: str | None) -> str:
+        """Return the dtype of indices for a checked index_dtype; None stands for the default.
+
+        Raises ValueError for a dtype that the library does not support.
+        """
+        return requested or "int64"
 
     @abstractmethod
     def empty(self, x: Any, dtype: str | None) -> Any:

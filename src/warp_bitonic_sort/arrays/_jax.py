@@ -72,9 +72,9 @@ class JaxAdapter(Adapter):
         view = self._numpy.describe(np.asarray(x), argument)
         return Description(self.kind, view.dtype, view.shape, view.strides)
 
-    def default_index_dtype(self) -> str:
-        """Return JAX's default integer."""
-        return index_dtype()
+    def index_dtype(self, requested: str | None) -> str:
+        """Return the dtype of indices."""
+        return index_dtype(requested)
 
     def empty(self, x: Any, dtype: str | None) -> Any:
         """Allocate a buffer."""

@@ -41,9 +41,16 @@ def out_error(argument: str) -> TypeError:
     return TypeError(f"{argument}: JAX arrays can't be written; make the call without out.")
 
 
-def index_dtype() -> str:
-    """Return the name of JAX's default integer."""
-    return "int64" if jax.config.jax_enable_x64 else "int32"
+def index_dtype(requested: str | None) -> str:
+    """Return the dtype of indices, by default JAX's default integer; raise if JAX lacks it."""
+    if jax.config.jax_enable_x64:
+        return requested or "int64"
+    if requested == "int64":
+        raise ValueError(
+            'index_dtype: JAX has int64 only with x64 enabled. Pass "int32", or call '
+            'jax.config.update("jax_enable_x64", True) first.'
+        )
+    return "int32"
 
 
 def _converted(x: Any, dtype: str) -> Any:
@@ -137,9 +144,9 @@ class JaxGpuAdapter(Adapter):
         # the export has other strides.
         return Description(self.kind, name, array.shape, dense_strides(array.shape), self._device)
 
-    def default_index_dtype(self) -> str:
-        """Return JAX's default integer."""
-        return index_dtype()
+    def index_dtype(self, requested: str | None) -> str:
+        """Return the dtype of indices."""
+        return index_dtype(requested)
 
     def empty(self, x: Any, dtype: str | None) -> Any:
         """Return a buffer without memory yet."""

@@ -6,6 +6,7 @@ prepared call. Equal values of other types (True for an axis, 1 for True) raise 
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import operator
 from collections.abc import Callable
@@ -92,6 +93,11 @@ def sort_options(
         if axis != -1 and axis != dim:
             raise TypeError(f"dim: it is another name for axis; got axis={axis!r} and dim={dim!r}.")
         named, axis = "dim", dim
+    if axis is None:
+        raise TypeError(
+            "axis: expected an integer, got None; to sort all elements as one row, pass "
+            "x.reshape(-1)."
+        )
     if type(axis) is not int:
         axis = _integer(named, axis)
     if type(descending) is not bool:
@@ -124,6 +130,11 @@ def checked_index_dtype(index_dtype: Any) -> str | None:
     if index_dtype is None:
         return None
     name = dtype_name(index_dtype)
+    if name not in INDEX_DTYPES:
+        with contextlib.suppress(ImportError, TypeError, ValueError):
+            import numpy as np
+
+            name = np.dtype(index_dtype).name  # of int or "i4", for example
     if name in INDEX_DTYPES:
         return name
     raise ValueError(f'index_dtype: expected "int32" or "int64", got {index_dtype!r}.')

@@ -54,8 +54,8 @@ def call(
     adapter = _adapters.get(type(x)) or arrays.adapter_of(x)
     if out is not None:
         return _call_into(operation, adapter, x, options, out, index_dtype)
-    if operation.payload == "index" and index_dtype is None:
-        index_dtype = adapter.default_index_dtype()  # which may change between calls
+    if operation.payload == "index":
+        index_dtype = adapter.index_dtype(index_dtype)  # the default may change between calls
     relaunch = adapter.relaunch
     if relaunch is not None:
         wants_keys = operation.outputs[0].role == "keys"

@@ -71,8 +71,8 @@ def argsort(
         Where NaNs go: they count as the largest value (last if ascending, first if descending), or
         come last in either direction.
     index_dtype : {"int32", "int64"} or dtype, optional
-        The dtype of the indices, by name or as a library's dtype. The default is int64, and for JAX
-        its default integer (int32, unless x64 is enabled).
+        The dtype of the indices, by name or as a library's dtype. The default is int64. For JAX it
+        is int32 unless x64 is enabled; int64 needs x64.
     out : array, optional
         Where the indices go: an array of x's kind and shape, int32 or int64, that can be written.
         It may be x, or overlap it: the indices are right, and x is overwritten.
@@ -189,7 +189,8 @@ def ranks(
     Parameters
     ----------
     x, axis, descending, nan, index_dtype, dim
-        As for `argsort`; index_dtype is the dtype of the ranks.
+        As for `argsort`; index_dtype is the dtype of the ranks. There is no ``stable``: the order
+        always is.
 
     Returns
     -------
