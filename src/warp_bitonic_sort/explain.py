@@ -214,13 +214,11 @@ def _described_array(
 def _explanation(operation: str, x: Description, plan: Plan, axis: int) -> Explanation:
     kernel, cached, is_open, is_missing = plan.kernel, None, False, False
     reason = plan.reason
-    if OPERATIONS[operation].carries_values and plan.route != "copy":
-        if kernel is not None and kernel.payload in VALUE_BITS:
-            reason += (
-                f"; that holds for one array of values of {_VALUE_BITS} bits, laid out like keys"
-            )
-        else:
-            reason += "; then the array's library takes the values at the indices"
+    afterwards = OPERATIONS[operation].afterwards
+    if kernel is not None and kernel.payload in VALUE_BITS:
+        reason += f"; that holds for one array of values of {_VALUE_BITS} bits, laid out like keys"
+    elif afterwards is not None and plan.route != "copy":
+        reason += f"; then the array's library {afterwards}"
     if kernel is not None:
         is_open = loader.is_open(kernel, x.dtype, x.device.number)
         cached, is_missing = _look_up(kernel)

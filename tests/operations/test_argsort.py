@@ -393,8 +393,13 @@ def test_explain_argsort_names_a_kernel_with_indices():
 
 
 def test_explain_argsort_says_how_its_rows_are_sorted():
-    reason = explain((100, 9), operation="argsort").reason
-    assert "a word holds the first bits of a key and its index" in reason
+    for dtype, words in [
+        ("uint8", "each word of 32 bits holds a key and its index"),
+        ("float32", "each word of 32 bits holds a prefix of a key and its index"),
+        ("int64", "each word of 64 bits holds a prefix of a key and its index"),
+    ]:
+        assert words in explain((100, 9), operation="argsort", dtype=dtype).reason
+    assert "the array's library inverts the indices" in explain((5, 9), operation="ranks").reason
     assert "np.argsort sorts their keys" in explain((2, LONG), operation="argsort").reason
 
 

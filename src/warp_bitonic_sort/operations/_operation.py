@@ -48,6 +48,8 @@ class Operation(NamedTuple):
         The name of its array in messages.
     carries_values : bool, default False
         Whether values go along with x. A kernel may carry them; else they are taken at the indices.
+    afterwards : str, optional
+        What the array's library does with the indices, as text for people.
     """
 
     name: str
@@ -57,3 +59,4 @@ class Operation(NamedTuple):
     result: type[tuple[Any, ...]] | None = None
     argument: str = "x"
     carries_values: bool = False
+    afterwards: str | None = None

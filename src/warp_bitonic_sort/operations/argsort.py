@@ -33,7 +33,9 @@ ARGSORT = Operation("argsort", "all", "index", (INDICES,))
 SORT_WITH_INDICES = Operation(
     "sort_with_indices", "all", "index", (VALUES, INDICES), SortedWithIndices
 )
-RANKS = Operation("ranks", "all", "index", (Output("ranks", "index"),))
+RANKS = Operation(
+    "ranks", "all", "index", (Output("ranks", "index"),), afterwards="inverts the indices"
+)
 
 
 @arrays.between_torch_graphs

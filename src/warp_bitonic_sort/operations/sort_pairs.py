@@ -37,7 +37,14 @@ class SortedPairs(NamedTuple):
 # Payload and outputs are those of a call whose values are taken at the indices. A kernel that
 # carries the values along writes as many outputs.
 SORT_PAIRS = Operation(
-    "sort_pairs", "all", "index", (Output("keys", "keys"), INDICES), SortedPairs, "keys", True
+    "sort_pairs",
+    "all",
+    "index",
+    (Output("keys", "keys"), INDICES),
+    SortedPairs,
+    argument="keys",
+    carries_values=True,
+    afterwards="takes the values at the indices",
 )
 
 

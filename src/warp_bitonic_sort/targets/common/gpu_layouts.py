@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ...kernels import VALUE_BITS, Access, Layout, Payload
-from .layouts import WHY_WITH_INDEX, WIDE_BYTES, Choice, Rows
+from .layouts import WIDE_BYTES, Choice, Rows, why_with_index
 
 # Bytes of an access of columns below which a block has more warps (``memory/gpu``).
 _GOOD_BYTES = 64
+# Bits of an entry of a key with its index, whatever the key's width (``memory/gpu``).
+_INDEX_ENTRY_BITS = 32
 
 
 def layouts_of(*places: tuple[int, int, int]) -> tuple[Layout, ...]:
@@ -295,7 +297,7 @@ class GpuLayouts(NamedTuple):
             "each"
         )
         if rows.payload != "none":
-            reason += f"; {WHY_WITH_INDEX}"
+            reason += f"; {why_with_index(rows.bits, _INDEX_ENTRY_BITS)}"
         if rows.payload in VALUE_BITS:
             reason += ", by which values are fetched from shared memory"
         transposes = rows.access == "columns" and columns is None and rows.payload == "none"

@@ -11,7 +11,12 @@ from ...kernels import Access, Layout, Payload
 
 # Bytes of the widest access to memory.
 WIDE_BYTES = 16
-WHY_WITH_INDEX = "a word holds the first bits of a key and its index"
+
+
+def why_with_index(bits: int, word_bits: int) -> str:
+    """Return what a word holds, for keys of so many bits with an index that has 16 at most."""
+    key = "a key" if bits + 16 <= word_bits else "a prefix of a key"
+    return f"each word of {word_bits} bits holds {key} and its index"
 
 
 class Rows(NamedTuple):

@@ -6,7 +6,7 @@ Invariant: pure. All architectures have the same layouts.
 from __future__ import annotations
 
 from ...kernels import TILE, VALUE_BITS, Access, Layout, Payload
-from ..common.layouts import WHY_WITH_INDEX, Choice, Rows
+from ..common.layouts import Choice, Rows, why_with_index
 
 # Rows up to this length are sorted in registers, by an unrolled kernel for each length.
 MAX_REGISTER_LENGTH = 32
@@ -35,7 +35,9 @@ class CpuLayouts:
 
     def choose(self, rows: Rows) -> Choice:
         """Return the layout for rows that are not longer than the longest."""
-        why = _WHY[rows.access] if rows.payload == "none" else WHY_WITH_INDEX
+        why = _WHY[rows.access]
+        if rows.payload != "none":
+            why = why_with_index(rows.bits, max(rows.bits, 32))
         if rows.length <= MAX_REGISTER_LENGTH and rows.access != "strided":
             reason = f"rows of up to {MAX_REGISTER_LENGTH} elements are sorted in registers; {why}"
             return Choice(Layout(rows.length), rows.access, reason)
