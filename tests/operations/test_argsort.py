@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from support import cells, oracle, strided
 from support.covering import pairwise
-from warp_bitonic_sort import argsort, explain, sort_with_indices
+from warp_bitonic_sort import argsort, explain, ranks, sort_with_indices
 from warp_bitonic_sort.dtypes import DTYPES
 from warp_bitonic_sort.plan import plan
 from warp_bitonic_sort.targets import target_of
@@ -260,6 +260,17 @@ def test_argsort_into_memory_of_the_input_equals_a_new_result():
 def test_argsort_names_the_wrong_argument(operation, options, kind, message):
     with pytest.raises(kind, match=message):
         operation(np.ones((3, 4), np.float32), **options)
+
+
+@pytest.mark.parametrize("operation", [argsort, sort_with_indices, ranks])
+def test_index_dtype_that_cannot_hold_the_indices_of_a_row_raises(operation):
+    message = "^index_dtype: int32 holds indices up to 2147483647, and rows have length 2147483649"
+    with pytest.raises(ValueError, match=message):  # rows are as long where there are none
+        operation(np.empty((0, 2**31 + 1), np.int8), index_dtype="int32")
+    name = operation.__name__
+    with pytest.raises(ValueError, match=message):
+        explain((1, 2**31 + 1), operation=name, index_dtype="int32")
+    assert explain((1, 2**31), operation=name, index_dtype="int32").route == "fallback"
 
 
 def test_sort_with_indices_into_overlapping_outputs_raises():
