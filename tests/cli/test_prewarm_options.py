@@ -64,10 +64,7 @@ def test_prewarm_of_rows_that_no_kernel_sorts_is_refused(fresh_cache):
         ),
         (
             ["--length", "32,20000", "--operation", "argsort,sort"],
-            [
-                "argsort of rows of 20000. No kernel for cpu takes them; NumPy does",
-                "sort of rows of 20000. No kernel for cpu takes them; NumPy does",
-            ],
+            ["argsort, sort of rows of 20000. No kernel for cpu takes them; NumPy does"],
         ),
         (
             ["--backend", "cpu,cuda,hip", "--arch", "sm_90,gfx942", "--length", "3,9000,20000",
@@ -111,7 +108,7 @@ def test_prewarm_of_an_operation_builds_its_kernels(operation, fresh_cache, monk
 def test_prewarm_of_all_operations_builds_each_kernel_once(fresh_cache, monkeypatch):
     asked = []
     monkeypatch.setattr(prewarm, "build", lambda wanted, *_: asked.extend(wanted) or [])
-    result = invoke("--length", "3", "--operation", "all")
+    result = invoke("--length", "3", "--operation", "all,sort")
     assert result.exit_code == 0, result.output
     assert asked == prewarm.kernels("cpu", _CPU, ["float32"], [3], OPERATIONS)
     assert len(asked) == len(set(asked))
@@ -157,7 +154,7 @@ def test_operation_without_kernels_for_a_back_end_is_left_out(fresh_cache, monke
         (["--length", "3", "--backend", ","], "expected a list of cpu, cuda, hip"),
         (["--length", "3", "--dtype", "float33"], "'float33' is not one of"),
         (["--length", "3", "--dtype", ""], "expected a list of"),
-        (["--length", "3", "--operation", "median"], "'median' is not one of sort, argsort"),
+        (["--length", "3", "--operation", "median"], "ranks, sort_pairs, all."),
         (["--length", "3", "--operation", ""], "expected a list of sort, argsort"),
         (["--length", "3", "--arch", "z80"], "'z80' is neither an architecture of a CPU"),
         (["--length", "3", "--arch", "gfx803"], "'gfx803'"),
@@ -195,7 +192,7 @@ def test_prewarm_of_foreign_cpu_architecture_is_refused(fresh_cache):
     other = "x86-64" if _CPU == "aarch64" else "aarch64"
     result = invoke("--length", 3, "--arch", other)
     assert result.exit_code == 2, "as the command line is wrong"
-    assert "--arch: this machine" in result.output
+    assert "'--arch': this machine" in result.output
     assert f"does not build for '{other}'" in result.output
     assert not fresh_cache.exists()
 

@@ -92,7 +92,8 @@ def _dtypes(_context: click.Context, _parameter: click.Parameter, value: str) ->
 
 
 def _known_or_all(value: str, known: tuple[str, ...]) -> list[str]:
-    return list(known) if value.strip() == "all" else _known(value, known)
+    words = _known(value, (*known, "all"))
+    return list(known) if "all" in words else words
 
 
 def _known(value: str, known: tuple[str, ...]) -> list[str]:
@@ -174,16 +175,27 @@ def _kernels(
             try:
                 wanted += _prewarm.kernels(backend, arch, dtypes, lengths, operations)
             except ArchError as error:
-                raise click.BadParameter(error.reason, param_hint="--arch") from None
-        for operation in operations:
-            _report_left_out(backend, chosen[0], operation, dtypes, lengths)
+                raise click.BadParameter(error.reason, param_hint="'--arch'") from None
+        _report_left_out(backend, chosen[0], operations, dtypes, lengths)
     return wanted
 
 
 def _report_left_out(
-    backend: str, arch: str, operation: str, dtypes: list[str], lengths: list[int]
+    backend: str, arch: str, operations: list[str], dtypes: list[str], lengths: list[int]
 ) -> None:
-    """Say which lengths are left out because a back end has no kernel of an operation for them."""
+    """Say which lengths are left out because a back end has no kernel of operations for them."""
+    groups: dict[str, list[str]] = {}
+    for operation in operations:
+        for text in _left_out(backend, arch, operation, dtypes, lengths):
+            groups.setdefault(text, []).append(operation)
+    for text, group in groups.items():
+        click.echo(f"Left out: {', '.join(group)}{text}", err=True)
+
+
+def _left_out(
+    backend: str, arch: str, operation: str, dtypes: list[str], lengths: list[int]
+) -> Iterator[str]:
+    """Yield what is left out of one operation, and why."""
     limits: dict[int, list[str]] = {}
     for dtype in dtypes:
         limits.setdefault(_prewarm.longest(backend, arch, dtype, operation), []).append(dtype)
@@ -191,15 +203,11 @@ def _report_left_out(
         what = f" of {', '.join(limited)}" if len(limits) > 1 else ""
         too_long = _ranges([length for length in lengths if length > limit])
         if limit == 0:
-            click.echo(
-                f"Left out: {operation}{what}. No kernel for {backend} does it yet.", err=True
-            )
+            yield f"{what}. No kernel for {backend} does it yet."
         elif too_long:
             library = "NumPy" if target_of(backend).is_host else "the array's own library"
-            click.echo(
-                f"Left out: {operation} of rows of {too_long}{what}. No kernel for {backend} takes "
-                f"them; {library} does.",
-                err=True,
+            yield (
+                f" of rows of {too_long}{what}. No kernel for {backend} takes them; {library} does."
             )
 
 
@@ -368,5 +376,9 @@ def prewarm(
     present = len(outcomes) - len(failed)
     size = sum(outcome.size for outcome in outcomes)
     listed = "" if file is None else f": {file}"
-    click.echo(f"{present} of {len(outcomes)} artifacts are there ({size / 1e6:.1f} MB){listed}")
+    count = len(wanted)
+    what = "" if failed else f"the runtime and {count} kernel{'s' * (count != 1)}, "
+    click.echo(
+        f"{present} of {len(outcomes)} artifacts are there ({what}{size / 1e6:.1f} MB){listed}"
+    )
     context.exit(1 if failed else 0)
