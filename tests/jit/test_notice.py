@@ -29,7 +29,7 @@ SLOW = 'case "$*" in *source.cc*) sleep 1.2;; esac\nexec $CXX "$@"'
         ),
         (
             [cpu_kernel("ieee", 64, 0, "strided", "generic")],
-            "a kernel for rows of many floats of 64 bits on generic",
+            "a kernel for long or strided rows of floats of 64 bits on generic",
         ),
         (
             [cuda_kernel("fnuz", 8, 8, 2, 0, "rows", "sm_90")],

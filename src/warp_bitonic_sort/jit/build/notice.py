@@ -38,11 +38,11 @@ def _described(kernel: Kernel) -> str:
     """Return the rows that a kernel sorts, and the architecture."""
     capacity = kernel.layout.capacity
     up_to = "" if target_of(kernel.target).is_host else "up to "
-    length = f"{up_to}{capacity} " if capacity else "many "
+    rows = f"rows of {up_to}{capacity}" if capacity else "long or strided rows of"
     keys = f"{_NUMBERS[kernel.codec]} of {kernel.bits} bits"
     payload = ""
     if kernel.payload == "index":
         payload = " with indices"
     elif kernel.payload in VALUE_BITS:
         payload = f" with values of {VALUE_BITS[kernel.payload]} bits"
-    return f"a kernel for rows of {length}{keys}{payload} on {kernel.arch}"
+    return f"a kernel for {rows} {keys}{payload} on {kernel.arch}"
