@@ -49,10 +49,10 @@ def _import_packages() -> None:
 
 
 def _sorted_kernel() -> str:
-    """Sort, check the result, and return the kernel's name."""
+    """Sort without and with indices, check the results, and return the first kernel's name."""
     import numpy as np
 
-    from .. import explain, sort
+    from .. import argsort, explain, sort
 
     rows = np.array([[3.0, 1.0, np.nan, 2.0]] * 5, np.float32)
     result = sort(rows)
@@ -60,6 +60,13 @@ def _sorted_kernel() -> str:
         raise RuntimeError(
             f"the result is wrong: {result[0].tolist()}. Please report this as a bug"
         )
+    # A layer may have no kernels with indices, where there is no compiler to make one.
+    if not explain(rows, operation="argsort").missing:
+        indices = argsort(rows)
+        if not np.array_equal(indices, np.argsort(rows, axis=-1, kind="stable")):
+            raise RuntimeError(
+                f"the indices are wrong: {indices[0].tolist()}. Please report this as a bug"
+            )
     return explain(rows).kernel or ""
 
 

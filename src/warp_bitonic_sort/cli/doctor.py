@@ -22,8 +22,9 @@ _HELP = """Say what this installation finds and whether a call to sort would wor
 
 Looks at Python and the packages (without importing them), the back ends, the compiler and ninja,
 the cache folder, the environment variables and the threads. Then it sorts a small array in a
-process of its own, compiling the kernel if the cache does not hold it; that is all that it may
-write, and --no-build leaves it out. Every problem is printed with what mends it.
+process of its own, without and with indices, and compiles the kernels that the cache does not hold.
+That is all that it may write, and --no-build leaves it out. Every problem is printed with what
+mends it.
 
 \b
 Examples:
