@@ -133,8 +133,12 @@ def test_explain_refuses_what_is_no_shape(shape):
 def test_explain_reports_the_librarys_error():
     result = invoke("explain", "10x9", "--axis", 5)
     assert result.exit_code == 2
-    told = "Invalid value for --axis: expected -2 to 1 for an array of shape (10, 9), got 5."
+    told = "Invalid value for '--axis': expected -2 to 1 for an array of shape (10, 9), got 5."
     assert told in result.output
+    result = invoke("explain", "10x9", "--index-dtype", "int32")
+    assert result.exit_code == 2
+    assert "Invalid value for '--index-dtype': sort returns no indices" in result.output
+    assert invoke("explain", "9", "--operation", "ranks", "--index-dtype", "int32").exit_code == 0
 
 
 # -- demo -----------------------------------------------------------------------------------------

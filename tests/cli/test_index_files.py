@@ -88,8 +88,8 @@ def test_argsort_of_file_onto_itself_replaces_it(folder):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--indices", "OUT"], "--indices: expected another file than OUT"),
-        (["--indices", "./in.npy"], "--indices: expected another file than IN"),
+        (["--indices", "OUT"], "'--indices': expected another file than OUT"),
+        (["--indices", "./in.npy"], "'--indices': expected another file than IN"),
         (["--indices", "-"], "'-' would be standard input or output"),
         (["--indices", "no/i.npy"], "there is no folder"),
         (["--index-dtype", "int32"], "--index-dtype needs --indices"),
@@ -104,6 +104,14 @@ def test_sort_with_wrong_options_of_indices_makes_the_command_line_wrong(
     result = invoke("sort", "in.npy", "OUT", *options)
     assert (result.exit_code, said in result.output) == (2, True), result.output
     assert [path.name for path in folder.iterdir()] == ["in.npy"]
+
+
+@pytest.mark.parametrize("command", ["ranks", "sort-with-indices"])
+def test_command_of_a_function_without_one_names_sort_indices(command):
+    result = invoke(command, "in.npy", "out.npy")
+    assert result.exit_code == 2
+    assert f"No such command '{command}'" in result.output
+    assert "The command sort --indices writes" in result.output
 
 
 def test_sort_with_a_file_of_indices_that_cannot_be_written_changes_nothing(folder):

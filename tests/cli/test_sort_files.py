@@ -580,7 +580,7 @@ def test_axis_that_the_file_does_not_have_makes_the_command_line_wrong(
     target.write_bytes(OLD)
     result = invoke(tmp_path / "in.npy", target, "--axis", axis)
     assert result.exit_code == 2
-    told = f"Invalid value for --axis: {told.format(tmp_path / 'in.npy')}"
+    told = f"Invalid value for '--axis': {told.format(tmp_path / 'in.npy')}"
     assert told in " ".join(result.output.split())
     assert target.read_bytes() == OLD
 

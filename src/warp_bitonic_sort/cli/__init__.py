@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from .. import __version__
+from ..operations import OPERATIONS
 from .argsort import argsort
 from .cache import cache
 from .demo import demo
@@ -45,7 +46,17 @@ line is wrong: an option, an argument, or a path to what is not there. Nothing w
 
 
 class _Commands(click.Group):
-    """Commands whose output may have nowhere to go."""
+    """Commands whose output may have nowhere to go; hints for operations that have none."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Return the command that is named, or say where a function without a command is."""
+        function = args[0].replace("-", "_")
+        if function in OPERATIONS and function not in self.commands:
+            ctx.fail(
+                f"No such command {args[0]!r}: {function} is a function of the Python package. The "
+                f"command sort --indices writes sorted values and their indices."
+            )
+        return super().resolve_command(ctx, args)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line, and end the process."""

@@ -51,8 +51,8 @@ _OPTIONS = [
         type=DTYPE,
         metavar="NAME",
         help="The dtype of the elements of a file that has none: NumPy saves bfloat16 and float8 "
-        "arrays of ml_dtypes as untyped bytes. Nothing is converted, and the header of sorted "
-        "values is IN's; for a file with another dtype, the error says how to convert the file. "
+        "arrays of ml_dtypes as untyped bytes. Nothing is converted; for a file with another "
+        "dtype, the error says how to convert the file. "
         f"One of {', '.join(DTYPE.choices)}.",
     ),
     click.option(
@@ -105,14 +105,14 @@ def sort_file(
     """
     need("numpy")
     if not math.isfinite(order.chunk_size):
-        raise click.BadParameter("expected a finite number.", param_hint="--chunk-size")
+        raise click.BadParameter("expected a finite number.", param_hint="'--chunk-size'")
     with open_npy(source, order.dtype) as opened:
         rank = max(len(opened.shape), 1)
         if not -rank <= order.axis < rank:
             raise click.BadParameter(
                 f"expected {-rank} to {rank - 1} for the array of shape {opened.shape} in "
                 f"{click.format_filename(source)}, got {order.axis}.",
-                param_hint="--axis",
+                param_hint="'--axis'",
             )
         grid = Grid.of(opened.shape, order.axis % rank, opened.fortran)
         results: list[tuple[Path, bytes, int]] = []

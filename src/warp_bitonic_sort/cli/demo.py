@@ -163,7 +163,7 @@ def _refuse_format(output: Path) -> None:
         raise click.BadParameter(
             f"{click.format_filename(output)}: the ending gives the picture's format; expected one "
             f"of {', '.join(f'.{name}' for name in formats)}.",
-            param_hint="--output",
+            param_hint="'--output'",
         )
 
 

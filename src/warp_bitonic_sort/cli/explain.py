@@ -13,6 +13,7 @@ import click
 from ..explain import explain as explain_call
 from ..operations import OPERATIONS
 from ._common import DTYPE, NAN, Nan, reported
+from ._sort_file import index_dtype_option
 
 _HELP = """Say which kernel sorts an array of SHAPE, whether a cache holds it compiled, and why
 that one. Nothing is compiled or sorted.
@@ -68,8 +69,15 @@ def _sizes(
     show_default=True,
     help="NaN counts as the largest value, or comes last in either direction.",
 )
+@index_dtype_option
 def explain(
-    shape: tuple[int, ...], dtype: str, axis: int, operation: str, descending: bool, nan: Nan
+    shape: tuple[int, ...],
+    dtype: str,
+    axis: int,
+    operation: str,
+    descending: bool,
+    nan: Nan,
+    index_dtype: str | None,
 ) -> None:
     """Print what `warp_bitonic_sort.explain` says."""
     with reported():
@@ -81,9 +89,11 @@ def explain(
                 operation=operation,
                 descending=descending,
                 nan=nan,
+                index_dtype=index_dtype,
             )
-        except ValueError as error:  # click has checked the other arguments
-            message = str(error).removeprefix("axis: ")
-            raise click.BadParameter(message, param_hint="--axis") from error
+        except (TypeError, ValueError) as error:  # about axis or index_dtype: click checks others
+            argument, _, message = str(error).partition(": ")
+            option = f"'--{argument.replace('_', '-')}'"
+            raise click.BadParameter(message, param_hint=option) from error
     # As bytes: the folder of a cache may hold what the terminal's encoding cannot.
     click.echo(os.fsencode(str(answer)))

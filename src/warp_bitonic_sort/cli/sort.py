@@ -23,9 +23,10 @@ less than one row. np.sort sorts rows of more than 16384 elements, which need a 
 own size. If the sorted axis is the slowest one in the file, a larger --chunk-size saves passes
 over the disk.
 
---indices FILE also writes the index that each value had in its row. Then the sort is stable, as
-argsort --help says. FILE is replaced as OUT is: both files are replaced, or neither. FILE must be
-another file than IN and OUT.
+--indices FILE also writes the index that each value had in its row. Then equal elements keep their
+order, as argsort --help says. This changes the bytes of OUT where IN holds both -0.0 and 0.0: they
+are equal then, and without --indices -0.0 is smaller. FILE is replaced as OUT is: both files are
+replaced, or neither. FILE must be another file than IN and OUT.
 
 OUT gets the shape, dtype and memory order of IN. If OUT exists, a new file replaces it once the
 result is complete. If the command fails or is stopped, OUT keeps its old content. The new file
@@ -67,5 +68,7 @@ def sort(
         raise click.UsageError("--index-dtype needs --indices.")
     for path, name in ((source, "IN"), (target, "OUT")):
         if indices is not None and os.path.realpath(indices) == os.path.realpath(path):
-            raise click.BadParameter(f"expected another file than {name}.", param_hint="--indices")
+            raise click.BadParameter(
+                f"expected another file than {name}.", param_hint="'--indices'"
+            )
     sort_file(source, Order(**order), target, indices, index_dtype or "int64")
