@@ -8,15 +8,17 @@ from pathlib import Path
 
 from .errors import BuildError, CacheError, ToolError
 from .explain import Explanation, explain
-from .operations.argsort import argsort, ranks, sort_with_indices
+from .operations.argsort import SortedWithIndices, argsort, ranks, sort_with_indices
 from .operations.sort import sort, warp_bitonic_sort
-from .operations.sort_pairs import sort_pairs
+from .operations.sort_pairs import SortedPairs, sort_pairs
 from .process.threads import get_num_threads, set_num_threads
 
 __all__ = [
     "BuildError",
     "CacheError",
     "Explanation",
+    "SortedPairs",
+    "SortedWithIndices",
     "ToolError",
     "__version__",
     "argsort",
