@@ -20,12 +20,12 @@ _ARROW = (
     "pyarrow.array(sort(x.to_numpy(zero_copy_only=False))) sorts its values; nulls become NaN, and "
     "integers with nulls become floats (x.drop_null() leaves them out)"
 )
-# The name of each library, and its function that converts arrays of other libraries.
+# What arrays of each library are called, and its function that converts arrays of other libraries.
 _CONVERTERS = {
-    "numpy": ("a NumPy", "numpy.asarray"),
-    "torch": ("a PyTorch", "torch.as_tensor"),
-    "jax": ("a JAX", "jax.numpy.asarray"),
-    "cupy": ("a CuPy", "cupy.asarray"),
+    "numpy": ("a NumPy array", "numpy.asarray"),
+    "torch": ("a PyTorch tensor", "torch.as_tensor"),
+    "jax": ("a JAX array", "jax.numpy.asarray"),
+    "cupy": ("a CuPy array", "cupy.asarray"),
 }
 # The first entry that fits a class counts. Each text ends a sentence on the argument x.
 _ADVICE = {
@@ -125,6 +125,6 @@ def other_library(array: object, like: object, kind: str, argument: str) -> Type
     if kind not in _CONVERTERS:
         expected, advice = f"a {type_name(like)}", ""
     else:
-        name, convert = _CONVERTERS[kind]
-        expected, advice = f"{name} array", f"; pass {convert}({argument})"
+        expected, convert = _CONVERTERS[kind]
+        advice = f"; pass {convert}({argument})"
     return TypeError(f"{argument}: expected {expected} as keys is, got {type_name(array)}{advice}.")
