@@ -20,7 +20,6 @@
 #include <warp_bitonic_sort/kernel/cpu_index_tile.hpp>
 #include <warp_bitonic_sort/kernel/cpu_repair.hpp>
 #include <warp_bitonic_sort/kernel/cpu_tile.hpp>
-#include <warp_bitonic_sort/kernel/cpu_traits.hpp>
 #include <warp_bitonic_sort/memory/cpu/array_cursor.hpp>
 #include <warp_bitonic_sort/memory/cpu/columns.hpp>
 #include <warp_bitonic_sort/memory/cpu/index_output.hpp>
@@ -278,20 +277,13 @@ class index_kernel {
   template <class Index, int... I>
   __attribute__((noinline)) bool sort_columns_quickly(indices<I...>) {
     using indices_type = typename target::template vector<Index, lanes>;
-    using traits = cpu_traits<Codec, KeyBits>;
     const char* const from = input_.base;
     const long long stride = args_.input_stride[0];
-    const auto codec = order_.codec();
-    entry entries[Length];
+    const auto codec = order_.key_codec();
+    entry keys[Length], entries[Length];
     (__builtin_prefetch(from + I * stride + column_bytes_ahead), ...);
-    ((entries[I] = codec.encode_unjoined(target::load(from + I * stride))), ...);
-    const auto key_codec =
-        typename traits::codec_type({args_.key_xor, args_.key_add}, target::bias);
-    entry keys[Length] = {};
-    if (has_values()) {
-      ((keys[I] = key_codec.encode(target::load(from + I * stride))), ...);
-      sort_registers<Length>(target{}, keys);
-    }
+    ((entries[I] = keys[I] = codec.encode(target::load(from + I * stride))), ...);
+    if (has_values()) sort_registers<Length>(target{}, keys);
     if (!order_.sort_quickly(entries)) return false;
     char* const to = output_[1].base;
     const long long to_stride = args_.output_stride[1];
@@ -301,7 +293,7 @@ class index_kernel {
       char* const values = output_[0].base;
       const long long value_stride = args_.output_stride[0];
       (__builtin_prefetch(values + I * value_stride + column_bytes_ahead, 1), ...);
-      (target::store(values + I * value_stride, key_codec.decode(keys[I])), ...);
+      (target::store(values + I * value_stride, codec.decode(keys[I])), ...);
     }
     WARP_BITONIC_SORT_COUNT_ROWS(at_once, lanes);
     return true;

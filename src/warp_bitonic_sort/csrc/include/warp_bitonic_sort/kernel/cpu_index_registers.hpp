@@ -28,6 +28,7 @@ class index_order_in_registers
   using typename base::rows;
   using typename base::target;
   using typename base::word;
+  using key_codec_type = warp_bitonic_sort::codec<Codec, entry, typename target::signed_key, word>;
 
   static long long scratch_bytes(long long) { return base::scratch_bytes_for(slots, Length); }
   static constexpr long long pitch() { return base::pitch_for(Length); }
@@ -47,7 +48,7 @@ class index_order_in_registers
     } else {
       if (sorts_quickly()) {
         load_all(input, entries);
-        encode(entries, make_indices<Length>{});
+        encode(key_codec(), entries, make_indices<Length>{});
         if (sort_quickly(entries)) {
           this->template store_order<slots>(0, entries);
           return 0;
@@ -72,12 +73,17 @@ class index_order_in_registers
 
   // Whether rows are likely to be sorted quickly.
   bool sorts_quickly() const { return slow_groups_left_ == 0; }
-  // Sorts the codes of each row by prefixes that are cut without a look at their range. Entries
+  // The codec of `sort_quickly`, which is that of kernels without an index.
+  WBS_INLINE key_codec_type key_codec() const {
+    return key_codec_type(base::constants_, target::bias);
+  }
+  // Sorts the codes of each row by prefixes that are cut without a look at their range. Codes
   // become indices. False, with nothing usable, where that does not tell the order: a row has
-  // neighbours of one prefix, such as equal keys, or several NaNs.
-  WBS_INLINE bool sort_quickly(entry* entries) {
-    const bool done = sort_quickly(codec_, entries, make_indices<Length>{});
-    if (!done) slow_groups_left_ = slow_groups;
+  // neighbours of almost one prefix, such as equal keys, or several NaNs.
+  WBS_INLINE bool sort_quickly(entry* codes) {
+    const bool done = sort_quickly(codec_, codes, make_indices<Length>{});
+    slow_groups_ = done ? 0 : (2 * slow_groups_ + 1) & max_slow_groups;
+    slow_groups_left_ = slow_groups_;
     return done;
   }
 
@@ -96,8 +102,9 @@ class index_order_in_registers
  private:
   static constexpr int slots =
       1 << bits_for(Length) < target::chunk_keys ? target::chunk_keys : 1 << bits_for(Length);
-  // Groups that are not sorted quickly after one for which that failed: such rows go together.
-  static constexpr int slow_groups = 7;
+  // Groups that are not sorted quickly after one for which that failed: 1, then 3, then always 7,
+  // because rows for which it fails go together.
+  static constexpr int max_slow_groups = 7;
 
   // Pieces of a power of two; the last one begins before the end of the one before it.
   WBS_INLINE void load_all(rows input, entry* keys) const {
@@ -117,8 +124,8 @@ class index_order_in_registers
     }
   }
   template <int... I>
-  WBS_INLINE void encode(entry* keys, indices<I...>) const {
-    ((keys[I] = codec_.encode_unjoined(keys[I])), ...);
+  static WBS_INLINE void encode(const key_codec_type& codec, entry* keys, indices<I...>) {
+    ((keys[I] = codec.encode(keys[I])), ...);
   }
   template <int... I>
   WBS_INLINE void join_nans(entry* codes, indices<I...>) const {
@@ -127,13 +134,16 @@ class index_order_in_registers
   template <int... I>
   static WBS_INLINE bool sort_quickly(const codec_type& codec, entry* entries, indices<I...>) {
     constexpr word mask = (word(1) << bits_for(Length)) - 1;
-    ((entries[I] = ((entries[I] & ~mask) | word(I)) ^ target::bias), ...);
+    // -0.0 and 0.0 are equal, but their codes are neighbours and may have two prefixes.
+    constexpr word sure = codec_type::has_nans ? 2 * (mask + 1) : mask + 1;
+    ((entries[I] = (entries[I] & ~mask) | word(I)), ...);
     sort_registers<Length>(target{}, entries);
-    closeness<target> close;
-    ((I > 0 ? close.add(entries[I - (I > 0)], entries[I]) : void()), ...);
-    unsigned unsure = target::lanes_greater(target::broadcast(mask + 1), close.least);
+    entry least = ~entry{};
+    ((I > 0 ? lower(least, entries[I] - entries[I - (I > 0)]) : void()), ...);
+    unsigned unsure = target::lanes_greater(target::broadcast(sure), least);
     if constexpr (codec_type::has_nans) {
-      // Two NaNs of different bits are in the order of these.
+      // Two NaNs of different bits are in the order of these. Codes of numbers are at most one off
+      // those of codec_.
       const entry second = entries[1] ^ target::bias,
                   last_but_one = entries[Length - 2] ^ target::bias;
       unsure |= target::lanes_greater(codec.lowest() + word(1), second & ~mask) |
@@ -142,6 +152,7 @@ class index_order_in_registers
     ((entries[I] = entries[I] & mask), ...);
     return unsure == 0;
   }
+  static WBS_INLINE void lower(entry& least, entry value) { least = value < least ? value : least; }
   // A bit for each lane whose codes are not in order: most neighbours of one prefix are equal.
   static __attribute__((noinline)) unsigned wrong_lanes(const entry* codes, const entry* order) {
     unsigned wrong = 0;
@@ -176,7 +187,7 @@ class index_order_in_registers
     return is_exact ? 0 : close.unsure_lanes(composite);
   }
 
-  int slow_groups_left_ = 0;
+  int slow_groups_ = 0, slow_groups_left_ = 0;
 };
 
 }  // namespace warp_bitonic_sort
