@@ -92,23 +92,41 @@ class index_kernel {
 
   void sort_rows(long long first, long long last) {
     array_cursor<1, 2> cursor(args_, first);
-    for (long long left = last - first; left > 0; left -= lanes) {
-      rows_ = left < lanes ? static_cast<int>(left) : lanes;
-      whole_ = left >= lanes && cursor.run() >= lanes;
-      if (whole_) {
-        input_ = {cursor.input(0), cursor.input_step(0)};
-        output_[0] = {cursor.output(0), cursor.output_step(0)};
-        output_[1] = {cursor.output(1), cursor.output_step(1)};
-        cursor.advance(lanes);
+    for (long long left = last - first; left > 0;) {
+      const long long run = left < cursor.run() ? left : cursor.run();
+      if (run >= lanes) {
+        const long long groups = run / lanes;
+        sort_groups(cursor, groups);
+        cursor.advance(groups * lanes);
+        left -= groups * lanes;
       } else {
-        for (int lane = 0; lane < rows_; ++lane) {
-          inputs_[lane] = cursor.input(0);
-          outputs_[0][lane] = cursor.output(0);
-          outputs_[1][lane] = cursor.output(1);
-          cursor.advance(1);
-        }
+        sort_few(cursor, left < lanes ? static_cast<int>(left) : lanes);
+        left -= rows_;
       }
+    }
+  }
+  void sort_few(array_cursor<1, 2>& cursor, int rows) {
+    whole_ = false;
+    rows_ = rows;
+    for (int lane = 0; lane < rows_; ++lane) {
+      inputs_[lane] = cursor.input(0);
+      outputs_[0][lane] = cursor.output(0);
+      outputs_[1][lane] = cursor.output(1);
+      cursor.advance(1);
+    }
+    sort_group();
+  }
+  void sort_groups(const array_cursor<1, 2>& cursor, long long groups) {
+    whole_ = true;
+    rows_ = lanes;
+    strided_rows<const char> input = {cursor.input(0), cursor.input_step(0)};
+    output_[0] = {cursor.output(0), cursor.output_step(0)};
+    output_[1] = {cursor.output(1), cursor.output_step(1)};
+    for (; groups > 0; --groups) {
+      input_ = input;
       sort_group();
+      input.base += lanes * input.step;
+      for (strided_rows<char>& output : output_) output.base += lanes * output.step;
     }
   }
 
