@@ -199,6 +199,20 @@ def test_argsort_of_foreign_byte_order_equals_native():
     np.testing.assert_array_equal(values, np.take_along_axis(x, indices, -1))
 
 
+@pytest.mark.parametrize("index_dtype", [np.int32, np.int64])
+@pytest.mark.parametrize(("name", "length"), [("float32", 9), ("float64", 9), ("int8", 40)])
+@pytest.mark.parametrize("place", [1, 3, 15])
+def test_sort_with_indices_of_many_columns_into_any_address(name, length, index_dtype, place):
+    """The first columns are sorted apart from those whose indices are aligned."""
+    x = oracle.random(name, (length, 2176), np.random.default_rng(8))
+    around = np.full(x.size + 32, -1, index_dtype)
+    indices = around[place : place + x.size].reshape(x.shape)
+    values, _ = sort_with_indices(x, axis=0, out=(np.empty_like(x), indices))
+    oracle.check_indices(x, indices, values, 0)
+    assert (around[:place] == -1).all()
+    assert (around[place + x.size :] == -1).all()
+
+
 @pytest.mark.parametrize("name", ["float32", "int64", "bfloat16"])
 @pytest.mark.parametrize("length", [9, 200, LONG])
 def test_sort_with_indices_in_place_equals_a_new_result(name, length):

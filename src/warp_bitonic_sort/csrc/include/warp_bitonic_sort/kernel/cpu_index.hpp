@@ -94,16 +94,29 @@ class index_kernel {
     array_cursor<1, 2> cursor(args_, first);
     for (long long left = last - first; left > 0;) {
       const long long run = left < cursor.run() ? left : cursor.run();
-      if (run >= lanes) {
+      const int unaligned = unaligned_columns(cursor, run);
+      if (unaligned == 0 && run >= lanes) {
         const long long groups = run / lanes;
         sort_groups(cursor, groups);
         cursor.advance(groups * lanes);
         left -= groups * lanes;
       } else {
-        sort_few(cursor, left < lanes ? static_cast<int>(left) : lanes);
+        const int most = unaligned != 0 ? unaligned : lanes;
+        sort_few(cursor, left < most ? static_cast<int>(left) : most);
         left -= rows_;
       }
     }
+  }
+  // The columns before the first one whose indices are aligned. A store that crosses cache lines
+  // makes the next group touch a line again; where elements of a column are a power of two apart,
+  // it has left the cache by then. A run needs many groups to make up for one that is not full.
+  int unaligned_columns(const array_cursor<1, 2>& cursor, long long run) const {
+    const bool are_columns =
+        cursor.input_step(0) == key_bytes && cursor.output_step(1) == args_.index_bytes;
+    const int bytes = lanes * args_.index_bytes;
+    if (!are_columns || args_.output_stride[1] % bytes != 0 || run < 128 * lanes) return 0;
+    const auto address = reinterpret_cast<__UINTPTR_TYPE__>(cursor.output(1));
+    return static_cast<int>(-address % static_cast<unsigned>(bytes)) / args_.index_bytes;
   }
   void sort_few(array_cursor<1, 2>& cursor, int rows) {
     whole_ = false;
