@@ -208,13 +208,21 @@ class index_kernel {
   // Copies rows of any strides; lanes without a row get the last one. A tile loads whole blocks:
   // a row that is shorter is filled up with its last key.
   __attribute__((noinline)) void copy_rows() {
-    const int count = Length == 0 && length_ < block ? block : length_;
+    const int length = Length == 0 ? length_ : Length;
+    const int count = Length == 0 && length < block ? block : length;
+    const long long stride = args_.input_stride[0];
     for (int lane = 0; lane < lanes; ++lane) {
       const char* const from = whole_ ? input_[lane] : inputs_[lane < rows_ ? lane : rows_ - 1];
       char* const to = copies_ + lane * row_bytes_;
-      for (int i = 0; i < count; ++i) {
-        const int at = i < length_ ? i : length_ - 1;
-        __builtin_memcpy(to + i * key_bytes, from + at * args_.input_stride[0], key_bytes);
+      if (stride == key_bytes) {
+        __builtin_memcpy(to, from, length * key_bytes);
+      } else {
+        for (int i = 0; i < length; ++i) {
+          __builtin_memcpy(to + i * key_bytes, from + i * stride, key_bytes);
+        }
+      }
+      for (int i = length; i < count; ++i) {
+        __builtin_memcpy(to + i * key_bytes, to + (length - 1) * key_bytes, key_bytes);
       }
     }
     input_ = {copies_, row_bytes_};
