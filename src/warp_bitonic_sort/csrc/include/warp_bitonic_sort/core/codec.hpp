@@ -109,8 +109,9 @@ class codec<codec_kind::fnuz, Bits, Signed, Element> {
 };
 
 // Codes for sorting with indices: keys that count as equal have the same code. -0.0 equals 0.0, and
-// all NaNs are equal. There is no decode(): values are gathered by index.
-template <codec_kind Codec, class Bits, class Signed, class Element = Bits>
+// all NaNs are equal. There is no decode(): values are gathered by index. The low bits of keys and
+// codes, Low of them, are zeros.
+template <codec_kind Codec, class Bits, class Signed, class Element = Bits, int Low = 0>
 class canonical_codec {
  public:
   // Whether there are several NaNs, whose codes must be joined.
@@ -124,26 +125,27 @@ class canonical_codec {
   codec<Codec, Bits, Signed, Element> codec_;
 };
 
-template <class Bits, class Signed, class Element>
-class canonical_codec<codec_kind::ieee, Bits, Signed, Element> {
+template <class Bits, class Signed, class Element, int Low>
+class canonical_codec<codec_kind::ieee, Bits, Signed, Element, Low> {
  public:
   WBS_CONSTANT(bool, has_nans, true);
   WBS_INLINE explicit canonical_codec(order_constants order) {
     constexpr Element sign = static_cast<Element>(Element(1) << (8 * sizeof(Element) - 1));
     const Element key_xor = static_cast<Element>(order.key_xor);
     const Element add = static_cast<Element>(order.key_add);
-    const Element negative = static_cast<Element>(~key_xor);
+    const Element all = static_cast<Element>(~Element(0) << Low), one = Element(1) << Low;
+    const Element negative = static_cast<Element>(key_xor ^ all);
     const Element positive = static_cast<Element>(key_xor ^ sign);
     // order_constants_of() adds the code of the lowest value, or subtracts it where NaNs come last.
     // NaNs begin, or end, at about twice that code. The codes of -0.0 and 0.0 would follow each
     // other: the numbers of one sign are moved by one, away from the NaNs.
     const bool nan_is_last = (add & sign) != 0, reversed = (key_xor & sign) != 0;
-    const Element less = static_cast<Element>(add - 1), more = static_cast<Element>(add + 1);
+    const Element less = static_cast<Element>(add - one), more = static_cast<Element>(add + one);
     const Element add_negative = reversed && nan_is_last ? less : add;
     const Element add_positive = !reversed ? less : nan_is_last ? add : more;
-    const Element twice = static_cast<Element>(2 * add), before = static_cast<Element>(twice - 1);
+    const Element twice = static_cast<Element>(2 * add), before = static_cast<Element>(twice - one);
     const Element lowest = nan_is_last ? Element(0) : twice;
-    const Element highest = nan_is_last ? before : static_cast<Element>(~Element(0));
+    const Element highest = nan_is_last ? before : all;
     negative_ = Bits{} + negative;
     positive_ = Bits{} + positive;
     add_negative_ = Bits{} + add_negative;

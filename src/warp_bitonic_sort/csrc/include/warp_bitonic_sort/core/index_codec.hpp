@@ -1,8 +1,7 @@
 // Encodes keys as words for sorting with indices.
 //
 // Invariant: keys that count as equal have equal codes, and the unsigned order of codes is the
-// promised one. A key's code begins at the highest bit of the word; the bits below it are the same
-// for all keys.
+// promised one. A key's code begins at the highest bit of the word; the bits below it are zeros.
 #ifndef WARP_BITONIC_SORT_CORE_INDEX_CODEC_HPP_
 #define WARP_BITONIC_SORT_CORE_INDEX_CODEC_HPP_
 
@@ -14,36 +13,46 @@ namespace warp_bitonic_sort {
 
 // Short keys are encoded in the high bits of a word, because arithmetic of short integers takes
 // more instructions.
-template <codec_kind Codec, int KeyBits, class Word, class Signed>
-class index_codec {
+template <int KeyBits, class Word>
+struct high_keys {
+  using element = typename unsigned_of<KeyBits>::type;
   WBS_CONSTANT(int, shift, 8 * static_cast<int>(sizeof(Word)) - KeyBits);
+
+  static WBS_INLINE Word word_of(element raw) { return static_cast<Word>(raw) << shift; }
+  // The same for key i of a word that holds several, from the low bits on.
+  static WBS_INLINE Word word_of(Word raws, int i) {
+    return raws << (shift - i * KeyBits) & ~Word(0) << shift;
+  }
+};
+
+template <codec_kind Codec, int KeyBits, class Word, class Signed>
+class index_codec : public high_keys<KeyBits, Word> {
+  using keys = high_keys<KeyBits, Word>;
+  using typename keys::element;
 
  public:
   WBS_INLINE explicit index_codec(order_constants order)
-      : codec_({widened(order.key_xor), order.key_add << shift}) {}
-  WBS_INLINE Word encode(typename unsigned_of<KeyBits>::type raw) const {
-    return codec_.encode(static_cast<Word>(raw) << shift);
-  }
+      : codec_({order.key_xor << keys::shift, order.key_add << keys::shift}) {}
+  WBS_INLINE Word encode_word(Word key) const { return codec_.encode(key); }
+  WBS_INLINE Word encode(element raw) const { return encode_word(keys::word_of(raw)); }
   // The same, but NaNs have different codes.
-  WBS_INLINE Word encode_unjoined(typename unsigned_of<KeyBits>::type raw) const {
-    return codec_.encode_unjoined(static_cast<Word>(raw) << shift);
+  WBS_INLINE Word encode_unjoined(element raw) const {
+    return codec_.encode_unjoined(keys::word_of(raw));
   }
 
  private:
-  // The bits below the key are inverted if the key's are.
-  static WBS_INLINE unsigned long long widened(unsigned long long key_xor) {
-    return key_xor << shift | ((1ull << shift) - 1) * (key_xor & 1);
-  }
-
-  canonical_codec<Codec, Word, Signed> codec_;
+  canonical_codec<Codec, Word, Signed, Word, keys::shift> codec_;
 };
 template <class Word, class Signed>
-class index_codec<codec_kind::fnuz, 8, Word, Signed> {
+class index_codec<codec_kind::fnuz, 8, Word, Signed> : public high_keys<8, Word> {
+  using keys = high_keys<8, Word>;
+
  public:
   WBS_INLINE explicit index_codec(order_constants order) : codec_(order) {}
-  WBS_INLINE Word encode(unsigned char raw) const {
-    return static_cast<Word>(codec_.encode(raw)) << (8 * sizeof(Word) - 8);
+  WBS_INLINE Word encode_word(Word key) const {
+    return encode(static_cast<unsigned char>(key >> keys::shift));
   }
+  WBS_INLINE Word encode(unsigned char raw) const { return keys::word_of(codec_.encode(raw)); }
 
  private:
   canonical_codec<codec_kind::fnuz, unsigned char, signed char> codec_;

@@ -203,16 +203,29 @@ class index_entries {
     return j / vector_size * row_lanes * vector_size + j % vector_size;
   }
 
-  // Loads this lane's keys. Behind a row's end its last keys are loaded, which leave the range
-  // as it is.
-  WBS_INLINE void load_own(const rows& in, element (&raws)[Registers]) const {
-    using vector = element_vector<element, vector_size>;
+  // Loads this lane's keys as words. Behind a row's end its last keys are loaded, which leave the
+  // range as it is.
+  WBS_INLINE void load_own(const rows& in, word (&keys)[Registers]) const {
     const element* const row = in.row(row_of_lane());
     const int first = first_position(), length = args_.length;
+    // Opaque, or the compiler would work with short integers, and join the ways below where single
+    // keys have their addresses.
+    constexpr bool are_opaque = KeyBits < 32 || MaxVector == 1;
     const auto load = [&](int j, int at) {
+      constexpr int in_word = word_bits / KeyBits;
+      constexpr bool has_words = vector_size % in_word == 0;
+      using piece = typename choose<has_words, word, element>::type;
+      using vector = element_vector<piece, has_words ? vector_size / in_word : vector_size>;
       const vector v = *reinterpret_cast<const vector*>(row + at * Step);
       WBS_UNROLL
-      for (int e = 0; e < vector_size; ++e) raws[j + e] = v.values[e];
+      for (int e = 0; e < vector_size; ++e) {
+        if constexpr (has_words) {
+          keys[j + e] = codes::word_of(v.values[e / in_word], e % in_word);
+        } else {
+          keys[j + e] = codes::word_of(v.values[e]);
+        }
+        if (are_opaque) keys[j + e] = target::opaque(keys[j + e]);
+      }
     };
     if (in.at.are_wide && length == capacity) {
       WBS_UNROLL
@@ -228,7 +241,7 @@ class index_entries {
       WBS_UNROLL
       for (int j = 0; j < Registers; ++j) {
         const int at = first + offset(j);
-        raws[j] = row[(at < length ? at : length - 1) * Step];
+        keys[j] = codes::word_of(row[(at < length ? at : length - 1) * Step]);
       }
     }
   }
@@ -263,18 +276,21 @@ class index_entries {
   WBS_INLINE void encode_codes(const rows& in, entry (&entries)[Registers]) const {
     const codes codec = make_codec();
     const int first = first_position();
-    element raws[Registers];
-    load_own(in, raws);
+    word keys[Registers];
+    load_own(in, keys);
     if constexpr (is_exact) {
+      // A code ends above the index.
+      const unsigned sign = target::opaque(static_cast<unsigned>(first) ^ 0x80000000u);
       WBS_UNROLL
       for (int j = 0; j < Registers; ++j) {
-        entries[j] = entry_of(static_cast<unsigned>(codec.encode(raws[j])), first + offset(j));
+        entries[j] = static_cast<entry>(static_cast<unsigned>(codec.encode_word(keys[j])) +
+                                        (sign + static_cast<unsigned>(offset(j))));
       }
     } else {
       word least = ~word(0), greatest = 0;
       WBS_UNROLL
       for (int j = 0; j < Registers; ++j) {
-        const word code = codec.encode(raws[j]);
+        const word code = codec.encode_word(keys[j]);
         least = code < least ? code : least;
         greatest = code > greatest ? code : greatest;
       }
@@ -282,17 +298,17 @@ class index_entries {
       greatest = over_row(greatest, [](word a, word b) { return a > b ? a : b; });
       const int zeros = target::leading_zeros(greatest - least);
       // Longer codes would take too many registers meanwhile.
-      if constexpr (KeyBits == 64) load_own(in, raws);
+      if constexpr (KeyBits == 64) load_own(in, keys);
       WBS_UNROLL
       for (int j = 0; j < Registers; ++j) {
-        entries[j] = entry_of_code(codec.encode(raws[j]), first + offset(j), least, zeros);
+        entries[j] = entry_of_code(codec.encode_word(keys[j]), first + offset(j), least, zeros);
       }
     }
   }
 
   // Float64 becomes float32, rounded towards zero, which keeps the order. What is beyond its range
   // becomes an infinity, a NaN or next to zero.
-  static WBS_INLINE float value_of(element raw) {
+  static WBS_INLINE float value_of(word raw) {
     if constexpr (KeyBits == 64) {
       const int high = static_cast<int>(raw >> 32);
       // The difference of the exponents' biases; one of their widths is three bits.
@@ -303,14 +319,14 @@ class index_entries {
                             static_cast<unsigned>(magnitude) << 3 |
                             static_cast<unsigned>(raw) >> 29);
     } else {
-      return bits_as<float>(raw);
+      return bits_as<float>(static_cast<unsigned>(raw));
     }
   }
   WBS_INLINE void load_values(const rows& in, float (&values)[Registers]) const {
-    element raws[Registers];
-    load_own(in, raws);
+    word keys[Registers];
+    load_own(in, keys);
     WBS_UNROLL
-    for (int j = 0; j < Registers; ++j) values[j] = value_of(raws[j]);
+    for (int j = 0; j < Registers; ++j) values[j] = value_of(keys[j]);
   }
 
   // The range of a row's values, and the sum of their distances from the first one of each lane.
