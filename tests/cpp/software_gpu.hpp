@@ -328,6 +328,7 @@ struct software_target {
   static void sync_block(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
     sync(file, line, true);
   }
+  static char* shared_address(void* shared) { return static_cast<char*>(shared); }
   // A copy is made as late as possible.
   template <int Bytes>
   static void copy(void* shared, const void* memory) {

@@ -75,9 +75,14 @@ class gpu_index_columns {
     const team_type team(args, reinterpret_cast<entry*>(stage), nullptr);
     const gpu_index_columns self(args, tile, team, keys);
     self.load();
-    const typename team_type::rows rows{keys, {target::warp() * warp_rows * pitch, pitch, false}};
+    const typename team_type::rows rows{keys, {target::warp() * warp_rows * pitch, pitch, true}};
     if constexpr (lanes == 1) {
-      team.sort(rows, [&](bool) { return self.store_own(rows); });
+      team.sort(rows, [&](bool by_values) {
+        if constexpr (team_type::prefers_values) {
+          if (by_values) return self.template store_own<true>(rows);
+        }
+        return self.template store_own<false>(rows);
+      });
     } else {
       target::sync_block();
       team.sort(rows,
@@ -115,37 +120,64 @@ class gpu_index_columns {
   }
 
   WBS_INLINE void load() const {
-    const char* const from = find_moved().input[0];
-    const int length = moved_length();
-    copy_elements<target, element, count>(
-        [&](int c, int& to) {
-          const int at = first_moved() + c * stride;
-          to = moved_row() * pitch + at * step;
-          return at < length ? from + at * args_.input_stride[0] : nullptr;
-        },
-        keys_);
+    const long long stride_bytes = args_.input_stride[0];
+    copy_elements<target, count, stride * step>(
+        find_moved().input[0] + first_moved() * stride_bytes, stride * stride_bytes,
+        keys_ + moved_row() * pitch + first_moved() * step,
+        steps_below<stride>(first_moved(), moved_length()));
     if constexpr (target::has_copies) target::sync_copies();
   }
 
+  // Where this thread stores the elements of a row, from one position on and `steps` apart. The
+  // numbers of positions below which there are keys, and indices of 4 and of 8 bytes, make each
+  // store an instruction with a condition.
+  class output_places {
+   public:
+    WBS_INLINE output_places(const gpu_index_columns& self, int first, int steps) {
+      const index_args& args = self.args_;
+      const auto row = self.find_moved();
+      const int length = self.moved_length();
+      keys_ = row.output[0] + first * args.output_stride[0];
+      indices_ = row.output[1] + first * args.output_stride[1];
+      key_step_ = steps * args.output_stride[0];
+      index_step_ = steps * args.output_stride[1];
+      keys_end_ = args.output[0] != nullptr ? length : 0;
+      short_end_ = args.index_bytes == 4 ? length : 0;
+      long_end_ = args.index_bytes == 4 ? 0 : length;
+    }
+    // Stores what belongs at a position, and goes on to the next one.
+    WBS_INLINE void store(int at, element key, int index) {
+      if (at < keys_end_) target::store_global(keys_, key);
+      if (at < short_end_) target::store_global(indices_, index);
+      if (at < long_end_) target::store_global(indices_, static_cast<long long>(index));
+      // Opaque, or the compiler would multiply.
+      keys_ += target::opaque(key_step_);
+      indices_ += target::opaque(index_step_);
+    }
+
+   private:
+    char *keys_, *indices_;
+    long long key_step_, index_step_;
+    int keys_end_, short_end_, long_end_;
+  };
+
   // Stores this thread's row. Returns whether neighbours are in the wrong order.
+  template <bool ByValues>
   WBS_INLINE bool store_own(const typename team_type::rows& rows) const {
-    const auto to = find_moved();
+    output_places to(*this, 0, 1);
     const int length = moved_length(), lane = target::lane();
-    order_check<team_type, 1, 1> check(team_, rows, length);
+    order_check<team_type, 1, 1, ByValues> check(team_, rows, length);
     team_.each_own([&](int at, entry e) {
-      if (at >= length) return;
       const int index = team_type::index_of(e);
-      const element value = rows.element(lane, index);
-      store_elements<target, element, 1>(
-          args_.output[0] != nullptr, args_.index_bytes, to.output[0] + at * args_.output_stride[0],
-          to.output[1] + at * args_.output_stride[1], {value}, {index});
-      check.add({value}, [&](int) { return at > 0; });
+      const element key = rows.element(lane, index);
+      to.store(at, key, index);
+      check.add({key}, [&](int) { return at > 0 && at < length; });
     });
     return check.is_wrong();
   }
 
   WBS_INLINE void store(const char* shared) const {
-    const auto to = find_moved();
+    output_places to(*this, first_moved(), stride);
     const int length = moved_length();
     const int warp = moved_row() / warp_rows, row = moved_row() % warp_rows;
     const entry* const locations =
@@ -153,13 +185,9 @@ class gpu_index_columns {
         row * location_pitch;
     const element* const keys = keys_ + moved_row() * pitch;
     WBS_ROLLED
-    for (int c = 0; c < count; ++c) {
-      const int at = first_moved() + c * stride;
-      if (at >= length) break;
+    for (int at = first_moved(); at < length; at += stride) {
       const int index = team_type::index_in_row(locations[at]);
-      store_elements<target, element, 1>(
-          args_.output[0] != nullptr, args_.index_bytes, to.output[0] + at * args_.output_stride[0],
-          to.output[1] + at * args_.output_stride[1], {keys[index]}, {index});
+      to.store(at, keys[index], index);
     }
   }
 

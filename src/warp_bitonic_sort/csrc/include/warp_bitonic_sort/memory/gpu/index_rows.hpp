@@ -192,20 +192,23 @@ class gpu_index_rows {
     using vector = element_vector<Element, size>;
     const char* const from = plain_address<element_bytes, size>(args_.input[Input]);
     const int first = first_of_warp() + target::lane() * size;
+    // Where vector c goes, in elements.
     const auto place = [&](int c) {
       constexpr bool steps_over_rows = step % capacity == 0;
       // Written so that all but the first are a constant behind it, if they can be.
-      if constexpr (team_rows == 1 || Pitch == capacity) return to + first + c * step;
+      if constexpr (team_rows == 1 || Pitch == capacity) return first + c * step;
       if constexpr (steps_over_rows) {
-        return to + first / capacity * Pitch + first % capacity + c * (step / capacity * Pitch);
+        return first / capacity * Pitch + first % capacity + c * (step / capacity * Pitch);
       }
       const int at = first + c * step;
-      return to + at / capacity * Pitch + at % capacity;
+      return at / capacity * Pitch + at % capacity;
     };
     if constexpr (target::has_copies && bytes >= 4) {
+      const auto staged = target::shared_address(to);
       WBS_UNROLL
       for (int c = 0; c < count; ++c) {
-        target::template copy<bytes>(place(c), from + c * (step * element_bytes));
+        target::template copy<bytes>(staged + place(c) * element_bytes,
+                                     from + c * (step * element_bytes));
       }
     } else {
       constexpr int burst = count % 4 == 0 ? 4 : count % 3 == 0 ? 3 : 1;
@@ -217,21 +220,18 @@ class gpu_index_rows {
           loaded[i] = target::template load_global<vector>(from + (c + i) * (step * element_bytes));
         }
         WBS_UNROLL
-        for (int i = 0; i < burst; ++i) *reinterpret_cast<vector*>(place(c + i)) = loaded[i];
+        for (int i = 0; i < burst; ++i) *reinterpret_cast<vector*>(to + place(c + i)) = loaded[i];
       }
     }
   }
   template <int Input, int Pitch, class Element>
   WBS_INLINE void load_strided(Element* stage) const {
-    const char* const from = own_row().input[Input];
-    const int count = own_length();
-    copy_elements<target, Element, Registers>(
-        [&](int c, int& to) {
-          const int at = c * row_lanes + team_type::lane_of_row();
-          to = team_type::row_of_lane() * Pitch + at;
-          return at < count ? from + at * args_.input_stride[Input] : nullptr;
-        },
-        stage);
+    const long long stride = args_.input_stride[Input];
+    const int first = team_type::lane_of_row();
+    copy_elements<target, Registers, row_lanes>(own_row().input[Input] + first * stride,
+                                                row_lanes * stride,
+                                                stage + team_type::row_of_lane() * Pitch + first,
+                                                steps_below<row_lanes>(first, own_length()));
   }
 
   // -- storing ------------------------------------------------------------------------------------

@@ -37,11 +37,12 @@ class contiguous_run {
     const int first = head + thread * size;
     char* const from_first = memory + first * element_bytes;
     if constexpr (Load && Target::has_copies) {
+      const auto to_first = Target::shared_address(in_stage + first);
       WBS_UNROLL
       for (int c = 0; c < rounds; ++c) {
+        constexpr int step_bytes = step * element_bytes;
         if (c * step + size <= count - first) {
-          Target::template copy<16>(in_stage + first + c * step,
-                                    from_first + c * step * element_bytes);
+          Target::template copy<16>(to_first + c * step_bytes, from_first + c * step_bytes);
         }
       }
     } else {
@@ -71,34 +72,35 @@ class contiguous_run {
   }
 };
 
-// Copies Count elements of each thread into shared memory; `find(c, to)` returns the address of
-// element c, or null for none, and where in the stage it goes.
-template <class Target, class Element, int Count, class Find>
-WBS_INLINE void copy_elements(Find find, Element* stage) {
+// How many of first, first + Step, first + 2 * Step, ... are less than `end`.
+template <int Step>
+WBS_INLINE int steps_below(int first, int end) {
+  return first < end ? (end - first + Step - 1) / Step : 0;
+}
+
+// Copies each thread's elements into shared memory, `count` of them and at most Capacity. They are
+// `step` bytes apart in memory, and StagedStep elements in shared memory.
+template <class Target, int Capacity, int StagedStep, class Element>
+WBS_INLINE void copy_elements(const char* from, long long step, Element* to, int count) {
   if constexpr (Target::has_copies && sizeof(Element) >= 4) {
+    constexpr int bytes = static_cast<int>(sizeof(Element));
+    const auto staged = Target::shared_address(to);
     WBS_UNROLL
-    for (int c = 0; c < Count; ++c) {
-      int to;
-      const char* const from = find(c, to);
-      if (from != nullptr) {
-        Target::template copy<static_cast<int>(sizeof(Element))>(stage + to, from);
-      }
+    for (int c = 0; c < Capacity; ++c, from += step) {
+      if (c < count) Target::template copy<bytes>(staged + c * StagedStep * bytes, from);
     }
   } else {
-    constexpr int burst = Count % 8 == 0 ? 8 : Count % 4 == 0 ? 4 : 1;
+    constexpr int burst = Capacity % 8 == 0 ? 8 : Capacity % 4 == 0 ? 4 : 1;
     WBS_ROLLED
-    for (int c = 0; c < Count; c += burst) {
+    for (int start = 0; start < Capacity; start += burst) {
       Element loaded[burst]{};
       WBS_UNROLL
-      for (int i = 0; i < burst; ++i) {
-        int to;
-        const char* const from = find(c + i, to);
-        if (from != nullptr) loaded[i] = Target::template load_global<Element>(from);
+      for (int i = 0; i < burst; ++i, from += step) {
+        if (start + i < count) loaded[i] = Target::template load_global<Element>(from);
       }
       WBS_UNROLL
       for (int i = 0; i < burst; ++i) {
-        int to;
-        if (find(c + i, to) != nullptr) stage[to] = loaded[i];
+        if (start + i < count) to[(start + i) * StagedStep] = loaded[i];
       }
     }
   }

@@ -253,16 +253,24 @@ struct cuda_target {
 #else
   WBS_CONSTANT(bool, has_copies, false);
 #endif
+  // An address in shared memory, of 32 bits: computed once for several copies.
+  static __device__ __forceinline__ unsigned shared_address(const void* shared) {
+    unsigned long long address;
+    asm("cvta.to.shared.u64 %0, %1;" : "=l"(address) : "l"(shared));
+    return opaque(static_cast<unsigned>(address));
+  }
   template <int Bytes>
-  static __device__ __forceinline__ void copy(void* shared, const void* memory) {
-    unsigned long long to;
-    asm("cvta.to.shared.u64 %0, %1;" : "=l"(to) : "l"(shared));
+  static __device__ __forceinline__ void copy(unsigned to, const void* memory) {
     if constexpr (Bytes == 16) {
-      asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"l"(to), "l"(memory) : "memory");
+      asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(memory) : "memory");
     } else {
-      asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"l"(to), "l"(memory), "n"(Bytes)
+      asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(to), "l"(memory), "n"(Bytes)
                    : "memory");
     }
+  }
+  template <int Bytes>
+  static __device__ __forceinline__ void copy(void* shared, const void* memory) {
+    copy<Bytes>(shared_address(shared), memory);
   }
   static __device__ __forceinline__ void sync_copies() {
     asm volatile("cp.async.wait_all;" ::: "memory");
