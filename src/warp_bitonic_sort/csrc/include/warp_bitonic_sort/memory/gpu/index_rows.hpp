@@ -86,11 +86,16 @@ class gpu_index_rows {
     team.sort(rows, [&](bool by_values) {
       // Opaque, or what depends on it would be kept in registers while the entries are sorted.
       const gpu_index_rows self(args, target::opaque(tile), team);
-      return self.stores_plain() ? self.store_plain(rows, values_at, by_values)
-                                 : team.check(rows, by_values, self.own_length());
+      if (self.stores_plain()) {
+        return self.bytes_of_payload() == 4
+                   ? self.template store_in_order<4>(rows, values_at, by_values)
+                   : self.template store_in_order<8>(rows, values_at, by_values);
+      }
+      return self.stores_vectors() ? self.template store_in_order<0>(rows, values_at, by_values)
+                                   : team.check(rows, by_values, self.own_length());
     });
     const gpu_index_rows self(args, target::opaque(tile), team);
-    if (!self.stores_plain()) {
+    if (!self.stores_plain() && !self.stores_vectors()) {
       const int first = team_type::row_of_lane() * args.length;
       team.arrange([&](int at) { return first + at; });
       team_type::sync();
@@ -127,8 +132,7 @@ class gpu_index_rows {
   }
   // Where such a run begins.
   WBS_INLINE char* run_of(const void* array, const long long* batch_stride) const {
-    const auto at = reinterpret_cast<unsigned long long>(array);
-    return reinterpret_cast<char*>(at + first_row() * batch_stride[0]);
+    return static_cast<char*>(const_cast<void*>(array)) + first_row() * batch_stride[0];
   }
   // Whether the tile's rows are all present and fill the capacity. If they are contiguous, too,
   // they are plain: the common case, which must begin to load soon.
@@ -149,9 +153,6 @@ class gpu_index_rows {
     char* const at = static_cast<char*>(const_cast<void*>(array)) + tile_ * tile_bytes;
     return at + team_of_block() * team_bytes_of + (first_of_warp() + target::lane() * Size) * Bytes;
   }
-  // Vectors of a warp follow each other.
-  WBS_CONSTANT(int, vectors, Registers / vector_size);
-  WBS_CONSTANT(int, warp_step, warp_lanes * vector_size);
   // Where the warp's positions begin among those of its team.
   static WBS_INLINE int first_of_warp() {
     return team_type::team_warp() * (warp_lanes * Registers);
@@ -244,10 +245,45 @@ class gpu_index_rows {
            is_plain(args_.output[1], args_.output_stride[1], args_.output_batch_stride[1],
                     bytes_of_payload());
   }
-  // Whether vectors of so many bytes, which are at most 16 bytes at once, are aligned.
-  static WBS_INLINE bool is_aligned(const char* address, int bytes) {
+  // Whether every row of both outputs is made of aligned vectors, and its lanes cover enough memory
+  // at once. The same for all rows, so that warps stay together.
+  WBS_INLINE bool stores_vectors() const {
+    return lanes >= 4 && args_.length % vector_size == 0 && args_.batch_dims == 1 &&
+           (!has_keys() || has_vectors<0>(key_bytes)) && has_vectors<1>(bytes_of_payload());
+  }
+  template <int Output>
+  WBS_INLINE bool has_vectors(int bytes) const {
+    return args_.output_stride[Output] == bytes &&
+           is_aligned(args_.output[Output], vector_size * bytes,
+                      args_.output_batch_stride[Output][0]);
+  }
+  // Whether the team's rows are runs of both outputs.
+  WBS_INLINE bool are_runs() const {
+    return (!has_keys() ||
+            is_run(args_.output_stride[0], args_.output_batch_stride[0], key_bytes)) &&
+           is_run(args_.output_stride[1], args_.output_batch_stride[1], bytes_of_payload());
+  }
+  // Where the runs of the team begin.
+  WBS_INLINE addresses own_runs() const {
+    if constexpr (team_rows == 1) return own_row();
+    addresses result{};
+    WBS_UNROLL
+    for (int o = 0; o < outputs; ++o) {
+      result.output[o] = run_of(args_.output[o], args_.output_batch_stride[o]);
+    }
+    return result;
+  }
+  // A lane stores at most 16 bytes of each output at once: more would take two accesses, each of
+  // which covers half of many sectors.
+  static constexpr WBS_HOST_DEVICE int stored_size(int payload_bytes) {
+    return team_type::vector_size_of(payload_bytes < key_bytes ? key_bytes : payload_bytes);
+  }
+  // Whether vectors of so many bytes, of which 16 go at once, are aligned, also `step` bytes on.
+  static WBS_INLINE bool is_aligned(const void* address, int bytes, long long step = 0) {
     const unsigned once = bytes < 16 ? bytes : 16;
-    return (reinterpret_cast<unsigned long long>(address) & (once - 1)) == 0;
+    const auto both =
+        reinterpret_cast<unsigned long long>(address) | static_cast<unsigned long long>(step);
+    return (both & (once - 1)) == 0;
   }
   WBS_INLINE bool are_whole_vectors() const { return args_.length % vector_size == 0; }
   // Sorted keys may be left out where the payloads are indices.
@@ -264,15 +300,10 @@ class gpu_index_rows {
     }
   }
 
-  // Stores plain rows as the stage has them. Returns whether this lane saw neighbours in the wrong
-  // order.
-  WBS_INLINE bool store_plain(const typename team_type::rows& rows,
-                              const staged_rows<value>& values, bool by_values) const {
-    return bytes_of_payload() == 4 ? store_plain_of<4>(rows, values, by_values)
-                                   : store_plain_of<8>(rows, values, by_values);
-  }
+  // Stores rows as the stage has them: plain rows, with PayloadBytes, or rows of vectors, with 0.
+  // Returns whether this lane saw neighbours in the wrong order.
   template <int PayloadBytes>
-  WBS_INLINE bool store_plain_of(const typename team_type::rows& rows,
+  WBS_INLINE bool store_in_order(const typename team_type::rows& rows,
                                  const staged_rows<value>& values, bool by_values) const {
     if constexpr (team_type::prefers_values) {
       if (by_values) return store_ordered<PayloadBytes, true>(rows, values);
@@ -282,48 +313,75 @@ class gpu_index_rows {
   template <int PayloadBytes, bool ByValues>
   WBS_INLINE bool store_ordered(const typename team_type::rows& rows,
                                 const staged_rows<value>& values) const {
-    char* const to_keys = plain_address<key_bytes>(args_.output[0]);
-    char* const to_payloads = plain_address<PayloadBytes>(args_.output[1]);
-    order_check<team_type, warp_lanes, vector_size, ByValues> check(team_, rows, capacity);
-    each_vector([&](int c) {
-      const int number = first_of_warp() + c * warp_step + target::lane() * vector_size;
-      const int row = team_rows > 1 ? number / capacity : 0;
-      const auto entries =
-          *reinterpret_cast<const entry_vector<entry, vector_size>*>(team_.place(number));
-      element_vector<element, vector_size> keys;
-      element_vector<payload_type, vector_size> payloads;
+    constexpr bool are_plain = PayloadBytes != 0;
+    constexpr int size = are_plain ? stored_size(PayloadBytes) : vector_size;
+    // Lanes that store a run of vectors together: a warp, or those of a row.
+    constexpr int group = are_plain ? warp_lanes : lanes, step = group * size;
+    constexpr int pitch = team_type::network_type::blocked_pitch;
+    const int own = (target::lane() & (group - 1)) * size;
+    const int row_of_lane = are_plain ? 0 : team_type::row_of_lane();
+    const int length = are_plain ? capacity : own_length();
+    const int payload_bytes = are_plain ? PayloadBytes : bytes_of_payload();
+    char *to_keys, *to_payloads;
+    if constexpr (are_plain) {
+      to_keys = plain_address<key_bytes, size>(args_.output[0]);
+      to_payloads = plain_address<PayloadBytes, size>(args_.output[1]);
+    } else {
+      const addresses to = own_row();
+      to_keys = to.output[0] + (first_of_warp() + own) * key_bytes;
+      to_payloads = to.output[1] + (first_of_warp() + own) * payload_bytes;
+    }
+    const entry* const from = team_.place(row_of_lane * capacity + first_of_warp());
+    order_check<team_type, group, size, ByValues> check(team_, rows, length);
+    each_vector<Registers / size>([&](int c) {
+      const int lane_part = quotient_of<Registers, step>(own, c);
+      const int later_row = are_plain && team_rows > 1 ? quotient_of<capacity, step>(own, c) : 0;
+      const int at = first_of_warp() + own + c * step - later_row * capacity;
+      const auto entries = *reinterpret_cast<const entry_vector<entry, size>*>(
+          from + lane_part * (pitch - Registers) + (own + c * step));
+      element_vector<element, size> keys;
+      element_vector<payload_type, size> payloads;
       WBS_UNROLL
-      for (int e = 0; e < vector_size; ++e) {
+      for (int e = 0; e < size; ++e) {
         const int index = team_type::index_of(entries.entries[e]);
-        keys.values[e] = rows.element(row, index);
-        payloads.values[e] = payload_of(values, row, index);
+        keys.values[e] = rows.element(row_of_lane + later_row, index);
+        payloads.values[e] = payload_of(values, row_of_lane + later_row, index);
       }
-      store_elements<target>(has_keys(), PayloadBytes, to_keys + c * (warp_step * key_bytes),
-                             to_payloads + c * (warp_step * PayloadBytes), keys, payloads);
-      check.add(keys.values, [&](int e) { return e > 0 || number % capacity != 0; });
+      const bool is_there = are_plain || at < length;
+      if (is_there) {
+        store_elements<target>(has_keys(), payload_bytes, to_keys + c * (step * key_bytes),
+                               to_payloads + c * (step * payload_bytes), keys, payloads);
+      }
+      check.add(keys.values, [&](int e) { return is_there && (e > 0 || at != 0); });
     });
     return check.is_wrong();
   }
+  // (own + c * Step) / Divisor, where own is less than Step. It is simple if one divides the other.
+  template <int Divisor, int Step>
+  static WBS_INLINE int quotient_of(int own, int c) {
+    if constexpr (Step % Divisor == 0 || Divisor % Step == 0) {
+      return own / Divisor + c * Step / Divisor;
+    } else {
+      return (own + c * Step) / Divisor;
+    }
+  }
   // Calls `step(c)` for the vectors of a lane: a few at a time, since more would take too many
   // registers.
-  template <class Step>
+  template <int Count, class Step>
   static WBS_INLINE void each_vector(Step step) {
-    constexpr int burst = vectors % 4 == 0 ? 4 : vectors % 3 == 0 ? 3 : 1;
+    constexpr int burst = Count % 4 == 0 ? 4 : Count % 3 == 0 ? 3 : 1;
     WBS_ROLLED
-    for (int first = 0; first < vectors; first += burst) {
+    for (int first = 0; first < Count; first += burst) {
       WBS_UNROLL
-      for (int c = 0; c < burst; ++c) step(first + c);
+      for (int i = 0; i < burst; ++i) step(first + i);
     }
   }
 
   // Stores rows of any length, of which the stage has the locations, one behind the other.
   WBS_INLINE void store_arranged(const typename team_type::rows& rows,
                                  const staged_rows<value>& values) const {
-    const bool are_runs =
-        (!has_keys() || is_run(args_.output_stride[0], args_.output_batch_stride[0], key_bytes)) &&
-        is_run(args_.output_stride[1], args_.output_batch_stride[1], bytes_of_payload());
-    const addresses own = are_runs && team_rows > 1 ? addresses{} : own_row();
-    if (!are_runs) {
+    if (!are_runs()) {
+      const addresses own = own_row();
       const int length = own_length();
       const entry* const locations = team_.stage() + team_type::row_of_lane() * args_.length;
       WBS_ROLLED
@@ -333,16 +391,13 @@ class gpu_index_rows {
       }
       return;
     }
-    char* to_keys = own.output[0];
-    char* to_payloads = own.output[1];
-    if constexpr (team_rows > 1) {
-      to_keys = run_of(args_.output[0], args_.output_batch_stride[0]);
-      to_payloads = run_of(args_.output[1], args_.output_batch_stride[1]);
-    }
+    const addresses own = own_runs();
+    char* const to_keys = own.output[0];
+    char* const to_payloads = own.output[1];
     const int payload_bytes = bytes_of_payload(), end = present_rows() * args_.length;
     if (end % vector_size == 0 && is_aligned(to_payloads, vector_size * payload_bytes) &&
         (!has_keys() || is_aligned(to_keys, vector_size * key_bytes))) {
-      each_vector([&](int c) {
+      each_vector<Registers / vector_size>([&](int c) {
         const int number = (c * team_threads + team_type::team_thread()) * vector_size;
         if (number < end) {
           store_located<vector_size>(rows, values, team_.stage() + number,
