@@ -11,25 +11,30 @@ from .explain import Explanation, explain
 from .operations.argsort import SortedWithIndices, argsort, ranks, sort_with_indices
 from .operations.sort import sort, warp_bitonic_sort
 from .operations.sort_pairs import SortedPairs, sort_pairs
+from .operations.top_k import KthValue, TopK, kthvalue, top_k
 from .process.threads import get_num_threads, set_num_threads
 
 __all__ = [
     "BuildError",
     "CacheError",
     "Explanation",
+    "KthValue",
     "SortedPairs",
     "SortedWithIndices",
     "ToolError",
+    "TopK",
     "__version__",
     "argsort",
     "explain",
     "get_include",
     "get_num_threads",
+    "kthvalue",
     "ranks",
     "set_num_threads",
     "sort",
     "sort_pairs",
     "sort_with_indices",
+    "top_k",
     "warp_bitonic_sort",
 ]
 

@@ -21,13 +21,14 @@ from .operations import OPERATIONS
 from .operations._arguments import (
     Nan,
     checked_index_dtype,
+    checked_integer,
     dtype_name,
     named_only,
     sort_options,
     unnamed_error,
 )
 from .operations._operation import Operation
-from .operations._planning import check_index_dtype, native_arch, planned
+from .operations._planning import check_index_dtype, check_k, native_arch, planned
 from .plan import Plan
 
 # The width of the values that an operation is explained for, if it carries some along.
@@ -137,6 +138,7 @@ def explain(
     dim: int | None = None,
     operation: str = "sort",
     index_dtype: Any = None,
+    k: int | None = None,
 ) -> Explanation:
     """Explain which kernel a call uses, and why; nothing is compiled or sorted.
 
@@ -153,6 +155,8 @@ def explain(
         The operation, by the name of its function.
     index_dtype : str or dtype, optional
         As for the operation. One that returns no indices raises TypeError.
+    k : int, optional
+        As for the operation: `top_k` and `kthvalue` need it. For others it raises TypeError.
 
     Returns
     -------
@@ -177,6 +181,7 @@ def explain(
     chosen = OPERATIONS[operation]
     settled_axis = sort_options(axis, dim, descending, stable, nan)[0]
     dtype_of_indices = checked_index_dtype(index_dtype)
+    settled_k = _checked_k(chosen, k)
     returns_indices = chosen.payload == "index" and not chosen.carries_values
     if dtype_of_indices is not None and not returns_indices:
         raise TypeError(
@@ -196,7 +201,20 @@ def explain(
         other_strides, value_bits = [description.strides, *other_strides], _VALUE_BITS
     plan, settled_axis = planned(chosen, description, other_strides, settled_axis, value_bits)
     check_index_dtype(chosen, dtype_of_indices, plan.length)
-    return _explanation(operation, description, plan, settled_axis)
+    if settled_k is not None:
+        check_k(chosen, settled_k, plan.length)
+    return _explanation(chosen, description, plan, settled_axis, settled_k)
+
+
+def _checked_k(operation: Operation, k: Any) -> int | None:
+    """Return a checked k; raise if the operation takes none, or needs one."""
+    if operation.lowest_k is None:
+        if k is not None:
+            raise TypeError(f"k: {operation.name} takes no k; got k={k!r}.")
+        return None
+    if k is None:
+        raise TypeError(f"k: expected an integer, got None; {operation.name} needs a k.")
+    return checked_integer("k", k)
 
 
 def _described_array(
@@ -211,19 +229,20 @@ def _described_array(
     return description, adapter.result_strides(strided)
 
 
-def _explanation(operation: str, x: Description, plan: Plan, axis: int) -> Explanation:
+def _explanation(
+    operation: Operation, x: Description, plan: Plan, axis: int, k: int | None
+) -> Explanation:
     kernel, cached, is_open, is_missing = plan.kernel, None, False, False
     reason = plan.reason
-    afterwards = OPERATIONS[operation].afterwards
     if kernel is not None and kernel.payload in VALUE_BITS:
         reason += f"; that holds for one array of values of {_VALUE_BITS} bits, laid out like keys"
-    elif afterwards is not None and plan.route != "copy":
-        reason += f"; then the array's library {afterwards}"
+    elif operation.afterwards is not None and plan.route != "copy":
+        reason += f"; then the array's library {operation.afterwards.format(k=k)}"
     if kernel is not None:
         is_open = loader.is_open(kernel, x.dtype, x.device.number)
         cached, is_missing = _look_up(kernel)
     return Explanation(
-        operation=operation,
+        operation=operation.name,
         backend=x.device.backend,
         route=plan.route,
         kernel=None if kernel is None else kernel.name,

@@ -11,7 +11,7 @@ from warp_bitonic_sort.operations import OPERATIONS
 from warp_bitonic_sort.targets import HOST
 
 ORDERS = [(False, "largest"), (False, "last"), (True, "largest"), (True, "last")]
-ROWS, LENGTH = 7, 9
+ROWS, LENGTH, K = 7, 9, 2
 
 
 def array(name, access):
@@ -38,18 +38,25 @@ def test_operation_has_the_kernel_and_outputs_of_its_record(name, dtype, order, 
     operation = OPERATIONS[name]
     x, axis = array(dtype, access)
     options = {"axis": axis, "descending": order[0], "nan": order[1]}
+    needs_k = operation.lowest_k is not None
+    k = {"k": K} if needs_k else {}
 
-    said = warp_bitonic_sort.explain(x, operation=name, **options)
+    said = warp_bitonic_sort.explain(x, operation=name, **options, **k)
     assert (said.operation, said.route) == (name, "kernel")
     assert f"_{operation.selection}_{operation.payload}_" in said.kernel
     built = prewarm.kernels("cpu", HOST.arch_for(), [dtype], [LENGTH], [name])
     assert said.kernel in [kernel.name for kernel in built]
 
     # Values that sort_pairs carries along look like indices.
-    arrays = [x, np.arange(x.size).reshape(x.shape)] if name == "sort_pairs" else [x]
-    result = getattr(warp_bitonic_sort, name)(*arrays, **options)
+    arguments = [x, np.arange(x.size).reshape(x.shape)] if name == "sort_pairs" else [x]
+    shape = list(x.shape)
+    if needs_k:
+        del options["descending"]
+        arguments.append(K)
+        shape[axis : axis + 1] = [K] if name == "top_k" else []
+    result = getattr(warp_bitonic_sort, name)(*arguments, **options)
     outputs = [result] if operation.result is None else result
     assert operation.result is None or type(result) is operation.result
     assert [(output.dtype, output.shape) for output in outputs] == [
-        (dtype_of(output, x), x.shape) for output in operation.outputs
+        (dtype_of(output, x), tuple(shape)) for output in operation.outputs
     ]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..process import forks
-from ._adapter import CPU_DEVICE, Adapter, Description, Device, SortOptions
+from ._adapter import CPU_DEVICE, Adapter, Cut, Description, Device, SortOptions
 from ._advice import check_listed, other_library
 from ._checks import INDEX_DTYPES, dense_strides, shown, type_name
 
@@ -19,6 +19,7 @@ __all__ = [
     "CPU_DEVICE",
     "INDEX_DTYPES",
     "Adapter",
+    "Cut",
     "Description",
     "Device",
     "SortOptions",

@@ -62,6 +62,30 @@ class Description(NamedTuple):
     capabilities: frozenset[str] = frozenset({"sort"})
 
 
+class Cut(NamedTuple):
+    """A range of positions along an axis, for `Adapter.cut`.
+
+    Parameters
+    ----------
+    axis : int
+        The axis, not negative. An array without axes counts as one row of one element.
+    start, stop : int
+        The first position, and the one after the last.
+    shape : tuple of int
+        The shape of the result, which may lack the axis if there is one position.
+    """
+
+    axis: int
+    start: int
+    stop: int
+    shape: tuple[int, ...]
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        """The range as an index of an array with axes."""
+        return *[slice(None)] * self.axis, slice(self.start, self.stop)
+
+
 # The checked options of a call: axis, descending, nan_last. If nan_last, NaNs come last in either
 # direction; else they are the largest values.
 SortOptions = tuple[int, bool, bool]
@@ -166,6 +190,14 @@ class Adapter(ABC):
         """Return the inverse of each row of indices, a permutation along an axis.
 
         Both are arrays of the library, not buffers.
+        """
+
+    @abstractmethod
+    def cut(self, x: Any, cut: Cut) -> Any:
+        """Return a new row-major array of a range of positions, bit for bit.
+
+        Both are arrays of the library, not buffers. The result shares no memory with x, because it
+        would keep all of x alive. x has any strides and a supported dtype.
         """
 
     def stream(self, x: Any) -> Callable[[], int] | None:

@@ -13,7 +13,7 @@ import cupy
 
 from ..dtypes import lookup, numpy_name
 from ..fallback import Functions, Sorter
-from ._adapter import Adapter, Description, Device
+from ._adapter import Adapter, Cut, Description, Device
 from ._checks import along, check_distinct, check_out_like, possessive, span, type_name
 
 _CAPABILITIES = frozenset({"sort", "transpose"})
@@ -107,6 +107,12 @@ class CupyAdapter(Adapter):
             result = cupy.empty_like(indices)
             result.reshape(shape)[tuple(places)] = positions
             return result
+
+    def cut(self, x: Any, cut: Cut) -> Any:
+        """Return a new array of a range of positions."""
+        with x.device:
+            rows = x.reshape(x.shape or (1,))[cut.slices]
+            return rows.reshape(cut.shape).copy(order="C")
 
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return a function that returns CuPy's current stream on x's device."""

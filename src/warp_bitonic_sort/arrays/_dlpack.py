@@ -16,7 +16,7 @@ from ..dtypes import DTYPES, lookup
 from ..fallback import Sorter
 from ..jit import loader
 from ..jit.runtime import import_tvm_ffi
-from ._adapter import CPU_DEVICE, Adapter, Description, Device, ToResult
+from ._adapter import CPU_DEVICE, Adapter, Cut, Description, Device, ToResult
 from ._checks import (
     CPU,
     CUDA,
@@ -84,7 +84,10 @@ class DlpackAdapter(Adapter):
     def empty(self, x: Any, dtype: str | None) -> Any:
         """Allocate a buffer, in row-major order."""
         tensor = self._export(x)
-        return loader.runtime().empty(tuple(tensor.shape), _ffi_dtype(tensor, dtype))
+        return self._allocate(tuple(tensor.shape), _ffi_dtype(tensor, dtype))
+
+    def _allocate(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        return loader.runtime().empty(shape, dtype)
 
     def result_strides(self, x: Any) -> tuple[int, ...]:
         """Return the strides of a result of `empty`."""
@@ -141,6 +144,15 @@ class DlpackAdapter(Adapter):
         self._bits(buffer)[...] = inverse(bits, axis)
         return self._to_result(buffer, indices, None)
 
+    def cut(self, x: Any, cut: Cut) -> Any:
+        """Return a new array of a range of positions."""
+        bits = self._bits(x)  # raises if NumPy is missing
+        from ._numpy import cut_positions
+
+        buffer = self._allocate(cut.shape, self._export(x).dtype)
+        self._bits(buffer)[...] = cut_positions(bits, cut)
+        return self._to_result(buffer, x, None)
+
     def to_result(self, x: Any) -> ToResult | None:
         """Return the function that makes an array of x's library."""
         return self._to_result
@@ -185,11 +197,9 @@ class GpuDlpackAdapter(DlpackAdapter):
     def _export(self, x: Any) -> Any:
         return x if _is_tensor(x) else exported(x, self._device)
 
-    def empty(self, x: Any, dtype: str | None) -> Any:
-        """Allocate a buffer, in row-major order."""
-        tensor = self._export(x)
+    def _allocate(self, shape: tuple[int, ...], dtype: Any) -> Any:
         device = loader.device_of(self._device.backend, self._device.number)
-        return loader.runtime().empty_gpu(tuple(tensor.shape), _ffi_dtype(tensor, dtype), device)
+        return loader.runtime().empty_gpu(shape, dtype, device)
 
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return a function that returns the runtime's private stream."""
@@ -209,6 +219,12 @@ class GpuDlpackAdapter(DlpackAdapter):
         if 0 in self._export(indices).shape:
             return indices
         raise no_functions("x", "ranks")
+
+    def cut(self, x: Any, cut: Cut) -> Any:
+        """Refuse ranges with elements, as `take` does."""
+        if 0 in cut.shape:
+            return self._to_result(self._allocate(cut.shape, self._export(x).dtype), x, None)
+        raise no_functions("x", "top_k or kthvalue")
 
     def copy(self, source: Any, target: Any) -> None:
         """Never called: kernels also handle rows of one element."""

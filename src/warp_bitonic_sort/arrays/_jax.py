@@ -13,10 +13,18 @@ import jax
 import numpy as np
 
 from ..fallback import Sorter
-from ._adapter import Adapter, Description, Device, ToResult
+from ._adapter import Adapter, Cut, Description, Device, ToResult
 from ._checks import CUDA, ROCM, dense_strides, type_name, unsupported_device, unsupported_type
 from ._jax_gpu import JaxGpuAdapter, check_dtype, index_dtype, out_error, x64
-from ._numpy import NumpyAdapter, ffi_view, inverse, read_only_tensor, sort_rows, take
+from ._numpy import (
+    NumpyAdapter,
+    cut_positions,
+    ffi_view,
+    inverse,
+    read_only_tensor,
+    sort_rows,
+    take,
+)
 
 
 class JaxChooser:
@@ -109,6 +117,10 @@ class JaxAdapter(Adapter):
     def inverse(self, indices: Any, axis: int) -> Any:
         """Return the inverse of each row of indices."""
         return self._to_result(inverse(np.asarray(indices), axis), indices, None)
+
+    def cut(self, x: Any, cut: Cut) -> Any:
+        """Return a new array of a range of positions."""
+        return self._to_result(cut_positions(np.asarray(x), cut), x, None)
 
     def to_result(self, x: Any) -> ToResult | None:
         """Return the function that makes an array of JAX."""

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..dtypes import lookup, unsupported
 from ..fallback import Functions, Sorter
-from ._adapter import Adapter, Description, Device, ToResult
+from ._adapter import Adapter, Cut, Description, Device, ToResult
 from ._checks import dense_strides
 from ._private_stream import IN_PRIVATE_STREAM, exported
 
@@ -100,6 +100,11 @@ def _inverse(indices: Any, axis: int) -> Any:
     places[axis] = indices.reshape(shape)
     result = jnp.zeros(shape, indices.dtype).at[tuple(places)].set(positions, unique_indices=True)
     return result.reshape(indices.shape)
+
+
+@partial(jax.jit, static_argnums=1)
+def _cut(x: Any, cut: Cut) -> Any:
+    return x.reshape(x.shape or (1,))[cut.slices].reshape(cut.shape)
 
 
 def _ffi_dtype(dtype: str) -> str:
@@ -190,6 +195,11 @@ class JaxGpuAdapter(Adapter):
         """Return the inverse of each row of indices, without waiting for the device."""
         with self._on_device():
             return _inverse(indices, axis)
+
+    def cut(self, x: Any, cut: Cut) -> Any:
+        """Return a new array of a range of positions, without waiting for the device."""
+        with self._on_device():
+            return _cut(x, cut)
 
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return a function that returns the runtime's private stream."""

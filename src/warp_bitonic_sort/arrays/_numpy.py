@@ -14,7 +14,7 @@ import numpy as np
 
 from ..dtypes import DTYPES, lookup, numpy_name
 from ..fallback import Functions, Sorter
-from ._adapter import Adapter, Description, ToResult
+from ._adapter import Adapter, Cut, Description, ToResult
 from ._checks import along, check_distinct, check_out_like, type_name
 
 _Array = np.ndarray[Any, Any]
@@ -61,6 +61,13 @@ def inverse(indices: _Array, axis: int) -> _Array:
     result = np.empty_like(indices, subok=False)
     positions = np.arange(shape[axis], dtype=indices.dtype).reshape(along(axis, len(shape)))
     np.put_along_axis(result.reshape(shape), indices.reshape(shape), positions, axis)
+    return result
+
+
+def cut_positions(x: _Array, cut: Cut) -> _Array:
+    """Return a new array of a range of positions of an array."""
+    rows = np.asarray(x).reshape(x.shape or (1,))[cut.slices]
+    result: _Array = rows.reshape(cut.shape).copy()
     return result
 
 
@@ -164,6 +171,10 @@ class NumpyAdapter(Adapter):
     def inverse(self, indices: _Array, axis: int) -> _Array:
         """Return the inverse of each row of indices."""
         return inverse(indices, axis)
+
+    def cut(self, x: _Array, cut: Cut) -> _Array:
+        """Return a new array of a range of positions."""
+        return cut_positions(x, cut)
 
     def to_result(self, x: _Array) -> ToResult | None:
         """Return the function that turns keys into x's byte order."""

@@ -19,6 +19,7 @@ from ..kernels import Payload
 from ._adapter import (
     CPU_DEVICE,
     Adapter,
+    Cut,
     Description,
     Device,
     Relaunch,
@@ -171,6 +172,11 @@ class TorchAdapter(Adapter):
         result = torch.empty_like(indices)
         result.view(shape).scatter_(axis, indices.view(shape).long(), positions)
         return result
+
+    def cut(self, x: Any, cut: Cut) -> Any:
+        """Return a new tensor of a range of positions."""
+        rows = x.detach().view(x.shape or (1,)).narrow(cut.axis, cut.start, cut.stop - cut.start)
+        return rows.view(cut.shape).clone(memory_format=torch.contiguous_format)
 
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return a function that returns PyTorch's current stream."""

@@ -27,6 +27,7 @@ Examples:
   warp-bitonic-sort explain 1000x9
   warp-bitonic-sort explain 512x25x8 --axis 1 --dtype uint8
   warp-bitonic-sort explain 1000x9 --operation argsort
+  warp-bitonic-sort explain 1000x256 --operation top_k -k 8
 
 Exit status: 0, or 1 when a variable of the environment is wrong, or 2 when the command line is.
 """
@@ -61,6 +62,7 @@ def _sizes(
     show_default=True,
     help="The operation.",
 )
+@click.option("-k", type=int, help="As for top_k and kthvalue, which need it.")
 @click.option("--descending", is_flag=True, help="The largest value comes first.")
 @click.option(
     "--nan",
@@ -75,6 +77,7 @@ def explain(
     dtype: str,
     axis: int,
     operation: str,
+    k: int | None,
     descending: bool,
     nan: Nan,
     index_dtype: str | None,
@@ -90,10 +93,14 @@ def explain(
                 descending=descending,
                 nan=nan,
                 index_dtype=index_dtype,
+                k=k,
             )
-        except (TypeError, ValueError) as error:  # about axis or index_dtype: click checks others
+        except (
+            TypeError,
+            ValueError,
+        ) as error:  # about axis, index_dtype or k: click checks others
             argument, _, message = str(error).partition(": ")
-            option = f"'--{argument.replace('_', '-')}'"
+            option = "'-k'" if argument == "k" else f"'--{argument.replace('_', '-')}'"
             raise click.BadParameter(message, param_hint=option) from error
     # As bytes: the folder of a cache may hold what the terminal's encoding cannot.
     click.echo(os.fsencode(str(answer)))

@@ -10,7 +10,17 @@ from ._operation import Operation
 from .argsort import ARGSORT, RANKS, SORT_WITH_INDICES
 from .sort import SORT
 from .sort_pairs import SORT_PAIRS
+from .top_k import KTHVALUE, TOP_K
 
 OPERATIONS: dict[str, Operation] = {
-    operation.name: operation for operation in (SORT, ARGSORT, SORT_WITH_INDICES, RANKS, SORT_PAIRS)
+    operation.name: operation
+    for operation in (
+        SORT,
+        ARGSORT,
+        SORT_WITH_INDICES,
+        RANKS,
+        SORT_PAIRS,
+        TOP_K,
+        KTHVALUE,
+    )
 }

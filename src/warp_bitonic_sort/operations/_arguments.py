@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar
 
 from ..arrays import INDEX_DTYPES, SortOptions, type_name
@@ -36,7 +36,9 @@ def named_only(function: _F) -> _F:
     return function
 
 
-def unnamed_error(function: str, first: str, unnamed: tuple[Any, ...]) -> TypeError:
+def unnamed_error(
+    function: str, first: str, unnamed: tuple[Any, ...], flag: str = "descending"
+) -> TypeError:
     """Return the error for positional arguments that have to be given by name.
 
     Parameters
@@ -47,10 +49,12 @@ def unnamed_error(function: str, first: str, unnamed: tuple[Any, ...]) -> TypeEr
         The name of its one positional argument.
     unnamed : tuple
         The positional arguments after the first.
+    flag : str, default "descending"
+        The argument that a bool was probably meant for.
     """
     value = unnamed[0]
     if isinstance(value, bool):
-        expected = f"descending is given by name: {function}({first}, descending={value})"
+        expected = f"{flag} is given by name: {function}({first}, {flag}={value})"
     elif isinstance(value, int):  # as np.sort and torch.sort take it
         expected = f"axis is given by name: {function}({first}, axis={value})"
     else:
@@ -99,13 +103,12 @@ def sort_options(
             "x.reshape(-1)."
         )
     if type(axis) is not int:
-        axis = _integer(named, axis)
+        axis = checked_integer(named, axis)
     if type(descending) is not bool:
-        descending = _bool("descending", descending)
+        descending = checked_bool("descending", descending)
     if type(stable) is not bool:
-        _bool("stable", stable)
-    if not isinstance(nan, str) or nan not in ("largest", "last"):
-        raise ValueError(f'nan: expected "largest" or "last", got {nan!r}.')
+        checked_bool("stable", stable)
+    checked_choice("nan", nan, ("largest", "last"))
     return axis, descending, nan == "last"
 
 
@@ -140,7 +143,16 @@ def checked_index_dtype(index_dtype: Any) -> str | None:
     raise ValueError(f'index_dtype: expected "int32" or "int64", got {index_dtype!r}.')
 
 
-def _integer(name: str, value: Any) -> int:
+def checked_choice(name: str, value: Any, choices: Sequence[str]) -> str:
+    """Return a string that is one of some choices."""
+    if isinstance(value, str) and value in choices:
+        return str(value)
+    *others, last = (f'"{choice}"' for choice in choices)
+    raise ValueError(f"{name}: expected {', '.join(others)} or {last}, got {value!r}.")
+
+
+def checked_integer(name: str, value: Any) -> int:
+    """Return an integer of any type but bool."""
     try:
         if isinstance(value, bool):
             raise TypeError
@@ -151,7 +163,8 @@ def _integer(name: str, value: Any) -> int:
         ) from None
 
 
-def _bool(name: str, value: Any) -> bool:
+def checked_bool(name: str, value: Any) -> bool:
+    """Return a bool of Python or NumPy."""
     if not isinstance(value, bool) and not _is_numpy_bool(value):
         raise TypeError(expected_bool(name, value))
     return bool(value)

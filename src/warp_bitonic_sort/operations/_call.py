@@ -98,7 +98,7 @@ def _call_into(
     index_dtype: str | None,
 ) -> Any:
     key_of_x = adapter.key(x)
-    outputs = (out,) if operation.result is None else _outputs_of(operation, out)
+    outputs = (out,) if operation.result is None else outputs_of(operation, out)
     key = (
         operation.name,
         adapter.kind,
@@ -126,25 +126,8 @@ def _check_and_call_into(
     index_dtype: str | None,
     key: Hashable,
 ) -> None:
-    names = ["out"]
-    if operation.result is not None:
-        names = [f"out[{number}]" for number in range(len(outputs))]
-    checks = [
-        adapter.check_out(array, x, output.role == "index", name)
-        for array, output, name in zip(outputs, operation.outputs, names, strict=True)
-    ]
-    is_direct = all(checks)
-    for name, output, array in zip(names, operation.outputs, outputs, strict=True):
-        if output.role == "index":
-            out_dtype = adapter.describe(array, name).dtype
-            if index_dtype not in (None, out_dtype):
-                raise TypeError(
-                    f"{name}: expected index_dtype {index_dtype}, got {out_dtype}; pass only one "
-                    f"of the two."
-                )
-            index_dtype = out_dtype
-    are_apart = check_apart(adapter, outputs, names)
-    if not (is_direct and are_apart):  # the runtime compares spans only
+    is_direct, index_dtype = check_outputs(operation, adapter, x, outputs, index_dtype)
+    if not is_direct:
         results = call(operation, x, options, index_dtype=index_dtype)
         for result, array in zip(
             [results] if operation.result is None else results, outputs, strict=True
@@ -157,6 +140,59 @@ def _check_and_call_into(
     prepared.run(x, outputs)
     for array in outputs:
         adapter.mark_modified(array)
+
+
+def check_outputs(
+    operation: Operation,
+    adapter: Adapter,
+    x: Any,
+    outputs: Sequence[Any],
+    index_dtype: str | None,
+    like: str = "x",
+) -> tuple[bool, str | None]:
+    """Raise if the caller's arrays cannot hold the outputs.
+
+    Parameters
+    ----------
+    operation : Operation
+        The operation.
+    adapter : Adapter
+        The adapter of x.
+    x : array
+        An array of the dtype of keys, whose shape the outputs have.
+    outputs : sequence of arrays
+        The caller's arrays.
+    index_dtype : str or None
+        The dtype of indices that the caller passed.
+    like : str, default "x"
+        The name of x in messages.
+
+    Returns
+    -------
+    bool
+        Whether a kernel that reads x may write to the arrays.
+    str or None
+        The dtype of indices.
+    """
+    names = ["out"]
+    if operation.result is not None:
+        names = [f"out[{number}]" for number in range(len(outputs))]
+    checks = [
+        adapter.check_out(array, x, output.role == "index", name, like)
+        for array, output, name in zip(outputs, operation.outputs, names, strict=True)
+    ]
+    for name, output, array in zip(names, operation.outputs, outputs, strict=True):
+        if output.role == "index":
+            out_dtype = adapter.describe(array, name).dtype
+            if index_dtype not in (None, out_dtype):
+                raise TypeError(
+                    f"{name}: expected index_dtype {index_dtype}, got {out_dtype}; pass only one "
+                    f"of the two."
+                )
+            index_dtype = out_dtype
+    # The runtime compares spans only.
+    are_apart = check_apart(adapter, outputs, names)
+    return all(checks) and are_apart, index_dtype
 
 
 def check_apart(adapter: Adapter, outputs: Sequence[Any], names: Sequence[str]) -> bool:
@@ -173,7 +209,7 @@ def check_apart(adapter: Adapter, outputs: Sequence[Any], names: Sequence[str]) 
     return are_apart
 
 
-def _outputs_of(operation: Operation, out: Any) -> Sequence[Any]:
+def outputs_of(operation: Operation, out: Any) -> Sequence[Any]:
     """Return the caller's arrays, one for each of several outputs."""
     count = len(operation.outputs)
     if isinstance(out, (tuple, list)) and len(out) == count:

@@ -49,7 +49,9 @@ class Operation(NamedTuple):
     carries_values : bool, default False
         Whether values go along with x. A kernel may carry them; else they are taken at the indices.
     afterwards : str, optional
-        What the array's library does with the indices, as text for people.
+        What the array's library does with the outputs, as text for people. ``{k}`` stands for k.
+    lowest_k : int, optional
+        The lowest value of the argument k, whose highest is the length of a row; None without k.
     """
 
     name: str
@@ -60,3 +62,4 @@ class Operation(NamedTuple):
     argument: str = "x"
     carries_values: bool = False
     afterwards: str | None = None
+    lowest_k: int | None = None

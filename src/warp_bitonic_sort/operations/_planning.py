@@ -42,14 +42,9 @@ def planned(
         is one for indices.
     """
     shape, strides = description.shape, [description.strides, *other_strides]
-    rank = max(len(shape), 1)
-    if not -rank <= axis < rank:
-        raise ValueError(
-            f"axis: expected {-rank} to {rank - 1} for an array of shape {shape}, got {axis}."
-        )
+    axis = settled_axis(axis, shape)
     if not shape:
         shape, strides = (1,), [(1,)] * len(strides)
-    axis %= rank
     target = target_of(description.device.backend)
     native = native_arch(description.device)
     arch = native if target.is_host else device_arch(target.name, native)
@@ -75,6 +70,16 @@ def planned(
     return call_plan, axis
 
 
+def settled_axis(axis: int, shape: Sequence[int]) -> int:
+    """Return an axis of a shape, counted from the first one; an array without axes has one row."""
+    rank = max(len(shape), 1)
+    if not -rank <= axis < rank:
+        raise ValueError(
+            f"axis: expected {-rank} to {rank - 1} for an array of shape {shape}, got {axis}."
+        )
+    return axis % rank
+
+
 def native_arch(device: Device) -> str:
     """Return a device's own architecture, as its library or else its driver reports it."""
     if target_of(device.backend).is_host:
@@ -82,6 +87,19 @@ def native_arch(device: Device) -> str:
     if device.arch is not None:
         return device.arch
     return str(loader.runtime().gpu_arch(loader.device_of(device.backend, device.number)))
+
+
+def check_k(operation: Operation, k: int, length: int) -> None:
+    """Raise ValueError if rows of a length have no such k."""
+    lowest = operation.lowest_k
+    if lowest is None or lowest <= k <= length:
+        return
+    if lowest > length:
+        raise ValueError(
+            f"k: {operation.name} returns one of the elements of each row, and rows have length "
+            f"{length}; got {k}. Pass an array with longer rows."
+        )
+    raise ValueError(f"k: expected {lowest} to {length} for rows of length {length}, got {k}.")
 
 
 def check_index_dtype(operation: Operation, index_dtype: str | None, length: int) -> None:

@@ -1,0 +1,296 @@
+"""`top_k` and `kthvalue`: the first elements of each sorted row, or one of them, with indices.
+
+Invariant: both return elements of the stable sort with indices, so that every back end returns the
+same. Everything is checked and computed before the first element of out is written. Therefore out
+may be x, or overlap it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, NoReturn
+
+from .. import arrays
+from ..arrays import Adapter, Cut, SortOptions
+from ._arguments import (
+    Nan,
+    checked_bool,
+    checked_choice,
+    checked_index_dtype,
+    checked_integer,
+    named_only,
+    sort_options,
+    unnamed_error,
+)
+from ._call import call, check_outputs, outputs_of
+from ._operation import INDICES, VALUES, Operation
+from ._planning import check_k, settled_axis
+
+
+class TopK(NamedTuple):
+    """The result of `top_k`.
+
+    Parameters
+    ----------
+    values : array
+        The chosen elements.
+    indices : array
+        The position that each element has in its row.
+    """
+
+    values: Any
+    indices: Any
+
+
+class KthValue(NamedTuple):
+    """The result of `kthvalue`.
+
+    Parameters
+    ----------
+    values : array
+        The chosen element of each row.
+    indices : array
+        The position that the element has in its row.
+    """
+
+    values: Any
+    indices: Any
+
+
+# Selection, payload and outputs are those of a sort of whole rows, whose results are cut.
+TOP_K = Operation(
+    "top_k",
+    "all",
+    "index",
+    (VALUES, INDICES),
+    TopK,
+    afterwards="copies the first {k} of each row",
+    lowest_k=0,
+)
+KTHVALUE = Operation(
+    "kthvalue",
+    "all",
+    "index",
+    (VALUES, INDICES),
+    KthValue,
+    afterwards="copies element {k} of each row, counted from 1",
+    lowest_k=1,
+)
+
+
+@arrays.between_torch_graphs
+@named_only
+def top_k(
+    x: Any,
+    k: int,
+    /,
+    *unnamed: NoReturn,
+    axis: int = -1,
+    mode: Literal["largest", "smallest"] = "largest",
+    sorted: bool = True,
+    nan: Nan = "largest",
+    index_dtype: Any = None,
+    out: tuple[Any, Any] | None = None,
+    dim: int | None = None,
+) -> TopK:
+    """Return the k largest or smallest elements along an axis, and the index of each in its row.
+
+    The result is exact, and the same on every back end. Of equal elements, those with the lowest
+    indices are taken, and the lowest index comes first. -0.0 equals 0.0, and all NaNs are equal.
+
+    Parameters
+    ----------
+    x : array
+        An array as for `sort`: any library, device, shape, strides and dtype that `sort` accepts.
+        It is written only if out overlaps it. A tensor that requires a gradient raises: the values
+        would need one.
+    k : int
+        How many elements of each row to return, from 0 to the length of a row.
+    axis : int, default -1
+        The axis of the rows. A 0-d array counts as one row of one element.
+    mode : {"largest", "smallest"}, default "largest"
+        Which elements are returned, and which come first: the largest, or the smallest.
+    sorted : bool, default True
+        Whether the elements are returned in order. If False, they are the same elements in some
+        order, which may differ between versions, but not between calls.
+    nan : {"largest", "last"}, default "largest"
+        What NaNs count as: the largest value, or one that is taken last. Then a NaN is returned
+        only if nothing else is left, whatever the mode.
+    index_dtype : {"int32", "int64"} or dtype, optional
+        The dtype of the indices, as for `argsort`.
+    out : tuple of two arrays, optional
+        Where the values and the indices go: arrays of x's kind and of the result's shape, of x's
+        dtype and of int32 or int64, that can be written. They may overlap x, which is then
+        overwritten, but not each other.
+    dim : int, optional
+        Another name for axis.
+
+    Returns
+    -------
+    TopK
+        A named tuple ``(values, indices)``, two contiguous arrays of x's kind. Their shape is x's,
+        with k in place of the length of a row; for a 0-d array it is ``(k,)``. They are ``out``'s
+        where that was given. The values are those of ``numpy.take_along_axis(x, indices, axis)``,
+        bit for bit.
+
+    Raises
+    ------
+    TypeError
+        An argument of the wrong type, or a dtype that cannot be sorted.
+    ValueError
+        A k that is negative or larger than a row, an axis out of range, an unknown `mode`, `nan` or
+        `index_dtype`, an out of another shape, or an index_dtype that cannot hold the indices of a
+        row.
+    NotImplementedError
+        An array on a device that is from another library than PyTorch, CuPy and JAX.
+    BuildError
+        The kernel could not be built; the message ends with the first error and a hint.
+
+    Notes
+    -----
+    Rows are sorted as by `sort_with_indices`, and the library of x copies the first k.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from warp_bitonic_sort import top_k
+    >>> values, indices = top_k(np.array([[3.0, 1.0, 3.0, 2.0]]), 2)
+    >>> values, indices
+    (array([[3., 3.]]), array([[0, 2]]))
+    """
+    if unnamed:
+        raise unnamed_error("top_k", "x, k", unnamed, "sorted")
+    descending = checked_choice("mode", mode, ("largest", "smallest")) == "largest"
+    checked_bool("sorted", sorted)
+    options = sort_options(axis, dim, descending, nan=nan)
+    select = arrays.outside_torch_compile(_top_k)
+    result: TopK = select(
+        x, checked_integer("k", k), options, out, checked_index_dtype(index_dtype)
+    )
+    return result
+
+
+@arrays.between_torch_graphs
+@named_only
+def kthvalue(
+    x: Any,
+    k: int,
+    /,
+    *unnamed: NoReturn,
+    axis: int = -1,
+    keepdims: bool = False,
+    nan: Nan = "largest",
+    index_dtype: Any = None,
+    out: tuple[Any, Any] | None = None,
+    dim: int | None = None,
+) -> KthValue:
+    """Return the k-th smallest element of each row along an axis, and its index in the row.
+
+    Elements are counted from 1, as by `torch.kthvalue`. Of equal elements, the one with the lowest
+    index counts first. -0.0 equals 0.0. NaNs are equal, and larger than any number.
+
+    Parameters
+    ----------
+    x : array
+        As for `top_k`.
+    k : int
+        Which element to return: 1 for the smallest, the length of a row for the largest.
+    axis : int, default -1
+        The axis of the rows, which the results lack. A 0-d array counts as one row of one element.
+    keepdims : bool, default False
+        Whether the results keep the axis, with length 1.
+    nan : {"largest", "last"}, default "largest"
+        Accepted for uniformity. The result is the same for both: in ascending order NaN comes last.
+    index_dtype : {"int32", "int64"} or dtype, optional
+        The dtype of the indices, as for `argsort`.
+    out : tuple of two arrays, optional
+        Where the values and the indices go, as for `top_k`.
+    dim : int, optional
+        Another name for axis.
+
+    Returns
+    -------
+    KthValue
+        A named tuple ``(values, indices)``, two contiguous arrays of x's kind, ``out``'s where that
+        was given.
+
+    Raises
+    ------
+    TypeError, ValueError, NotImplementedError, BuildError
+        As `top_k` does. ValueError also for a k of 0, and for rows without elements.
+
+    Notes
+    -----
+    Rows are sorted as by `sort_with_indices`, and the library of x copies the elements.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from warp_bitonic_sort import kthvalue
+    >>> values, indices = kthvalue(np.array([[30.0, 10.0, 20.0], [5.0, 5.0, 6.0]]), 2)
+    >>> values, indices
+    (array([20.,  5.]), array([2, 1]))
+    """
+    if unnamed:
+        raise unnamed_error("kthvalue", "x, k", unnamed, "keepdims")
+    keepdims = checked_bool("keepdims", keepdims)
+    options = sort_options(axis, dim, nan=nan)
+    select = arrays.outside_torch_compile(_kthvalue)
+    result: KthValue = select(
+        x, checked_integer("k", k), options, keepdims, out, checked_index_dtype(index_dtype)
+    )
+    return result
+
+
+def _top_k(x: Any, k: int, options: SortOptions, out: Any, index_dtype: str | None) -> TopK:
+    adapter, shape, axis = _checked(TOP_K, x, k, options)
+    shape = shape or (1,)
+    cut = Cut(axis, 0, k, (*shape[:axis], k, *shape[axis + 1 :]))
+    return TopK(*_select(TOP_K, adapter, x, options, cut, out, index_dtype))
+
+
+def _kthvalue(
+    x: Any, k: int, options: SortOptions, keepdims: bool, out: Any, index_dtype: str | None
+) -> KthValue:
+    adapter, shape, axis = _checked(KTHVALUE, x, k, options)
+    kept = (1,) if keepdims and shape else ()
+    cut = Cut(axis, k - 1, k, (*shape[:axis], *kept, *shape[axis + 1 :]))
+    return KthValue(*_select(KTHVALUE, adapter, x, options, cut, out, index_dtype))
+
+
+def _checked(
+    operation: Operation, x: Any, k: int, options: SortOptions
+) -> tuple[Adapter, tuple[int, ...], int]:
+    """Return the adapter of an array, its shape, and the settled axis; raise for a wrong k."""
+    adapter = arrays.adapter_of(x)
+    adapter.key(x)  # raises if x can't be sorted
+    shape = adapter.describe(x, "x").shape
+    axis = settled_axis(options[0], shape)
+    check_k(operation, k, (shape or (1,))[axis])
+    return adapter, shape, axis
+
+
+def _select(
+    operation: Operation,
+    adapter: Adapter,
+    x: Any,
+    options: SortOptions,
+    cut: Cut,
+    out: Any,
+    index_dtype: str | None,
+) -> Sequence[Any]:
+    """Return a range of positions of the sorted rows: values and indices."""
+    outputs: Sequence[Any] = ()
+    if out is not None:
+        outputs = outputs_of(operation, out)
+        expected = adapter.cut(x, cut)
+        _, index_dtype = check_outputs(
+            operation, adapter, expected, outputs, index_dtype, "the result"
+        )
+    whole = call(operation, x, options, index_dtype=index_dtype)
+    results = [arrays.adapter_of(array).cut(array, cut) for array in whole]
+    if out is None:
+        return results
+    for array, result in zip(outputs, results, strict=True):
+        adapter.copy(result, array)
+    return outputs
