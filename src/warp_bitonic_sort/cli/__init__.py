@@ -25,6 +25,7 @@ from .explain import explain
 from .network import network
 from .prewarm import prewarm
 from .sort import sort
+from .topk import topk
 
 _HELP = """Sorts many short rows fast, with bitonic networks compiled on first use.
 
@@ -32,6 +33,7 @@ _HELP = """Sorts many short rows fast, with bitonic networks compiled on first u
   warp-bitonic-sort demo                  clean a noisy photograph, and time it
   warp-bitonic-sort sort in.npy out.npy   sort a file, larger than memory too
   warp-bitonic-sort argsort in.npy i.npy  the indices that sort a file
+  warp-bitonic-sort topk in.npy o.npy -k 8  the largest elements of each row
   warp-bitonic-sort network 8             draw the network that sorts 8 values
   warp-bitonic-sort explain 1000x9        which kernel an array would get
   warp-bitonic-sort doctor                does everything work here?
@@ -51,6 +53,8 @@ class _Commands(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Return the command that is named, or say where a function without a command is."""
         function = args[0].replace("-", "_")
+        if args[0] not in self.commands and function.replace("_", "") in self.commands:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {function.replace('_', '')}?")
         if function in OPERATIONS and function not in self.commands:
             ctx.fail(
                 f"No such command {args[0]!r}: {function} is a function of the Python package. The "
@@ -90,5 +94,5 @@ def main() -> None:
     """Run the command line."""
 
 
-for _command in (demo, sort, argsort, network, explain, doctor, prewarm, cache):
+for _command in (demo, sort, argsort, topk, network, explain, doctor, prewarm, cache):
     main.add_command(_command)

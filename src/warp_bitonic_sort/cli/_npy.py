@@ -70,17 +70,16 @@ class Source:
         """The size of the data in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
-    def index_header(self, dtype: str) -> tuple[bytes, int]:
-        """Return the header of a file of indices for this array, and the size of an index."""
+    def header_of(self, shape: tuple[int, ...], dtype: Any) -> tuple[bytes, int]:
+        """Return the header of a result in this array's memory order, and its element's size."""
         import numpy as np
 
-        index = np.dtype(dtype)
+        element = np.dtype(dtype)
         header = io.BytesIO()
         np.lib.format.write_array_header_1_0(
-            header,
-            {"descr": index.str, "fortran_order": self.fortran, "shape": self.shape},
+            header, {"descr": element.str, "fortran_order": self.fortran, "shape": shape}
         )
-        return header.getvalue(), index.itemsize
+        return header.getvalue(), element.itemsize
 
 
 @contextlib.contextmanager

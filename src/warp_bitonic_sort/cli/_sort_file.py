@@ -11,15 +11,17 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import click
 
 from ..operations import argsort as indexing
 from ..operations import sort as sorting
+from ..operations import top_k as selecting
 from ._chunks import Chunk, Data, Grid, chunks, write_all
 from ._common import DTYPE, NAN, Nan, need, reported
 from ._npy import Source, open_npy
+from ._paths import OutputFile
 from ._replace import replacing_all
 from ._signals import stopped_cleanly
 from ._terminal import progress_bar
@@ -31,14 +33,22 @@ if TYPE_CHECKING:
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
+indices_option = click.option(
+    "--indices",
+    type=OutputFile(),
+    metavar="FILE",
+    help="Another .npy file to write: the index that each value had in its row.",
+)
 index_dtype_option = click.option(
     "--index-dtype",
     type=click.Choice(["int32", "int64"]),
     help="The dtype of the indices.  [default: int64]",
 )
-_OPTIONS = [
-    click.option("--axis", type=int, default=-1, show_default=True, help="The axis to sort along."),
-    click.option("--descending", is_flag=True, help="The largest value comes first."),
+_DESCENDING = click.option("--descending", is_flag=True, help="The largest value comes first.")
+_AXIS = click.option(
+    "--axis", type=int, default=-1, show_default=True, help="The axis to sort along."
+)
+_OTHERS = [
     click.option(
         "--nan",
         type=NAN,
@@ -78,9 +88,31 @@ class Order(NamedTuple):
 
 def order_options(command: _F) -> _F:
     """Give a command the options of `Order`."""
-    for option in reversed(_OPTIONS):
+    return _with_options(command, [_AXIS, _DESCENDING, *_OTHERS])
+
+
+def selection_options(command: _F) -> _F:
+    """Give a command the options of `Order` but ``descending``."""
+    return _with_options(command, [_AXIS, *_OTHERS])
+
+
+def _with_options(command: _F, options: Sequence[Callable[[_F], _F]]) -> _F:
+    for option in reversed(options):
         command = option(command)
     return command
+
+
+def check_indices(
+    source: Path, target: Path, indices: Path | None, index_dtype: str | None
+) -> None:
+    """Raise if the options of a command that may write indices, too, do not fit each other."""
+    if index_dtype is not None and indices is None:
+        raise click.UsageError("--index-dtype needs --indices.")
+    for path, name in ((source, "IN"), (target, "OUT")):
+        if indices is not None and os.path.realpath(indices) == os.path.realpath(path):
+            raise click.BadParameter(
+                f"expected another file than {name}.", param_hint="'--indices'"
+            )
 
 
 def sort_file(
@@ -89,8 +121,9 @@ def sort_file(
     values: Path | None = None,
     indices: Path | None = None,
     index_dtype: str = "int64",
+    k: int | None = None,
 ) -> None:
-    """Sort a file.
+    """Sort a file, or select the first elements of its sorted rows.
 
     Parameters
     ----------
@@ -102,6 +135,8 @@ def sort_file(
         The files to write: at least one.
     index_dtype : str, default "int64"
         The dtype of the indices.
+    k : int, optional
+        How many elements of each sorted row are written; by default all.
     """
     need("numpy")
     if not math.isfinite(order.chunk_size):
@@ -114,20 +149,40 @@ def sort_file(
                 f"{click.format_filename(source)}, got {order.axis}.",
                 param_hint="'--axis'",
             )
-        grid = Grid.of(opened.shape, order.axis % rank, opened.fortran)
+        axis = order.axis % rank
+        grid = Grid.of(opened.shape, axis, opened.fortran)
+        shape, kept = opened.shape, grid
+        if k is not None:
+            _check_k(k, grid.length, source)
+            shape = (*shape[:axis], k, *shape[axis + 1 :])
+            kept = grid._replace(length=k)
         results: list[tuple[Path, bytes, int]] = []
         if values is not None:
-            results.append((values, opened.header, opened.dtype.itemsize))
+            header = opened.header if k is None else opened.header_of(shape, opened.dtype)[0]
+            results.append((values, header, opened.dtype.itemsize))
         if indices is not None:
-            results.append((indices, *opened.index_header(index_dtype)))
+            results.append((indices, *opened.header_of(shape, index_dtype)))
         targets = [path for path, _, _ in results]
         with stopped_cleanly() as check, replacing_all(targets) as descriptors:
             outputs = [
-                _Output(*result, descriptor, grid)
+                _Output(*result, descriptor, kept)
                 for result, descriptor in zip(results, descriptors, strict=True)
             ]
-            sort = _sort_call(order, values is not None, index_dtype if indices else None)
-            _sort_chunks(opened, grid, sort, outputs, order.chunk_size, check)
+            index = index_dtype if indices else None
+            if k is None:
+                call = _sort_call(order, values is not None, index)
+            else:
+                call = _select_call(order, k, index)
+            _sort_chunks(opened, grid, call, outputs, order.chunk_size, check)
+
+
+def _check_k(k: int, length: int, source: Path) -> None:
+    if k > length:
+        raise click.BadParameter(
+            f"expected 0 to {length} for rows of length {length} in "
+            f"{click.format_filename(source)}, got {k}.",
+            param_hint="'-k'",
+        )
 
 
 class _Output:
@@ -167,6 +222,20 @@ def _sort_call(
         return indexing.sort_with_indices(rows, out=(rows, indices), **options)
 
     return sort
+
+
+def _select_call(
+    order: Order, k: int, index_dtype: str | None
+) -> Callable[[Array], Sequence[Array]]:
+    """Return a function that returns the first k of rows, and their indices if these are wanted."""
+    options: dict[str, Any] = {"axis": 1, "nan": order.nan, "index_dtype": index_dtype}
+    mode: Literal["largest", "smallest"] = "largest" if order.descending else "smallest"
+
+    def select(rows: Array) -> Sequence[Array]:
+        result = selecting.top_k(rows, k, mode=mode, **options)
+        return result[:1] if index_dtype is None else result
+
+    return select
 
 
 def _sort_chunks(

@@ -6,14 +6,20 @@ SIGTERM or SIGHUP. No other file is left.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ._paths import OutputFile, SomePath
-from ._sort_file import Order, index_dtype_option, order_options, sort_file
+from ._sort_file import (
+    Order,
+    check_indices,
+    index_dtype_option,
+    indices_option,
+    order_options,
+    sort_file,
+)
 
 _HELP = """Sort the .npy file IN along an axis into the .npy file OUT.
 
@@ -53,22 +59,11 @@ signal's (130 after Ctrl-C, 143 after SIGTERM) when it was stopped.
 @click.argument("source", metavar="IN", type=SomePath(exists=True, dir_okay=False, path_type=Path))
 @click.argument("target", metavar="OUT", type=OutputFile())
 @order_options
-@click.option(
-    "--indices",
-    type=OutputFile(),
-    metavar="FILE",
-    help="Another .npy file to write: the index that each value had in its row.",
-)
+@indices_option
 @index_dtype_option
 def sort(
     source: Path, target: Path, indices: Path | None, index_dtype: str | None, **order: Any
 ) -> None:
     """Sort a file."""
-    if index_dtype is not None and indices is None:
-        raise click.UsageError("--index-dtype needs --indices.")
-    for path, name in ((source, "IN"), (target, "OUT")):
-        if indices is not None and os.path.realpath(indices) == os.path.realpath(path):
-            raise click.BadParameter(
-                f"expected another file than {name}.", param_hint="'--indices'"
-            )
+    check_indices(source, target, indices, index_dtype)
     sort_file(source, Order(**order), target, indices, index_dtype or "int64")
