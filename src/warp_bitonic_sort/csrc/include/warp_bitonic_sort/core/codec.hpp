@@ -133,7 +133,7 @@ class canonical_codec<codec_kind::ieee, Bits, Signed, Element, Low> {
     constexpr Element sign = static_cast<Element>(Element(1) << (8 * sizeof(Element) - 1));
     const Element key_xor = static_cast<Element>(order.key_xor);
     const Element add = static_cast<Element>(order.key_add);
-    const Element all = static_cast<Element>(~Element(0) << Low), one = Element(1) << Low;
+    const Element all = static_cast<Element>(~0ull << Low), one = Element(1) << Low;
     const Element negative = static_cast<Element>(key_xor ^ all);
     const Element positive = static_cast<Element>(key_xor ^ sign);
     // order_constants_of() adds the code of the lowest value, or subtracts it where NaNs come last.
