@@ -8,9 +8,12 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import tvm_ffi
 
 from support import oracle
 from warp_bitonic_sort import arrays
+from warp_bitonic_sort.arrays import Cut, Device
+from warp_bitonic_sort.arrays._dlpack import GpuTensorAdapter
 
 
 class OnDevice(np.ndarray):
@@ -46,7 +49,34 @@ def test_cupy_functions_of_indices_equal_those_of_numpy(cupy_adapter, axis, inde
     np.testing.assert_array_equal(inverse, np.argsort(order, axis))
 
 
+@pytest.mark.parametrize("is_fortran", [False, True])
+def test_cupy_cut_equals_a_contiguous_copy_of_a_slice(cupy_adapter, is_fortran):
+    x = np.random.default_rng(2).random((4, 5, 6))
+    array = (np.asfortranarray(x) if is_fortran else x).view(OnDevice)
+    for cut, expected in [
+        (Cut(1, 0, 3, (4, 3, 6)), x[:, :3]),
+        (Cut(0, 2, 3, (5, 6)), x[2]),
+        (Cut(2, 5, 6, (4, 5, 1)), x[..., 5:]),
+        (Cut(2, 0, 0, (4, 5, 0)), x[..., :0]),
+    ]:
+        result = cupy_adapter.cut(array, cut)
+        np.testing.assert_array_equal(result, expected)
+        assert result.flags.c_contiguous
+        assert not np.shares_memory(result, array)
+
+
 def test_cupy_functions_of_arrays_without_axes_return_them(cupy_adapter):
     zero = np.zeros((), np.int64).view(OnDevice)
     assert cupy_adapter.take(np.array(2.5).view(OnDevice), zero, 0) == 2.5
     assert cupy_adapter.inverse(zero, -1) == 0
+    assert cupy_adapter.cut(zero, Cut(0, 0, 1, (1,))).tolist() == [0]
+    assert cupy_adapter.cut(zero, Cut(0, 0, 1, ())) == 0
+
+
+def test_cut_of_a_dlpack_array_on_a_device_names_libraries_that_can():
+    tensor = tvm_ffi.from_dlpack(np.zeros((3, 4), np.float32))
+    message = (
+        r"^x: on a device, top_k or kthvalue takes arrays of PyTorch, .*torch\.from_dlpack\(x\)"
+    )
+    with pytest.raises(NotImplementedError, match=message):
+        GpuTensorAdapter(Device("cuda", 0, None)).cut(tensor, Cut(1, 0, 2, (3, 2)))

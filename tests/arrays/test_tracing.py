@@ -11,7 +11,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from warp_bitonic_sort import explain, ranks, sort, sort_pairs, warp_bitonic_sort
+from warp_bitonic_sort import explain, kthvalue, ranks, sort, sort_pairs, top_k, warp_bitonic_sort
 from warp_bitonic_sort.operations import _call
 
 LENGTHS = [1, 9, 17000]  # copied, sorted by a kernel, sorted by a library
@@ -121,6 +121,20 @@ def test_ranks_and_sort_pairs_inside_torch_compile_run_between_graphs(convert):
         np.testing.assert_array_equal(compiled(convert(x)), np.tile(np.arange(2, 11), (3, 1)))
 
 
+@pytest.mark.stress
+@pytest.mark.parametrize("convert", [torch.from_numpy, np.asarray])
+def test_selection_inside_torch_compile_runs_between_graphs(convert):
+    x = np.random.default_rng(1).random((3, 9), dtype=np.float32)
+    torch._dynamo.reset()
+    compiled = torch.compile(
+        lambda v: top_k(v * 2, 3).values + kthvalue(v * 2, 9, keepdims=True).values,
+        backend="eager",
+    )
+    ordered = np.sort(x)[:, ::-1] * 2
+    for _ in range(2):
+        np.testing.assert_array_equal(compiled(convert(x)), ordered[:, :3] + ordered[:, :1])
+
+
 @pytest.mark.parametrize("function", [sort, warp_bitonic_sort])
 def test_sort_inside_one_graph_of_torch_compile_raises(function):
     compiled = torch.compile(lambda v: function(v) + 1, backend="eager", fullgraph=True)
@@ -165,6 +179,8 @@ def sort_tensor(x: torch.Tensor) -> torch.Tensor:
         lambda x: jax.lax.scan(lambda carry, v: (carry, sort(v)), 0, x),
         lambda x: jax.jit(explain)(x),
         lambda x: jax.jit(ranks)(x),
+        lambda x: jax.jit(lambda v: top_k(v, 2))(x),
+        lambda x: jax.vmap(lambda v: kthvalue(v, 2))(x),
     ],
 )
 def test_sort_of_a_jax_tracer_raises(transform):

@@ -104,6 +104,21 @@ def check_indices(x, indices, values=None, axis=-1, descending=False, nan="large
         np.testing.assert_array_equal(bits(values), bits(there))
 
 
+def check_selected(x, positions, indices, values, axis=-1, descending=False, nan="largest"):
+    """Assert that values and indices are at positions of the sorted rows, bit for bit.
+
+    Positions are a slice, or an integer for results that lack the axis.
+    """
+    x = x.reshape(x.shape or (1,))
+    order = expected_indices(x, axis, descending, nan)
+    at = (slice(None),) * (axis % x.ndim) + (positions,)
+    np.testing.assert_array_equal(indices, order[at], strict=True)
+    assert values.dtype == x.dtype
+    np.testing.assert_array_equal(
+        bits(values), np.take_along_axis(bits(x), order, axis)[at], strict=True
+    )
+
+
 def random(name, shape, rng):
     """Random bits with many ties, NaNs of both signs, infinities, zeros and subnormals."""
     dtype = np.dtype(ALL[name])

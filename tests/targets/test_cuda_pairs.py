@@ -1,4 +1,4 @@
-"""`sort_pairs` and `ranks` on CUDA devices, against the oracle of the CPU's tests.
+"""`sort_pairs`, `ranks` and selections on CUDA devices, against the oracle of the CPU's tests.
 
 And streams and graphs of all operations with indices.
 """
@@ -10,7 +10,15 @@ from support import oracle
 from support.covering import pairwise
 from support.descriptions import gpu_cells
 from support.device_arrays import TORCH, to_device, to_host, torch
-from warp_bitonic_sort import argsort, explain, ranks, sort_pairs, sort_with_indices
+from warp_bitonic_sort import (
+    argsort,
+    explain,
+    kthvalue,
+    ranks,
+    sort_pairs,
+    sort_with_indices,
+    top_k,
+)
 from warp_bitonic_sort.arrays import adapter_of
 from warp_bitonic_sort.dtypes import DTYPES
 
@@ -218,12 +226,63 @@ def test_ranks_equal_the_inverse_of_the_oracles_indices(name, order, axis, lengt
     np.testing.assert_array_equal(result.cpu().numpy(), expected_ranks(x, axis, *order))
 
 
+@pytest.mark.parametrize(
+    ("name", "order", "axis", "length", "k", "index_dtype"),
+    pairwise(
+        list(TORCH), ORDERS, [0, -1], [1, 40, 300, 1500, LONG], ["one", "some", "all"],
+        ["int32", "int64"],
+    ),
+)  # fmt: skip
+def test_selection_equals_positions_of_the_oracle(name, order, axis, length, k, index_dtype):
+    (x,) = arrays_of(name, [], (7, length) if axis else (length, 7))
+    k = {"one": 1, "some": (length + 1) // 3 + 1, "all": length}[k]
+    k = min(k, length)
+    options = {"axis": axis, "nan": order[1], "index_dtype": index_dtype}
+    mode = "largest" if order[0] else "smallest"
+    values, indices = top_k(to_device(x), k, mode=mode, **options)
+    assert values.is_contiguous()
+    assert values.untyped_storage().nbytes() == values.nbytes
+    assert indices.dtype == getattr(torch, index_dtype)
+    host = indices.cpu().long().numpy()
+    oracle.check_selected(x, slice(0, k), host, to_host(values, x.dtype), axis, *order)
+    values, indices = kthvalue(to_device(x), k, **options)
+    host = indices.cpu().long().numpy()
+    oracle.check_selected(x, k - 1, host, to_host(values, x.dtype), axis)
+
+
+def test_top_k_into_out_on_a_device_equals_the_oracle():
+    (x,) = arrays_of("float32", [], (7, 300))
+    out = (torch.empty(7, 8, device="cuda"), torch.empty(7, 8, dtype=torch.int32, device="cuda"))
+    result = top_k(to_device(x), 8, out=out)
+    assert result.values is out[0]
+    host = out[1].cpu().long().numpy()
+    oracle.check_selected(x, slice(0, 8), host, to_host(out[0], x.dtype), -1, True)
+    with pytest.raises(ValueError, match=r"^out\[0\]: expected the result's device"):
+        top_k(to_device(x), 8, out=(out[0].cpu(), out[1]))
+
+
+def test_selection_from_a_tensor_of_tvm_ffi_on_a_device_raises():
+    tvm_ffi = pytest.importorskip("tvm_ffi")
+    x = tvm_ffi.from_dlpack(torch.randn(7, 40, device="cuda"))
+    for select in (top_k, kthvalue):
+        with pytest.raises(NotImplementedError, match=r"^x: .*top_k or kthvalue takes arrays of"):
+            select(x, 3)
+    assert tuple(top_k(x, 0).values.shape) == (7, 0)
+
+
 # -- streams and graphs ----------------------------------------------------------------------------
 
 
 def every_operation(x, payload):
     """The results of all operations with indices."""
-    return [*sort_with_indices(x), argsort(x), ranks(x), *sort_pairs(x, payload)]
+    return [
+        *sort_with_indices(x),
+        argsort(x),
+        ranks(x),
+        *sort_pairs(x, payload),
+        *top_k(x, 5, mode="smallest"),
+        *kthvalue(x, 3),
+    ]
 
 
 def expected_of_torch(x, payload):
@@ -235,6 +294,10 @@ def expected_of_torch(x, payload):
         torch.argsort(indices, stable=True),
         values,
         payload.gather(-1, indices),
+        values[:, :5],
+        indices[:, :5],
+        values[:, 2],
+        indices[:, 2],
     ]
 
 
@@ -306,6 +369,11 @@ def test_operations_with_indices_of_cupy_arrays_equal_the_oracle(cupy, name, ord
     np.testing.assert_array_equal(
         ranks(x, **options).get(), expected_ranks(inputs[0], axis, *order)
     )
+    mode = "largest" if order[0] else "smallest"
+    values, indices = top_k(x, length, axis=axis, mode=mode, nan=order[1])
+    oracle.check_indices(inputs[0], indices.get(), values.get(), axis, *order)
+    values, indices = kthvalue(x, 1, axis=axis)
+    oracle.check_selected(inputs[0], 0, indices.get(), values.get(), axis)
     result = sort_pairs(x, tuple(payloads), **options)
     for given, got in zip(inputs, [result.keys, *result.values], strict=True):
         assert isinstance(got, cupy.ndarray)

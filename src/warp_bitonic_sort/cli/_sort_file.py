@@ -201,6 +201,8 @@ class _Output:
 
     def write(self, chunk: Chunk, array: Array) -> None:
         """Write a chunk."""
+        if array.size == 0:  # no element of the rows was selected
+            return
         with reported(self._writing):
             self._data.write(chunk, array.view(f"u{self.itemsize}"))
 
