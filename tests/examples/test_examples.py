@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.ndimage
+import torch
 
 import warp_bitonic_sort
 
@@ -22,13 +23,22 @@ def run(*command):
     return done.stdout
 
 
-@pytest.fixture
-def rank_filter():
-    """The example as a module."""
-    spec = importlib.util.spec_from_file_location("rank_filter", EXAMPLES / "rank_filter.py")
+def example(name):
+    """Return an example as a module."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def rank_filter():
+    return example("rank_filter")
+
+
+@pytest.fixture
+def router():
+    return example("router")
 
 
 def test_rank_filter_of_random_image_equals_scipy(rank_filter):
@@ -43,6 +53,34 @@ def test_rank_filter_as_program_reduces_the_error(rank_filter, capsys):
     output = capsys.readouterr().out
     noisy, filtered = (float(number) for number in re.findall(r"error ([\d.]+)", output))
     assert filtered < noisy / 5
+
+
+def test_router_weights_equal_a_masked_softmax(router):
+    torch.manual_seed(0)
+    logits = torch.randn(50, 64).masked_fill(torch.rand(50, 64) < 0.25, -torch.inf)
+    routes = router.route(logits, 8)
+    smallest = torch.topk(logits, 8).values[:, -1:]
+    expected = torch.softmax(logits.masked_fill(logits < smallest, -torch.inf), -1)
+    weights = torch.zeros_like(logits).scatter_(-1, routes.experts, routes.weights)
+    torch.testing.assert_close(weights, expected)
+
+
+def test_router_mixes_the_answers_of_the_chosen_experts(router):
+    torch.manual_seed(1)
+    tokens, logits = torch.randn(30, 4), torch.randn(30, 64, requires_grad=True)
+    experts = torch.nn.ModuleList(torch.nn.Linear(4, 4) for _ in range(64))
+    routes = router.route(logits, 3)
+    result = router.mix(tokens, routes, experts)
+    answers = torch.stack([expert(tokens) for expert in experts], 1)
+    chosen = answers[torch.arange(30)[:, None], routes.experts]
+    torch.testing.assert_close(result, (chosen * routes.weights[..., None]).sum(1))
+    result.sum().backward()
+    assert ((logits.grad != 0).sum(-1) == 3).all()
+
+
+def test_router_as_program_sends_every_token_to_all_its_experts(router, capsys):
+    router.main()
+    assert f"{4096 * 8} in all" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("optimization", ["-O0", pytest.param("-O2", marks=pytest.mark.compile)])
