@@ -280,14 +280,27 @@ void fill_with_few(array& x, const dtype_info& info) {
   }
 }
 
+// The same rows with another number of elements.
+shape with_length(shape s, int length) {
+  s.sizes.back() = length;
+  return s;
+}
+
 void run_index_case(const wbs_cpu_kernel& kernel, dtype type, const shape& x_shape,
-                    const shape& values_shape, const shape& indices_shape, int offset) {
+                    const shape& of_values, const shape& of_indices, int offset) {
+  // A kernel for the first elements has any number of them, in arrays of their own.
+  const int length = static_cast<int>(x_shape.sizes.back());
+  const int most = length < kernel.cell.max_kept ? length : kernel.cell.max_kept;
+  const bool keeps_all = kernel.cell.max_kept == 0;
+  const int kept = keeps_all ? length : 1 + static_cast<int>(next_random() % most);
+  const shape values_shape = with_length(of_values, kept);
+  const shape indices_shape = with_length(of_indices, kept);
   const dtype_info& info = dtypes[static_cast<int>(type)];
   const int order = static_cast<int>(next_random() % 3), key_bytes = info.bits / 8;
   const bool descending = order > 0, nan_last = order == 2;
   const int index_bytes = next_random() % 2 != 0 ? 4 : 8;
   // The place of the values: none, the input, or an array of their own.
-  const int values_case = static_cast<int>(next_random() % 3);
+  const int values_case = static_cast<int>(next_random() % 3) & (keeps_all ? 3 : 2);
   array x(x_shape, key_bytes, offset);
   array own_values(values_shape, key_bytes, (offset * 5) % 8);
   array indices(indices_shape, index_bytes, (offset * 3) % 8);
@@ -301,6 +314,7 @@ void run_index_case(const wbs_cpu_kernel& kernel, dtype type, const shape& x_sha
   for (int64_t r = 0; r < x.rows(); ++r) {
     rows.push_back(x.row(r));
     expected.push_back(index_oracle(type, rows.back(), descending, nan_last));
+    expected.back().resize(kept);
   }
   const auto before = x.contents();
 
@@ -308,7 +322,8 @@ void run_index_case(const wbs_cpu_kernel& kernel, dtype type, const shape& x_sha
   args.input[0] = x.base();
   args.output[0] = values_case == 0 ? nullptr : values.base();
   args.output[1] = indices.base();
-  args.length = args.kept = x.length();
+  args.length = length;
+  args.kept = kept;
   args.index_bytes = index_bytes;
   args.rows = x.rows();
   args.batch_dims = static_cast<int>(x_shape.sizes.size()) - 1;
@@ -371,11 +386,11 @@ void run_indices(const wbs_cpu_kernel& kernel, dtype type, access of_input, int 
   if (of_input != access::columns) run_index_case(kernel, type, nested, nested, nested, 7);
 }
 
-template <codec_kind Codec, int KeyBits, int Length, access Access>
+template <selection Selection, codec_kind Codec, int KeyBits, int Length, access Access>
 void run_index(dtype type) {
   if (dtypes[static_cast<int>(type)].codec != Codec) std::abort();
   static const wbs_cpu_kernel kernel =
-      describe_kernel<index_kernel<Codec, KeyBits, Length, Access>>("index");
+      describe_kernel<index_kernel<Selection, Codec, KeyBits, Length, Access>>("index");
   if (Length != 0) return run_indices(kernel, type, Access, Length);
   for (int n : {1, 2, 3, 15, 16, 17, 31, 33, 48, 64, 65, 100, 300}) {
     run_indices(kernel, type, Access, n);
@@ -411,8 +426,8 @@ void run_tile(dtype type) {
   run_registers<codec_kind::Codec, bits, length, access::Access>(dtype::type);
 #define TILE(type, Codec, bits) run_tile<codec_kind::Codec, bits>(dtype::type);
 
-#define INDEX(type, Codec, bits, length, Access) \
-  run_index<codec_kind::Codec, bits, length, access::Access>(dtype::type);
+#define INDEX(type, Selection, Codec, bits, length, Access) \
+  run_index<selection::Selection, codec_kind::Codec, bits, length, access::Access>(dtype::type);
 
 int main() {
   CASES

@@ -15,7 +15,7 @@ def test_cpu_index_kernels_sort_each_kind_of_rows_in_the_expected_way(arch):
     ran = subprocess.run([program], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     lines = [line.split("|") for line in ran.stdout.splitlines() if "|" in line]
-    assert len(lines) == 2 * 5 * 3 + 1
+    assert len(lines) == 2 * 5 * 4 + 1
     for kernel, data, *numbers in lines:
         rows, at_once, in_order, repaired, by_halves = map(int, numbers)
         ways = {
@@ -24,6 +24,10 @@ def test_cpu_index_kernels_sort_each_kind_of_rows_in_the_expected_way(arch):
             "rising cluster": (0, rows, 0, 0) if kernel == "tile" else (rows, 0, 0, 0),
             "one pair": (0, 0, rows, 0),
         }
+        if kernel == "first" and data != "narrow" and data != "wide":
+            # All keys of a cluster share a prefix, beyond the first ones as well.
+            assert by_halves == rows, data
+            continue
         if data in ways:
             assert (at_once, in_order, repaired, by_halves) == ways[data], (kernel, data)
         elif data == "cluster":

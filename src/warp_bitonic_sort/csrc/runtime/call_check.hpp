@@ -18,6 +18,7 @@
 #include "warp_bitonic_sort/core/access.hpp"
 #include "warp_bitonic_sort/core/dtype.hpp"
 #include "warp_bitonic_sort/core/entry.hpp"
+#include "warp_bitonic_sort/core/selection.hpp"
 
 namespace warp_bitonic_sort {
 
@@ -27,6 +28,7 @@ constexpr int max_operands = 4;
 // One dimension of a batch, or the sorted one; strides in bytes, 0 for an absent operand.
 struct Dim {
   int64_t size;
+  int64_t kept;  // in the outputs: less than size where they have a part of each row
   std::array<int64_t, max_operands> stride;
   bool is_sorted_axis;
 };
@@ -50,7 +52,7 @@ struct KernelTraits {
 struct Call {
   std::array<const char*, max_operands> address;  // null for an absent operand
   std::array<int64_t, max_operands> stride;       // along the sorted axis
-  int64_t length;
+  int64_t length, kept;                           // of a row, in the inputs and in the outputs
   int index_bytes;
   std::vector<Dim> batch;
 };
@@ -128,7 +130,7 @@ inline void set_strides(std::vector<Dim>& dims, size_t i, const Operand& operand
   int64_t dense = operand.width;
   for (size_t d = dims.size(); d-- > 0;) {
     dims[d].stride[i] = tensor.strides == nullptr ? dense : tensor.strides[d] * operand.width;
-    dense *= dims[d].size;
+    dense *= tensor.shape[d];
   }
 }
 
@@ -138,11 +140,11 @@ struct Span {
   int64_t high = 0;
 };
 
-inline Span span_of(const std::vector<Dim>& dims, size_t operand, int64_t width) {
+inline Span span_of(const std::vector<Dim>& dims, size_t operand, int64_t width, bool is_output) {
   Span span{0, width};
   for (const Dim& dim : dims) {
     const int64_t stride = dim.stride[operand];
-    (stride < 0 ? span.low : span.high) += (dim.size - 1) * stride;
+    (stride < 0 ? span.low : span.high) += ((is_output ? dim.kept : dim.size) - 1) * stride;
   }
   return span;
 }
@@ -171,7 +173,8 @@ inline std::vector<Dim> batch_of(const std::vector<Dim>& dims) {
   for (const Dim& dim : dims) {
     if (dim.size == 1 || dim.is_sorted_axis) continue;
     if (!batch.empty() && continues(dim)) {
-      batch.back() = Dim{batch.back().size * dim.size, dim.stride, false};
+      const int64_t size = batch.back().size * dim.size;
+      batch.back() = Dim{size, size, dim.stride, false};
     } else {
       batch.push_back(dim);
     }
@@ -183,7 +186,7 @@ inline std::vector<Dim> batch_of(const std::vector<Dim>& dims) {
 inline void check_distinct(const Operand& operand, const std::vector<Dim>& dims, size_t output) {
   int64_t reach = operand.width;
   for (size_t i = dims.size(); i-- > 0;) {
-    const int64_t size = dims[i].size, stride = dims[i].stride[output];
+    const int64_t size = dims[i].kept, stride = dims[i].stride[output];
     if (size == 1) continue;
     if (std::llabs(stride) < reach) {
       ffi::fail("ValueError", {operand.name, ": two of its elements may share memory (a stride of ",
@@ -202,15 +205,17 @@ inline bool may_be_same(size_t inputs, size_t other, size_t output) {
 // Requires that an output shares no memory with another operand, or, if that is allowed, that it is
 // the other operand itself.
 inline void check_overlap(const Operands& operands, const std::vector<Dim>& dims, size_t other,
-                          size_t output, bool is_allowed) {
+                          size_t output, size_t inputs, bool is_allowed) {
   const Operand &a = operands[other], &b = operands[output];
-  const Span a_span = span_of(dims, other, a.width), b_span = span_of(dims, output, b.width);
+  const Span a_span = span_of(dims, other, a.width, other >= inputs);
+  const Span b_span = span_of(dims, output, b.width, true);
   const auto a_at = reinterpret_cast<intptr_t>(first_byte(*a.tensor));
   const auto b_at = reinterpret_cast<intptr_t>(first_byte(*b.tensor));
   if (a_at + a_span.high <= b_at + b_span.low || b_at + b_span.high <= a_at + a_span.low) return;
   bool is_same = is_allowed && a_at == b_at && a.width == b.width;
   for (const Dim& dim : dims) {
-    is_same = is_same && (dim.size == 1 || dim.stride[other] == dim.stride[output]);
+    is_same = is_same && dim.kept == dim.size &&
+              (dim.size == 1 || dim.stride[other] == dim.stride[output]);
   }
   if (is_same) return;
   if (is_allowed) {
@@ -249,6 +254,29 @@ inline bool has_payloads(const wbs_cell& cell, size_t operand) {
          (operand + 1 == operand_count(cell) || (operand > 0 && operand < size_t(cell.inputs)));
 }
 
+// Returns how many elements of each row the outputs of a kernel for the first ones have.
+inline int64_t check_kept(const KernelTraits& kernel, const Operands& operands, int64_t axis) {
+  const DLTensor& x = *operands[0].tensor;
+  const size_t count = operand_count(kernel.cell);
+  const DLTensor& last = *operands[count - 1].tensor;
+  if (x.ndim == 0) return 1;
+  std::vector<int64_t> shape(x.shape, x.shape + x.ndim);
+  const int64_t length = shape[axis], max_kept = std::min<int64_t>(length, kernel.cell.max_kept);
+  const int64_t kept = last.ndim == x.ndim ? last.shape[axis] : 0;
+  shape[axis] = kept;
+  for (size_t i = kernel.cell.inputs; i < count; ++i) {
+    const DLTensor* const output = operands[i].tensor;
+    if (output == nullptr) continue;
+    if (kept > max_kept ||
+        !std::equal(shape.begin(), shape.end(), output->shape, output->shape + output->ndim)) {
+      ffi::fail("ValueError", {operands[i].name, ": expected the shape of ", operands[0].name, ", ",
+                               shape_text(x), ", with at most ", max_kept, " elements along axis ",
+                               axis, ", as many as the other outputs; got ", shape_text(*output)});
+    }
+  }
+  return kept;
+}
+
 // Raises for a call that the kernel cannot carry out; returns false if there is nothing to sort.
 inline bool check_call(const KernelTraits& kernel, const Operands& operands, int64_t axis,
                        Call& call) {
@@ -270,9 +298,10 @@ inline bool check_call(const KernelTraits& kernel, const Operands& operands, int
   if (rank == 0 && kernel.cell.min_length > 1) {
     ffi::fail("ValueError", {x_name, ": expected at least one dimension, got a scalar"});
   }
+  const bool keeps_all = kernel.cell.selection == static_cast<uint32_t>(selection::all);
   for (size_t i = 1; i < count; ++i) {
     const DLTensor* const other = operands[i].tensor;
-    if (other != nullptr &&
+    if (other != nullptr && keeps_all &&
         !std::equal(shape, shape + rank, other->shape, other->shape + other->ndim)) {
       ffi::fail("ValueError", {operands[i].name, ": expected the shape of ", x_name, ", ",
                                shape_text(x), ", got ", shape_text(*other)});
@@ -285,9 +314,10 @@ inline bool check_call(const KernelTraits& kernel, const Operands& operands, int
                              rank, ", got ", axis});
   }
   if (axis < 0) axis += axes;
-  call.length = rank == 0 ? 1 : shape[axis];
+  call.length = call.kept = rank == 0 ? 1 : shape[axis];
+  if (!keeps_all) call.kept = check_kept(kernel, operands, axis);
   if (has_index(kernel.cell)) check_indices(operands[2], call.length);
-  if (std::find(shape, shape + rank, 0) != shape + rank) return false;
+  if (call.kept == 0 || std::find(shape, shape + rank, 0) != shape + rank) return false;
   if (call.length < kernel.cell.min_length || call.length > kernel.cell.max_length) {
     ffi::fail("ValueError", {x_name, ": expected rows of ", kernel.cell.min_length, " to ",
                              kernel.cell.max_length, " elements for the kernel ", kernel.cell.name,
@@ -295,7 +325,9 @@ inline bool check_call(const KernelTraits& kernel, const Operands& operands, int
   }
   std::vector<Dim> dims;
   dims.reserve(static_cast<size_t>(rank));
-  for (int64_t i = 0; i < rank; ++i) dims.push_back({shape[i], {}, i == axis});
+  for (int64_t i = 0; i < rank; ++i) {
+    dims.push_back({shape[i], i == axis ? call.kept : shape[i], {}, i == axis});
+  }
   call.address = {};
   call.stride = {};
   call.index_bytes = 0;
@@ -312,7 +344,7 @@ inline bool check_call(const KernelTraits& kernel, const Operands& operands, int
     if (operands[i].tensor == nullptr) continue;
     for (size_t j = 0; j < i; ++j) {
       if (operands[j].tensor == nullptr) continue;
-      check_overlap(operands, dims, j, i, may_be_same(inputs, j, i));
+      check_overlap(operands, dims, j, i, inputs, may_be_same(inputs, j, i));
     }
   }
   // The first output comes last: the batch is in the order of its memory.
@@ -378,7 +410,7 @@ wbs_args<Inputs, Outputs> launch_args(const Call& call,
   args.key_xor = order.key_xor;
   args.key_add = order.key_add;
   args.length = static_cast<int>(call.length);
-  args.kept = args.length;
+  args.kept = static_cast<int>(call.kept);
   args.index_bytes = call.index_bytes;
   args.opaque_one = 1;
   return args;

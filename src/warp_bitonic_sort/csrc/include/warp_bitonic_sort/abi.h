@@ -11,7 +11,7 @@
 #define WARP_BITONIC_SORT_ABI_H_
 
 // Raised whenever a struct below changes; the runtime refuses a kernel of another version.
-#define WBS_ABI_VERSION 3
+#define WBS_ABI_VERSION 4
 
 // Batch dimensions (all but the sorted axis) that one launch can describe.
 #define WBS_MAX_BATCH_DIMS 8
@@ -60,6 +60,7 @@ struct wbs_cell {
   int outputs;
   int min_length;
   int max_length;
+  int max_kept;    // elements of a row in an output; 0: always the whole row
   char name[104];  // for messages
 };
 

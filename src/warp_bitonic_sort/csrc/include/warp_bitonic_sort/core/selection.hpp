@@ -1,13 +1,13 @@
-// The positions of the sorted row that a kernel's outputs need.
+// The positions of the sorted row that a kernel's outputs need: all of them, or the first
+// wbs_args::kept, of which a kernel has most.
 //
-// Invariant: part of a kernel's description. Every network sorts whole rows. A network for fewer
-// positions must find backwards, from those positions, which comparators are needed.
+// Invariant: part of a kernel's description.
 #ifndef WARP_BITONIC_SORT_CORE_SELECTION_HPP_
 #define WARP_BITONIC_SORT_CORE_SELECTION_HPP_
 
 namespace warp_bitonic_sort {
 
-enum class selection : int { all };
+enum class selection : int { all, first };
 
 }  // namespace warp_bitonic_sort
 

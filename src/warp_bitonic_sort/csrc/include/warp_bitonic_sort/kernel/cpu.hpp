@@ -17,28 +17,31 @@
 namespace warp_bitonic_sort {
 
 // Without registers, a kernel sorts in a tile.
-template <payload Payload, codec_kind Codec, int KeyBits, access Access, int Registers>
+template <selection Selection, payload Payload, codec_kind Codec, int KeyBits, access Access,
+          int Registers>
 struct cpu_kernel_of;
 template <codec_kind Codec, int KeyBits, access Access, int Registers>
-struct cpu_kernel_of<payload::none, Codec, KeyBits, Access, Registers> {
+struct cpu_kernel_of<selection::all, payload::none, Codec, KeyBits, Access, Registers> {
   using type = register_kernel<Codec, KeyBits, Registers, Access>;
 };
 template <codec_kind Codec, int KeyBits>
-struct cpu_kernel_of<payload::none, Codec, KeyBits, access::strided, 0> {
+struct cpu_kernel_of<selection::all, payload::none, Codec, KeyBits, access::strided, 0> {
   using type = tile_kernel<Codec, KeyBits>;
 };
-template <codec_kind Codec, int KeyBits, access Access, int Registers>
-struct cpu_kernel_of<payload::index, Codec, KeyBits, Access, Registers> {
-  using type = index_kernel<Codec, KeyBits, Registers, Access>;
+template <selection Selection, codec_kind Codec, int KeyBits, access Access, int Registers>
+struct cpu_kernel_of<Selection, payload::index, Codec, KeyBits, Access, Registers> {
+  using type = index_kernel<Selection, Codec, KeyBits, Registers, Access>;
 };
-template <payload Payload, codec_kind Codec, int KeyBits, access Access, int Registers>
-using cpu_kernel = typename cpu_kernel_of<Payload, Codec, KeyBits, Access, Registers>::type;
+template <selection Selection, payload Payload, codec_kind Codec, int KeyBits, access Access,
+          int Registers>
+using cpu_kernel =
+    typename cpu_kernel_of<Selection, Payload, Codec, KeyBits, Access, Registers>::type;
 
 template <class Kernel>
 constexpr wbs_cpu_kernel describe_kernel(const char* name) {
   wbs_cpu_kernel kernel{};
   kernel.cell.abi_version = WBS_ABI_VERSION;
-  kernel.cell.selection = static_cast<unsigned>(selection::all);
+  kernel.cell.selection = static_cast<unsigned>(Kernel::selected);
   kernel.cell.payload = static_cast<unsigned>(Kernel::carried);
   kernel.cell.codec = static_cast<unsigned>(Kernel::codec);
   kernel.cell.bits = 8 * Kernel::key_bytes;
@@ -47,6 +50,7 @@ constexpr wbs_cpu_kernel describe_kernel(const char* name) {
   kernel.cell.outputs = Kernel::outputs;
   kernel.cell.min_length = Kernel::min_length;
   kernel.cell.max_length = Kernel::max_length;
+  kernel.cell.max_kept = Kernel::max_kept;
   for (int i = 0; name[i] != 0; ++i) kernel.cell.name[i] = name[i];
   kernel.lanes = Kernel::lanes;
   kernel.scratch_bytes = &Kernel::scratch_bytes;
@@ -56,15 +60,14 @@ constexpr wbs_cpu_kernel describe_kernel(const char* name) {
 
 }  // namespace warp_bitonic_sort
 
-#define WARP_BITONIC_SORT_KERNEL(name, Selection, Payload, Codec, key_bits, Access, registers,     \
-                                 lane_bits, warp_bits)                                             \
-  static_assert(lane_bits == 0 && warp_bits == 0, "a CPU holds a row in registers or in a tile");  \
-  static_assert(::warp_bitonic_sort::selection::Selection == ::warp_bitonic_sort::selection::all,  \
-                "expected selection all");                                                         \
-  extern "C" __attribute__((visibility("default")))                                                \
-  const wbs_cpu_kernel warp_bitonic_sort_kernel =                                                  \
-      ::warp_bitonic_sort::describe_kernel<::warp_bitonic_sort::cpu_kernel<                        \
-          ::warp_bitonic_sort::payload::Payload, ::warp_bitonic_sort::codec_kind::Codec, key_bits, \
-          ::warp_bitonic_sort::access::Access, registers>>(name);
+#define WARP_BITONIC_SORT_KERNEL(name, Selection, Payload, Codec, key_bits, Access, registers,    \
+                                 lane_bits, warp_bits)                                            \
+  static_assert(lane_bits == 0 && warp_bits == 0, "a CPU holds a row in registers or in a tile"); \
+  extern "C" __attribute__((visibility("default")))                                               \
+  const wbs_cpu_kernel warp_bitonic_sort_kernel =                                                 \
+      ::warp_bitonic_sort::describe_kernel<::warp_bitonic_sort::cpu_kernel<                       \
+          ::warp_bitonic_sort::selection::Selection, ::warp_bitonic_sort::payload::Payload,       \
+          ::warp_bitonic_sort::codec_kind::Codec, key_bits, ::warp_bitonic_sort::access::Access,  \
+          registers>>(name);
 
 #endif  // WARP_BITONIC_SORT_KERNEL_CPU_HPP_

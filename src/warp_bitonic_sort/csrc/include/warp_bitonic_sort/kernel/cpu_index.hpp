@@ -15,6 +15,7 @@
 #include <warp_bitonic_sort/core/access.hpp>
 #include <warp_bitonic_sort/core/config.hpp>
 #include <warp_bitonic_sort/core/entry.hpp>
+#include <warp_bitonic_sort/core/selection.hpp>
 #include <warp_bitonic_sort/kernel/cpu_index_order.hpp>
 #include <warp_bitonic_sort/kernel/cpu_index_registers.hpp>
 #include <warp_bitonic_sort/kernel/cpu_index_tile.hpp>
@@ -31,21 +32,21 @@
 
 namespace warp_bitonic_sort {
 
-template <codec_kind Codec, int KeyBits, int Length>
+template <selection Selection, codec_kind Codec, int KeyBits, int Length>
 struct index_order_of {
   using type = index_order_in_registers<Codec, KeyBits, Length>;
 };
-template <codec_kind Codec, int KeyBits>
-struct index_order_of<Codec, KeyBits, 0> {
-  using type = index_order_in_tile<Codec, KeyBits>;
+template <selection Selection, codec_kind Codec, int KeyBits>
+struct index_order_of<Selection, Codec, KeyBits, 0> {
+  using type = index_order_in_tile<Codec, KeyBits, Selection>;
 };
 
 // Rows of a Length are sorted in registers. Length 0 stands for any length up to a limit, sorted in
 // a tile.
-template <codec_kind Codec, int KeyBits, int Length, access Access>
+template <selection Selection, codec_kind Codec, int KeyBits, int Length, access Access>
 class index_kernel {
   using args_type = wbs_args<1, 2>;
-  using order_type = typename index_order_of<Codec, KeyBits, Length>::type;
+  using order_type = typename index_order_of<Selection, Codec, KeyBits, Length>::type;
   using target = typename order_type::target;
   using entry = typename order_type::entry;
   using word = typename order_type::word;
@@ -56,12 +57,14 @@ class index_kernel {
  public:
   static constexpr codec_kind codec = Codec;
   static constexpr int key_bytes = KeyBits / 8;
+  static constexpr selection selected = Selection;
   static constexpr payload carried = payload::index;
   static constexpr access needed_access = Access;
   static constexpr int outputs = 2;
   static constexpr int lanes = target::lanes;
   static constexpr int min_length = Length == 0 ? 1 : Length;
   static constexpr int max_length = Length == 0 ? max_tile_length : Length;
+  static constexpr int max_kept = Selection == selection::all ? 0 : order_type::max_kept;
 
   static long long scratch_bytes(long long length) {
     const long long words = order_type::pitch_for(length);
@@ -78,6 +81,7 @@ class index_kernel {
   index_kernel(const args_type& args, char* scratch)
       : args_(args),
         length_(Length == 0 ? args.length : Length),
+        kept_(Selection == selection::all ? length_ : args.kept),
         order_(args, scratch),
         row_bytes_(order_.pitch() * key_bytes),
         codes_(reinterpret_cast<word*>(scratch + order_type::scratch_bytes(length_))),
@@ -145,7 +149,7 @@ class index_kernel {
 
   void sort_group() {
     const bool are_columns = whole_ && input_.step == key_bytes && has_column_outputs();
-    if (are_columns && sort_columns_quickly()) return;
+    if (are_columns && kept_ == length_ && sort_columns_quickly()) return;
     if (are_columns) {
       columns_to_rows();
     } else if (!(whole_ && has_contiguous_input_)) {
@@ -163,32 +167,37 @@ class index_kernel {
 
   // Finds the order of each row. Returns a bit for each row whose values are fetched.
   unsigned find_order() {
-    const unsigned unsure = order_.find(input_) & static_cast<unsigned>((1ull << rows_) - 1);
+    const unsigned present = static_cast<unsigned>((1ull << rows_) - 1);
+    const unsigned unsure = order_.find(input_) & present;
     WARP_BITONIC_SORT_COUNT_ROWS(at_once, rows_ - __builtin_popcount(unsure));
     if constexpr (!order_type::is_exact) {
+      if ((order_.undecided() & present) != 0) return find_by_halves();
       for (unsigned left = unsure; left != 0; left &= left - 1) {
-        if (check_row(__builtin_ctz(left))) continue;
-        WARP_BITONIC_SORT_COUNT_ROWS(by_halves, rows_);
-        order_.find_by_halves(input_);
-        return 0;
+        if (!check_row(__builtin_ctz(left))) return find_by_halves();
       }
     }
     return unsure;
+  }
+  unsigned find_by_halves() {
+    WARP_BITONIC_SORT_COUNT_ROWS(by_halves, rows_);
+    order_.find_by_halves(input_);
+    return 0;
   }
   // Fetches the keys of a row whose prefixes may hide its order, and repairs both; false if that
   // takes too long.
   __attribute__((noinline)) bool check_row(int lane) {
     word* const order = order_.row(lane);
     char* const values = values_of(lane);
-    output::fetch(input_[lane], order, length_, values);
-    for (int i = 0; i < length_; i += lanes) {
+    const int found = order_.found();
+    fetch(lane, found);
+    for (int i = 0; i < found; i += lanes) {
       typename target::template vector<raw, lanes> keys;
       __builtin_memcpy(&keys, values + i * key_bytes, sizeof(keys));
       const auto codes = __builtin_convertvector(order_.codec().encode(keys), entry);
       __builtin_memcpy(codes_ + i, &codes, sizeof(codes));
     }
     const repair_result result = repair_row<target>(
-        row_in_repair<word, raw>{codes_, order, reinterpret_cast<raw*>(values)}, length_);
+        row_in_repair<word, raw>{codes_, order, reinterpret_cast<raw*>(values)}, found);
     if (result == repair_result::abandoned) return false;
     if (result == repair_result::in_order) {
       WARP_BITONIC_SORT_COUNT_ROWS(in_order, 1);
@@ -201,6 +210,14 @@ class index_kernel {
   // ---- rows -------------------------------------------------------------------------------------
 
   char* values_of(int lane) const { return values_ + lane * row_bytes_; }
+  // Fetches the first keys of a row, so many of them. A table of the row pays off for all of it.
+  void fetch(int lane, int count) const {
+    if (count == length_) {
+      output::fetch(input_[lane], order_.row(lane), count, values_of(lane));
+    } else {
+      output::fetch_few(input_[lane], order_.row(lane), count, values_of(lane));
+    }
+  }
   char* output_of(int which, int lane) const {
     return whole_ ? output_[which][lane] : outputs_[which][lane];
   }
@@ -237,7 +254,7 @@ class index_kernel {
   }
   template <class Index>
   __attribute__((noinline)) void store_contiguous_rows(unsigned fetched) {
-    const int length = Length == 0 ? length_ : Length;
+    const int count = Length == 0 || Selection != selection::all ? kept_ : Length;
     const strided_rows<const char> input = input_;
     const strided_rows<char> values = output_[0], indices = output_[1];
     const bool has_values = this->has_values();
@@ -247,25 +264,27 @@ class index_kernel {
     for (int lane = 0; lane < lanes; ++lane, order += pitch) {
       if (has_values) {
         if (fetched >> lane & 1) {
-          output::write_values(values_of(lane), length, values[lane], key_bytes);
+          output::write_values(values_of(lane), count, values[lane], key_bytes);
+        } else if (Selection != selection::all && count < length_) {
+          output::fetch_few(input[lane], order, count, values[lane]);
         } else {
-          output::write_contiguous_values(input[lane], order, length, values[lane], buffer);
+          output::write_contiguous_values(input[lane], order, count, values[lane], buffer);
         }
       }
-      output::template write_contiguous_indices<Index>(order, length, indices[lane]);
+      output::template write_contiguous_indices<Index>(order, count, indices[lane]);
     }
   }
   void store_row(int lane, bool is_fetched) {
     const word* const order = order_.row(lane);
     if (has_values()) {
-      if (!is_fetched) output::fetch(input_[lane], order, length_, values_of(lane));
-      output::write_values(values_of(lane), length_, output_of(0, lane), args_.output_stride[0]);
+      if (!is_fetched) fetch(lane, kept_);
+      output::write_values(values_of(lane), kept_, output_of(0, lane), args_.output_stride[0]);
     }
     if (args_.index_bytes == 4) {
-      output::template write_indices<unsigned>(order, length_, output_of(1, lane),
+      output::template write_indices<unsigned>(order, kept_, output_of(1, lane),
                                                args_.output_stride[1]);
     } else {
-      output::template write_indices<unsigned long long>(order, length_, output_of(1, lane),
+      output::template write_indices<unsigned long long>(order, kept_, output_of(1, lane),
                                                          args_.output_stride[1]);
     }
   }
@@ -283,18 +302,18 @@ class index_kernel {
     const char* const order = reinterpret_cast<const char*>(order_.row(0));
     const long long pitch = order_.pitch() * word_bytes;
     if (args_.index_bytes == 4) {
-      columns<target, word>::template store<unsigned>(order, pitch, length_, output_[1].base,
+      columns<target, word>::template store<unsigned>(order, pitch, kept_, output_[1].base,
                                                       args_.output_stride[1]);
     } else {
       columns<target, word>::template store<unsigned long long>(
-          order, pitch, length_, output_[1].base, args_.output_stride[1]);
+          order, pitch, kept_, output_[1].base, args_.output_stride[1]);
     }
     if (has_values()) {
       for (int lane = 0; lane < lanes; ++lane) {
         if ((fetched >> lane & 1) != 0) continue;
-        output::fetch(input_[lane], order_.row(lane), length_, values_of(lane));
+        fetch(lane, kept_);
       }
-      columns<target, raw>::template store<raw>(values_, row_bytes_, length_, output_[0].base,
+      columns<target, raw>::template store<raw>(values_, row_bytes_, kept_, output_[0].base,
                                                 args_.output_stride[0]);
     }
   }
@@ -343,7 +362,7 @@ class index_kernel {
   }
 
   const args_type& args_;
-  int length_;
+  int length_, kept_;
   order_type order_;
   long long row_bytes_;  // of a copy
   word* codes_;

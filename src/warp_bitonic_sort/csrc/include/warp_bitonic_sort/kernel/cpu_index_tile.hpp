@@ -6,15 +6,17 @@
 
 #include <warp_bitonic_sort/core/codec.hpp>
 #include <warp_bitonic_sort/core/config.hpp>
+#include <warp_bitonic_sort/core/selection.hpp>
 #include <warp_bitonic_sort/kernel/cpu_index_order.hpp>
 #include <warp_bitonic_sort/kernel/cpu_prefixes.hpp>
+#include <warp_bitonic_sort/network/first.hpp>
 #include <warp_bitonic_sort/network/tile.hpp>
 
 namespace warp_bitonic_sort {
 
-template <codec_kind Codec, int KeyBits>
+template <codec_kind Codec, int KeyBits, selection Selection = selection::all>
 class index_order_in_tile
-    : public index_order<index_order_in_tile<Codec, KeyBits>, Codec, KeyBits> {
+    : public index_order<index_order_in_tile<Codec, KeyBits, Selection>, Codec, KeyBits> {
   using base = index_order<index_order_in_tile, Codec, KeyBits>;
   using base::block_bits;
   using base::codec_;
@@ -42,11 +44,21 @@ class index_order_in_tile
   }
   long long pitch() const { return pitch_; }
 
+  // The first positions that a network for them has. The last one is not wanted: it tells whether
+  // the prefix of a wanted one goes on beyond them.
+  static constexpr int max_kept = block - 1;
+
   template <class Args>
   index_order_in_tile(const Args& args, void* scratch)
       : base(args, args.length, slots_for(args.length), scratch),
         slots_(slots_for(args.length)),
+        kept_(args.kept),
         pitch_(base::pitch_for(args.length)) {}
+
+  // Positions of each row whose indices find() finds.
+  int found() const { return Selection == selection::all || length_ < block ? length_ : block; }
+  // A bit for each row of the last find() whose first positions prefixes do not tell.
+  unsigned undecided() const { return undecided_; }
 
   // Returns a bit for each row whose order must be checked.
   unsigned find(rows input) {
@@ -83,6 +95,7 @@ class index_order_in_tile
  private:
   using tile_sort = tile_network<target, block_bits>;
   using block_network = network<target, block_bits>;
+  using block_first = first_network<target, block_bits>;
   // Many index bits leave little of a prefix.
   static constexpr bool prefers_values = Codec == codec_kind::ieee && KeyBits == 32;
 
@@ -145,6 +158,7 @@ class index_order_in_tile
 
   template <class Composite>
   unsigned sort_tile_of(const Composite& composite) {
+    if constexpr (Selection == selection::first) return find_first(composite);
     compose_tile(composite);
     finish_block<Composite> finish{*this, composite};
     if (!tile_sort::sort(target{}, tile_, slots_, clean_block<Composite>{finish})) {
@@ -184,6 +198,38 @@ class index_order_in_tile
     base::copy(entries, tile_ + slot, make_indices<block>{});
     block_network::sort(target{}, entries);
     tile_sort::place(target{}, tile_, slot, entries);
+  }
+
+  // Finds the first entries; the tile stays as it is.
+  template <class Composite>
+  __attribute__((noinline)) unsigned find_first(const Composite& given) {
+    const Composite composite = given;
+    entry first[block];
+    for (int slot = 0; slot < slots_; slot += block) {
+      entry entries[block];
+      compose_block(composite, slot, entries, make_indices<block>{});
+      for (int i = length_ - slot; i < block; ++i) entries[i] = target::pad();
+      if (slot == 0) {
+        base::copy(first, entries, make_indices<block>{});
+        block_first::begin(target{}, first);
+      } else {
+        block_first::add(target{}, first, entries);
+      }
+    }
+    unsigned unsure = 0;
+    undecided_ = 0;
+    if constexpr (!is_exact) {
+      closeness<target> close, at_end;
+      for (int i = 1; i < found() && i <= kept_; ++i) close.add(first[i - 1], first[i]);
+      unsure = close.unsure_lanes(composite);
+      if (found() < length_) {
+        at_end.add(first[kept_ - 1], first[block - 1]);
+        undecided_ = at_end.unsure_lanes(composite);
+      }
+    }
+    for (int i = 0; i < block; ++i) first[i] = composite.index(first[i]);
+    this->template store_order<block>(0, first);
+    return unsure;
   }
 
   // Compares neighbours, takes the indices out of the entries and writes them.
@@ -251,7 +297,8 @@ class index_order_in_tile
     }
   };
 
-  int slots_;
+  int slots_, kept_;
+  unsigned undecided_ = 0;
   long long pitch_;
 };
 

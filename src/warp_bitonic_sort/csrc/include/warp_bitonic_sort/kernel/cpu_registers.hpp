@@ -14,6 +14,7 @@
 #include <warp_bitonic_sort/core/config.hpp>
 #include <warp_bitonic_sort/core/entry.hpp>
 #include <warp_bitonic_sort/core/order.hpp>
+#include <warp_bitonic_sort/core/selection.hpp>
 #include <warp_bitonic_sort/kernel/cpu_traits.hpp>
 #include <warp_bitonic_sort/memory/cpu/nontemporal_store.hpp>
 #include <warp_bitonic_sort/memory/cpu/row_cursor.hpp>
@@ -34,9 +35,10 @@ class register_kernel {
   static constexpr int lanes = target::lanes;
   static constexpr int key_bytes = target::key_bytes;
   static constexpr codec_kind codec = Codec;
+  static constexpr selection selected = selection::all;
   static constexpr payload carried = payload::none;
   static constexpr int outputs = 1;
-  static constexpr int min_length = Length, max_length = Length;
+  static constexpr int min_length = Length, max_length = Length, max_kept = 0;
   static constexpr access needed_access = Access;
 
   static long long scratch_bytes(long long) { return 0; }

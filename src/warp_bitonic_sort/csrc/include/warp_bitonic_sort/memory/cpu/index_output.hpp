@@ -37,6 +37,11 @@ class index_output {
     if (!look_up(from, order, length, to)) fetch_one_by_one(from, order, length, to);
   }
 
+  // The same for a few of its indices.
+  static void fetch_few(const char* from, const word* order, int count, char* to) {
+    fetch_one_by_one(from, order, count, to);
+  }
+
   // Writes the row's keys by index, through `buffer` if there is one: `to` may then be the row.
   static WBS_INLINE void write_contiguous_values(const char* from, const word* order, int length,
                                                  char* to, char* buffer) {
