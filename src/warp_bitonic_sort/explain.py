@@ -28,7 +28,13 @@ from .operations._arguments import (
     unnamed_error,
 )
 from .operations._operation import Operation
-from .operations._planning import check_index_dtype, check_k, native_arch, planned
+from .operations._planning import (
+    check_index_dtype,
+    check_k,
+    native_arch,
+    planned,
+    selection_of,
+)
 from .plan import Plan
 
 # The width of the values that an operation is explained for, if it carries some along.
@@ -199,7 +205,10 @@ def explain(
     other_strides, value_bits = [out_strides] * len(chosen.outputs), None
     if chosen.carries_values:  # one array of values that is laid out like the keys
         other_strides, value_bits = [description.strides, *other_strides], _VALUE_BITS
-    plan, settled_axis = planned(chosen, description, other_strides, settled_axis, value_bits)
+    selection = selection_of(chosen, description, settled_k, settled_axis)
+    plan, settled_axis = planned(
+        chosen, description, other_strides, settled_axis, value_bits, selection
+    )
     check_index_dtype(chosen, dtype_of_indices, plan.length)
     if settled_k is not None:
         check_k(chosen, settled_k, plan.length)
@@ -233,10 +242,11 @@ def _explanation(
     operation: Operation, x: Description, plan: Plan, axis: int, k: int | None
 ) -> Explanation:
     kernel, cached, is_open, is_missing = plan.kernel, None, False, False
+    finds_first = kernel is not None and kernel.selection == "first"
     reason = plan.reason
     if kernel is not None and kernel.payload in VALUE_BITS:
         reason += f"; that holds for one array of values of {_VALUE_BITS} bits, laid out like keys"
-    elif operation.afterwards is not None and plan.route != "copy":
+    elif operation.afterwards is not None and plan.route != "copy" and not finds_first:
         reason += f"; then the array's library {operation.afterwards.format(k=k)}"
     if kernel is not None:
         is_open = loader.is_open(kernel, x.dtype, x.device.number)

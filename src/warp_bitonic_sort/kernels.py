@@ -12,7 +12,7 @@ Access = Literal["rows", "columns", "strided"]
 Codec = Literal["integer", "ieee", "fnuz"]
 Payload = Literal["none", "index", "value32", "value64"]
 Role = Literal["keys", "index", "values"]
-Selection = Literal["all"]
+Selection = Literal["all", "first"]
 
 # What a kernel writes for a payload, in order. It gets None for keys that are not wanted, but not
 # beside values.

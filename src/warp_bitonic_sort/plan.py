@@ -69,7 +69,8 @@ def plan(
     dtype : DType
         The dtype of x.
     shape : sequence of int
-        The shape of x and of every output; at least one dimension.
+        The shape of x, and of every output unless only the first elements of rows are wanted; at
+        least one dimension.
     strides : sequence of sequence of int
         The strides of each input, then of each output, in elements.
     axis : int
@@ -118,6 +119,7 @@ def plan(
         length=length,
         access=_access(shape, strides, axis),
         is_unaligned=_is_unaligned(dtype.bits, shape, strides, axis),
+        selection=selection,
     )
     choice = layouts.choose(rows)
     kernel = Kernel(

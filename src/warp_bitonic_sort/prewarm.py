@@ -31,7 +31,7 @@ from .jit.store import layers, maintenance
 from .jit.store.files import digest, write_json
 from .jit.store.maintenance import MANIFEST
 from .jit.store.store import Entry, Store, mark_unloadable
-from .kernels import RUNTIME, VALUE_BITS, Artifact, Kernel
+from .kernels import RUNTIME, VALUE_BITS, Artifact, Kernel, Selection
 from .operations import OPERATIONS
 from .plan import Plan, plan, value_payload
 from .targets import recipe_of, target_of
@@ -155,9 +155,12 @@ def _plans(operation: str, backend: str, arch: str, dtype: str, length: int) -> 
                 for value_bits in VALUE_BITS.values()
             )
             payloads += filter(None, carried)
-        for payload in payloads:
+        selections: list[Selection] = [chosen.selection]
+        if chosen.lowest_k == 0 and table.most_first(chosen.payload) > 0:
+            selections.append("first")
+        for selection, payload in itertools.product(selections, payloads):
             yield plan(
-                chosen.selection,
+                selection,
                 payload,
                 lookup(dtype, "dtype"),
                 shape,

@@ -311,7 +311,7 @@ def test_selection_from_a_tensor_needs_no_numpy(monkeypatch):
     monkeypatch.setitem(sys.modules, "warp_bitonic_sort.arrays._numpy", None)
     assert torch.equal(top_k(x, 3).values, torch.topk(x, 3).values)
     with pytest.raises(RuntimeError, match="NumPy is not installed.*top_k and kthvalue"):
-        top_k(tvm_ffi.from_dlpack(x), 3)
+        kthvalue(tvm_ffi.from_dlpack(x), 3)
 
 
 def test_cut_of_a_jax_array_on_a_gpu_equals_a_slice():
@@ -410,10 +410,17 @@ def test_index_dtype_that_cannot_hold_the_indices_of_a_row_raises_for_a_selectio
             select(1, index_dtype="int32")
 
 
+def test_explain_of_a_few_first_elements_names_their_kernel():
+    said = explain((5, 40), operation="top_k", k=15)
+    assert said.kernel.startswith("cpu_first_index_ieee32_tile_strided")
+    assert "merged with the first elements of those before" in said.reason
+    assert "copies" not in said.reason
+
+
 def test_explain_of_a_selection_says_what_is_copied():
-    said = explain((5, 40), operation="top_k", k=8)
+    said = explain((5, 40), operation="top_k", k=16)
     assert str(said).startswith("top_k 5 rows of 40 float32")
     assert said.kernel == explain((5, 40), operation="sort_with_indices").kernel
-    assert said.reason.endswith("; then the array's library copies the first 8 of each row")
+    assert said.reason.endswith("; then the array's library copies the first 16 of each row")
     reason = explain(np.ones((5, 40)), operation="kthvalue", k=2, axis=0).reason
     assert reason.endswith("then the array's library copies element 2 of each row, counted from 1")

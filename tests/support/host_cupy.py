@@ -89,7 +89,9 @@ def install(built_for=CUDA):
     kind = built_for
     cupy = types.ModuleType("cupy")
     cupy.ndarray = ndarray
-    cupy.empty_like = lambda x, dtype=None: ndarray(np.empty_like(x.array, dtype), x.device.id)
+    cupy.empty_like = lambda x, dtype=None, shape=None: ndarray(
+        np.empty_like(x.array, dtype, shape=shape), x.device.id
+    )
     cupy.shares_memory = lambda x, y: np.shares_memory(x.array, y.array)
     cupy.cuda = types.SimpleNamespace(
         get_current_stream=lambda _: types.SimpleNamespace(ptr=stream),

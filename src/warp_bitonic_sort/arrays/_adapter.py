@@ -146,8 +146,8 @@ class Adapter(ABC):
         return requested or "int64"
 
     @abstractmethod
-    def empty(self, x: Any, dtype: str | None) -> Any:
-        """Allocate a buffer of x's shape, laid out like x where x is dense."""
+    def empty(self, x: Any, dtype: str | None, shape: tuple[int, ...] | None = None) -> Any:
+        """Allocate a buffer, laid out like x where x is dense: of x's shape, or of another one."""
 
     @abstractmethod
     def result_strides(self, x: Any) -> tuple[int, ...]:

@@ -51,10 +51,10 @@ class CupyAdapter(Adapter):
             self.kind, dtype.name, x.shape, strides, _device(x.device), _CAPABILITIES
         )
 
-    def empty(self, x: Any, dtype: str | None) -> Any:
+    def empty(self, x: Any, dtype: str | None, shape: tuple[int, ...] | None = None) -> Any:
         """Allocate a buffer."""
         with x.device:
-            return cupy.empty_like(x, dtype)
+            return cupy.empty_like(x, dtype, shape=shape)
 
     def result_strides(self, x: Any) -> tuple[int, ...]:
         """Return the strides of a result of `empty`."""

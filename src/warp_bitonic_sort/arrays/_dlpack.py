@@ -81,10 +81,10 @@ class DlpackAdapter(Adapter):
         capabilities = {"sort"} if self._device is CPU_DEVICE else set()
         return Description(self.kind, name, shape, strides, self._device, frozenset(capabilities))
 
-    def empty(self, x: Any, dtype: str | None) -> Any:
+    def empty(self, x: Any, dtype: str | None, shape: tuple[int, ...] | None = None) -> Any:
         """Allocate a buffer, in row-major order."""
         tensor = self._export(x)
-        return self._allocate(tuple(tensor.shape), _ffi_dtype(tensor, dtype))
+        return self._allocate(shape or tuple(tensor.shape), _ffi_dtype(tensor, dtype))
 
     def _allocate(self, shape: tuple[int, ...], dtype: Any) -> Any:
         return loader.runtime().empty(shape, dtype)

@@ -84,9 +84,9 @@ class JaxAdapter(Adapter):
         """Return the dtype of indices."""
         return index_dtype(requested)
 
-    def empty(self, x: Any, dtype: str | None) -> Any:
+    def empty(self, x: Any, dtype: str | None, shape: tuple[int, ...] | None = None) -> Any:
         """Allocate a buffer."""
-        return np.empty(x.shape, x.dtype if dtype is None else dtype)
+        return np.empty(shape or x.shape, x.dtype if dtype is None else dtype)
 
     def result_strides(self, x: Any) -> tuple[int, ...]:
         """Return the strides of a result of `empty`."""

@@ -153,8 +153,8 @@ class JaxGpuAdapter(Adapter):
         """Return the dtype of indices."""
         return index_dtype(requested)
 
-    def empty(self, x: Any, dtype: str | None) -> Any:
-        """Return a buffer without memory yet."""
+    def empty(self, x: Any, dtype: str | None, shape: tuple[int, ...] | None = None) -> Any:
+        """Return a buffer without memory yet, of x's shape: no kernel needs another one."""
         return _Buffer(x, dtype or x.dtype.name)
 
     def result_strides(self, x: Any) -> tuple[int, ...]:

@@ -142,9 +142,9 @@ class NumpyAdapter(Adapter):
         size = x.dtype.itemsize
         return Description(self.kind, dtype.name, x.shape, tuple(s // size for s in x.strides))
 
-    def empty(self, x: _Array, dtype: str | None) -> _Array:
+    def empty(self, x: _Array, dtype: str | None, shape: tuple[int, ...] | None = None) -> _Array:
         """Allocate a buffer."""
-        return np.empty_like(x, _BUFFER_DTYPES[dtype], subok=False)
+        return np.empty_like(x, _BUFFER_DTYPES[dtype], subok=False, shape=shape)
 
     def result_strides(self, x: Any) -> tuple[int, ...]:
         """Return the strides of a result of `empty`."""

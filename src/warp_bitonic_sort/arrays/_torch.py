@@ -124,8 +124,10 @@ class TorchAdapter(Adapter):
             self.kind, dtype.name, tuple(x.shape), tuple(x.stride()), device, _CAPABILITIES
         )
 
-    def empty(self, x: Any, dtype: str | None) -> Any:
+    def empty(self, x: Any, dtype: str | None, shape: tuple[int, ...] | None = None) -> Any:
         """Allocate a buffer."""
+        if shape is not None:
+            return x.new_empty(shape, dtype=_INDEX_DTYPES.get(dtype), requires_grad=False)
         if dtype is None:
             return torch.empty_like(x, requires_grad=False)
         return torch.empty_like(x, dtype=_INDEX_DTYPES[dtype], requires_grad=False)

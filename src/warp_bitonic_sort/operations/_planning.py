@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from ..arrays import Description, Device
 from ..dtypes import lookup
 from ..jit import loader
-from ..kernels import Payload
+from ..kernels import Payload, Selection
 from ..plan import Plan, plan, value_payload
 from ..targets import device_arch, target_of
 from ._operation import Operation
@@ -24,6 +24,7 @@ def planned(
     other_strides: Sequence[Sequence[int]],
     axis: int,
     value_bits: int | None = None,
+    selection: Selection | None = None,
 ) -> tuple[Plan, int]:
     """Return the plan of a call, and its axis counted from the first one.
 
@@ -40,6 +41,8 @@ def planned(
     value_bits : int, optional
         The width of the values that are the second input. If no kernel carries them along, the plan
         is one for indices.
+    selection : str, optional
+        The positions of the sorted rows that are wanted, by default those of the operation.
     """
     shape, strides = description.shape, [description.strides, *other_strides]
     axis = settled_axis(axis, shape)
@@ -56,7 +59,7 @@ def planned(
             layouts, dtype.bits, value_bits, shape, strides, axis, description.capabilities
         )
     call_plan = plan(
-        operation.selection,
+        selection or operation.selection,
         payload or operation.payload,
         dtype,
         shape,
@@ -100,6 +103,22 @@ def check_k(operation: Operation, k: int, length: int) -> None:
             f"{length}; got {k}. Pass an array with longer rows."
         )
     raise ValueError(f"k: expected {lowest} to {length} for rows of length {length}, got {k}.")
+
+
+def selection_of(
+    operation: Operation, description: Description, k: int | None, axis: int
+) -> Selection:
+    """Return which positions a kernel finds for k: the first ones, or all of the operation's."""
+    length = (description.shape or (1,))[settled_axis(axis, description.shape)]
+    if operation.lowest_k != 0 or k is None or k < 1 or length < 2:
+        return operation.selection
+    target = target_of(description.device.backend)
+    native = native_arch(description.device)
+    layouts = target.layouts(native if target.is_host else device_arch(target.name, native))
+    bits = lookup(description.dtype, "x").bits
+    is_short = length <= layouts.longest(operation.payload, bits)
+    finds_first = is_short and k <= layouts.most_first(operation.payload)
+    return "first" if finds_first else operation.selection
 
 
 def check_index_dtype(operation: Operation, index_dtype: str | None, length: int) -> None:

@@ -34,12 +34,15 @@ class CallKind(NamedTuple):
         The dtype of indices.
     arrays : sequence of arrays
         The inputs, then buffers of the outputs; other calls have arrays of equal keys.
+    shape : tuple of int, optional
+        The shape of the outputs, if they have the first elements of each row.
     """
 
     operation: Operation
     adapter: Adapter
     index_dtype: str | None
     arrays: Sequence[Any]
+    shape: tuple[int, ...] | None = None
 
 
 # Writes the outputs for the first input into buffers. Other inputs come before the buffers.
@@ -49,13 +52,14 @@ Run = Callable[[Any, Sequence[Any]], None]
 class PreparedCall:
     """A planned call of one array with its kernel open: only allocation and launch are left."""
 
-    __slots__ = ("_adapter", "_dtypes", "_result_type", "_to_result", "run")
+    __slots__ = ("_adapter", "_dtypes", "_result_type", "_shape", "_to_result", "run")
 
     def __init__(self, kind: CallKind, run: Run) -> None:
         self._adapter = kind.adapter
         self._to_result = kind.adapter.to_result(kind.arrays[0])
         self._dtypes = output_dtypes(kind.operation, kind.index_dtype)
         self._result_type = kind.operation.result
+        self._shape = kind.shape
         self.run = run
 
     def result(self, x: Any) -> Any:
@@ -65,10 +69,10 @@ class PreparedCall:
             output = self._adapter.empty(x, dtypes[0])
             self.run(x, (output,))
             return output if to_result is None else to_result(output, x, dtypes[0])
-        empty = self._adapter.empty
+        empty, shape = self._adapter.empty, self._shape
         outputs = []
         for dtype in dtypes:
-            outputs.append(empty(x, dtype))
+            outputs.append(empty(x, dtype, shape))
         self.run(x, outputs)
         if to_result is not None:
             outputs = [*map(to_result, outputs, repeat(x), dtypes)]

@@ -278,6 +278,10 @@ class GpuLayouts(NamedTuple):
         """Return the longest row that a kernel sorts."""
         return self.rows(payload, bits)[-1].capacity
 
+    def most_first(self, payload: Payload) -> int:
+        """Return 0: no kernel writes the first elements of rows alone."""
+        return 0
+
     def choose(self, rows: Rows) -> Choice:
         """Return the layout for rows that are not longer than the longest."""
         tables = self.tables[rows.payload, rows.bits]

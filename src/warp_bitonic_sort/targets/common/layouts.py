@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from ...kernels import Access, Layout, Payload
+from ...kernels import Access, Layout, Payload, Selection
 
 # Bytes of the widest access to memory.
 WIDE_BYTES = 16
@@ -34,6 +34,8 @@ class Rows(NamedTuple):
         How the elements lie in memory: ``rows``, ``columns`` or ``strided``.
     is_unaligned : bool
         Whether rows are contiguous and a row's length is not a multiple of 16 bytes.
+    selection : str, default "all"
+        The positions of the sorted row that are wanted.
     """
 
     payload: Payload
@@ -41,6 +43,7 @@ class Rows(NamedTuple):
     length: int
     access: Access
     is_unaligned: bool
+    selection: Selection = "all"
 
 
 class Choice(NamedTuple):
@@ -72,6 +75,9 @@ class Layouts(Protocol):
 
     def longest(self, payload: Payload, bits: int) -> int:
         """Return the longest row that a kernel sorts; 0 without kernels for the payload."""
+
+    def most_first(self, payload: Payload) -> int:
+        """Return how many of the first elements of a row kernels for these write; 0 without."""
 
     def choose(self, rows: Rows) -> Choice:
         """Return the layout for rows that are not longer than the longest."""

@@ -12,6 +12,8 @@ from ..common.layouts import Choice, Rows, why_with_index
 MAX_REGISTER_LENGTH = 32
 # Rows up to this length are sorted in the tile; docs/performance.md compares longer ones.
 MAX_LENGTH = 16384
+# The first elements of a row that are found by blocks: one less than a block has.
+MAX_FIRST = 15
 _WHY = {
     "rows": "the elements of a row are contiguous, so they are transposed in registers",
     "columns": "rows lie side by side in memory, so each SIMD lane loads its own row",
@@ -33,6 +35,10 @@ class CpuLayouts:
         """Return the longest row that a kernel sorts; no kernel carries values along."""
         return 0 if payload in VALUE_BITS else MAX_LENGTH
 
+    def most_first(self, payload: Payload) -> int:
+        """Return how many of the first elements of a row kernels for these write."""
+        return MAX_FIRST if payload == "index" else 0
+
     def choose(self, rows: Rows) -> Choice:
         """Return the layout for rows that are not longer than the longest."""
         why = _WHY[rows.access]
@@ -41,5 +47,7 @@ class CpuLayouts:
         if rows.length <= MAX_REGISTER_LENGTH and rows.access != "strided":
             reason = f"rows of up to {MAX_REGISTER_LENGTH} elements are sorted in registers; {why}"
             return Choice(Layout(rows.length), rows.access, reason)
-        reason = f"blocks are sorted in registers and merged in a tile in memory; {why}"
-        return Choice(TILE, "strided", reason)
+        merged = "merged in a tile in memory"
+        if rows.selection == "first":
+            merged = "merged with the first elements of those before"
+        return Choice(TILE, "strided", f"blocks are sorted in registers and {merged}; {why}")
