@@ -33,7 +33,7 @@ _HELP = """Sorts many short rows fast, with bitonic networks compiled on first u
   warp-bitonic-sort demo                  clean a noisy photograph, and time it
   warp-bitonic-sort sort in.npy out.npy   sort a file, larger than memory too
   warp-bitonic-sort argsort in.npy i.npy  the indices that sort a file
-  warp-bitonic-sort topk in.npy o.npy -k 8  the largest elements of each row
+  warp-bitonic-sort topk i.npy o.npy -k 8 the 8 largest elements of each row
   warp-bitonic-sort network 8             draw the network that sorts 8 values
   warp-bitonic-sort explain 1000x9        which kernel an array would get
   warp-bitonic-sort doctor                does everything work here?
