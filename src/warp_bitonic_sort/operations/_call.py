@@ -24,7 +24,7 @@ from ._prepared import CallKind, PreparedCall, open_run, output_dtypes
 # More shapes than a program usually has. Beyond that, all are forgotten and planned again.
 _MAX_PREPARED = 4096
 
-# Values are a `PreparedCall`, or what `_pairs` remembers.
+# Values are a `PreparedCall`, or what `_pairs` and `top_k` remember.
 prepared_calls: dict[Hashable, Any] = {}
 _adapters = arrays.adapters
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, NoReturn
 
 from .. import arrays
-from ..arrays import Adapter, Cut, Description, SortOptions
+from ..arrays import Adapter, Cut, SortOptions
 from ._arguments import (
     Nan,
     checked_bool,
@@ -22,7 +22,7 @@ from ._arguments import (
     sort_options,
     unnamed_error,
 )
-from ._call import call, check_outputs, outputs_of
+from ._call import call, check_outputs, outputs_of, prepared_calls, remember
 from ._operation import INDICES, VALUES, Operation
 from ._planning import check_k, selection_of, settled_axis
 
@@ -248,34 +248,40 @@ def kthvalue(
 
 
 def _top_k(x: Any, k: int, options: SortOptions, out: Any, index_dtype: str | None) -> TopK:
-    adapter, description, axis = _checked(TOP_K, x, k, options)
-    shape = description.shape or (1,)
-    cut = Cut(axis, 0, k, (*shape[:axis], k, *shape[axis + 1 :]))
-    is_first = selection_of(TOP_K, description, k, axis) == "first"
+    adapter = arrays.adapter_of(x)
+    cut, is_first = _part(TOP_K, adapter, x, k, options[0], True)
     return TopK(*_select(TOP_K, adapter, x, options, cut, out, index_dtype, is_first))
 
 
 def _kthvalue(
     x: Any, k: int, options: SortOptions, keepdims: bool, out: Any, index_dtype: str | None
 ) -> KthValue:
-    adapter, description, axis = _checked(KTHVALUE, x, k, options)
-    shape = description.shape
-    kept = (1,) if keepdims and shape else ()
-    cut = Cut(axis, k - 1, k, (*shape[:axis], *kept, *shape[axis + 1 :]))
+    adapter = arrays.adapter_of(x)
+    cut, _ = _part(KTHVALUE, adapter, x, k, options[0], keepdims)
     return KthValue(*_select(KTHVALUE, adapter, x, options, cut, out, index_dtype))
 
 
-def _checked(
-    operation: Operation, x: Any, k: int, options: SortOptions
-) -> tuple[Adapter, Description, int]:
-    """Return the adapter of an array, its description and the settled axis; raise for a wrong k."""
-    adapter = arrays.adapter_of(x)
-    adapter.key(x)  # raises if x can't be sorted
-    description = adapter.describe(x, "x")
-    shape = description.shape
-    axis = settled_axis(options[0], shape)
-    check_k(operation, k, (shape or (1,))[axis])
-    return adapter, description, axis
+def _part(
+    operation: Operation, adapter: Adapter, x: Any, k: int, axis: int, keeps_axis: bool
+) -> tuple[Cut, bool]:
+    """Return the positions of the sorted rows that k stands for, and whether a kernel finds them.
+
+    They are remembered for later calls with an array of the same key.
+    """
+    key = ("part", operation.name, adapter.kind, adapter.key(x), k, axis, keeps_axis)
+    part: tuple[Cut, bool] | None = prepared_calls.get(key)
+    if part is None:
+        description = adapter.describe(x, "x")
+        shape = description.shape or (1,)
+        axis = settled_axis(axis, description.shape)
+        check_k(operation, k, shape[axis])
+        start, kept = 0, [k]
+        if operation is KTHVALUE:
+            start, kept = k - 1, [1] if keeps_axis and description.shape else []
+        cut = Cut(axis, start, k, (*shape[:axis], *kept, *shape[axis + 1 :]))
+        part = cut, selection_of(operation, description, k, axis) == "first"
+        remember(key, part)
+    return part
 
 
 def _select(
