@@ -9,6 +9,7 @@ from pathlib import Path
 from .errors import BuildError, CacheError, ToolError
 from .explain import Explanation, explain
 from .operations.argsort import SortedWithIndices, argsort, ranks, sort_with_indices
+from .operations.order_statistics import median, quantile
 from .operations.sort import sort, warp_bitonic_sort
 from .operations.sort_pairs import SortedPairs, sort_pairs
 from .operations.top_k import KthValue, TopK, kthvalue, top_k
@@ -29,6 +30,8 @@ __all__ = [
     "get_include",
     "get_num_threads",
     "kthvalue",
+    "median",
+    "quantile",
     "ranks",
     "set_num_threads",
     "sort",

@@ -19,7 +19,7 @@ from .jit.store import layers
 from .kernels import VALUE_BITS, Kernel
 from .operations import OPERATIONS
 from .operations._arguments import (
-    Nan,
+    checked_choice,
     checked_index_dtype,
     checked_integer,
     dtype_name,
@@ -140,7 +140,7 @@ def explain(
     axis: int = -1,
     descending: bool = False,
     stable: bool = False,
-    nan: Nan = "largest",
+    nan: str = "largest",
     dim: int | None = None,
     operation: str = "sort",
     index_dtype: Any = None,
@@ -155,8 +155,10 @@ def explain(
     dtype : str or dtype, optional
         The dtype for a shape, by name or as a library's dtype; float32 if not given. An array has
         its own.
-    axis, descending, stable, nan, dim
-        As for `sort`.
+    axis, descending, stable, dim
+        As for `sort`. `median` and `quantile` have no descending and no stable.
+    nan : str, default "largest"
+        As for the operation. The default stands for that of the operation.
     operation : str, default "sort"
         The operation, by the name of its function.
     index_dtype : str or dtype, optional
@@ -185,7 +187,9 @@ def explain(
     if not isinstance(operation, str) or operation not in OPERATIONS:
         raise ValueError(f"operation: expected one of {', '.join(OPERATIONS)}, got {operation!r}.")
     chosen = OPERATIONS[operation]
-    settled_axis = sort_options(axis, dim, descending, stable, nan)[0]
+    settled_axis = sort_options(axis, dim, descending, stable)[0]
+    if nan != "largest":
+        checked_choice("nan", nan, chosen.nan_modes)
     dtype_of_indices = checked_index_dtype(index_dtype)
     settled_k = _checked_k(chosen, k)
     returns_indices = chosen.payload == "index" and not chosen.carries_values

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from ..fallback import Sorter
 from ..kernels import Payload
+from ..quantiles import Reader
 
 
 class Device(NamedTuple):
@@ -198,6 +199,24 @@ class Adapter(ABC):
 
         Both are arrays of the library, not buffers. The result shares no memory with x, because it
         would keep all of x alive. x has any strides and a supported dtype.
+        """
+
+    def float_dtype(self) -> str:
+        """Return the dtype of the quantiles of integers."""
+        return "float64"
+
+    @abstractmethod
+    def reshape(self, x: Any, order: Sequence[int], shape: Sequence[int]) -> Any:
+        """Return x with its axes in another order, and then in another shape.
+
+        Both are arrays of the library. The result is a view of x where the library has one.
+        """
+
+    @abstractmethod
+    def read(self, rows: Any, reader: Reader, shape: Sequence[int]) -> Any:
+        """Return a new array of what a reader reads from sorted rows, in a shape.
+
+        Both are arrays of the library, not buffers.
         """
 
     def stream(self, x: Any) -> Callable[[], int] | None:

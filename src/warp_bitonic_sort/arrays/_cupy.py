@@ -13,6 +13,8 @@ import cupy
 
 from ..dtypes import lookup, numpy_name
 from ..fallback import Functions, Sorter
+from ..quantiles import Functions as ReaderFunctions
+from ..quantiles import Reader
 from ._adapter import Adapter, Cut, Description, Device
 from ._checks import along, check_distinct, check_out_like, possessive, span, type_name
 
@@ -113,6 +115,28 @@ class CupyAdapter(Adapter):
         with x.device:
             rows = x.reshape(x.shape or (1,))[cut.slices]
             return rows.reshape(cut.shape).copy(order="C")
+
+    def reshape(self, x: Any, order: Sequence[int], shape: Sequence[int]) -> Any:
+        """Return x in another order of axes and another shape."""
+        with x.device:
+            return x.transpose(order).reshape(shape)
+
+    def read(self, rows: Any, reader: Reader, shape: Sequence[int]) -> Any:
+        """Return what a reader reads from sorted rows, without waiting for the device."""
+        functions = ReaderFunctions(
+            astype=lambda x, name: x.astype(name, copy=False),
+            isnan=cupy.isnan,
+            isinf=cupy.isinf,
+            floor=cupy.floor,
+            rint=cupy.rint,
+            where=cupy.where,
+            stack=cupy.stack,
+            take_along_axis=cupy.take_along_axis,
+            nans=lambda _like, shape, name: cupy.full(tuple(shape), float("nan"), name),
+            may_look=False,
+        )
+        with rows.device:
+            return reader.read(rows, functions).reshape(shape)
 
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return a function that returns CuPy's current stream on x's device."""

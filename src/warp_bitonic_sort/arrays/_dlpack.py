@@ -16,6 +16,7 @@ from ..dtypes import DTYPES, lookup
 from ..fallback import Sorter
 from ..jit import loader
 from ..jit.runtime import import_tvm_ffi
+from ..quantiles import Reader
 from ._adapter import CPU_DEVICE, Adapter, Cut, Description, Device, ToResult
 from ._checks import (
     CPU,
@@ -153,6 +154,25 @@ class DlpackAdapter(Adapter):
         self._bits(buffer)[...] = cut_positions(bits, cut)
         return self._to_result(buffer, x, None)
 
+    def _from_words(self, words: Any, dtype: Any, x: Any) -> Any:
+        """Return a new array of x's library that has the bits of an array of NumPy."""
+        buffer = self._allocate(words.shape, tvm_ffi.dtype(dtype))
+        self._bits(buffer)[...] = words
+        return self._to_result(buffer, x, None)
+
+    def reshape(self, x: Any, order: Sequence[int], shape: Sequence[int]) -> Any:
+        """Return a copy of x in another order of axes and another shape."""
+        words = self._bits(x)  # raises if NumPy is missing
+        return self._from_words(words.transpose(order).reshape(shape), self._export(x).dtype, x)
+
+    def read(self, rows: Any, reader: Reader, shape: Sequence[int]) -> Any:
+        """Return what a reader reads from sorted rows."""
+        words = self._bits(rows)  # raises if NumPy is missing
+        from ._numpy import dtype_named, raw_bits, read
+
+        result = read(words.view(dtype_named(reader.dtype.name)), reader, shape)
+        return self._from_words(raw_bits(result), reader.result, rows)
+
     def to_result(self, x: Any) -> ToResult | None:
         """Return the function that makes an array of x's library."""
         return self._to_result
@@ -225,6 +245,14 @@ class GpuDlpackAdapter(DlpackAdapter):
         if 0 in cut.shape:
             return self._to_result(self._allocate(cut.shape, self._export(x).dtype), x, None)
         raise no_functions("x", "top_k or kthvalue")
+
+    def reshape(self, x: Any, order: Sequence[int], shape: Sequence[int]) -> Any:
+        """Refuse: the protocol has no functions that run on a device."""
+        raise no_functions("x", "median or quantile along several axes")
+
+    def read(self, rows: Any, reader: Reader, shape: Sequence[int]) -> Any:
+        """Refuse: the protocol has no functions that run on a device."""
+        raise no_functions("x", "median" if reader.method == "median" else "quantile")
 
     def copy(self, source: Any, target: Any) -> None:
         """Never called: kernels also handle rows of one element."""

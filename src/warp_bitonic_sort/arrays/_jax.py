@@ -13,14 +13,16 @@ import jax
 import numpy as np
 
 from ..fallback import Sorter
+from ..quantiles import Reader
 from ._adapter import Adapter, Cut, Description, Device, ToResult
 from ._checks import CUDA, ROCM, dense_strides, type_name, unsupported_device, unsupported_type
-from ._jax_gpu import JaxGpuAdapter, check_dtype, index_dtype, out_error, x64
+from ._jax_gpu import JaxGpuAdapter, check_dtype, float_dtype, index_dtype, out_error, x64
 from ._numpy import (
     NumpyAdapter,
     cut_positions,
     ffi_view,
     inverse,
+    read,
     read_only_tensor,
     sort_rows,
     take,
@@ -121,6 +123,18 @@ class JaxAdapter(Adapter):
     def cut(self, x: Any, cut: Cut) -> Any:
         """Return a new array of a range of positions."""
         return self._to_result(cut_positions(np.asarray(x), cut), x, None)
+
+    def float_dtype(self) -> str:
+        """Return the dtype of the quantiles of integers."""
+        return float_dtype()
+
+    def reshape(self, x: Any, order: Sequence[int], shape: Sequence[int]) -> Any:
+        """Return x in another order of axes and another shape."""
+        return self._to_result(np.asarray(x).transpose(order).reshape(shape), x, None)
+
+    def read(self, rows: Any, reader: Reader, shape: Sequence[int]) -> Any:
+        """Return what a reader reads from sorted rows."""
+        return self._to_result(read(np.asarray(rows), reader, shape), rows, None)
 
     def to_result(self, x: Any) -> ToResult | None:
         """Return the function that makes an array of JAX."""

@@ -18,6 +18,8 @@ import numpy as np
 
 from ..dtypes import lookup, unsupported
 from ..fallback import Functions, Sorter
+from ..quantiles import Functions as ReaderFunctions
+from ..quantiles import Reader
 from ._adapter import Adapter, Cut, Description, Device, ToResult
 from ._checks import dense_strides
 from ._private_stream import IN_PRIVATE_STREAM, exported
@@ -53,6 +55,11 @@ def index_dtype(requested: str | None) -> str:
     return "int32"
 
 
+def float_dtype() -> str:
+    """Return JAX's default float."""
+    return "float64" if jax.config.jax_enable_x64 else "float32"
+
+
 def _converted(x: Any, dtype: str) -> Any:
     if "bool" in (x.dtype.name, dtype):  # bitcast_convert_type does not accept bool
         return x.astype(dtype)
@@ -73,6 +80,19 @@ _fresh = jax.jit(lambda x, dtype: jnp.zeros(x.shape, dtype), static_argnums=1, k
 
 
 _FUNCTIONS = Functions(jnp.sort, jnp.argsort, jnp.take_along_axis, jnp.where)
+# One at a time: in a computation of several, XLA may round a product and a sum only once.
+_READER_FUNCTIONS = ReaderFunctions(
+    astype=lambda x, name: x.astype(name),
+    isnan=jnp.isnan,
+    isinf=jnp.isinf,
+    floor=jnp.floor,
+    rint=jnp.rint,
+    where=jnp.where,
+    stack=jnp.stack,
+    take_along_axis=jnp.take_along_axis,
+    nans=lambda _like, shape, name: jnp.full(shape, jnp.nan, name),
+    may_look=False,
+)
 
 
 @partial(jax.jit, static_argnums=1)
@@ -200,6 +220,20 @@ class JaxGpuAdapter(Adapter):
         """Return a new array of a range of positions, without waiting for the device."""
         with self._on_device():
             return _cut(x, cut)
+
+    def float_dtype(self) -> str:
+        """Return the dtype of the quantiles of integers."""
+        return float_dtype()
+
+    def reshape(self, x: Any, order: Sequence[int], shape: Sequence[int]) -> Any:
+        """Return x in another order of axes and another shape, without waiting for the device."""
+        with self._on_device():
+            return x.transpose(order).reshape(shape)
+
+    def read(self, rows: Any, reader: Reader, shape: Sequence[int]) -> Any:
+        """Return what a reader reads from sorted rows, without waiting for the device."""
+        with self._on_device():
+            return reader.read(rows, _READER_FUNCTIONS).reshape(shape)
 
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return a function that returns the runtime's private stream."""

@@ -14,6 +14,8 @@ import numpy as np
 
 from ..dtypes import DTYPES, lookup, numpy_name
 from ..fallback import Functions, Sorter
+from ..quantiles import Functions as ReaderFunctions
+from ..quantiles import Reader
 from ._adapter import Adapter, Cut, Description, ToResult
 from ._checks import along, check_distinct, check_out_like, type_name
 
@@ -28,6 +30,18 @@ _KNOWN = {
     if not name.startswith(("bfloat", "float8"))  # of ml_dtypes
 }
 _FUNCTIONS = Functions(np.sort, partial(np.argsort, kind="stable"), np.take_along_axis, np.where)
+_READER_FUNCTIONS = ReaderFunctions(
+    astype=lambda x, name: x.astype(dtype_named(name), copy=False),
+    isnan=np.isnan,
+    isinf=np.isinf,
+    floor=np.floor,
+    rint=np.rint,
+    where=np.where,
+    stack=np.stack,
+    take_along_axis=np.take_along_axis,
+    nans=lambda _like, shape, name: np.full(shape, np.nan, dtype_named(name)),
+    may_look=True,
+)
 
 
 def raw_bits(x: _Array) -> _Array:
@@ -69,6 +83,23 @@ def cut_positions(x: _Array, cut: Cut) -> _Array:
     rows = np.asarray(x).reshape(x.shape or (1,))[cut.slices]
     result: _Array = rows.reshape(cut.shape).copy()
     return result
+
+
+def read(rows: _Array, reader: Reader, shape: Sequence[int]) -> _Array:
+    """Return what a reader reads from sorted rows."""
+    with np.errstate(all="ignore"):
+        result: _Array = reader.read(rows, _READER_FUNCTIONS)
+    return result.reshape(shape)
+
+
+def dtype_named(name: str) -> np.dtype[Any]:
+    """Return the dtype of a name, also one of ml_dtypes."""
+    if not name.startswith(("bfloat", "float8")):
+        return np.dtype(name)
+    import ml_dtypes
+
+    dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
+    return dtype
 
 
 def _signed(x: _Array) -> _Array:
@@ -175,6 +206,15 @@ class NumpyAdapter(Adapter):
     def cut(self, x: _Array, cut: Cut) -> _Array:
         """Return a new array of a range of positions."""
         return cut_positions(x, cut)
+
+    def reshape(self, x: _Array, order: Sequence[int], shape: Sequence[int]) -> _Array:
+        """Return x in another order of axes and another shape."""
+        result: _Array = np.asarray(x).transpose(order).reshape(shape)
+        return result
+
+    def read(self, rows: _Array, reader: Reader, shape: Sequence[int]) -> _Array:
+        """Return what a reader reads from sorted rows."""
+        return read(rows, reader, shape)
 
     def to_result(self, x: _Array) -> ToResult | None:
         """Return the function that turns keys into x's byte order."""

@@ -16,6 +16,8 @@ from torch.autograd import forward_ad
 from ..dtypes import lookup
 from ..fallback import Functions, Sorter
 from ..kernels import Payload
+from ..quantiles import Functions as ReaderFunctions
+from ..quantiles import Reader
 from ._adapter import (
     CPU_DEVICE,
     Adapter,
@@ -50,6 +52,20 @@ _FUNCTIONS = Functions(
     argsort=lambda keys, axis: torch.sort(keys, dim=axis, stable=True).indices,
     take_along_axis=lambda array, indices, axis: array.gather(axis, indices),
     where=torch.where,
+)
+_READER_FUNCTIONS = ReaderFunctions(
+    astype=lambda x, name: x.to(getattr(torch, name)),
+    isnan=torch.isnan,
+    isinf=torch.isinf,
+    floor=torch.floor,
+    rint=torch.round,
+    where=torch.where,
+    stack=torch.stack,
+    take_along_axis=lambda array, indices, axis: array.gather(axis, indices),
+    nans=lambda like, shape, name: torch.full(
+        shape, float("nan"), dtype=getattr(torch, name), device=like.device
+    ),
+    may_look=True,
 )
 
 
@@ -179,6 +195,17 @@ class TorchAdapter(Adapter):
         """Return a new tensor of a range of positions."""
         rows = x.detach().view(x.shape or (1,)).narrow(cut.axis, cut.start, cut.stop - cut.start)
         return rows.view(cut.shape).clone(memory_format=torch.contiguous_format)
+
+    def reshape(self, x: Any, order: Sequence[int], shape: Sequence[int]) -> Any:
+        """Return x in another order of axes and another shape."""
+        return x.permute(*order).reshape(shape)
+
+    def read(self, rows: Any, reader: Reader, shape: Sequence[int]) -> Any:
+        """Return what a reader reads from sorted rows, without waiting for a device."""
+        functions = _READER_FUNCTIONS
+        if rows.is_cuda:
+            functions = functions._replace(may_look=False)
+        return reader.read(rows, functions).reshape(shape)
 
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return a function that returns PyTorch's current stream."""

@@ -5,6 +5,7 @@ Invariant: it prints what `warp_bitonic_sort.explain` says and compiles nothing.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 
@@ -12,7 +13,7 @@ import click
 
 from ..explain import explain as explain_call
 from ..operations import OPERATIONS
-from ._common import DTYPE, NAN, Nan, reported
+from ._common import DTYPE, reported
 from ._sort_file import index_dtype_option
 
 _HELP = """Say which kernel sorts an array of SHAPE, whether a cache holds it compiled, and why
@@ -31,6 +32,8 @@ Examples:
 
 Exit status: 0, or 1 when a variable of the environment is wrong, or 2 when the command line is.
 """
+
+_NAN_MODES = list(dict.fromkeys(itertools.chain(*(o.nan_modes for o in OPERATIONS.values()))))
 
 
 def _sizes(
@@ -58,18 +61,19 @@ def _sizes(
 @click.option(
     "--operation",
     type=click.Choice(list(OPERATIONS)),
+    metavar="NAME",
     default="sort",
     show_default=True,
-    help="The operation.",
+    help=f"One of {', '.join(OPERATIONS)}.",
 )
 @click.option("-k", type=int, help="As for top_k and kthvalue, which need it.")
 @click.option("--descending", is_flag=True, help="The largest value comes first.")
 @click.option(
     "--nan",
-    type=NAN,
+    type=click.Choice(_NAN_MODES),
+    metavar="MODE",
     default="largest",
-    show_default=True,
-    help="NaN counts as the largest value, or comes last in either direction.",
+    help="As for the operation: largest or last; propagate or omit for median and quantile.",
 )
 @index_dtype_option
 def explain(
@@ -79,7 +83,7 @@ def explain(
     operation: str,
     k: int | None,
     descending: bool,
-    nan: Nan,
+    nan: str,
     index_dtype: str | None,
 ) -> None:
     """Print what `warp_bitonic_sort.explain` says."""
@@ -95,10 +99,7 @@ def explain(
                 index_dtype=index_dtype,
                 k=k,
             )
-        except (
-            TypeError,
-            ValueError,
-        ) as error:  # about axis, index_dtype or k: click checks others
+        except (TypeError, ValueError) as error:  # about axis, nan, index_dtype or k
             argument, _, message = str(error).partition(": ")
             option = "'-k'" if argument == "k" else f"'--{argument.replace('_', '-')}'"
             raise click.BadParameter(message, param_hint=option) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ._operation import Operation
 from .argsort import ARGSORT, RANKS, SORT_WITH_INDICES
+from .order_statistics import MEDIAN, QUANTILE
 from .sort import SORT
 from .sort_pairs import SORT_PAIRS
 from .top_k import KTHVALUE, TOP_K
@@ -22,5 +23,7 @@ OPERATIONS: dict[str, Operation] = {
         SORT_PAIRS,
         TOP_K,
         KTHVALUE,
+        MEDIAN,
+        QUANTILE,
     )
 }

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import numbers
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, TypeVar
 
 from ..arrays import INDEX_DTYPES, SortOptions, type_name
@@ -92,11 +93,7 @@ def sort_options(
         and dim is None
     ):  # nearly every call
         return axis, descending, False
-    named = "axis"
-    if dim is not None:
-        if axis != -1 and axis != dim:
-            raise TypeError(f"dim: it is another name for axis; got axis={axis!r} and dim={dim!r}.")
-        named, axis = "dim", dim
+    named, axis = _named_axis(axis, dim)
     if axis is None:
         raise TypeError(
             "axis: expected an integer, got None; to sort all elements as one row, pass "
@@ -110,6 +107,73 @@ def sort_options(
         checked_bool("stable", stable)
     checked_choice("nan", nan, ("largest", "last"))
     return axis, descending, nan == "last"
+
+
+def _named_axis(axis: Any, dim: Any) -> tuple[str, Any]:
+    """Return the axis and the name of the argument that gave it."""
+    if dim is None:
+        return "axis", axis
+    if axis != -1 and axis != dim:
+        raise TypeError(f"dim: it is another name for axis; got axis={axis!r} and dim={dim!r}.")
+    return "dim", dim
+
+
+def checked_axes(axis: Any, dim: Any) -> int | tuple[int, ...] | None:
+    """Return the axis or axes to reduce; None stands for all.
+
+    Raises
+    ------
+    TypeError
+        Neither an integer nor a tuple of them, or an axis and a dim that differ.
+    """
+    named, axis = _named_axis(axis, dim)
+    if isinstance(axis, (tuple, list)):
+        return tuple(checked_integer(named, each) for each in axis)
+    return None if axis is None else checked_integer(named, axis)
+
+
+def checked_quantiles(q: Any) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    """Return the numbers in q, flat, and its shape. Integers stay integers.
+
+    Raises
+    ------
+    TypeError
+        Neither a number nor a sequence of numbers.
+    ValueError
+        A number that is not from 0 to 1, or lists of different lengths.
+    """
+    if type(q).__module__ == "numpy" and hasattr(q, "tolist"):  # an array or a scalar
+        q = q.tolist()
+    points = tuple(_flat(q))
+    shape = _shape(q)
+    for point in points:
+        if not 0 <= point <= 1:
+            raise ValueError(f"q: expected numbers from 0 to 1, got {point}.")
+    return points, shape
+
+
+def _flat(q: Any) -> Iterator[float]:
+    """Yield the numbers of a number, or of nested sequences."""
+    if isinstance(q, (tuple, list, range)):
+        for part in q:
+            yield from _flat(part)
+    elif isinstance(q, numbers.Real) and not isinstance(q, bool):
+        yield int(q) if isinstance(q, numbers.Integral) else float(q)
+    else:
+        advice = "; pass q.tolist()" if hasattr(q, "tolist") else ""
+        raise TypeError(
+            f"q: expected a number from 0 to 1, or a sequence of them, got {type_name(q)}{advice}."
+        )
+
+
+def _shape(q: Any) -> tuple[int, ...]:
+    """Return the shape of nested sequences."""
+    if not isinstance(q, (tuple, list, range)):
+        return ()
+    shapes = {_shape(part) for part in q} or {()}
+    if len(shapes) > 1:
+        raise ValueError("q: expected sequences of one length, got some of different lengths.")
+    return (len(q), *shapes.pop())
 
 
 def dtype_name(dtype: Any) -> str:

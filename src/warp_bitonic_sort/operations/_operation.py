@@ -52,6 +52,12 @@ class Operation(NamedTuple):
         What the array's library does with the outputs, as text for people. ``{k}`` stands for k.
     lowest_k : int, optional
         The lowest value of the argument k, whose highest is the length of a row; None without k.
+    nan_modes : tuple of str, default ("largest", "last")
+        The values of its argument ``nan``, beginning with the default. Those of an operation that
+        returns rows in order say where NaNs go.
+    computes : bool, default False
+        Whether its results are computed from elements of the sorted rows, which are its outputs:
+        then results of integers are floats, and float8 raises.
     """
 
     name: str
@@ -63,3 +69,5 @@ class Operation(NamedTuple):
     carries_values: bool = False
     afterwards: str | None = None
     lowest_k: int | None = None
+    nan_modes: tuple[str, ...] = ("largest", "last")
+    computes: bool = False

@@ -52,6 +52,11 @@ def planned(
     native = native_arch(description.device)
     arch = native if target.is_host else device_arch(target.name, native)
     dtype = lookup(description.dtype, "x")
+    if operation.computes and dtype.name.startswith("float8"):
+        raise TypeError(
+            f"{operation.argument}: {operation.name} does not compute with {dtype.name}; convert "
+            f"{operation.argument} to float16 or float32."
+        )
     payload: Payload | None = None
     if value_bits is not None:
         layouts = target.layouts(arch)

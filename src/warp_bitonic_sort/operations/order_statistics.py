@@ -1,0 +1,208 @@
+"""`median` and `quantile` of rows.
+
+Invariant: rows are sorted in one call, then only the wanted elements are read. Nothing waits for a
+device.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NoReturn, get_args
+
+from .. import arrays
+from ..dtypes import lookup
+from ..quantiles import Method, Reader, reduction
+from ._arguments import (
+    checked_axes,
+    checked_bool,
+    checked_choice,
+    checked_quantiles,
+    named_only,
+    unnamed_error,
+)
+from ._call import call
+from ._operation import VALUES, Operation
+from ._planning import settled_axis
+
+Nan = Literal["propagate", "omit"]
+Axes = int | tuple[int, ...] | None
+
+MEDIAN = Operation(
+    "median",
+    "all",
+    "none",
+    (VALUES,),
+    afterwards="reads the middle of each sorted row",
+    nan_modes=("propagate", "omit"),
+    computes=True,
+)
+QUANTILE = MEDIAN._replace(name="quantile", afterwards="reads the quantiles of each sorted row")
+
+
+@arrays.between_torch_graphs
+@named_only
+def median(
+    x: Any,
+    /,
+    *unnamed: NoReturn,
+    axis: Axes = -1,
+    keepdims: bool = False,
+    nan: Nan = "propagate",
+    dim: Axes = None,
+) -> Any:
+    """Return the median of an array along an axis, or several axes.
+
+    Parameters
+    ----------
+    x : array
+        An array as for `sort`, of any dtype but float8. It is never written.
+    axis : int, tuple of int or None, default -1
+        The axis or axes to reduce. None reduces all axes. A 0-d array counts as one row of one
+        element.
+    keepdims : bool, default False
+        Whether the reduced axes stay in the shape of the result, with length 1.
+    nan : {"propagate", "omit"}, default "propagate"
+        Whether a row with a NaN has the median NaN, or its NaNs are left out, as in
+        `numpy.nanmedian`. A row without other elements has the median NaN. No warning is given.
+    dim : int or tuple of int, optional
+        Another name for axis.
+
+    Returns
+    -------
+    array
+        The medians, a new array of x's kind. It has x's dtype if x has floats. For integers and
+        bools it is float64, for JAX its default float. The median of a row of even length is the
+        mean of the two middle elements; their sum does not overflow. The median of no elements is
+        NaN.
+
+    Raises
+    ------
+    TypeError
+        An argument of the wrong type, or a dtype that has no median, such as float8. A tensor that
+        requires a gradient.
+    ValueError
+        An axis out of range, or an unknown `nan`.
+    NotImplementedError
+        As `sort` does. Also for any array on a device that is from another library than PyTorch,
+        CuPy and JAX.
+    BuildError
+        As `sort` does.
+
+    Notes
+    -----
+    The rows are sorted as by `sort`, then the library of x reads the middle. Several axes that are
+    not adjacent are copied together first, as NumPy does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from warp_bitonic_sort import median
+    >>> median(np.array([[3.0, 1.0, 2.0], [1.0, float("nan"), 2.0]]))
+    array([ 2., nan])
+    >>> median(np.array([[3.0, 1.0, 2.0], [1.0, float("nan"), 2.0]]), nan="omit")
+    array([2. , 1.5])
+    """
+    if unnamed:
+        raise unnamed_error("median", "x", unnamed, "keepdims")
+    axes = checked_axes(axis, dim)
+    keeps = checked_bool("keepdims", keepdims)
+    omits_nan = checked_choice("nan", nan, MEDIAN.nan_modes) == "omit"
+    reduce = arrays.outside_torch_compile(_reduce)
+    return reduce(MEDIAN, x, axes, keeps, "median", (0.5,), (), omits_nan)
+
+
+@arrays.between_torch_graphs
+@named_only
+def quantile(
+    x: Any,
+    q: Any,
+    /,
+    *unnamed: NoReturn,
+    axis: Axes = -1,
+    method: Method = "linear",
+    keepdims: bool = False,
+    nan: Nan = "propagate",
+    dim: Axes = None,
+) -> Any:
+    """Return quantiles of an array along an axis, or several axes.
+
+    Parameters
+    ----------
+    x, axis, keepdims, nan, dim
+        As for `median`. ``nan="omit"`` leaves NaNs out, as `numpy.nanquantile` does.
+    q : float, or sequence of float
+        The quantiles, from 0 to 1: a number, a list or tuple (also of lists) or an array of NumPy.
+    method : {"linear", "lower", "higher", "midpoint", "nearest"}, default "linear"
+        What is returned where a quantile lies between two elements: an interpolation between them,
+        the lower or the higher one, their mean, or the nearest one (of two equally near ones that
+        with the even position).
+
+    Returns
+    -------
+    array
+        The quantiles, a new array of x's kind and of the dtype of `median`. The shape of q comes
+        before that of the reduced array.
+
+    Raises
+    ------
+    TypeError, ValueError, NotImplementedError, BuildError
+        As `median` does. Also for a q that is not a number from 0 to 1, or an unknown method.
+
+    Notes
+    -----
+    The results are those of `numpy.quantile` for each number of q: also beside infinities, where
+    its interpolation may be NaN. They differ where the dtype does, and where NumPy's differences
+    of two elements overflow.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from warp_bitonic_sort import quantile
+    >>> quantile(np.array([[3.0, 1.0, 2.0], [5.0, 9.0, 7.0]]), [0.25, 0.5])
+    array([[1.5, 6. ],
+           [2. , 7. ]])
+    """
+    if unnamed:
+        raise unnamed_error("quantile", "x, q", unnamed, "keepdims")
+    axes = checked_axes(axis, dim)
+    keeps = checked_bool("keepdims", keepdims)
+    omits_nan = checked_choice("nan", nan, QUANTILE.nan_modes) == "omit"
+    points, shape = checked_quantiles(q)
+    chosen = checked_choice("method", method, get_args(Method))
+    if chosen == "linear" and all(isinstance(point, int) for point in points):
+        chosen = "lower"  # no interpolation, as in NumPy
+    reduce = arrays.outside_torch_compile(_reduce)
+    return reduce(QUANTILE, x, axes, keeps, chosen, tuple(map(float, points)), shape, omits_nan)
+
+
+def _reduce(
+    operation: Operation,
+    x: Any,
+    axes: Axes,
+    keepdims: bool,
+    method: Any,
+    points: tuple[float, ...],
+    leading: tuple[int, ...],
+    omits_nan: bool,
+) -> Any:
+    """Sort rows, and read quantiles; their shape begins with the leading one."""
+    adapter = arrays.adapter_of(x)
+    adapter.key(x)  # raises if x can't be sorted
+    description = adapter.describe(x, "x")
+    shape, dtype = description.shape, lookup(description.dtype, "x")
+    plan = reduction(shape, _settled(axes, shape), keepdims)
+    rows = x if plan.shape == shape else adapter.reshape(x, plan.order, plan.shape)
+    rows = call(operation, rows, (plan.axis, False, False))
+    result = adapter.float_dtype() if dtype.codec == "integer" else dtype.name
+    reader = Reader(dtype, result, plan.axis, method, points, omits_nan)
+    return arrays.adapter_of(rows).read(rows, reader, (*leading, *plan.kept))
+
+
+def _settled(axes: Axes, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return axes as distinct numbers, not negative, within a shape."""
+    if axes is None:
+        return tuple(range(len(shape)))
+    given = axes if isinstance(axes, tuple) else (axes,)
+    settled = tuple(settled_axis(axis, shape) for axis in given)
+    if len(set(settled)) < len(settled):
+        raise ValueError(f"axis: expected distinct axes, got {axes}.")
+    return settled if shape else ()

@@ -1,0 +1,270 @@
+"""Reads medians and quantiles from sorted rows, with the functions of the array's library.
+
+Invariant: of a row, only the wanted elements are read, and the last one: NaNs are sorted last. The
+formulas are those of NumPy 2.4, step by step in the same precision. Only where its differences or
+sums overflow, the interpolation is rearranged.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+from .dtypes import DType
+
+Method = Literal["linear", "lower", "higher", "midpoint", "nearest"]
+# The precision of a formula, where it is not that of the elements.
+_WIDER = {
+    "median": {"float16": "float32", "bfloat16": "float32"},
+    "linear": {"bfloat16": "float32"},
+}
+# The longest rows in which NaNs are counted from the end; a binary search takes fewer steps.
+_MAX_STEPS = 64
+# The formats of `struct` that round a number.
+_FORMATS = {"float16": "e", "float32": "f", "float64": "d"}
+
+
+class Functions(NamedTuple):
+    """What a reader needs of an array library.
+
+    Parameters
+    ----------
+    astype : callable
+        ``astype(array, name)``; it may return the array.
+    isnan, isinf, floor, rint : callable
+        Functions of each element; ``rint`` rounds halves to even numbers.
+    where : callable
+        ``where(condition, this, that)``.
+    stack : callable
+        ``stack(arrays)``: a new array, with a new first axis.
+    take_along_axis : callable
+        ``take_along_axis(array, indices, axis)``.
+    nans : callable
+        ``nans(like, shape, name)``: a new array on the device of another.
+    may_look : bool
+        Whether Python may look at values, for which it would have to wait on a device.
+    """
+
+    astype: Callable[[Any, str], Any]
+    isnan: Callable[[Any], Any]
+    isinf: Callable[[Any], Any]
+    floor: Callable[[Any], Any]
+    rint: Callable[[Any], Any]
+    where: Callable[[Any, Any, Any], Any]
+    stack: Callable[[Sequence[Any]], Any]
+    take_along_axis: Callable[[Any, Any, int], Any]
+    nans: Callable[[Any, Sequence[int], str], Any]
+    may_look: bool
+
+
+class Reader(NamedTuple):
+    """Reads quantiles from rows of one dtype, which are sorted ascending with NaNs last.
+
+    Parameters
+    ----------
+    dtype : DType
+        The dtype of the rows.
+    result : str
+        The dtype of the results.
+    axis : int
+        The axis of the rows, not negative.
+    method : str
+        The method of `quantile`; or ``median``, the mean of the middle two elements.
+    points : tuple of float
+        The quantiles, from 0 to 1.
+    omits_nan : bool
+        Whether NaNs are left out; else a row with a NaN has NaN as all quantiles.
+    """
+
+    dtype: DType
+    result: str
+    axis: int
+    method: Method | Literal["median"]
+    points: tuple[float, ...]
+    omits_nan: bool
+
+    def read(self, rows: Any, library: Functions) -> Any:
+        """Return a new array of all quantiles along a new first axis; the rows' axis has length 1.
+
+        Parameters
+        ----------
+        rows : array
+            The sorted rows.
+        library : Functions
+            The functions of their library.
+        """
+        shape = list(rows.shape)
+        length, shape[self.axis] = shape[self.axis], 1
+        if length == 0 or not self.points:
+            return library.nans(rows, [len(self.points), *shape], self.result)
+        if self.dtype.codec == "integer":
+            return self._stacked(self._at_fixed_positions(rows, length, library), library)
+        last = self._element(rows, length - 1)
+        is_nan = library.isnan(last)
+        if not self.omits_nan:
+            values = self._at_fixed_positions(rows, length, library)
+            values = [library.where(is_nan, last, value) for value in values]
+        elif library.may_look and not is_nan.any():
+            values = self._at_fixed_positions(rows, length, library)
+        else:
+            values = self._before_nans(rows, length, library)
+        return self._stacked(values, library)
+
+    def _stacked(self, values: Sequence[Any], library: Functions) -> Any:
+        return library.stack([library.astype(value, self.result) for value in values])
+
+    def _element(self, rows: Any, position: int) -> Any:
+        """Return one element of each row, as a view whose axis has length 1."""
+        return rows[(slice(None),) * self.axis + (slice(position, position + 1),)]
+
+    def _at_fixed_positions(self, rows: Any, length: int, library: Functions) -> list[Any]:
+        """Return quantiles of rows without NaNs."""
+        values = []
+        for point in self.points:
+            place = (length - 1) * point
+            first = math.floor(place)
+            weight = place - first
+            if self.method == "lower" or (self.method == "median" and weight == 0):
+                value = self._element(rows, first)
+            elif self.method == "higher":
+                value = self._element(rows, math.ceil(place))
+            elif self.method == "nearest":
+                value = self._element(rows, round(place))
+            else:
+                low = self._element(rows, first)
+                high = self._element(rows, min(first + 1, length - 1))
+                if self.method == "midpoint" and weight != 0:
+                    weight = 0.5
+                value = self._between(low, high, weight, library)
+            values.append(value)
+        return values
+
+    def _before_nans(self, rows: Any, length: int, library: Functions) -> list[Any]:
+        """Return quantiles of the elements before the first NaN of each row."""
+
+        def value_at(place: Any) -> Any:
+            position = library.astype(place, "int64")
+            return library.take_along_axis(rows, position, self.axis)
+
+        count = self._counts(rows, length, library)
+        # The first element of a row without numbers is NaN.
+        count = library.where(count == 0, 1, count)
+        if self.method == "median":
+            low, high = value_at((count - 1) >> 1), value_at(count >> 1)
+            return [self._between(low, high, None, library)]
+        highest = library.astype(count, "float64") - 1
+        values = []
+        for point in self.points:
+            place = highest * point
+            first = library.floor(place)
+            if self.method == "lower":
+                value = value_at(first)
+            elif self.method == "higher":
+                value = value_at(-library.floor(-place))
+            elif self.method == "nearest":
+                value = value_at(library.rint(place))
+            else:
+                second = library.where(first < highest, first + 1, highest)
+                weight = place - first
+                if self.method == "midpoint":
+                    weight = library.where(weight > 0, 0.5, weight)
+                value = self._between(value_at(first), value_at(second), weight, library)
+            values.append(value)
+        return values
+
+    def _counts(self, rows: Any, length: int, library: Functions) -> Any:
+        """Return the number of elements before the first NaN of each row."""
+        count = library.astype(library.isnan(self._element(rows, 0)), "int64") * 0 + length
+        if library.may_look and length <= _MAX_STEPS:
+            for position in reversed(range(length)):
+                is_nan = library.isnan(self._element(rows, position))
+                if not is_nan.any():
+                    break
+                count = count - library.astype(is_nan, "int64")
+            return count
+        count = count * 0  # for a binary search
+        for bit in reversed(range(length.bit_length())):
+            probe = count + ((1 << bit) - 1)
+            is_outside = probe >= length
+            probe = library.where(is_outside, length - 1, probe)
+            is_nan = library.isnan(library.take_along_axis(rows, probe, self.axis))
+            count = library.where(is_outside | is_nan, count, count + (1 << bit))
+        return count
+
+    def _between(self, low: Any, high: Any, weight: Any, library: Functions) -> Any:
+        """Return the mean of two elements (median), or interpolate between them."""
+        formula = "median" if self.method == "median" else "linear"
+        dtype = "float64" if self.dtype.codec == "integer" else self.dtype.name
+        dtype = _WIDER[formula].get(dtype, dtype)
+        low, high = library.astype(low, dtype), library.astype(high, dtype)
+        if formula == "median":
+            mean = (low + high) * 0.5
+            # Halves of numbers whose sum overflows are exact.
+            return library.where(library.isinf(mean), low * 0.5 + high * 0.5, mean)
+        difference = high - low
+        if isinstance(weight, float):
+            to_low, to_high = _rounded(1 - weight, dtype), _rounded(weight, dtype)
+            value = high - difference * to_low if weight >= 0.5 else low + difference * to_high
+        else:
+            to_low, to_high = library.astype(1 - weight, dtype), library.astype(weight, dtype)
+            value = library.where(
+                weight >= 0.5, high - difference * to_low, low + difference * to_high
+            )
+        overflows = library.isinf(difference) & ~(library.isinf(low) | library.isinf(high))
+        return library.where(overflows, low * to_low + high * to_high, value)
+
+
+def _rounded(value: float, dtype: str) -> float:
+    """Return a weight in the precision of a dtype: libraries differ in how they round a number."""
+    return float(struct.unpack(_FORMATS[dtype], struct.pack(_FORMATS[dtype], value))[0])
+
+
+class Reduction(NamedTuple):
+    """How the axes of an array are reduced: as one axis of an array of another shape.
+
+    Parameters
+    ----------
+    order : tuple of int
+        The axes in the order in which they are merged.
+    shape : tuple of int
+        The shape with the reduced axes merged into one. It is that of the array, if one axis is
+        reduced.
+    axis : int
+        The merged axis.
+    kept : tuple of int
+        The shape of a result.
+    """
+
+    order: tuple[int, ...]
+    shape: tuple[int, ...]
+    axis: int
+    kept: tuple[int, ...]
+
+
+def reduction(shape: Sequence[int], axes: Sequence[int], keepdims: bool) -> Reduction:
+    """Return how axes of a shape are reduced.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        The shape of the array.
+    axes : sequence of int
+        Distinct axes, not negative.
+    keepdims : bool
+        Whether the reduced axes stay, with length 1.
+    """
+    rank = len(shape)
+    rest = [axis for axis in range(rank) if axis not in axes]
+    kept = tuple(shape[axis] for axis in rest)
+    # Adjacent axes stay where they are: then libraries need no copy of a row-major array.
+    at = min(axes, default=rank)
+    if any(second - first != 1 for first, second in itertools.pairwise(sorted(axes))):
+        at = len(rest)
+    order = (*rest[:at], *sorted(axes), *rest[at:])
+    merged = (*kept[:at], math.prod(shape[axis] for axis in axes), *kept[at:])
+    if keepdims:
+        kept = tuple(1 if axis in axes else size for axis, size in enumerate(shape))
+    return Reduction(order, merged, at, kept)
