@@ -11,7 +11,17 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from warp_bitonic_sort import explain, kthvalue, ranks, sort, sort_pairs, top_k, warp_bitonic_sort
+from warp_bitonic_sort import (
+    explain,
+    kthvalue,
+    median,
+    quantile,
+    ranks,
+    sort,
+    sort_pairs,
+    top_k,
+    warp_bitonic_sort,
+)
 from warp_bitonic_sort.operations import _call
 
 LENGTHS = [1, 9, 17000]  # copied, sorted by a kernel, sorted by a library
@@ -127,7 +137,12 @@ def test_selection_inside_torch_compile_runs_between_graphs(convert):
     x = np.random.default_rng(1).random((3, 9), dtype=np.float32)
     torch._dynamo.reset()
     compiled = torch.compile(
-        lambda v: top_k(v * 2, 3).values + kthvalue(v * 2, 9, keepdims=True).values,
+        lambda v: (
+            top_k(v * 2, 3).values
+            + kthvalue(v * 2, 9, keepdims=True).values
+            + 0 * median(v * 2, keepdims=True)
+            + 0 * quantile(v * 2, 0.5, axis=(0, 1))
+        ),
         backend="eager",
     )
     ordered = np.sort(x)[:, ::-1] * 2
@@ -181,6 +196,8 @@ def sort_tensor(x: torch.Tensor) -> torch.Tensor:
         lambda x: jax.jit(ranks)(x),
         lambda x: jax.jit(lambda v: top_k(v, 2))(x),
         lambda x: jax.vmap(lambda v: kthvalue(v, 2))(x),
+        lambda x: jax.jit(lambda v: median(v, axis=None))(x),
+        lambda x: jax.vmap(lambda v: quantile(v, 0.5))(x),
     ],
 )
 def test_sort_of_a_jax_tracer_raises(transform):
