@@ -24,6 +24,7 @@ from .doctor import doctor
 from .explain import explain
 from .network import network
 from .prewarm import prewarm
+from .quantile import median, quantile
 from .sort import sort
 from .topk import topk
 
@@ -34,6 +35,8 @@ _HELP = """Sorts many short rows fast, with bitonic networks compiled on first u
   warp-bitonic-sort sort in.npy out.npy   sort a file, larger than memory too
   warp-bitonic-sort argsort in.npy i.npy  the indices that sort a file
   warp-bitonic-sort topk i.npy o.npy -k 8 the 8 largest elements of each row
+  warp-bitonic-sort median in.npy o.npy   the median of each row
+  warp-bitonic-sort quantile i.npy o.npy -q 0.9   a quantile of each row
   warp-bitonic-sort network 8             draw the network that sorts 8 values
   warp-bitonic-sort explain 1000x9        which kernel an array would get
   warp-bitonic-sort doctor                does everything work here?
@@ -94,5 +97,17 @@ def main() -> None:
     """Run the command line."""
 
 
-for _command in (demo, sort, argsort, topk, network, explain, doctor, prewarm, cache):
+for _command in (
+    demo,
+    sort,
+    argsort,
+    topk,
+    median,
+    quantile,
+    network,
+    explain,
+    doctor,
+    prewarm,
+    cache,
+):
     main.add_command(_command)

@@ -48,14 +48,14 @@ _DESCENDING = click.option("--descending", is_flag=True, help="The largest value
 _AXIS = click.option(
     "--axis", type=int, default=-1, show_default=True, help="The axis to sort along."
 )
-_OTHERS = [
-    click.option(
-        "--nan",
-        type=NAN,
-        default="largest",
-        show_default=True,
-        help="NaN counts as the largest value, or comes last in either direction.",
-    ),
+_NAN = click.option(
+    "--nan",
+    type=NAN,
+    default="largest",
+    show_default=True,
+    help="NaN counts as the largest value, or comes last in either direction.",
+)
+FILE_OPTIONS = [
     click.option(
         "--dtype",
         type=DTYPE,
@@ -88,15 +88,16 @@ class Order(NamedTuple):
 
 def order_options(command: _F) -> _F:
     """Give a command the options of `Order`."""
-    return _with_options(command, [_AXIS, _DESCENDING, *_OTHERS])
+    return with_options(command, [_AXIS, _DESCENDING, _NAN, *FILE_OPTIONS])
 
 
 def selection_options(command: _F) -> _F:
     """Give a command the options of `Order` but ``descending``."""
-    return _with_options(command, [_AXIS, *_OTHERS])
+    return with_options(command, [_AXIS, _NAN, *FILE_OPTIONS])
 
 
-def _with_options(command: _F, options: Sequence[Callable[[_F], _F]]) -> _F:
+def with_options(command: _F, options: Sequence[Callable[[_F], _F]]) -> _F:
+    """Give a command options, in their order."""
     for option in reversed(options):
         command = option(command)
     return command
@@ -113,6 +114,25 @@ def check_indices(
             raise click.BadParameter(
                 f"expected another file than {name}.", param_hint="'--indices'"
             )
+
+
+def check_chunk_size(chunk_size: float) -> None:
+    """Raise if a size is no finite number, or NumPy is missing."""
+    need("numpy")
+    if not math.isfinite(chunk_size):
+        raise click.BadParameter("expected a finite number.", param_hint="'--chunk-size'")
+
+
+def settled_axis(opened: Source, axis: int) -> int:
+    """Return an axis of a file's array, counted from the first one."""
+    rank = max(len(opened.shape), 1)
+    if not -rank <= axis < rank:
+        raise click.BadParameter(
+            f"expected {-rank} to {rank - 1} for the array of shape {opened.shape} in "
+            f"{click.format_filename(opened.path)}, got {axis}.",
+            param_hint="'--axis'",
+        )
+    return axis % rank
 
 
 def sort_file(
@@ -138,18 +158,9 @@ def sort_file(
     k : int, optional
         How many elements of each sorted row are written; by default all.
     """
-    need("numpy")
-    if not math.isfinite(order.chunk_size):
-        raise click.BadParameter("expected a finite number.", param_hint="'--chunk-size'")
+    check_chunk_size(order.chunk_size)
     with open_npy(source, order.dtype) as opened:
-        rank = max(len(opened.shape), 1)
-        if not -rank <= order.axis < rank:
-            raise click.BadParameter(
-                f"expected {-rank} to {rank - 1} for the array of shape {opened.shape} in "
-                f"{click.format_filename(source)}, got {order.axis}.",
-                param_hint="'--axis'",
-            )
-        axis = order.axis % rank
+        axis = settled_axis(opened, order.axis)
         grid = Grid.of(opened.shape, axis, opened.fortran)
         shape, kept = opened.shape, grid
         if k is not None:
@@ -165,7 +176,7 @@ def sort_file(
         targets = [path for path, _, _ in results]
         with stopped_cleanly() as check, replacing_all(targets) as descriptors:
             outputs = [
-                _Output(*result, descriptor, kept)
+                Output(*result, descriptor, kept)
                 for result, descriptor in zip(results, descriptors, strict=True)
             ]
             index = index_dtype if indices else None
@@ -173,7 +184,7 @@ def sort_file(
                 call = _sort_call(order, values is not None, index)
             else:
                 call = _select_call(order, k, index)
-            _sort_chunks(opened, grid, call, outputs, order.chunk_size, check)
+            process_chunks(opened, grid, call, outputs, order.chunk_size, check)
 
 
 def _check_k(k: int, length: int, source: Path) -> None:
@@ -185,7 +196,7 @@ def _check_k(k: int, length: int, source: Path) -> None:
         )
 
 
-class _Output:
+class Output:
     """A new file, of full size from the start."""
 
     def __init__(
@@ -240,15 +251,15 @@ def _select_call(
     return select
 
 
-def _sort_chunks(
+def process_chunks(
     opened: Source,
     grid: Grid,
     sort: Callable[[Array], Sequence[Array]],
-    outputs: list[_Output],
+    outputs: list[Output],
     chunk_size: float,
     check: Callable[[], None],
 ) -> None:
-    """Sort chunk by chunk from the open file into the outputs."""
+    """Sort or reduce chunk by chunk from the open file into the outputs."""
     import numpy as np
 
     itemsize = opened.dtype.itemsize
