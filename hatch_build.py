@@ -23,8 +23,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 _VARIABLE = "WARP_SORT_WHEEL_LAYER"
 # The options of ``common``: a dtype for each codec and width; the lengths of neighbourhoods,
 # experts and beams. The kernel for 33 also sorts longer rows, of up to 16384 elements. Kernels with
-# indices, which serve all operations but sort and top_k of few elements, for the most common dtypes
-# and lengths only.
+# indices are for the most common dtypes and lengths only.
 _COMMON = (
     "--operation sort --dtype uint8,int16,int32,int64,float16,bfloat16,float32,float64 "
     "--length 2-10,12,16,20,24,25,27,32,33",
