@@ -37,6 +37,11 @@ def rank_filter():
 
 
 @pytest.fixture
+def image_stack():
+    return example("image_stack")
+
+
+@pytest.fixture
 def router():
     return example("router")
 
@@ -81,6 +86,24 @@ def test_router_mixes_the_answers_of_the_chosen_experts(router):
 def test_router_as_program_sends_every_token_to_all_its_experts(router, capsys):
     router.main()
     assert f"{4096 * 8} in all" in capsys.readouterr().out
+
+
+def test_image_stack_equals_nanmedian_and_nanquantile(image_stack):
+    random = np.random.default_rng(2)
+    exposures = random.random((9, 20, 30), np.float32)
+    exposures[random.random(exposures.shape) < 0.2] = np.nan
+    combined = image_stack.combine(exposures)
+    np.testing.assert_array_equal(combined.image, np.nanmedian(exposures, axis=0))
+    low, high = (np.nanquantile(exposures, q, axis=0) for q in (0.25, 0.75))
+    np.testing.assert_array_equal(combined.spread, high - low)
+
+
+def test_image_stack_as_program_reduces_the_error(image_stack, capsys):
+    image_stack.main()
+    mean, combined = (
+        float(number) for number in re.findall(r"error ([\d.]+)", capsys.readouterr().out)
+    )
+    assert combined < mean / 50
 
 
 @pytest.mark.parametrize("optimization", ["-O0", pytest.param("-O2", marks=pytest.mark.compile)])
