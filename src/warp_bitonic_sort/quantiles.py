@@ -244,7 +244,7 @@ class Reduction(NamedTuple):
     kept: tuple[int, ...]
 
 
-def reduction(shape: Sequence[int], axes: Sequence[int], keepdims: bool) -> Reduction:
+def reduction_of(shape: Sequence[int], axes: Sequence[int], keepdims: bool) -> Reduction:
     """Return how axes of a shape are reduced.
 
     Parameters

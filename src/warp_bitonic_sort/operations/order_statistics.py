@@ -6,11 +6,12 @@ device.
 
 from __future__ import annotations
 
-from typing import Any, Literal, NoReturn, get_args
+from typing import Any, Literal, NamedTuple, NoReturn, get_args
 
 from .. import arrays
+from ..arrays import Description
 from ..dtypes import lookup
-from ..quantiles import Method, Reader, reduction
+from ..quantiles import Method, Reader, Reduction, reduction_of
 from ._arguments import (
     checked_axes,
     checked_bool,
@@ -19,7 +20,7 @@ from ._arguments import (
     named_only,
     unnamed_error,
 )
-from ._call import call
+from ._call import call, prepared_calls, remember
 from ._operation import VALUES, Operation
 from ._planning import settled_axis
 
@@ -174,6 +175,15 @@ def quantile(
     return reduce(QUANTILE, x, axes, keeps, chosen, tuple(map(float, points)), shape, omits_nan)
 
 
+class _Plan(NamedTuple):
+    """How calls with arrays of equal keys are answered."""
+
+    reduction: Reduction
+    reader: Reader
+    reshapes: bool
+    shape: tuple[int, ...]
+
+
 def _reduce(
     operation: Operation,
     x: Any,
@@ -186,15 +196,34 @@ def _reduce(
 ) -> Any:
     """Sort rows, and read quantiles; their shape begins with the leading one."""
     adapter = arrays.adapter_of(x)
-    adapter.key(x)  # raises if x can't be sorted
-    description = adapter.describe(x, "x")
+    parameters = (axes, keepdims, method, points, leading, omits_nan, adapter.float_dtype())
+    key = ("reduction", operation.name, adapter.kind, adapter.key(x), *parameters)
+    plan: _Plan | None = prepared_calls.get(key)
+    if plan is None:
+        plan = _planned(adapter.describe(x, "x"), *parameters)
+        remember(key, plan)
+    reduction = plan.reduction
+    if plan.reshapes:
+        x = adapter.reshape(x, reduction.order, reduction.shape)
+    rows = call(operation, x, (reduction.axis, False, False))
+    return arrays.adapter_of(rows).read(rows, plan.reader, plan.shape)
+
+
+def _planned(
+    description: Description,
+    axes: Axes,
+    keepdims: bool,
+    method: Any,
+    points: tuple[float, ...],
+    leading: tuple[int, ...],
+    omits_nan: bool,
+    float_dtype: str,
+) -> _Plan:
     shape, dtype = description.shape, lookup(description.dtype, "x")
-    plan = reduction(shape, _settled(axes, shape), keepdims)
-    rows = x if plan.shape == shape else adapter.reshape(x, plan.order, plan.shape)
-    rows = call(operation, rows, (plan.axis, False, False))
-    result = adapter.float_dtype() if dtype.codec == "integer" else dtype.name
-    reader = Reader(dtype, result, plan.axis, method, points, omits_nan)
-    return arrays.adapter_of(rows).read(rows, reader, (*leading, *plan.kept))
+    reduction = reduction_of(shape, _settled(axes, shape), keepdims)
+    result = float_dtype if dtype.codec == "integer" else dtype.name
+    reader = Reader(dtype, result, reduction.axis, method, points, omits_nan)
+    return _Plan(reduction, reader, reduction.shape != shape, (*leading, *reduction.kept))
 
 
 def _settled(axes: Axes, shape: tuple[int, ...]) -> tuple[int, ...]:
