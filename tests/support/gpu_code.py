@@ -40,7 +40,7 @@ def local_memory(image: bytes) -> int:
 
 # Scalar registers that a HIP kernel may keep in lanes of vector registers. Kernels with an index
 # have many addresses and constants, of which few are used in the loops.
-MAX_SCALAR_SPILLS = {"none": 0, "index": 2, "value32": 0, "value64": 0}
+MAX_SCALAR_SPILLS = {"none": 0, "index": 6, "value32": 0, "value64": 0}
 
 
 def wrong_hip_code(kernel: Kernel, image: bytes):
@@ -59,7 +59,7 @@ def wrong_hip_code(kernel: Kernel, image: bytes):
         yield f"has waves of {said['.wavefront_size']} lanes"
     name = image.index(kernel.name.encode() + b"\0")
     members = struct.unpack_from(cubin.KERNEL, image, name - cubin.NAME_OFFSET)
-    bits, capacity, threads, shared = members[4], members[9], members[12], members[14]
+    bits, capacity, threads, shared = members[4], members[9], members[11], members[13]
     if (bits, capacity) != (kernel.bits, kernel.layout.capacity):
         yield f"says that it is for {capacity} keys of {bits} bits"
     if threads > 1024 or said[".max_flat_workgroup_size"] < threads:

@@ -84,8 +84,8 @@ class gpu_index_rows {
     if constexpr (target::has_copies) target::sync_copies();
     team_type::sync();
     team.sort(rows, [&](bool by_values) {
-      // Opaque, or what depends on it would be kept in registers while the entries are sorted.
-      const gpu_index_rows self(args, target::opaque(tile), team);
+      // Opaque, or what depends on them would be kept in registers while the entries are sorted.
+      const gpu_index_rows self(target::reload_args(args), target::opaque(tile), team);
       if (self.stores_plain()) {
         return self.bytes_of_payload() == 4
                    ? self.template store_in_order<4>(rows, values_at, by_values)
@@ -94,7 +94,7 @@ class gpu_index_rows {
       return self.stores_vectors() ? self.template store_in_order<0>(rows, values_at, by_values)
                                    : team.check(rows, by_values, self.own_length());
     });
-    const gpu_index_rows self(args, target::opaque(tile), team);
+    const gpu_index_rows self(target::reload_args(args), target::opaque(tile), team);
     if (!self.stores_plain() && !self.stores_vectors()) {
       const int first = team_type::row_of_lane() * args.length;
       team.arrange([&](int at) { return first + at; });
@@ -130,9 +130,12 @@ class gpu_index_rows {
            (team_rows == 1 || (args_.batch_dims == 1 &&
                                batch_stride[0] == static_cast<long long>(args_.length) * bytes));
   }
-  // Where such a run begins.
+  // Where such a run begins, or one of its rows.
   WBS_INLINE char* run_of(const void* array, const long long* batch_stride) const {
-    return static_cast<char*>(const_cast<void*>(array)) + first_row() * batch_stride[0];
+    return row_of(array, batch_stride, 0);
+  }
+  WBS_INLINE char* row_of(const void* array, const long long* batch_stride, int row) const {
+    return static_cast<char*>(const_cast<void*>(array)) + (first_row() + row) * batch_stride[0];
   }
   // Whether the tile's rows are all present and fill the capacity. If they are contiguous, too,
   // they are plain: the common case, which must begin to load soon.
@@ -327,9 +330,10 @@ class gpu_index_rows {
       to_keys = plain_address<key_bytes, size>(args_.output[0]);
       to_payloads = plain_address<PayloadBytes, size>(args_.output[1]);
     } else {
-      const addresses to = own_row();
-      to_keys = to.output[0] + (first_of_warp() + own) * key_bytes;
-      to_payloads = to.output[1] + (first_of_warp() + own) * payload_bytes;
+      to_keys = row_of(args_.output[0], args_.output_batch_stride[0], row_of_lane) +
+                (first_of_warp() + own) * key_bytes;
+      to_payloads = row_of(args_.output[1], args_.output_batch_stride[1], row_of_lane) +
+                    (first_of_warp() + own) * payload_bytes;
     }
     const entry* const from = team_.place(row_of_lane * capacity + first_of_warp());
     order_check<team_type, group, size, ByValues> check(team_, rows, length);
