@@ -290,8 +290,8 @@ void run_index_case(const wbs_cpu_kernel& kernel, dtype type, const shape& x_sha
                     const shape& of_values, const shape& of_indices, int offset) {
   // A kernel for the first elements has any number of them, in arrays of their own.
   const int length = static_cast<int>(x_shape.sizes.back());
-  const int most = length < kernel.cell.max_kept ? length : kernel.cell.max_kept;
-  const bool keeps_all = kernel.cell.max_kept == 0;
+  const bool keeps_all = kernel.cell.selection == static_cast<unsigned>(selection::all);
+  const int most = next_random() % 2 != 0 && length > 15 ? 15 : length;
   const int kept = keeps_all ? length : 1 + static_cast<int>(next_random() % most);
   const shape values_shape = with_length(of_values, kept);
   const shape indices_shape = with_length(of_indices, kept);
@@ -389,12 +389,14 @@ void run_indices(const wbs_cpu_kernel& kernel, dtype type, access of_input, int 
 template <selection Selection, codec_kind Codec, int KeyBits, int Length, access Access>
 void run_index(dtype type) {
   if (dtypes[static_cast<int>(type)].codec != Codec) std::abort();
-  static const wbs_cpu_kernel kernel =
-      describe_kernel<index_kernel<Selection, Codec, KeyBits, Length, Access>>("index");
+  using type_of = cpu_kernel<Selection, payload::index, Codec, KeyBits, Access, Length>;
+  static const wbs_cpu_kernel kernel = describe_kernel<type_of>("index");
   if (Length != 0) return run_indices(kernel, type, Access, Length);
   for (int n : {1, 2, 3, 15, 16, 17, 31, 33, 48, 64, 65, 100, 300}) {
     run_indices(kernel, type, Access, n);
   }
+  // Long rows, whose first elements are found one row at a time.
+  if (Selection == selection::first) run_indices(kernel, type, Access, 5001);
 }
 
 template <codec_kind Codec, int KeyBits, int Length, access Access>

@@ -14,9 +14,9 @@ _ABI = (sources.INCLUDE_DIR / "warp_bitonic_sort" / "abi.h").read_text()
 ABI_VERSION = int(re.search(r"define WBS_ABI_VERSION (\d+)", _ABI)[1])
 MAX_BATCH_DIMS = int(re.search(r"define WBS_MAX_BATCH_DIMS (\d+)", _ABI)[1])
 
-# The members of wbs_gpu_kernel; the name is behind eleven of four bytes.
-KERNEL = "<11I104s3I"
-NAME_OFFSET = 44
+# The members of wbs_gpu_kernel; the name is behind ten of four bytes.
+KERNEL = "<10I104s3I"
+NAME_OFFSET = 40
 CODECS = ("integer", "ieee", "fnuz")
 PAYLOADS = ("none", "index", "value32", "value64")
 
@@ -38,7 +38,7 @@ def constant(
     inputs, outputs = {"none": (1, 1), "index": (1, 2)}.get(payload, (2, 2))
     return struct.pack(
         KERNEL, abi_version, selection, PAYLOADS.index(payload), CODECS.index(codec), bits, access,
-        inputs, outputs, 1, capacity, 0, name.encode(), threads, rows, shared_bytes,
+        inputs, outputs, 1, capacity, name.encode(), threads, rows, shared_bytes,
     )  # fmt: skip
 
 

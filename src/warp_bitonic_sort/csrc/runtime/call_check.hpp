@@ -261,16 +261,16 @@ inline int64_t check_kept(const KernelTraits& kernel, const Operands& operands, 
   const DLTensor& last = *operands[count - 1].tensor;
   if (x.ndim == 0) return 1;
   std::vector<int64_t> shape(x.shape, x.shape + x.ndim);
-  const int64_t length = shape[axis], max_kept = std::min<int64_t>(length, kernel.cell.max_kept);
+  const int64_t length = shape[axis];
   const int64_t kept = last.ndim == x.ndim ? last.shape[axis] : 0;
   shape[axis] = kept;
   for (size_t i = kernel.cell.inputs; i < count; ++i) {
     const DLTensor* const output = operands[i].tensor;
     if (output == nullptr) continue;
-    if (kept > max_kept ||
+    if (kept > length ||
         !std::equal(shape.begin(), shape.end(), output->shape, output->shape + output->ndim)) {
       ffi::fail("ValueError", {operands[i].name, ": expected the shape of ", operands[0].name, ", ",
-                               shape_text(x), ", with at most ", max_kept, " elements along axis ",
+                               shape_text(x), ", with at most ", length, " elements along axis ",
                                axis, ", as many as the other outputs; got ", shape_text(*output)});
     }
   }

@@ -60,7 +60,6 @@ struct wbs_cell {
   int outputs;
   int min_length;
   int max_length;
-  int max_kept;    // elements of a row in an output; 0: always the whole row
   char name[104];  // for messages
 };
 

@@ -10,11 +10,33 @@
 #include <warp_bitonic_sort/core/entry.hpp>
 #include <warp_bitonic_sort/core/order.hpp>
 #include <warp_bitonic_sort/core/selection.hpp>
+#include <warp_bitonic_sort/kernel/cpu_first_row.hpp>
 #include <warp_bitonic_sort/kernel/cpu_index.hpp>
 #include <warp_bitonic_sort/kernel/cpu_registers.hpp>
 #include <warp_bitonic_sort/kernel/cpu_tile.hpp>
 
 namespace warp_bitonic_sort {
+
+// The first elements of rows of any length: of many rows at once in a tile, or of long rows one by
+// one.
+template <codec_kind Codec, int KeyBits>
+class first_kernel : public index_kernel<selection::first, Codec, KeyBits, 0, access::strided> {
+  using rows = index_kernel<selection::first, Codec, KeyBits, 0, access::strided>;
+  using row = first_row_kernel<Codec, KeyBits>;
+  // From here on, a bound is worth finding.
+  static constexpr long long long_length = 4096;
+
+ public:
+  static constexpr int max_length = 0x7FFFFFFF;
+
+  static long long scratch_bytes(long long length) {
+    return length < long_length ? rows::scratch_bytes(length) : row::scratch_bytes(length);
+  }
+  static void run(const void* args, long long first, long long last, void* scratch) {
+    const bool is_long = static_cast<const wbs_args<1, 2>*>(args)->length >= long_length;
+    (is_long ? row::run : rows::run)(args, first, last, scratch);
+  }
+};
 
 // Without registers, a kernel sorts in a tile.
 template <selection Selection, payload Payload, codec_kind Codec, int KeyBits, access Access,
@@ -31,6 +53,10 @@ struct cpu_kernel_of<selection::all, payload::none, Codec, KeyBits, access::stri
 template <selection Selection, codec_kind Codec, int KeyBits, access Access, int Registers>
 struct cpu_kernel_of<Selection, payload::index, Codec, KeyBits, Access, Registers> {
   using type = index_kernel<Selection, Codec, KeyBits, Registers, Access>;
+};
+template <codec_kind Codec, int KeyBits>
+struct cpu_kernel_of<selection::first, payload::index, Codec, KeyBits, access::strided, 0> {
+  using type = first_kernel<Codec, KeyBits>;
 };
 template <selection Selection, payload Payload, codec_kind Codec, int KeyBits, access Access,
           int Registers>
@@ -50,7 +76,6 @@ constexpr wbs_cpu_kernel describe_kernel(const char* name) {
   kernel.cell.outputs = Kernel::outputs;
   kernel.cell.min_length = Kernel::min_length;
   kernel.cell.max_length = Kernel::max_length;
-  kernel.cell.max_kept = Kernel::max_kept;
   for (int i = 0; name[i] != 0; ++i) kernel.cell.name[i] = name[i];
   kernel.lanes = Kernel::lanes;
   kernel.scratch_bytes = &Kernel::scratch_bytes;

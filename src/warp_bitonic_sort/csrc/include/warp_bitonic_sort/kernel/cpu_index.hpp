@@ -64,7 +64,7 @@ class index_kernel {
   static constexpr int lanes = target::lanes;
   static constexpr int min_length = Length == 0 ? 1 : Length;
   static constexpr int max_length = Length == 0 ? max_tile_length : Length;
-  static constexpr int max_kept = Selection == selection::all ? 0 : order_type::max_kept;
+  static constexpr bool keeps_all = Selection == selection::all;
 
   static long long scratch_bytes(long long length) {
     const long long words = order_type::pitch_for(length);

@@ -44,9 +44,9 @@ class index_order_in_tile
   }
   long long pitch() const { return pitch_; }
 
-  // The first positions that a network for them has. The last one is not wanted: it tells whether
-  // the prefix of a wanted one goes on beyond them.
-  static constexpr int max_kept = block - 1;
+  // A network for the first positions finds so many and one more, which tells whether the prefix of
+  // the last wanted one goes on beyond it. To find more, all are sorted.
+  static constexpr int max_first = block - 1;
 
   template <class Args>
   index_order_in_tile(const Args& args, void* scratch)
@@ -56,7 +56,7 @@ class index_order_in_tile
         pitch_(base::pitch_for(args.length)) {}
 
   // Positions of each row whose indices find() finds.
-  int found() const { return Selection == selection::all || length_ < block ? length_ : block; }
+  int found() const { return finds_first() && length_ > block ? block : length_; }
   // A bit for each row of the last find() whose first positions prefixes do not tell.
   unsigned undecided() const { return undecided_; }
 
@@ -158,7 +158,9 @@ class index_order_in_tile
 
   template <class Composite>
   unsigned sort_tile_of(const Composite& composite) {
-    if constexpr (Selection == selection::first) return find_first(composite);
+    if constexpr (Selection == selection::first) {
+      if (finds_first()) return find_first(composite);
+    }
     compose_tile(composite);
     finish_block<Composite> finish{*this, composite};
     if (!tile_sort::sort(target{}, tile_, slots_, clean_block<Composite>{finish})) {
@@ -200,6 +202,7 @@ class index_order_in_tile
     tile_sort::place(target{}, tile_, slot, entries);
   }
 
+  bool finds_first() const { return Selection == selection::first && kept_ <= max_first; }
   // Finds the first entries; the tile stays as it is.
   template <class Composite>
   __attribute__((noinline)) unsigned find_first(const Composite& given) {

@@ -38,7 +38,7 @@ class register_kernel {
   static constexpr selection selected = selection::all;
   static constexpr payload carried = payload::none;
   static constexpr int outputs = 1;
-  static constexpr int min_length = Length, max_length = Length, max_kept = 0;
+  static constexpr int min_length = Length, max_length = Length;
   static constexpr access needed_access = Access;
 
   static long long scratch_bytes(long long) { return 0; }

@@ -48,7 +48,7 @@ class tile_kernel {
   static constexpr selection selected = selection::all;
   static constexpr payload carried = payload::none;
   static constexpr int outputs = 1;
-  static constexpr int min_length = 1, max_length = max_tile_length, max_kept = 0;
+  static constexpr int min_length = 1, max_length = max_tile_length;
   static constexpr access needed_access = access::strided;
 
   static long long scratch_bytes(long long length) {

@@ -107,7 +107,7 @@ WBS_INLINE void sort_tiles(const typename Rows::arguments& args, void* shared) {
        static_cast<unsigned>(::warp_bitonic_sort::payload::Payload),                             \
        static_cast<unsigned>(::warp_bitonic_sort::codec_kind::Codec), key_bits,                  \
        static_cast<unsigned>(::warp_bitonic_sort::access::Access), wbs_rows::inputs,             \
-       wbs_rows::outputs, 1, wbs_rows::capacity, 0, name},                                       \
+       wbs_rows::outputs, 1, wbs_rows::capacity, name},                                          \
       wbs_rows::threads,                                                                         \
       wbs_rows::block_rows,                                                                      \
       wbs_rows::shared_bytes};                                                                   \
