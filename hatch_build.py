@@ -27,7 +27,7 @@ _VARIABLE = "WARP_SORT_WHEEL_LAYER"
 _COMMON = (
     "--operation sort --dtype uint8,int16,int32,int64,float16,bfloat16,float32,float64 "
     "--length 2-10,12,16,20,24,25,27,32,33",
-    "--operation argsort --dtype float32,int64 --length 4,8,9,16,25,32,33",
+    "--operation argsort,top_k --dtype float32,int64 --length 4,8,9,16,25,32,33",
 )
 _LEVELS = {"x86_64": "x86-64,x86-64-avx2,x86-64-avx512", "aarch64": "aarch64"}
 

@@ -91,7 +91,7 @@ def plan(
         No kernel sorts such rows, and the library cannot sort them.
     """
     layouts = target.layouts(arch)
-    longest = layouts.longest(payload, dtype.bits)
+    longest = layouts.longest(payload, dtype.bits, selection)
     length = shape[axis]
     count = math.prod(shape[:axis]) * math.prod(shape[axis + 1 :])
     has_fallback = target.is_host or "sort" in capabilities

@@ -33,8 +33,10 @@ from .jit.store.maintenance import MANIFEST
 from .jit.store.store import Entry, Store, mark_unloadable
 from .kernels import RUNTIME, VALUE_BITS, Artifact, Kernel, Selection
 from .operations import OPERATIONS
+from .operations._operation import Operation
 from .plan import Plan, plan, value_payload
 from .targets import recipe_of, target_of
+from .targets.common.layouts import Layouts
 from .targets.common.target import Target
 
 # The plan of a kernel does not depend on the number of rows.
@@ -111,8 +113,16 @@ def kernels(
 
 def longest(backend: str, arch: str, dtype: str, operation: str = "sort") -> int:
     """Return the longest row of a dtype that a back end's kernels sort; 0 without kernels."""
-    layouts = target_of(backend).layouts(arch)
-    return layouts.longest(OPERATIONS[operation].payload, lookup(dtype, "dtype").bits)
+    layouts, chosen = target_of(backend).layouts(arch), OPERATIONS[operation]
+    bits = lookup(dtype, "dtype").bits
+    return layouts.longest(chosen.payload, bits, _selection(chosen, layouts, bits))
+
+
+def _selection(operation: Operation, layouts: Layouts, bits: int) -> Selection:
+    """Return the positions that the kernels of an operation find."""
+    if operation.lowest_k == 0 and layouts.longest(operation.payload, bits, "first") > 0:
+        return "first"
+    return operation.selection
 
 
 def _check_arch(target: Target, arch: str) -> None:
@@ -145,6 +155,7 @@ def _plans(operation: str, backend: str, arch: str, dtype: str, length: int) -> 
     bits, table = lookup(dtype, "dtype").bits, target.layouts(arch)
     if length > longest(backend, arch, dtype, operation):
         return
+    selection = _selection(chosen, table, bits)
     for shape, strides, axis in layouts:
         # An output has x's strides if these are dense, else it is row-major.
         all_strides = [strides, *[(shape[1], 1)] * len(chosen.outputs)]
@@ -155,10 +166,7 @@ def _plans(operation: str, backend: str, arch: str, dtype: str, length: int) -> 
                 for value_bits in VALUE_BITS.values()
             )
             payloads += filter(None, carried)
-        selections: list[Selection] = [chosen.selection]
-        if chosen.lowest_k == 0 and table.most_first(chosen.payload) > 0:
-            selections.append("first")
-        for selection, payload in itertools.product(selections, payloads):
+        for payload in payloads:
             yield plan(
                 selection,
                 payload,

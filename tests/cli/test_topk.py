@@ -159,8 +159,8 @@ def test_topk_with_an_error_in_the_middle_replaces_neither_file(folder, monkeypa
 
 
 def test_explain_of_a_selection_needs_k():
-    said = invoke("explain", "9x40", "--operation", "top_k", "-k", 30).output
-    assert "copies the first 30 of each row" in said
+    said = invoke("explain", "9x40", "--operation", "kthvalue", "-k", 30).output
+    assert "copies element 30 of each row" in said
     for options, said in [
         ([], "Invalid value for '-k': expected an integer, got None; top_k needs a k."),
         (["-k", 10], "Invalid value for '-k': expected 0 to 9 for rows of length 9, got 10."),

@@ -121,8 +121,7 @@ def selection_of(
     native = native_arch(description.device)
     layouts = target.layouts(native if target.is_host else device_arch(target.name, native))
     bits = lookup(description.dtype, "x").bits
-    is_short = length <= layouts.longest(operation.payload, bits)
-    finds_first = is_short and k <= layouts.most_first(operation.payload)
+    finds_first = length <= layouts.longest(operation.payload, bits, "first")
     return "first" if finds_first else operation.selection
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ...kernels import VALUE_BITS, Access, Layout, Payload
+from ...kernels import VALUE_BITS, Access, Layout, Payload, Selection
 from .layouts import WIDE_BYTES, Choice, Rows, why_with_index
 
 # Bytes of an access of columns below which a block has more warps (``memory/gpu``).
@@ -274,13 +274,9 @@ class GpuLayouts(NamedTuple):
         cells += [(layout, "columns") for layout in self.columns(payload, bits)]
         return cells
 
-    def longest(self, payload: Payload, bits: int) -> int:
-        """Return the longest row that a kernel sorts."""
-        return self.rows(payload, bits)[-1].capacity
-
-    def most_first(self, payload: Payload) -> int:
-        """Return 0: no kernel writes the first elements of rows alone."""
-        return 0
+    def longest(self, payload: Payload, bits: int, selection: Selection = "all") -> int:
+        """Return the longest row that a kernel sorts; no kernel finds the first elements alone."""
+        return self.rows(payload, bits)[-1].capacity if selection == "all" else 0
 
     def choose(self, rows: Rows) -> Choice:
         """Return the layout for rows that are not longer than the longest."""

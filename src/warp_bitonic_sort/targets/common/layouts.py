@@ -73,11 +73,8 @@ class Layouts(Protocol):
     def cells(self, payload: Payload, bits: int) -> list[tuple[Layout, Access]]:
         """Return every layout that `choose` may return, with its access."""
 
-    def longest(self, payload: Payload, bits: int) -> int:
-        """Return the longest row that a kernel sorts; 0 without kernels for the payload."""
-
-    def most_first(self, payload: Payload) -> int:
-        """Return how many of the first elements of a row kernels for these write; 0 without."""
+    def longest(self, payload: Payload, bits: int, selection: Selection = "all") -> int:
+        """Return the longest row that a kernel takes; 0 without kernels for the payload."""
 
     def choose(self, rows: Rows) -> Choice:
         """Return the layout for rows that are not longer than the longest."""

@@ -5,20 +5,24 @@ Invariant: pure. All architectures have the same layouts.
 
 from __future__ import annotations
 
-from ...kernels import TILE, VALUE_BITS, Access, Layout, Payload
+from ...kernels import TILE, VALUE_BITS, Access, Layout, Payload, Selection
 from ..common.layouts import Choice, Rows, why_with_index
 
 # Rows up to this length are sorted in registers, by an unrolled kernel for each length.
 MAX_REGISTER_LENGTH = 32
 # Rows up to this length are sorted in the tile; docs/performance.md compares longer ones.
 MAX_LENGTH = 16384
-# The first elements of a row that are found by blocks: one less than a block has.
-MAX_FIRST = 15
+# Rows whose first elements are found. Long ones are taken one by one.
+MAX_FIRST_LENGTH = 2**31 - 1
 _WHY = {
     "rows": "the elements of a row are contiguous, so they are transposed in registers",
     "columns": "rows lie side by side in memory, so each SIMD lane loads its own row",
     "strided": "neither rows nor their elements are neighbours, so elements are gathered",
 }
+_WHY_FIRST = (
+    "up to 15 elements are kept while sorted blocks are merged, and more are the first of a sorted "
+    "row; of a row of 4096 and more, few elements are within a bound from groups, and are sorted"
+)
 
 
 class CpuLayouts:
@@ -31,13 +35,11 @@ class CpuLayouts:
         registers = [(Layout(length), access) for length in lengths for access in accesses]
         return [(TILE, "strided"), *registers]
 
-    def longest(self, payload: Payload, bits: int) -> int:
-        """Return the longest row that a kernel sorts; no kernel carries values along."""
+    def longest(self, payload: Payload, bits: int, selection: Selection = "all") -> int:
+        """Return the longest row that a kernel takes; no kernel carries values along."""
+        if selection == "first":
+            return MAX_FIRST_LENGTH if payload == "index" else 0
         return 0 if payload in VALUE_BITS else MAX_LENGTH
-
-    def most_first(self, payload: Payload) -> int:
-        """Return how many of the first elements of a row kernels for these write."""
-        return MAX_FIRST if payload == "index" else 0
 
     def choose(self, rows: Rows) -> Choice:
         """Return the layout for rows that are not longer than the longest."""
@@ -47,7 +49,7 @@ class CpuLayouts:
         if rows.length <= MAX_REGISTER_LENGTH and rows.access != "strided":
             reason = f"rows of up to {MAX_REGISTER_LENGTH} elements are sorted in registers; {why}"
             return Choice(Layout(rows.length), rows.access, reason)
-        merged = "merged in a tile in memory"
+        way = "blocks are sorted in registers and merged in a tile in memory"
         if rows.selection == "first":
-            merged = "merged with the first elements of those before"
-        return Choice(TILE, "strided", f"blocks are sorted in registers and {merged}; {why}")
+            way = _WHY_FIRST
+        return Choice(TILE, "strided", f"{way}; {why}")
