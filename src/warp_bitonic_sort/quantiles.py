@@ -236,12 +236,15 @@ class Reduction(NamedTuple):
         The merged axis.
     kept : tuple of int
         The shape of a result.
+    merges : bool
+        Whether the shape is another one than that of the array.
     """
 
     order: tuple[int, ...]
     shape: tuple[int, ...]
     axis: int
     kept: tuple[int, ...]
+    merges: bool
 
 
 def reduction_of(shape: Sequence[int], axes: Sequence[int], keepdims: bool) -> Reduction:
@@ -267,4 +270,4 @@ def reduction_of(shape: Sequence[int], axes: Sequence[int], keepdims: bool) -> R
     merged = (*kept[:at], math.prod(shape[axis] for axis in axes), *kept[at:])
     if keepdims:
         kept = tuple(1 if axis in axes else size for axis, size in enumerate(shape))
-    return Reduction(order, merged, at, kept)
+    return Reduction(order, merged, at, kept, merged != tuple(shape))

@@ -1,5 +1,6 @@
 """`median` and `quantile` in CPU memory beside those of NumPy, and where they differ from these."""
 
+import sys
 import warnings
 
 import jax
@@ -7,6 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
+import tvm_ffi
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -317,3 +319,13 @@ def test_explain_of_median_checks_its_nan_modes():
     assert "then the array's library reads the middle of each sorted row" in said.reason
     with pytest.raises(ValueError, match='nan: expected "propagate" or "omit"'):
         explain((7, 9), operation="median", nan="last")
+
+
+def test_median_of_a_tensor_needs_no_numpy(monkeypatch):
+    x = torch.rand(3, 9)
+    median(tvm_ffi.from_dlpack(x))
+    monkeypatch.setitem(sys.modules, "warp_bitonic_sort.arrays._numpy", None)
+    assert torch.equal(median(x, nan="omit"), x.median(-1).values)
+    assert torch.equal(quantile(x, [0, 1], axis=(1,)), torch.stack([x.amin(1), x.amax(1)]))
+    with pytest.raises(RuntimeError, match="NumPy is not installed.*median, quantile"):
+        median(tvm_ffi.from_dlpack(x))

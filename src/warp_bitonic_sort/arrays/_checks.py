@@ -98,8 +98,8 @@ def numpy_missing() -> RuntimeError:
     """Return the error for a call that needs NumPy where it is not installed."""
     return RuntimeError(
         "NumPy is not installed, and this call needs it. NumPy sorts rows that are longer than any "
-        "kernel takes and some of one element, and serves all operations but sort and argsort of "
-        "arrays that are not from PyTorch. Run pip install numpy ml_dtypes."
+        "kernel takes and some of one element, and serves ranks, sort_pairs, median, quantile, "
+        "top_k and kthvalue of arrays that are not from PyTorch. Run pip install numpy ml_dtypes."
     )
 
 

@@ -6,11 +6,10 @@ device.
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, NoReturn, get_args
+from typing import Any, Literal, NoReturn, get_args
 
 from .. import arrays
-from ..arrays import Description
-from ..dtypes import lookup
+from ..dtypes import DType, lookup
 from ..quantiles import Method, Reader, Reduction, reduction_of
 from ._arguments import (
     checked_axes,
@@ -175,15 +174,6 @@ def quantile(
     return reduce(QUANTILE, x, axes, keeps, chosen, tuple(map(float, points)), shape, omits_nan)
 
 
-class _Plan(NamedTuple):
-    """How calls with arrays of equal keys are answered."""
-
-    reduction: Reduction
-    reader: Reader
-    reshapes: bool
-    shape: tuple[int, ...]
-
-
 def _reduce(
     operation: Operation,
     x: Any,
@@ -196,34 +186,20 @@ def _reduce(
 ) -> Any:
     """Sort rows, and read quantiles; their shape begins with the leading one."""
     adapter = arrays.adapter_of(x)
-    parameters = (axes, keepdims, method, points, leading, omits_nan, adapter.float_dtype())
-    key = ("reduction", operation.name, adapter.kind, adapter.key(x), *parameters)
-    plan: _Plan | None = prepared_calls.get(key)
+    key = ("reduction", adapter.kind, adapter.key(x), axes, keepdims)
+    plan: tuple[DType, Reduction] | None = prepared_calls.get(key)
     if plan is None:
-        plan = _planned(adapter.describe(x, "x"), *parameters)
+        description = adapter.describe(x, "x")
+        shape = description.shape
+        plan = lookup(description.dtype, "x"), reduction_of(shape, _settled(axes, shape), keepdims)
         remember(key, plan)
-    reduction = plan.reduction
-    if plan.reshapes:
+    dtype, reduction = plan
+    if reduction.merges:
         x = adapter.reshape(x, reduction.order, reduction.shape)
     rows = call(operation, x, (reduction.axis, False, False))
-    return arrays.adapter_of(rows).read(rows, plan.reader, plan.shape)
-
-
-def _planned(
-    description: Description,
-    axes: Axes,
-    keepdims: bool,
-    method: Any,
-    points: tuple[float, ...],
-    leading: tuple[int, ...],
-    omits_nan: bool,
-    float_dtype: str,
-) -> _Plan:
-    shape, dtype = description.shape, lookup(description.dtype, "x")
-    reduction = reduction_of(shape, _settled(axes, shape), keepdims)
-    result = float_dtype if dtype.codec == "integer" else dtype.name
+    result = adapter.float_dtype() if dtype.codec == "integer" else dtype.name
     reader = Reader(dtype, result, reduction.axis, method, points, omits_nan)
-    return _Plan(reduction, reader, reduction.shape != shape, (*leading, *reduction.kept))
+    return arrays.adapter_of(rows).read(rows, reader, (*leading, *reduction.kept))
 
 
 def _settled(axes: Axes, shape: tuple[int, ...]) -> tuple[int, ...]:
