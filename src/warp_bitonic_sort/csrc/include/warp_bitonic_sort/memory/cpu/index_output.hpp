@@ -57,19 +57,19 @@ class index_output {
     }
   }
 
-  template <class Index>
+  template <class Index, int Piece = block>
   static WBS_INLINE void write_contiguous_indices(const word* order, int length, char* to) {
-    if (length >= block) {
+    if (length >= Piece) {
       int i = 0;
-      for (; i < length - block; i += block) convert<Index>(order, i, to);
-      convert<Index>(order, length - block, to);
-    } else {
-      write_indices<Index>(order, length, to, sizeof(Index));
+      for (; i < length - Piece; i += Piece) convert<Index, Piece>(order, i, to);
+      convert<Index, Piece>(order, length - Piece, to);
+    } else if constexpr (Piece > 1) {
+      write_contiguous_indices<Index, Piece / 2>(order, length, to);
     }
   }
   template <class Index>
   static void write_indices(const word* order, int length, char* to, long long stride) {
-    if (stride == static_cast<int>(sizeof(Index)) && length >= block) {
+    if (stride == static_cast<int>(sizeof(Index))) {
       return write_contiguous_indices<Index>(order, length, to);
     }
     for (int i = 0; i < length; ++i) {
@@ -111,10 +111,12 @@ class index_output {
     __builtin_memcpy(&value, order + i, sizeof(value));
     return value;
   }
-  template <class Index>
+  template <class Index, int Piece>
   static WBS_INLINE void convert(const word* order, int i, char* to) {
-    using converted = typename Target::template vector<Index, block>;
-    const converted value = __builtin_convertvector(load(order, i), converted);
+    typename Target::template vector<word, Piece> some;
+    __builtin_memcpy(&some, order + i, sizeof(some));
+    using converted = typename Target::template vector<Index, Piece>;
+    const converted value = __builtin_convertvector(some, converted);
     __builtin_memcpy(to + i * static_cast<int>(sizeof(Index)), &value, sizeof(value));
   }
 
