@@ -1,7 +1,7 @@
 // Counts the rows that take each way through the CPU kernels with an index, and checks every order.
 //
 // Prints a line for each kernel and kind of data: the number of rows sorted at once, found in
-// order, repaired, and sorted by halves.
+// order, repaired, and sorted exactly.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -14,7 +14,7 @@
 namespace {
 
 struct counts {
-  long at_once, in_order, repaired, by_halves;
+  long at_once, in_order, repaired, exactly;
 } counted;
 
 }  // namespace
@@ -117,7 +117,7 @@ void count(const char* name, const char* kind, int length, int kept, dtype type,
     }
   }
   std::printf("%s|%s|%d|%ld|%ld|%ld|%ld\n", name, kind, rows, counted.at_once, counted.in_order,
-              counted.repaired, counted.by_halves);
+              counted.repaired, counted.exactly);
 }
 
 template <class Key, int Length, access Access, selection Selection = selection::all>

@@ -17,7 +17,7 @@ def test_cpu_index_kernels_sort_each_kind_of_rows_in_the_expected_way(arch):
     lines = [line.split("|") for line in ran.stdout.splitlines() if "|" in line]
     assert len(lines) == 2 * 5 * 4 + 1
     for kernel, data, *numbers in lines:
-        rows, at_once, in_order, repaired, by_halves = map(int, numbers)
+        rows, at_once, in_order, repaired, exactly = map(int, numbers)
         ways = {
             "narrow": (rows, 0, 0, 0),
             # In registers, codes are compared before a row counts as unsure.
@@ -26,13 +26,13 @@ def test_cpu_index_kernels_sort_each_kind_of_rows_in_the_expected_way(arch):
         }
         if kernel == "first" and data != "narrow" and data != "wide":
             # All keys of a cluster share a prefix, beyond the first ones as well.
-            assert by_halves == rows, data
+            assert exactly == rows, data
             continue
         if data in ways:
-            assert (at_once, in_order, repaired, by_halves) == ways[data], (kernel, data)
+            assert (at_once, in_order, repaired, exactly) == ways[data], (kernel, data)
         elif data == "cluster":
             assert at_once == 0
-            assert by_halves == rows, (kernel, data)
+            assert exactly == rows, (kernel, data)
         else:  # keys that fill the word, or floats: two prefixes are rarely equal
             assert at_once > rows // 2
-            assert by_halves == 0
+            assert exactly == 0

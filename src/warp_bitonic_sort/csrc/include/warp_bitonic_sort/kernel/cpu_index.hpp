@@ -171,16 +171,16 @@ class index_kernel {
     const unsigned unsure = order_.find(input_) & present;
     WARP_BITONIC_SORT_COUNT_ROWS(at_once, rows_ - __builtin_popcount(unsure));
     if constexpr (!order_type::is_exact) {
-      if ((order_.undecided() & present) != 0) return find_by_halves();
+      if ((order_.undecided() & present) != 0) return find_exactly();
       for (unsigned left = unsure; left != 0; left &= left - 1) {
-        if (!check_row(__builtin_ctz(left))) return find_by_halves();
+        if (!check_row(__builtin_ctz(left))) return find_exactly();
       }
     }
     return unsure;
   }
-  unsigned find_by_halves() {
-    WARP_BITONIC_SORT_COUNT_ROWS(by_halves, rows_);
-    order_.find_by_halves(input_);
+  unsigned find_exactly() {
+    WARP_BITONIC_SORT_COUNT_ROWS(exactly, rows_);
+    order_.find_exactly(input_);
     return 0;
   }
   // Fetches the keys of a row whose prefixes may hide its order, and repairs both; false if that

@@ -142,8 +142,8 @@ class index_order {
                                                              order + I * Piece),
      ...);
   }
-  template <int... I>
-  static WBS_INLINE void copy(entry* to, const entry* from, indices<I...>) {
+  template <class Entry, int... I>
+  static WBS_INLINE void copy(Entry* to, const Entry* from, indices<I...>) {
     ((to[I] = from[I]), ...);
   }
   // A vector of words from one of other integers.

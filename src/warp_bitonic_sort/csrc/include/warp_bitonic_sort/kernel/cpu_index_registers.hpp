@@ -31,6 +31,7 @@ class index_order_in_registers
   using key_codec_type = warp_bitonic_sort::codec<Codec, entry, typename target::signed_key, word>;
 
   static long long scratch_bytes(long long) { return base::scratch_bytes_for(slots, Length); }
+  void find_exactly(rows input) { this->find_by_halves(input); }
   static constexpr int found() { return Length; }
   static constexpr unsigned undecided() { return 0; }
   static constexpr long long pitch() { return base::pitch_for(Length); }

@@ -57,6 +57,13 @@ class index_order_in_tile
 
   // Positions of each row whose indices find() finds.
   int found() const { return finds_first() && length_ > block ? block : length_; }
+  // Finds the order of every row whatever prefixes tell.
+  void find_exactly(rows input) {
+    if constexpr (finds_pairs) {
+      if (finds_first()) return find_first_of_pairs(input, make_indices<block>{});
+    }
+    this->find_by_halves(input);
+  }
   // A bit for each row of the last find() whose first positions prefixes do not tell.
   unsigned undecided() const { return undecided_; }
 
@@ -207,7 +214,7 @@ class index_order_in_tile
   template <class Composite>
   __attribute__((noinline)) unsigned find_first(const Composite& given) {
     const Composite composite = given;
-    entry first[block];
+    entry first[block] = {};
     for (int slot = 0; slot < slots_; slot += block) {
       entry entries[block];
       compose_block(composite, slot, entries, make_indices<block>{});
@@ -233,6 +240,40 @@ class index_order_in_tile
     for (int i = 0; i < block; ++i) first[i] = composite.index(first[i]);
     this->template store_order<block>(0, first);
     return unsure;
+  }
+
+  // The same with entries of twice the width, a whole code above its index, of half of the rows at
+  // a time.
+  static constexpr bool finds_pairs = Selection == selection::first && sizeof(word) == 4;
+  using wide = simd_words<64>;
+  template <int... I>
+  __attribute__((noinline)) void find_first_of_pairs(rows input, indices<I...> all) {
+    using pairs_first = first_network<wide, block_bits>;
+    load_codes(input, codes_);
+    for (int half = 0; half < lanes; half += wide::lanes) {
+      typename wide::key first[block] = {};
+      for (int slot = 0; slot < slots_; slot += block) {
+        typename wide::key pairs[block] = {pair_at(half, slot + I)...};
+        if (slot == 0) {
+          base::copy(first, pairs, all);
+          pairs_first::begin(wide{}, first);
+        } else {
+          pairs_first::add(wide{}, first, pairs);
+        }
+      }
+      for (int lane = 0; lane < wide::lanes; ++lane) {
+        for (int i = 0; i < block; ++i) {
+          base::row(half + lane)[i] = static_cast<word>(first[i][lane]);
+        }
+      }
+    }
+  }
+  WBS_INLINE typename wide::key pair_at(int half, int slot) const {
+    if (slot >= length_) return wide::pad();
+    typename target::template vector<word, wide::lanes> codes;
+    __builtin_memcpy(&codes, reinterpret_cast<const word*>(codes_ + slot) + half, sizeof(codes));
+    const auto wider = __builtin_convertvector(codes, typename wide::key);
+    return (wider << 32 | static_cast<typename wide::element>(slot)) ^ wide::bias;
   }
 
   // Compares neighbours, takes the indices out of the entries and writes them.
