@@ -27,6 +27,16 @@ def a_few_nans(x):
     x[x > 2] = np.nan
 
 
+def nans_of_all_kinds(x):
+    bits = np.arange(x.size, dtype=np.uint32).reshape(x.shape)
+    x.view(np.uint32)[:, ::2] = (bits << 31 | 0x7F800001 + bits % 99)[:, ::2]
+
+
+def only_nans(x):
+    nans_of_all_kinds(x)
+    x[:, 1::2] = -np.nan
+
+
 def zeros_of_both_signs(x):
     x[x < 0.5] = 0.0
     x[x == 0] *= np.where(np.arange((x == 0).sum()) % 3, 1, -1)
@@ -37,6 +47,8 @@ DATA = [
     rows_of_low_bits,
     mostly_infinite,
     a_few_nans,
+    nans_of_all_kinds,
+    only_nans,
     zeros_of_both_signs,
     lambda x: x.sort(1),
     lambda x: x.fill(1),
@@ -50,7 +62,7 @@ def test_first_elements_of_rows_equal_the_oracle_whatever_the_rows_hold(length):
     for number, change in enumerate(DATA):
         x = rng.standard_normal((37, length)).astype(np.float32)
         change(x)
-        for k in (1, 8, 15, min(100, length)):
+        for k in (1, 8, 15, min(100, length), length // 2):
             mode, nan = ORDERS[(number + k) % 3]
             values, indices = top_k(x, k, mode=mode, nan=nan)
             order = oracle.expected_indices(x, -1, mode == "largest", nan)[:, :k]
@@ -58,6 +70,18 @@ def test_first_elements_of_rows_equal_the_oracle_whatever_the_rows_hold(length):
             expected = np.take_along_axis(x, order, -1)
             np.testing.assert_array_equal(values.view(np.int32), expected.view(np.int32))
     assert "_first_" in explain(x, operation="top_k", k=15).kernel
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_first_elements_of_any_layout_are_contiguous(axis):
+    x = np.random.default_rng(axis).random((40, 35, 33), np.float32).transpose(2, 0, 1)
+    values, indices = top_k(x, 2, axis=axis)
+    assert values.flags.c_contiguous
+    assert indices.flags.c_contiguous
+    order = oracle.expected_indices(x, axis, True).take([0, 1], axis)
+    np.testing.assert_array_equal(indices, order)
+    said = explain(x, operation="top_k", k=2, axis=axis)
+    assert said.kernel in loader.open_kernels()
 
 
 def test_kernel_for_first_elements_refuses_outputs_of_another_shape():
@@ -73,6 +97,9 @@ def test_kernel_for_first_elements_refuses_outputs_of_another_shape():
     for shape, indices in wrong:
         with pytest.raises(ValueError, match=r"the shape of x, \(4, 40\), with at most 40"):
             run(x, *outputs(*shape, indices=indices), -1, False, False)
+    for shape in ((0,), (1,), (5,)):
+        with pytest.raises(ValueError, match=r"the shape of x, \(\), with at most 1"):
+            run(np.float32([1]).reshape(()), *outputs(*shape), -1, False, False)
     with pytest.raises(ValueError, match="overlaps x in memory"):
         run(x, x[:, :8], np.ones((4, 8), np.int32), -1, False, False)
     values, indices = outputs(4, 8)

@@ -259,11 +259,13 @@ inline int64_t check_kept(const KernelTraits& kernel, const Operands& operands, 
   const DLTensor& x = *operands[0].tensor;
   const size_t count = operand_count(kernel.cell);
   const DLTensor& last = *operands[count - 1].tensor;
-  if (x.ndim == 0) return 1;
   std::vector<int64_t> shape(x.shape, x.shape + x.ndim);
-  const int64_t length = shape[axis];
-  const int64_t kept = last.ndim == x.ndim ? last.shape[axis] : 0;
-  shape[axis] = kept;
+  int64_t length = 1, kept = 1;
+  if (x.ndim > 0) {
+    length = shape[axis];
+    kept = last.ndim == x.ndim ? last.shape[axis] : 0;
+    shape[axis] = kept;
+  }
   for (size_t i = kernel.cell.inputs; i < count; ++i) {
     const DLTensor* const output = operands[i].tensor;
     if (output == nullptr) continue;

@@ -1,5 +1,5 @@
-// The positions of the sorted row that a kernel's outputs need: all of them, or the first
-// wbs_args::kept, of which a kernel has most.
+// The positions of the sorted row that a kernel's outputs need: all of them, or the first ones, as
+// many as wbs_args::kept says.
 //
 // Invariant: part of a kernel's description.
 #ifndef WARP_BITONIC_SORT_CORE_SELECTION_HPP_

@@ -18,23 +18,29 @@
 namespace warp_bitonic_sort {
 
 // The first elements of rows of any length: of many rows at once in a tile, or of long rows one by
-// one.
+// one. A tile is better for columns, and where many elements are wanted.
 template <codec_kind Codec, int KeyBits>
 class first_kernel : public index_kernel<selection::first, Codec, KeyBits, 0, access::strided> {
   using rows = index_kernel<selection::first, Codec, KeyBits, 0, access::strided>;
   using row = first_row_kernel<Codec, KeyBits>;
-  // From here on, a bound is worth finding.
-  static constexpr long long long_length = 4096;
+  // From the first length on, a bound is worth finding; beyond the second one, a tile is too large.
+  static constexpr long long long_length = 4096, max_in_tile = 16384;
 
  public:
   static constexpr int max_length = 0x7FFFFFFF;
 
   static long long scratch_bytes(long long length) {
-    return length < long_length ? rows::scratch_bytes(length) : row::scratch_bytes(length);
+    const long long of_rows = length <= max_in_tile ? rows::scratch_bytes(length) : 0;
+    const long long of_row = length < long_length ? 0 : row::scratch_bytes(length);
+    return of_rows < of_row ? of_row : of_rows;
   }
   static void run(const void* args, long long first, long long last, void* scratch) {
-    const bool is_long = static_cast<const wbs_args<1, 2>*>(args)->length >= long_length;
-    (is_long ? row::run : rows::run)(args, first, last, scratch);
+    const auto& call = *static_cast<const wbs_args<1, 2>*>(args);
+    const bool are_contiguous = call.input_stride[0] == KeyBits / 8;
+    const bool are_few = call.kept <= call.length / 8;
+    const bool one_by_one =
+        call.length > max_in_tile || (call.length >= long_length && are_contiguous && are_few);
+    (one_by_one ? row::run : rows::run)(args, first, last, scratch);
   }
 };
 

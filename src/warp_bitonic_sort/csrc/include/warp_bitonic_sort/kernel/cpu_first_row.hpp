@@ -39,7 +39,8 @@ class first_row_kernel {
   using output = index_output<target, KeyBits, 0>;
   // Vectors that are compared at once, and their elements.
   static constexpr int vectors = 8, block = vectors * lanes;
-  static constexpr int min_groups = 128;
+  static constexpr int min_groups = 128, min_in_group = 4;
+  static_assert(min_groups % block == 0, "groups are whole blocks");
   // So many pairs are collected before some are dropped.
   static constexpr int min_full = 4096;
 
@@ -62,13 +63,13 @@ class first_row_kernel {
   }
   static long long bytes_for_keys(long long length) { return rounded(length * key_bytes); }
   // Of twice as many groups as elements are wanted.
-  static long long groups_for(long long length, long long kept) {
+  static long long groups_for(long long kept) {
     long long groups = min_groups;
-    while (groups < 2 * kept && groups < length) groups *= 2;
+    while (groups < 2 * kept) groups *= 2;
     return groups;
   }
   static long long bytes_for_groups(long long length) {
-    return rounded(2 * (length + min_groups) * static_cast<int>(sizeof(word)));
+    return rounded(length / min_in_group * static_cast<int>(sizeof(word)));
   }
   static long long bytes_for_pairs(long long length) {
     return rounded((length + min_full + lanes) * static_cast<int>(sizeof(pair)));
@@ -84,18 +85,19 @@ class first_row_kernel {
         groups_(reinterpret_cast<word*>(keys_ + bytes_for_keys(length_))),
         pairs_(
             reinterpret_cast<pair*>(reinterpret_cast<char*>(groups_) + bytes_for_groups(length_))),
-        values_(reinterpret_cast<char*>(pairs_) + bytes_for_pairs(length_)),
-        order_(reinterpret_cast<word*>(values_ + bytes_for_keys(length_))) {}
+        fetched_(reinterpret_cast<char*>(pairs_) + bytes_for_pairs(length_)),
+        order_(reinterpret_cast<word*>(fetched_ + bytes_for_keys(length_))) {}
 
   void find(const array_cursor<1, 2>& cursor) {
     const char* const row = contiguous(cursor.input(0));
     collect(row, bound(row));
     const int found = static_cast<int>(end_ - pairs_);
-    std::partial_sort(pairs_, pairs_ + std::min(kept_, found), end_);
+    if (kept_ < found) std::nth_element(pairs_, pairs_ + kept_, end_);
+    std::sort(pairs_, pairs_ + kept_);
     for (int i = 0; i < kept_; ++i) order_[i] = static_cast<word>(index_of(pairs_[i]));
     if (char* const to = cursor.output(0)) {
-      output::fetch_few(row, order_, kept_, values_);
-      output::write_values(values_, kept_, to, args_.output_stride[0]);
+      output::fetch_few(row, order_, kept_, fetched_);
+      output::write_values(fetched_, kept_, to, args_.output_stride[0]);
     }
     if (args_.index_bytes == 4) {
       output::template write_indices<unsigned>(order_, kept_, cursor.output(1),
@@ -125,9 +127,10 @@ class first_row_kernel {
 
   // At least kept_ codes are not above it.
   word bound(const char* row) {
-    const int count = static_cast<int>(groups_for(length_, kept_));
+    const long long groups = groups_for(kept_);
     // With few elements in a group, too many of all are within the bound.
-    if (length_ < 4 * count) return static_cast<word>(~word(0));
+    if (length_ < min_in_group * groups) return static_cast<word>(~word(0));
+    const int count = static_cast<int>(groups);
     for (int group = 0; group < count; group += block) {
       find_least(row, group, count, make_indices<vectors>{});
     }
@@ -144,6 +147,11 @@ class first_row_kernel {
     }
     (__builtin_memcpy(groups_ + group + I * lanes, &least[I], sizeof(entry)), ...);
   }
+  // No code is less, of those that all NaNs share.
+  word least_code() const {
+    if constexpr (codec_type::has_nans) return codec_.lowest()[0];
+    return 0;
+  }
   // A bound that is the code of a NaN becomes one that all NaNs are within.
   word beyond_nans(word bound) const {
     if constexpr (codec_type::has_nans) {
@@ -157,13 +165,13 @@ class first_row_kernel {
   void collect(const char* row, word bound) {
     end_ = pairs_;
     int i = 0;
-    for (; i + block <= length_; i += block) {
+    for (; i <= length_ - block; i += block) {
       if (!reaches(row, i, bound, make_indices<vectors>{})) continue;
       for (int at = i; at < i + block; at += lanes) add_vector(row, at, bound);
       if (end_ - pairs_ < full()) continue;
       // Later codes that equal the last one left come behind it.
       const word last = drop();
-      if (last == 0) return;
+      if (last == least_code()) return;
       bound = static_cast<word>(last - 1);
     }
     for (; i < length_; ++i) add(row, i, bound);
@@ -208,7 +216,7 @@ class first_row_kernel {
   char* keys_;
   word* groups_;
   pair* pairs_;
-  char* values_;
+  char* fetched_;
   word* order_;
   pair* end_ = nullptr;
 };

@@ -1,7 +1,8 @@
 // The CPU kernels that sort with indices.
 //
 // A group of rows is sorted at once (kernel/cpu_index_order.hpp). Rows whose order is not sure are
-// checked and repaired; where that takes too long, the group is sorted once more, exactly. Then
+// checked and repaired; where that takes too long, or where it is not sure which elements are the
+// first ones, the group is sorted once more, exactly. Then
 // values are fetched from the input by index. Rows side by side, and rows of any strides, are
 // copied first, so that their elements are contiguous.
 //

@@ -1,4 +1,4 @@
-// Finds the first entries of any number of them, sorted, block by block.
+// Finds the first entries of any number of entries, sorted, block by block.
 //
 // Of two sorted blocks, the lesser of each pair of mirrored positions are the first entries of
 // both, in bitonic order (K. E. Batcher, "Sorting networks and their applications", 1968). The

@@ -92,7 +92,9 @@ class index_output {
   }
   template <int... I>
   static WBS_INLINE void fetch(const char* from, const word* order, char* to, indices<I...>) {
-    (__builtin_memcpy(to + I * key_bytes, from + order[I] * key_bytes, key_bytes), ...);
+    (__builtin_memcpy(to + I * key_bytes, from + static_cast<long long>(order[I]) * key_bytes,
+                      key_bytes),
+     ...);
   }
   // Two indices come in one load: loads are what takes the time.
   static WBS_INLINE void fetch_two(const char* from, const word* order, char* to) {
