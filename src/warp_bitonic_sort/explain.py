@@ -209,7 +209,11 @@ def explain(
     other_strides, value_bits = [out_strides] * len(chosen.outputs), None
     if chosen.carries_values:  # one array of values that is laid out like the keys
         other_strides, value_bits = [description.strides, *other_strides], _VALUE_BITS
-    selection = selection_of(chosen, description, settled_k, settled_axis)
+    selection = selection_of(chosen, description, settled_axis)
+    if selection == "first":  # the results are row-major
+        shape = list(description.shape)
+        shape[settled_axis] = settled_k or 0
+        other_strides = [arrays.dense_strides(tuple(shape))] * len(chosen.outputs)
     plan, settled_axis = planned(
         chosen, description, other_strides, settled_axis, value_bits, selection
     )

@@ -31,12 +31,11 @@ from .jit.store import layers, maintenance
 from .jit.store.files import digest, write_json
 from .jit.store.maintenance import MANIFEST
 from .jit.store.store import Entry, Store, mark_unloadable
-from .kernels import RUNTIME, VALUE_BITS, Artifact, Kernel, Selection
+from .kernels import RUNTIME, VALUE_BITS, Artifact, Kernel
 from .operations import OPERATIONS
-from .operations._operation import Operation
+from .operations._planning import selection_for
 from .plan import Plan, plan, value_payload
 from .targets import recipe_of, target_of
-from .targets.common.layouts import Layouts
 from .targets.common.target import Target
 
 # The plan of a kernel does not depend on the number of rows.
@@ -115,14 +114,7 @@ def longest(backend: str, arch: str, dtype: str, operation: str = "sort") -> int
     """Return the longest row of a dtype that a back end's kernels sort; 0 without kernels."""
     layouts, chosen = target_of(backend).layouts(arch), OPERATIONS[operation]
     bits = lookup(dtype, "dtype").bits
-    return layouts.longest(chosen.payload, bits, _selection(chosen, layouts, bits))
-
-
-def _selection(operation: Operation, layouts: Layouts, bits: int) -> Selection:
-    """Return the positions that the kernels of an operation find."""
-    if operation.lowest_k == 0 and layouts.longest(operation.payload, bits, "first") > 0:
-        return "first"
-    return operation.selection
+    return layouts.longest(chosen.payload, bits, selection_for(chosen, layouts, bits, 2))
 
 
 def _check_arch(target: Target, arch: str) -> None:
@@ -155,7 +147,7 @@ def _plans(operation: str, backend: str, arch: str, dtype: str, length: int) -> 
     bits, table = lookup(dtype, "dtype").bits, target.layouts(arch)
     if length > longest(backend, arch, dtype, operation):
         return
-    selection = _selection(chosen, table, bits)
+    selection = selection_for(chosen, table, bits, length)
     for shape, strides, axis in layouts:
         # An output has x's strides if these are dense, else it is row-major.
         all_strides = [strides, *[(shape[1], 1)] * len(chosen.outputs)]

@@ -24,7 +24,7 @@ ORDERS = [
     ("smallest", "largest"),
     ("smallest", "last"),
 ]
-LONG = 20000  # sorted by the fallback
+LONG = 20000  # for kthvalue, sorted by the fallback
 
 
 def check_top_k(x, k, result, axis=-1, mode="largest", nan="largest"):

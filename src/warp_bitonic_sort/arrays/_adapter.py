@@ -148,7 +148,7 @@ class Adapter(ABC):
 
     @abstractmethod
     def empty(self, x: Any, dtype: str | None, shape: tuple[int, ...] | None = None) -> Any:
-        """Allocate a buffer, laid out like x where x is dense: of x's shape, or of another one."""
+        """Allocate a buffer: of x's shape and laid out like x where x is dense, or row-major."""
 
     @abstractmethod
     def result_strides(self, x: Any) -> tuple[int, ...]:

@@ -175,7 +175,9 @@ class NumpyAdapter(Adapter):
 
     def empty(self, x: _Array, dtype: str | None, shape: tuple[int, ...] | None = None) -> _Array:
         """Allocate a buffer."""
-        return np.empty_like(x, _BUFFER_DTYPES[dtype], subok=False, shape=shape)
+        if shape is not None:
+            return np.empty(shape, x.dtype if dtype is None else _BUFFER_DTYPES[dtype])
+        return np.empty_like(x, _BUFFER_DTYPES[dtype], subok=False)
 
     def result_strides(self, x: Any) -> tuple[int, ...]:
         """Return the strides of a result of `empty`."""

@@ -50,6 +50,8 @@ class Operation(NamedTuple):
         Whether values go along with x. A kernel may carry them; else they are taken at the indices.
     afterwards : str, optional
         What the array's library does with the outputs, as text for people. ``{k}`` stands for k.
+    finds_first : bool, default False
+        Whether the first k elements of the sorted rows are wanted, which a kernel may find alone.
     lowest_k : int, optional
         The lowest value of the argument k, whose highest is the length of a row; None without k.
     nan_modes : tuple of str, default ("largest", "last")
@@ -68,6 +70,7 @@ class Operation(NamedTuple):
     argument: str = "x"
     carries_values: bool = False
     afterwards: str | None = None
+    finds_first: bool = False
     lowest_k: int | None = None
     nan_modes: tuple[str, ...] = ("largest", "last")
     computes: bool = False

@@ -13,6 +13,7 @@ from ..jit import loader
 from ..kernels import Payload, Selection
 from ..plan import Plan, plan, value_payload
 from ..targets import device_arch, target_of
+from ..targets.common.layouts import Layouts
 from ._operation import Operation
 
 _MAX_INT32 = 2**31 - 1
@@ -110,19 +111,22 @@ def check_k(operation: Operation, k: int, length: int) -> None:
     raise ValueError(f"k: expected {lowest} to {length} for rows of length {length}, got {k}.")
 
 
-def selection_of(
-    operation: Operation, description: Description, k: int | None, axis: int
-) -> Selection:
-    """Return which positions a kernel finds for k: the first ones, or all of the operation's."""
+def selection_of(operation: Operation, description: Description, axis: int) -> Selection:
+    """Return the positions of the sorted rows that a kernel finds for a call."""
     length = (description.shape or (1,))[settled_axis(axis, description.shape)]
-    if operation.lowest_k != 0 or k is None or k < 1 or length < 2:
+    if not operation.finds_first or length < 2:
         return operation.selection
     target = target_of(description.device.backend)
     native = native_arch(description.device)
     layouts = target.layouts(native if target.is_host else device_arch(target.name, native))
     bits = lookup(description.dtype, "x").bits
-    finds_first = length <= layouts.longest(operation.payload, bits, "first")
-    return "first" if finds_first else operation.selection
+    return selection_for(operation, layouts, bits, length)
+
+
+def selection_for(operation: Operation, layouts: Layouts, bits: int, length: int) -> Selection:
+    """Return the positions of the sorted rows that kernels of an architecture find."""
+    longest = layouts.longest(operation.payload, bits, "first") if operation.finds_first else 0
+    return "first" if length <= longest else operation.selection
 
 
 def check_index_dtype(operation: Operation, index_dtype: str | None, length: int) -> None:

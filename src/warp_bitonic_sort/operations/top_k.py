@@ -66,6 +66,7 @@ TOP_K = Operation(
     (VALUES, INDICES),
     TopK,
     afterwards="copies the first {k} of each row",
+    finds_first=True,
     lowest_k=0,
 )
 KTHVALUE = Operation(
@@ -149,10 +150,11 @@ def top_k(
 
     Notes
     -----
-    On a CPU, up to 15 elements are found without sorting the rows: blocks are sorted by a network,
-    and merged with the first elements of those before [1]_. Of a row of 4096 elements and more, the
-    best of interleaved groups bound the wanted elements; the few within the bound are sorted [2]_.
-    On a GPU, rows are sorted as by `sort_with_indices`, and the library of x copies the first k.
+    On a CPU, up to 15 elements of rows of more than 32 are found without sorting the rows: blocks
+    are sorted by a network, and merged with the first elements of those before [1]_. Of a row of
+    4096 and more, the best of interleaved groups bound the wanted elements; the few within the
+    bound are sorted [2]_. On a GPU, rows are sorted as by `sort_with_indices`, and the library of x
+    copies the first k.
 
     .. [1] K. E. Batcher, "Sorting networks and their applications", AFIPS 1968.
     .. [2] A. Gaihre et al., "Dr. Top-k: delegate-centric top-k on GPUs", SC 2021.
@@ -281,7 +283,7 @@ def _part(
         if operation is KTHVALUE:
             start, kept = k - 1, [1] if keeps_axis and description.shape else []
         cut = Cut(axis, start, k, (*shape[:axis], *kept, *shape[axis + 1 :]))
-        part = cut, selection_of(operation, description, k, axis) == "first"
+        part = cut, selection_of(operation, description, axis) == "first"
         remember(key, part)
     return part
 
