@@ -37,7 +37,7 @@ class first_kernel : public index_kernel<selection::first, Codec, KeyBits, 0, ac
   static void run(const void* args, long long first, long long last, void* scratch) {
     const auto& call = *static_cast<const wbs_args<1, 2>*>(args);
     const bool are_contiguous = call.input_stride[0] == KeyBits / 8;
-    const bool are_few = call.kept <= call.length / 8;
+    const bool are_few = call.kept <= call.length / 64;
     const bool one_by_one =
         call.length > max_in_tile || (call.length >= long_length && are_contiguous && are_few);
     (one_by_one ? row::run : rows::run)(args, first, last, scratch);
