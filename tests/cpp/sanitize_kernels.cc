@@ -396,7 +396,11 @@ void run_index(dtype type) {
     run_indices(kernel, type, Access, n);
   }
   // Long rows, whose first elements are found one row at a time.
-  if (Selection == selection::first) run_indices(kernel, type, Access, 5001);
+  if (Selection == selection::first) {
+    const shape dense = {{3, 5001}, {1, 0}, 0, 0}, gaps = {{2, 5001}, {1, 0}, 24, 3};
+    run_index_case(kernel, type, dense, dense, dense, 3);
+    run_index_case(kernel, type, gaps, gaps, gaps, 5);
+  }
 }
 
 template <codec_kind Codec, int KeyBits, int Length, access Access>

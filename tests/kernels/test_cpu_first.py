@@ -60,7 +60,7 @@ ORDERS = [("smallest", "largest"), ("largest", "largest"), ("largest", "last")]
 def test_first_elements_of_rows_equal_the_oracle_whatever_the_rows_hold(length):
     rng = np.random.default_rng(length)
     for number, change in enumerate(DATA):
-        x = rng.standard_normal((37, length)).astype(np.float32)
+        x = rng.standard_normal((3 if length > 1000 else 37, length)).astype(np.float32)
         change(x)
         for k in (1, 8, 15, min(100, length), length // 2):
             mode, nan = ORDERS[(number + k) % 3]

@@ -40,13 +40,7 @@ def _calls(arch):
     registers = pairwise(CODECS, WIDTHS, LENGTHS, ("rows", "columns"), ARCHS, allowed=_exists)
     tiles = pairwise(CODECS, WIDTHS, ARCHS, allowed=_exists)
     indices = pairwise(
-        CODECS,
-        WIDTHS,
-        INDEX_LENGTHS,
-        ("rows", "columns", "strided"),
-        ARCHS,
-        ("all", "first"),
-        allowed=_exists,
+        CODECS, WIDTHS, INDEX_LENGTHS, ("rows", "columns", "strided"), ARCHS, allowed=_exists
     )
     return {
         "registers": [
@@ -60,8 +54,13 @@ def _calls(arch):
             if of_arch == arch
         ],
         "indices": [
-            f"INDEX({dtype(codec, bits)}, {selection}, {codec}, {bits}, {length}, {access})"
-            for codec, bits, length, access, of_arch, selection in indices
+            f"INDEX({dtype(codec, bits)}, all, {codec}, {bits}, {length}, {access})"
+            for codec, bits, length, access, of_arch in indices
+            if of_arch == arch
+        ]
+        + [
+            f"INDEX({dtype(codec, bits)}, first, {codec}, {bits}, 0, strided)"
+            for codec, bits, of_arch in tiles
             if of_arch == arch
         ],
     }

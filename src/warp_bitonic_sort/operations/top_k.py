@@ -150,11 +150,10 @@ def top_k(
 
     Notes
     -----
-    On a CPU, up to 15 elements of rows of more than 32 are found without sorting the rows: blocks
-    are sorted by a network, and merged with the first elements of those before [1]_. Of a row of
-    4096 and more, the best of interleaved groups bound the wanted elements; the few within the
-    bound are sorted [2]_. On a GPU, rows are sorted as by `sort_with_indices`, and the library of x
-    copies the first k.
+    On a CPU, up to 15 elements are found without sorting the rows: blocks of 16 are sorted by a
+    network, and merged with the first elements of those before [1]_. Of a row of 4096 and more, the
+    best of interleaved groups bound the wanted elements; the few within the bound are sorted [2]_.
+    On a GPU, rows are sorted as by `sort_with_indices`, and the library of x copies the first k.
 
     .. [1] K. E. Batcher, "Sorting networks and their applications", AFIPS 1968.
     .. [2] A. Gaihre et al., "Dr. Top-k: delegate-centric top-k on GPUs", SC 2021.

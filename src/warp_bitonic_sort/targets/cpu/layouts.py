@@ -46,10 +46,10 @@ class CpuLayouts:
         why = _WHY[rows.access]
         if rows.payload != "none":
             why = why_with_index(rows.bits, max(rows.bits, 32))
+        if rows.selection == "first":  # one kernel for all lengths is fast enough
+            return Choice(TILE, "strided", f"{_WHY_FIRST}; {why}")
         if rows.length <= MAX_REGISTER_LENGTH and rows.access != "strided":
             reason = f"rows of up to {MAX_REGISTER_LENGTH} elements are sorted in registers; {why}"
             return Choice(Layout(rows.length), rows.access, reason)
-        way = "blocks are sorted in registers and merged in a tile in memory"
-        if rows.selection == "first":
-            way = _WHY_FIRST
-        return Choice(TILE, "strided", f"{way}; {why}")
+        reason = f"blocks are sorted in registers and merged in a tile in memory; {why}"
+        return Choice(TILE, "strided", reason)
