@@ -5,22 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from support.covering import pairwise
-from warp_bitonic_sort.cli import main
+from support.npy_files import SHAPES_AND_AXES, check, invoke, values
 from warp_bitonic_sort.operations import argsort as indexing
 
 OLD = b"the old file"
-
-
-def invoke(*arguments):
-    return CliRunner().invoke(main, [*map(str, arguments)])
-
-
-def values(shape):
-    """Few different values, to have ties, and no NaN or zero, which NumPy sorts otherwise."""
-    return np.random.default_rng(0).integers(1, 9, shape).astype(np.float32)
 
 
 @pytest.fixture
@@ -29,27 +19,11 @@ def folder(tmp_path):
     return tmp_path
 
 
-def check(file, expected, order):
-    """Assert that a file holds an array in a memory order, and that nothing is left beside it."""
-    result = np.load(file)
-    assert result.dtype == expected.dtype
-    assert result.flags["F_CONTIGUOUS" if order == "F" else "C_CONTIGUOUS"]
-    np.testing.assert_array_equal(result, expected)
-    assert not list(file.parent.glob(".*"))
-
-
 @pytest.mark.parametrize(
     ("command", "shape_axis", "order", "index_dtype", "chunk"),
     pairwise(
         ["argsort", "sort"],
-        [
-            ((60, 70), 0),
-            ((60, 70), 1),
-            ((40, 37, 51), 1),
-            ((2, 3, 40, 5), -2),
-            ((), 0),
-            ((0, 5), 1),
-        ],
+        SHAPES_AND_AXES,
         ["C", "F"],
         ["int32", "int64", None],
         [64, 0.003],

@@ -3,29 +3,17 @@
 import ml_dtypes
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from support.covering import pairwise
+from support.npy_files import SHAPES_AND_AXES, check, invoke
 from warp_bitonic_sort import median, quantile
-from warp_bitonic_sort.cli import main
-
-
-def invoke(*arguments):
-    return CliRunner().invoke(main, [*map(str, arguments)])
 
 
 @pytest.mark.parametrize(
     ("q", "shape_axis", "order", "nan", "chunk"),
     pairwise(
         [None, "0.3", "0,0.5,1"],
-        [
-            ((60, 70), 0),
-            ((60, 70), 1),
-            ((40, 37, 51), 1),
-            ((2, 3, 40, 5), -2),
-            ((), 0),
-            ((0, 5), 1),
-        ],
+        SHAPES_AND_AXES,
         ["C", "F"],
         ["propagate", "omit"],
         [64, 0.003],
@@ -45,11 +33,8 @@ def test_quantiles_of_file_equal_those_of_its_array(tmp_path, q, shape_axis, ord
     else:
         points = [float(word) for word in q.split(",")]
         want = quantile(array, points if len(points) > 1 else points[0], axis=axis, nan=nan)
-    values = np.load(out)
-    assert values.flags["F_CONTIGUOUS" if order == "F" else "C_CONTIGUOUS"]
-    assert values.dtype == np.float32
-    np.testing.assert_array_equal(values, want)
-    assert not list(tmp_path.glob(".*"))
+    assert want.dtype == np.float32
+    check(out, np.asarray(want), order)
 
 
 def test_median_of_file_of_integers_is_float64(tmp_path):

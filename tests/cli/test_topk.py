@@ -3,22 +3,12 @@
 import ml_dtypes
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from support.covering import pairwise
-from warp_bitonic_sort.cli import main
+from support.npy_files import SHAPES_AND_AXES, check, invoke, values
 from warp_bitonic_sort.operations import top_k as selecting
 
 OLD = b"the old file"
-
-
-def invoke(*arguments):
-    return CliRunner().invoke(main, [*map(str, arguments)])
-
-
-def values(shape):
-    """Few different values, to have ties, and no NaN or zero, which NumPy sorts otherwise."""
-    return np.random.default_rng(0).integers(1, 9, shape).astype(np.float32)
 
 
 def expected(array, k, axis, smallest):
@@ -27,15 +17,6 @@ def expected(array, k, axis, smallest):
     order = np.argsort(array if smallest else -array, axis, kind="stable")
     order = order.take(range(k), axis)
     return np.take_along_axis(array, order, axis), order
-
-
-def check(file, want, order):
-    """Assert that a file holds an array in a memory order, and that nothing is left beside it."""
-    result = np.load(file)
-    assert result.dtype == want.dtype
-    assert result.flags["F_CONTIGUOUS" if order == "F" else "C_CONTIGUOUS"]
-    np.testing.assert_array_equal(result, want, strict=True)
-    assert not list(file.parent.glob(".*"))
 
 
 @pytest.fixture
@@ -47,14 +28,7 @@ def folder(tmp_path):
 @pytest.mark.parametrize(
     ("shape_axis", "k", "smallest", "order", "index_dtype", "chunk"),
     pairwise(
-        [
-            ((60, 70), 0),
-            ((60, 70), 1),
-            ((40, 37, 51), 1),
-            ((2, 3, 40, 5), -2),
-            ((), 0),
-            ((0, 5), 1),
-        ],
+        SHAPES_AND_AXES,
         [0, 1, 3, "all"],
         [False, True],
         ["C", "F"],
