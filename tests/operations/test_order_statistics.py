@@ -15,69 +15,25 @@ from hypothesis import strategies as st
 from support import oracle, strided
 from support.covering import pairwise
 from support.libraries import LIBRARIES
+from support.numpy_quantiles import (
+    METHODS,
+    MODES,
+    NAMES,
+    check,
+    expected_median,
+    expected_quantile,
+    few,
+)
 from warp_bitonic_sort import explain, median, quantile
 from warp_bitonic_sort.operations import order_statistics
 
-METHODS = ["linear", "lower", "higher", "midpoint", "nearest"]
-MODES = ["propagate", "omit"]
 AXES = [0, 1, -1, (0, 1), (2, 0), (1, 2), None, ()]
-NAMES = [name for name in oracle.ALL if not name.startswith("float8")]
 LONG = 17000  # sorted by the fallback
-
-
-def few(name, shape, rng):
-    """Random bits, or in half of the cases few values with NaNs and infinities."""
-    if name not in oracle.FLOATS or rng.random() < 0.5:
-        return oracle.random(name, shape, rng)
-    values = [1.5, -2.25, 3, 0.0, -0.0, 1e-3, *rng.permutation([np.nan, np.inf, -np.inf])[:2]]
-    return rng.choice(np.array(values, oracle.ALL[name]), shape)
-
-
-def with_arithmetic(x):
-    """Return an array with which NumPy computes as `median` promises: without overflow."""
-    if x.dtype.kind in "biu":
-        return x.astype(np.float64)
-    if x.dtype == ml_dtypes.bfloat16:
-        return x.astype(np.float32)
-    return x
-
-
-def check(x, result, expected):
-    """Assert that a result is NumPy's, except where NumPy's sums and differences overflow."""
-    assert result.shape == expected.shape
-    assert result.dtype == (np.float64 if x.dtype.kind in "biu" else x.dtype)
-    with np.errstate(all="ignore"):  # NumPy's result for bfloat16 is float32
-        result, expected = (with_arithmetic(a.astype(result.dtype)) for a in (result, expected))
-    agree = (result == expected) | (np.isnan(result) & np.isnan(expected))
-    if x.dtype.name in oracle.FLOATS:
-        with np.errstate(invalid="ignore"):
-            x = with_arithmetic(x)
-        size = np.max(np.abs(x), initial=0, where=np.isfinite(x))
-        if size > np.finfo(x.dtype).max / 4:
-            agree |= ~np.isfinite(expected) & np.isfinite(result)
-    assert agree.all(), (x, result, expected)
 
 
 def halves(x, dtype):
     """Return rows of 32 elements: two elements, each 16 times."""
     return np.repeat(np.array(x, dtype), 16, axis=-1)
-
-
-def expected_median(x, axis, nan, **options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        function = np.median if nan == "propagate" else np.nanmedian
-        return np.asarray(function(with_arithmetic(x), axis=axis, **options))
-
-
-def expected_quantile(x, q, axis, nan, **options):
-    """The result of NumPy for each number of q, in x's precision."""
-    function = np.quantile if nan == "propagate" else np.nanquantile
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if np.ndim(q) == 0:
-            return np.asarray(function(with_arithmetic(x), q, axis=axis, **options))
-        return np.stack([expected_quantile(x, each, axis, nan, **options) for each in q])
 
 
 @pytest.mark.parametrize("name", NAMES)

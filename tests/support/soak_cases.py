@@ -31,7 +31,9 @@ GREATEST = {
 ONE_NAN = ("float8_e4m3fnuz", "float8_e5m2fnuz")
 NAMES = [name for name in dtypes.DTYPES if hasattr(torch, name)]
 FILLS = ("bits", "bits", "few", "specials", "mixed", "sorted", "constant", "nans", "normal",
-         "clusters", "outliers")  # fmt: skip
+         "clusters", "outliers", "masked", "reversed")  # fmt: skip
+LONGEST_SELECTED = 200_000
+COUNTS = (0, 1, 2, 4, 7, 8, 8, 16, 32, 50, 64, 100, 128, 256)
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,15 @@ class Grid:
 
 @dataclass(frozen=True)
 class Case:
-    """One call; `out` is a grid, "none" or "in place". `index_bits` is 0 without indices."""
+    """One call; `out` is a grid, "none" or "in place". `index_bits` is 0 without indices.
 
+    `k` is the length of the results' rows. A selection has indices; in place, it writes the
+    beginning of each row of x.
+    """
+
+    operation: str
     index_bits: int
+    k: int
     indices: Grid
     name: str
     shape: tuple[int, ...]
@@ -66,6 +74,17 @@ class Case:
     out: Grid | str
     fill: str
     seed: int
+
+    @property
+    def result_shape(self) -> tuple[int, ...]:
+        """The shape of the results."""
+        return resized(self.shape, self.axis, self.k)
+
+
+def resized(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
+    """A shape with another size of one axis."""
+    axis %= len(shape)
+    return (*shape[:axis], size, *shape[axis + 1 :])
 
 
 def draw_grid(rng: random.Random, shape: tuple[int, ...]) -> Grid:
@@ -89,12 +108,13 @@ def draw_grid(rng: random.Random, shape: tuple[int, ...]) -> Grid:
 def draw(seed: int, number: int) -> Case:
     """The case of a number: the same one whenever it is asked for."""
     rng = random.Random(f"{seed}:{number}")  # noqa: S311 - nothing here is a secret
-    index_bits = rng.choice((0, 32, 64))
+    operation = rng.choice(("sort", "sort_with_indices", "top_k"))
+    index_bits = 0 if operation == "sort" else rng.choice((32, 64))
     payload = "index" if index_bits else "none"
     name = rng.choice(NAMES)
     rank = rng.choice((1, 2, 2, 2, 3, 4))
     axis = rng.randrange(rank)
-    longest = 4096 if index_bits else MAX_LENGTH
+    longest = {"sort": MAX_LENGTH, "sort_with_indices": 4096, "top_k": LONGEST_SELECTED}[operation]
     length = int(math.exp(rng.uniform(0, math.log(longest + 1))))
     if rng.random() < 0.3:
         registers, lane_bits, warp_bits, _ = rng.choice(
@@ -112,21 +132,27 @@ def draw(seed: int, number: int) -> Case:
     shape[axis] = length
     if rng.random() < 0.01:
         shape[rng.randrange(rank)] = 0
+    k = shape[axis]
+    if operation == "top_k":
+        k = min(k, rng.choice((*COUNTS, int(math.exp(rng.uniform(0, math.log(k + 1)))), k)))
+    result_shape = resized(tuple(shape), axis, k)
     x = draw_grid(rng, tuple(shape))
     out = rng.choice(("none", "grid", "grid", "in place"))
     if out != "in place" and rng.random() < 0.15:
         # Windows that overlap, or rows that are all the same one.
         x = Grid(x.offset, tuple(rng.randrange(4) for _ in shape))
     return Case(
+        operation,
         index_bits,
-        draw_grid(rng, tuple(shape)),
+        k,
+        draw_grid(rng, result_shape),
         name,
         tuple(shape),
         axis - rng.choice((0, rank)),
         rng.random() < 0.5,
         rng.choice(("largest", "last")),
         x,
-        draw_grid(rng, tuple(shape)) if out == "grid" else out,
+        draw_grid(rng, result_shape) if out == "grid" else out,
         rng.choice(FILLS),
         rng.getrandbits(62),
     )
@@ -135,6 +161,17 @@ def draw(seed: int, number: int) -> Case:
 def signed(value: int, bits: int) -> int:
     """An unsigned pattern as the signed integer of the same bits."""
     return value - (1 << bits) if value >> (bits - 1) else value
+
+
+def lowest(name: str) -> int:
+    """The lowest value of a dtype that is no NaN, as a signed integer of its bits."""
+    dtype = dtypes.DTYPES[name]
+    top = 1 << (dtype.bits - 1)
+    if name in ONE_NAN:
+        return -1
+    if name in GREATEST:
+        return signed(top | GREATEST[name], dtype.bits)
+    return signed(top, dtype.bits) if dtype.signed else 0
 
 
 def fill(case: Case, count: int, generator: torch.Generator) -> Any:
@@ -165,6 +202,9 @@ def fill(case: Case, count: int, generator: torch.Generator) -> Any:
         "specials": chosen,
         "mixed": torch.where(uniform(0, 2) == 0, chosen, torch.where(uniform(0, 2) == 0, few, raw)),
         "sorted": torch.sort(raw).values,
+        "reversed": torch.sort(raw, descending=True).values,
+        # As logits of which a quarter, or nearly all, are left out.
+        "masked": torch.where(uniform(0, 64) < (16 if count % 2 else 63), lowest(case.name), raw),
         "constant": raw[:1].expand(count),
         "nans": raw,
         "normal": raw,

@@ -8,24 +8,35 @@
 and so with --tool initcheck and synccheck. Every layout of five dtypes is run on full and on ragged
 rows, at an odd offset too, and on columns. With indices every layout is run once, of dtypes in
 turn, in the same ways and on rows that are repaired and sorted by digits. Rows are also sorted with
-values of both widths. Wrong results end with status 1. What is right is computed on the CPU: the
-tools would take longer for torch.sort's kernels than for these.
+values of both widths. First elements are selected in the same ways and from rows with NaNs: of
+float32 for all lengths and counts, of other dtypes for a part. Wrong results end with status 1.
+What is right is computed on the CPU: the tools would take longer for torch.sort's kernels than for
+these.
 """
 
+import functools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
 from support.descriptions import cuda_kernel, gpu_cells
-from warp_bitonic_sort import dtypes, sort, sort_pairs, sort_with_indices
+from warp_bitonic_sort import dtypes, sort, sort_pairs, sort_with_indices, top_k
 from warp_bitonic_sort.jit import loader
 from warp_bitonic_sort.kernels import VALUE_BITS, Kernel
 
 _NAMES = ("int8", "float16", "float32", "float64", "int32")
 _INDEX_DTYPES = (torch.int32, torch.int64)
+# The lengths of rows, and how many of their elements are selected.
+_SELECTIONS = [
+    (length, k)
+    for length in (64, 100, 256, 512, 1024, 4096, 16384)
+    for k in (1, 8, 32, 128, length)
+    if k <= length
+]
 
 _Cell = tuple[int, int, int, str]
+_Check = Callable[[torch.Tensor, int], bool]
 
 
 def _index_cells(number: int, names: Sequence[str]) -> list[_Cell]:
@@ -79,6 +90,18 @@ def _lossy_rows(rows: int, length: int, dtype: torch.dtype) -> Iterator[tuple[to
         yield x.T.contiguous(), 0
 
 
+def _rows_with_nans(
+    rows: int, length: int, dtype: torch.dtype
+) -> Iterator[tuple[torch.Tensor, int]]:
+    """Yield rows with some NaNs, and rows of NaNs alone but for an element."""
+    if dtype.is_floating_point:
+        x = torch.randint(-100, 100, (rows, length), device="cuda").to(dtype)
+        x[:, :: length // 4] = torch.nan
+        yield x, 1
+        x[:, 1:] = torch.nan
+        yield x.T.contiguous(), 0
+
+
 def _check_sort(x: torch.Tensor, axis: int) -> bool:
     expected = torch.sort(x.cpu(), dim=axis).values
     return torch.equal(sort(x, axis=axis).cpu(), expected)
@@ -100,23 +123,45 @@ def _check_indices(x: torch.Tensor, axis: int) -> bool:
     return good
 
 
+def _check_top_k(k: int, x: torch.Tensor, axis: int) -> bool:
+    good, k = True, min(k, x.shape[axis])
+    for mode, index_dtype in zip(("largest", "smallest"), _INDEX_DTYPES, strict=True):
+        host, word = x.cpu(), getattr(torch, f"int{8 * x.element_size()}")
+        expected = torch.sort(host, dim=axis, stable=True, descending=mode == "largest").indices
+        expected = expected.narrow(axis, 0, k)
+        result = top_k(x, k, axis=axis, mode=mode, index_dtype=index_dtype)
+        good &= torch.equal(result.indices.cpu(), expected.to(index_dtype))
+        values = host.view(word).gather(axis, expected)
+        good &= torch.equal(result.values.cpu().view(word), values)
+    return good
+
+
+def _cases(number: int, names: Sequence[str]) -> Iterator[tuple[str, int, _Check]]:
+    """Yield operations, the lengths of rows, and how results are checked, for a dtype."""
+    for registers, lane_bits, warp_bits, _ in gpu_cells(dtypes.DTYPES[names[number]].bits, "sm_90"):
+        yield "sort", (registers << lane_bits << warp_bits) - 1, _check_sort
+    for registers, lane_bits, warp_bits, _ in _index_cells(number, names):
+        length = (registers << lane_bits << warp_bits) - 1
+        yield "sort_with_indices", length, _check_indices
+    is_whole = names[number] == "float32"
+    for length, k in _SELECTIONS if is_whole else _SELECTIONS[number :: len(_NAMES)]:
+        yield f"top_k of {k}", length, functools.partial(_check_top_k, k)
+
+
 def main(names: Sequence[str]) -> int:
-    """Sort arrays of these dtypes, compare with torch.sort, and return the exit status."""
+    """Sort and select, compare with torch.sort, and return the exit status."""
     major, minor = torch.cuda.get_device_capability()
     loader.build(_kernels(names, f"sm_{major}{minor}"))
     wrong = total = 0
     for number, name in enumerate(names):
         dtype = getattr(torch, name)
-        cases = [("sort", cell) for cell in gpu_cells(dtypes.DTYPES[name].bits, "sm_90")]
-        cases += [("sort_with_indices", cell) for cell in _index_cells(number, names)]
-        for operation, (registers, lane_bits, warp_bits, _) in cases:
-            length = (registers << lane_bits << warp_bits) - 1
+        for operation, length, check in _cases(number, names):
             rows = 3 if length > 2000 else 37
             views = list(_views(rows, length, dtype))
-            check = _check_sort
-            if operation == "sort_with_indices":
+            if operation != "sort":
                 views += _lossy_rows(rows, length + 1, dtype)
-                check = _check_indices
+            if operation.startswith("top_k"):
+                views += _rows_with_nans(rows, length, dtype)
             for x, axis in views:
                 good = check(x, axis)
                 total += 1

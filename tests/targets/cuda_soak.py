@@ -4,13 +4,14 @@
     python tests/targets/cuda_soak.py --seconds 300 [--device 1] [--seed 7]
     python tests/targets/cuda_soak.py --seed 7 --case 1234      the one case again
 
-Every case draws an operation (`sort` or `sort_with_indices`), a dtype, shape, axis, order, layout
-of x and of out (or none, or in place), and what the values are; eight of them are under way in as
-many streams. All is compared on the device: the order by keys that share nothing with the
+Every case draws an operation (`sort`, `sort_with_indices` or `top_k`), a dtype, shape, axis, order,
+layout of x and of out (or none, or in place), k, and what the values are; eight of them are under
+way in as many streams. All is compared on the device: the order by keys that share nothing with the
 package's, NaNs bit for bit as what the row had, indices with torch.sort(stable=True) of these keys,
-red zones around out, x itself. A case with indices and without out sorts pairs, too. It prints a
+red zones around out, x itself. A sort with indices and without out sorts pairs, too. It prints a
 line a minute, and the checked rows at the end. The first mismatch prints its case and ends with
-status 1, as does memory that grows or a kernel that was not built before.
+status 1, as does memory that grows or a kernel that was not built before. Kernels for the first
+elements alone are built when a case needs them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import torch
 
 from support.descriptions import cuda_kernel, gpu_cells
 from support.soak_cases import NAMES, WORDS, Case, Grid, draw, fill, keys
-from warp_bitonic_sort import dtypes, sort, sort_pairs, sort_with_indices
+from warp_bitonic_sort import dtypes, sort, sort_pairs, sort_with_indices, top_k
 from warp_bitonic_sort.jit import loader
 from warp_bitonic_sort.kernels import OUTPUTS
 from warp_bitonic_sort.targets import device_arch
@@ -57,28 +58,29 @@ def start(number: int, case: Case, device: torch.device) -> Run:
     x = view.view(dtype)
     wrong = torch.zeros((), dtype=torch.int64, device=device)
     around = out = None
+    shape, where = case.result_shape, case.x if case.out == "in place" else case.out
     if case.out == "in place":
-        around, around_before, inside, out = flat, before, view, x
+        around, around_before, inside = flat, before, case.x.of(flat, shape)
     elif isinstance(case.out, Grid):
-        around = fill(case, case.out.elements(case.shape), generator)
+        around = fill(case, case.out.elements(shape), generator)
         around_before = around.clone()
-        inside = case.out.of(around, case.shape)
-        out = inside.view(dtype)
+        inside = case.out.of(around, shape)
     else:
         # The result lies where this was, if the allocator gives it the same memory.
         torch.full((x.numel() * x.element_size(),), 0x5A, dtype=torch.uint8, device=device)
+    if around is not None:
+        out = x if case.out == "in place" and shape == case.shape else inside.view(dtype)
     given = case.x.of(before, case.shape)
     if case.index_bits:
         result = start_with_indices(case, x, out, given, wrong)
     else:
         result = sort(x, axis=case.axis, descending=case.descending, nan=case.nan, out=out)
         check_values(case, given, result.view(word), wrong)
-    wrong += result.shape != x.shape or result.dtype != x.dtype or result.device != x.device
+    wrong += result.shape != shape or result.dtype != x.dtype or result.device != x.device
     if around is not None:
         wrong += result is not out
         # With what was inside put back, all is as it was.
-        where = case.x if case.out == "in place" else case.out
-        inside.copy_(where.of(around_before, case.shape))
+        inside.copy_(where.of(around_before, shape))
         wrong += (around != around_before).sum()
     wrong += (flat != before).sum()
     return Run(number, case, x.numel(), wrong)
@@ -96,35 +98,43 @@ def check_values(case: Case, given: Any, result: Any, wrong: Any) -> None:
 
 
 def start_with_indices(case: Case, x: Any, out: Any, given: Any, wrong: Any) -> Any:
-    """Sort with indices, add what is wrong, and return the values; `given` has words."""
-    index_dtype = WORDS[case.index_bits]
+    """Sort with indices or select, add what is wrong, and return the values; `given` has words."""
+    index_dtype, shape = WORDS[case.index_bits], case.result_shape
     order = {"axis": case.axis, "descending": case.descending, "nan": case.nan}
+
+    def call(**outputs: Any) -> Any:
+        if case.operation == "sort_with_indices":
+            return sort_with_indices(x, **order, **outputs)
+        mode = "largest" if case.descending else "smallest"
+        return top_k(x, case.k, axis=case.axis, mode=mode, nan=case.nan, **outputs)
+
     if out is None:
-        values, indices = sort_with_indices(x, index_dtype=index_dtype, **order)
-        wrong += indices.shape != x.shape or indices.dtype != index_dtype
+        values, indices = call(index_dtype=index_dtype)
+        wrong += indices.shape != shape or indices.dtype != index_dtype
     else:
-        size = case.indices.elements(case.shape)
+        size = case.indices.elements(shape)
         around = torch.full((size,), RED, dtype=index_dtype, device=x.device)
-        indices = case.indices.of(around, case.shape)
-        values, _ = sort_with_indices(x, out=(out, indices), **order)
+        indices = case.indices.of(around, shape)
+        values, _ = call(out=(out, indices))
     codes, _ = keys(case, given, zeros_are_equal=True)
     expected = torch.sort(codes, dim=case.axis, stable=True).indices
+    expected = expected.narrow(case.axis, 0, case.k)
     wrong += (indices != expected).sum()
     wanted = torch.gather(given, case.axis, expected)
     wrong += (values.view(given.dtype) != wanted).sum()
-    if out is None:
+    if out is None and case.operation == "sort_with_indices":
         carried = torch.arange(x.numel(), dtype=index_dtype, device=x.device).view(x.shape)
         pairs = sort_pairs(x, carried, **order)
         wrong += (pairs.keys.view(given.dtype) != wanted).sum()
         wrong += (pairs.values != torch.gather(carried, case.axis, expected)).sum()
-    else:
+    elif out is not None:
         indices.fill_(RED)
         wrong += (around != RED).sum()
     return values
 
 
 def prebuild(device: torch.device) -> int:
-    """Build every kernel there is for a device in one ninja run, and return how many."""
+    """Build every kernel that sorts whole rows in one ninja run, and return how many."""
     major, minor = torch.cuda.get_device_capability(device)
     classes = sorted({(dtypes.DTYPES[name].codec, dtypes.DTYPES[name].bits) for name in NAMES})
     kernels = [
@@ -212,7 +222,7 @@ def main() -> int:
     torch.cuda.synchronize(device)
     gc.collect()
     grown = torch.cuda.memory_allocated(device) - allocated
-    opened = len(loader.open_kernels())
+    opened = sum("_first_" not in name for name in loader.open_kernels())
     status = int(not good or grown > 0 or opened > built)
     say(
         f"{cases} cases, {rows} rows, {elements:.3e} elements, "
