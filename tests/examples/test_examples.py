@@ -46,6 +46,16 @@ def router():
     return example("router")
 
 
+@pytest.fixture
+def sampler():
+    return example("sampler")
+
+
+@pytest.fixture
+def climatology():
+    return example("climatology")
+
+
 def test_rank_filter_of_random_image_equals_scipy(rank_filter):
     image = np.random.default_rng(0).random((20, 30), np.float32)
     for size, rank in [(3, 0), (3, 4), (5, 12), (5, 24)]:
@@ -86,6 +96,64 @@ def test_router_mixes_the_answers_of_the_chosen_experts(router):
 def test_router_as_program_sends_every_token_to_all_its_experts(router, capsys):
     router.main()
     assert f"{4096 * 8} in all" in capsys.readouterr().out
+
+
+def test_sampler_probabilities_equal_those_of_a_filtered_vocabulary(sampler):
+    torch.manual_seed(2)
+    logits = 3 * torch.randn(40, 1000)
+    logits[torch.rand(logits.shape) < 0.25] = -torch.inf
+    for k, p, temperature in [(50, 0.9, 1.0), (1, 0.5, 1.0), (8, 1.0, 2.0), (1000, 0.3, 0.5)]:
+        chosen = sampler.candidates(logits, k, p, temperature)
+        scaled = logits / temperature
+        scaled[scaled < torch.topk(scaled, k).values[:, -1:]] = -torch.inf
+        ordered, order = scaled.sort(descending=True)
+        shares = ordered.softmax(-1)
+        ordered[shares.cumsum(-1) - shares >= p] = -torch.inf
+        expected = torch.zeros_like(logits).scatter_(-1, order, ordered.softmax(-1))
+        result = torch.zeros_like(logits).scatter_(-1, chosen.tokens, chosen.probabilities)
+        torch.testing.assert_close(result, expected)
+
+
+def test_sampler_draws_tokens_as_often_as_they_are_likely(sampler):
+    logits = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log().expand(20000, 4)
+    generator = torch.Generator().manual_seed(0)
+    tokens = sampler.draw(sampler.candidates(logits, 3, 0.7), generator)
+    counts = tokens.bincount(minlength=4) / len(tokens)
+    torch.testing.assert_close(counts, torch.tensor([0.625, 0.375, 0, 0]), atol=0.02, rtol=0)
+
+
+def test_sampler_as_program_never_draws_forbidden_tokens(sampler, capsys):
+    sampler.main()
+    output = capsys.readouterr().out
+    least, most = (int(count) for count in re.findall(r"(\d+) tokens? may follow", output))
+    assert 1 <= most < least <= 50
+    assert output.endswith("forbidden tokens that were drawn: 0\n")
+
+
+@pytest.mark.filterwarnings("ignore:All-NaN slice")
+def test_climatology_equals_nanquantile_along_named_axes(climatology):
+    random = np.random.default_rng(3)
+    values = random.random((9, 4, 5, 6), np.float32)
+    values[random.random(values.shape) < 0.3] = np.nan
+    values[..., 2, 3] = np.nan
+    field = climatology.Field(values, ("year", "month", "latitude", "longitude"))
+    for dims, kept in [
+        (["year"], ("quantile", "month", "latitude", "longitude")),
+        (("longitude", "year"), ("quantile", "month", "latitude")),
+    ]:
+        result = climatology.quantiles_along(field, [0.1, 0.5], dims)
+        assert result.dims == kept
+        axes = tuple(map(field.dims.index, dims))
+        expected = [np.nanquantile(values, q, axis=axes) for q in (0.1, 0.5)]
+        np.testing.assert_array_equal(result.values, expected)
+
+
+def test_climatology_as_program_shows_the_warming(climatology, capsys):
+    climatology.main()
+    first, last = (
+        float(share) for share in re.findall(r"years: ([\d.]+)", capsys.readouterr().out)
+    )
+    assert 0 < 2 * first < last < 40
 
 
 def test_image_stack_equals_nanmedian_and_nanquantile(image_stack):
