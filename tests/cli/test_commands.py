@@ -168,6 +168,20 @@ def test_demo_cleans_the_photograph(tmp_path):
     assert roughness[1] > 2 * max(roughness[0], roughness[2])
 
 
+@pytest.mark.stress
+def test_demo_by_medians_cleans_the_photograph_as_by_sorting(tmp_path):
+    pictures = [tmp_path / "sort.png", tmp_path / "median.png"]
+    for picture in pictures:
+        result = invoke("demo", "--size", 3, "--filter", picture.stem, "--output", picture)
+        assert result.exit_code == 0, result.output
+    assert "Medians of 921,600 rows of 9 uint8" in result.output
+    assert re.search(r"^  np\.median +1( +[0-9.]+){3}$", result.output, re.M)
+    assert re.search(r"^  scipy\.ndimage\.median_filter +1( +-){2} +[0-9.]+$", result.output, re.M)
+    assert "the median alone" in result.output
+    assert "_columns_" in result.output
+    np.testing.assert_array_equal(*map(matplotlib.image.imread, pictures))
+
+
 def test_demo_fails_loudly_when_the_sorts_differ(tmp_path, monkeypatch):
     def wrong(x):
         result = np.sort(x, axis=-1)
@@ -186,6 +200,7 @@ def test_demo_fails_loudly_when_the_sorts_differ(tmp_path, monkeypatch):
     [
         (["--size", 4], 2, "odd"),
         (["--size", 1], 2, "3<=x<=15"),
+        (["--filter", "mean"], 2, "median"),
         (["--noise", 1.5], 2, "0<=x<=1"),
         (["--dtype", "bfloat16"], 2, "float32"),
         (["--output", "/nowhere/at/all.png"], 2, "there is no folder /nowhere/at; make it first."),

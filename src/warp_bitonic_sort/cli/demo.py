@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import click
 
 from ._common import need, reported
-from ._filters import REPEATS, Comparison, Times, compare
+from ._filters import REPEATS, Comparison, Step, Times, compare
 from ._paths import OutputFile, write_file
 
 if TYPE_CHECKING:
@@ -25,15 +25,41 @@ _LARGEST_SIZE = 15
 # NumPy's own dtypes that hold every value of an 8-bit photograph.
 _DTYPES = ("uint8", "uint16", "int16", "int32", "float16", "float32", "float64")
 
-_HELP = f"""Clean a noisy photograph by sorting each pixel's neighbourhood.
+
+class _Words(NamedTuple):
+    """What the text says of a step: a title before the rows, and what the times are of."""
+
+    title: str
+    gather: str
+    whole: str
+
+
+_STEPS = {
+    "sort": _Words(
+        "Sorting",
+        "NumPy copies each neighbourhood into a row, on one thread",
+        "gather, sort, and the middle column",
+    ),
+    "median": _Words(
+        "Medians of",
+        "NumPy stacks shifted pictures, on one thread; a neighbourhood is a column",
+        "gather, median, and the conversion to the picture's dtype",
+    ),
+}
+
+_HELP = f"""Clean a noisy photograph with a median filter.
 
 The photograph is the one that matplotlib carries ({_PHOTOGRAPH}). Salt-and-pepper noise turns a
 fraction of its pixels black or white. Then each pixel's SIZE x SIZE neighbourhood becomes a row,
 one for each colour; all rows are sorted, and their middle column, the medians, is the clean
 picture. Nearly a million short rows: what this package is for.
 
-For comparison the same is done with np.sort, and with scipy.ndimage.median_filter where SciPy is
-installed. This package is timed on one thread and on all that it may use.
+With --filter median, the neighbourhoods are columns of a stack of shifted pictures, and the
+function median returns the clean picture.
+
+For comparison the same is done with np.sort or np.median, and with scipy.ndimage.median_filter and
+cv2.medianBlur where SciPy and OpenCV are installed. This package is timed on one thread and on all
+that it may use.
 
 Writes one picture, which is replaced if it is there: original, noisy and cleaned side by side.
 Reads no file of yours. The kernel is compiled on first use, which takes some seconds.
@@ -43,9 +69,10 @@ Needs NumPy and matplotlib (the extra demo brings them): pip install numpy matpl
 \b
 Examples:
   warp-bitonic-sort demo
+  warp-bitonic-sort demo --filter median
   warp-bitonic-sort demo --size 7 --noise 0.4 --output cleaned.png
 
-Exit status: 0; 1 on an error, also when the two sorts differ, which would be a bug; 2 when the
+Exit status: 0; 1 on an error, also when two filters differ, which would be a bug; 2 when the
 command line is wrong.
 """
 
@@ -66,6 +93,14 @@ def _odd(context: click.Context, parameter: click.Parameter, value: int) -> int:
     help="Width and height of a neighbourhood, odd.",
 )
 @click.option(
+    "--filter",
+    "step",
+    type=click.Choice(get_args(Step)),
+    default="sort",
+    show_default=True,
+    help="Sort the neighbourhoods, or compute their medians.",
+)
+@click.option(
     "--noise",
     type=click.FloatRange(0, 1),
     default=0.2,
@@ -78,7 +113,7 @@ def _odd(context: click.Context, parameter: click.Parameter, value: int) -> int:
     type=click.Choice(_DTYPES),
     default="uint8",
     show_default=True,
-    help="The dtype of the rows; the photograph is uint8.",
+    help="The dtype of the neighbourhoods; the photograph is uint8.",
 )
 @click.option(
     "-o",
@@ -88,7 +123,7 @@ def _odd(context: click.Context, parameter: click.Parameter, value: int) -> int:
     show_default=True,
     help="The picture; the ending says its format.",
 )
-def demo(size: int, noise: float, seed: int, dtype: str, output: Path) -> None:
+def demo(size: int, step: Step, noise: float, seed: int, dtype: str, output: Path) -> None:
     """Run the demo."""
     need("numpy", "matplotlib")
     _refuse_format(output)
@@ -99,12 +134,12 @@ def demo(size: int, noise: float, seed: int, dtype: str, output: Path) -> None:
     click.echo(
         f"The photograph that matplotlib carries ({_PHOTOGRAPH}, {width} x {height}, "
         f"{channels} colours), {noise:.0%} of its pixels made black or white.\n"
-        f"Rank filter: each pixel's {size} x {size} neighbourhood is a row, its median the result."
+        f"Median filter: each pixel becomes the median of its {size} x {size} neighbourhood."
     )
     with reported():
-        compared = compare(noisy.astype(dtype), size)
+        compared = compare(noisy.astype(dtype), size, step)
     cleaned = compared.cleaned.astype("uint8")
-    _print_times(compared, dtype)
+    _print_times(compared, f"{original.size:,} rows of {size * size} {dtype}")
     click.echo(
         f"Kernel: {compared.kernel}\n"
         f"  {compared.reason}\n"
@@ -195,45 +230,42 @@ def _draw(panels: dict[str, Array], picture_format: str) -> bytes:
 # -- the text -------------------------------------------------------------------------------------
 
 
-def _print_times(compared: Comparison, dtype: str) -> None:
+def _print_times(compared: Comparison, rows: str) -> None:
     """Print the times of the filters and their ratios."""
-    count, length = compared.rows
+    step = compared.step
     what = f"it compiled {', '.join(compared.built)}" if compared.built else "kernel from the cache"
     click.echo(
-        f"Sorting {count:,} rows of {length} {dtype}. The kernel is compiled on first use, then "
-        f"kept in the cache.\n"
-        f"  first sort: {compared.first * 1e3:.1f} ms, {what}\n"
+        f"{_STEPS[step].title} {rows}. The kernel is compiled on first use, then kept in the "
+        f"cache.\n"
+        f"  first {step}: {compared.first * 1e3:.1f} ms, {what}\n"
         f"Milliseconds (medians of {REPEATS} alternating runs; all results agree bit for bit):\n"
-        f"  {'':<28} threads   gather     sort  whole filter"
+        f"  {'':<28} threads   gather {step:>8}  whole filter"
     )
     for times in compared.times:
         click.echo(
-            f"  {times.name:<28} {times.threads:>7} {_ms(times.gather):>8} {_ms(times.sort):>8} "
+            f"  {times.name:<28} {times.threads:>7} {_ms(times.gather):>8} {_ms(times.step):>8} "
             f"{_ms(times.whole):>13}"
         )
-    click.echo(
-        "  gather: NumPy copies each neighbourhood into a row, on one thread, for each sort\n"
-        "  whole filter: gather, sort, and the middle column"
-    )
-    if compared.left_out:
-        click.echo(f"  {compared.left_out}")
+    click.echo(f"  gather: {_STEPS[step].gather}\n  whole filter: {_STEPS[step].whole}")
+    for reason in compared.left_out:
+        click.echo(f"  {reason}")
     ours = [times for times in compared.times if times.name == "warp_bitonic_sort"]
     for peer in compared.times[len(ours) :]:
         for times in ours:
-            click.echo(f"{_compared(times, peer)}.")
+            click.echo(f"{_compared(times, peer, step)}.")
 
 
 def _ms(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds * 1e3:.1f}"
 
 
-def _compared(ours: Times, other: Times) -> str:
+def _compared(ours: Times, other: Times, step: Step) -> str:
     """Return how this package's times compare with a peer's."""
     threads = f"{ours.threads} thread{'s' * (ours.threads != 1)}"
     whole = _ratio(ours.whole, other.whole)
     text = f"On {threads}, the whole filter is {whole} as {other.name} on {other.threads}"
-    if ours.sort is not None and other.sort is not None:
-        text += f", the sort alone {_ratio(ours.sort, other.sort)}"
+    if ours.step is not None and other.step is not None:
+        text += f", the {step} alone {_ratio(ours.step, other.step)}"
     return text
 
 
