@@ -22,13 +22,16 @@ struct looped_target : software_target<Key> {
 };
 template <template <class> class Target, codec_kind Codec, int Bits, int Registers, int LaneBits,
           int WarpBits>
-using rows_of_index = gpu_index_rows<Target, Codec, Bits, Registers, LaneBits, WarpBits>;
+using rows_of_index =
+    gpu_index_rows<Target, Codec, Bits, selection::all, 0, Registers, LaneBits, WarpBits>;
 template <template <class> class Target, codec_kind Codec, int Bits, int Registers, int LaneBits,
           int WarpBits>
-using rows_of_value32 = gpu_index_rows<Target, Codec, Bits, Registers, LaneBits, WarpBits, 32>;
+using rows_of_value32 =
+    gpu_index_rows<Target, Codec, Bits, selection::all, 32, Registers, LaneBits, WarpBits>;
 template <template <class> class Target, codec_kind Codec, int Bits, int Registers, int LaneBits,
           int WarpBits>
-using rows_of_value64 = gpu_index_rows<Target, Codec, Bits, Registers, LaneBits, WarpBits, 64>;
+using rows_of_value64 =
+    gpu_index_rows<Target, Codec, Bits, selection::all, 64, Registers, LaneBits, WarpBits>;
 
 // ---- data ---------------------------------------------------------------------------------------
 

@@ -299,6 +299,7 @@ template <class Key>
 struct software_target {
   static constexpr int blocks_for(int, int) { return 0; }
   static constexpr int index_threads_for(int, int) { return 128; }
+  static constexpr int first_threads_for(int) { return 128; }
   using entry = Key;
   static constexpr int lane_bits = 5;
   static constexpr int max_shared_bytes = 227 * 1024;
@@ -388,20 +389,18 @@ struct software_target {
     }
     return any;
   }
-  static bool any_in_warp(bool of_lane) {
-    unsigned any = of_lane;
+  using lane_set = unsigned;
+  static lane_set lanes_where(bool of_lane) {
+    unsigned lanes = static_cast<unsigned>(of_lane) << lane();
     for (int mask = 1; mask < warp_lanes; mask *= 2) {
-      any |= software_target<unsigned>::shuffle_xor(any, mask);
+      lanes |= software_target<unsigned>::shuffle_xor(lanes, mask);
     }
-    return any != 0;
+    return lanes;
   }
-  static int count_in_warp(bool of_lane) {
-    unsigned count = of_lane;
-    for (int mask = 1; mask < warp_lanes; mask *= 2) {
-      count += software_target<unsigned>::shuffle_xor(count, mask);
-    }
-    return static_cast<int>(count);
-  }
+  static int population(unsigned bits) { return __builtin_popcount(bits); }
+  static bool any_in_warp(bool of_lane) { return lanes_where(of_lane) != 0; }
+  static int count_in_warp(bool of_lane) { return population(lanes_where(of_lane)); }
+  static int lowest_bit(unsigned bits) { return __builtin_ffs(static_cast<int>(bits)) - 1; }
   template <int Mask, class Value>
   static Value from_lane_xor(Value value) {
     return software_target<Value>::shuffle_xor(value, Mask);

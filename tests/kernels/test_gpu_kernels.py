@@ -29,7 +29,9 @@ FLAGS = [
 # thread reads, or overwrites, only what it wrote, or read, itself; or shuffles stand in for them.
 # On a device racecheck looks for missing ones.
 SPARE = {
+    *(("best_pairs.hpp", number, "sync_warp") for number in (1, 3, 5, 6)),
     ("columns.hpp", 5, "sync_block"),
+    *(("first_rows.hpp", 1, kind) for kind in ("sync_warp", "sync_block")),
     ("warp.hpp", 8, "sync_warp"),
     *((header, number, kind)
       for header, number in (("index_entries.hpp", 3), ("index_team.hpp", 4))
@@ -40,6 +42,7 @@ PROGRAMS = {
     **{f"keys of {bits} bits": ("simulate_gpu_kernels.cc", f"-DKEY_BITS={bits}")
        for bits in (8, 16, 32, 64)},
     "keys with payloads": ("simulate_gpu_index_kernels.cc", "-fsanitize-coverage=trace-pc"),
+    "first elements": ("simulate_gpu_first_kernels.cc", "-fsanitize-coverage=trace-pc"),
 }  # fmt: skip
 
 

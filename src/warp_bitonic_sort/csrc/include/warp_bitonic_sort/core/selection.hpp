@@ -5,9 +5,37 @@
 #ifndef WARP_BITONIC_SORT_CORE_SELECTION_HPP_
 #define WARP_BITONIC_SORT_CORE_SELECTION_HPP_
 
+#include <warp_bitonic_sort/core/config.hpp>
+
 namespace warp_bitonic_sort {
 
-enum class selection : int { all, first };
+enum class selection : int {
+  all,
+  first,   // any number of them
+  first1,  // at most so many
+  first2,
+  first4,
+  first8,
+  first16,
+  first32,
+  first64,
+  first128,
+  first256,
+};
+
+// The most elements of a row that a kernel keeps; 0 for all.
+constexpr WBS_HOST_DEVICE int max_kept_of(selection wanted) {
+  return wanted == selection::first1     ? 1
+         : wanted == selection::first2   ? 2
+         : wanted == selection::first4   ? 4
+         : wanted == selection::first8   ? 8
+         : wanted == selection::first16  ? 16
+         : wanted == selection::first32  ? 32
+         : wanted == selection::first64  ? 64
+         : wanted == selection::first128 ? 128
+         : wanted == selection::first256 ? 256
+                                         : 0;
+}
 
 }  // namespace warp_bitonic_sort
 

@@ -13,6 +13,7 @@
 #include <warp_bitonic_sort/core/order.hpp>
 #include <warp_bitonic_sort/core/selection.hpp>
 #include <warp_bitonic_sort/memory/gpu/columns.hpp>
+#include <warp_bitonic_sort/memory/gpu/first_rows.hpp>
 #include <warp_bitonic_sort/memory/gpu/index_columns.hpp>
 #include <warp_bitonic_sort/memory/gpu/index_rows.hpp>
 #include <warp_bitonic_sort/memory/gpu/rows.hpp>
@@ -26,36 +27,39 @@
 
 namespace warp_bitonic_sort {
 
-// The class that sorts a tile of rows.
-template <payload Payload, access Access, template <class> class Target, class Ops,
-          codec_kind Codec, int KeyBits, int Registers, int LaneBits, int WarpBits>
+// The class that sorts a tile of rows, or finds their first elements. A layout is registers (units
+// of a lane, where few elements are sorted), lane bits and warp bits.
+template <selection Selection, payload Payload, access Access>
 struct gpu_rows_of;
-template <template <class> class Target, class Ops, codec_kind Codec, int KeyBits, int Registers,
-          int LaneBits, int WarpBits>
-struct gpu_rows_of<payload::none, access::rows, Target, Ops, Codec, KeyBits, Registers, LaneBits,
-                   WarpBits> {
-  using type = gpu_rows<Target, register_codec<Codec, KeyBits, Ops>, Registers, LaneBits, WarpBits>;
+template <>
+struct gpu_rows_of<selection::all, payload::none, access::rows> {
+  template <template <class> class Target, class Ops, codec_kind Codec, int KeyBits, int... Layout>
+  using type = gpu_rows<Target, register_codec<Codec, KeyBits, Ops>, Layout...>;
 };
-template <template <class> class Target, class Ops, codec_kind Codec, int KeyBits, int Registers,
-          int LaneBits, int WarpBits>
-struct gpu_rows_of<payload::none, access::columns, Target, Ops, Codec, KeyBits, Registers, LaneBits,
-                   WarpBits> {
+template <>
+struct gpu_rows_of<selection::all, payload::none, access::columns> {
+  template <template <class> class Target, class Ops, codec_kind Codec, int KeyBits, int... Layout>
+  using type = gpu_columns<Target, register_codec<Codec, KeyBits, Ops>, Layout...>;
+};
+template <>
+struct gpu_rows_of<selection::all, payload::index, access::columns> {
+  template <template <class> class Target, class, codec_kind Codec, int KeyBits, int... Layout>
+  using type = gpu_index_columns<Target, Codec, KeyBits, Layout...>;
+};
+// Rows with an index, or with values that are fetched by it. A bound for the first elements pays
+// off where a row has many lanes.
+template <selection Selection, payload Payload>
+struct gpu_rows_of<Selection, Payload, access::rows> {
+  template <int LaneBits>
+  static constexpr bool has_bound = max_kept_of(Selection) > 0 && LaneBits >= 4;
+  template <template <class> class Target, class Ops, codec_kind Codec, int KeyBits, int Registers,
+            int LaneBits, int WarpBits>
   using type =
-      gpu_columns<Target, register_codec<Codec, KeyBits, Ops>, Registers, LaneBits, WarpBits>;
-};
-template <template <class> class Target, class Ops, codec_kind Codec, int KeyBits, int Registers,
-          int LaneBits, int WarpBits>
-struct gpu_rows_of<payload::index, access::columns, Target, Ops, Codec, KeyBits, Registers,
-                   LaneBits, WarpBits> {
-  using type = gpu_index_columns<Target, Codec, KeyBits, Registers, LaneBits, WarpBits>;
-};
-// Rows with an index, or with values that are fetched by it.
-template <payload Payload, template <class> class Target, class Ops, codec_kind Codec, int KeyBits,
-          int Registers, int LaneBits, int WarpBits>
-struct gpu_rows_of<Payload, access::rows, Target, Ops, Codec, KeyBits, Registers, LaneBits,
-                   WarpBits> {
-  using type =
-      gpu_index_rows<Target, Codec, KeyBits, Registers, LaneBits, WarpBits, value_bits_of(Payload)>;
+      typename choose<has_bound<LaneBits>,
+                      gpu_first_rows<Target, register_codec<Codec, KeyBits, Ops>, Codec, KeyBits,
+                                     max_kept_of(Selection), Registers, LaneBits, WarpBits>,
+                      gpu_index_rows<Target, Codec, KeyBits, Selection, value_bits_of(Payload),
+                                     Registers, LaneBits, WarpBits>>::type;
 };
 
 template <class Rows, class Target>
@@ -98,10 +102,11 @@ WBS_INLINE void sort_tiles(const typename Rows::arguments& args, void* shared) {
 #if defined(WBS_GPU_TARGET)
 #define WARP_BITONIC_SORT_KERNEL(name, Selection, Payload, Codec, key_bits, Access, registers,   \
                                  lane_bits, warp_bits)                                           \
-  using wbs_rows = ::warp_bitonic_sort::gpu_rows_of<                                             \
-      ::warp_bitonic_sort::payload::Payload, ::warp_bitonic_sort::access::Access,                \
-      ::warp_bitonic_sort::WBS_GPU_TARGET, ::warp_bitonic_sort::WBS_GPU_OPS,                     \
-      ::warp_bitonic_sort::codec_kind::Codec, key_bits, registers, lane_bits, warp_bits>::type;  \
+  using wbs_rows = ::warp_bitonic_sort::gpu_rows_of<::warp_bitonic_sort::selection::Selection,   \
+                                                    ::warp_bitonic_sort::payload::Payload,       \
+                                                    ::warp_bitonic_sort::access::Access>::       \
+      type<::warp_bitonic_sort::WBS_GPU_TARGET, ::warp_bitonic_sort::WBS_GPU_OPS,                \
+           ::warp_bitonic_sort::codec_kind::Codec, key_bits, registers, lane_bits, warp_bits>;   \
   extern "C" __constant__ const wbs_gpu_kernel warp_bitonic_sort_gpu_kernel = {                  \
       {WBS_ABI_VERSION, static_cast<unsigned>(::warp_bitonic_sort::selection::Selection),        \
        static_cast<unsigned>(::warp_bitonic_sort::payload::Payload),                             \

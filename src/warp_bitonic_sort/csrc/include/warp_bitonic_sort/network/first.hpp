@@ -4,7 +4,8 @@
 // both, in bitonic order (K. E. Batcher, "Sorting networks and their applications", 1968). The
 // greater ones are not wanted: each comparator leaves one result, which the compiler sees.
 //
-// Invariant: pure register to register; `first` is sorted after each call.
+// Invariant: pure register to register; `first` is sorted after each call. What is not wanted is
+// left in the other block.
 #ifndef WARP_BITONIC_SORT_NETWORK_FIRST_HPP_
 #define WARP_BITONIC_SORT_NETWORK_FIRST_HPP_
 
@@ -28,6 +29,10 @@ class first_network {
   // Sorts another block, and keeps the first entries of it and of `first`.
   static WBS_INLINE void add(const Target& target, entry* first, entry* block) {
     block_network::sort(target, block);
+    merge(target, first, block);
+  }
+  // The same for a block that is sorted.
+  static WBS_INLINE void merge(const Target& target, entry* first, entry* block) {
     keep(target, first, block, make_indices<size>{});
     block_network::clean(target, first);
   }

@@ -87,7 +87,8 @@ class gpu_index_columns {
       target::sync_block();
       team.sort(rows,
                 [&](bool by_values) { return team.check(rows, by_values, self.own_length()); });
-      team.arrange([](int at) { return team_type::row_of_lane() * location_pitch + at; });
+      team.arrange(args.length,
+                   [](int at) { return team_type::row_of_lane() * location_pitch + at; });
       target::sync_block();
       self.store(static_cast<const char*>(shared));
       target::sync_block();

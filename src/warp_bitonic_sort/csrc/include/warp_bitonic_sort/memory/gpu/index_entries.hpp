@@ -114,7 +114,7 @@ class index_entries {
 
   // -- the order ----------------------------------------------------------------------------------
 
-  WBS_INLINE const entry* stage() const { return stage_; }
+  WBS_INLINE entry* stage() const { return stage_; }
   // A place in the stage of the entries of lanes, by the number of a position in the team's rows.
   WBS_INLINE entry* place(int number) const {
     const int thread = number / Registers;

@@ -11,6 +11,7 @@
 
 #include <warp_bitonic_sort/core/config.hpp>
 #include <warp_bitonic_sort/core/order.hpp>
+#include <warp_bitonic_sort/core/selection.hpp>
 #include <warp_bitonic_sort/memory/gpu/addresses.hpp>
 #include <warp_bitonic_sort/memory/gpu/index_output.hpp>
 #include <warp_bitonic_sort/memory/gpu/index_team.hpp>
@@ -19,10 +20,15 @@
 
 namespace warp_bitonic_sort {
 
-template <template <class> class Target, codec_kind Codec, int KeyBits, int Registers, int LaneBits,
-          int WarpBits, int ValueBits = 0>
+// Of kernels for the first elements, the outputs have as many as wbs_args::kept says. Where these
+// are MaxKept at most, few entries are sorted; rows that these do not tell apart are sorted as a
+// whole.
+template <template <class> class Target, codec_kind Codec, int KeyBits, selection Selection,
+          int ValueBits, int Registers, int LaneBits, int WarpBits>
 class gpu_index_rows {
   WBS_CONSTANT(bool, has_values, ValueBits != 0);
+  WBS_CONSTANT(bool, keeps_all, Selection == selection::all);
+  WBS_CONSTANT(int, max_kept, max_kept_of(Selection));
 
  public:
   WBS_CONSTANT(int, inputs, has_values ? 2 : 1);
@@ -83,6 +89,17 @@ class gpu_index_rows {
     const staged_rows<value> values_at{to_values, of_values};
     if constexpr (target::has_copies) target::sync_copies();
     team_type::sync();
+    bool is_done = false;
+    if constexpr (max_kept > 0) is_done = all.store_first(rows);
+    if (!is_done) sort_all(args, tile, team, rows, values_at);
+    team_type::sync();
+  }
+
+ private:
+  // Sorts rows that are in shared memory, and stores them.
+  static WBS_INLINE void sort_all(const arguments& args, long long tile, const team_type& team,
+                                  const typename team_type::rows& rows,
+                                  const staged_rows<value>& values_at) {
     team.sort(rows, [&](bool by_values) {
       // Opaque, or what depends on them would be kept in registers while the entries are sorted.
       const gpu_index_rows self(target::reload_args(args), target::opaque(tile), team);
@@ -96,15 +113,13 @@ class gpu_index_rows {
     });
     const gpu_index_rows self(target::reload_args(args), target::opaque(tile), team);
     if (!self.stores_plain() && !self.stores_vectors()) {
-      const int first = team_type::row_of_lane() * args.length;
-      team.arrange([&](int at) { return first + at; });
+      const int first = team_type::row_of_lane() * self.kept();
+      team.arrange(self.kept(), [&](int at) { return first + at; });
       team_type::sync();
       self.store_arranged(rows, values_at);
     }
-    team_type::sync();
   }
 
- private:
   WBS_INLINE gpu_index_rows(const arguments& args, long long tile, const team_type& team)
       : args_(args), tile_(tile), team_(team) {}
 
@@ -124,11 +139,15 @@ class gpu_index_rows {
   WBS_INLINE int own_length() const {
     return team_type::row_of_lane() < present_rows() ? args_.length : 0;
   }
-  // Whether the rows of a team are one contiguous run of memory.
-  WBS_INLINE bool is_run(long long stride, const long long* batch_stride, int bytes) const {
+  // The elements of an output's row.
+  WBS_INLINE int kept() const { return keeps_all ? args_.length : args_.kept; }
+  WBS_INLINE int own_kept() const { return team_type::row_of_lane() < present_rows() ? kept() : 0; }
+  // Whether the rows of a team, so many elements each, are one contiguous run of memory.
+  WBS_INLINE bool is_run(int length, long long stride, const long long* batch_stride,
+                         int bytes) const {
     return stride == bytes &&
-           (team_rows == 1 || (args_.batch_dims == 1 &&
-                               batch_stride[0] == static_cast<long long>(args_.length) * bytes));
+           (team_rows == 1 ||
+            (args_.batch_dims == 1 && batch_stride[0] == static_cast<long long>(length) * bytes));
   }
   // Where such a run begins, or one of its rows.
   WBS_INLINE char* run_of(const void* array, const long long* batch_stride) const {
@@ -175,7 +194,7 @@ class gpu_index_rows {
       load_vectors<Input, Pitch>(to);
       return {0, Pitch, true};
     }
-    if (is_run(stride, batch_stride, bytes)) {
+    if (is_run(args_.length, stride, batch_stride, bytes)) {
       using run = contiguous_run<target, Element, Registers, team_threads>;
       char* const from =
           team_rows == 1 ? const_cast<char*>(own_row().input[Input]) : run_of(array, batch_stride);
@@ -242,7 +261,7 @@ class gpu_index_rows {
 
   // Whether both outputs are plain, or the keys are left out.
   WBS_INLINE bool stores_plain() const {
-    return is_full() &&
+    return keeps_all && is_full() &&
            (!has_keys() || is_plain(args_.output[0], args_.output_stride[0],
                                     args_.output_batch_stride[0], key_bytes)) &&
            is_plain(args_.output[1], args_.output_stride[1], args_.output_batch_stride[1],
@@ -251,8 +270,9 @@ class gpu_index_rows {
   // Whether every row of both outputs is made of aligned vectors, and its lanes cover enough memory
   // at once. The same for all rows, so that warps stay together.
   WBS_INLINE bool stores_vectors() const {
-    return lanes >= 4 && args_.length % vector_size == 0 && args_.batch_dims == 1 &&
-           (!has_keys() || has_vectors<0>(key_bytes)) && has_vectors<1>(bytes_of_payload());
+    return lanes >= 4 && are_whole_vectors() && kept() % vector_size == 0 &&
+           args_.batch_dims == 1 && (!has_keys() || has_vectors<0>(key_bytes)) &&
+           has_vectors<1>(bytes_of_payload());
   }
   template <int Output>
   WBS_INLINE bool has_vectors(int bytes) const {
@@ -263,8 +283,8 @@ class gpu_index_rows {
   // Whether the team's rows are runs of both outputs.
   WBS_INLINE bool are_runs() const {
     return (!has_keys() ||
-            is_run(args_.output_stride[0], args_.output_batch_stride[0], key_bytes)) &&
-           is_run(args_.output_stride[1], args_.output_batch_stride[1], bytes_of_payload());
+            is_run(kept(), args_.output_stride[0], args_.output_batch_stride[0], key_bytes)) &&
+           is_run(kept(), args_.output_stride[1], args_.output_batch_stride[1], bytes_of_payload());
   }
   // Where the runs of the team begin.
   WBS_INLINE addresses own_runs() const {
@@ -352,7 +372,7 @@ class gpu_index_rows {
         payloads.values[e] = payload_of(values, row_of_lane + later_row, index);
       }
       const bool is_there = are_plain || at < length;
-      if (is_there) {
+      if (keeps_all ? is_there : at < own_kept()) {
         store_elements<target>(has_keys(), payload_bytes, to_keys + c * (step * key_bytes),
                                to_payloads + c * (step * payload_bytes), keys, payloads);
       }
@@ -386,10 +406,10 @@ class gpu_index_rows {
                                  const staged_rows<value>& values) const {
     if (!are_runs()) {
       const addresses own = own_row();
-      const int length = own_length();
-      const entry* const locations = team_.stage() + team_type::row_of_lane() * args_.length;
+      const int count = own_kept();
+      const entry* const locations = team_.stage() + team_type::row_of_lane() * kept();
       WBS_ROLLED
-      for (int at = team_type::lane_of_row(); at < length; at += row_lanes) {
+      for (int at = team_type::lane_of_row(); at < count; at += row_lanes) {
         store_located<1>(rows, values, locations + at, own.output[0] + at * args_.output_stride[0],
                          own.output[1] + at * args_.output_stride[1]);
       }
@@ -398,7 +418,7 @@ class gpu_index_rows {
     const addresses own = own_runs();
     char* const to_keys = own.output[0];
     char* const to_payloads = own.output[1];
-    const int payload_bytes = bytes_of_payload(), end = present_rows() * args_.length;
+    const int payload_bytes = bytes_of_payload(), end = present_rows() * kept();
     if (end % vector_size == 0 && is_aligned(to_payloads, vector_size * payload_bytes) &&
         (!has_keys() || is_aligned(to_keys, vector_size * key_bytes))) {
       each_vector<Registers / vector_size>([&](int c) {
@@ -416,6 +436,42 @@ class gpu_index_rows {
                          to_payloads + number * payload_bytes);
       }
     }
+  }
+  // Stores the first elements of all rows of the team; returns whether they are right.
+  WBS_INLINE bool store_first(const typename team_type::rows& rows) const {
+    const auto first = team_.template find_first<max_kept>(rows);
+    if constexpr (team_type::prefers_values) {
+      if (first.are_by_values) return store_first_ordered<true>(rows, first);
+    }
+    return store_first_ordered<false>(rows, first);
+  }
+  template <bool ByValues, class First>
+  WBS_INLINE bool store_first_ordered(const typename team_type::rows& rows,
+                                      const First& first) const {
+    constexpr int share = (max_kept + lanes - 1) / lanes;
+    const int row = team_type::row_of_lane(), own = team_type::lane_of_row();
+    const int length = own_length(), count = own_kept();
+    entry mine[share]{};
+    WBS_UNROLL
+    for (int j = 0; j < max_kept; ++j) {
+      if (j % lanes == own) mine[j / lanes] = first.kept[j];
+    }
+    const addresses to = own_row();
+    order_check<team_type, lanes, 1, ByValues> check(team_, rows, length);
+    WBS_UNROLL
+    for (int t = 0; t < share; ++t) {
+      const int at = t * lanes + own, index = team_type::index_of(mine[t]);
+      const bool is_there = at < max_kept && at < length;
+      const element_vector<element, 1> key{{rows.element(row, is_there ? index : 0)}};
+      if (is_there && at < count) {
+        store_elements<target>(
+            has_keys(), bytes_of_payload(), to.output[0] + at * args_.output_stride[0],
+            to.output[1] + at * args_.output_stride[1], key, element_vector<int, 1>{{index}});
+      }
+      check.add(key.values, [&](int) { return is_there && at > 0; });
+    }
+    const bool is_wrong = check.is_wrong() || (length > max_kept && first.may_lack_one());
+    return !target::any_in_warp(is_wrong);
   }
   template <int Size>
   WBS_INLINE void store_located(const typename team_type::rows& rows,

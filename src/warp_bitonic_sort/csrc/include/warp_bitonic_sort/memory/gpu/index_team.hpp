@@ -14,6 +14,7 @@
 #include <warp_bitonic_sort/core/config.hpp>
 #include <warp_bitonic_sort/core/order.hpp>
 #include <warp_bitonic_sort/memory/gpu/index_entries.hpp>
+#include <warp_bitonic_sort/network/first.hpp>
 #include <warp_bitonic_sort/network/warp.hpp>
 
 namespace warp_bitonic_sort {
@@ -91,6 +92,52 @@ class index_team : public index_entries<Arguments, Target, Codec, KeyBits, Regis
     }
   }
 
+  // -- the first entries --------------------------------------------------------------------------
+
+  // The first entries of this lane's row, in order, and the first of the other ones.
+  template <int Count>
+  struct first_entries {
+    entry kept[Count];
+    entry dropped;
+    bool are_by_values;
+
+    // Whether a key that was dropped may belong before the last one kept, for all that the entries
+    // tell.
+    WBS_INLINE bool may_lack_one() const {
+      return !is_exact &&
+             ((static_cast<unsigned>(dropped) ^ static_cast<unsigned>(kept[Count - 1])) >>
+              (32 - prefix_bits)) == 0;
+    }
+  };
+  // Each lane sorts its entries in blocks, of which it keeps the first entries, and so do lanes.
+  template <int Count>
+  WBS_INLINE first_entries<Count> find_first(const rows& in) const {
+    using pruning = first_network<target, floor_log2(Count)>;
+    static_assert(WarpBits == 0 && Registers % Count == 0, "lanes have whole blocks");
+    const target order{{args_.opaque_one}};
+    entry entries[Registers];
+    first_entries<Count> result;
+    result.are_by_values = encode(in, entries) == by_values;
+    result.dropped = 0x7FFFFFFF;
+    const auto drop = [&](const entry* block) {
+      WBS_UNROLL
+      for (int j = 0; j < Count; ++j) {
+        result.dropped = block[j] < result.dropped ? block[j] : result.dropped;
+      }
+    };
+    pruning::begin(order, entries);
+    WBS_UNROLL
+    for (int block = Count; block < Registers; block += Count) {
+      pruning::add(order, entries, entries + block);
+      drop(entries + block);
+    }
+    merge_first<1, Count>(order, entries, drop);
+    result.dropped = this->over_row(result.dropped, [](entry a, entry b) { return a < b ? a : b; });
+    WBS_UNROLL
+    for (int j = 0; j < Count; ++j) result.kept[j] = entries[j];
+    return result;
+  }
+
   // -- the order ----------------------------------------------------------------------------------
 
   // `emit` for rows that are not stored as the stage has them: only compares neighbours. Of an
@@ -105,17 +152,17 @@ class index_team : public index_entries<Arguments, Target, Codec, KeyBits, Regis
   static WBS_INLINE int located(int row, int index) { return row << 16 | index; }
   static WBS_INLINE int row_of(int location) { return location >> 16; }
   static WBS_INLINE int index_in_row(int location) { return location & 0xFFFF; }
-  // Afterwards, the stage has the location of what belongs at each position `at` of this lane's
-  // row, at `number(at)`.
+  // Afterwards, the stage has the location of what belongs at each of the first `count` positions
+  // `at` of this lane's row, at `number(at)`.
   template <class Number>
-  WBS_INLINE void arrange(Number number) const {
+  WBS_INLINE void arrange(int count, Number number) const {
     int locations[Registers];
     each_own([&](int j, entry e) { locations[j] = located(row_of_lane(), index_of(e)); });
     sync();
     WBS_UNROLL
     for (int j = 0; j < Registers; ++j) {
       const int at = lane_of_row() * Registers + j;
-      if (at < args_.length) stage_[number(at)] = locations[j];
+      if (at < count) stage_[number(at)] = locations[j];
     }
   }
 
@@ -160,6 +207,20 @@ class index_team : public index_entries<Arguments, Target, Codec, KeyBits, Regis
       is_wrong |= first > 0 && first < length && before > least;
     }
     return is_wrong;
+  }
+
+  // Merges the first entries of pairs of lanes, of pairs of pairs, and so on; all of them get the
+  // same.
+  template <int Mask, int Count, class Drop>
+  static WBS_INLINE void merge_first(const target& order, entry (&entries)[Registers], Drop drop) {
+    if constexpr (Mask < base::lanes) {
+      entry others[Count];
+      WBS_UNROLL
+      for (int j = 0; j < Count; ++j) others[j] = target::template from_lane_xor<Mask>(entries[j]);
+      first_network<target, floor_log2(Count)>::merge(order, entries, others);
+      drop(others);
+      merge_first<2 * Mask, Count>(order, entries, drop);
+    }
   }
 
   // -- sorting ------------------------------------------------------------------------------------

@@ -305,6 +305,7 @@ struct amdgcn_target {
   // Registers suffice for every layout.
   static constexpr int blocks_for(int, int) { return 0; }
   static constexpr int index_threads_for(int, int) { return 0; }
+  static constexpr int first_threads_for(int) { return 0; }
 
   // Unused; other targets hide a 1 from the compiler in it.
   int opaque_one;
@@ -397,14 +398,9 @@ struct amdgcn_target {
     return high > 0x7F800000 || high_bits > 0xFF800000u ||
            (negative_zero == 0 ? low_bits == 0 : low == static_cast<int>(0x80000000u));
   }
-  static WBS_INLINE bool any_in_warp(bool of_lane) { return lanes_of(of_lane) != 0; }
-  // The number of lanes for which it holds.
-  static WBS_INLINE int count_in_warp(bool of_lane) {
-    return __builtin_popcountll(lanes_of(of_lane));
-  }
-
- private:
-  static WBS_INLINE unsigned long long lanes_of(bool of_lane) {
+  // The lanes for which it holds, a bit for each.
+  using lane_set = unsigned long long;
+  static WBS_INLINE lane_set lanes_where(bool of_lane) {
 #if !__has_builtin(__builtin_amdgcn_ballot_w64)
     // clang 15 and older; 33 is LLVM's predicate "not equal".
     return __builtin_amdgcn_uicmp(of_lane, 0u, 33);
@@ -414,6 +410,15 @@ struct amdgcn_target {
     return __builtin_amdgcn_ballot_w32(of_lane);
 #endif
   }
+  static WBS_INLINE int population(unsigned long long bits) { return __builtin_popcountll(bits); }
+  static WBS_INLINE bool any_in_warp(bool of_lane) { return lanes_where(of_lane) != 0; }
+  static WBS_INLINE int count_in_warp(bool of_lane) { return population(lanes_where(of_lane)); }
+  // The number of the lowest bit that is set; for 0, -1.
+  static WBS_INLINE int lowest_bit(unsigned bits) {
+    return __builtin_ffs(static_cast<int>(bits)) - 1;
+  }
+
+ private:
   template <int Mask>
   static WBS_INLINE int select_if(int mine, int from, bool low) {
     constexpr int lowest = static_cast<int>(0x80000000u), highest = 0x7FFFFFFF;

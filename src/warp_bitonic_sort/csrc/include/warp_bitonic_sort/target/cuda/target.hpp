@@ -166,19 +166,32 @@ struct cuda_target {
     return result != 0;
   }
 
-  // The number of lanes for which it holds.
-  static __device__ __forceinline__ int count_in_warp(bool of_lane) {
-    int result;
+  // The lanes for which it holds, a bit for each.
+  using lane_set = unsigned;
+  static __device__ __forceinline__ lane_set lanes_where(bool of_lane) {
+    unsigned result;
     asm volatile(
         "{\n"
         ".reg .pred mine;\n"
-        ".reg .b32 lanes;\n"
         "setp.ne.u32 mine, %1, 0;\n"
-        "vote.sync.ballot.b32 lanes, mine, -1;\n"
-        "popc.b32 %0, lanes;\n"
+        "vote.sync.ballot.b32 %0, mine, -1;\n"
         "}"
         : "=r"(result)
         : "r"(static_cast<unsigned>(of_lane)));
+    return result;
+  }
+  static __device__ __forceinline__ int population(unsigned bits) {
+    int result;
+    asm("popc.b32 %0, %1;" : "=r"(result) : "r"(bits));
+    return result;
+  }
+  static __device__ __forceinline__ int count_in_warp(bool of_lane) {
+    return population(lanes_where(of_lane));
+  }
+  // The number of the lowest bit that is set; for 0, -1.
+  static __device__ __forceinline__ int lowest_bit(unsigned bits) {
+    int result;
+    asm("bfind.u32 %0, %1;" : "=r"(result) : "r"(bits & (0u - bits)));
     return result;
   }
 
@@ -295,6 +308,11 @@ struct cuda_target {
     if (registers <= 16) return is_long ? 1024 : 1152;
     return registers <= 24 && !is_long ? 1024 : 768;
 #endif
+  }
+
+  // The same for kernels that find the first elements of rows, by the bytes of a lane's keys.
+  static constexpr WBS_HOST_DEVICE int first_threads_for(int bytes) {
+    return bytes <= 32 ? 1024 : bytes <= 64 ? 640 : 384;
   }
 
   // 1, hidden from the compiler.
