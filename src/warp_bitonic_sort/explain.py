@@ -209,8 +209,8 @@ def explain(
     other_strides, value_bits = [out_strides] * len(chosen.outputs), None
     if chosen.carries_values:  # one array of values that is laid out like the keys
         other_strides, value_bits = [description.strides, *other_strides], _VALUE_BITS
-    selection = selection_of(chosen, description, settled_axis)
-    if selection == "first":  # the results are row-major
+    selection = selection_of(chosen, description, settled_axis, settled_k)
+    if selection != "all":  # the results are row-major
         shape = list(description.shape)
         shape[settled_axis] = settled_k or 0
         other_strides = [arrays.dense_strides(tuple(shape))] * len(chosen.outputs)
@@ -250,7 +250,7 @@ def _explanation(
     operation: Operation, x: Description, plan: Plan, axis: int, k: int | None
 ) -> Explanation:
     kernel, cached, is_open, is_missing = plan.kernel, None, False, False
-    finds_first = kernel is not None and kernel.selection == "first"
+    finds_first = kernel is not None and kernel.selection != "all"
     reason = plan.reason
     if kernel is not None and kernel.payload in VALUE_BITS:
         reason += f"; that holds for one array of values of {_VALUE_BITS} bits, laid out like keys"

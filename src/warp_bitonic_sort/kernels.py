@@ -12,7 +12,19 @@ Access = Literal["rows", "columns", "strided"]
 Codec = Literal["integer", "ieee", "fnuz"]
 Payload = Literal["none", "index", "value32", "value64"]
 Role = Literal["keys", "index", "values"]
-Selection = Literal["all", "first"]
+Selection = Literal[
+    "all",
+    "first",
+    "first1",
+    "first2",
+    "first4",
+    "first8",
+    "first16",
+    "first32",
+    "first64",
+    "first128",
+    "first256",
+]
 
 # What a kernel writes for a payload, in order. It gets None for keys that are not wanted, but not
 # beside values.
@@ -21,6 +33,18 @@ OUTPUTS: dict[Payload, tuple[Role, ...]] = {
     "index": ("keys", "index"),
     "value32": ("keys", "values"),
     "value64": ("keys", "values"),
+}
+# The most elements that a kernel finds of each row; one for "first" finds any number.
+MOST_FOUND: dict[Selection, int] = {
+    "first1": 1,
+    "first2": 2,
+    "first4": 4,
+    "first8": 8,
+    "first16": 16,
+    "first32": 32,
+    "first64": 64,
+    "first128": 128,
+    "first256": 256,
 }
 # The bits of the values that a kernel reads beside the keys, and carries along with them.
 VALUE_BITS: dict[Payload, int] = {"value32": 32, "value64": 64}

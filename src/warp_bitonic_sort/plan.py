@@ -119,6 +119,7 @@ def plan(
         length=length,
         access=_access(shape, strides, axis),
         is_unaligned=_is_unaligned(dtype.bits, shape, strides, axis),
+        rows=count,
         selection=selection,
     )
     choice = layouts.choose(rows)

@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import get_args
 
 from . import settings
 from .dtypes import lookup
@@ -31,11 +32,12 @@ from .jit.store import layers, maintenance
 from .jit.store.files import digest, write_json
 from .jit.store.maintenance import MANIFEST
 from .jit.store.store import Entry, Store, mark_unloadable
-from .kernels import RUNTIME, VALUE_BITS, Artifact, Kernel
+from .kernels import MOST_FOUND, RUNTIME, VALUE_BITS, Artifact, Kernel, Selection
 from .operations import OPERATIONS
-from .operations._planning import selection_for
+from .operations._operation import Operation
 from .plan import Plan, plan, value_payload
 from .targets import recipe_of, target_of
+from .targets.common.layouts import Layouts
 from .targets.common.target import Target
 
 # The plan of a kernel does not depend on the number of rows.
@@ -114,7 +116,18 @@ def longest(backend: str, arch: str, dtype: str, operation: str = "sort") -> int
     """Return the longest row of a dtype that a back end's kernels sort; 0 without kernels."""
     layouts, chosen = target_of(backend).layouts(arch), OPERATIONS[operation]
     bits = lookup(dtype, "dtype").bits
-    return layouts.longest(chosen.payload, bits, selection_for(chosen, layouts, bits, 2))
+    selections = get_args(Selection) if chosen.finds_first else [chosen.selection]
+    return max(layouts.longest(chosen.payload, bits, selection) for selection in selections)
+
+
+def _selections(operation: Operation, layouts: Layouts, bits: int, length: int) -> list[Selection]:
+    """Return the positions of the sorted rows that kernels find for rows of a length."""
+    if not operation.finds_first or length < 2:
+        return [operation.selection]
+    # Fewer elements than a kernel finds are rather found by it.
+    numbers = (1, *(most + 1 for most in MOST_FOUND.values()), length)
+    chosen = [layouts.first(bits, length, k) for k in numbers if k <= length]
+    return list(dict.fromkeys(chosen))
 
 
 def _check_arch(target: Target, arch: str) -> None:
@@ -147,8 +160,10 @@ def _plans(operation: str, backend: str, arch: str, dtype: str, length: int) -> 
     bits, table = lookup(dtype, "dtype").bits, target.layouts(arch)
     if length > longest(backend, arch, dtype, operation):
         return
-    selection = selection_for(chosen, table, bits, length)
-    for shape, strides, axis in layouts:
+    selections = _selections(chosen, table, bits, length)
+    for selection, (shape, strides, axis) in itertools.product(selections, layouts):
+        if length > table.longest(chosen.payload, bits, selection):
+            continue
         # An output has x's strides if these are dense, else it is row-major.
         all_strides = [strides, *[(shape[1], 1)] * len(chosen.outputs)]
         payloads = [chosen.payload]

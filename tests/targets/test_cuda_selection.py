@@ -372,6 +372,8 @@ def test_selection_from_cupy_arrays_equals_the_oracle(name, order, axis):
         assert isinstance(values, cupy.ndarray)
         at = slice(0, k)
         oracle.check_selected(x, at, indices.get(), values.get(), axis, mode == "largest", nan)
+    if name == "float32":  # CuPy computes with zeros in place of subnormal numbers
+        x = np.where(np.abs(x) < np.finfo(name).tiny, np.float32(0), x)
     for method in (median, lambda x, **options: quantile(x, [0.1, 0.7], **options)):
         want = method(x, axis=axis, nan="omit")
         got = method(cupy.asarray(x), axis=axis, nan="omit")

@@ -76,7 +76,9 @@ def _reinterpret(x: Any, dtype: str) -> Any:
 
 # The output of a computation never shares memory with another array. The unused argument is kept
 # because it determines the device of the output, and whether the output is committed to it.
-_fresh = jax.jit(lambda x, dtype: jnp.zeros(x.shape, dtype), static_argnums=1, keep_unused=True)
+_fresh = jax.jit(
+    lambda _like, shape, dtype: jnp.zeros(shape, dtype), static_argnums=(1, 2), keep_unused=True
+)
 
 
 _FUNCTIONS = Functions(jnp.sort, jnp.argsort, jnp.take_along_axis, jnp.where)
@@ -135,10 +137,15 @@ def _ffi_dtype(dtype: str) -> str:
 class _Buffer:
     """A future result: the route that writes it allocates the array."""
 
-    def __init__(self, like: Any, dtype: str) -> None:
+    def __init__(self, like: Any, shape: tuple[int, ...], dtype: str) -> None:
         self.like = like
+        self.shape = shape
         self.dtype = dtype
         self.array: Any = None
+
+    def fresh(self, dtype: str) -> Any:
+        """Return a new array of a dtype."""
+        return _fresh(self.like, self.shape, dtype)
 
 
 class JaxGpuAdapter(Adapter):
@@ -163,19 +170,18 @@ class JaxGpuAdapter(Adapter):
 
     def describe(self, x: Any, argument: str) -> Description:
         """Describe an array or a buffer."""
-        array, dtype = (x.like, x.dtype) if isinstance(x, _Buffer) else (x, x.dtype.name)
-        name = lookup(dtype, argument).name
+        name = lookup(x.dtype if isinstance(x, _Buffer) else x.dtype.name, argument).name
         # JAX reports no strides, and nearly all arrays are row-major. A kernel sorts correctly if
         # the export has other strides.
-        return Description(self.kind, name, array.shape, dense_strides(array.shape), self._device)
+        return Description(self.kind, name, x.shape, dense_strides(x.shape), self._device)
 
     def index_dtype(self, requested: str | None) -> str:
         """Return the dtype of indices."""
         return index_dtype(requested)
 
     def empty(self, x: Any, dtype: str | None, shape: tuple[int, ...] | None = None) -> Any:
-        """Return a buffer without memory yet, of x's shape: no kernel needs another one."""
-        return _Buffer(x, dtype or x.dtype.name)
+        """Return a buffer without memory yet."""
+        return _Buffer(x, x.shape if shape is None else shape, dtype or x.dtype.name)
 
     def result_strides(self, x: Any) -> tuple[int, ...]:
         """Return the strides of a result."""
@@ -188,7 +194,7 @@ class JaxGpuAdapter(Adapter):
     def _to_ffi(self, array: Any) -> Any:
         with self._on_device():
             if isinstance(array, _Buffer):
-                array.array = source = _fresh(array.like, _ffi_dtype(array.dtype))
+                array.array = source = array.fresh(_ffi_dtype(array.dtype))
             else:
                 source = _reinterpret(array, _ffi_dtype(array.dtype.name))
             return self._exported(source)
@@ -248,7 +254,7 @@ class JaxGpuAdapter(Adapter):
         name = dtype or x.dtype.name
         with self._on_device():
             if buffer.array is None:  # x has no elements
-                return _fresh(x, name)
+                return buffer.fresh(name)
             return _reinterpret(buffer.array, name)
 
     def check_out(self, out: Any, x: Any, is_index: bool, argument: str, like: str = "x") -> bool:
@@ -263,4 +269,4 @@ class JaxGpuAdapter(Adapter):
     def clear(self, indices: Any) -> None:
         """Fill a buffer with zeros."""
         with self._on_device():
-            indices.array = _fresh(indices.like, indices.dtype)
+            indices.array = indices.fresh(indices.dtype)

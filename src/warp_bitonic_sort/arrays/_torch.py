@@ -26,6 +26,7 @@ from ._adapter import (
     Device,
     Relaunch,
     RelaunchPairs,
+    Shape,
     SortOptions,
 )
 from ._advice import check_listed
@@ -231,7 +232,9 @@ class TorchAdapter(Adapter):
                 if runtime.current_stream(x.detach()) != side.cuda_stream:
                     return False
             self.relaunch = _relaunch(
-                runtime.open_launch_cache("all", "none"), runtime.open_launch_cache("all", "index")
+                runtime.open_launch_cache("all", "none"),
+                runtime.open_launch_cache("all", "index"),
+                runtime.open_launch_cache("first", "index"),
             )
             self.relaunch_pairs = _relaunch_pairs(
                 {
@@ -304,12 +307,21 @@ class TorchAdapter(Adapter):
             torch.autograd.graph.increment_version(out)
 
 
-def _relaunch(launch_keys: Callable[..., bool], launch_index: Callable[..., bool]) -> Relaunch:
+def _relaunch(
+    launch_keys: Callable[..., bool],
+    launch_index: Callable[..., bool],
+    launch_first: Callable[..., bool],
+) -> Relaunch:
     """Return an adapter's `relaunch` around the functions of the launch cache."""
     empty_like, modes = torch.empty_like, forward_ad
 
     def relaunch(
-        payload: Payload, wants_keys: bool, x: Any, options: SortOptions, index_dtype: str | None
+        payload: Payload,
+        wants_keys: bool,
+        x: Any,
+        options: SortOptions,
+        index_dtype: str | None,
+        shape: Shape | None,
     ) -> list[Any] | None:
         axis, descending, nan_last = options
         if nan_last or x.requires_grad or not x.is_cuda or x.is_neg() or modes._current_level >= 0:
@@ -317,6 +329,11 @@ def _relaunch(launch_keys: Callable[..., bool], launch_index: Callable[..., bool
         if is_recorded():
             return None
         try:
+            if shape is not None:
+                keys = x.new_empty(shape)
+                index = x.new_empty(shape, dtype=_INDEX_DTYPES[index_dtype])
+                found = launch_first(x, keys, index, axis, descending, False)
+                return [keys, index] if found else None
             keys = empty_like(x) if wants_keys else None
             if payload == "none":
                 return [keys] if launch_keys(x, keys, axis, descending, False) else None

@@ -19,7 +19,7 @@ from ..dtypes import lookup
 from ..process import ending, forks
 from ._operation import Operation
 from ._planning import check_index_dtype, planned
-from ._prepared import CallKind, PreparedCall, open_run, output_dtypes
+from ._prepared import CallKind, Found, PreparedCall, open_run, output_dtypes
 
 # More shapes than a program usually has. Beyond that, all are forgotten and planned again.
 _MAX_PREPARED = 4096
@@ -35,7 +35,7 @@ def call(
     options: SortOptions,
     out: Any = None,
     index_dtype: str | None = None,
-    shape: tuple[int, ...] | None = None,
+    found: Found | None = None,
 ) -> Any:
     """Run an operation whose arguments other than arrays are checked.
 
@@ -51,9 +51,8 @@ def call(
         Where the outputs go: one array, or a tuple if the operation has several outputs.
     index_dtype : str, optional
         The dtype of indices, int32 or int64; by default that of the library.
-    shape : tuple of int, optional
-        The shape of the outputs, if they have the first elements of each row; not together with
-        out.
+    found : Found, optional
+        What is found of each row, if not all is sorted; not together with out.
     """
     adapter = _adapters.get(type(x)) or arrays.adapter_of(x)
     if out is not None:
@@ -61,17 +60,17 @@ def call(
     if operation.payload == "index":
         index_dtype = adapter.index_dtype(index_dtype)  # the default may change between calls
     relaunch = adapter.relaunch
-    if relaunch is not None and shape is None:
+    if relaunch is not None and found is None:
         wants_keys = operation.outputs[0].role == "keys"
-        outputs = relaunch(operation.payload, wants_keys, x, options, index_dtype)
+        outputs = relaunch(operation.payload, wants_keys, x, options, index_dtype, None)
         if outputs is not None:
             return outputs[0] if operation.result is None else operation.result(*outputs)
     key: Hashable = (operation.name, adapter.kind, adapter.key(x), options, index_dtype)
-    if shape is not None:
-        key = (key, shape)
+    if found is not None:
+        key = (key, found)
     prepared = prepared_calls.get(key)
     if prepared is None:
-        return _first_call(operation, adapter, x, options, index_dtype, shape, key)
+        return _first_call(operation, adapter, x, options, index_dtype, found, key)
     return prepared.result(x)
 
 
@@ -81,17 +80,18 @@ def _first_call(
     x: Any,
     options: SortOptions,
     index_dtype: str | None,
-    shape: tuple[int, ...] | None,
+    found: Found | None,
     key: Hashable,
 ) -> Any:
     strided = adapter.as_strided(x)
     dtypes = output_dtypes(operation, index_dtype)
+    shape = None if found is None else found.shape
     outputs = [adapter.empty(strided, dtype, shape) for dtype in dtypes]
     prepare = arrays.outside_torch_compile(_prepare)
     # The launch cache launches with NaN as the largest value.
-    may_relaunch = strided is x and not options[2] and shape is None
+    may_relaunch = strided is x and not options[2]
     prepared = prepare(
-        operation, adapter, strided, outputs, options, index_dtype, may_relaunch, shape
+        operation, adapter, strided, outputs, options, index_dtype, may_relaunch, found
     )
     if strided is x:
         remember(key, prepared)
@@ -241,17 +241,17 @@ def _prepare(
     options: SortOptions,
     index_dtype: str | None,
     may_relaunch: bool,
-    shape: tuple[int, ...] | None = None,
+    found: Found | None = None,
 ) -> PreparedCall:
     description = adapter.describe(x, operation.argument)
     if any(output.role == "keys" for output in operation.outputs):
         adapter.check_no_gradient(x, operation.argument)
     strides = [adapter.describe(output, "out").strides for output in outputs]
-    selection = operation.selection if shape is None else "first"
+    selection = operation.selection if found is None else found.selection
     call_plan, axis = planned(operation, description, strides, options[0], selection=selection)
     check_index_dtype(operation, index_dtype, call_plan.length)
     dtype = lookup(description.dtype, operation.argument)
-    kind = CallKind(operation, adapter, index_dtype, [x, *outputs], shape)
+    kind = CallKind(operation, adapter, index_dtype, [x, *outputs], found)
     settled = (axis, *options[1:])
     run = open_run(kind, description.device, call_plan, dtype, settled, may_relaunch)
     return PreparedCall(kind, run)

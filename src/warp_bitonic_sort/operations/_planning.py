@@ -13,7 +13,6 @@ from ..jit import loader
 from ..kernels import Payload, Selection
 from ..plan import Plan, plan, value_payload
 from ..targets import device_arch, target_of
-from ..targets.common.layouts import Layouts
 from ._operation import Operation
 
 _MAX_INT32 = 2**31 - 1
@@ -111,22 +110,20 @@ def check_k(operation: Operation, k: int, length: int) -> None:
     raise ValueError(f"k: expected {lowest} to {length} for rows of length {length}, got {k}.")
 
 
-def selection_of(operation: Operation, description: Description, axis: int) -> Selection:
+def selection_of(
+    operation: Operation, description: Description, axis: int, k: int | None
+) -> Selection:
     """Return the positions of the sorted rows that a kernel finds for a call."""
     length = (description.shape or (1,))[settled_axis(axis, description.shape)]
-    if not operation.finds_first or length < 2:
+    if not operation.finds_first or length < 2 or k is None:
         return operation.selection
     target = target_of(description.device.backend)
+    is_last = settled_axis(axis, description.shape) == max(len(description.shape), 1) - 1
+    if not target.is_host and not is_last and "transpose" not in description.capabilities:
+        return operation.selection  # whose kernels load columns faster
     native = native_arch(description.device)
     layouts = target.layouts(native if target.is_host else device_arch(target.name, native))
-    bits = lookup(description.dtype, "x").bits
-    return selection_for(operation, layouts, bits, length)
-
-
-def selection_for(operation: Operation, layouts: Layouts, bits: int, length: int) -> Selection:
-    """Return the positions of the sorted rows that kernels of an architecture find."""
-    longest = layouts.longest(operation.payload, bits, "first") if operation.finds_first else 0
-    return "first" if length <= longest else operation.selection
+    return layouts.first(lookup(description.dtype, "x").bits, length, k)
 
 
 def check_index_dtype(operation: Operation, index_dtype: str | None, length: int) -> None:

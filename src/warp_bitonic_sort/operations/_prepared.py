@@ -16,9 +16,24 @@ from ..arrays import Adapter, Device, SortOptions
 from ..dtypes import DType
 from ..fallback import Sorter
 from ..jit import loader
-from ..kernels import OUTPUTS, Kernel, Payload
+from ..kernels import OUTPUTS, Kernel, Payload, Selection
 from ..plan import Plan
 from ._operation import Operation
+
+
+class Found(NamedTuple):
+    """What a call finds of each row, if it does not sort all of it.
+
+    Parameters
+    ----------
+    selection : str
+        The positions of the sorted row that the kernel finds.
+    shape : tuple of int
+        The shape of the outputs.
+    """
+
+    selection: Selection
+    shape: tuple[int, ...]
 
 
 class CallKind(NamedTuple):
@@ -34,15 +49,20 @@ class CallKind(NamedTuple):
         The dtype of indices.
     arrays : sequence of arrays
         The inputs, then buffers of the outputs; other calls have arrays of equal keys.
-    shape : tuple of int, optional
-        The shape of the outputs, if they have the first elements of each row.
+    found : Found, optional
+        What is found of each row, if not all is sorted.
     """
 
     operation: Operation
     adapter: Adapter
     index_dtype: str | None
     arrays: Sequence[Any]
-    shape: tuple[int, ...] | None = None
+    found: Found | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """The shape of the outputs, if it is not that of the inputs."""
+        return None if self.found is None else self.found.shape
 
 
 # Writes the outputs for the first input into buffers. Other inputs come before the buffers.
@@ -181,14 +201,23 @@ class _DeviceRunner(_KernelRunner):
 class _TransposedRunner(_DeviceRunner):
     """Runs a kernel on a copy whose last axis is the sorted one."""
 
-    __slots__ = ()
+    __slots__ = ("_shape",)
+
+    def __init__(self, kind: CallKind, *args: Any) -> None:
+        super().__init__(kind, *args)
+        self._shape = kind.shape
 
     def run(self, x: Any, outputs: Sequence[Any]) -> None:
         self._adapter.sort_transposed(x, outputs, self._options[0], self._sort_last_axis)
 
     def _sort_last_axis(self, x: Any) -> Sequence[Any]:
-        """Return the outputs for a copy, which keys overwrite."""
-        outputs = [x if dtype is None else self._adapter.empty(x, dtype) for dtype in self._dtypes]
+        """Return the outputs for a copy, which sorted keys overwrite."""
+        empty, shape = self._adapter.empty, self._shape
+        if shape is None:
+            outputs = [x if dtype is None else empty(x, dtype) for dtype in self._dtypes]
+        else:
+            shape = (*x.shape[:-1], shape[self._options[0]])
+            outputs = [empty(x, dtype, shape) for dtype in self._dtypes]
         self._launch(x, outputs, (-1, *self._options[1:]), False)
         return outputs
 

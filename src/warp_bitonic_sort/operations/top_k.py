@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, NoReturn
 
 from .. import arrays
 from ..arrays import Adapter, Cut, SortOptions
+from ..kernels import Selection
 from ._arguments import (
     Nan,
     checked_bool,
@@ -25,6 +26,7 @@ from ._arguments import (
 from ._call import call, check_outputs, outputs_of, prepared_calls, remember
 from ._operation import INDICES, VALUES, Operation
 from ._planning import check_k, selection_of, settled_axis
+from ._prepared import Found
 
 
 class TopK(NamedTuple):
@@ -153,7 +155,9 @@ def top_k(
     On a CPU, up to 15 elements are found without sorting the rows: blocks of 16 are sorted by a
     network, and merged with the first elements of those before [1]_. Of a row of 4096 and more, the
     best of interleaved groups bound the wanted elements; the few within the bound are sorted [2]_.
-    On a GPU, rows are sorted as by `sort_with_indices`, and the library of x copies the first k.
+    On a GPU, rows of up to 256 elements are sorted in registers by networks that drop early what is
+    not among the first k [1]_, and of longer rows, the few elements within such a bound are sorted
+    [2]_. Where k is a large part of a row, whole rows are sorted.
 
     .. [1] K. E. Batcher, "Sorting networks and their applications", AFIPS 1968.
     .. [2] A. Gaihre et al., "Dr. Top-k: delegate-centric top-k on GPUs", SC 2021.
@@ -252,27 +256,45 @@ def kthvalue(
 
 def _top_k(x: Any, k: int, options: SortOptions, out: Any, index_dtype: str | None) -> TopK:
     adapter = arrays.adapter_of(x)
-    cut, is_first = _part(TOP_K, adapter, x, k, options[0], True)
-    return TopK(*_select(TOP_K, adapter, x, options, cut, out, index_dtype, is_first))
+    if adapter.relaunch is not None and out is None:
+        outputs = _relaunched(adapter, x, k, options, index_dtype)
+        if outputs is not None:
+            return TopK(*outputs)
+    cut, selection = _part(TOP_K, adapter, x, k, options[0], True)
+    return TopK(*_select(TOP_K, adapter, x, options, cut, out, index_dtype, selection))
+
+
+def _relaunched(
+    adapter: Adapter, x: Any, k: int, options: SortOptions, index_dtype: str | None
+) -> list[Any] | None:
+    """Repeat an earlier call's launch; return None if there is none for such arguments."""
+    shape = list(x.shape)
+    try:
+        shape[options[0]] = k
+    except IndexError:
+        return None
+    index_dtype = adapter.index_dtype(index_dtype)
+    assert adapter.relaunch is not None  # noqa: S101 - the caller has looked
+    return adapter.relaunch("index", True, x, options, index_dtype, tuple(shape))
 
 
 def _kthvalue(
     x: Any, k: int, options: SortOptions, keepdims: bool, out: Any, index_dtype: str | None
 ) -> KthValue:
     adapter = arrays.adapter_of(x)
-    cut, _ = _part(KTHVALUE, adapter, x, k, options[0], keepdims)
-    return KthValue(*_select(KTHVALUE, adapter, x, options, cut, out, index_dtype))
+    cut, selection = _part(KTHVALUE, adapter, x, k, options[0], keepdims)
+    return KthValue(*_select(KTHVALUE, adapter, x, options, cut, out, index_dtype, selection))
 
 
 def _part(
     operation: Operation, adapter: Adapter, x: Any, k: int, axis: int, keeps_axis: bool
-) -> tuple[Cut, bool]:
-    """Return the positions of the sorted rows that k stands for, and whether a kernel finds them.
+) -> tuple[Cut, Selection]:
+    """Return the positions of the sorted rows that k stands for, and those that a kernel finds.
 
     They are remembered for later calls with an array of the same key.
     """
     key = ("part", operation.name, adapter.kind, adapter.key(x), k, axis, keeps_axis)
-    part: tuple[Cut, bool] | None = prepared_calls.get(key)
+    part: tuple[Cut, Selection] | None = prepared_calls.get(key)
     if part is None:
         description = adapter.describe(x, "x")
         shape = description.shape or (1,)
@@ -282,7 +304,7 @@ def _part(
         if operation is KTHVALUE:
             start, kept = k - 1, [1] if keeps_axis and description.shape else []
         cut = Cut(axis, start, k, (*shape[:axis], *kept, *shape[axis + 1 :]))
-        part = cut, selection_of(operation, description, axis) == "first"
+        part = cut, selection_of(operation, description, axis, k)
         remember(key, part)
     return part
 
@@ -295,12 +317,9 @@ def _select(
     cut: Cut,
     out: Any,
     index_dtype: str | None,
-    is_first: bool = False,
+    selection: Selection,
 ) -> Sequence[Any]:
-    """Return a range of positions of the sorted rows: values and indices.
-
-    `is_first` tells that a kernel finds them alone.
-    """
+    """Return a range of positions of the sorted rows: values and indices."""
     outputs: Sequence[Any] = ()
     if out is not None:
         outputs = outputs_of(operation, out)
@@ -308,9 +327,10 @@ def _select(
         _, index_dtype = check_outputs(
             operation, adapter, expected, outputs, index_dtype, "the result"
         )
-    shape = cut.shape if is_first else None
-    results: Sequence[Any] = call(operation, x, options, index_dtype=index_dtype, shape=shape)
-    if not is_first:
+    finds_all = selection == "all"
+    found = None if finds_all else Found(selection, cut.shape)
+    results: Sequence[Any] = call(operation, x, options, index_dtype=index_dtype, found=found)
+    if finds_all:
         results = [arrays.adapter_of(array).cut(array, cut) for array in results]
     if out is None:
         return results

@@ -261,18 +261,20 @@ inline int64_t check_kept(const KernelTraits& kernel, const Operands& operands, 
   const DLTensor& last = *operands[count - 1].tensor;
   std::vector<int64_t> shape(x.shape, x.shape + x.ndim);
   int64_t length = 1, kept = 1;
+  const int found = max_kept_of(static_cast<selection>(kernel.cell.selection));
   if (x.ndim > 0) {
     length = shape[axis];
     kept = last.ndim == x.ndim ? last.shape[axis] : 0;
     shape[axis] = kept;
   }
+  const int64_t most = found == 0 ? length : std::min<int64_t>(length, found);
   for (size_t i = kernel.cell.inputs; i < count; ++i) {
     const DLTensor* const output = operands[i].tensor;
     if (output == nullptr) continue;
-    if (kept > length ||
+    if (kept > most ||
         !std::equal(shape.begin(), shape.end(), output->shape, output->shape + output->ndim)) {
       ffi::fail("ValueError", {operands[i].name, ": expected the shape of ", operands[0].name, ", ",
-                               shape_text(x), ", with at most ", length, " elements along axis ",
+                               shape_text(x), ", with at most ", most, " elements along axis ",
                                axis, ", as many as the other outputs; got ", shape_text(*output)});
     }
   }
@@ -346,7 +348,7 @@ inline bool check_call(const KernelTraits& kernel, const Operands& operands, int
     if (operands[i].tensor == nullptr) continue;
     for (size_t j = 0; j < i; ++j) {
       if (operands[j].tensor == nullptr) continue;
-      check_overlap(operands, dims, j, i, inputs, may_be_same(inputs, j, i));
+      check_overlap(operands, dims, j, i, inputs, keeps_all && may_be_same(inputs, j, i));
     }
   }
   // The first output comes last: the batch is in the order of its memory.

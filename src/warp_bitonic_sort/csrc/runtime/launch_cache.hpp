@@ -25,9 +25,11 @@ struct SortOptions {
   bool nan_last;
 };
 
-// Selection and payload of a kernel, as one number.
+// Selection and payload of a kernel, as one number. Kernels for the first elements are alike: the
+// layout of an output tells how many are wanted.
 inline int64_t operation_of(const wbs_cell& cell) {
-  return static_cast<int64_t>(cell.selection) << 8 | cell.payload;
+  const bool keeps_all = cell.selection == static_cast<uint32_t>(selection::all);
+  return static_cast<int64_t>(!keeps_all) << 8 | cell.payload;
 }
 
 class LaunchCache {

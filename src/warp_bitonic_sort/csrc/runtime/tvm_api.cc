@@ -263,8 +263,8 @@ class OpenGpuKernel {
 class OpenLaunchCache {
  public:
   OpenLaunchCache(const std::string& selection, const std::string& payload) {
-    if (selection != "all") {
-      ffi::fail("ValueError", {"selection: expected all, got '", selection, "'"});
+    if (selection != "all" && selection != "first") {
+      ffi::fail("ValueError", {"selection: expected all or first, got '", selection, "'"});
     }
     const char* const payloads[] = {"none", "index", "value32", "value64"};
     const auto found = std::find(std::begin(payloads), std::end(payloads), payload);
@@ -272,7 +272,8 @@ class OpenLaunchCache {
       ffi::fail("ValueError",
                 {"payload: expected none, index, value32 or value64, got '", payload, "'"});
     }
-    cell_.selection = static_cast<unsigned>(wbs::selection::all);
+    cell_.selection =
+        static_cast<unsigned>(selection == "all" ? wbs::selection::all : wbs::selection::first);
     cell_.payload = static_cast<unsigned>(found - std::begin(payloads));
     signature_ = signature_of(cell_, "");
   }
@@ -390,7 +391,7 @@ WBS_FFI_FUNCTION(open_launch_cache, "open_launch_cache(selection: str, payload: 
 Parameters
 ----------
 selection : str
-    The positions of the sorted row that the operation needs: all.
+    The positions of the sorted row that the operation needs: all, or the first ones.
 payload : str
     What travels with each key: none, index, value32 or value64.
 

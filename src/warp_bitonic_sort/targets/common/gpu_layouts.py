@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ...kernels import VALUE_BITS, Access, Layout, Payload, Selection
+from ...kernels import MOST_FOUND, VALUE_BITS, Access, Layout, Payload, Selection
 from .layouts import WIDE_BYTES, Choice, Rows, why_with_index
 
 # Bytes of an access of columns below which a block has more warps (``memory/gpu``).
@@ -150,6 +150,64 @@ INDEX64_COLUMNS = layouts_of(
 )
 
 
+# Rows whose entries are pruned: in blocks of as many registers as elements are found at most.
+_PRUNED_ROWS = layouts_of((8, 1, 0), (16, 1, 0), (32, 1, 0), (32, 2, 0), (32, 3, 0))
+# Of more elements, two lanes of a row would store too few bytes at once.
+_PRUNED16_ROWS = layouts_of((16, 1, 0), (16, 2, 0), (32, 2, 0), (32, 3, 0))
+_PRUNED32_ROWS = layouts_of((32, 2, 0), (32, 3, 0))
+_PRUNED64_ROWS = layouts_of((8, 1, 0), (16, 1, 0), (16, 2, 0), (16, 3, 0))
+# The most elements of which the others have enough; a bound needs more.
+_MIN_DROPPED = 2
+_MIN_IN_GROUP = 8
+# So many blocks leave multiprocessors idle, however long their rows are.
+_FEW_ROWS = 128
+# The length of rows of any number of units.
+MAX_FIRST_LENGTH = 2**31 - 1
+
+
+class FirstRows(NamedTuple):
+    """The layouts of rows of which few elements are found.
+
+    Parameters
+    ----------
+    pruned : dict of (str, bool) to tuple of Layout
+        Layouts for short rows, by the selection and whether keys have 64 bits.
+    bounded : dict of str to tuple of Layout
+        Layouts for longer rows by the selection, where registers stand for units of 16 bytes. Rows
+        that are too long for the last one have larger units.
+    few : Layout
+        The layout for few rows that are too long.
+    """
+
+    pruned: dict[tuple[Selection, bool], tuple[Layout, ...]]
+    bounded: dict[Selection, tuple[Layout, ...]]
+    few: Layout
+
+
+def first_rows(warp_lane_bits: int) -> FirstRows:
+    """Return the layouts for warps of so many lanes."""
+    full = warp_lane_bits
+    short: tuple[Selection, ...] = ("first1", "first2", "first4", "first8")
+    pruned: dict[tuple[Selection, bool], tuple[Layout, ...]] = {
+        **dict.fromkeys(((selection, False) for selection in short), _PRUNED_ROWS),
+        **dict.fromkeys(((selection, True) for selection in short), _PRUNED64_ROWS),
+        ("first16", False): _PRUNED16_ROWS,
+        ("first16", True): _PRUNED64_ROWS[1:],
+        ("first32", False): _PRUNED32_ROWS,
+    }
+    long_rows = layouts_of((16, full, 0), (16, full, 1), (16, full, 2), (32, full, 2))
+    some = (*layouts_of((4, 4, 0), (8, 4, 0), (8, 5, 0)), *long_rows)
+    bounded: dict[Selection, tuple[Layout, ...]] = {
+        "first16": some,
+        "first32": some,
+        "first64": some[1:],
+        "first128": long_rows,
+        "first256": long_rows,
+    }
+    # A block has 1024 threads.
+    return FirstRows(pruned, bounded, Layout(8, full, 10 - full))
+
+
 class Tables(NamedTuple):
     """The layouts for entries of one width: rows, short unaligned rows, and columns."""
 
@@ -200,12 +258,15 @@ class GpuLayouts(NamedTuple):
     padded_kib : int
         KiB of shared memory up to which rows are padded: ``max_shared_bytes`` of the target's
         header.
+    first_layouts : FirstRows
+        The layouts of rows of which few elements are found.
     """
 
     tables: TablesByEntry
     warp_lanes: int
     shared_kib: int
     padded_kib: int
+    first_layouts: FirstRows
 
     def shared_bytes(self, layout: Layout, payload: Payload, bits: int) -> int:
         """Return the bytes of a block's shared memory, as ``memory/gpu`` uses it for rows."""
@@ -275,11 +336,49 @@ class GpuLayouts(NamedTuple):
         return cells
 
     def longest(self, payload: Payload, bits: int, selection: Selection = "all") -> int:
-        """Return the longest row that a kernel sorts; no kernel finds the first elements alone."""
-        return self.rows(payload, bits)[-1].capacity if selection == "all" else 0
+        """Return the longest row that a kernel takes."""
+        if selection in ("all", "first"):
+            return self.rows(payload, bits)[-1].capacity
+        if payload != "index":
+            return 0
+        if self.bounded(selection, bits):
+            return MAX_FIRST_LENGTH
+        layouts = self.first_layouts.pruned.get((selection, bits == 64))
+        return 0 if layouts is None else layouts[-1].capacity
+
+    def bounded(self, selection: Selection, bits: int) -> list[Layout]:
+        """Return the layouts of rows whose first elements are bounded, by capacity."""
+        layouts = self.first_layouts.bounded.get(selection, ())
+        return [layout for layout in layouts if self._fits_first(layout, selection, bits)]
+
+    def _fits_first(self, layout: Layout, selection: Selection, bits: int) -> bool:
+        """Tell whether a block's pairs fit the shared memory (``memory/gpu/first_rows.hpp``)."""
+        lanes, warps = 1 << layout.lane_bits, 1 << layout.warp_bits
+        pairs = 3 * MOST_FOUND[selection] + WIDE_BYTES * 8 // bits * lanes
+        buffers = warps if warps > 1 else 4 * self.warp_lanes // lanes
+        sums = 16 * warps if warps > 1 else 0
+        return buffers * pairs * (16 if bits == 64 else 8) + sums <= 1024 * self.shared_kib
+
+    def first(self, bits: int, length: int, k: int) -> Selection:
+        """Return the selection of the kernel for the first k elements, with their indices."""
+        for selection, most in MOST_FOUND.items():
+            if k > most:
+                continue
+            layouts = self.first_layouts.pruned.get((selection, bits == 64))
+            if layouts is not None and length <= layouts[-1].capacity:
+                # Fewer lanes would store few bytes at once.
+                if length > layouts[0].capacity // 2 and length >= _MIN_DROPPED * most:
+                    return selection
+            elif self.bounded(selection, bits) and length >= k * (
+                _MIN_IN_GROUP if most <= 64 else 2 * _MIN_IN_GROUP
+            ):
+                return selection
+        return "first" if length <= self.longest("index", bits) else "all"
 
     def choose(self, rows: Rows) -> Choice:
         """Return the layout for rows that are not longer than the longest."""
+        if rows.selection != "all":
+            return self._choose_first(rows)
         tables = self.tables[rows.payload, rows.bits]
         columns = None
         if rows.access == "columns":
@@ -309,3 +408,29 @@ class GpuLayouts(NamedTuple):
                 f"{WIDE_BYTES}-byte loads"
             )
         return Choice(layout, "rows" if columns is None else "columns", reason, transposes)
+
+    def _choose_first(self, rows: Rows) -> Choice:
+        """Return the layout for rows of which the first elements are found."""
+        # A copy is read faster than elements that are not contiguous.
+        transposes = rows.access != "rows"
+        if rows.selection == "first":
+            choice = self.choose(rows._replace(selection="all", access="rows"))
+            return choice._replace(transposes=transposes)
+        found = f"up to {MOST_FOUND[rows.selection]} elements of each row are found by"
+        pruned = self.first_layouts.pruned.get((rows.selection, rows.bits == 64), ())
+        layout = first_fit(pruned, rows.length)
+        if layout is not None:
+            reason = (
+                f"{found} {1 << layout.lane_bits} threads, {layout.registers} positions in the "
+                "registers of each, which drop the others while they sort"
+            )
+            return Choice(layout, "rows", reason, transposes)
+        layouts, few = self.bounded(rows.selection, rows.bits), self.first_layouts.few
+        units = -(-rows.length * rows.bits // 8 // WIDE_BYTES)
+        is_few = rows.rows <= _FEW_ROWS and self._fits_first(few, rows.selection, rows.bits)
+        layout = first_fit(layouts, units) or (few if is_few else layouts[-1])
+        reason = (
+            f"{found} {1 << layout.lane_bits << layout.warp_bits} threads: the least elements of "
+            "groups bound them, and the few within the bound are sorted"
+        )
+        return Choice(layout, "rows", reason, transposes)

@@ -34,6 +34,8 @@ class Rows(NamedTuple):
         How the elements lie in memory: ``rows``, ``columns`` or ``strided``.
     is_unaligned : bool
         Whether rows are contiguous and a row's length is not a multiple of 16 bytes.
+    rows : int
+        The number of rows.
     selection : str, default "all"
         The positions of the sorted row that are wanted.
     """
@@ -43,6 +45,7 @@ class Rows(NamedTuple):
     length: int
     access: Access
     is_unaligned: bool
+    rows: int
     selection: Selection = "all"
 
 
@@ -75,6 +78,12 @@ class Layouts(Protocol):
 
     def longest(self, payload: Payload, bits: int, selection: Selection = "all") -> int:
         """Return the longest row that a kernel takes; 0 without kernels for the payload."""
+
+    def first(self, bits: int, length: int, k: int) -> Selection:
+        """Return the selection of the kernel for the first k elements, with their indices.
+
+        It is ``all`` where the kernels of a sort with indices are taken, and the rest is cut off.
+        """
 
     def choose(self, rows: Rows) -> Choice:
         """Return the layout for rows that are not longer than the longest."""

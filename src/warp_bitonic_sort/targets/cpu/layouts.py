@@ -41,6 +41,10 @@ class CpuLayouts:
             return MAX_FIRST_LENGTH if payload == "index" else 0
         return 0 if payload in VALUE_BITS else MAX_LENGTH
 
+    def first(self, bits: int, length: int, k: int) -> Selection:
+        """Return the selection of the kernel for the first k elements, with their indices."""
+        return "first" if length <= MAX_FIRST_LENGTH else "all"
+
     def choose(self, rows: Rows) -> Choice:
         """Return the layout for rows that are not longer than the longest."""
         why = _WHY[rows.access]

@@ -30,4 +30,5 @@ _TABLES = tables_by_entry(
 def layouts(arch: str) -> GpuLayouts:
     """Return the layouts of an architecture, as in ``sm_90``."""
     shared_kib = _SHARED_KIB.get(arch.removeprefix("sm_"), _LOWEST_SHARED_KIB)
-    return GpuLayouts(_TABLES, 32, shared_kib, max(_SHARED_KIB.values()))
+    first = common.first_rows(5)
+    return GpuLayouts(_TABLES, 32, shared_kib, max(_SHARED_KIB.values()), first)

@@ -121,4 +121,5 @@ def warp_lanes(arch: str) -> int:
 def layouts(arch: str) -> GpuLayouts:
     """Return the layouts of an architecture, as in ``gfx942`` or ``gfx11-generic``."""
     lanes = warp_lanes(arch)
-    return GpuLayouts(_TABLES[lanes], lanes, _SHARED_KIB, _SHARED_KIB)
+    first = common.first_rows(lanes.bit_length() - 1)
+    return GpuLayouts(_TABLES[lanes], lanes, _SHARED_KIB, _SHARED_KIB, first)
