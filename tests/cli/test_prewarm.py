@@ -45,12 +45,10 @@ def test_documents_give_the_number_of_artifacts_of_a_wheel():
     spec.loader.exec_module(hook)
     count = 0
     for options in hook._COMMON:
-        _, operations, _, dtypes, _, lengths = options.split()
+        _, operation, _, dtypes, _, lengths = options.split()
         numbers = [number for first, last in re.findall(r"(\d+)(?:-(\d+))?", lengths)
                    for number in range(int(first), int(last or first) + 1)]  # fmt: skip
-        count += len(
-            prewarm.kernels("cpu", _CPU, dtypes.split(","), numbers, operations.split(","))
-        )
+        count += len(prewarm.kernels("cpu", _CPU, dtypes.split(","), numbers, [operation]))
     levels = len(hook._LEVELS["x86_64"].split(","))
     said = f"{levels * count + 1} artifacts (on Arm {count + 1})"
     assert said in " ".join((root / "docs" / "without-a-compiler.md").read_text().split())
@@ -147,7 +145,7 @@ def test_prewarm_into_complete_folder_builds_nothing_elsewhere(whole_layer, fres
     assert not fresh_cache.exists()
 
 
-@pytest.mark.parametrize("umask", [0, 0o077])
+@pytest.mark.parametrize("umask", [0, 0o027, 0o077])
 @pytest.mark.usefixtures("half_cache")
 @pytest.mark.compile
 def test_prewarm_into_layer_lets_other_users_read_it(tmp_path, umask):
