@@ -382,13 +382,13 @@ EXPORT void fake_cuda_record_only(int only) {
 EXPORT const char* fake_cuda_report() {
   thread_local std::string report;
   const std::lock_guard<std::mutex> lock(driver().guard);
-  std::ostringstream out;
+  Json out;
   out << "{\"modules\": " << driver().modules.size() << ", \"text_bytes\": " << driver().text_bytes
       << ", \"stack\": [";
   for (size_t i = 0; i < stack.size(); ++i) out << (i == 0 ? "" : ", ") << stack[i]->device;
   out << "], ";
   write(out, driver());
   out << "}";
-  report = out.str();
+  report = std::move(out.text);
   return report.c_str();
 }

@@ -16,8 +16,8 @@
 #include <map>
 #include <mutex>
 #include <set>
-#include <sstream>
 #include <string>
+#include <type_traits>
 #include <vector>
 #include <warp_bitonic_sort/core/codec.hpp>
 #include <warp_bitonic_sort/core/entry.hpp>
@@ -50,8 +50,10 @@ struct Error {
 
 inline std::vector<std::string> words_of(const char* listed) {
   std::vector<std::string> words;
-  std::istringstream stream(listed);
-  for (std::string word; std::getline(stream, word, ',');) words.push_back(word);
+  for (const char* end = listed; *end != '\0'; listed = end + (*end == ',')) {
+    end = listed + std::strcspn(listed, ",");
+    if (*listed != '\0') words.emplace_back(listed, end);
+  }
   return words;
 }
 
@@ -244,7 +246,22 @@ inline int carry_out(const Launch& launch, const void* args) {
 
 // From here on: as JSON.
 
-inline void write(std::ostream& out, const Launch& launch) {
+// Not a stream of the standard library: a process may hold two copies of that library, and then a
+// stream may ask one copy for the locale's facets of the other.
+class Json {
+ public:
+  Json& operator<<(const std::string& part) {
+    text += part;
+    return *this;
+  }
+  template <class Integer, class = std::enable_if_t<std::is_integral_v<Integer>>>
+  Json& operator<<(Integer number) {
+    return *this << std::to_string(number);
+  }
+  std::string text;
+};
+
+inline void write(Json& out, const Launch& launch) {
   const wbs_args<1, 1>& args = launch.args;
   const auto list = [&](const char* name, const long long* values) {
     out << ", \"" << name << "\": [";
@@ -271,7 +288,7 @@ inline void write(std::ostream& out, const Launch& launch) {
 }
 
 // The members of an object that has further ones.
-inline void write(std::ostream& out, const Record& record) {
+inline void write(Json& out, const Record& record) {
   const char* comma = "";
   out << "\"streams\": [";
   for (const auto& [handle, stream] : record.streams) {
@@ -290,7 +307,7 @@ inline void write(std::ostream& out, const Record& record) {
   comma = "";
   out << "], \"calls\": {";
   for (const auto& [name, count] : record.calls) {
-    out << comma << '"' << name << "\": " << count;
+    out << comma << "\"" << name << "\": " << count;
     comma = ", ";
   }
   comma = "";

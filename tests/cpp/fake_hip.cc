@@ -401,11 +401,11 @@ EXPORT void fake_hip_run_with(Run run) {
 EXPORT const char* fake_hip_report() {
   thread_local std::string report;
   const std::lock_guard<std::mutex> lock(driver().guard);
-  std::ostringstream out;
+  Json out;
   out << "{\"modules\": " << driver().modules.size() << ", \"device\": " << current
       << ", \"last_error\": " << last_error << ", ";
   write(out, driver());
   out << "}";
-  report = out.str();
+  report = std::move(out.text);
   return report.c_str();
 }

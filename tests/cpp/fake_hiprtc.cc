@@ -3,11 +3,10 @@
 // Invariant: like the real one, it puts declarations of its own before the source, rejects flags of
 // clang's driver, and returns a code object, or a bundle if FAKE_HIPRTC_BUNDLES is set.
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <string>
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
@@ -29,13 +28,23 @@ struct program {
   std::string source, name, log, code;
 };
 
+// Not streams: a process may hold two copies of the standard library, whose locales do not fit.
 std::string read(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  std::FILE* const file = std::fopen(path.c_str(), "rb");
+  if (file == nullptr) return {};
+  std::string text;
+  char part[4096];
+  std::size_t bytes;
+  while ((bytes = std::fread(part, 1, sizeof(part), file)) > 0) text.append(part, bytes);
+  std::fclose(file);
+  return text;
 }
 
 void write(const std::string& path, const std::string& text) {
-  std::ofstream(path, std::ios::binary) << text;
+  std::FILE* const file = std::fopen(path.c_str(), "wb");
+  if (file == nullptr) return;
+  std::fwrite(text.data(), 1, text.size(), file);
+  std::fclose(file);
 }
 
 std::string number(std::uint64_t value) {
