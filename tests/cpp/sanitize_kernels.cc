@@ -320,7 +320,9 @@ void run_index_case(const wbs_cpu_kernel& kernel, dtype type, const shape& x_sha
 
   wbs_args<1, 2> args{};
   args.input[0] = x.base();
-  args.output[0] = values_case == 0 ? nullptr : values.base();
+  // The runtime passes strides of 0 for an absent output.
+  const bool has_values = values_case != 0;
+  args.output[0] = has_values ? values.base() : nullptr;
   args.output[1] = indices.base();
   args.length = length;
   args.kept = kept;
@@ -330,11 +332,11 @@ void run_index_case(const wbs_cpu_kernel& kernel, dtype type, const shape& x_sha
   for (int i = 0; i < args.batch_dims; ++i) {
     args.batch_shape[i] = x_shape.sizes[i];
     args.input_batch_stride[0][i] = x.stride(i);
-    args.output_batch_stride[0][i] = values.stride(i);
+    args.output_batch_stride[0][i] = has_values ? values.stride(i) : 0;
     args.output_batch_stride[1][i] = indices.stride(i);
   }
   args.input_stride[0] = x.stride(args.batch_dims);
-  args.output_stride[0] = values.stride(args.batch_dims);
+  args.output_stride[0] = has_values ? values.stride(args.batch_dims) : 0;
   args.output_stride[1] = indices.stride(args.batch_dims);
   const order_constants constants = order_constants_of(type, descending, nan_last);
   args.key_xor = constants.key_xor;
@@ -351,7 +353,7 @@ void run_index_case(const wbs_cpu_kernel& kernel, dtype type, const shape& x_sha
   std::string wrong;
   for (int64_t r = 0; r < x.rows(); ++r) {
     if (indices.row(r) != expected[r]) wrong = "the indices of row " + std::to_string(r);
-    if (values_case == 0) continue;
+    if (!has_values) continue;
     std::vector<uint64_t> sorted;
     for (const uint64_t index : expected[r]) sorted.push_back(rows[r][index]);
     if (values.row(r) != sorted) wrong = "the values of row " + std::to_string(r);
@@ -419,7 +421,7 @@ template <codec_kind Codec, int KeyBits>
 void run_tile(dtype type) {
   if (dtypes[static_cast<int>(type)].codec != Codec) std::abort();
   static const wbs_cpu_kernel tile = describe_kernel<tile_kernel<Codec, KeyBits>>("tile");
-  for (int n : {1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 100, 129, 256, 300}) {
+  for (int n : {1, 2, 3, 8, 15, 16, 17, 31, 32, 33, 47, 64, 65, 100, 129, 300}) {
     run_rows(tile, type, n);
     run_columns(tile, type, n);
     run_mixed(tile, type, n);

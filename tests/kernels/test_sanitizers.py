@@ -12,7 +12,8 @@ from support.covering import pairwise
 from warp_bitonic_sort.dtypes import DTYPES
 from warp_bitonic_sort.targets.cpu.arch import CPU_ARCHS
 
-FLAGS = ["-O1", "-Wno-psabi", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+# -Og compiles in two thirds of the time of -O1, and leaves more accesses for the sanitizers to see.
+FLAGS = ["-Og", "-Wno-psabi", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 ARCHS = cpu_targets.runnable()
 # Around the blocks of registers and the vectors of every target.
 LENGTHS = (1, 2, 3, 7, 8, 9, 15, 16, 17, 25, 31, 32)
