@@ -3,8 +3,8 @@
 All with ``WARP_SORT_TESTS_GRID=whole`` in the environment.
 
 Invariant: in the covering sets of the CPU and of HIP, any two values of different axes meet in a
-cell. That of CUDA has each layout once for each width; codecs and architectures take turns. On the
-CPU, `FEW` lengths are there for every key.
+cell. That of CUDA has each layout once for each width of entries; keys and architectures take
+turns. On the CPU, `FEW` lengths are there for every key.
 """
 
 import functools
@@ -54,24 +54,25 @@ def register_lengths(name: str, access: str) -> list[int]:
 
 
 def cuda_cells() -> list[Kernel]:
-    """Every layout of every width, each once: codecs and targets take turns."""
-    layouts = {bits: gpu_cells(bits, "sm_90") for bits in WIDTHS}
+    """Every layout of every width of entries, each once: keys and targets take turns."""
 
     def has(arch, bits, layout):
         return Layout(*layout[:3]).capacity <= layouts_of(arch).longest("none", bits)
 
     if IS_WHOLE_GRID:
-        return [cuda_kernel(codec, bits, *layout, arch) for codec, bits in KEYS
-                for layout in layouts[bits] for arch in CUDA_ARCHS
-                if has(arch, bits, layout)]  # fmt: skip
+        return [cuda_kernel(*key, *layout, arch) for key in KEYS
+                for layout in gpu_cells(key[1], "sm_90") for arch in CUDA_ARCHS
+                if has(arch, key[1], layout)]  # fmt: skip
     archs = itertools.cycle(CUDA_ARCHS)
     # The cell that needs most registers.
     kernels = [cuda_kernel("integer", 64, 32, 0, 0, "columns", "sm_80")]
-    for bits in WIDTHS:
-        codecs = itertools.cycle([codec for codec, width in KEYS if width == bits])
-        for layout in layouts[bits]:
-            arch = next(arch for arch in archs if has(arch, bits, layout))
-            kernels.append(cuda_kernel(next(codecs), bits, *layout, arch))
+    # Keys of 8 and of 16 bits are sorted in entries of 16 bits, in the same layouts.
+    for widths in ((8, 16), (32,), (64,)):
+        keys = itertools.cycle([key for key in KEYS if key[1] in widths])
+        for layout in gpu_cells(widths[-1], "sm_90"):
+            key = next(keys)
+            arch = next(arch for arch in archs if has(arch, key[1], layout))
+            kernels.append(cuda_kernel(*key, *layout, arch))
     return kernels + cuda_index_cells() + cuda_value_cells()
 
 
