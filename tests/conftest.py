@@ -184,18 +184,27 @@ def clang_age(request) -> str:
     return request.param
 
 
-@pytest.fixture
-def each_hip_compiler(clang_age, hip_compiler, clangs_for_hip, tmp_path_factory, monkeypatch):
-    """`hip_compiler`, once with the oldest clang that the README accepts, once with the newest."""
+@pytest.fixture(scope="session")
+def rocm_folders(clangs_for_hip, tmp_path_factory) -> dict[int, Path]:
+    """For each clang, a folder that `ROCM_PATH` may name."""
     from support import hip_clangs
 
+    return {
+        version: hip_clangs.rocm_with(clang, tmp_path_factory.mktemp("rocm"))
+        for version, clang in clangs_for_hip.items()
+    }
+
+
+@pytest.fixture
+def each_hip_compiler(clang_age, hip_compiler, clangs_for_hip, rocm_folders, monkeypatch):
+    """`hip_compiler`, once with the oldest clang that the README accepts, once with the newest."""
     versions = list(clangs_for_hip)
     if clang_age == "oldest" and len(versions) < 2:
         pytest.skip(f"only one clang here builds for AMD GPUs, the newest: {clangs_for_hip}")
     if not versions:
         return hip_compiler
     version = versions[0 if clang_age == "oldest" else -1]
-    rocm = hip_clangs.rocm_with(clangs_for_hip[version], tmp_path_factory.mktemp("rocm"))
+    rocm = rocm_folders[version]
     monkeypatch.setenv("ROCM_PATH", str(rocm))
 
     def of(arch):
@@ -217,6 +226,21 @@ def warm_cache(tmp_path_factory) -> Path:
         assert done.stdout.strip() == children.ANSWER, done.stderr
 
     return filled_once(tmp_path_factory, "warm-cache", fill)
+
+
+@pytest.fixture
+def runtime_layer(warm_cache, tmp_path_factory, monkeypatch) -> None:
+    """A layer of the runtime alone: a test compiles only its kernels."""
+    import shutil
+
+    from support import children
+
+    def fill(folder):
+        children.copy(warm_cache, folder)
+        shutil.rmtree(folder / "v1" / "entries" / children.KERNEL.name)
+
+    layer = filled_once(tmp_path_factory, "runtime-layer", fill)
+    monkeypatch.setenv("WARP_SORT_CACHE_LAYERS", str(layer))
 
 
 @pytest.fixture

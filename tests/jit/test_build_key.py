@@ -54,6 +54,7 @@ def test_edited_header_builds_again_and_a_touched_one_does_not(cache_copy, tmp_p
 
 
 @pytest.mark.compile
+@pytest.mark.usefixtures("runtime_layer")
 def test_another_compiler_version_builds_again(cache_copy, tmp_path):
     script = tmp_path / "newer-c++"
     real = " ".join(COMPILER.command)
@@ -64,7 +65,7 @@ def test_another_compiler_version_builds_again(cache_copy, tmp_path):
     before = entries(cache_copy)
     done = run(CXX=str(script), WARP_SORT_CACHE_DIR=str(cache_copy))
     assert done.stdout.strip() == ANSWER, done.stderr
-    assert len(entries(cache_copy)) == len(before) + 2
+    assert len(entries(cache_copy)) == len(before) + 1, "layers are of any version"
 
 
 def test_another_compiler_of_the_same_version_hits(cache_copy, tmp_path):
@@ -79,6 +80,7 @@ def test_another_compiler_of_the_same_version_hits(cache_copy, tmp_path):
     assert entries(cache_copy) == before
 
 
+@pytest.mark.usefixtures("runtime_layer")
 def test_compiler_that_is_replaced_while_it_compiles_is_asked_again(fresh_cache, tmp_path):
     """Its entry has the version from before; the next start runs the new one."""
     code = f"""
@@ -103,7 +105,7 @@ def test_compiler_that_is_replaced_while_it_compiles_is_asked_again(fresh_cache,
         assert done.stdout.strip() == ANSWER, done.stderr
     manifests = list(fresh_cache.glob("v1/entries/*/*/manifest.json"))
     versions = sorted(json.loads(file.read_text())["compiler"] for file in manifests)
-    assert versions == ["1", "1", "2", "2"]
+    assert versions == ["1", "2"]
 
 
 def _damage(library: Path, how: str) -> None:
@@ -178,7 +180,7 @@ def test_options_in_cxx_build_again(cache_copy):
         before = after
 
 
-def test_build_whose_source_changes_meanwhile_is_not_published(fresh_cache, tmp_path):
+def test_build_whose_source_changes_meanwhile_is_not_published(half_cache, tmp_path):
     tree = tmp_path / "tree"
     shutil.copytree(Path(warp_bitonic_sort.__file__).parent, tree / "warp_bitonic_sort")
     header = tree / "warp_bitonic_sort/csrc/include/warp_bitonic_sort/network/bitonic.hpp"
@@ -189,10 +191,10 @@ def test_build_whose_source_changes_meanwhile_is_not_published(fresh_cache, tmp_
         f'case "$*" in *cpu_all*) echo "// edited" >>{header};; esac; exit $s\n'
     )
     script.chmod(0o755)
-    options = {"PYTHONPATH": str(tree), "WARP_SORT_CACHE_DIR": str(fresh_cache)}
+    options = {"PYTHONPATH": str(tree), "WARP_SORT_CACHE_DIR": str(half_cache)}
     done = run(CXX=str(script), **options)
     assert "bitonic.hpp was changed meanwhile" in done.stderr
-    assert list((fresh_cache / "v1" / "entries").glob("cpu_*")) == []
+    assert entries(half_cache) == ["runtime"]
     again = run(**options)
     assert again.stdout.strip() == ANSWER, again.stderr
 

@@ -1,11 +1,9 @@
 """Building and loading: what is compiled when, and what a warm start leaves out."""
 
-import os
 import re
 import shlex
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -87,7 +85,7 @@ def test_warm_start_imports_nothing_that_only_a_build_or_a_command_needs(
     assert not needless & modules
 
 
-def test_open_kernel_calls_refuse_first(fresh_cache):
+def test_open_kernel_calls_refuse_first(half_cache):
     """It is called with the runtime loaded. A later kernel is not even built."""
     code = """
         import os
@@ -110,7 +108,7 @@ def test_open_kernel_calls_refuse_first(fresh_cache):
         loader.open_kernel(first, "float32")
         loader.open_kernel(first, "float32", refuse=refuse)
     """
-    done = run(code, WARP_SORT_CACHE_DIR=str(fresh_cache))
+    done = run(code, WARP_SORT_CACHE_DIR=str(half_cache))
     assert done.stdout.split("\n") == ["2 []"] * 4 + [""], done.stderr
     assert done.stderr == ""
 
@@ -150,37 +148,6 @@ def test_max_jobs_of_one_compiles_one_after_the_other(fresh_cache, tmp_path):
     assert log.read_text().split() == ["start", "end", "start", "end"]
 
 
-def test_processes_that_start_at_once_compile_once(fresh_cache, tmp_path):
-    script, compiled = children.counting(tmp_path)
-    environment = {**os.environ, "CXX": script, "WARP_SORT_CACHE_DIR": str(fresh_cache)}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", SORT], env=environment, stdout=subprocess.PIPE, text=True
-        )
-        for _ in range(4)
-    ]
-    for child in processes:
-        out, _ = child.communicate(timeout=120)
-        assert out.strip() == ANSWER
-    assert len(compiled()) == 2
-
-
-def test_threads_that_start_at_once_compile_once(fresh_cache, tmp_path):
-    script, compiled = children.counting(tmp_path)
-    code = """
-        import numpy as np, warp_bitonic_sort as w
-        from concurrent.futures import ThreadPoolExecutor
-        rows = [np.float32([[3, 1, 2, 4, 0][:n]]) for n in (3, 4, 5)] * 6
-        with ThreadPoolExecutor(18) as pool:
-            for x, y in zip(rows, pool.map(w.sort, rows)):
-                assert y.tolist() == np.sort(x).tolist()
-        print("done")
-    """
-    done = run(code, CXX=script, WARP_SORT_CACHE_DIR=str(fresh_cache))
-    assert done.stdout.strip() == "done", done.stderr
-    assert len(compiled()) == 4
-
-
 @pytest.mark.parametrize("linker", ["bfd", "gold", "lld"])
 def test_build_with_each_linker_loads(fresh_cache, linker):
     compiler = f"{shlex.join(COMPILER.command)} -fuse-ld={linker}"
@@ -191,12 +158,12 @@ def test_build_with_each_linker_loads(fresh_cache, linker):
     assert done.stdout.strip() == ANSWER, done.stderr
 
 
-def test_build_with_relative_cxx_loads(fresh_cache, tmp_path):
+def test_build_with_relative_cxx_loads(half_cache, tmp_path):
     script, compiled = children.counting(tmp_path)
     code = f"import os; os.chdir({str(Path(script).parent)!r}); {SORT}"
-    done = run(code, CXX=f"./{Path(script).name}", WARP_SORT_CACHE_DIR=str(fresh_cache))
+    done = run(code, CXX=f"./{Path(script).name}", WARP_SORT_CACHE_DIR=str(half_cache))
     assert done.stdout.strip() == ANSWER, done.stderr
-    assert len(compiled()) == 2
+    assert len(compiled()) == 1
 
 
 @pytest.mark.parametrize("tools", [{"PATH": "/nonexistent", "CXX": None}, {"CXX": "/nonexistent"}])

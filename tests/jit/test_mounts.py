@@ -80,6 +80,7 @@ _HOME = {"WARP_SORT_CACHE_DIR": None, "XDG_CACHE_HOME": None}
 
 @pytest.mark.parametrize("role", ["cache", "home"])
 @pytest.mark.parametrize("is_warm", [False, True])
+@pytest.mark.usefixtures("runtime_layer")
 @pytest.mark.compile
 def test_sort_with_a_noexec_cache_works_from_a_temporary_folder(
     folder, warm_cache, tmp_path, role, is_warm
@@ -99,6 +100,7 @@ def test_sort_with_a_noexec_cache_works_from_a_temporary_folder(
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+@pytest.mark.usefixtures("runtime_layer")
 @pytest.mark.compile
 def test_sort_with_an_unwritable_cache_and_a_noexec_tmpdir_works(folder, tmp_path):
     (tmp_path / "file").touch()
@@ -167,14 +169,14 @@ def test_gpu_kernels_are_found_in_a_noexec_cache(tmp_path, noexec):
 # -- layers ---------------------------------------------------------------------------------------
 
 
-def test_noexec_layer_is_left_out_with_one_warning(folder, whole_layer, fresh_cache):
+def test_noexec_layer_is_left_out_with_one_warning(folder, whole_layer, half_cache):
     code = f"{SORT}\n{children.OTHER_SORT}"
     before = children.noexec(folder, whole_layer)
     done = children.run(code, before=before, WARP_SORT_CACHE_LAYERS=folder)
     assert done.stdout.split("\n")[:2] == [ANSWER, children.OTHER_ANSWER], done.stderr
     assert done.stderr.count("RuntimeWarning") == 1
     assert f"the layer {folder} {_SAID}: only its kernels for GPUs are used" in done.stderr
-    assert len(children.entries(fresh_cache)) == 3
+    assert len(children.entries(half_cache)) == 3
 
 
 def test_noexec_layer_without_a_compiler_is_named_with_the_reason(folder, whole_layer, fresh_cache):

@@ -38,6 +38,7 @@ def test_error_without_compiler_gives_the_prewarm_command(
         f"--length {length} --into FOLDER"
     )
     assert f"(warp-bitonic-sort prewarm {order})" in last
+    children.copy(whole_layer, tmp_path / "made")  # it has a runtime
     arguments = [word.replace("FOLDER", str(tmp_path / "made")) for word in order.split()]
     assert children.program("prewarm", *arguments).returncode == 0
     done = children.run(code, WARP_SORT_CACHE_LAYERS=tmp_path / "made", **how)

@@ -224,6 +224,7 @@ ninja.run = slow
     assert (done.stdout.splitlines(), done.stderr) == ([ANSWER, ANSWER], "")
 
 
+@pytest.mark.usefixtures("runtime_layer")
 @pytest.mark.compile
 def test_sort_within_the_making_of_a_temporary_folder_returns(tmp_path):
     code = f"""
