@@ -34,14 +34,14 @@ def test_float32_step_across_lanes_takes_one_or_two_instructions(each_hip_compil
     assert {mask: steps[mask]["VALU"] for mask in (3, 7, 15)} == {3: 1, 7: 1, 15: 1}
 
 
-@pytest.mark.parametrize("key", ["float", "int", "warp_bitonic_sort::key16x2", "long long"])
 @pytest.mark.parametrize("arch", isa_amd.ARCHS)
-def test_step_within_sixteen_lanes_uses_no_shared_memory(each_hip_compiler, arch, key):
+def test_step_within_sixteen_lanes_uses_no_shared_memory(each_hip_compiler, arch):
     each_hip_compiler(arch)
-    for mask, each in isa_amd.step(arch, key).items():
-        assert each["memory"] == 0
-        assert (each["DS"] == 0) or (mask >= 16 and layouts(arch).warp_lanes == 64)
-        assert each["VALU"] > 0
+    for key in ("float", "int", "warp_bitonic_sort::key16x2", "long long"):
+        for mask, each in isa_amd.step(arch, key).items():
+            assert each["memory"] == 0, (key, mask)
+            assert (each["DS"] == 0) or (mask >= 16 and layouts(arch).warp_lanes == 64), (key, mask)
+            assert each["VALU"] > 0, (key, mask)
 
 
 @pytest.mark.parametrize("arch", isa_amd.ARCHS)
@@ -60,6 +60,8 @@ def test_sort_of_full_rows_moves_16_bytes_a_lane(clang_age, each_hip_compiler, a
             assert each["VALU"] < 85
 
 
+# Whether it has them is written in the headers, whatever the compiler.
+@pytest.mark.parametrize("clang_age", ["newest"])
 @pytest.mark.parametrize("arch", isa_amd.ARCHS)
 def test_kernel_has_float_keys_for_rows_up_to_128_only(each_hip_compiler, arch):
     """Two ways make two kernels of one, which takes twice as long to compile."""
