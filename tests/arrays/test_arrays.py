@@ -59,7 +59,7 @@ def to_numpy(t):
 @pytest.mark.parametrize("name", oracle.ALL)
 def test_sort_of_tensors_of_every_dtype_equals_the_oracle(name):
     rng = np.random.default_rng(1)
-    for shape, axis in (((40, 17), -1), ((17, 40), 0), ((3, 50, 4), 1), ((0, 4), 1), ((), 0)):
+    for shape, axis in (((40, 9), -1), ((9, 40), 0), ((3, 50, 4), 1), ((0, 4), 1), ((), 0)):
         x = oracle.random(name, shape, rng)
         result = sort(to_torch(x), axis=axis, descending=True)
         assert type(result) is torch.Tensor
@@ -220,7 +220,7 @@ def test_sort_of_tensor_without_numpy_works_unless_rows_are_long():
 def test_sort_of_jax_arrays_of_every_dtype_equals_the_oracle(name):
     rng = np.random.default_rng(2)
     with jax.enable_x64(True):
-        for shape, axis in (((40, 17), -1), ((17, 40), 0), ((2, 40, 3), 1), ((0, 3), 1), ((), 0)):
+        for shape, axis in (((40, 9), -1), ((9, 40), 0), ((2, 40, 3), 1), ((0, 3), 1), ((), 0)):
             x = oracle.random(name, shape, rng)
             array = jnp.asarray(x)
             before = np.array(array)
@@ -282,7 +282,7 @@ def jax_as_on_a_device(monkeypatch):
 @pytest.mark.parametrize("name", oracle.ALL)
 @pytest.mark.parametrize(
     ("shape", "axis"),
-    [((40, 17), -1), ((17, 40), 0), ((5, 1), 1), ((0, 3), 1), ((), 0), ((2, 17000), -1)],
+    [((40, 9), -1), ((9, 40), 0), ((5, 1), 1), ((0, 3), 1), ((), 0), ((2, 17000), -1)],
 )
 def test_sort_of_jax_arrays_by_the_device_adapter_equals_the_oracle(name, shape, axis):
     x = oracle.random(name, shape, np.random.default_rng(10))
@@ -418,7 +418,7 @@ def test_sort_of_dlpack_array_without_namespace_returns_a_tensor():
 
 
 @pytest.mark.parametrize("name", oracle.ALL)
-@pytest.mark.parametrize("shape", [(3, 1), (), (0, 4), (4, 0), (2, 30), (3, 9), (2, 17000)])
+@pytest.mark.parametrize("shape", [(3, 1), (), (0, 4), (4, 0), (2, 32), (3, 9), (2, 17000)])
 def test_sort_of_dlpack_arrays_of_every_dtype_and_route_equals_the_oracle(name, shape):
     """Through a producer that is not NumPy, which exports neither bfloat16 nor float8."""
 

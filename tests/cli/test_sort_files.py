@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from support import children
 from warp_bitonic_sort.cli import main
 from warp_bitonic_sort.operations import sort as sorting
 
@@ -258,8 +259,7 @@ def peak(*arguments):
         f"main(['sort', *{[str(a) for a in arguments]!r}], standalone_mode=False);"
         "print(re.search(r'VmHWM:\\s*(\\d+) kB', open('/proc/self/status').read())[1])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return int(done.stdout) * 1024
+    return int(children.run(code).stdout) * 1024
 
 
 @pytest.mark.stress
@@ -383,7 +383,7 @@ def test_sort_of_file_cut_short_meanwhile_is_one_line(tmp_path, target, axis, co
         "sorting.sort = sort\n"
         f"main(['sort', {str(source)!r}, {str(target)!r}, '--axis={axis}', '--chunk-size=0.001'])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = children.run(code)
     assert done.returncode == 1
     assert done.stderr == f"Error: {source}: the file was cut short while it was read.\n"
     assert target.read_bytes() == OLD
@@ -462,7 +462,7 @@ def test_sort_under_nohup_ignores_sighup(source, target):
         "    return real(x, **options)\n"
         f"sorting.sort = sort; main(['sort', {str(source)!r}, {str(target)!r}])"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert children.run(code).returncode == 0
     check(source, target, np.sort(np.load(source)))
 
 

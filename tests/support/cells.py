@@ -4,7 +4,8 @@ All with ``WARP_SORT_TESTS_GRID=whole`` in the environment.
 
 Invariant: in the covering sets of the CPU and of HIP, any two values of different axes meet in a
 cell. That of CUDA has each layout once for each width of entries; keys and architectures take
-turns. On the CPU, `FEW` lengths are there for every key.
+turns. On the CPU, `FEW` lengths are there for every key; for the other lengths of kernels with an
+index, keys take turns.
 """
 
 import functools
@@ -51,6 +52,20 @@ def register_lengths(name: str, access: str) -> list[int]:
     dtype = DTYPES[name]
     key = (dtype.codec, dtype.bits)
     return sorted(cell[2] for cell in cpu_cells() if cell[:2] == key and cell[3] == access)
+
+
+def index_lengths(name: str) -> list[int]:
+    """The lengths of the register kernels with an index of a dtype that tests of `argsort` use.
+
+    They are `FEW`, and others for which the keys of dtypes take turns.
+    """
+    dtype = DTYPES[name]
+    lengths = range(2, MAX_REGISTER_LENGTH + 1)
+    if IS_WHOLE_GRID:
+        return [*lengths]
+    turn = KEYS.index((dtype.codec, dtype.bits))
+    others = [length for length in lengths if length not in FEW]
+    return sorted([*FEW, *others[turn :: len(KEYS)]])
 
 
 def cuda_cells() -> list[Kernel]:
