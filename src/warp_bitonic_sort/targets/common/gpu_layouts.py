@@ -156,6 +156,8 @@ _PRUNED_ROWS = layouts_of((8, 1, 0), (16, 1, 0), (32, 1, 0), (32, 2, 0), (32, 3,
 _PRUNED16_ROWS = layouts_of((16, 1, 0), (16, 2, 0), (32, 2, 0), (32, 3, 0))
 _PRUNED32_ROWS = layouts_of((32, 2, 0), (32, 3, 0))
 _PRUNED64_ROWS = layouts_of((8, 1, 0), (16, 1, 0), (16, 2, 0), (16, 3, 0))
+# Lanes of a row from which on its first elements are bounded, not pruned (``kernel/gpu.hpp``).
+_MIN_BOUND_LANE_BITS = 4
 # The most elements of which the others have enough; a bound needs more.
 _MIN_DROPPED = 2
 _MIN_IN_GROUP = 8
@@ -184,8 +186,8 @@ class FirstRows(NamedTuple):
     few: Layout
 
 
-def first_rows(warp_lane_bits: int) -> FirstRows:
-    """Return the layouts for warps of so many lanes."""
+def first_rows(warp_lane_bits: int, max_units: int = 32) -> FirstRows:
+    """Return the layouts for warps of so many lanes, of which each has so many units at most."""
     full = warp_lane_bits
     short: tuple[Selection, ...] = ("first1", "first2", "first4", "first8")
     pruned: dict[tuple[Selection, bool], tuple[Layout, ...]] = {
@@ -196,6 +198,7 @@ def first_rows(warp_lane_bits: int) -> FirstRows:
         ("first32", False): _PRUNED32_ROWS,
     }
     long_rows = layouts_of((16, full, 0), (16, full, 1), (16, full, 2), (32, full, 2))
+    long_rows = tuple(layout for layout in long_rows if layout.registers <= max_units)
     some = (*layouts_of((4, 4, 0), (8, 4, 0), (8, 5, 0)), *long_rows)
     bounded: dict[Selection, tuple[Layout, ...]] = {
         "first16": some,
@@ -268,9 +271,13 @@ class GpuLayouts(NamedTuple):
     padded_kib: int
     first_layouts: FirstRows
 
-    def shared_bytes(self, layout: Layout, payload: Payload, bits: int) -> int:
+    def shared_bytes(
+        self, layout: Layout, payload: Payload, bits: int, selection: Selection = "all"
+    ) -> int:
         """Return the bytes of a block's shared memory, as ``memory/gpu`` uses it for rows."""
         warps = 1 << layout.warp_bits
+        if selection in MOST_FOUND and layout.lane_bits >= _MIN_BOUND_LANE_BITS:
+            return self._bounded_bytes(layout, selection, bits)
         if payload == "none":
             return max(4, warps) * self._stage_bytes(layout, max(bits // 8, 4))
         # With indices, the keys stay in shared memory, too, and so do values.
@@ -352,12 +359,16 @@ class GpuLayouts(NamedTuple):
         return [layout for layout in layouts if self._fits_first(layout, selection, bits)]
 
     def _fits_first(self, layout: Layout, selection: Selection, bits: int) -> bool:
-        """Tell whether a block's pairs fit the shared memory (``memory/gpu/first_rows.hpp``)."""
+        """Tell whether a block's pairs fit the shared memory."""
+        return self.shared_bytes(layout, "index", bits, selection) <= 1024 * self.shared_kib
+
+    def _bounded_bytes(self, layout: Layout, selection: Selection, bits: int) -> int:
+        """Return the bytes of a block's pairs (``memory/gpu/first_rows.hpp``)."""
         lanes, warps = 1 << layout.lane_bits, 1 << layout.warp_bits
         pairs = 3 * MOST_FOUND[selection] + WIDE_BYTES * 8 // bits * lanes
         buffers = warps if warps > 1 else 4 * self.warp_lanes // lanes
         sums = 16 * warps if warps > 1 else 0
-        return buffers * pairs * (16 if bits == 64 else 8) + sums <= 1024 * self.shared_kib
+        return buffers * pairs * (16 if bits == 64 else 8) + sums
 
     def first(self, bits: int, length: int, k: int) -> Selection:
         """Return the selection of the kernel for the first k elements, with their indices."""

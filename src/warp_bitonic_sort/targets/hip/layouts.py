@@ -91,6 +91,8 @@ _WARP64_INDEX_ROWS = layouts_of(
     (12, 6, 2),
     (16, 6, 2),
 )
+# A compiler loads the vectors of all units of a lane at once. More of them exceed its registers.
+_MAX_UNITS = 16
 # Warps of 32 lanes have the layouts of CUDA that fit the shared memory.
 _TABLES = {
     32: tables_by_entry(
@@ -121,5 +123,5 @@ def warp_lanes(arch: str) -> int:
 def layouts(arch: str) -> GpuLayouts:
     """Return the layouts of an architecture, as in ``gfx942`` or ``gfx11-generic``."""
     lanes = warp_lanes(arch)
-    first = common.first_rows(lanes.bit_length() - 1)
+    first = common.first_rows(lanes.bit_length() - 1, _MAX_UNITS)
     return GpuLayouts(_TABLES[lanes], lanes, _SHARED_KIB, _SHARED_KIB, first)
