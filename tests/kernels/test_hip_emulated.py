@@ -1,4 +1,4 @@
-"""`sort` on AMD GPUs that are not there: the whole path, and every kernel's own instructions.
+"""Operations on AMD GPUs that are not there: the whole path, and every kernel's own instructions.
 
 A call is planned, its kernel compiled by ninja, opened and launched through a double of HIP
 (cpp/fake_hip.cc), whose launch runs the code object on an emulator (amd_emulator.py) over memory of
@@ -17,7 +17,8 @@ import tvm_ffi
 
 from support import amd_emulator, driver_double, host_cupy, oracle
 from support.host_cupy import ROCM, OnDevice
-from warp_bitonic_sort import explain, sort, sort_pairs, sort_with_indices
+from support.selection_rows import rows_of
+from warp_bitonic_sort import explain, sort, sort_pairs, sort_with_indices, top_k
 
 LIBRARY = "libamdhip64.so"
 # Waves of 64 lanes, with what each generation of them exchanges lanes by, and waves of 32.
@@ -132,6 +133,25 @@ class Emulated:
         for x, got in zip((keys, values), result, strict=True):
             want = np.take_along_axis(oracle.bits(x), order, -1)
             np.testing.assert_array_equal(oracle.bits(got.array), want)
+
+    def check_first(self, x, k, descending=True, nan="largest", axis=-1, **options):
+        """Find the first elements of rows in one launch, with a kernel that drops the others."""
+        mode = "largest" if descending else "smallest"
+        source = self.array(x)
+        kernel = explain(source, axis=axis, operation="top_k", k=k).kernel
+        assert kernel.startswith("hip_first"), kernel
+        ran = self.ran
+        try:
+            result = top_k(source, k, axis=axis, mode=mode, nan=nan, **options)
+        except RuntimeError:
+            if self.error is not None:
+                raise self.error from None
+            raise
+        assert self.ran == ran + 1
+        values, indices = (each.array for each in result)
+        wide = indices.astype(np.int64)
+        oracle.check_selected(x, slice(k), wide, values, axis, descending, nan)
+        return kernel
 
     def check_into(self, x, out, around, axis=-1, descending=False):
         """Sort into an array, a view of `around`, of which nothing else may change."""
@@ -266,8 +286,32 @@ def pairs(device):
         device.check_pairs(hard, np.arange(hard.size, dtype=dtype).reshape(hard.shape), True)
 
 
+# Rows, their length, and k: pruned, in a few lanes, in a warp, in warps, and sorted as a whole.
+FIRST = [(70, 64, 8), (70, 50, 1), (9, 200, 16), (9, 300, 32), (9, 1000, 1), (5, 2500, 64),
+         (3, 5000, 100), (9, 100, 70)]  # fmt: skip
+FIRST_KINDS = ["normal", "ties", "NaN", "masked", "all but 8 masked", "bits", "low bits", "equal",
+               "large first", "sorted", "outliers"]  # fmt: skip
+
+
+def first(device):
+    """Every kind of kernel and of rows; rows that are not aligned, and columns; few long rows."""
+    rng = np.random.default_rng(7)
+    number = 0
+    for name in ("float32", "bfloat16", "uint8", "int64"):
+        for rows, length, k in FIRST:
+            x = rows_of(FIRST_KINDS[number % len(FIRST_KINDS)], name, (rows, length), rng)
+            index_dtype = ("int32", "int64")[number // 3 % 2]
+            device.check_first(x, k, *ORDERS[number % 3], index_dtype=index_dtype)
+            number += 1
+        x = rows_of("ties", name, (40, 333), rng)
+        device.check_first(x[:9, 1:], 20)
+        device.check_first(x[:, 3:43], 5, False)
+        device.check_first(np.ascontiguousarray(x[:9].T), 8, axis=0)
+    device.check_first(rows_of("NaN", "float32", (2, 40000), rng), 30)
+
+
 BODIES = {body.__name__: body for body in (every_dtype, every_length, plain_floats, layouts,
-                                           any_library, indices, pairs)}  # fmt: skip
+                                           any_library, indices, pairs, first)}  # fmt: skip
 
 
 @pytest.mark.parametrize("body", BODIES)

@@ -11,13 +11,13 @@ index, keys take turns.
 import functools
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from support.covering import pairwise
-from support.descriptions import cuda_kernel, gpu_cells, hip_kernel
+from support.descriptions import cuda_kernel, first_cells, gpu_cells, hip_kernel
 from support.descriptions import layouts as layouts_of
 from warp_bitonic_sort.dtypes import DTYPES
-from warp_bitonic_sort.kernels import VALUE_BITS, Kernel, Layout
+from warp_bitonic_sort.kernels import MOST_FOUND, VALUE_BITS, Kernel, Layout
 from warp_bitonic_sort.targets.cpu.layouts import MAX_REGISTER_LENGTH
 
 # Lengths of rows in registers that every dtype is tested with, in every access.
@@ -156,6 +156,33 @@ def hip_index_cells(compilers: Sequence[str]) -> dict[str, list[Kernel]]:
         kernel = hip_kernel("ieee", VALUE_BITS[payload], *layout, arch)._replace(payload=payload)
         kernels[compilers[-1]].append(kernel)
     return kernels
+
+
+def _first_kernels(
+    describe: Callable[..., Kernel], keys: Sequence[tuple[str, int]], archs: Sequence[str]
+) -> list[Kernel]:
+    """Kernels for the first elements of rows: for each number of them, the last of each kind.
+
+    These need most registers. Keys and architectures take turns.
+    """
+    turns = zip(itertools.cycle(keys), itertools.cycle(archs), strict=False)
+    kernels = []
+    for is_bounded, selection in itertools.product((False, True), MOST_FOUND):
+        for key, arch in itertools.product(keys, archs) if IS_WHOLE_GRID else [next(turns)]:
+            layouts = [
+                layout for chosen, layout in first_cells(key[1], arch)
+                if chosen == selection and (layout.lane_bits >= 4) == is_bounded
+            ]  # fmt: skip
+            for layout in layouts[0 if IS_WHOLE_GRID else -1 :]:
+                kernel = describe(*key, *layout, "rows", arch)
+                kernels.append(kernel._replace(selection=selection, payload="index"))
+    return kernels
+
+
+def hip_first_cells(compilers: Sequence[str]) -> dict[str, list[Kernel]]:
+    """Kernels for the first elements of rows; compilers take turns, too."""
+    kernels = _first_kernels(hip_kernel, KEYS, HIP_INDEX_ARCHS)
+    return {name: kernels[at :: len(compilers)] for at, name in enumerate(compilers)}
 
 
 def _hip_layouts(bits: int, arch: str) -> list[tuple[int, int, int, str]]:

@@ -4,7 +4,18 @@ import struct
 
 from support import amd_metadata, cubin, elf
 from support.descriptions import layouts
-from warp_bitonic_sort.kernels import Kernel
+from warp_bitonic_sort.kernels import MOST_FOUND, Kernel
+from warp_bitonic_sort.targets.common.gpu_layouts import MAX_FIRST_LENGTH
+
+
+def _is_bounded(kernel: Kernel) -> bool:
+    """Whether a kernel reads rows of any number of units of a lane."""
+    return kernel.selection in MOST_FOUND and kernel.layout.lane_bits >= 4
+
+
+def _planned_shared_bytes(kernel: Kernel) -> int:
+    table = layouts(kernel.arch)
+    return table.shared_bytes(kernel.layout, kernel.payload, kernel.bits, kernel.selection)
 
 
 def wrong_cuda_code(kernel: Kernel, image: bytes):
@@ -14,7 +25,7 @@ def wrong_cuda_code(kernel: Kernel, image: bytes):
         yield f"has {local} bytes of local memory"
     name = image.index(kernel.name.encode() + b"\0")
     shared = struct.unpack_from(cubin.KERNEL, image, name - cubin.NAME_OFFSET)[-1]
-    planned = layouts(kernel.arch).shared_bytes(kernel.layout, kernel.payload, kernel.bits)
+    planned = _planned_shared_bytes(kernel)
     if kernel.access == "rows" and shared != planned:
         yield f"asks for {shared} bytes of shared memory, planned were {planned}"
     if (
@@ -39,8 +50,16 @@ def local_memory(image: bytes) -> int:
 
 
 # Scalar registers that a HIP kernel may keep in lanes of vector registers. Kernels with an index
-# have many addresses and constants, of which few are used in the loops.
+# have many addresses and constants, of which few are used in the loops. Those that prune rows have
+# conditions beside, which do not change from row to row.
 MAX_SCALAR_SPILLS = {"none": 0, "index": 6, "value32": 0, "value64": 0}
+MAX_PRUNED_SCALAR_SPILLS = 40
+
+
+def _max_scalar_spills(kernel: Kernel) -> int:
+    if kernel.selection in MOST_FOUND and not _is_bounded(kernel):
+        return MAX_PRUNED_SCALAR_SPILLS
+    return MAX_SCALAR_SPILLS[kernel.payload]
 
 
 def wrong_hip_code(kernel: Kernel, image: bytes):
@@ -48,7 +67,7 @@ def wrong_hip_code(kernel: Kernel, image: bytes):
     said = amd_metadata.kernel(image)
     for name, most in (
         (".private_segment_fixed_size", 0),
-        (".sgpr_spill_count", MAX_SCALAR_SPILLS[kernel.payload]),
+        (".sgpr_spill_count", _max_scalar_spills(kernel)),
         (".vgpr_spill_count", 0),
     ):
         if said[name] > most:
@@ -60,12 +79,12 @@ def wrong_hip_code(kernel: Kernel, image: bytes):
     name = image.index(kernel.name.encode() + b"\0")
     members = struct.unpack_from(cubin.KERNEL, image, name - cubin.NAME_OFFSET)
     bits, capacity, threads, shared = members[4], members[9], members[11], members[13]
-    if (bits, capacity) != (kernel.bits, kernel.layout.capacity):
+    longest = MAX_FIRST_LENGTH if _is_bounded(kernel) else kernel.layout.capacity
+    if (bits, capacity) != (kernel.bits, longest):
         yield f"says that it is for {capacity} keys of {bits} bits"
     if threads > 1024 or said[".max_flat_workgroup_size"] < threads:
         yield f"has {threads} threads, of {said['.max_flat_workgroup_size']}"
-    layout = kernel.layout
-    planned = layouts(kernel.arch).shared_bytes(layout, kernel.payload, kernel.bits)
+    planned = _planned_shared_bytes(kernel)
     if kernel.access == "rows" and shared != planned:
         yield f"asks for {shared} bytes, planned were {planned}"
     if shared + said[".group_segment_fixed_size"] > 64 * 1024:

@@ -1,7 +1,7 @@
 """Arrays that claim to be on a device while the host has their memory.
 
 For the doubles of drivers alone (cpp/fake_cuda.cc, cpp/fake_hip.cc), to which both are one.
-`OnDevice` supports DLPack; `install` makes as much of CuPy of it as `sort` needs.
+`OnDevice` supports DLPack; `install` makes as much of CuPy of it as operations need.
 """
 
 import ctypes
@@ -63,7 +63,7 @@ class Device:
 
 
 class ndarray:  # noqa: N801
-    """What `cupy.ndarray` is to `sort`."""
+    """What `cupy.ndarray` is to operations."""
 
     def __init__(self, array, number):
         self.array, self.device = array, Device(number)
@@ -72,6 +72,9 @@ class ndarray:  # noqa: N801
 
     def __setitem__(self, at, values):
         self.array[at] = values.array
+
+    def copy(self, order):
+        return ndarray(self.array.copy(order), self.device.id)
 
     def view(self, dtype):
         return ndarray(self.array.view(dtype), self.device.id)
@@ -92,6 +95,7 @@ def install(built_for=CUDA):
     cupy.empty_like = lambda x, dtype=None, shape=None: ndarray(
         np.empty_like(x.array, dtype, shape=shape), x.device.id
     )
+    cupy.moveaxis = lambda x, source, to: ndarray(np.moveaxis(x.array, source, to), x.device.id)
     cupy.shares_memory = lambda x, y: np.shares_memory(x.array, y.array)
     cupy.cuda = types.SimpleNamespace(
         get_current_stream=lambda _: types.SimpleNamespace(ptr=stream),

@@ -94,6 +94,16 @@ def test_hip_code_with_an_index_uses_no_scratch_memory_and_no_flat_access(
 
 
 @pytest.mark.compile
+@pytest.mark.parametrize("arch", cells.HIP_INDEX_ARCHS)
+def test_hip_code_for_first_elements_uses_no_scratch_memory_and_no_flat_access(
+    clang_age, each_hip_compiler, clangs_for_hip, arch
+):
+    ages = ("oldest", "newest") if len(clangs_for_hip) > 1 else ("newest",)
+    kernels = cells.hip_first_cells(ages)[clang_age]
+    _check(each_hip_compiler(arch), [kernel for kernel in kernels if kernel.arch == arch])
+
+
+@pytest.mark.compile
 @pytest.mark.parametrize(
     "arch",
     ["gfx900", "gfx908", "gfx90c", "gfx1010", "gfx1151", "gfx9-generic", "gfx9-4-generic",
