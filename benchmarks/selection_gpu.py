@@ -1,17 +1,19 @@
-"""Times top_k on a CUDA device beside a copy, torch.topk and our own sort with indices.
+"""Times top_k and median on a CUDA device beside a copy, PyTorch and our own sorts.
 
     python benchmarks/selection_gpu.py --dtype float32             all lengths and numbers
     python benchmarks/selection_gpu.py --dtype bfloat16 --length 256 1024 --k 8
     python benchmarks/selection_gpu.py --kind all --length 1024 --k 8
+    python benchmarks/selection_gpu.py --median --axis 0           medians of columns
     python benchmarks/selection_gpu.py --long                      few long rows, in a CUDA graph
     python benchmarks/selection_gpu.py --json selection.json --plot selection.png
 
 Speeds are percentages of the rate of a device-to-device copy, in the same run, of as many bytes as
-are read and written: all elements, and k values and int32 indices of each row. `goal` is the lowest
-percentage that the project promises for random rows. Other kinds of data may take at most 5 times
-as long as random rows. `note` names the goals and the peers that a row loses to. With `--long`,
-times are microseconds on the device, and the goals are the longest ones. A result that is not that
-of torch.sort(stable=True), cut to its first k, is noted, and the command fails at its end.
+are read and written: all elements, and k values and int32 indices of each row, or one median.
+`goal` is the lowest percentage that the project promises for random rows. Other kinds of data may
+take at most 5 times as long as random rows. `note` names the goals and the peers that a row loses
+to. With `--long`, times are microseconds on the device, and the goals are the longest ones. A
+result that is not that of torch.sort(stable=True), cut to its first k, is noted, and the command
+fails at its end.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ _GOALS: dict[int, tuple[int, ...]] = {
 }
 _BELOW_FLOAT32 = 24  # points, of bfloat16
 _BFLOAT16_GOALS = {64: 50, 256: 50, 1024: 80, 4096: 80, 16384: 80}  # for k up to 8
+_MEDIAN_GOALS = {9: 65, 25: 65, 49: 65, 64: 55, 128: 45, 256: 35, 1024: 20}  # of float32
 # Rows, their length, and the longest time in microseconds, for k = 50.
 _LONG = ((1, 131072, 14), (8, 131072, 16), (64, 131072, 25))
 _LONG_K = 50
@@ -160,6 +163,47 @@ def _long_rows(result: dict[str, Any]) -> None:
     print(f"\nthe first {_LONG_K} of few long rows\n{_common.table(header, rows)}", flush=True)
 
 
+def _medians(options: Any, result: dict[str, Any]) -> None:
+    """Print the speed of medians."""
+    import torch
+
+    from warp_bitonic_sort import median, sort
+
+    for dtype in options.dtype:
+        rows = []
+        for length in options.length:
+            x = _gpu.random_values(dtype, options.elements // length, length)
+            if options.axis == 0:
+                x = x.t().contiguous()
+            expected = torch.sort(x.double(), dim=options.axis).values
+            low, high = (expected.select(options.axis, i) for i in ((length - 1) // 2, length // 2))
+            values = median(x, axis=options.axis)
+            is_right = torch.equal(((low + high) / 2).to(values.dtype), values)
+            del expected, low, high
+            notes = [] if is_right else ["WRONG"]
+            moved = x.numel() * x.element_size() + values.numel() * values.element_size()
+            half = torch.empty(moved // 2, dtype=torch.uint8, device=x.device)
+            target, sorted_values = torch.empty_like(half), torch.empty_like(x)
+            calls: dict[str, Callable[[], object]] = {
+                "copy": lambda target=target, half=half: target.copy_(half),  # type: ignore[misc]
+                "ours": lambda x=x: median(x, axis=options.axis),  # type: ignore[misc]
+                "sort": lambda x=x, out=sorted_values: sort(x, axis=options.axis, out=out),  # type: ignore[misc]
+            }
+            if options.peers:
+                calls["torch.median"] = lambda x=x: torch.median(x, dim=options.axis)  # type: ignore[misc]
+            times = _gpu.alternately(calls)
+            goal = _MEDIAN_GOALS.get(length) if dtype == "float32" else None
+            rows.append(_gpu.row(length, times, goal, ("torch.median", "sort"), notes))
+            result["rows"].append(
+                {"panel": f"median, {dtype}", "axis": options.axis, "length": length, "goal": goal,
+                 "notes": notes, "seconds": times}
+            )  # fmt: skip
+        header = ["length", "ours", "goal", "torch.median", "sort", "note"]
+        which = "columns" if options.axis == 0 else "rows"
+        print(f"\nmedian, {dtype}, {which}: percent of a copy\n{_common.table(header, rows)}",
+              flush=True)  # fmt: skip
+
+
 def _summary(entries: Sequence[Mapping[str, Any]]) -> str:
     """Return a Markdown table of our percentages, k across; what misses its goal is bold."""
     numbers = list(dict.fromkeys(entry["k"] for entry in entries))
@@ -179,6 +223,7 @@ def main() -> None:
     parser.add_argument("--k", nargs="+", type=int, default=list(_NUMBERS))
     parser.add_argument("--kind", nargs="+", choices=(*_KINDS, "all"), default=("normal",),
                         metavar="KIND", help=f"data: {', '.join(_KINDS)}, or all")  # fmt: skip
+    parser.add_argument("--median", action="store_true", help="medians instead")
     parser.add_argument("--long", action="store_true", help="few long rows instead")
     parser.set_defaults(elements=1 << 28)
     options = parser.parse_args()
@@ -186,6 +231,9 @@ def main() -> None:
     result = _gpu.begin(options)
     if options.long:
         _long_rows(result)
+        _common.report(result, options.json)
+    elif options.median:
+        _medians(options, result)
         _common.report(result, options.json)
     else:
         _all_rows(options, result)

@@ -31,6 +31,7 @@ from .operations._operation import Operation
 from .operations._planning import (
     check_index_dtype,
     check_k,
+    middle_of,
     native_arch,
     planned,
     selection_of,
@@ -210,10 +211,8 @@ def explain(
     if chosen.carries_values:  # one array of values that is laid out like the keys
         other_strides, value_bits = [description.strides, *other_strides], _VALUE_BITS
     selection = selection_of(chosen, description, settled_axis, settled_k)
-    if selection != "all":  # the results are row-major
-        shape = list(description.shape)
-        shape[settled_axis] = settled_k or 0
-        other_strides = [arrays.dense_strides(tuple(shape))] * len(chosen.outputs)
+    if chosen.finds_middle and nan != "omit":
+        selection = "all" if middle_of(description, settled_axis) is None else "middle"
     plan, settled_axis = planned(
         chosen, description, other_strides, settled_axis, value_bits, selection
     )
@@ -250,11 +249,15 @@ def _explanation(
     operation: Operation, x: Description, plan: Plan, axis: int, k: int | None
 ) -> Explanation:
     kernel, cached, is_open, is_missing = plan.kernel, None, False, False
-    finds_first = kernel is not None and kernel.selection != "all"
+    finds_all = kernel is None or kernel.selection == "all"
     reason = plan.reason
     if kernel is not None and kernel.payload in VALUE_BITS:
         reason += f"; that holds for one array of values of {_VALUE_BITS} bits, laid out like keys"
-    elif operation.afterwards is not None and plan.route != "copy" and not finds_first:
+    elif (
+        operation.afterwards is not None
+        and plan.route != "copy"
+        and (finds_all or operation.lowest_k != 0)
+    ):
         reason += f"; then the array's library {operation.afterwards.format(k=k)}"
     if kernel is not None:
         is_open = loader.is_open(kernel, x.dtype, x.device.number)

@@ -24,6 +24,7 @@ Selection = Literal[
     "first64",
     "first128",
     "first256",
+    "middle",
 ]
 
 # What a kernel writes for a payload, in order. It gets None for keys that are not wanted, but not

@@ -113,6 +113,8 @@ def plan(
             f"kernel sorts; {sorter} their keys, with the same promises"
         )
         return Plan("fallback", None, length, count, reason)
+    if selection != "all":
+        strides = strides[:1]  # kernels that store a part of each row store it anywhere
     rows = Rows(
         payload=payload,
         bits=dtype.bits,

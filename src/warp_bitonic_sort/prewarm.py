@@ -122,6 +122,8 @@ def longest(backend: str, arch: str, dtype: str, operation: str = "sort") -> int
 
 def _selections(operation: Operation, layouts: Layouts, bits: int, length: int) -> list[Selection]:
     """Return the positions of the sorted rows that kernels find for rows of a length."""
+    if operation.finds_middle:
+        return list(dict.fromkeys([layouts.middle(bits, length), operation.selection]))
     if not operation.finds_first or length < 2:
         return [operation.selection]
     # Fewer elements than a kernel finds are rather found by it.

@@ -99,7 +99,7 @@ def test_prewarm_of_an_operation_builds_its_kernels(operation, fresh_cache, monk
     result = invoke("--length", "3", "--operation", operation)
     assert result.exit_code == 0, result.output
     record = OPERATIONS[operation]
-    selection = "first" if operation == "top_k" else record.selection
+    selection = "first" if record.finds_first else record.selection
     assert {(kernel.selection, kernel.payload) for kernel in asked} == {(selection, record.payload)}
     assert asked == prewarm.kernels("cpu", _CPU, ["float32"], [3], [operation])
     assert not fresh_cache.exists()

@@ -54,7 +54,7 @@ def test_operation_has_the_kernel_and_outputs_of_its_record(name, dtype, order, 
 
     said = warp_bitonic_sort.explain(x, operation=name, **options, **k)
     assert (said.operation, said.route) == (name, "kernel")
-    selection = "first" if name == "top_k" else operation.selection
+    selection = "first" if operation.finds_first else operation.selection
     assert f"_{selection}_{operation.payload}_" in said.kernel
     built = prewarm.kernels("cpu", HOST.arch_for(), [dtype], [LENGTH], [name])
     assert said.kernel in [kernel.name for kernel in built]

@@ -421,6 +421,6 @@ def test_explain_of_first_elements_names_their_kernel():
 def test_explain_of_a_selection_says_what_is_copied():
     said = explain((5, 40), operation="kthvalue", k=16)
     assert str(said).startswith("kthvalue 5 rows of 40 float32")
-    assert said.kernel == explain((5, 40), operation="sort_with_indices").kernel
+    assert said.kernel == explain((5, 40), operation="top_k", k=16).kernel
     reason = explain(np.ones((5, 40)), operation="kthvalue", k=2, axis=0).reason
     assert reason.endswith("then the array's library copies element 2 of each row, counted from 1")

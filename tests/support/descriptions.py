@@ -36,7 +36,7 @@ def first_cells(bits, arch):
     pruned, few = table.first_layouts.pruned, table.first_layouts.few
     cells = []
     for selection in MOST_FOUND:
-        bounded = table.bounded(selection, bits)
+        bounded = [layout for _, layout in table.bounded(selection, bits)]
         if bounded and table.shared_bytes(few, "index", bits, selection) <= 1024 * table.shared_kib:
             bounded.append(few)
         cells += [

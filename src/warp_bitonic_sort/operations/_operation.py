@@ -52,6 +52,8 @@ class Operation(NamedTuple):
         What the array's library does with the outputs, as text for people. ``{k}`` stands for k.
     finds_first : bool, default False
         Whether the first k elements of the sorted rows are wanted, which a kernel may find alone.
+    finds_middle : bool, default False
+        Whether the middle of the sorted rows is wanted, unless NaNs are left out.
     lowest_k : int, optional
         The lowest value of the argument k, whose highest is the length of a row; None without k.
     nan_modes : tuple of str, default ("largest", "last")
@@ -71,6 +73,7 @@ class Operation(NamedTuple):
     carries_values: bool = False
     afterwards: str | None = None
     finds_first: bool = False
+    finds_middle: bool = False
     lowest_k: int | None = None
     nan_modes: tuple[str, ...] = ("largest", "last")
     computes: bool = False

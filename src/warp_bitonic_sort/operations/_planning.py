@@ -13,6 +13,7 @@ from ..jit import loader
 from ..kernels import Payload, Selection
 from ..plan import Plan, plan, value_payload
 from ..targets import device_arch, target_of
+from ..targets.common.layouts import Layouts
 from ._operation import Operation
 
 _MAX_INT32 = 2**31 - 1
@@ -113,7 +114,7 @@ def check_k(operation: Operation, k: int, length: int) -> None:
 def selection_of(
     operation: Operation, description: Description, axis: int, k: int | None
 ) -> Selection:
-    """Return the positions of the sorted rows that a kernel finds for a call."""
+    """Return the positions of the sorted rows that a kernel finds for a call with k."""
     length = (description.shape or (1,))[settled_axis(axis, description.shape)]
     if not operation.finds_first or length < 2 or k is None:
         return operation.selection
@@ -121,9 +122,26 @@ def selection_of(
     is_last = settled_axis(axis, description.shape) == max(len(description.shape), 1) - 1
     if not target.is_host and not is_last and "transpose" not in description.capabilities:
         return operation.selection  # whose kernels load columns faster
+    return _layouts_of(description).first(lookup(description.dtype, "x").bits, length, k)
+
+
+def middle_of(description: Description, axis: int) -> tuple[int, ...] | None:
+    """Return the shape of the middle of sorted rows, if a kernel finds it alone."""
+    shape = list(description.shape or (1,))
+    axis = settled_axis(axis, description.shape)
+    length = shape[axis]
+    bits = lookup(description.dtype, "x").bits
+    if length < 2 or _layouts_of(description).middle(bits, length) == "all":
+        return None
+    shape[axis] = 2 - length % 2
+    return tuple(shape)
+
+
+def _layouts_of(description: Description) -> Layouts:
+    """Return the layouts of an array's device."""
+    target = target_of(description.device.backend)
     native = native_arch(description.device)
-    layouts = target.layouts(native if target.is_host else device_arch(target.name, native))
-    return layouts.first(lookup(description.dtype, "x").bits, length, k)
+    return target.layouts(native if target.is_host else device_arch(target.name, native))
 
 
 def check_index_dtype(operation: Operation, index_dtype: str | None, length: int) -> None:

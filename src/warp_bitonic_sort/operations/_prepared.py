@@ -86,7 +86,7 @@ class PreparedCall:
         """Return the outputs for an array, in new arrays of the caller's kind."""
         dtypes, to_result = self._dtypes, self._to_result
         if self._result_type is None:  # nearly every call; a loop takes longer
-            output = self._adapter.empty(x, dtypes[0])
+            output = self._adapter.empty(x, dtypes[0], self._shape)
             self.run(x, (output,))
             return output if to_result is None else to_result(output, x, dtypes[0])
         empty, shape = self._adapter.empty, self._shape

@@ -1,7 +1,7 @@
 """`median` and `quantile` of rows.
 
-Invariant: rows are sorted in one call, then only the wanted elements are read. Nothing waits for a
-device.
+Invariant: rows are sorted in one call, which may return the middle alone; then only the wanted
+elements are read. Nothing waits for a device.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from ._arguments import (
 )
 from ._call import call, prepared_calls, remember
 from ._operation import VALUES, Operation
-from ._planning import settled_axis
+from ._planning import middle_of, settled_axis
+from ._prepared import Found
 
 Nan = Literal["propagate", "omit"]
 Axes = int | tuple[int, ...] | None
@@ -32,10 +33,13 @@ MEDIAN = Operation(
     "none",
     (VALUES,),
     afterwards="reads the middle of each sorted row",
+    finds_middle=True,
     nan_modes=("propagate", "omit"),
     computes=True,
 )
-QUANTILE = MEDIAN._replace(name="quantile", afterwards="reads the quantiles of each sorted row")
+QUANTILE = MEDIAN._replace(
+    name="quantile", afterwards="reads the quantiles of each sorted row", finds_middle=False
+)
 
 
 @arrays.between_torch_graphs
@@ -89,8 +93,9 @@ def median(
 
     Notes
     -----
-    The rows are sorted as by `sort`, then the library of x reads the middle. Several axes that are
-    not adjacent are copied together first, as NumPy does.
+    The rows are sorted as by `sort`, then the library of x reads the middle. On a GPU, the middle
+    alone is stored, unless NaNs are left out. Several axes that are not adjacent are copied
+    together first, as NumPy does.
 
     Examples
     --------
@@ -187,16 +192,22 @@ def _reduce(
     """Sort rows, and read quantiles; their shape begins with the leading one."""
     adapter = arrays.adapter_of(x)
     key = ("reduction", adapter.kind, adapter.key(x), axes, keepdims)
-    plan: tuple[DType, Reduction] | None = prepared_calls.get(key)
+    plan: tuple[DType, Reduction, tuple[int, ...] | None] | None = prepared_calls.get(key)
     if plan is None:
         description = adapter.describe(x, "x")
         shape = description.shape
-        plan = lookup(description.dtype, "x"), reduction_of(shape, _settled(axes, shape), keepdims)
+        reduction = reduction_of(shape, _settled(axes, shape), keepdims)
+        merged = description._replace(shape=reduction.shape)
+        middle = middle_of(merged, reduction.axis)
+        plan = lookup(description.dtype, "x"), reduction, middle
         remember(key, plan)
-    dtype, reduction = plan
+    dtype, reduction, middle = plan
     if reduction.merges:
         x = adapter.reshape(x, reduction.order, reduction.shape)
-    rows = call(operation, x, (reduction.axis, False, False))
+    found = None
+    if operation.finds_middle and middle is not None and not omits_nan:
+        found = Found("middle", middle)
+    rows = call(operation, x, (reduction.axis, False, False), found=found)
     result = adapter.float_dtype() if dtype.codec == "integer" else dtype.name
     reader = Reader(dtype, result, reduction.axis, method, points, omits_nan)
     return arrays.adapter_of(rows).read(rows, reader, (*leading, *reduction.kept))

@@ -12,7 +12,6 @@ from typing import Any, Literal, NamedTuple, NoReturn
 
 from .. import arrays
 from ..arrays import Adapter, Cut, SortOptions
-from ..kernels import Selection
 from ._arguments import (
     Nan,
     checked_bool,
@@ -78,6 +77,7 @@ KTHVALUE = Operation(
     (VALUES, INDICES),
     KthValue,
     afterwards="copies element {k} of each row, counted from 1",
+    finds_first=True,
     lowest_k=1,
 )
 
@@ -233,7 +233,7 @@ def kthvalue(
 
     Notes
     -----
-    Rows are sorted as by `sort_with_indices`, and the library of x copies the elements.
+    The first k elements are found as by `top_k`, and the library of x copies the last of them.
 
     Examples
     --------
@@ -260,8 +260,8 @@ def _top_k(x: Any, k: int, options: SortOptions, out: Any, index_dtype: str | No
         outputs = _relaunched(adapter, x, k, options, index_dtype)
         if outputs is not None:
             return TopK(*outputs)
-    cut, selection = _part(TOP_K, adapter, x, k, options[0], True)
-    return TopK(*_select(TOP_K, adapter, x, options, cut, out, index_dtype, selection))
+    part = _part(TOP_K, adapter, x, k, options[0], True)
+    return TopK(*_select(TOP_K, adapter, x, options, part, out, index_dtype))
 
 
 def _relaunched(
@@ -282,19 +282,19 @@ def _kthvalue(
     x: Any, k: int, options: SortOptions, keepdims: bool, out: Any, index_dtype: str | None
 ) -> KthValue:
     adapter = arrays.adapter_of(x)
-    cut, selection = _part(KTHVALUE, adapter, x, k, options[0], keepdims)
-    return KthValue(*_select(KTHVALUE, adapter, x, options, cut, out, index_dtype, selection))
+    part = _part(KTHVALUE, adapter, x, k, options[0], keepdims)
+    return KthValue(*_select(KTHVALUE, adapter, x, options, part, out, index_dtype))
 
 
 def _part(
     operation: Operation, adapter: Adapter, x: Any, k: int, axis: int, keeps_axis: bool
-) -> tuple[Cut, Selection]:
-    """Return the positions of the sorted rows that k stands for, and those that a kernel finds.
+) -> tuple[Cut, Found | None]:
+    """Return the positions of the sorted rows that k stands for, and what a kernel finds of them.
 
     They are remembered for later calls with an array of the same key.
     """
     key = ("part", operation.name, adapter.kind, adapter.key(x), k, axis, keeps_axis)
-    part: tuple[Cut, Selection] | None = prepared_calls.get(key)
+    part: tuple[Cut, Found | None] | None = prepared_calls.get(key)
     if part is None:
         description = adapter.describe(x, "x")
         shape = description.shape or (1,)
@@ -304,7 +304,9 @@ def _part(
         if operation is KTHVALUE:
             start, kept = k - 1, [1] if keeps_axis and description.shape else []
         cut = Cut(axis, start, k, (*shape[:axis], *kept, *shape[axis + 1 :]))
-        part = cut, selection_of(operation, description, axis, k)
+        selection = selection_of(operation, description, axis, k)
+        found = Found(selection, (*shape[:axis], k, *shape[axis + 1 :]))
+        part = cut, None if selection == "all" else found
         remember(key, part)
     return part
 
@@ -314,12 +316,12 @@ def _select(
     adapter: Adapter,
     x: Any,
     options: SortOptions,
-    cut: Cut,
+    part: tuple[Cut, Found | None],
     out: Any,
     index_dtype: str | None,
-    selection: Selection,
 ) -> Sequence[Any]:
     """Return a range of positions of the sorted rows: values and indices."""
+    cut, found = part
     outputs: Sequence[Any] = ()
     if out is not None:
         outputs = outputs_of(operation, out)
@@ -327,10 +329,8 @@ def _select(
         _, index_dtype = check_outputs(
             operation, adapter, expected, outputs, index_dtype, "the result"
         )
-    finds_all = selection == "all"
-    found = None if finds_all else Found(selection, cut.shape)
     results: Sequence[Any] = call(operation, x, options, index_dtype=index_dtype, found=found)
-    if finds_all:
+    if found is None or found.shape != cut.shape:
         results = [arrays.adapter_of(array).cut(array, cut) for array in results]
     if out is None:
         return results

@@ -163,8 +163,7 @@ _MIN_DROPPED = 2
 _MIN_IN_GROUP = 8
 # So many blocks leave multiprocessors idle, however long their rows are.
 _FEW_ROWS = 128
-# The length of rows of any number of units.
-MAX_FIRST_LENGTH = 2**31 - 1
+_ANY = MAX_FIRST_LENGTH = 2**31 - 1
 
 
 class FirstRows(NamedTuple):
@@ -174,15 +173,16 @@ class FirstRows(NamedTuple):
     ----------
     pruned : dict of (str, bool) to tuple of Layout
         Layouts for short rows, by the selection and whether keys have 64 bits.
-    bounded : dict of str to tuple of Layout
-        Layouts for longer rows by the selection, where registers stand for units of 16 bytes. Rows
-        that are too long for the last one have larger units.
+    bounded : dict of str to tuple of (int, Layout)
+        Layouts for longer rows by the selection, with the most vectors of 16 bytes of a row that
+        each is for. Registers stand for units, of one vector or several. The last layout is for
+        longer rows, too.
     few : Layout
-        The layout for few rows that are too long.
+        The layout for few of these.
     """
 
     pruned: dict[tuple[Selection, bool], tuple[Layout, ...]]
-    bounded: dict[Selection, tuple[Layout, ...]]
+    bounded: dict[Selection, tuple[tuple[int, Layout], ...]]
     few: Layout
 
 
@@ -197,15 +197,23 @@ def first_rows(warp_lane_bits: int, max_units: int = 32) -> FirstRows:
         ("first16", True): _PRUNED64_ROWS[1:],
         ("first32", False): _PRUNED32_ROWS,
     }
-    long_rows = layouts_of((16, full, 0), (16, full, 1), (16, full, 2), (32, full, 2))
-    long_rows = tuple(layout for layout in long_rows if layout.registers <= max_units)
-    some = (*layouts_of((4, 4, 0), (8, 4, 0), (8, 5, 0)), *long_rows)
-    bounded: dict[Selection, tuple[Layout, ...]] = {
+    # Measured: units of two vectors are better than twice as many of one.
+    some = (
+        (64, Layout(4, 4)),
+        (128, Layout(8, 4)),
+        (256, Layout(8, 5)),
+        (512, Layout(16, full)),
+        (1024, Layout(8, full, 1)),
+        (2048, Layout(16, full, 1)),
+        (8192, Layout(16, full, 2)),
+        (_ANY, Layout(max_units, full, 2)),
+    )
+    bounded: dict[Selection, tuple[tuple[int, Layout], ...]] = {
         "first16": some,
         "first32": some,
         "first64": some[1:],
-        "first128": long_rows,
-        "first256": long_rows,
+        "first128": some[3:],
+        "first256": some[3:],
     }
     # A block has 1024 threads.
     return FirstRows(pruned, bounded, Layout(8, full, 10 - full))
@@ -346,6 +354,8 @@ class GpuLayouts(NamedTuple):
         """Return the longest row that a kernel takes."""
         if selection in ("all", "first"):
             return self.rows(payload, bits)[-1].capacity
+        if selection == "middle":
+            return self.rows(payload, bits)[-1].capacity if payload == "none" else 0
         if payload != "index":
             return 0
         if self.bounded(selection, bits):
@@ -353,10 +363,14 @@ class GpuLayouts(NamedTuple):
         layouts = self.first_layouts.pruned.get((selection, bits == 64))
         return 0 if layouts is None else layouts[-1].capacity
 
-    def bounded(self, selection: Selection, bits: int) -> list[Layout]:
-        """Return the layouts of rows whose first elements are bounded, by capacity."""
+    def middle(self, bits: int, length: int) -> Selection:
+        """Return the selection of the kernel for the middle of rows."""
+        return "middle" if length <= self.longest("none", bits, "middle") else "all"
+
+    def bounded(self, selection: Selection, bits: int) -> list[tuple[int, Layout]]:
+        """Return the layouts of rows whose first elements are bounded, as `FirstRows` has them."""
         layouts = self.first_layouts.bounded.get(selection, ())
-        return [layout for layout in layouts if self._fits_first(layout, selection, bits)]
+        return [each for each in layouts if self._fits_first(each[1], selection, bits)]
 
     def _fits_first(self, layout: Layout, selection: Selection, bits: int) -> bool:
         """Tell whether a block's pairs fit the shared memory."""
@@ -388,7 +402,7 @@ class GpuLayouts(NamedTuple):
 
     def choose(self, rows: Rows) -> Choice:
         """Return the layout for rows that are not longer than the longest."""
-        if rows.selection != "all":
+        if rows.selection not in ("all", "middle"):
             return self._choose_first(rows)
         tables = self.tables[rows.payload, rows.bits]
         columns = None
@@ -406,6 +420,8 @@ class GpuLayouts(NamedTuple):
             f"thread{'s' * (lanes != 1)} each, {layout.registers} positions in the registers of "
             "each"
         )
+        if rows.selection == "middle":
+            reason += ", and only the middle is stored"
         if rows.payload != "none":
             reason += f"; {why_with_index(rows.bits, _INDEX_ENTRY_BITS)}"
         if rows.payload in VALUE_BITS:
@@ -436,12 +452,17 @@ class GpuLayouts(NamedTuple):
                 "registers of each, which drop the others while they sort"
             )
             return Choice(layout, "rows", reason, transposes)
-        layouts, few = self.bounded(rows.selection, rows.bits), self.first_layouts.few
-        units = -(-rows.length * rows.bits // 8 // WIDE_BYTES)
-        is_few = rows.rows <= _FEW_ROWS and self._fits_first(few, rows.selection, rows.bits)
-        layout = first_fit(layouts, units) or (few if is_few else layouts[-1])
+        vectors = -(-rows.length * rows.bits // 8 // WIDE_BYTES)
+        layout = self._bounded_layout(rows, vectors)
         reason = (
             f"{found} {1 << layout.lane_bits << layout.warp_bits} threads: the least elements of "
             "groups bound them, and the few within the bound are sorted"
         )
         return Choice(layout, "rows", reason, transposes)
+
+    def _bounded_layout(self, rows: Rows, vectors: int) -> Layout:
+        """Return the layout for rows of so many vectors whose first elements are bounded."""
+        layouts, few = self.bounded(rows.selection, rows.bits), self.first_layouts.few
+        layout = next((each for most, each in layouts if vectors <= most), layouts[-1][1])
+        is_few = rows.rows <= _FEW_ROWS and self._fits_first(few, rows.selection, rows.bits)
+        return few if is_few and layout == layouts[-1][1] else layout

@@ -39,11 +39,15 @@ class CpuLayouts:
         """Return the longest row that a kernel takes; no kernel carries values along."""
         if selection == "first":
             return MAX_FIRST_LENGTH if payload == "index" else 0
-        return 0 if payload in VALUE_BITS else MAX_LENGTH
+        return MAX_LENGTH if selection == "all" and payload not in VALUE_BITS else 0
 
     def first(self, bits: int, length: int, k: int) -> Selection:
         """Return the selection of the kernel for the first k elements, with their indices."""
         return "first" if length <= MAX_FIRST_LENGTH else "all"
+
+    def middle(self, bits: int, length: int) -> Selection:
+        """Return the selection of the kernel for the middle of rows."""
+        return "all"
 
     def choose(self, rows: Rows) -> Choice:
         """Return the layout for rows that are not longer than the longest."""

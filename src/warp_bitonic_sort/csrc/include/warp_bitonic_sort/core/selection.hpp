@@ -1,5 +1,5 @@
-// The positions of the sorted row that a kernel's outputs need: all of them, or the first ones, as
-// many as wbs_args::kept says.
+// The positions of the sorted row that a kernel's outputs need: all of them, or as many as
+// wbs_args::kept says, the first ones or those in the middle.
 //
 // Invariant: part of a kernel's description.
 #ifndef WARP_BITONIC_SORT_CORE_SELECTION_HPP_
@@ -21,6 +21,8 @@ enum class selection : int {
   first64,
   first128,
   first256,
+  // Positions (length - kept) / 2 and on. Of a row with NaNs, which come last, all are NaN.
+  middle,
 };
 
 // The most elements of a row that a kernel keeps; 0 for all.

@@ -31,15 +31,16 @@ namespace warp_bitonic_sort {
 // of a lane, where few elements are sorted), lane bits and warp bits.
 template <selection Selection, payload Payload, access Access>
 struct gpu_rows_of;
-template <>
-struct gpu_rows_of<selection::all, payload::none, access::rows> {
+template <selection Selection>
+struct gpu_rows_of<Selection, payload::none, access::rows> {
   template <template <class> class Target, class Ops, codec_kind Codec, int KeyBits, int... Layout>
-  using type = gpu_rows<Target, register_codec<Codec, KeyBits, Ops>, Layout...>;
+  using type = gpu_rows<Target, register_codec<Codec, KeyBits, Ops>, Codec, Selection, Layout...>;
 };
-template <>
-struct gpu_rows_of<selection::all, payload::none, access::columns> {
+template <selection Selection>
+struct gpu_rows_of<Selection, payload::none, access::columns> {
   template <template <class> class Target, class Ops, codec_kind Codec, int KeyBits, int... Layout>
-  using type = gpu_columns<Target, register_codec<Codec, KeyBits, Ops>, Layout...>;
+  using type =
+      gpu_columns<Target, register_codec<Codec, KeyBits, Ops>, Codec, Selection, Layout...>;
 };
 template <>
 struct gpu_rows_of<selection::all, payload::index, access::columns> {

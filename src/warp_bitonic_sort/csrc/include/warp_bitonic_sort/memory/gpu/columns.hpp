@@ -8,11 +8,15 @@
 #ifndef WARP_BITONIC_SORT_MEMORY_GPU_COLUMNS_HPP_
 #define WARP_BITONIC_SORT_MEMORY_GPU_COLUMNS_HPP_
 
+#include <warp_bitonic_sort/core/order.hpp>
+#include <warp_bitonic_sort/core/selection.hpp>
 #include <warp_bitonic_sort/memory/gpu/kernel_base.hpp>
 
 namespace warp_bitonic_sort {
 
-template <template <class> class Target, class Keys, int Registers, int LaneBits, int WarpBits>
+// Only the middle of each row is stored if Selection says so.
+template <template <class> class Target, class Keys, codec_kind Codec, selection Selection,
+          int Registers, int LaneBits, int WarpBits>
 class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   static_assert(WarpBits == 0, "a warp holds whole rows");
   using base = kernel_base<Target, Keys, Registers, LaneBits, WarpBits>;
@@ -110,7 +114,20 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
         keys[c] = codec.encode(element_at(rows[0].src + at) | second << 16);
       }
     }
+    key greatest = keys[0];
+    if constexpr (Selection == selection::middle) {
+      WBS_UNROLL
+      for (int c = 1; c < Registers; ++c) {
+        key lesser = greatest, greater = keys[c];
+        target{args.opaque_one}.compare_exchange(lesser, greater);
+        if (c < args.length) greatest = greater;
+      }
+    }
     network_type::sort(target{args.opaque_one}, keys, nullptr);
+    if constexpr (Selection == selection::middle) {
+      store_own_middle(codec, args, rows, keys, codec.decode(greatest));
+      return;
+    }
     WBS_UNROLL
     for (int c = 0; c < Registers; ++c) {
       if (c >= args.length) continue;
@@ -123,6 +140,25 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
       target::store_global(rows[0].dst + at, static_cast<element>(raw));
       if (shared_rows == 2 && both) {
         target::store_global(rows[last].dst + at, static_cast<element>(raw >> 16));
+      }
+    }
+  }
+  // Stores the middle of the rows that this thread has sorted.
+  static WBS_INLINE void store_own_middle(const keys_type& codec, const wbs_args<1, 1>& args,
+                                          const row (&rows)[shared_rows],
+                                          const key (&keys)[Registers], raw last) {
+    const middle<Codec, element> wanted(args);
+    WBS_UNROLL
+    for (int c = 0; c < Registers; ++c) {
+      const int at = c - wanted.first;
+      if (at < 0 || at >= args.kept) continue;
+      const raw mine = codec.decode(keys[c]);
+      WBS_UNROLL
+      for (int r = 0; r < shared_rows; ++r) {
+        if (!rows[r].present) continue;
+        target::store_global(
+            rows[r].dst + at * args.output_stride[0],
+            wanted.of(static_cast<element>(mine >> 16 * r), static_cast<element>(last >> 16 * r)));
       }
     }
   }
@@ -186,6 +222,16 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
     key keys[Registers];
     base::encode(codec, raws, keys);
     network_type::sort(target{args.opaque_one}, keys, stage);
+    if constexpr (Selection == selection::middle) {
+      row rows[shared_rows];
+      WBS_UNROLL
+      for (int r = 0; r < shared_rows; ++r) {
+        rows[r] = find_row(args, first_of_warp + row_in_warp() + r);
+      }
+      base::template store_middle<Codec>(codec, args, rows, keys, stage);
+      target::sync_block();
+      return;
+    }
     base::decode(codec, keys, raws);
     raw* const sorted = reinterpret_cast<raw*>(stage);
     stage_blocked(raws, sorted);

@@ -7,6 +7,7 @@
 
 #include <warp_bitonic_sort/abi.h>
 
+#include <warp_bitonic_sort/core/codec.hpp>
 #include <warp_bitonic_sort/core/config.hpp>
 #include <warp_bitonic_sort/core/order.hpp>
 #include <warp_bitonic_sort/core/register_codec.hpp>
@@ -24,6 +25,29 @@ struct register_of {
 template <class Element>
 struct register_of<Element, 1> {
   using type = Element;
+};
+
+// The middle of an ascending row, whose last element is a NaN if there is any.
+template <codec_kind Codec, class Element>
+class middle {
+  WBS_CONSTANT(int, bits, 8 * static_cast<int>(sizeof(Element)));
+  using codes = canonical_codec<Codec, Element, typename unsigned_of<bits>::signed_type>;
+
+ public:
+  int first;
+
+  WBS_INLINE explicit middle(const wbs_args<1, 1>& args)
+      : first((args.length - args.kept) / 2), codes_({args.key_xor, args.key_add}) {}
+  // An element, or a NaN.
+  WBS_INLINE Element of(Element element, Element last) const {
+    if constexpr (codes::has_nans) {
+      if (codes_.encode(last) == codes_.highest()) return last;
+    }
+    return element;
+  }
+
+ private:
+  codes codes_;
 };
 
 // Keys is a codec of core/register_codec.hpp.
@@ -129,10 +153,11 @@ class kernel_base {
     }
   }
 
-  // Stores each lane's sorted elements into the stage, blocked.
-  static WBS_INLINE void stage_blocked(const raw (&raws)[Registers], raw* own) {
-    using vector = entry_vector<raw>;
-    raw* const to = own + target::lane() * network_type::blocked_pitch;
+  // Stores each lane's sorted elements, or keys, into the stage, blocked.
+  template <class Value>
+  static WBS_INLINE void stage_blocked(const Value (&raws)[Registers], Value* own) {
+    using vector = entry_vector<Value>;
+    Value* const to = own + target::lane() * network_type::blocked_pitch;
     if constexpr (Registers % vector::size == 0) {
       WBS_UNROLL
       for (int j = 0; j < Registers; j += vector::size) {
@@ -144,6 +169,35 @@ class kernel_base {
     } else {
       WBS_UNROLL
       for (int j = 0; j < Registers; ++j) to[j] = raws[j];
+    }
+  }
+
+  // Stores the middle of sorted rows, whose keys the stage gets.
+  template <codec_kind Codec>
+  static WBS_INLINE void store_middle(const keys_type& codec, const wbs_args<1, 1>& args,
+                                      const row (&rows)[shared_rows], const key (&keys)[Registers],
+                                      key* stage) {
+    stage_blocked(keys, network_type::own(stage));
+    WarpBits == 0 ? target::sync_warp() : target::sync_block();
+    const int lane = target::lane() & (lanes - 1);
+    const int first_thread = WarpBits == 0 ? target::lane() - lane : 0;
+    const auto at = [&](int position) {
+      const int thread = first_thread + position / Registers;
+      return codec.decode(
+          stage[thread / warp_lanes * network_type::stage_entries +
+                thread % warp_lanes * network_type::blocked_pitch + position % Registers]);
+    };
+    if (first_position() > 0) return;
+    const middle<Codec, element> wanted(args);
+    for (int j = lane; j < args.kept; j += lanes) {
+      const raw mine = at(wanted.first + j), last = at(args.length - 1);
+      WBS_UNROLL
+      for (int r = 0; r < shared_rows; ++r) {
+        if (!rows[r].present) continue;
+        target::store_global(
+            rows[r].dst + j * args.output_stride[0],
+            wanted.of(static_cast<element>(mine >> 16 * r), static_cast<element>(last >> 16 * r)));
+      }
     }
   }
 };

@@ -10,12 +10,16 @@
 #ifndef WARP_BITONIC_SORT_MEMORY_GPU_ROWS_HPP_
 #define WARP_BITONIC_SORT_MEMORY_GPU_ROWS_HPP_
 
+#include <warp_bitonic_sort/core/order.hpp>
+#include <warp_bitonic_sort/core/selection.hpp>
 #include <warp_bitonic_sort/memory/gpu/kernel_base.hpp>
 #include <warp_bitonic_sort/memory/gpu/run.hpp>
 
 namespace warp_bitonic_sort {
 
-template <template <class> class Target, class Keys, int Registers, int LaneBits, int WarpBits>
+// Only the middle of each row is stored if Selection says so.
+template <template <class> class Target, class Keys, codec_kind Codec, selection Selection,
+          int Registers, int LaneBits, int WarpBits>
 class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   using base = kernel_base<Target, Keys, Registers, LaneBits, WarpBits>;
   using base::blocks_of;
@@ -58,7 +62,7 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   WBS_CONSTANT(int, max_float_capacity, 128);
   WBS_CONSTANT(bool, tries_float_keys,
                target::has_float_keys && allows_float_keys<Keys> && capacity <= max_float_capacity);
-  using float_rows = gpu_rows<Target, float_keys, Registers, LaneBits, WarpBits>;
+  using float_rows = gpu_rows<Target, float_keys, Codec, Selection, Registers, LaneBits, WarpBits>;
 
   // Sorts the rows of one tile, block_rows of them. Returns false, with nothing written, if Keys
   // are floats and a row holds a NaN or -0.0.
@@ -104,6 +108,11 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
       if (target::any_in_warp(target::any_special(keys, codec.negative_zero()))) return false;
     }
     network_type::sort(target{args.opaque_one}, keys, stage);
+    if constexpr (Selection == selection::middle) {
+      base::template store_middle<Codec>(codec, args, rows, keys, stage);
+      WarpBits == 0 ? target::sync_warp() : target::sync_block();
+      return true;
+    }
     base::decode(codec, keys, raws);
     raw* const sorted = reinterpret_cast<raw*>(own);
     stage_blocked(raws, sorted);
