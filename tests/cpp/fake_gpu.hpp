@@ -162,62 +162,71 @@ void for_symbols(const char* image, const Elf64_Ehdr& header, uint32_t type, con
 }
 
 // Calls f(inputs, outputs) with the addresses of every row, by abi.h's description.
-template <int Count, class RowFunction>
-void for_rows(const wbs_args<Count, Count>& args, const RowFunction& f) {
+template <int Inputs, int Outputs, class RowFunction>
+void for_rows(const wbs_args<Inputs, Outputs>& args, const RowFunction& f) {
   for (long long r = 0; r < args.rows; ++r) {
-    const char* inputs[Count];
-    char* outputs[Count];
-    for (int k = 0; k < Count; ++k) {
-      inputs[k] = static_cast<const char*>(args.input[k]);
-      outputs[k] = static_cast<char*>(args.output[k]);
+    const auto in_row = [&](auto* first, const long long* strides) {
       long long rest = r;
       for (int i = args.batch_dims - 1; i >= 0; --i) {
-        const long long at = rest % args.batch_shape[i];
+        first += rest % args.batch_shape[i] * strides[i];
         rest /= args.batch_shape[i];
-        inputs[k] += at * args.input_batch_stride[k][i];
-        outputs[k] += at * args.output_batch_stride[k][i];
       }
+      return first;
+    };
+    const char* inputs[Inputs];
+    char* outputs[Outputs];
+    for (int k = 0; k < Inputs; ++k) {
+      inputs[k] = in_row(static_cast<const char*>(args.input[k]), args.input_batch_stride[k]);
+    }
+    for (int k = 0; k < Outputs; ++k) {
+      outputs[k] = in_row(static_cast<char*>(args.output[k]), args.output_batch_stride[k]);
     }
     f(inputs, outputs);
   }
 }
 
-// Sorts keys, and with two inputs carries values of so many bytes along, stably. Keys of equal
-// codes are equal in all bits: data for values have no NaN, and one zero.
-template <wbs::codec_kind Codec, int KeyBits, int Count>
-void sort_rows(const wbs_args<Count, Count>& args, size_t value_bytes) {
+// The code of a key, and what is carried along with it.
+struct Pair {
+  uint64_t code, value;
+
+  bool operator<(const Pair& other) const { return code < other.code; }
+};
+
+// Sorts keys stably, and with two outputs carries values of so many bytes along: those of a second
+// input, or indices. Keys of equal codes are equal in all bits: such data have no NaN, and one
+// zero.
+template <wbs::codec_kind Codec, int KeyBits, int Inputs, int Outputs>
+void sort_rows(const wbs_args<Inputs, Outputs>& args, size_t value_bytes) {
   using element = typename wbs::unsigned_of<KeyBits>::type;
   using signed_element = typename wbs::unsigned_of<KeyBits>::signed_type;
   const wbs::codec<Codec, element, signed_element, element> codec({args.key_xor, args.key_add}, 0);
-  struct Pair {
-    element code;
-    uint64_t value;
-  };
   std::vector<Pair> pairs(static_cast<size_t>(args.length));
   for_rows(args, [&](const char* const* inputs, char* const* outputs) {
     for (int i = 0; i < args.length; ++i) {
       element raw;
       std::memcpy(&raw, inputs[0] + i * args.input_stride[0], sizeof(raw));
-      pairs[i].code = codec.encode(raw);
-      if constexpr (Count > 1) {
+      pairs[i] = {codec.encode(raw), static_cast<uint64_t>(i)};
+      if constexpr (Inputs > 1) {
         std::memcpy(&pairs[i].value, inputs[1] + i * args.input_stride[1], value_bytes);
       }
     }
-    std::stable_sort(pairs.begin(), pairs.end(),
-                     [](const Pair& a, const Pair& b) { return a.code < b.code; });
-    for (int i = 0; i < args.length; ++i) {
-      const element raw = codec.decode(pairs[i].code);
-      std::memcpy(outputs[0] + i * args.output_stride[0], &raw, sizeof(raw));
-      if constexpr (Count > 1) {
+    std::stable_sort(pairs.begin(), pairs.end());
+    for (int i = 0; i < args.kept; ++i) {
+      const element raw = codec.decode(static_cast<element>(pairs[i].code));
+      if (args.output[0] != nullptr) {
+        std::memcpy(outputs[0] + i * args.output_stride[0], &raw, sizeof(raw));
+      }
+      if constexpr (Outputs > 1) {
         std::memcpy(outputs[1] + i * args.output_stride[1], &pairs[i].value, value_bytes);
       }
     }
   });
 }
 
-template <int Count>
-int carry_out(const wbs_gpu_kernel& kernel, const wbs_args<Count, Count>& args) {
-  const size_t bytes = wbs::value_bits_of(static_cast<wbs::payload>(kernel.cell.payload)) / 8;
+template <int Inputs, int Outputs>
+int carry_out(const wbs_gpu_kernel& kernel, const wbs_args<Inputs, Outputs>& args) {
+  const size_t value_bits = wbs::value_bits_of(static_cast<wbs::payload>(kernel.cell.payload));
+  const size_t bytes = value_bits > 0 ? value_bits / 8 : args.index_bytes;
   const auto is = [&](wbs::codec_kind key, unsigned bits) {
     return kernel.cell.codec == static_cast<unsigned>(key) && kernel.cell.bits == bits;
   };
@@ -234,14 +243,15 @@ int carry_out(const wbs_gpu_kernel& kernel, const wbs_args<Count, Count>& args) 
   return invalid_image;
 }
 
-// Of a kernel with values, the launch does not hold all arguments.
+// Of a kernel with values or indices, the launch does not hold all arguments.
 inline int carry_out(const Launch& launch, const void* args) {
   const wbs_cell& cell = launch.kernel.cell;
   if (cell.outputs == 1) return carry_out(launch.kernel, launch.args);
-  if (cell.inputs == 1) return invalid_image;  // kernels with an index are not carried out
-  wbs_args<2, 2> pairs;
-  std::memcpy(&pairs, args, sizeof(pairs));
-  return carry_out(launch.kernel, pairs);
+  const auto carry_out_as = [&](auto copy) {
+    std::memcpy(&copy, args, sizeof(copy));
+    return carry_out(launch.kernel, copy);
+  };
+  return cell.inputs == 1 ? carry_out_as(wbs_args<1, 2>{}) : carry_out_as(wbs_args<2, 2>{});
 }
 
 // From here on: as JSON.

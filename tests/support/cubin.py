@@ -6,8 +6,10 @@ test_cuda_sort.py compares them with nvcc's own.
 import re
 import struct
 from pathlib import Path
+from typing import get_args
 
 from support import elf
+from warp_bitonic_sort.kernels import Selection
 from warp_bitonic_sort.targets.common import sources
 
 _ABI = (sources.INCLUDE_DIR / "warp_bitonic_sort" / "abi.h").read_text()
@@ -18,6 +20,7 @@ MAX_BATCH_DIMS = int(re.search(r"define WBS_MAX_BATCH_DIMS (\d+)", _ABI)[1])
 KERNEL = "<10I104s3I"
 NAME_OFFSET = 40
 CODECS = ("integer", "ieee", "fnuz")
+SELECTIONS = get_args(Selection)
 PAYLOADS = ("none", "index", "value32", "value64")
 
 
@@ -27,6 +30,7 @@ def constant(
     codec: str = "ieee",
     bits: int = 32,
     payload: str = "none",
+    selection: str = "all",
     threads: int = 128,
     rows: int = 64,
     shared_bytes: int = 4096,
@@ -34,11 +38,12 @@ def constant(
     abi_version: int = ABI_VERSION,
 ) -> bytes:
     """The description of a kernel: the struct wbs_gpu_kernel."""
-    selection = access = 0
+    access = 0
     inputs, outputs = {"none": (1, 1), "index": (1, 2)}.get(payload, (2, 2))
     return struct.pack(
-        KERNEL, abi_version, selection, PAYLOADS.index(payload), CODECS.index(codec), bits, access,
-        inputs, outputs, 1, capacity, name.encode(), threads, rows, shared_bytes,
+        KERNEL, abi_version, SELECTIONS.index(selection), PAYLOADS.index(payload),
+        CODECS.index(codec), bits, access, inputs, outputs, 1, capacity, name.encode(), threads,
+        rows, shared_bytes,
     )  # fmt: skip
 
 

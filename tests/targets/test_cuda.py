@@ -208,7 +208,7 @@ def test_sort_of_more_than_2_to_the_31_elements_is_right():
 
 _RELAUNCH = """
 import torch
-from warp_bitonic_sort import argsort, arrays, sort, sort_with_indices
+from warp_bitonic_sort import argsort, arrays, sort, sort_with_indices, top_k
 
 x = torch.rand(40, 77, device="cuda")
 sort(x)
@@ -218,7 +218,7 @@ relaunch = arrays.adapter_of(x).relaunch
 assert relaunch is not None
 
 def values(x, options):
-    outputs = relaunch("none", True, x, options, None)
+    outputs = relaunch("none", True, x, options, None, None)
     return None if outputs is None else outputs[0]
 
 for like in (torch.rand_like(x), torch.rand(41, 77, device="cuda")[1:]):
@@ -228,15 +228,21 @@ strided = torch.rand(40, 78, device="cuda")[:, 1:]
 for other, axis, descending in ((x, -1, True), (x, 0, False), (x.double(), -1, False),
                                 (strided, -1, False), (x[:3], -1, False)):
     assert values(other, (axis, descending, False)) is None
-assert relaunch("index", False, x, (-1, False, False), "int64") is None
+assert relaunch("index", False, x, (-1, False, False), "int64", None) is None
 for _ in range(2):
     argsort(x, index_dtype="int32"), sort_with_indices(x)
 order = torch.argsort(x, stable=True)
-(only,) = relaunch("index", False, x, (-1, False, False), "int32")
+(only,) = relaunch("index", False, x, (-1, False, False), "int32", None)
 assert only.dtype == torch.int32 and torch.equal(only.long(), order)
-keys, index = relaunch("index", True, x, (-1, False, False), "int64")
+keys, index = relaunch("index", True, x, (-1, False, False), "int64", None)
 assert torch.equal(keys, torch.sort(x).values) and torch.equal(index, order)
-assert relaunch("index", True, x, (-1, False, False), "int32") is None
+assert relaunch("index", True, x, (-1, False, False), "int32", None) is None
+for _ in range(2):
+    top_k(x, 8)
+found = relaunch("index", True, x, (-1, True, False), "int64", (40, 8))
+for each, whole in zip(found, torch.sort(x, descending=True, stable=True)):
+    assert torch.equal(each, whole[:, :8])
+assert relaunch("index", True, x, (-1, True, False), "int64", (40, 9)) is None
 assert values(x, (-1, False, True)) is None
 assert values(x.requires_grad_(), (-1, False, False)) is None
 try:

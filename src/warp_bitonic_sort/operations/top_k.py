@@ -268,11 +268,11 @@ def _relaunched(
     adapter: Adapter, x: Any, k: int, options: SortOptions, index_dtype: str | None
 ) -> list[Any] | None:
     """Repeat an earlier call's launch; return None if there is none for such arguments."""
-    shape = list(x.shape)
-    try:
-        shape[options[0]] = k
-    except IndexError:
+    shape, axis = list(x.shape), options[0]
+    # Nothing is allocated for an axis or a k that x does not have.
+    if not (-len(shape) <= axis < len(shape) and 0 < k <= shape[axis]):
         return None
+    shape[axis] = k
     index_dtype = adapter.index_dtype(index_dtype)
     assert adapter.relaunch is not None  # noqa: S101 - the caller has looked
     return adapter.relaunch("index", True, x, options, index_dtype, tuple(shape))
