@@ -40,8 +40,8 @@ from .targets import recipe_of, target_of
 from .targets.common.layouts import Layouts
 from .targets.common.target import Target
 
-# The plan of a kernel does not depend on the number of rows.
-_ROWS = 1 << 12
+# Few rows may have another kernel than many; else a plan does not depend on their number.
+_FEW_ROWS, _ROWS = 1, 1 << 12
 # Kernels of a build, for each compiler that runs at once. They are published together: more of them
 # keep the compilers busier, fewer of them are reported earlier and lost if the process is stopped.
 _AT_ONCE_PER_JOB = 4
@@ -153,6 +153,7 @@ def _plans(operation: str, backend: str, arch: str, dtype: str, length: int) -> 
     rows, columns = (_ROWS, length), (length, _ROWS)
     layouts = (
         (rows, (length, 1), 1),
+        ((_FEW_ROWS, length), (length, 1), 1),
         # Rows that are not contiguous.
         (rows, (length + 32, 1), 1),
         (rows, (2 * length, 2), 1),

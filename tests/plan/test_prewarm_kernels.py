@@ -11,7 +11,8 @@ from warp_bitonic_sort import prewarm
 from warp_bitonic_sort.dtypes import DTYPES
 from warp_bitonic_sort.errors import ToolError
 from warp_bitonic_sort.kernels import RUNTIME
-from warp_bitonic_sort.targets import HOST
+from warp_bitonic_sort.plan import plan
+from warp_bitonic_sort.targets import HOST, target_with
 
 _CPU = HOST.arch_for()
 
@@ -83,6 +84,29 @@ def test_kernels_include_what_any_gpu_sort_needs(array, arch, capabilities):
         asked = plan_sort(DTYPES[dtype], moved, dense, dense, len(moved) - 1, arch, capabilities)
     built = prewarm.kernels(backend, arch, [dtype], [shape[axis]])
     assert asked.kernel is None or asked.kernel in built
+
+
+@settings(max_examples=300)
+@given(
+    arrays(200_000),
+    st.integers(1, 300),
+    st.sampled_from([_CPU, "sm_80", "sm_90", "sm_120", "gfx942", "gfx1100"]),
+)
+def test_kernels_for_top_k_include_what_any_k_needs(array, k, arch):
+    """Rows that lie apart are copied together on a GPU, which changes their strides alone."""
+    dtype, shape, x_strides, _, axis = array
+    length, target = shape[axis], target_with(arch)
+    table, bits = target.layouts(arch), DTYPES[dtype].bits
+    selection = table.first(bits, length, min(k, length))
+    if length > table.longest("index", bits, selection):
+        return
+    if not target.is_host and axis != len(shape) - 1:
+        shape, axis = (*shape[:axis], *shape[axis + 1 :], length), len(shape) - 1
+        x_strides = np.empty(shape, np.int8).strides
+    strides = [x_strides] * 3
+    asked = plan(selection, "index", DTYPES[dtype], shape, strides, axis, target, arch)
+    built = prewarm.kernels(target.name, arch, [dtype], [length], ["top_k"])
+    assert asked.kernel in built
 
 
 @settings(max_examples=60)

@@ -1,0 +1,95 @@
+"""The layouts in which GPUs find the first elements of rows: they fit, and the right are chosen."""
+
+import itertools
+
+import pytest
+
+from support.cells import CUDA_ARCHS, HIP_ARCHS, WIDTHS
+from support.descriptions import first_cells, layouts
+from warp_bitonic_sort.kernels import MOST_FOUND
+from warp_bitonic_sort.targets.common.layouts import WIDE_BYTES, Rows
+
+ARCHS = (*CUDA_ARCHS, *HIP_ARCHS)
+# An arch for each size of shared memory and each number of lanes of a warp.
+SOME_ARCHS = ("sm_75", "sm_80", "sm_90", "sm_120", "gfx942", "gfx1201")
+LENGTHS = (*range(2, 18), 31, 32, 33, 63, 64, 65, 100, 127, 128, 129, 200, 256, 257, 500, 512, 513,
+           1000, 1024, 1025, 2048, 2500, 4096, 5000, 8192, 8193, 16384, 16385, 40000, 131072, 10**6,
+           2**31 - 1)  # fmt: skip
+COUNTS = sorted({most + more for most in MOST_FOUND.values() for more in (0, 1)} | {3, 50, 1000})
+
+
+def rows_of(bits, length, count, selection):
+    return Rows("index", bits, length, "rows", length * bits // 8 % WIDE_BYTES != 0, count,
+                selection)  # fmt: skip
+
+
+@pytest.mark.parametrize("bits", WIDTHS)
+@pytest.mark.parametrize("arch", ARCHS)
+def test_layout_of_first_elements_fits_every_archs_memory_and_threads(arch, bits):
+    table = layouts(arch)
+    cells = first_cells(bits, arch)
+    assert len(set(cells)) == len(cells)
+    assert {selection for selection, _ in cells} == set(MOST_FOUND)
+    for selection, layout in cells:
+        most, lanes, warps = MOST_FOUND[selection], 1 << layout.lane_bits, 1 << layout.warp_bits
+        assert table.shared_bytes(layout, "index", bits, selection) <= 1024 * table.shared_kib
+        assert table.warp_lanes * (warps if warps > 1 else 4) <= 1024
+        assert lanes == table.warp_lanes or (lanes < table.warp_lanes and warps == 1)
+        if lanes < 16:
+            assert layout.registers % most == 0, "lanes keep whole blocks"
+        else:
+            assert layout.registers * lanes * warps >= most, "groups bound the wanted elements"
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_capacities_of_layouts_of_first_elements_rise(arch):
+    table = layouts(arch)
+    bounded = [table.bounded(selection, bits) for selection in MOST_FOUND for bits in WIDTHS]
+    for each in (*table.first_layouts.pruned.values(), *bounded):
+        sizes = [layout.capacity for layout in each]
+        assert all(small < large for small, large in itertools.pairwise(sizes))
+
+
+@pytest.mark.parametrize("bits", WIDTHS)
+@pytest.mark.parametrize("arch", SOME_ARCHS)
+def test_selection_of_every_k_finds_as_many_and_has_a_layout_that_holds_the_row(arch, bits):
+    table, cells = layouts(arch), set(first_cells(bits, arch))
+    for length in LENGTHS:
+        for k in {*COUNTS, length // 2, length - 1, length}:
+            if not 1 <= k <= length:
+                continue
+            selection = table.first(bits, length, k)
+            if selection == "all":
+                assert length > table.longest("index", bits), (length, k)
+                continue
+            assert length <= table.longest("index", bits, selection)
+            assert k <= MOST_FOUND.get(selection, length)
+            for count in (1, 128, 129, 10**6):
+                choice = table.choose(rows_of(bits, length, count, selection))
+                assert choice.access == "rows"
+                if selection == "first":
+                    assert choice.layout in table.rows("index", bits)
+                else:
+                    assert (selection, choice.layout) in cells
+                # A lane takes any number of units where the elements are bounded.
+                is_bounded = selection in MOST_FOUND and choice.layout.lane_bits >= 4
+                assert is_bounded or choice.layout.capacity >= length, (length, k, choice)
+
+
+def test_selection_of_most_elements_of_a_row_sorts_it():
+    for arch, bits in itertools.product(SOME_ARCHS, WIDTHS):
+        for length in (64, 300, 1000):
+            assert layouts(arch).first(bits, length, length) == "first"
+            assert layouts(arch).first(bits, length, length // 2 + 1) == "first"
+
+
+def test_few_long_rows_have_all_warps_of_a_block_where_their_pairs_fit():
+    for arch in ("sm_90", "sm_75", "gfx942", "gfx1201"):
+        table = layouts(arch)
+        most = table.bounded("first32", 32)[-1]
+        assert table.first(32, 10**5, 30) == "first32"
+        for count, layout in ((1, table.first_layouts.few), (128, table.first_layouts.few),
+                              (129, most)):  # fmt: skip
+            assert table.choose(rows_of(32, 10**5, count, "first32")).layout == layout
+        assert table.choose(rows_of(8, 10**6, 1, "first256")).layout == table.bounded(
+            "first256", 8)[-1]  # fmt: skip
