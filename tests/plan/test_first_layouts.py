@@ -7,6 +7,7 @@ import pytest
 from support.cells import CUDA_ARCHS, HIP_ARCHS, WIDTHS
 from support.descriptions import first_cells, layouts
 from warp_bitonic_sort.kernels import MOST_FOUND
+from warp_bitonic_sort.targets.common.gpu_layouts import MAX_FIRST_LENGTH
 from warp_bitonic_sort.targets.common.layouts import WIDE_BYTES, Rows
 
 ARCHS = (*CUDA_ARCHS, *HIP_ARCHS)
@@ -42,12 +43,14 @@ def test_layout_of_first_elements_fits_every_archs_memory_and_threads(arch, bits
 
 
 @pytest.mark.parametrize("arch", ARCHS)
-def test_capacities_of_layouts_of_first_elements_rise(arch):
+def test_lengths_of_layouts_of_first_elements_rise(arch):
     table = layouts(arch)
-    bounded = [table.bounded(selection, bits) for selection in MOST_FOUND for bits in WIDTHS]
-    for each in (*table.first_layouts.pruned.values(), *bounded):
-        sizes = [layout.capacity for layout in each]
-        assert all(small < large for small, large in itertools.pairwise(sizes))
+    lengths = [[each.capacity for each in pruned] for pruned in table.first_layouts.pruned.values()]
+    for selection, bits in itertools.product(table.first_layouts.bounded, WIDTHS):
+        lengths.append([most for most, _ in table.bounded(selection, bits)])
+        assert lengths[-1][-1] == MAX_FIRST_LENGTH
+    for each in lengths:
+        assert all(small < large for small, large in itertools.pairwise(each))
 
 
 @pytest.mark.parametrize("bits", WIDTHS)
@@ -86,10 +89,10 @@ def test_selection_of_most_elements_of_a_row_sorts_it():
 def test_few_long_rows_have_all_warps_of_a_block_where_their_pairs_fit():
     for arch in ("sm_90", "sm_75", "gfx942", "gfx1201"):
         table = layouts(arch)
-        most = table.bounded("first32", 32)[-1]
+        _, many = table.bounded("first32", 32)[-1]
         assert table.first(32, 10**5, 30) == "first32"
         for count, layout in ((1, table.first_layouts.few), (128, table.first_layouts.few),
-                              (129, most)):  # fmt: skip
+                              (129, many)):  # fmt: skip
             assert table.choose(rows_of(32, 10**5, count, "first32")).layout == layout
-        assert table.choose(rows_of(8, 10**6, 1, "first256")).layout == table.bounded(
-            "first256", 8)[-1]  # fmt: skip
+        _, many = table.bounded("first256", 8)[-1]
+        assert table.choose(rows_of(8, 10**6, 1, "first256")).layout == many

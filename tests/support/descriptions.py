@@ -42,7 +42,7 @@ def first_cells(bits, arch):
         cells += [
             (selection, layout) for layout in (*pruned.get((selection, bits == 64), ()), *bounded)
         ]
-    return cells
+    return list(dict.fromkeys(cells))
 
 
 def plan_sort(dtype, shape, x_strides, out_strides, axis, arch, capabilities=("sort", "transpose")):
