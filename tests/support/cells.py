@@ -88,7 +88,7 @@ def cuda_cells() -> list[Kernel]:
             key = next(keys)
             arch = next(arch for arch in archs if has(arch, key[1], layout))
             kernels.append(cuda_kernel(*key, *layout, arch))
-    return kernels + cuda_index_cells() + cuda_value_cells()
+    return kernels + cuda_index_cells() + cuda_value_cells() + cuda_first_cells()
 
 
 def cuda_index_cells() -> list[Kernel]:
@@ -177,6 +177,12 @@ def _first_kernels(
                 kernel = describe(*key, *layout, "rows", arch)
                 kernels.append(kernel._replace(selection=selection, payload="index"))
     return kernels
+
+
+def cuda_first_cells() -> list[Kernel]:
+    """Every other one of the kernels for the first elements of rows."""
+    kernels = _first_kernels(cuda_kernel, KEYS, ("sm_75", "sm_80", "sm_90"))
+    return kernels[:: 1 if IS_WHOLE_GRID else 2]
 
 
 def hip_first_cells(compilers: Sequence[str]) -> dict[str, list[Kernel]]:
