@@ -20,8 +20,10 @@
 //    the same network if every wire sees the same comparators in the same order, which is compared.
 //    A target that exchanges nothing must leave every key in place, so that keys move by
 //    comparators alone. Tiles of up to 16384 slots.
-// 4. The first entries of blocks: of a sorted block and any other, all pairs of sorted zero-one
-//    blocks, after 1. More blocks follow by induction.
+// 4. The first entries of blocks of 1..32: of a sorted block and any other, all pairs of sorted
+//    zero-one blocks, after 1. Blocks of several lanes, all of which are merged with those of
+//    another lane, as memory/gpu/index_team.hpp does: all tuples of sorted zero-one blocks, for few
+//    blocks. More blocks and lanes follow by induction.
 //
 // Blocks are sorted, by 1. In each phase the halves of every block are sorted by the phases before,
 // so its merge, by 2, sorts their union (a block without an upper half is sorted already); and by 3
@@ -353,35 +355,107 @@ void prove_placing() {
   expect(is_sorted(tile, 2 * block), "a pair of blocks is merged as it is placed", 2 * block);
 }
 
-// Whether the first entries of two blocks are found, for all pairs of blocks that begin with zeros
-// and end with ones. Sorted blocks come out of the sort as they are.
-template <class Target>
-bool selects_all(const Target& target) {
-  bits_key first[block] = {}, other[block] = {}, expected[block] = {};
-  for (int pair = 0; pair < (block + 1) * (block + 1); ++pair) {
-    const uint64_t bit = uint64_t{1} << pair % 64;
-    const int zeros = pair % (block + 1), others = pair / (block + 1);
-    for (int i = zeros; i < block; ++i) first[i][pair / 64] |= bit;
-    for (int i = others; i < block; ++i) other[i][pair / 64] |= bit;
-    for (int i = zeros + others; i < block; ++i) expected[i][pair / 64] |= bit;
+// The first entries of rows that several lanes have, blocks of 2^Bits each, and the least of the
+// other entries.
+template <int Bits, int Blocks, int LaneBits, class Target>
+struct selecting_lanes {
+  static constexpr int size = 1 << Bits, lanes = 1 << LaneBits, row_blocks = Blocks << LaneBits;
+  using pruning = first_network<Target, Bits>;
+
+  bits_key entries[lanes][size * Blocks];
+  bits_key dropped;
+
+  void drop(const bits_key* block) {
+    for (int i = 0; i < size; ++i) dropped &= block[i];
   }
-  Target fresh = target;
-  first_network<Target, block_bits>::add(fresh, first, other);
-  bits_key wrong{};
-  for (int i = 0; i < block; ++i) wrong |= first[i] ^ expected[i];
-  return !any(wrong);
+  void select(const Target& target) {
+    dropped = ~bits_key{};
+    for (auto& own : entries) {
+      pruning::begin(target, own);
+      for (int block = size; block < size * Blocks; block += size) {
+        pruning::add(target, own, own + block);
+        drop(own + block);
+      }
+    }
+    for (int mask = 1; mask < lanes; mask *= 2) {
+      bits_key others[lanes][size];
+      for (int lane = 0; lane < lanes; ++lane) {
+        std::memcpy(others[lane], entries[lane ^ mask], sizeof(others[lane]));
+      }
+      for (int lane = 0; lane < lanes; ++lane) {
+        pruning::merge(target, entries[lane], others[lane]);
+        drop(others[lane]);
+      }
+    }
+  }
+};
+
+// Whether they are found in every lane, for all tuples of blocks that begin with zeros and end with
+// ones. Sorted blocks come out of the sort as they are.
+template <int Bits, int Blocks, int LaneBits, class Target>
+bool selects_all(const Target& target) {
+  using row = selecting_lanes<Bits, Blocks, LaneBits, Target>;
+  long tuples = 1;
+  for (int block = 0; block < row::row_blocks; ++block) tuples *= row::size + 1;
+  for (long first = 0; first < tuples; first += inputs) {
+    row own{};
+    bits_key expected[row::size + 1] = {};
+    for (int input = 0; input < inputs; ++input) {
+      const uint64_t bit = uint64_t{1} << input % 64;
+      const int word = input / 64;
+      long rest = first + input < tuples ? first + input : 0;
+      int all_zeros = 0;
+      for (int block = 0; block < row::row_blocks; ++block, rest /= row::size + 1) {
+        const int zeros = static_cast<int>(rest % (row::size + 1));
+        bits_key* const entries = own.entries[block / Blocks] + block % Blocks * row::size;
+        for (int i = zeros; i < row::size; ++i) entries[i][word] |= bit;
+        all_zeros += zeros;
+      }
+      for (int i = all_zeros; i <= row::size; ++i) expected[i][word] |= bit;
+    }
+    Target fresh = target;
+    own.select(fresh);
+    bits_key wrong{};
+    for (const auto& entries : own.entries) {
+      for (int i = 0; i < row::size; ++i) wrong |= entries[i] ^ expected[i];
+    }
+    if constexpr (row::row_blocks > 1) wrong |= own.dropped ^ expected[row::size];
+    if (any(wrong)) return false;
+  }
+  return true;
 }
 
+template <int Bits, int Blocks, int LaneBits>
 void prove_first() {
-  expect(selects_all(zero_one{}), "the first entries of two blocks are found", block);
+  expect(selects_all<Bits, Blocks, LaneBits>(zero_one{}), "the first entries are found", 1 << Bits,
+         Blocks << LaneBits);
+}
+template <int Bits>
+void prove_first_of_two() {
+  prove_first<Bits, 2, 0>();
+  prove_first<Bits, 1, 1>();
   // The sort of sorted blocks needs no comparator, and of the mirrored pairs and the cleaning each.
   trace sorting, all;
-  int keys[2 * block];
-  network<recorder, block_bits>::sort(recorder{&sorting}, keys);
-  first_network<recorder, block_bits>::add(recorder{&all}, keys, keys + block);
-  for (int i = static_cast<int>(sorting.size()); i < static_cast<int>(all.size()); ++i) {
-    expect(!selects_all(zero_one_without{i}), "a missing comparator is seen", block, i);
+  int keys[2 << Bits];
+  network<recorder, Bits>::sort(recorder{&sorting}, keys);
+  first_network<recorder, Bits>::begin(recorder{&all}, keys);
+  first_network<recorder, Bits>::add(recorder{&all}, keys, keys + (1 << Bits));
+  expect(all.size() > 2 * sorting.size(), "blocks are merged", 1 << Bits);
+  for (size_t i = 2 * sorting.size(); i < all.size(); ++i) {
+    expect(!selects_all<Bits, 2, 0>(zero_one_without{static_cast<int>(i)}),
+           "a missing comparator is seen", 1 << Bits, static_cast<int>(i));
   }
+}
+template <int... Bits>
+void prove_first(indices<Bits...>) {
+  (prove_first_of_two<Bits>(), ...);
+  (prove_first<Bits, 2, 1>(), ...);
+  prove_first<0, 4, 2>();
+  prove_first<1, 2, 2>();
+  prove_first<1, 1, 3>();
+  prove_first<2, 3, 1>();
+  prove_first<2, 1, 2>();
+  prove_first<3, 1, 2>();
 }
 
 void prove_merges() {
@@ -436,7 +510,7 @@ int main(int argc, char** argv) {
     prove_by_blocks(make_indices<16>{});
   } else if (!std::strcmp(part, "merges")) {
     prove_merges();
-    prove_first();
+    prove_first(make_indices<6>{});
   } else if (!std::strcmp(part, "composition")) {
     check_register_traces(make_indices<32>{});
     check_register_trace<49>();
