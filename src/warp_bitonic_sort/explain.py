@@ -27,14 +27,12 @@ from .operations._arguments import (
     sort_options,
     unnamed_error,
 )
-from .operations._operation import Operation
+from .operations._operation import Operation, Part
 from .operations._planning import (
     check_index_dtype,
-    check_k,
-    middle_of,
+    found_of,
     native_arch,
     planned,
-    selection_of,
 )
 from .plan import Plan
 
@@ -210,15 +208,12 @@ def explain(
     other_strides, value_bits = [out_strides] * len(chosen.outputs), None
     if chosen.carries_values:  # one array of values that is laid out like the keys
         other_strides, value_bits = [description.strides, *other_strides], _VALUE_BITS
-    selection = selection_of(chosen, description, settled_axis, settled_k)
-    if chosen.finds_middle and nan != "omit":
-        selection = "all" if middle_of(description, settled_axis) is None else "middle"
+    part: Part | None = "middle" if chosen.finds_middle and nan != "omit" else settled_k
+    found = None if part is None else found_of(chosen, description, settled_axis, part)
     plan, settled_axis = planned(
-        chosen, description, other_strides, settled_axis, value_bits, selection
+        chosen, description, other_strides, settled_axis, value_bits, found
     )
     check_index_dtype(chosen, dtype_of_indices, plan.length)
-    if settled_k is not None:
-        check_k(chosen, settled_k, plan.length)
     return _explanation(chosen, description, plan, settled_axis, settled_k)
 
 

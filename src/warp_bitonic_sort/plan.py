@@ -57,6 +57,7 @@ def plan(
     arch: str,
     capabilities: frozenset[str] = frozenset({"sort", "transpose"}),
     argument: str = "x",
+    kept: int | None = None,
 ) -> Plan:
     """Plan a call.
 
@@ -84,6 +85,8 @@ def plan(
         ``transpose`` the array so that the axis is the last.
     argument : str, default "x"
         The name of the array in messages.
+    kept : int, optional
+        How many elements of each row are wanted, if not all.
 
     Raises
     ------
@@ -95,6 +98,8 @@ def plan(
     length = shape[axis]
     count = math.prod(shape[:axis]) * math.prod(shape[axis + 1 :])
     has_fallback = target.is_host or "sort" in capabilities
+    if kept == 0:
+        return Plan("copy", None, length, 0, "no element is wanted")
     if count == 0 or length == 0 or (length == 1 and has_fallback):
         reason = f"{count} row{'s' * (count != 1)} of length {length}: sorted as they are"
         return Plan("copy", None, length, count, reason)
@@ -138,7 +143,10 @@ def plan(
     transposes = choice.transposes and "transpose" in capabilities
     reason = choice.reason
     if transposes:
-        reason += "; rows lie side by side and are long, so a copy with the axis last is sorted"
+        why = "rows lie side by side and are long"
+        if selection not in ("all", "middle"):
+            why = "the elements of rows are not contiguous"
+        reason += f"; {why}, so a copy with the axis last is taken"
     return Plan("kernel", kernel, length, count, reason, transposes)
 
 

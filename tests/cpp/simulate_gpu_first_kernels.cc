@@ -240,7 +240,7 @@ const std::vector<sample> layouts = {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main() {
   prepare();
-  return simulate(layouts, argc, argv);
+  return simulate(layouts);
 }

@@ -307,9 +307,9 @@ const std::vector<sample> ways = {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main() {
   prepare();
-  const int status = simulate(layouts, argc, argv);
+  const int status = simulate(layouts);
   for (const sample& s : ways) {
     const std::string wrong = run(s);
     if (wrong.empty()) continue;

@@ -40,7 +40,7 @@ def halves(x, dtype):
 def test_results_of_random_rows_equal_numpy(name, monkeypatch):
     """The oracle sorts: kernels of every length would take long to compile."""
     monkeypatch.setattr(
-        order_statistics, "call", lambda _, x, options, **_found: oracle.expected(x, options[0])
+        order_statistics, "call", lambda _, x, options, **_part: oracle.expected(x, options[0])
     )
     rng = np.random.default_rng(NAMES.index(name))
     for number in range(150):

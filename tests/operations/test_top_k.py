@@ -17,6 +17,7 @@ from support.covering import pairwise
 from support.libraries import LIBRARIES
 from warp_bitonic_sort import KthValue, TopK, explain, kthvalue, top_k
 from warp_bitonic_sort.arrays import Cut
+from warp_bitonic_sort.jit import loader
 
 ORDERS = [
     ("largest", "largest"),
@@ -424,3 +425,10 @@ def test_explain_of_a_selection_says_what_is_copied():
     assert said.kernel == explain((5, 40), operation="top_k", k=16).kernel
     reason = explain(np.ones((5, 40)), operation="kthvalue", k=2, axis=0).reason
     assert reason.endswith("then the array's library copies element 2 of each row, counted from 1")
+
+
+def test_top_k_of_no_element_opens_no_kernel(monkeypatch):
+    monkeypatch.setattr(loader, "open_kernel", None)
+    values, indices = top_k(np.ones((3, 41)), 0)
+    assert (values.shape, indices.shape) == ((3, 0), (3, 0))
+    assert explain((3, 41), operation="top_k", k=0).kernel is None

@@ -15,7 +15,7 @@ ARCHS = (*CUDA_ARCHS, *HIP_ARCHS)
 SOME_ARCHS = ("sm_75", "sm_80", "sm_90", "sm_120", "gfx942", "gfx1201")
 LENGTHS = (*range(2, 18), 31, 32, 33, 63, 64, 65, 100, 127, 128, 129, 200, 256, 257, 500, 512, 513,
            1000, 1024, 1025, 2048, 2500, 4096, 5000, 8192, 8193, 16384, 16385, 40000, 131072, 10**6,
-           2**31 - 1)  # fmt: skip
+           2**31 - 1, 2**31, 2**33)  # fmt: skip
 COUNTS = sorted({most + more for most in MOST_FOUND.values() for more in (0, 1)} | {3, 50, 1000})
 
 

@@ -92,8 +92,8 @@ def install(built_for=CUDA):
     kind = built_for
     cupy = types.ModuleType("cupy")
     cupy.ndarray = ndarray
-    cupy.empty_like = lambda x, dtype=None, shape=None: ndarray(
-        np.empty_like(x.array, dtype, shape=shape), x.device.id
+    cupy.empty_like = lambda x, dtype=None, order="K", shape=None: ndarray(
+        np.empty_like(x.array, dtype, order, shape=shape), x.device.id
     )
     cupy.moveaxis = lambda x, source, to: ndarray(np.moveaxis(x.array, source, to), x.device.id)
     cupy.shares_memory = lambda x, y: np.shares_memory(x.array, y.array)

@@ -95,6 +95,12 @@ def test_launch_cache_relaunches_searches_for_as_many_elements_only(folder):
         assert not relaunch(x, outputs_like(x, k))
     assert not relaunch(x, [x.reshape(-1)[:50].reshape(10, 5), outputs[1]])  # in x
     assert len(driver.launches()) == launches
+    around = array(10, 20)
+    kernel(*on_device((x, around[:, :5], outputs[1])), -1, True, False, 0, True)
+    assert relaunch(x, [around[:, :5], outputs[1]])
+    launches = len(driver.launches())
+    assert not relaunch(x, [x[:, :5], outputs[1]])  # the beginning of x itself
+    assert len(driver.launches()) == launches
 
 
 @driven()
@@ -105,9 +111,12 @@ def test_top_k_of_equal_arguments_is_answered_by_the_launch_cache(folder):
     launch = loader.runtime().open_launch_cache("first", "index")
 
     # As in PyTorch's adapter.
-    def relaunch(payload, wants_keys, x, options, index_dtype, shape):
+    def relaunch(payload, wants_keys, x, options, index_dtype, k):
         assert (payload, wants_keys) == ("index", True)
-        outputs = [cupy.empty_like(x, dtype, shape) for dtype in (None, index_dtype)]
+        if not 0 < k <= x.shape[-1] or options[0] != -1:
+            return None
+        shape = (*x.shape[:-1], k)
+        outputs = [cupy.empty_like(x, dtype, shape=shape) for dtype in (None, index_dtype)]
         answered.append(launch(x, *outputs, *options))
         return outputs if answered[-1] else None
 
@@ -148,6 +157,8 @@ def test_top_k_of_equal_arguments_is_answered_by_the_launch_cache(folder):
         with pytest.raises(ValueError, match="axis: expected -2 to 1"):
             top_k(x, 8, axis=2)
         assert len(driver.launches()) == done
+        turned = cupy.ndarray(np.transpose(array(6, 40, 100), (1, 0, 2)), 1)
+        assert all(result.array.flags.c_contiguous for result in top_k(turned, 3))
 
 
 if __name__ == "__main__":

@@ -94,8 +94,7 @@ SortOptions = tuple[int, bool, bool]
 # Turns a buffer for x, and its dtype as for `Adapter.empty`, into the caller's result.
 ToResult = Callable[[Any, Any, str | None], Any]
 
-Shape = tuple[int, ...]
-Relaunch = Callable[[Payload, bool, Any, SortOptions, str | None, Shape | None], list[Any] | None]
+Relaunch = Callable[[Payload, bool, Any, SortOptions, str | None, int | None], list[Any] | None]
 RelaunchPairs = Callable[[Any, Any, SortOptions], list[Any] | None]
 
 
@@ -111,10 +110,10 @@ class Adapter(ABC):
     kind : str
         The library's name.
     relaunch : callable, optional
-        ``relaunch(payload, wants_keys, x, options, index_dtype, shape)`` answers a call from the
+        ``relaunch(payload, wants_keys, x, options, index_dtype, k)`` answers a call from the
         runtime's launch cache, which is faster than a prepared call: it returns the outputs, or
-        None if the cache does not hold the call. The shape is that of the first elements of rows,
-        None for whole rows.
+        None if the cache does not hold the call. k tells how many of the first elements of
+        rows are wanted; None stands for whole rows.
     relaunch_pairs : callable, optional
         ``relaunch_pairs(keys, values, options)`` does so for keys with one array of values.
     """

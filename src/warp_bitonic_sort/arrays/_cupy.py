@@ -56,7 +56,8 @@ class CupyAdapter(Adapter):
     def empty(self, x: Any, dtype: str | None, shape: tuple[int, ...] | None = None) -> Any:
         """Allocate a buffer."""
         with x.device:
-            return cupy.empty_like(x, dtype, shape=shape)
+            order = "K" if shape is None else "C"
+            return cupy.empty_like(x, dtype, order, shape=shape)
 
     def result_strides(self, x: Any) -> tuple[int, ...]:
         """Return the strides of a result of `empty`."""

@@ -26,7 +26,6 @@ from ._adapter import (
     Device,
     Relaunch,
     RelaunchPairs,
-    Shape,
     SortOptions,
 )
 from ._advice import check_listed
@@ -321,7 +320,7 @@ def _relaunch(
         x: Any,
         options: SortOptions,
         index_dtype: str | None,
-        shape: Shape | None,
+        k: int | None,
     ) -> list[Any] | None:
         axis, descending, nan_last = options
         if nan_last or x.requires_grad or not x.is_cuda or x.is_neg() or modes._current_level >= 0:
@@ -329,7 +328,11 @@ def _relaunch(
         if is_recorded():
             return None
         try:
-            if shape is not None:
+            if k is not None:
+                shape = list(x.shape)
+                if not 0 < k <= shape[axis]:
+                    return None
+                shape[axis] = k
                 keys = x.new_empty(shape)
                 index = x.new_empty(shape, dtype=_INDEX_DTYPES[index_dtype])
                 found = launch_first(x, keys, index, axis, descending, False)

@@ -17,14 +17,14 @@ from .. import arrays
 from ..arrays import Adapter, SortOptions
 from ..dtypes import lookup
 from ..process import ending, forks
-from ._operation import Operation
-from ._planning import check_index_dtype, planned
-from ._prepared import CallKind, Found, PreparedCall, open_run, output_dtypes
+from ._operation import Found, Operation, Part
+from ._planning import check_index_dtype, found_of, planned
+from ._prepared import CallKind, PreparedCall, open_run, output_dtypes
 
 # More shapes than a program usually has. Beyond that, all are forgotten and planned again.
 _MAX_PREPARED = 4096
 
-# Values are a `PreparedCall`, or what `_pairs` and `top_k` remember.
+# Values are a `PreparedCall`, or what `_pairs`, `top_k` and `order_statistics` remember.
 prepared_calls: dict[Hashable, Any] = {}
 _adapters = arrays.adapters
 
@@ -35,7 +35,7 @@ def call(
     options: SortOptions,
     out: Any = None,
     index_dtype: str | None = None,
-    found: Found | None = None,
+    part: Part | None = None,
 ) -> Any:
     """Run an operation whose arguments other than arrays are checked.
 
@@ -51,8 +51,9 @@ def call(
         Where the outputs go: one array, or a tuple if the operation has several outputs.
     index_dtype : str, optional
         The dtype of indices, int32 or int64; by default that of the library.
-    found : Found, optional
-        What is found of each row, if not all is sorted; not together with out.
+    part : int or str, optional
+        How many of the first elements of the sorted rows are wanted, or that the middle is; not
+        together with out. Whole rows are returned where no kernel finds them alone.
     """
     adapter = _adapters.get(type(x)) or arrays.adapter_of(x)
     if out is not None:
@@ -60,17 +61,15 @@ def call(
     if operation.payload == "index":
         index_dtype = adapter.index_dtype(index_dtype)  # the default may change between calls
     relaunch = adapter.relaunch
-    if relaunch is not None and found is None:
+    if relaunch is not None and part != "middle":
         wants_keys = operation.outputs[0].role == "keys"
-        outputs = relaunch(operation.payload, wants_keys, x, options, index_dtype, None)
+        outputs = relaunch(operation.payload, wants_keys, x, options, index_dtype, part)
         if outputs is not None:
             return outputs[0] if operation.result is None else operation.result(*outputs)
-    key: Hashable = (operation.name, adapter.kind, adapter.key(x), options, index_dtype)
-    if found is not None:
-        key = (key, found)
+    key: Hashable = (operation.name, part, adapter.kind, adapter.key(x), options, index_dtype)
     prepared = prepared_calls.get(key)
     if prepared is None:
-        return _first_call(operation, adapter, x, options, index_dtype, found, key)
+        return _first_call(operation, adapter, x, options, index_dtype, part, key)
     return prepared.result(x)
 
 
@@ -80,10 +79,13 @@ def _first_call(
     x: Any,
     options: SortOptions,
     index_dtype: str | None,
-    found: Found | None,
+    part: Part | None,
     key: Hashable,
 ) -> Any:
     strided = adapter.as_strided(x)
+    found = None
+    if part is not None:
+        found = found_of(operation, adapter.describe(strided, operation.argument), options[0], part)
     dtypes = output_dtypes(operation, index_dtype)
     shape = None if found is None else found.shape
     outputs = [adapter.empty(strided, dtype, shape) for dtype in dtypes]
@@ -247,8 +249,7 @@ def _prepare(
     if any(output.role == "keys" for output in operation.outputs):
         adapter.check_no_gradient(x, operation.argument)
     strides = [adapter.describe(output, "out").strides for output in outputs]
-    selection = operation.selection if found is None else found.selection
-    call_plan, axis = planned(operation, description, strides, options[0], selection=selection)
+    call_plan, axis = planned(operation, description, strides, options[0], found=found)
     check_index_dtype(operation, index_dtype, call_plan.length)
     dtype = lookup(description.dtype, operation.argument)
     kind = CallKind(operation, adapter, index_dtype, [x, *outputs], found)

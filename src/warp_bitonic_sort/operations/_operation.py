@@ -5,7 +5,7 @@ Invariant: no code. Two operations of equal selection and payload use the same k
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ..kernels import Payload, Role, Selection
 
@@ -77,3 +77,22 @@ class Operation(NamedTuple):
     lowest_k: int | None = None
     nan_modes: tuple[str, ...] = ("largest", "last")
     computes: bool = False
+
+
+# What is wanted of each sorted row: so many of the first elements, or the middle.
+Part = int | Literal["middle"]
+
+
+class Found(NamedTuple):
+    """What a call finds of each row, if it does not sort all of it.
+
+    Parameters
+    ----------
+    selection : str
+        The positions of the sorted row that the kernel finds.
+    shape : tuple of int
+        The shape of the outputs.
+    """
+
+    selection: Selection
+    shape: tuple[int, ...]

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..arrays import Description, Device
+from ..arrays._checks import no_functions
 from ..dtypes import lookup
 from ..jit import loader
-from ..kernels import Payload, Selection
+from ..kernels import Payload
 from ..plan import Plan, plan, value_payload
 from ..targets import device_arch, target_of
-from ..targets.common.layouts import Layouts
-from ._operation import Operation
+from ._operation import Found, Operation, Part
 
 _MAX_INT32 = 2**31 - 1
 
@@ -25,7 +25,7 @@ def planned(
     other_strides: Sequence[Sequence[int]],
     axis: int,
     value_bits: int | None = None,
-    selection: Selection | None = None,
+    found: Found | None = None,
 ) -> tuple[Plan, int]:
     """Return the plan of a call, and its axis counted from the first one.
 
@@ -42,8 +42,8 @@ def planned(
     value_bits : int, optional
         The width of the values that are the second input. If no kernel carries them along, the plan
         is one for indices.
-    selection : str, optional
-        The positions of the sorted rows that are wanted, by default those of the operation.
+    found : Found, optional
+        What is found of each row, if not all is sorted.
     """
     shape, strides = description.shape, [description.strides, *other_strides]
     axis = settled_axis(axis, shape)
@@ -65,7 +65,7 @@ def planned(
             layouts, dtype.bits, value_bits, shape, strides, axis, description.capabilities
         )
     call_plan = plan(
-        selection or operation.selection,
+        operation.selection if found is None else found.selection,
         payload or operation.payload,
         dtype,
         shape,
@@ -75,6 +75,7 @@ def planned(
         arch,
         description.capabilities,
         operation.argument,
+        None if found is None or not found.shape else found.shape[axis],
     )
     return call_plan, axis
 
@@ -111,37 +112,37 @@ def check_k(operation: Operation, k: int, length: int) -> None:
     raise ValueError(f"k: expected {lowest} to {length} for rows of length {length}, got {k}.")
 
 
-def selection_of(
-    operation: Operation, description: Description, axis: int, k: int | None
-) -> Selection:
-    """Return the positions of the sorted rows that a kernel finds for a call with k."""
-    length = (description.shape or (1,))[settled_axis(axis, description.shape)]
-    if not operation.finds_first or length < 2 or k is None:
-        return operation.selection
-    target = target_of(description.device.backend)
-    is_last = settled_axis(axis, description.shape) == max(len(description.shape), 1) - 1
-    if not target.is_host and not is_last and "transpose" not in description.capabilities:
-        return operation.selection  # whose kernels load columns faster
-    return _layouts_of(description).first(lookup(description.dtype, "x").bits, length, k)
+def found_of(operation: Operation, description: Description, axis: int, part: Part) -> Found | None:
+    """Return what is found of each row; None for whole rows in an array that is laid out like x.
 
-
-def middle_of(description: Description, axis: int) -> tuple[int, ...] | None:
-    """Return the shape of the middle of sorted rows, if a kernel finds it alone."""
+    Raises
+    ------
+    ValueError
+        The rows have no such k, or the array has no such axis.
+    """
     shape = list(description.shape or (1,))
     axis = settled_axis(axis, description.shape)
-    length = shape[axis]
-    bits = lookup(description.dtype, "x").bits
-    if length < 2 or _layouts_of(description).middle(bits, length) == "all":
-        return None
-    shape[axis] = 2 - length % 2
-    return tuple(shape)
-
-
-def _layouts_of(description: Description) -> Layouts:
-    """Return the layouts of an array's device."""
+    length, is_last = shape[axis], axis == len(shape) - 1
+    if part != "middle":
+        check_k(operation, part, length)
     target = target_of(description.device.backend)
     native = native_arch(description.device)
-    return target.layouts(native if target.is_host else device_arch(target.name, native))
+    layouts = target.layouts(native if target.is_host else device_arch(target.name, native))
+    bits = lookup(description.dtype, operation.argument).bits
+    if part == "middle":
+        if length < 2 or layouts.middle(bits, length) == "all":
+            return None
+        shape[axis] = 2 - length % 2
+        return Found("middle", tuple(shape))
+    if part > 0 and not target.is_host and "sort" not in description.capabilities:
+        raise no_functions(operation.argument, operation.name)
+    # Kernels for whole columns load them faster.
+    can_be_row = target.is_host or is_last or "transpose" in description.capabilities
+    selection = layouts.first(bits, length, part) if length > 1 and can_be_row else "all"
+    if selection == "all":
+        return Found(selection, description.shape)
+    shape[axis] = part
+    return Found(selection, tuple(shape))
 
 
 def check_index_dtype(operation: Operation, index_dtype: str | None, length: int) -> None:

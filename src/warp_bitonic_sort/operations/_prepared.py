@@ -16,24 +16,9 @@ from ..arrays import Adapter, Device, SortOptions
 from ..dtypes import DType
 from ..fallback import Sorter
 from ..jit import loader
-from ..kernels import OUTPUTS, Kernel, Payload, Selection
+from ..kernels import OUTPUTS, Kernel, Payload
 from ..plan import Plan
-from ._operation import Operation
-
-
-class Found(NamedTuple):
-    """What a call finds of each row, if it does not sort all of it.
-
-    Parameters
-    ----------
-    selection : str
-        The positions of the sorted row that the kernel finds.
-    shape : tuple of int
-        The shape of the outputs.
-    """
-
-    selection: Selection
-    shape: tuple[int, ...]
+from ._operation import Found, Operation
 
 
 class CallKind(NamedTuple):

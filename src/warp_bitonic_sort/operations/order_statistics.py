@@ -20,9 +20,8 @@ from ._arguments import (
     unnamed_error,
 )
 from ._call import call, prepared_calls, remember
-from ._operation import VALUES, Operation
-from ._planning import middle_of, settled_axis
-from ._prepared import Found
+from ._operation import VALUES, Operation, Part
+from ._planning import settled_axis
 
 Nan = Literal["propagate", "omit"]
 Axes = int | tuple[int, ...] | None
@@ -192,22 +191,17 @@ def _reduce(
     """Sort rows, and read quantiles; their shape begins with the leading one."""
     adapter = arrays.adapter_of(x)
     key = ("reduction", adapter.kind, adapter.key(x), axes, keepdims)
-    plan: tuple[DType, Reduction, tuple[int, ...] | None] | None = prepared_calls.get(key)
+    plan: tuple[DType, Reduction] | None = prepared_calls.get(key)
     if plan is None:
         description = adapter.describe(x, "x")
         shape = description.shape
-        reduction = reduction_of(shape, _settled(axes, shape), keepdims)
-        merged = description._replace(shape=reduction.shape)
-        middle = middle_of(merged, reduction.axis)
-        plan = lookup(description.dtype, "x"), reduction, middle
+        plan = lookup(description.dtype, "x"), reduction_of(shape, _settled(axes, shape), keepdims)
         remember(key, plan)
-    dtype, reduction, middle = plan
+    dtype, reduction = plan
     if reduction.merges:
         x = adapter.reshape(x, reduction.order, reduction.shape)
-    found = None
-    if operation.finds_middle and middle is not None and not omits_nan:
-        found = Found("middle", middle)
-    rows = call(operation, x, (reduction.axis, False, False), found=found)
+    part: Part | None = "middle" if operation.finds_middle and not omits_nan else None
+    rows = call(operation, x, (reduction.axis, False, False), part=part)
     result = adapter.float_dtype() if dtype.codec == "integer" else dtype.name
     reader = Reader(dtype, result, reduction.axis, method, points, omits_nan)
     return arrays.adapter_of(rows).read(rows, reader, (*leading, *reduction.kept))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, NoReturn
 
 from .. import arrays
-from ..arrays import Adapter, Cut, SortOptions
+from ..arrays import Cut, SortOptions
 from ._arguments import (
     Nan,
     checked_bool,
@@ -24,8 +24,7 @@ from ._arguments import (
 )
 from ._call import call, check_outputs, outputs_of, prepared_calls, remember
 from ._operation import INDICES, VALUES, Operation
-from ._planning import check_k, selection_of, settled_axis
-from ._prepared import Found
+from ._planning import check_k, settled_axis
 
 
 class TopK(NamedTuple):
@@ -255,47 +254,38 @@ def kthvalue(
 
 
 def _top_k(x: Any, k: int, options: SortOptions, out: Any, index_dtype: str | None) -> TopK:
-    adapter = arrays.adapter_of(x)
-    if adapter.relaunch is not None and out is None:
-        outputs = _relaunched(adapter, x, k, options, index_dtype)
-        if outputs is not None:
-            return TopK(*outputs)
-    part = _part(TOP_K, adapter, x, k, options[0], True)
-    return TopK(*_select(TOP_K, adapter, x, options, part, out, index_dtype))
-
-
-def _relaunched(
-    adapter: Adapter, x: Any, k: int, options: SortOptions, index_dtype: str | None
-) -> list[Any] | None:
-    """Repeat an earlier call's launch; return None if there is none for such arguments."""
-    shape, axis = list(x.shape), options[0]
-    # Nothing is allocated for an axis or a k that x does not have.
-    if not (-len(shape) <= axis < len(shape) and 0 < k <= shape[axis]):
-        return None
-    shape[axis] = k
-    index_dtype = adapter.index_dtype(index_dtype)
-    assert adapter.relaunch is not None  # noqa: S101 - the caller has looked
-    return adapter.relaunch("index", True, x, options, index_dtype, tuple(shape))
+    if out is None:
+        results: TopK = call(TOP_K, x, options, index_dtype=index_dtype, part=k)
+        shape = _shape_of(results.values)
+        if shape and shape[options[0]] == k:
+            return results
+        return TopK(*_cut(results, _cut_of(TOP_K, x, k, options[0], True)))
+    cut = _cut_of(TOP_K, x, k, options[0], True)
+    return TopK(*_select_into(TOP_K, x, k, options, cut, out, index_dtype))
 
 
 def _kthvalue(
     x: Any, k: int, options: SortOptions, keepdims: bool, out: Any, index_dtype: str | None
 ) -> KthValue:
+    cut = _cut_of(KTHVALUE, x, k, options[0], keepdims)
+    if out is None:
+        results = call(KTHVALUE, x, options, index_dtype=index_dtype, part=k)
+        return KthValue(*_cut(results, cut))
+    return KthValue(*_select_into(KTHVALUE, x, k, options, cut, out, index_dtype))
+
+
+def _shape_of(x: Any) -> Sequence[int]:
+    if hasattr(x, "shape"):
+        return x.shape  # type: ignore[no-any-return]
+    return arrays.adapter_of(x).describe(x, "x").shape
+
+
+def _cut_of(operation: Operation, x: Any, k: int, axis: int, keeps_axis: bool) -> Cut:
+    """Return the positions of the sorted rows that k stands for; remember them for equal calls."""
     adapter = arrays.adapter_of(x)
-    part = _part(KTHVALUE, adapter, x, k, options[0], keepdims)
-    return KthValue(*_select(KTHVALUE, adapter, x, options, part, out, index_dtype))
-
-
-def _part(
-    operation: Operation, adapter: Adapter, x: Any, k: int, axis: int, keeps_axis: bool
-) -> tuple[Cut, Found | None]:
-    """Return the positions of the sorted rows that k stands for, and what a kernel finds of them.
-
-    They are remembered for later calls with an array of the same key.
-    """
-    key = ("part", operation.name, adapter.kind, adapter.key(x), k, axis, keeps_axis)
-    part: tuple[Cut, Found | None] | None = prepared_calls.get(key)
-    if part is None:
+    key = ("cut", operation.name, adapter.kind, adapter.key(x), k, axis, keeps_axis)
+    cut: Cut | None = prepared_calls.get(key)
+    if cut is None:
         description = adapter.describe(x, "x")
         shape = description.shape or (1,)
         axis = settled_axis(axis, description.shape)
@@ -304,36 +294,32 @@ def _part(
         if operation is KTHVALUE:
             start, kept = k - 1, [1] if keeps_axis and description.shape else []
         cut = Cut(axis, start, k, (*shape[:axis], *kept, *shape[axis + 1 :]))
-        selection = selection_of(operation, description, axis, k)
-        found = Found(selection, (*shape[:axis], k, *shape[axis + 1 :]))
-        part = cut, None if selection == "all" else found
-        remember(key, part)
-    return part
+        remember(key, cut)
+    return cut
 
 
-def _select(
+def _cut(results: Sequence[Any], cut: Cut) -> list[Any]:
+    return [arrays.adapter_of(array).cut(array, cut) for array in results]
+
+
+def _select_into(
     operation: Operation,
-    adapter: Adapter,
     x: Any,
+    k: int,
     options: SortOptions,
-    part: tuple[Cut, Found | None],
+    cut: Cut,
     out: Any,
     index_dtype: str | None,
 ) -> Sequence[Any]:
-    """Return a range of positions of the sorted rows: values and indices."""
-    cut, found = part
-    outputs: Sequence[Any] = ()
-    if out is not None:
-        outputs = outputs_of(operation, out)
-        expected = adapter.cut(x, cut)
-        _, index_dtype = check_outputs(
-            operation, adapter, expected, outputs, index_dtype, "the result"
-        )
-    results: Sequence[Any] = call(operation, x, options, index_dtype=index_dtype, found=found)
-    if found is None or found.shape != cut.shape:
-        results = [arrays.adapter_of(array).cut(array, cut) for array in results]
-    if out is None:
-        return results
+    """Write a range of positions of the sorted rows to the caller's arrays, and return these."""
+    adapter = arrays.adapter_of(x)
+    outputs = outputs_of(operation, out)
+    _, index_dtype = check_outputs(
+        operation, adapter, adapter.cut(x, cut), outputs, index_dtype, "the result"
+    )
+    results = call(operation, x, options, index_dtype=index_dtype, part=k)
+    if tuple(_shape_of(results[0])) != cut.shape:
+        results = _cut(results, cut)
     for array, result in zip(outputs, results, strict=True):
         adapter.copy(result, array)
     return outputs

@@ -147,14 +147,15 @@ class LaunchCache {
       return true;
     }
 
-    // An output may be an input itself. Inputs may overlap each other.
+    // An output of whole rows may be an input itself. Inputs may overlap each other.
     bool overlap(const char* const* address, size_t a, size_t b) const {
       if (address[a] == nullptr || b < inputs) return false;
       if (address[a] + tensors[a].reach.high <= address[b] + tensors[b].reach.low ||
           address[b] + tensors[b].reach.high <= address[a] + tensors[a].reach.low) {
         return false;
       }
-      return !may_be_same(inputs, a, b) || address[a] != address[b] ||
+      const bool keeps_all = operation >> 8 == 0;
+      return !keeps_all || !may_be_same(inputs, a, b) || address[a] != address[b] ||
              tensors[a].strides != tensors[b].strides ||
              tensors[a].dtype.bits != tensors[b].dtype.bits;
     }

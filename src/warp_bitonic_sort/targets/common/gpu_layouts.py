@@ -158,9 +158,10 @@ _PRUNED32_ROWS = layouts_of((32, 2, 0), (32, 3, 0))
 _PRUNED64_ROWS = layouts_of((8, 1, 0), (16, 1, 0), (16, 2, 0), (16, 3, 0))
 # Lanes of a row from which on its first elements are bounded, not pruned (``kernel/gpu.hpp``).
 _MIN_BOUND_LANE_BITS = 4
-# The most elements of which the others have enough; a bound needs more.
+# Rows are so many times as long as the most elements that are found; for a bound, they have so many
+# vectors for each element that is wanted.
 _MIN_DROPPED = 2
-_MIN_IN_GROUP = 8
+_MIN_VECTORS = 2
 # So many blocks leave multiprocessors idle, however long their rows are.
 _FEW_ROWS = 128
 _ANY = MAX_FIRST_LENGTH = 2**31 - 1
@@ -386,6 +387,9 @@ class GpuLayouts(NamedTuple):
 
     def first(self, bits: int, length: int, k: int) -> Selection:
         """Return the selection of the kernel for the first k elements, with their indices."""
+        if length > MAX_FIRST_LENGTH:
+            return "all"
+        vectors = length * bits // 8 // WIDE_BYTES
         for selection, most in MOST_FOUND.items():
             if k > most:
                 continue
@@ -394,9 +398,10 @@ class GpuLayouts(NamedTuple):
                 # Fewer lanes would store few bytes at once.
                 if length > layouts[0].capacity // 2 and length >= _MIN_DROPPED * most:
                     return selection
-            elif self.bounded(selection, bits) and length >= k * (
-                _MIN_IN_GROUP if most <= 64 else 2 * _MIN_IN_GROUP
-            ):
+                continue
+            # Groups are made of whole vectors. Many elements need more of them.
+            min_vectors = _MIN_VECTORS * k if most <= 64 else 2 * _MIN_VECTORS * k
+            if vectors >= min_vectors and self.bounded(selection, bits):
                 return selection
         return "first" if length <= self.longest("index", bits) else "all"
 

@@ -359,10 +359,11 @@ class gpu_first_rows {
   }
   // Adds the elements outside whole vectors.
   WBS_INLINE void add_edges(const codes& codec, kept_pairs& result) const {
-    const int inside = row_.vectors * vector_size, count = row_.length - inside;
+    const int inside = row_.vectors * vector_size;
+    const unsigned count = static_cast<unsigned>(row_.length - inside);
     WBS_ROLLED
-    for (int i = lane_of_row(); target::any_in_warp(i < count); i += row_lanes) {
-      const int index = i < row_.head ? i : i + inside;
+    for (unsigned i = lane_of_row(); target::any_in_warp(i < count); i += row_lanes) {
+      const int at = static_cast<int>(i), index = at < row_.head ? at : at + inside;
       element raw{};
       if (i < count) raw = load(index);
       result.reserve();
