@@ -126,7 +126,8 @@ def _selections(operation: Operation, layouts: Layouts, bits: int, length: int) 
         return list(dict.fromkeys([layouts.middle(bits, length), operation.selection]))
     if not operation.finds_first or length < 2:
         return [operation.selection]
-    # Fewer elements than a kernel finds are rather found by it.
+    # The choice changes only behind the most elements that a kernel finds: of two kernels that
+    # find enough, the one for fewer elements is chosen.
     numbers = (1, *(most + 1 for most in MOST_FOUND.values()), length)
     chosen = [layouts.first(bits, length, k) for k in numbers if k <= length]
     return list(dict.fromkeys(chosen))

@@ -261,20 +261,20 @@ inline int64_t check_kept(const KernelTraits& kernel, const Operands& operands, 
   const DLTensor& last = *operands[count - 1].tensor;
   std::vector<int64_t> shape(x.shape, x.shape + x.ndim);
   int64_t length = 1, kept = 1;
-  const int found = max_kept_of(static_cast<selection>(kernel.cell.selection));
+  const int kernel_max = max_kept_of(static_cast<selection>(kernel.cell.selection));
   if (x.ndim > 0) {
     length = shape[axis];
     kept = last.ndim == x.ndim ? last.shape[axis] : 0;
     shape[axis] = kept;
   }
-  const int64_t most = found == 0 ? length : std::min<int64_t>(length, found);
+  const int64_t max_kept = kernel_max == 0 ? length : std::min<int64_t>(length, kernel_max);
   for (size_t i = kernel.cell.inputs; i < count; ++i) {
     const DLTensor* const output = operands[i].tensor;
     if (output == nullptr) continue;
-    if (kept > most ||
+    if (kept > max_kept ||
         !std::equal(shape.begin(), shape.end(), output->shape, output->shape + output->ndim)) {
       ffi::fail("ValueError", {operands[i].name, ": expected the shape of ", operands[0].name, ", ",
-                               shape_text(x), ", with at most ", most, " elements along axis ",
+                               shape_text(x), ", with at most ", max_kept, " elements along axis ",
                                axis, ", as many as the other outputs; got ", shape_text(*output)});
     }
   }

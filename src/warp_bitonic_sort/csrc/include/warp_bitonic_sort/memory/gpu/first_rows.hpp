@@ -222,7 +222,7 @@ class gpu_first_rows {
     return target::template load_global<vector>(
         address_of(row_.head * key_bytes + static_cast<long long>(number) * 16));
   }
-  // The vectors of a lane, one for each unit, are taken so often.
+  // How often a lane loads one vector for each of its units, so that the row's lanes load it all.
   WBS_INLINE int steps() const {
     constexpr int at_once = Units * row_lanes * vector_size;
     return (args_.length - 1) / at_once + 1;
@@ -236,7 +236,7 @@ class gpu_first_rows {
     const auto number = [&](int n) { return n * row_lanes + lane_of_row(); };
     // Behind the end, the last vector is read again.
     const auto load = [&](int n) { return load_vector(number(n) < last ? number(n) : last); };
-    // So many are on their way.
+    // Vectors that a lane has asked for and not used yet; more would leave fewer warps.
     constexpr int ahead = Units == 32 ? 16 : Units < 8 ? Units : 8;
     vector loaded[ahead];
     WBS_UNROLL
@@ -261,7 +261,7 @@ class gpu_first_rows {
       tops[j % groups] = j < groups ? least[j] : lesser(tops[j % groups], least[j]);
     }
     network_type::sort(target{{args_.opaque_one}}, tops, nullptr);
-    // Each warp has so many of them within its own bound.
+    // Each warp has `share` elements within its own bound, or a pad as the bound.
     const int share = (args_.kept + warps - 1) / warps, at = share - 1;
     const int source = target::lane() - lane() + at / groups;
     order_key bound = pad();
@@ -273,7 +273,7 @@ class gpu_first_rows {
     if constexpr (warps > 1) {
       if (target::lane() == 0) bounds()[row_warp()] = bound;
       sync();
-      // The bounds of so many warps, from the least on, suffice.
+      // The warps with the least bounds, `share` elements each, have all that are wanted.
       const int needed = (args_.kept + share - 1) / share;
       const int mine = target::lane() & (warps - 1);
       bound = bounds()[mine];

@@ -310,7 +310,9 @@ struct cuda_target {
 #endif
   }
 
-  // The same for kernels that find the first elements of rows, by the bytes of a lane's keys.
+  // Threads for kernels that find the first elements of rows, by the bytes of a lane's keys: as
+  // many as measured best on sm_90. Elsewhere the largest kernels need some local memory, of 24
+  // bytes at most for most keys (tests/support/gpu_code.py).
   static constexpr WBS_HOST_DEVICE int first_threads_for(int bytes) {
     return bytes <= 32 ? 1024 : bytes <= 64 ? 640 : 384;
   }
