@@ -10,22 +10,24 @@
 Speeds are percentages of the rate of a device-to-device copy, in the same run, of as many bytes as
 are read and written: all elements, and k values and int32 indices of each row, or one median.
 `goal` is the lowest percentage that the project promises for random rows. Other kinds of data may
-take at most 5 times as long as random rows. `note` names the goals and the peers that a row loses
-to. With `--long`, times are microseconds on the device, and the goals are the longest ones. A
-result that is not that of torch.sort(stable=True), cut to its first k, is noted, and the command
-fails at its end.
+take at most 5 times as long as random rows; that is checked if `--kind` has `normal`, too. `note`
+names the goals and the peers that a row loses to. With `--long`, times are microseconds on the
+device, and the goals are the longest ones. A result that is not that of torch.sort(stable=True),
+cut to its first k, is noted, and the command fails at its end. Only the rows of the first 2^24
+elements are compared.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import _common
 import _gpu
 
-_DTYPES = ("float32", "bfloat16", "int32", "float64", "int64")
+_DTYPES = ("float32", "bfloat16", "int32", "float64", "int64", "int8")
 _LENGTHS = (64, 256, 1024, 4096, 16384, 65536, 100, 160, 384, 896)
 _NUMBERS = (1, 4, 8, 16, 32, 64, 128, 256)
 _PEERS = ("torch.topk", "sort")
@@ -45,6 +47,8 @@ _MEDIAN_GOALS = {9: 65, 25: 65, 49: 65, 64: 55, 128: 45, 256: 35, 1024: 20}  # o
 # Rows, their length, and the longest time in microseconds, for k = 50.
 _LONG = ((1, 131072, 14), (8, 131072, 16), (64, 131072, 25))
 _LONG_K = 50
+# Of any kind of data, beside random rows of the same length and k.
+_MOST_TIMES_NORMAL = 5
 
 _KINDS = ("normal", "sorted", "reversed", "equal", "small", "ninf", "few", "nan", "all nan")
 _KINDS_OF_FLOATS = {"ninf", "few", "nan", "all nan"}
@@ -91,7 +95,7 @@ def _is_right(x: Any, k: int, result: Any) -> bool:
 
     some = x[: max(1, (1 << 24) // x.shape[1])]
     values, order = torch.sort(some, dim=1, descending=True, stable=True)
-    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()]
+    bits = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()]
     indices = result.indices[: len(some)].long()
     return bool(
         torch.equal(indices, order[:, :k])
@@ -243,7 +247,9 @@ def main() -> None:
 
 
 def _all_rows(options: Any, result: dict[str, Any]) -> None:
-    kinds = _KINDS if "all" in options.kind else options.kind
+    # Random rows come first.
+    kinds = [kind for kind in _KINDS if {kind, "all"} & {*options.kind}]
+    normal: dict[tuple[str, int, int], float] = {}
     header = ["k", "ours", "goal", *_PEERS, "note"]
     for dtype, kind, length in itertools.product(options.dtype, kinds, options.length):
         if "float" not in dtype and kind in _KINDS_OF_FLOATS:
@@ -254,6 +260,10 @@ def _all_rows(options: Any, result: dict[str, Any]) -> None:
             if k > length:
                 continue
             times, notes = _measure(x, k, options.peers)
+            if kind == "normal":
+                normal[dtype, length, k] = times["ours"]
+            elif times["ours"] > _MOST_TIMES_NORMAL * normal.get((dtype, length, k), math.inf):
+                notes.append(f"above {_MOST_TIMES_NORMAL} times normal")
             goal = _goal(dtype, kind, length, k)
             rows.append(_gpu.row(k, times, goal, _PEERS, notes))
             result["rows"].append(
