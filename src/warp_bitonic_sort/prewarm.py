@@ -152,20 +152,22 @@ def _check_arch(target: Target, arch: str) -> None:
 def _plans(operation: str, backend: str, arch: str, dtype: str, length: int) -> Iterator[Plan]:
     """Yield the plans for arrays of all memory layouts that plans distinguish."""
     rows, columns = (_ROWS, length), (length, _ROWS)
-    layouts = (
+    contiguous = (
         (rows, (length, 1), 1),
         ((_FEW_ROWS, length), (length, 1), 1),
-        # Rows that are not contiguous.
         (rows, (length + 32, 1), 1),
-        (rows, (2 * length, 2), 1),
-        (columns, (_ROWS, 1), 0),
     )
+    apart = ((rows, (2 * length, 2), 1), (columns, (_ROWS, 1), 0))
     chosen, target = OPERATIONS[operation], target_of(backend)
     bits, table = lookup(dtype, "dtype").bits, target.layouts(arch)
     if length > longest(backend, arch, dtype, operation):
         return
     selections = _selections(chosen, table, bits, length)
-    for selection, (shape, strides, axis) in itertools.product(selections, layouts):
+    cells = [*itertools.product(selections, contiguous + apart)]
+    if chosen.finds_first and not target.is_host:
+        # JAX makes no copy with the axis last; whole rows are sorted instead.
+        cells += itertools.product([chosen.selection], apart)
+    for selection, (shape, strides, axis) in cells:
         if length > table.longest(chosen.payload, bits, selection):
             continue
         # An output has x's strides if these are dense, else it is row-major.

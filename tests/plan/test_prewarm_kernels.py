@@ -8,9 +8,12 @@ from hypothesis import strategies as st
 import warp_bitonic_sort
 from support.descriptions import plan_sort
 from warp_bitonic_sort import prewarm
+from warp_bitonic_sort.arrays import CPU_DEVICE, Description, Device
 from warp_bitonic_sort.dtypes import DTYPES
 from warp_bitonic_sort.errors import ToolError
 from warp_bitonic_sort.kernels import RUNTIME
+from warp_bitonic_sort.operations._planning import found_of
+from warp_bitonic_sort.operations.top_k import TOP_K
 from warp_bitonic_sort.plan import plan
 from warp_bitonic_sort.targets import HOST, target_with
 
@@ -91,20 +94,28 @@ def test_kernels_include_what_any_gpu_sort_needs(array, arch, capabilities):
     arrays(200_000),
     st.integers(1, 300),
     st.sampled_from([_CPU, "sm_80", "sm_90", "sm_120", "gfx942", "gfx1100"]),
+    st.sampled_from([("sort",), ("sort", "transpose")]),
 )
-def test_kernels_for_top_k_include_what_any_k_needs(array, k, arch):
-    """Rows that lie apart are copied together on a GPU, which changes their strides alone."""
+def test_kernels_for_top_k_include_what_any_k_needs(array, k, arch, capabilities):
+    """Rows that lie apart are copied together on a GPU, which changes their strides alone.
+
+    A library that does not copy them gets whole rows, unless they are along the last axis.
+    """
     dtype, shape, x_strides, _, axis = array
     length, target = shape[axis], target_with(arch)
     table, bits = target.layouts(arch), DTYPES[dtype].bits
-    selection = table.first(bits, length, min(k, length))
+    device = CPU_DEVICE if target.is_host else Device(target.name, 0, arch)
+    x = Description("jax", dtype, shape, x_strides, device, frozenset(capabilities))
+    selection = found_of(TOP_K, x, axis, min(k, length)).selection
     if length > table.longest("index", bits, selection):
         return
-    if not target.is_host and axis != len(shape) - 1:
+    if selection != "all" and not target.is_host and axis != len(shape) - 1:
         shape, axis = (*shape[:axis], *shape[axis + 1 :], length), len(shape) - 1
         x_strides = np.empty(shape, np.int8).strides
     strides = [x_strides] * 3
-    asked = plan(selection, "index", DTYPES[dtype], shape, strides, axis, target, arch)
+    asked = plan(
+        selection, "index", DTYPES[dtype], shape, strides, axis, target, arch, x.capabilities
+    )
     built = prewarm.kernels(target.name, arch, [dtype], [length], ["top_k"])
     assert asked.kernel in built
 
