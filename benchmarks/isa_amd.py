@@ -38,7 +38,7 @@ from warp_bitonic_sort.errors import ToolError
 from warp_bitonic_sort.kernels import Kernel, Layout
 from warp_bitonic_sort.targets import recipe_of
 from warp_bitonic_sort.targets.common import sources
-from warp_bitonic_sort.targets.common.gpu_layouts import first_fit
+from warp_bitonic_sort.targets.common.layouts import first_fit
 from warp_bitonic_sort.targets.hip.compiler import find_hip_compiler, probe_error
 from warp_bitonic_sort.targets.hip.layouts import layouts
 

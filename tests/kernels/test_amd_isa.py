@@ -9,7 +9,7 @@ import isa_amd
 import pytest
 
 from support.descriptions import hip_kernel, layouts
-from warp_bitonic_sort.targets.common.gpu_layouts import first_fit
+from warp_bitonic_sort.targets.common.layouts import first_fit
 
 pytestmark = pytest.mark.compile
 

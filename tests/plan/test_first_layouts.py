@@ -5,9 +5,9 @@ import itertools
 import pytest
 
 from support.cells import CUDA_ARCHS, HIP_ARCHS, WIDTHS
-from support.descriptions import first_cells, layouts
+from support.descriptions import layouts
 from warp_bitonic_sort.kernels import MOST_FOUND
-from warp_bitonic_sort.targets.common.gpu_layouts import MAX_FIRST_LENGTH
+from warp_bitonic_sort.targets.common.first_layouts import MAX_FIRST_LENGTH, is_bounded
 from warp_bitonic_sort.targets.common.layouts import WIDE_BYTES, Rows
 
 ARCHS = (*CUDA_ARCHS, *HIP_ARCHS)
@@ -17,6 +17,16 @@ LENGTHS = (*range(2, 18), 31, 32, 33, 63, 64, 65, 100, 127, 128, 129, 200, 256, 
            1000, 1024, 1025, 2048, 2500, 4096, 5000, 8192, 8193, 16384, 16385, 40000, 131072, 10**6,
            2**31 - 1, 2**31, 2**33)  # fmt: skip
 COUNTS = sorted({most + more for most in MOST_FOUND.values() for more in (0, 1)} | {3, 50, 1000})
+
+
+def first_cells(bits, arch):
+    """Every cell that finds few of the first elements of rows: (selection, layout)."""
+    table = layouts(arch)
+    return [
+        (selection, layout)
+        for selection in MOST_FOUND
+        for layout, _ in table.cells("index", bits, selection)
+    ]
 
 
 def rows_of(bits, length, count, selection):
@@ -36,7 +46,7 @@ def test_layout_of_first_elements_fits_every_archs_memory_and_threads(arch, bits
         assert table.shared_bytes(layout, "index", bits, selection) <= 1024 * table.shared_kib
         assert table.warp_lanes * (warps if warps > 1 else 4) <= 1024
         assert lanes == table.warp_lanes or (lanes < table.warp_lanes and warps == 1)
-        if lanes < 16:
+        if not is_bounded(layout, selection):
             assert layout.registers % most == 0, "lanes keep whole blocks"
         else:
             assert layout.registers * lanes * warps >= most, "groups bound the wanted elements"
@@ -45,9 +55,10 @@ def test_layout_of_first_elements_fits_every_archs_memory_and_threads(arch, bits
 @pytest.mark.parametrize("arch", ARCHS)
 def test_lengths_of_layouts_of_first_elements_rise(arch):
     table = layouts(arch)
-    lengths = [[each.capacity for each in pruned] for pruned in table.first_layouts.pruned.values()]
-    for selection, bits in itertools.product(table.first_layouts.bounded, WIDTHS):
-        lengths.append([most for most, _ in table.bounded(selection, bits)])
+    first = table.first_layouts
+    lengths = [[each.capacity for each in pruned] for pruned in first.pruned.values()]
+    for selection, bits in itertools.product(first.bounded, WIDTHS):
+        lengths.append([most for most, _ in first.bounded_for(selection, bits)])
         assert lengths[-1][-1] == MAX_FIRST_LENGTH
     for each in lengths:
         assert all(small < large for small, large in itertools.pairwise(each))
@@ -75,8 +86,8 @@ def test_selection_of_every_k_finds_as_many_and_has_a_layout_that_holds_the_row(
                 else:
                     assert (selection, choice.layout) in cells
                 # A lane takes any number of units where the elements are bounded.
-                is_bounded = selection in MOST_FOUND and choice.layout.lane_bits >= 4
-                assert is_bounded or choice.layout.capacity >= length, (length, k, choice)
+                is_any = is_bounded(choice.layout, selection)
+                assert is_any or choice.layout.capacity >= length, (length, k, choice)
 
 
 def test_selection_of_most_elements_of_a_row_sorts_it():
@@ -89,10 +100,10 @@ def test_selection_of_most_elements_of_a_row_sorts_it():
 def test_few_long_rows_have_all_warps_of_a_block_where_their_pairs_fit():
     for arch in ("sm_90", "sm_75", "gfx942", "gfx1201"):
         table = layouts(arch)
-        _, many = table.bounded("first32", 32)[-1]
+        first = table.first_layouts
+        _, many = first.bounded_for("first32", 32)[-1]
         assert table.first(32, 10**5, 30) == "first32"
-        for count, layout in ((1, table.first_layouts.few), (128, table.first_layouts.few),
-                              (129, many)):  # fmt: skip
+        for count, layout in ((1, first.few), (128, first.few), (129, many)):
             assert table.choose(rows_of(32, 10**5, count, "first32")).layout == layout
-        _, many = table.bounded("first256", 8)[-1]
+        _, many = first.bounded_for("first256", 8)[-1]
         assert table.choose(rows_of(8, 10**6, 1, "first256")).layout == many

@@ -14,10 +14,11 @@ import os
 from collections.abc import Callable, Sequence
 
 from support.covering import pairwise
-from support.descriptions import cuda_kernel, first_cells, gpu_cells, hip_kernel
+from support.descriptions import cuda_kernel, gpu_cells, hip_kernel
 from support.descriptions import layouts as layouts_of
 from warp_bitonic_sort.dtypes import DTYPES
 from warp_bitonic_sort.kernels import MOST_FOUND, VALUE_BITS, Kernel, Layout
+from warp_bitonic_sort.targets.common.first_layouts import is_bounded
 from warp_bitonic_sort.targets.cpu.layouts import MAX_REGISTER_LENGTH
 
 # Lengths of rows in registers that every dtype is tested with, in every access.
@@ -163,18 +164,19 @@ def _first_kernels(
 ) -> list[Kernel]:
     """Kernels for the first elements of rows: for each number of them, the last of each kind.
 
-    These need most registers. Keys and architectures take turns.
+    These are the longest pruned rows, and bounded rows if there are few. Keys and architectures
+    take turns.
     """
     turns = zip(itertools.cycle(keys), itertools.cycle(archs), strict=False)
     kernels = []
-    for is_bounded, selection in itertools.product((False, True), MOST_FOUND):
+    for bounds, selection in itertools.product((False, True), MOST_FOUND):
         for key, arch in itertools.product(keys, archs) if IS_WHOLE_GRID else [next(turns)]:
             layouts = [
-                layout for chosen, layout in first_cells(key[1], arch)
-                if chosen == selection and (layout.lane_bits >= 4) == is_bounded
+                layout for layout in gpu_cells(key[1], arch, "index", selection)
+                if is_bounded(Layout(*layout[:3]), selection) == bounds
             ]  # fmt: skip
             for layout in layouts[0 if IS_WHOLE_GRID else -1 :]:
-                kernel = describe(*key, *layout, "rows", arch)
+                kernel = describe(*key, *layout, arch)
                 kernels.append(kernel._replace(selection=selection, payload="index"))
     return kernels
 

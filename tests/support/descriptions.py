@@ -1,6 +1,6 @@
 """Descriptions of sort kernels, short to write."""
 
-from warp_bitonic_sort.kernels import MOST_FOUND, Kernel, Layout
+from warp_bitonic_sort.kernels import Kernel, Layout
 from warp_bitonic_sort.plan import plan
 from warp_bitonic_sort.targets import target_with
 
@@ -25,24 +25,9 @@ def layouts(arch):
     return target_with(arch).layouts(arch)
 
 
-def gpu_cells(bits, arch, payload="none"):
+def gpu_cells(bits, arch, payload="none", selection="all"):
     """Every cell of the grid of a GPU: (registers, lane bits, warp bits, access)."""
-    return [(*layout, access) for layout, access in layouts(arch).cells(payload, bits)]
-
-
-def first_cells(bits, arch):
-    """Every cell that finds few of the first elements of rows: (selection, layout)."""
-    table = layouts(arch)
-    pruned, few = table.first_layouts.pruned, table.first_layouts.few
-    cells = []
-    for selection in MOST_FOUND:
-        bounded = [layout for _, layout in table.bounded(selection, bits)]
-        if bounded and table.shared_bytes(few, "index", bits, selection) <= 1024 * table.shared_kib:
-            bounded.append(few)
-        cells += [
-            (selection, layout) for layout in (*pruned.get((selection, bits == 64), ()), *bounded)
-        ]
-    return list(dict.fromkeys(cells))
+    return [(*layout, access) for layout, access in layouts(arch).cells(payload, bits, selection)]
 
 
 def plan_sort(dtype, shape, x_strides, out_strides, axis, arch, capabilities=("sort", "transpose")):

@@ -5,12 +5,12 @@ import struct
 from support import amd_metadata, cubin, elf
 from support.descriptions import layouts
 from warp_bitonic_sort.kernels import MOST_FOUND, Kernel
-from warp_bitonic_sort.targets.common.gpu_layouts import MAX_FIRST_LENGTH
+from warp_bitonic_sort.targets.common.first_layouts import MAX_FIRST_LENGTH, is_bounded
 
 
 def _is_bounded(kernel: Kernel) -> bool:
     """Whether a kernel reads rows of any number of units of a lane."""
-    return kernel.selection in MOST_FOUND and kernel.layout.lane_bits >= 4
+    return is_bounded(kernel.layout, kernel.selection)
 
 
 def _planned_shared_bytes(kernel: Kernel) -> int:

@@ -6,21 +6,16 @@ its shared memory and 1024 threads. Capacities rise: the first layout that holds
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from ...kernels import MOST_FOUND, VALUE_BITS, Access, Layout, Payload, Selection
-from .layouts import WIDE_BYTES, Choice, Rows, why_with_index
+from .first_layouts import FirstLayouts, is_bounded
+from .layouts import WIDE_BYTES, Choice, Rows, first_fit, layouts_of, why_with_index
 
 # Bytes of an access of columns below which a block has more warps (``memory/gpu``).
 _GOOD_BYTES = 64
 # Bits of an entry of a key with its index, whatever the key's width (``memory/gpu``).
 _INDEX_ENTRY_BITS = 32
-
-
-def layouts_of(*places: tuple[int, int, int]) -> tuple[Layout, ...]:
-    """Return layouts of (registers, lane bits, warp bits)."""
-    return tuple(Layout(*place) for place in places)
 
 
 # For each width of an entry, the fastest layouts on an H100 (docs/notebook.md). More registers save
@@ -150,76 +145,6 @@ INDEX64_COLUMNS = layouts_of(
 )
 
 
-# Rows whose entries are pruned: in blocks of as many registers as elements are found at most.
-_PRUNED_ROWS = layouts_of((8, 1, 0), (16, 1, 0), (32, 1, 0), (32, 2, 0), (32, 3, 0))
-# Of more elements, two lanes of a row would store too few bytes at once.
-_PRUNED16_ROWS = layouts_of((16, 1, 0), (16, 2, 0), (32, 2, 0), (32, 3, 0))
-_PRUNED32_ROWS = layouts_of((32, 2, 0), (32, 3, 0))
-_PRUNED64_ROWS = layouts_of((8, 1, 0), (16, 1, 0), (16, 2, 0), (16, 3, 0))
-# Lanes of a row from which on its first elements are bounded, not pruned (``kernel/gpu.hpp``).
-_MIN_BOUND_LANE_BITS = 4
-# Rows are so many times as long as the most elements that are found; for a bound, they have so many
-# vectors for each element that is wanted.
-_MIN_DROPPED = 2
-_MIN_VECTORS = 2
-# So many blocks leave multiprocessors idle, however long their rows are.
-_FEW_ROWS = 128
-_ANY = MAX_FIRST_LENGTH = 2**31 - 1
-
-
-class FirstRows(NamedTuple):
-    """The layouts of rows of which few elements are found.
-
-    Parameters
-    ----------
-    pruned : dict of (str, bool) to tuple of Layout
-        Layouts for short rows, by the selection and whether keys have 64 bits.
-    bounded : dict of str to tuple of (int, Layout)
-        Layouts for longer rows by the selection, with the most vectors of 16 bytes of a row that
-        each is for. Registers stand for units, of one vector or several. The last layout is for
-        longer rows, too.
-    few : Layout
-        The layout for few of these.
-    """
-
-    pruned: dict[tuple[Selection, bool], tuple[Layout, ...]]
-    bounded: dict[Selection, tuple[tuple[int, Layout], ...]]
-    few: Layout
-
-
-def first_rows(warp_lane_bits: int, max_units: int = 32) -> FirstRows:
-    """Return the layouts for warps of so many lanes, of which each has so many units at most."""
-    full = warp_lane_bits
-    short: tuple[Selection, ...] = ("first1", "first2", "first4", "first8")
-    pruned: dict[tuple[Selection, bool], tuple[Layout, ...]] = {
-        **dict.fromkeys(((selection, False) for selection in short), _PRUNED_ROWS),
-        **dict.fromkeys(((selection, True) for selection in short), _PRUNED64_ROWS),
-        ("first16", False): _PRUNED16_ROWS,
-        ("first16", True): _PRUNED64_ROWS[1:],
-        ("first32", False): _PRUNED32_ROWS,
-    }
-    # Measured: units of two vectors are better than twice as many of one.
-    some = (
-        (64, Layout(4, 4)),
-        (128, Layout(8, 4)),
-        (256, Layout(8, 5)),
-        (512, Layout(16, full)),
-        (1024, Layout(8, full, 1)),
-        (2048, Layout(16, full, 1)),
-        (8192, Layout(16, full, 2)),
-        (_ANY, Layout(max_units, full, 2)),
-    )
-    bounded: dict[Selection, tuple[tuple[int, Layout], ...]] = {
-        "first16": some,
-        "first32": some,
-        "first64": some[1:],
-        "first128": some[3:],
-        "first256": some[3:],
-    }
-    # A block has 1024 threads.
-    return FirstRows(pruned, bounded, Layout(8, full, 10 - full))
-
-
 class Tables(NamedTuple):
     """The layouts for entries of one width: rows, short unaligned rows, and columns."""
 
@@ -251,11 +176,6 @@ def tables_by_entry(
     return tables
 
 
-def first_fit(layouts: Sequence[Layout], length: int) -> Layout | None:
-    """Return the first layout that holds rows of a length, or None."""
-    return next((layout for layout in layouts if layout.capacity >= length), None)
-
-
 class GpuLayouts(NamedTuple):
     """The layouts of one architecture.
 
@@ -270,7 +190,7 @@ class GpuLayouts(NamedTuple):
     padded_kib : int
         KiB of shared memory up to which rows are padded: ``max_shared_bytes`` of the target's
         header.
-    first_layouts : FirstRows
+    first_layouts : FirstLayouts
         The layouts of rows of which few elements are found.
     """
 
@@ -278,15 +198,15 @@ class GpuLayouts(NamedTuple):
     warp_lanes: int
     shared_kib: int
     padded_kib: int
-    first_layouts: FirstRows
+    first_layouts: FirstLayouts
 
     def shared_bytes(
         self, layout: Layout, payload: Payload, bits: int, selection: Selection = "all"
     ) -> int:
         """Return the bytes of a block's shared memory, as ``memory/gpu`` uses it for rows."""
         warps = 1 << layout.warp_bits
-        if selection in MOST_FOUND and layout.lane_bits >= _MIN_BOUND_LANE_BITS:
-            return self._bounded_bytes(layout, selection, bits)
+        if is_bounded(layout, selection):
+            return self.first_layouts.shared_bytes(layout, selection, bits)
         if payload == "none":
             return max(4, warps) * self._stage_bytes(layout, max(bits // 8, 4))
         # With indices, the keys stay in shared memory, too, and so do values.
@@ -343,10 +263,16 @@ class GpuLayouts(NamedTuple):
             return list(layouts)
         return [layout for layout in layouts if self.column_bytes(layout, bits) <= limit]
 
-    def cells(self, payload: Payload, bits: int) -> list[tuple[Layout, Access]]:
-        """Return every layout that `choose` may return, with its access."""
+    def cells(
+        self, payload: Payload, bits: int, selection: Selection = "all"
+    ) -> list[tuple[Layout, Access]]:
+        """Return every layout that `choose` may return for a selection, with its access."""
+        if selection in MOST_FOUND:
+            return [(layout, "rows") for layout in self.first_layouts.cells(selection, bits)]
         rows, tables = self.rows(payload, bits), self.tables[payload, bits]
         cells: list[tuple[Layout, Access]] = [(layout, "rows") for layout in rows]
+        if selection == "first":
+            return cells
         cells += [(layout, "rows") for layout in tables.unaligned if layout not in rows]
         cells += [(layout, "columns") for layout in self.columns(payload, bits)]
         return cells
@@ -357,58 +283,25 @@ class GpuLayouts(NamedTuple):
             return self.rows(payload, bits)[-1].capacity
         if selection == "middle":
             return self.rows(payload, bits)[-1].capacity if payload == "none" else 0
-        if payload != "index":
-            return 0
-        if self.bounded(selection, bits):
-            return MAX_FIRST_LENGTH
-        layouts = self.first_layouts.pruned.get((selection, bits == 64))
-        return 0 if layouts is None else layouts[-1].capacity
+        return self.first_layouts.longest(selection, bits) if payload == "index" else 0
 
     def middle(self, bits: int, length: int) -> Selection:
         """Return the selection of the kernel for the middle of rows."""
         return "middle" if length <= self.longest("none", bits, "middle") else "all"
 
-    def bounded(self, selection: Selection, bits: int) -> list[tuple[int, Layout]]:
-        """Return the layouts of rows whose first elements are bounded, as `FirstRows` has them."""
-        layouts = self.first_layouts.bounded.get(selection, ())
-        return [each for each in layouts if self._fits_first(each[1], selection, bits)]
-
-    def _fits_first(self, layout: Layout, selection: Selection, bits: int) -> bool:
-        """Tell whether a block's pairs fit the shared memory."""
-        return self.shared_bytes(layout, "index", bits, selection) <= 1024 * self.shared_kib
-
-    def _bounded_bytes(self, layout: Layout, selection: Selection, bits: int) -> int:
-        """Return the bytes of a block's pairs (``memory/gpu/first_rows.hpp``)."""
-        lanes, warps = 1 << layout.lane_bits, 1 << layout.warp_bits
-        pairs = 3 * MOST_FOUND[selection] + WIDE_BYTES * 8 // bits * lanes
-        buffers = warps if warps > 1 else 4 * self.warp_lanes // lanes
-        sums = 16 * warps if warps > 1 else 0
-        return buffers * pairs * (16 if bits == 64 else 8) + sums
-
     def first(self, bits: int, length: int, k: int) -> Selection:
         """Return the selection of the kernel for the first k elements, with their indices."""
-        if length > MAX_FIRST_LENGTH:
-            return "all"
-        vectors = length * bits // 8 // WIDE_BYTES
-        for selection, most in MOST_FOUND.items():
-            if k > most:
-                continue
-            layouts = self.first_layouts.pruned.get((selection, bits == 64))
-            if layouts is not None and length <= layouts[-1].capacity:
-                # Fewer lanes would store few bytes at once.
-                if length > layouts[0].capacity // 2 and length >= _MIN_DROPPED * most:
-                    return selection
-                continue
-            # Groups are made of whole vectors. Many elements need more of them.
-            min_vectors = _MIN_VECTORS * k if most <= 64 else 2 * _MIN_VECTORS * k
-            if vectors >= min_vectors and self.bounded(selection, bits):
-                return selection
-        return "first" if length <= self.longest("index", bits) else "all"
+        selection = self.first_layouts.selection(bits, length, k)
+        return selection or ("first" if length <= self.longest("index", bits) else "all")
 
     def choose(self, rows: Rows) -> Choice:
         """Return the layout for rows that are not longer than the longest."""
-        if rows.selection not in ("all", "middle"):
-            return self._choose_first(rows)
+        if rows.selection in MOST_FOUND:
+            return self.first_layouts.choose(rows)
+        if rows.selection == "first":
+            # A copy is read faster than elements that are not contiguous.
+            choice = self.choose(rows._replace(selection="all", access="rows"))
+            return choice._replace(transposes=rows.access != "rows")
         tables = self.tables[rows.payload, rows.bits]
         columns = None
         if rows.access == "columns":
@@ -440,34 +333,3 @@ class GpuLayouts(NamedTuple):
                 f"{WIDE_BYTES}-byte loads"
             )
         return Choice(layout, "rows" if columns is None else "columns", reason, transposes)
-
-    def _choose_first(self, rows: Rows) -> Choice:
-        """Return the layout for rows of which the first elements are found."""
-        # A copy is read faster than elements that are not contiguous.
-        transposes = rows.access != "rows"
-        if rows.selection == "first":
-            choice = self.choose(rows._replace(selection="all", access="rows"))
-            return choice._replace(transposes=transposes)
-        found = f"up to {MOST_FOUND[rows.selection]} elements of each row are found by"
-        pruned = self.first_layouts.pruned.get((rows.selection, rows.bits == 64), ())
-        layout = first_fit(pruned, rows.length)
-        if layout is not None:
-            reason = (
-                f"{found} {1 << layout.lane_bits} threads, {layout.registers} positions in the "
-                "registers of each, which drop the others while they sort"
-            )
-            return Choice(layout, "rows", reason, transposes)
-        vectors = -(-rows.length * rows.bits // 8 // WIDE_BYTES)
-        layout = self._bounded_layout(rows, vectors)
-        reason = (
-            f"{found} {1 << layout.lane_bits << layout.warp_bits} threads: the least elements of "
-            "groups bound them, and the few within the bound are sorted"
-        )
-        return Choice(layout, "rows", reason, transposes)
-
-    def _bounded_layout(self, rows: Rows, vectors: int) -> Layout:
-        """Return the layout for rows of so many vectors whose first elements are bounded."""
-        layouts, few = self.bounded(rows.selection, rows.bits), self.first_layouts.few
-        layout = next((each for most, each in layouts if vectors <= most), layouts[-1][1])
-        is_few = rows.rows <= _FEW_ROWS and self._fits_first(few, rows.selection, rows.bits)
-        return few if is_few and layout == layouts[-1][1] else layout

@@ -5,12 +5,23 @@ Invariant: pure. Results depend only on the rows and the architecture.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from ...kernels import Access, Layout, Payload, Selection
 
 # Bytes of the widest access to memory.
 WIDE_BYTES = 16
+
+
+def layouts_of(*places: tuple[int, int, int]) -> tuple[Layout, ...]:
+    """Return layouts of (registers, lane bits, warp bits)."""
+    return tuple(Layout(*place) for place in places)
+
+
+def first_fit(layouts: Sequence[Layout], length: int) -> Layout | None:
+    """Return the first layout that holds rows of a length, or None."""
+    return next((layout for layout in layouts if layout.capacity >= length), None)
 
 
 def why_with_index(bits: int, word_bits: int) -> str:
@@ -73,8 +84,10 @@ class Choice(NamedTuple):
 class Layouts(Protocol):
     """The layouts of one architecture."""
 
-    def cells(self, payload: Payload, bits: int) -> list[tuple[Layout, Access]]:
-        """Return every layout that `choose` may return, with its access."""
+    def cells(
+        self, payload: Payload, bits: int, selection: Selection = "all"
+    ) -> list[tuple[Layout, Access]]:
+        """Return every layout that `choose` may return for a selection, with its access."""
 
     def longest(self, payload: Payload, bits: int, selection: Selection = "all") -> int:
         """Return the longest row that a kernel takes; 0 without kernels for the payload."""

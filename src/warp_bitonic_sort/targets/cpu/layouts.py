@@ -28,8 +28,12 @@ _WHY_FIRST = (
 class CpuLayouts:
     """The layouts of every CPU."""
 
-    def cells(self, payload: Payload, bits: int) -> list[tuple[Layout, Access]]:
-        """Return every layout that `choose` may return, with its access."""
+    def cells(
+        self, payload: Payload, bits: int, selection: Selection = "all"
+    ) -> list[tuple[Layout, Access]]:
+        """Return every layout that `choose` may return for a selection, with its access."""
+        if selection != "all":
+            return [(TILE, "strided")] if selection == "first" else []
         lengths = range(2, MAX_REGISTER_LENGTH + 1)
         accesses: tuple[Access, ...] = ("rows", "columns")
         registers = [(Layout(length), access) for length in lengths for access in accesses]

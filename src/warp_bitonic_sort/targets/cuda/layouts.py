@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ...kernels import Layout
 from ..common import gpu_layouts as common
+from ..common.first_layouts import first_layouts
 from ..common.gpu_layouts import GpuLayouts, Tables, tables_by_entry
 
 # KiB of shared memory that a block may use, by compute capability (CUDA programming guide,
@@ -30,5 +31,5 @@ _TABLES = tables_by_entry(
 def layouts(arch: str) -> GpuLayouts:
     """Return the layouts of an architecture, as in ``sm_90``."""
     shared_kib = _SHARED_KIB.get(arch.removeprefix("sm_"), _LOWEST_SHARED_KIB)
-    first = common.first_rows(5)
+    first = first_layouts(32, shared_kib)
     return GpuLayouts(_TABLES, 32, shared_kib, max(_SHARED_KIB.values()), first)

@@ -6,7 +6,9 @@ Invariant: as in `common.gpu_layouts`.
 from __future__ import annotations
 
 from ..common import gpu_layouts as common
-from ..common.gpu_layouts import GpuLayouts, Tables, layouts_of, tables_by_entry
+from ..common.first_layouts import first_layouts
+from ..common.gpu_layouts import GpuLayouts, Tables, tables_by_entry
+from ..common.layouts import layouts_of
 
 # KiB of shared memory of every AMD GPU; gfx950 and gfx1250 have more.
 _SHARED_KIB = 64
@@ -123,5 +125,5 @@ def warp_lanes(arch: str) -> int:
 def layouts(arch: str) -> GpuLayouts:
     """Return the layouts of an architecture, as in ``gfx942`` or ``gfx11-generic``."""
     lanes = warp_lanes(arch)
-    first = common.first_rows(lanes.bit_length() - 1, _MAX_UNITS)
+    first = first_layouts(lanes, _SHARED_KIB, _MAX_UNITS)
     return GpuLayouts(_TABLES[lanes], lanes, _SHARED_KIB, _SHARED_KIB, first)
