@@ -182,9 +182,14 @@ def _first_kernels(
 
 
 def cuda_first_cells() -> list[Kernel]:
-    """Every other one of the kernels for the first elements of rows."""
+    """Every other one of the kernels for the first elements of rows, and two for float32."""
     kernels = _first_kernels(cuda_kernel, KEYS, ("sm_75", "sm_80", "sm_90"))
-    return kernels[:: 1 if IS_WHOLE_GRID else 2]
+    if IS_WHOLE_GRID:
+        return kernels
+    # Most registers, on an architecture where some are spilled; and rows of two warps.
+    most = cuda_kernel("ieee", 32, 32, 5, 2, "rows", "sm_80")._replace(selection="first32")
+    two = cuda_kernel("ieee", 32, 8, 5, 1, "rows", "sm_90")._replace(selection="first64")
+    return kernels[::2] + [kernel._replace(payload="index") for kernel in (most, two)]
 
 
 def hip_first_cells(compilers: Sequence[str]) -> dict[str, list[Kernel]]:
