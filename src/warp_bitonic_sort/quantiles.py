@@ -104,13 +104,13 @@ class Reader(NamedTuple):
             return self._stacked(self._at_fixed_positions(rows, length, library), library)
         last = self._element(rows, length - 1)
         is_nan = library.isnan(last)
-        if not self.omits_nan:
+        if library.may_look and not is_nan.any():
+            values = self._at_fixed_positions(rows, length, library)
+        elif self.omits_nan:
+            values = self._before_nans(rows, length, library)
+        else:
             values = self._at_fixed_positions(rows, length, library)
             values = [library.where(is_nan, last, value) for value in values]
-        elif library.may_look and not is_nan.any():
-            values = self._at_fixed_positions(rows, length, library)
-        else:
-            values = self._before_nans(rows, length, library)
         return self._stacked(values, library)
 
     def _stacked(self, values: Sequence[Any], library: Functions) -> Any:
@@ -150,8 +150,6 @@ class Reader(NamedTuple):
             return library.take_along_axis(rows, position, self.axis)
 
         count = self._counts(rows, length, library)
-        # The first element of a row without numbers is NaN.
-        count = library.where(count == 0, 1, count)
         if self.method == "median":
             low, high = value_at((count - 1) >> 1), value_at(count >> 1)
             return [self._between(low, high, None, library)]
@@ -176,34 +174,41 @@ class Reader(NamedTuple):
         return values
 
     def _counts(self, rows: Any, length: int, library: Functions) -> Any:
-        """Return the number of elements before the first NaN of each row."""
-        count = library.astype(library.isnan(self._element(rows, 0)), "int64") * 0 + length
+        """Return the number of elements before the first NaN of each row, but at least 1.
+
+        The first element of a row without numbers is NaN.
+        """
+        nans = library.astype(library.isnan(self._element(rows, length - 1)), "uint8") * 0
         if library.may_look and length <= _MAX_STEPS:
-            for position in reversed(range(length)):
+            for position in reversed(range(1, length)):
                 is_nan = library.isnan(self._element(rows, position))
                 if not is_nan.any():
                     break
-                count = count - library.astype(is_nan, "int64")
-            return count
-        count = count * 0  # for a binary search
+                nans = nans + library.astype(is_nan, "uint8")
+            return length - nans
+        count = library.astype(nans, "int64")  # of a binary search
         for bit in reversed(range(length.bit_length())):
             probe = count + ((1 << bit) - 1)
             is_outside = probe >= length
             probe = library.where(is_outside, length - 1, probe)
             is_nan = library.isnan(library.take_along_axis(rows, probe, self.axis))
             count = library.where(is_outside | is_nan, count, count + (1 << bit))
-        return count
+        return library.where(count == 0, 1, count)
 
     def _between(self, low: Any, high: Any, weight: Any, library: Functions) -> Any:
         """Return the mean of two elements (median), or interpolate between them."""
         formula = "median" if self.method == "median" else "linear"
         dtype = "float64" if self.dtype.codec == "integer" else self.dtype.name
         dtype = _WIDER[formula].get(dtype, dtype)
-        low, high = library.astype(low, dtype), library.astype(high, dtype)
+        if dtype != self.dtype.name:
+            low, high = library.astype(low, dtype), library.astype(high, dtype)
         if formula == "median":
             mean = (low + high) * 0.5
+            overflows = library.isinf(mean)
+            if library.may_look and not overflows.any():
+                return mean
             # Halves of numbers whose sum overflows are exact.
-            return library.where(library.isinf(mean), low * 0.5 + high * 0.5, mean)
+            return library.where(overflows, low * 0.5 + high * 0.5, mean)
         difference = high - low
         if isinstance(weight, float):
             to_low, to_high = _rounded(1 - weight, dtype), _rounded(weight, dtype)
@@ -213,7 +218,10 @@ class Reader(NamedTuple):
             value = library.where(
                 weight >= 0.5, high - difference * to_low, low + difference * to_high
             )
-        overflows = library.isinf(difference) & ~(library.isinf(low) | library.isinf(high))
+        overflows = library.isinf(difference)
+        if library.may_look and not overflows.any():
+            return value
+        overflows = overflows & ~(library.isinf(low) | library.isinf(high))
         return library.where(overflows, low * to_low + high * to_high, value)
 
 

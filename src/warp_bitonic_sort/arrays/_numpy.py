@@ -6,6 +6,7 @@ others, not copied. Only arrays in foreign byte order, or whose strides split el
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Any
@@ -30,6 +31,23 @@ _KNOWN = {
     if not name.startswith(("bfloat", "float8"))  # of ml_dtypes
 }
 _FUNCTIONS = Functions(np.sort, partial(np.argsort, kind="stable"), np.take_along_axis, np.where)
+
+
+def _take_positions(rows: _Array, positions: _Array, axis: int) -> _Array:
+    """Return one element of each row, as `np.take_along_axis` does in a multiple of the time."""
+    taken: _Array
+    if not rows.flags.c_contiguous:
+        taken = np.take_along_axis(rows, positions, axis)
+        return taken
+    # The place of each element in memory, for `take`.
+    outer, inner = math.prod(rows.shape[:axis]), math.prod(rows.shape[axis + 1 :])
+    places = positions.reshape(outer, inner) * inner
+    places += np.arange(inner)
+    places += np.arange(outer)[:, np.newaxis] * (rows.shape[axis] * inner)
+    taken = rows.reshape(-1).take(places).reshape(positions.shape)
+    return taken
+
+
 _READER_FUNCTIONS = ReaderFunctions(
     astype=lambda x, name: x.astype(dtype_named(name), copy=False),
     isnan=np.isnan,
@@ -38,7 +56,7 @@ _READER_FUNCTIONS = ReaderFunctions(
     rint=np.rint,
     where=np.where,
     stack=lambda arrays: np.stack(arrays) if len(arrays) > 1 else arrays[0][np.newaxis].copy(),
-    take_along_axis=np.take_along_axis,
+    take_along_axis=_take_positions,
     nans=lambda _like, shape, name: np.full(shape, np.nan, dtype_named(name)),
     may_look=True,
 )
