@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 from .dtypes import DType
+from .process.threads import get_num_threads
 
 Method = Literal["linear", "lower", "higher", "midpoint", "nearest"]
 # The precision of a formula, where it is not that of the elements.
@@ -23,6 +24,8 @@ _WIDER = {
 }
 # The longest rows in which NaNs are counted from the end; a binary search takes fewer steps.
 _MAX_STEPS = 64
+# What is sorted is read while it is in the caches, of which each thread has about as much.
+_BLOCK_BYTES = 4 << 20
 # The formats of `struct` that round a number.
 _FORMATS = {"float16": "e", "float32": "f", "float64": "d"}
 
@@ -279,3 +282,29 @@ def reduction_of(shape: Sequence[int], axes: Sequence[int], keepdims: bool) -> R
     if keepdims:
         kept = tuple(1 if axis in axes else size for axis, size in enumerate(shape))
     return Reduction(order, merged, at, kept, merged != tuple(shape))
+
+
+def blocks_of(
+    nbytes: int, shape: Sequence[int], strides: Sequence[int], axis: int
+) -> tuple[int, int]:
+    """Return into how many blocks of whole rows an array is divided, and along which axis.
+
+    Parameters
+    ----------
+    nbytes : int
+        The bytes of all elements.
+    shape : sequence of int
+        The shape of the array.
+    strides : sequence of int
+        Its strides in any unit. The axis of the longest steps is divided.
+    axis : int
+        The axis of the rows, not negative.
+    """
+    if nbytes < 2 * _BLOCK_BYTES:
+        return 1, axis
+    others = [other for other, length in enumerate(shape) if other != axis and length > 1]
+    if not others:
+        return 1, axis
+    across = max(others, key=lambda other: abs(strides[other]))
+    count = -(-nbytes // (_BLOCK_BYTES * get_num_threads()))
+    return min(count, shape[across]), across

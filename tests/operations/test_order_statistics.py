@@ -1,6 +1,7 @@
 """`median` and `quantile` in CPU memory beside those of NumPy, and where they differ from these."""
 
 import sys
+import tracemalloc
 import warnings
 
 import jax
@@ -24,7 +25,7 @@ from support.numpy_quantiles import (
     expected_quantile,
     few,
 )
-from warp_bitonic_sort import explain, median, quantile
+from warp_bitonic_sort import explain, median, quantile, quantiles
 from warp_bitonic_sort.operations import order_statistics
 
 AXES = [0, 1, -1, (0, 1), (2, 0), (1, 2), None, ()]
@@ -129,6 +130,35 @@ def test_results_without_looking_at_values_equal_the_others(method, monkeypatch)
     functions = _numpy._READER_FUNCTIONS._replace(may_look=False)
     monkeypatch.setattr(_numpy, "_READER_FUNCTIONS", functions)
     np.testing.assert_array_equal(read(), want)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, (0, 2), None])
+@pytest.mark.parametrize("convert", [np.asarray, np.asfortranarray, torch.from_numpy])
+def test_results_of_blocks_equal_those_of_the_whole(axis, convert, monkeypatch):
+    x = convert(few("float32", (9, 3, 32), np.random.default_rng(5)))
+
+    def reduced():
+        for nan in MODES:
+            yield median(x, axis=axis, nan=nan, keepdims=True)
+            yield quantile(x, [[0.1, 0.5], [0.7, 1.0]], axis=axis, nan=nan)
+
+    want = list(reduced())
+    monkeypatch.setattr(quantiles, "_BLOCK_BYTES", 512)
+    for result, whole in zip(reduced(), want, strict=True):
+        assert type(result) is type(whole)
+        np.testing.assert_array_equal(result, whole)
+
+
+def test_median_of_a_large_array_needs_memory_for_one_block(monkeypatch):
+    monkeypatch.setattr(quantiles, "_BLOCK_BYTES", 1 << 18)
+    monkeypatch.setattr(quantiles, "get_num_threads", lambda: 1)
+    x = np.random.default_rng(6).random((9, 1 << 17), np.float32)
+    median(x, axis=0)
+    tracemalloc.start()
+    median(x, axis=0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < x.nbytes / 2
 
 
 @pytest.mark.parametrize("name", ["float16", "float32", "float64", "bfloat16"])

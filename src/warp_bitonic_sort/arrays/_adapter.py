@@ -220,6 +220,19 @@ class Adapter(ABC):
         Both are arrays of the library, not buffers.
         """
 
+    def in_blocks(
+        self,
+        x: Any,
+        axis: int,
+        shape: tuple[int, ...],
+        reduced: Callable[[Any, tuple[int, ...]], Any],
+    ) -> Any:
+        """Return ``reduced(x, shape)``, or the same of blocks of x that have whole rows.
+
+        ``reduced`` sorts rows along the axis and reads them as `read` does.
+        """
+        return reduced(x, shape)
+
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return a function that returns the current stream on x's device; None for the CPU."""
         return None

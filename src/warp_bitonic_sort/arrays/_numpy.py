@@ -16,7 +16,7 @@ import numpy as np
 from ..dtypes import DTYPES, lookup, numpy_name
 from ..fallback import Functions, Sorter
 from ..quantiles import Functions as ReaderFunctions
-from ..quantiles import Reader
+from ..quantiles import Reader, blocks_of
 from ._adapter import Adapter, Cut, Description, ToResult
 from ._checks import along, check_distinct, check_out_like, type_name
 
@@ -235,6 +235,25 @@ class NumpyAdapter(Adapter):
     def read(self, rows: _Array, reader: Reader, shape: Sequence[int]) -> _Array:
         """Return what a reader reads from sorted rows."""
         return read(rows, reader, shape)
+
+    def in_blocks(
+        self,
+        x: _Array,
+        axis: int,
+        shape: tuple[int, ...],
+        reduced: Callable[[Any, tuple[int, ...]], Any],
+    ) -> _Array:
+        """Return what is reduced of x, of a large one in blocks."""
+        count, across = blocks_of(x.nbytes, x.shape, x.strides, axis)
+        result: _Array
+        if count == 1:
+            result = reduced(x, shape)
+            return result
+        results = [
+            reduced(block, (-1, *block.shape[:axis], 1, *block.shape[axis + 1 :]))
+            for block in np.array_split(np.asarray(x), count, across)
+        ]
+        return np.concatenate(results, across + 1).reshape(shape)
 
     def to_result(self, x: _Array) -> ToResult | None:
         """Return the function that turns keys into x's byte order."""

@@ -17,7 +17,7 @@ from ..dtypes import lookup
 from ..fallback import Functions, Sorter
 from ..kernels import Payload
 from ..quantiles import Functions as ReaderFunctions
-from ..quantiles import Reader
+from ..quantiles import Reader, blocks_of
 from ._adapter import (
     CPU_DEVICE,
     Adapter,
@@ -206,6 +206,25 @@ class TorchAdapter(Adapter):
         if rows.is_cuda:
             functions = functions._replace(may_look=False)
         return reader.read(rows, functions).reshape(shape)
+
+    def in_blocks(
+        self,
+        x: Any,
+        axis: int,
+        shape: tuple[int, ...],
+        reduced: Callable[[Any, tuple[int, ...]], Any],
+    ) -> Any:
+        """Return what is reduced of x, of a large one in CPU memory in blocks."""
+        count, across = 1, axis
+        if x.is_cpu:
+            count, across = blocks_of(x.nbytes, x.shape, x.stride(), axis)
+        if count == 1:
+            return reduced(x, shape)
+        results = [
+            reduced(block, (-1, *block.shape[:axis], 1, *block.shape[axis + 1 :]))
+            for block in x.tensor_split(count, across)
+        ]
+        return torch.cat(results, across + 1).reshape(shape)
 
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return a function that returns PyTorch's current stream."""

@@ -201,10 +201,14 @@ def _reduce(
     if reduction.merges:
         x = adapter.reshape(x, reduction.order, reduction.shape)
     part: Part | None = "middle" if operation.finds_middle and not omits_nan else None
-    rows = call(operation, x, (reduction.axis, False, False), part=part)
     result = adapter.float_dtype() if dtype.codec == "integer" else dtype.name
     reader = Reader(dtype, result, reduction.axis, method, points, omits_nan)
-    return arrays.adapter_of(rows).read(rows, reader, (*leading, *reduction.kept))
+
+    def reduced(block: Any, shape: tuple[int, ...]) -> Any:
+        rows = call(operation, block, (reduction.axis, False, False), part=part)
+        return arrays.adapter_of(rows).read(rows, reader, shape)
+
+    return adapter.in_blocks(x, reduction.axis, (*leading, *reduction.kept), reduced)
 
 
 def _settled(axes: Axes, shape: tuple[int, ...]) -> tuple[int, ...]:
