@@ -1,7 +1,7 @@
 """`median` and `quantile` of rows.
 
-Invariant: rows are sorted in one call, which may return the middle alone; then only the wanted
-elements are read. Nothing waits for a device.
+Invariant: rows are sorted, those of a large array in CPU memory in blocks; a kernel may store their
+middle alone. Then only the wanted elements are read. Nothing waits for a device.
 """
 
 from __future__ import annotations
