@@ -52,7 +52,8 @@ _KINDS = {"VALU": ("v_",), "DS": ("ds_",), "memory": ("global_", "flat_", "buffe
 _FULL_ROWS = """#include <warp_bitonic_sort/kernel.hpp>
 using namespace warp_bitonic_sort;
 using exact_codec = register_codec<codec_kind::ieee, 32, amdgcn_ops>;
-using exact_rows = gpu_rows<amdgcn_target, exact_codec, {layout}>;
+using exact_rows =
+    gpu_rows<amdgcn_target, exact_codec, codec_kind::ieee, selection::all, {layout}>;
 
 template <class Rows>
 WBS_INLINE void full_rows(const wbs_args<1, 1>& given) {{
