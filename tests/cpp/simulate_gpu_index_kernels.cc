@@ -307,9 +307,9 @@ const std::vector<sample> ways = {
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
   prepare();
-  const int status = simulate(layouts);
+  const int status = simulate(layouts, argc, argv);
   for (const sample& s : ways) {
     const std::string wrong = run(s);
     if (wrong.empty()) continue;

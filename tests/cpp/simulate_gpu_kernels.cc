@@ -222,7 +222,7 @@ const std::vector<sample> layouts = {
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
   prepare();
-  return simulate(layouts);
+  return simulate(layouts, argc, argv);
 }

@@ -9,7 +9,9 @@ from warp_bitonic_sort.targets.cpu.arch import CPU_ARCHS
 
 
 @pytest.mark.compile
-@pytest.mark.parametrize("arch", cpu_targets.runnable())
+@pytest.mark.parametrize(
+    "arch", sorted({*cpu_targets.runnable()[:1], *cpu_targets.runnable()[-1:]})
+)
 def test_cpu_index_kernels_sort_each_kind_of_rows_in_the_expected_way(arch):
     program = programs.build("count_index_ways.cc", "-Og", "-Wno-psabi", *CPU_ARCHS[arch])
     ran = subprocess.run([program], capture_output=True, text=True)

@@ -103,12 +103,15 @@ def test_hip_code_for_first_elements_uses_no_scratch_memory_and_no_flat_access(
     _check(each_hip_compiler(arch), [kernel for kernel in kernels if kernel.arch == arch])
 
 
+_FAMILIES = ("gfx900", "gfx908", "gfx90c", "gfx1010", "gfx1151", "gfx9-generic",
+             "gfx9-4-generic", "gfx10-3-generic", "gfx11-generic", "gfx12-generic")  # fmt: skip
+
+
 @pytest.mark.compile
 @pytest.mark.parametrize(
-    "arch",
-    ["gfx900", "gfx908", "gfx90c", "gfx1010", "gfx1151", "gfx9-generic", "gfx9-4-generic",
-     "gfx10-3-generic", "gfx11-generic", "gfx12-generic"],
-)  # fmt: skip
+    ("clang_age", "arch"),
+    [*(("newest", arch) for arch in _FAMILIES), ("oldest", "gfx900"), ("oldest", "gfx12-generic")],
+)
 def test_hip_kernel_for_every_family_compiles(each_hip_compiler, arch):
     kernel = hip_kernel("ieee", 32, 8, 5, 0, "rows", arch)
     _check(each_hip_compiler(arch), [kernel])
