@@ -99,7 +99,7 @@ def plan(
     count = math.prod(shape[:axis]) * math.prod(shape[axis + 1 :])
     has_fallback = target.is_host or "sort" in capabilities
     if kept == 0:
-        return Plan("copy", None, length, 0, "no element is wanted")
+        return Plan("copy", None, length, count, "no element is wanted")
     if count == 0 or length == 0 or (length == 1 and has_fallback):
         reason = f"{count} row{'s' * (count != 1)} of length {length}: sorted as they are"
         return Plan("copy", None, length, count, reason)

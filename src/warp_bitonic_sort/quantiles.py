@@ -284,6 +284,41 @@ def reduction_of(shape: Sequence[int], axes: Sequence[int], keepdims: bool) -> R
     return Reduction(order, merged, at, kept, merged != tuple(shape))
 
 
+def in_blocks(
+    x: Any,
+    nbytes: int,
+    strides: Sequence[int],
+    axis: int,
+    shape: tuple[int, ...],
+    reduced: Callable[[Any, tuple[int, ...]], Any],
+    split: Callable[[Any, int, int], Sequence[Any]],
+    join: Callable[[Sequence[Any], int], Any],
+) -> Any:
+    """Return ``reduced(x, shape)``; of a large array, joined from blocks that have whole rows.
+
+    Parameters
+    ----------
+    x : array
+        An array in CPU memory, of so many bytes and with strides in any unit.
+    axis : int
+        The axis of the rows, not negative.
+    shape : tuple of int
+        The shape of the result.
+    reduced : callable
+        ``reduced(block, shape)``: the quantiles of a block.
+    split, join : callable
+        ``split(x, count, axis)`` and ``join(arrays, axis)`` of x's library.
+    """
+    count, across = blocks_of(nbytes, x.shape, strides, axis)
+    if count == 1:
+        return reduced(x, shape)
+    results = [
+        reduced(block, (-1, *block.shape[:axis], 1, *block.shape[axis + 1 :]))
+        for block in split(x, count, across)
+    ]
+    return join(results, across + 1).reshape(shape)
+
+
 def blocks_of(
     nbytes: int, shape: Sequence[int], strides: Sequence[int], axis: int
 ) -> tuple[int, int]:

@@ -16,7 +16,7 @@ import numpy as np
 from ..dtypes import DTYPES, lookup, numpy_name
 from ..fallback import Functions, Sorter
 from ..quantiles import Functions as ReaderFunctions
-from ..quantiles import Reader, blocks_of
+from ..quantiles import Reader, in_blocks
 from ._adapter import Adapter, Cut, Description, ToResult
 from ._checks import along, check_distinct, check_out_like, type_name
 
@@ -31,6 +31,10 @@ _KNOWN = {
     if not name.startswith(("bfloat", "float8"))  # of ml_dtypes
 }
 _FUNCTIONS = Functions(np.sort, partial(np.argsort, kind="stable"), np.take_along_axis, np.where)
+
+
+def _split(x: _Array, count: int, axis: int) -> list[_Array]:
+    return np.array_split(np.asarray(x), count, axis)
 
 
 def _take_positions(rows: _Array, positions: _Array, axis: int) -> _Array:
@@ -244,16 +248,10 @@ class NumpyAdapter(Adapter):
         reduced: Callable[[Any, tuple[int, ...]], Any],
     ) -> _Array:
         """Return what is reduced of x, of a large one in blocks."""
-        count, across = blocks_of(x.nbytes, x.shape, x.strides, axis)
-        result: _Array
-        if count == 1:
-            result = reduced(x, shape)
-            return result
-        results = [
-            reduced(block, (-1, *block.shape[:axis], 1, *block.shape[axis + 1 :]))
-            for block in np.array_split(np.asarray(x), count, across)
-        ]
-        return np.concatenate(results, across + 1).reshape(shape)
+        result: _Array = in_blocks(
+            x, x.nbytes, x.strides, axis, shape, reduced, _split, np.concatenate
+        )
+        return result
 
     def to_result(self, x: _Array) -> ToResult | None:
         """Return the function that turns keys into x's byte order."""

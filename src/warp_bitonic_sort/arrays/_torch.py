@@ -15,18 +15,14 @@ from torch.autograd import forward_ad
 
 from ..dtypes import lookup
 from ..fallback import Functions, Sorter
-from ..kernels import Payload
 from ..quantiles import Functions as ReaderFunctions
-from ..quantiles import Reader, blocks_of
+from ..quantiles import Reader, in_blocks
 from ._adapter import (
     CPU_DEVICE,
     Adapter,
     Cut,
     Description,
     Device,
-    Relaunch,
-    RelaunchPairs,
-    SortOptions,
 )
 from ._advice import check_listed
 from ._checks import (
@@ -40,12 +36,11 @@ from ._checks import (
     unsupported_device,
 )
 from ._torch_context import is_recorded, is_transformed, refuse
+from ._torch_relaunch import ACCEPTED, INDEX_DTYPES, relaunch_by, relaunch_pairs_by
 
-_ACCEPTED = (torch.Tensor, torch.nn.Parameter)
 # The handle of the calling thread's default stream, in CUDA and in HIP.
 _PER_THREAD_STREAM = 2
 _CAPABILITIES = frozenset({"sort", "transpose"})
-_INDEX_DTYPES: dict[str | None, Any] = {"int32": torch.int32, "int64": torch.int64}
 _WORDS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _FUNCTIONS = Functions(
     sort=lambda keys, axis: torch.sort(keys, axis).values,
@@ -75,7 +70,7 @@ class TorchAdapter(Adapter):
     kind = "torch"
 
     def __init__(self, kind: type, argument: str) -> None:
-        if kind not in _ACCEPTED:
+        if kind not in ACCEPTED:
             check_listed(kind, argument)
             raise TypeError(
                 f"{argument}: expected a plain torch.Tensor, got its subclass "
@@ -143,10 +138,10 @@ class TorchAdapter(Adapter):
     def empty(self, x: Any, dtype: str | None, shape: tuple[int, ...] | None = None) -> Any:
         """Allocate a buffer."""
         if shape is not None:
-            return x.new_empty(shape, dtype=_INDEX_DTYPES.get(dtype), requires_grad=False)
+            return x.new_empty(shape, dtype=INDEX_DTYPES.get(dtype), requires_grad=False)
         if dtype is None:
             return torch.empty_like(x, requires_grad=False)
-        return torch.empty_like(x, dtype=_INDEX_DTYPES[dtype], requires_grad=False)
+        return torch.empty_like(x, dtype=INDEX_DTYPES[dtype], requires_grad=False)
 
     def result_strides(self, x: Any) -> tuple[int, ...]:
         """Return the strides of a result of `empty`."""
@@ -215,16 +210,10 @@ class TorchAdapter(Adapter):
         reduced: Callable[[Any, tuple[int, ...]], Any],
     ) -> Any:
         """Return what is reduced of x, of a large one in CPU memory in blocks."""
-        count, across = 1, axis
-        if x.is_cpu:
-            count, across = blocks_of(x.nbytes, x.shape, x.stride(), axis)
-        if count == 1:
+        if not x.is_cpu:
             return reduced(x, shape)
-        results = [
-            reduced(block, (-1, *block.shape[:axis], 1, *block.shape[axis + 1 :]))
-            for block in x.tensor_split(count, across)
-        ]
-        return torch.cat(results, across + 1).reshape(shape)
+        split, strides = torch.Tensor.tensor_split, x.stride()
+        return in_blocks(x, x.nbytes, strides, axis, shape, reduced, split, torch.cat)
 
     def stream(self, x: Any) -> Callable[[], int] | None:
         """Return a function that returns PyTorch's current stream."""
@@ -249,12 +238,12 @@ class TorchAdapter(Adapter):
             with torch.cuda.stream(side):
                 if runtime.current_stream(x.detach()) != side.cuda_stream:
                     return False
-            self.relaunch = _relaunch(
+            self.relaunch = relaunch_by(
                 runtime.open_launch_cache("all", "none"),
                 runtime.open_launch_cache("all", "index"),
                 runtime.open_launch_cache("first", "index"),
             )
-            self.relaunch_pairs = _relaunch_pairs(
+            self.relaunch_pairs = relaunch_pairs_by(
                 {
                     4: runtime.open_launch_cache("all", "value32"),
                     8: runtime.open_launch_cache("all", "value64"),
@@ -323,79 +312,6 @@ class TorchAdapter(Adapter):
         """Tell autograd, which then raises if it has saved the old values."""
         if not out.is_inference():
             torch.autograd.graph.increment_version(out)
-
-
-def _relaunch(
-    launch_keys: Callable[..., bool],
-    launch_index: Callable[..., bool],
-    launch_first: Callable[..., bool],
-) -> Relaunch:
-    """Return an adapter's `relaunch` around the functions of the launch cache."""
-    empty_like, modes = torch.empty_like, forward_ad
-
-    def relaunch(
-        payload: Payload,
-        wants_keys: bool,
-        x: Any,
-        options: SortOptions,
-        index_dtype: str | None,
-        k: int | None,
-    ) -> list[Any] | None:
-        axis, descending, nan_last = options
-        if nan_last or x.requires_grad or not x.is_cuda or x.is_neg() or modes._current_level >= 0:
-            return None
-        if is_recorded():
-            return None
-        try:
-            if k is not None:
-                shape = list(x.shape)
-                if not 0 < k <= shape[axis]:
-                    return None
-                shape[axis] = k
-                keys = x.new_empty(shape)
-                index = x.new_empty(shape, dtype=_INDEX_DTYPES[index_dtype])
-                found = launch_first(x, keys, index, axis, descending, False)
-                return [keys, index] if found else None
-            keys = empty_like(x) if wants_keys else None
-            if payload == "none":
-                return [keys] if launch_keys(x, keys, axis, descending, False) else None
-            index = empty_like(x, dtype=_INDEX_DTYPES[index_dtype])
-            if not launch_index(x, keys, index, axis, descending, False):
-                return None
-            return [keys, index] if wants_keys else [index]
-        except Exception:
-            # The prepared call reports the error. Tensors inside a torch.func transform, for
-            # example, have no memory of their own.
-            return None
-
-    return relaunch
-
-
-def _relaunch_pairs(launches: dict[int, Callable[..., bool]]) -> RelaunchPairs:
-    """Return an adapter's `relaunch_pairs` around functions of the launch cache.
-
-    The functions are those for values of so many bytes.
-    """
-    empty_like, modes = torch.empty_like, forward_ad
-
-    def relaunch_pairs(keys: Any, values: Any, options: SortOptions) -> list[Any] | None:
-        axis, descending, nan_last = options
-        if type(values) not in _ACCEPTED:
-            return None
-        if nan_last or not keys.is_cuda or modes._current_level >= 0 or is_recorded():
-            return None
-        try:
-            if keys.requires_grad or values.requires_grad or keys.is_neg() or values.is_neg():
-                return None
-            launch = launches.get(values.element_size())
-            if launch is None:
-                return None
-            results = [empty_like(keys), empty_like(values)]
-            return results if launch(keys, values, *results, axis, descending, False) else None
-        except Exception:
-            return None  # as in `relaunch`
-
-    return relaunch_pairs
 
 
 def _words(x: Any) -> Any:

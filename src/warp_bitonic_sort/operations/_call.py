@@ -91,7 +91,7 @@ def _first_call(
     outputs = [adapter.empty(strided, dtype, shape) for dtype in dtypes]
     prepare = arrays.outside_torch_compile(_prepare)
     # The launch cache launches with NaN as the largest value.
-    may_relaunch = strided is x and not options[2] and not operation.finds_middle
+    may_relaunch = strided is x and not options[2] and part != "middle"
     prepared = prepare(
         operation, adapter, strided, outputs, options, index_dtype, may_relaunch, found
     )

@@ -277,7 +277,8 @@ def open_run(
         if plan.route == "fallback":
             roles = tuple(output.role for output in operation.outputs)
             return _FallbackRunner(kind, Sorter(dtype, *options, roles)).run
-        return (_CopyRunner if plan.rows * plan.length else _EmptyRunner)(kind).run
+        is_empty = plan.rows * plan.length == 0 or 0 in (kind.shape or ())
+        return (_EmptyRunner if is_empty else _CopyRunner)(kind).run
     stream = kind.adapter.stream(kind.arrays[0])
     refuse = None
     if stream is not None:
