@@ -31,20 +31,21 @@ namespace warp_bitonic_sort {
 // of a lane, where few elements are sorted), lane bits and warp bits.
 template <selection Selection, payload Payload, access Access>
 struct gpu_rows_of;
+template <template <class> class Target, codec_kind Codec, int KeyBits>
+using keys_of = register_codec<Codec, KeyBits, typename Target<int>::ops>;
 template <selection Selection>
 struct gpu_rows_of<Selection, payload::none, access::rows> {
-  template <template <class> class Target, class Ops, codec_kind Codec, int KeyBits, int... Layout>
-  using type = gpu_rows<Target, register_codec<Codec, KeyBits, Ops>, Codec, Selection, Layout...>;
+  template <template <class> class Target, codec_kind Codec, int KeyBits, int... Layout>
+  using type = gpu_rows<Target, keys_of<Target, Codec, KeyBits>, Codec, Selection, Layout...>;
 };
 template <selection Selection>
 struct gpu_rows_of<Selection, payload::none, access::columns> {
-  template <template <class> class Target, class Ops, codec_kind Codec, int KeyBits, int... Layout>
-  using type =
-      gpu_columns<Target, register_codec<Codec, KeyBits, Ops>, Codec, Selection, Layout...>;
+  template <template <class> class Target, codec_kind Codec, int KeyBits, int... Layout>
+  using type = gpu_columns<Target, keys_of<Target, Codec, KeyBits>, Codec, Selection, Layout...>;
 };
 template <>
 struct gpu_rows_of<selection::all, payload::index, access::columns> {
-  template <template <class> class Target, class, codec_kind Codec, int KeyBits, int... Layout>
+  template <template <class> class Target, codec_kind Codec, int KeyBits, int... Layout>
   using type = gpu_index_columns<Target, Codec, KeyBits, Layout...>;
 };
 // Rows with an index, or with values that are fetched by it. A bound for the first elements pays
@@ -53,11 +54,11 @@ template <selection Selection, payload Payload>
 struct gpu_rows_of<Selection, Payload, access::rows> {
   template <int LaneBits>
   static constexpr bool has_bound = max_kept_of(Selection) > 0 && LaneBits >= 4;
-  template <template <class> class Target, class Ops, codec_kind Codec, int KeyBits, int Registers,
+  template <template <class> class Target, codec_kind Codec, int KeyBits, int Registers,
             int LaneBits, int WarpBits>
   using type =
       typename choose<has_bound<LaneBits>,
-                      gpu_first_rows<Target, register_codec<Codec, KeyBits, Ops>, Codec, KeyBits,
+                      gpu_first_rows<Target, keys_of<Target, Codec, KeyBits>, Codec, KeyBits,
                                      max_kept_of(Selection), Registers, LaneBits, WarpBits>,
                       gpu_index_rows<Target, Codec, KeyBits, Selection, value_bits_of(Payload),
                                      Registers, LaneBits, WarpBits>>::type;
@@ -89,39 +90,37 @@ WBS_INLINE void sort_tiles(const typename Rows::arguments& args, void* shared) {
 
 #if defined(__CUDACC__)
 #define WBS_GPU_TARGET cuda_target
-#define WBS_GPU_OPS cuda_ops
 #define WBS_GPU_KERNEL_ATTRIBUTES __launch_bounds__(wbs_rows::threads, wbs_rows::resident_blocks)
 #define WBS_GPU_PARAMETER __grid_constant__
 #elif defined(__AMDGCN__)
 #define WBS_GPU_TARGET amdgcn_target
-#define WBS_GPU_OPS amdgcn_ops
 #define WBS_GPU_KERNEL_ATTRIBUTES \
   __attribute__((amdgpu_flat_work_group_size(wbs_rows::threads, wbs_rows::threads)))
 #define WBS_GPU_PARAMETER
 #endif
 // A compiler's host pass defines no kernel.
 #if defined(WBS_GPU_TARGET)
-#define WARP_BITONIC_SORT_KERNEL(name, Selection, Payload, Codec, key_bits, Access, registers,   \
-                                 lane_bits, warp_bits)                                           \
-  using wbs_rows = ::warp_bitonic_sort::gpu_rows_of<::warp_bitonic_sort::selection::Selection,   \
-                                                    ::warp_bitonic_sort::payload::Payload,       \
-                                                    ::warp_bitonic_sort::access::Access>::       \
-      type<::warp_bitonic_sort::WBS_GPU_TARGET, ::warp_bitonic_sort::WBS_GPU_OPS,                \
-           ::warp_bitonic_sort::codec_kind::Codec, key_bits, registers, lane_bits, warp_bits>;   \
-  extern "C" __constant__ const wbs_gpu_kernel warp_bitonic_sort_gpu_kernel = {                  \
-      {WBS_ABI_VERSION, static_cast<unsigned>(::warp_bitonic_sort::selection::Selection),        \
-       static_cast<unsigned>(::warp_bitonic_sort::payload::Payload),                             \
-       static_cast<unsigned>(::warp_bitonic_sort::codec_kind::Codec), key_bits,                  \
-       static_cast<unsigned>(::warp_bitonic_sort::access::Access), wbs_rows::inputs,             \
-       wbs_rows::outputs, 1, wbs_rows::capacity, name},                                          \
-      wbs_rows::threads,                                                                         \
-      wbs_rows::block_rows,                                                                      \
-      wbs_rows::shared_bytes};                                                                   \
-  extern "C" __global__ void WBS_GPU_KERNEL_ATTRIBUTES warp_bitonic_sort_rows(                   \
-      const WBS_GPU_PARAMETER wbs_rows::arguments args) {                                        \
-    extern __shared__ __align__(16) unsigned char shared[];                                      \
-    ::warp_bitonic_sort::sort_tiles<wbs_rows, ::warp_bitonic_sort::WBS_GPU_TARGET<int>>(args,    \
-                                                                                        shared); \
+#define WARP_BITONIC_SORT_KERNEL(name, Selection, Payload, Codec, key_bits, Access, registers,     \
+                                 lane_bits, warp_bits)                                             \
+  using wbs_rows = ::warp_bitonic_sort::gpu_rows_of<                                               \
+      ::warp_bitonic_sort::selection::Selection, ::warp_bitonic_sort::payload::Payload,            \
+      ::warp_bitonic_sort::access::Access>::type<::warp_bitonic_sort::WBS_GPU_TARGET,              \
+                                                 ::warp_bitonic_sort::codec_kind::Codec, key_bits, \
+                                                 registers, lane_bits, warp_bits>;                 \
+  extern "C" __constant__ const wbs_gpu_kernel warp_bitonic_sort_gpu_kernel = {                    \
+      {WBS_ABI_VERSION, static_cast<unsigned>(::warp_bitonic_sort::selection::Selection),          \
+       static_cast<unsigned>(::warp_bitonic_sort::payload::Payload),                               \
+       static_cast<unsigned>(::warp_bitonic_sort::codec_kind::Codec), key_bits,                    \
+       static_cast<unsigned>(::warp_bitonic_sort::access::Access), wbs_rows::inputs,               \
+       wbs_rows::outputs, 1, wbs_rows::capacity, name},                                            \
+      wbs_rows::threads,                                                                           \
+      wbs_rows::block_rows,                                                                        \
+      wbs_rows::shared_bytes};                                                                     \
+  extern "C" __global__ void WBS_GPU_KERNEL_ATTRIBUTES warp_bitonic_sort_rows(                     \
+      const WBS_GPU_PARAMETER wbs_rows::arguments args) {                                          \
+    extern __shared__ __align__(16) unsigned char shared[];                                        \
+    ::warp_bitonic_sort::sort_tiles<wbs_rows, ::warp_bitonic_sort::WBS_GPU_TARGET<int>>(args,      \
+                                                                                        shared);   \
   }
 #endif
 

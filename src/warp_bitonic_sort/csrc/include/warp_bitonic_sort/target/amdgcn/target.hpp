@@ -16,6 +16,7 @@
 
 #include <warp_bitonic_sort/core/config.hpp>
 #include <warp_bitonic_sort/core/register_codec.hpp>
+#include <warp_bitonic_sort/target/amdgcn/ops.hpp>
 
 namespace warp_bitonic_sort {
 
@@ -211,6 +212,7 @@ WBS_INLINE key16x2 maximum(key16x2 a, key16x2 b) {
 template <class Key>
 struct amdgcn_target {
   using entry = Key;
+  using ops = amdgcn_ops;
   static constexpr int lane_bits = amdgcn_detail::lane_bits;
   // The limit of a block. gfx950 has more, but all targets share the layouts.
   static constexpr int max_shared_bytes = 1 << 16;

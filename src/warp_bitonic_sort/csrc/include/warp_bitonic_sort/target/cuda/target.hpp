@@ -12,6 +12,7 @@
 #include <warp_bitonic_sort/core/config.hpp>
 #include <warp_bitonic_sort/core/register_codec.hpp>
 #include <warp_bitonic_sort/target/cuda/blocks.hpp>
+#include <warp_bitonic_sort/target/cuda/ops.hpp>
 
 namespace warp_bitonic_sort {
 
@@ -97,6 +98,7 @@ __device__ __forceinline__ Value each_word(Value value, Function function) {
 template <class Key>
 struct cuda_target {
   using entry = Key;
+  using ops = cuda_ops;
   WBS_CONSTANT(int, lane_bits, 5);
   // The largest limit of any architecture; plans keep to each architecture's own.
   WBS_CONSTANT(int, max_shared_bytes, 227 * 1024);
