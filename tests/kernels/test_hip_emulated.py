@@ -315,7 +315,7 @@ def pairs(device):
 
 # Rows, their length, and k: pruned, in a few lanes, in a warp, in warps, and sorted as a whole.
 FIRST = [(70, 64, 8), (70, 50, 1), (9, 200, 16), (9, 300, 32), (9, 1000, 1), (5, 2500, 64),
-         (3, 5000, 100), (9, 100, 70)]  # fmt: skip
+         (3, 6400, 100), (9, 100, 70)]  # fmt: skip
 FIRST_KINDS = ["normal", "ties", "NaN", "masked", "all but 8 masked", "bits", "low bits", "equal",
                "large first", "sorted", "outliers"]  # fmt: skip
 
