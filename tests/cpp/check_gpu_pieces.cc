@@ -5,6 +5,8 @@
 //    network/leaves.hpp, or of network/warp.hpp's clean() for a target without blocks, in the same
 //    order. Each key must come from the operand that it returns to.
 // 2. quotient(), at its limits and at random.
+// 3. The codes of two 16-bit keys at a time, for every key in either half and every order. They
+//    must be those of one key at a time.
 //
 // Ends with status 0 and prints what was checked, or names the difference.
 #include <cstdint>
@@ -15,6 +17,9 @@
 #include <string>
 #include <vector>
 #include <warp_bitonic_sort/core/config.hpp>
+#include <warp_bitonic_sort/core/dtype.hpp>
+#include <warp_bitonic_sort/core/index_codec.hpp>
+#include <warp_bitonic_sort/core/packed16.hpp>
 #include <warp_bitonic_sort/memory/gpu/kernel_base.hpp>
 #include <warp_bitonic_sort/target/cuda/blocks.hpp>
 
@@ -209,10 +214,36 @@ void check_quotient() {
   std::printf("quotients of %zu numbers\n", numbers.size());
 }
 
+template <codec_kind Codec>
+void check_packed_codes(const char* name, dtype type) {
+  constexpr unsigned keys = 1 << 16, other_sign = 0x80008000u;
+  for (const bool descending : {false, true}) {
+    for (const bool nan_last : {false, true}) {
+      const order_constants order = order_constants_of(type, descending, nan_last);
+      const index_codec<Codec, 16, unsigned, int> one(order);
+      const packed_index_codec<Codec, packed16> two(order);
+      for (unsigned high = 0; high < keys; ++high) {
+        // An odd factor: the low halves are all keys, too, of other signs and magnitudes.
+        const unsigned low = (high * 40503 + 77) % keys;
+        const unsigned expected = one.encode(static_cast<unsigned short>(high)) |
+                                  one.encode(static_cast<unsigned short>(low)) >> 16;
+        if ((two.encode(high << 16 | low) ^ other_sign) != expected) {
+          fail(std::string(name) + " " + std::to_string(high) + " and " + std::to_string(low));
+        }
+      }
+    }
+  }
+  std::printf("%s: codes of two keys\n", name);
+}
+
 }  // namespace
 
 int main() {
   check_blocks();
   check_quotient();
+  check_packed_codes<codec_kind::ieee>("float16", dtype::float16);
+  check_packed_codes<codec_kind::ieee>("bfloat16", dtype::bfloat16);
+  check_packed_codes<codec_kind::integer>("int16", dtype::int16);
+  check_packed_codes<codec_kind::integer>("uint16", dtype::uint16);
   return 0;
 }

@@ -15,9 +15,10 @@
 
 namespace {
 
-// Blocks share the tiles.
+// Blocks share the tiles, and 16-bit keys are encoded two at a time.
 template <class Key>
 struct looped_target : software_target<Key> {
+  using ops = fast_packed_ops;
   static constexpr bool has_block_per_tile = false;
 };
 

@@ -15,9 +15,11 @@
 
 namespace {
 
-// Without asynchronous copies, and with blocks that share the tiles.
+// Without asynchronous copies, with blocks that share the tiles, and with 16-bit keys that are
+// encoded two at a time.
 template <class Key>
 struct looped_target : software_target<Key> {
+  using ops = fast_packed_ops;
   static constexpr bool has_copies = false, has_block_per_tile = false;
 };
 template <template <class> class Target, codec_kind Codec, int Bits, int Registers, int LaneBits,
@@ -276,6 +278,7 @@ const std::vector<sample> layouts = {
     ROWS(looped_target, bool_, integer, 8, 12, 3, 0),
     ROWS(looped_target, float16, ieee, 16, 16, 1, 0),
     ROWS(looped_target, int16, integer, 16, 12, 5, 1),
+    ROWS(software_target, bfloat16, ieee, 16, 8, 2, 0),
     ROWS(software_target, float32, ieee, 32, 4, 0, 0),
     ROWS(looped_target, float32, ieee, 32, 12, 3, 0),
     ROWS(software_target, float32, ieee, 32, 16, 5, 0),

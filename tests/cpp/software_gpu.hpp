@@ -294,6 +294,13 @@ float float_of(uint64_t raw) {
 // The relative error of reciprocals, up to 2^-22 on a device.
 float reciprocal_error = 0;
 
+// Those of a target whose operations on two halves are one instruction each.
+struct fast_packed_ops : portable_ops {
+  struct packed16 : portable_ops::packed16 {
+    static constexpr bool is_fast = true;
+  };
+};
+
 // Like target/cuda/target.hpp's cuda_target.
 template <class Key>
 struct software_target {
@@ -301,6 +308,7 @@ struct software_target {
   static constexpr int index_threads_for(int, int) { return 128; }
   static constexpr int first_threads_for(int) { return 128; }
   using entry = Key;
+  using ops = portable_ops;
   static constexpr int lane_bits = 5;
   static constexpr int max_shared_bytes = 227 * 1024;
   static constexpr int min_transposed_steps = 2;

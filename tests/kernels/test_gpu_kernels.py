@@ -138,8 +138,8 @@ def test_gpu_index_kernels_sort_each_kind_of_rows_in_the_expected_way() -> None:
             assert digits == 0, (layout, data)
 
 
-def test_blocks_of_registers_equal_the_networks() -> None:
+def test_pieces_of_gpu_kernels_equal_what_they_stand_for() -> None:
     program = programs.build("check_gpu_pieces.cc", "-O1")
     ran = subprocess.run([program], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert len(ran.stdout.splitlines()) == 9, ran.stdout
+    assert len(ran.stdout.splitlines()) == 13, ran.stdout

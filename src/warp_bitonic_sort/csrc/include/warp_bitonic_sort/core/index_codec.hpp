@@ -8,6 +8,7 @@
 #include <warp_bitonic_sort/core/codec.hpp>
 #include <warp_bitonic_sort/core/config.hpp>
 #include <warp_bitonic_sort/core/order.hpp>
+#include <warp_bitonic_sort/core/packed16.hpp>
 
 namespace warp_bitonic_sort {
 
@@ -56,6 +57,47 @@ class index_codec<codec_kind::fnuz, 8, Word, Signed> : public high_keys<8, Word>
 
  private:
   canonical_codec<codec_kind::fnuz, unsigned char, signed char> codec_;
+};
+
+// Encodes the two 16-bit keys of a word. The codes are those of index_codec, made signed.
+template <codec_kind Codec, class Packed16>
+class packed_index_codec {
+ public:
+  WBS_INLINE explicit packed_index_codec(order_constants order)
+      : xor_(in_both_halves(static_cast<unsigned>(order.key_xor) ^ 0x8000u)) {}
+  WBS_INLINE unsigned encode(unsigned both) const { return both ^ xor_; }
+
+ private:
+  unsigned xor_;
+};
+// All bits of negative keys are flipped, and none of other keys: what is added has their sign.
+template <class Packed16>
+class packed_index_codec<codec_kind::ieee, Packed16> {
+ public:
+  WBS_INLINE explicit packed_index_codec(order_constants order) {
+    // As in canonical_codec, where all conditions are masks.
+    constexpr unsigned signs = 0x80008000u, ones = 0x00010001u;
+    const unsigned add = in_both(order.key_add), nan_is_last = Packed16::signs(add);
+    xor_ = in_both(order.key_xor);
+    const unsigned add_negative = Packed16::add(add, xor_ & nan_is_last);
+    add_negative_ = add_negative ^ signs;
+    add_positive_ = Packed16::add(add_negative, ~xor_ | ones);
+    const unsigned twice = Packed16::add(add, add);
+    lowest_ = (twice & ~nan_is_last) ^ signs;
+    highest_ = (Packed16::add(twice, ~0u) | ~nan_is_last) ^ signs;
+  }
+  WBS_INLINE unsigned encode(unsigned both) const {
+    const unsigned negative = Packed16::signs(both);
+    const unsigned add = (negative & add_negative_) | (~negative & add_positive_);
+    const unsigned code = Packed16::add(both ^ negative ^ xor_, add);
+    return Packed16::lesser(Packed16::greater(code, lowest_), highest_);
+  }
+
+ private:
+  static WBS_INLINE unsigned in_both(unsigned long long half) {
+    return Packed16::low_halves(static_cast<unsigned>(half), static_cast<unsigned>(half));
+  }
+  unsigned xor_, add_negative_, add_positive_, lowest_, highest_;
 };
 
 }  // namespace warp_bitonic_sort

@@ -17,6 +17,8 @@ struct key16x2 {
 WBS_INLINE unsigned in_both_halves(unsigned half) { return (half & 0xFFFFu) * 0x10001u; }
 
 struct packed16 {
+  // Whether every operation is one instruction.
+  WBS_CONSTANT(bool, is_fast, false);
   // All ones in the halves that are negative.
   static WBS_INLINE unsigned signs(unsigned both) { return (both >> 15 & 0x10001u) * 0xFFFFu; }
   // The low halves of two words, and their high halves.
@@ -30,6 +32,13 @@ struct packed16 {
   static WBS_INLINE unsigned add(unsigned a, unsigned b) {
     return ((a & 0x7FFF7FFFu) + (b & 0x7FFF7FFFu)) ^ ((a ^ b) & 0x80008000u);
   }
+  // The lesser and the greater halves, as signed integers.
+  static WBS_INLINE unsigned lesser(unsigned a, unsigned b) {
+    const int low_a = static_cast<int>(a << 16), low_b = static_cast<int>(b << 16);
+    const int high_a = static_cast<int>(a), high_b = static_cast<int>(b);
+    return high_halves(low_a < low_b ? a << 16 : b << 16, high_a >> 16 < high_b >> 16 ? a : b);
+  }
+  static WBS_INLINE unsigned greater(unsigned a, unsigned b) { return ~lesser(~a, ~b); }
 };
 
 }  // namespace warp_bitonic_sort

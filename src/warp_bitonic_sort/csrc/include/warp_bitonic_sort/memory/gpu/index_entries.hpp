@@ -124,11 +124,12 @@ class index_entries {
   static WBS_INLINE int index_of(entry e) {
     return static_cast<int>(composite<unsigned>(index_bits).index(static_cast<unsigned>(e)));
   }
-  // Built where it is used: the compiler would keep its constants in registers all the time.
-  WBS_INLINE codes make_codec() const {
-    return codes({static_cast<unsigned long long>(target::opaque(args_.key_xor)),
-                  static_cast<unsigned long long>(target::opaque(args_.key_add))});
+  WBS_INLINE order_constants order() const {
+    return {static_cast<unsigned long long>(target::opaque(args_.key_xor)),
+            static_cast<unsigned long long>(target::opaque(args_.key_add))};
   }
+  // Built where it is used: the compiler would keep its constants in registers all the time.
+  WBS_INLINE codes make_codec() const { return codes(order()); }
   // What is compared to tell whether keys are in order: codes, or values of which none is a NaN.
   template <bool ByValues>
   using order_key = typename choose<ByValues && KeyBits == 32, float, word>::type;
@@ -148,6 +149,12 @@ class index_entries {
   // `stage` is aligned to 16 bytes.
   WBS_INLINE index_entries(const Arguments& args, entry* stage, void* sums)
       : args_(args), stage_(stage), sums_(sums) {}
+
+  // Keys of 16 bits are loaded and encoded two at a time where this takes fewer instructions.
+  using packed16 = typename target::ops::packed16;
+  using packed_codes = packed_index_codec<Codec, packed16>;
+  WBS_CONSTANT(bool, packs_keys, KeyBits == 16 && packed16::is_fast);
+  WBS_CONSTANT(int, word_keys, packs_keys ? 2 : 1);
 
   // What entries are sorted by: the prefixes of codes or of values, or the digit that begins at a
   // bit of the codes.
@@ -203,9 +210,19 @@ class index_entries {
     return j / vector_size * row_lanes * vector_size + j % vector_size;
   }
 
+  // Sets key j: a word, or half of one.
+  static WBS_INLINE void set_key(word (&keys)[Registers / word_keys], int j, element raw) {
+    if constexpr (!packs_keys) {
+      keys[j] = codes::word_of(raw);
+    } else if (j % 2 == 0) {
+      keys[j / 2] = raw;
+    } else {
+      keys[j / 2] = packed16::low_halves(keys[j / 2], raw);
+    }
+  }
   // Loads this lane's keys as words. Behind a row's end its last keys are loaded, which leave the
   // range as it is.
-  WBS_INLINE void load_own(const rows& in, word (&keys)[Registers]) const {
+  WBS_INLINE void load_own(const rows& in, word (&keys)[Registers / word_keys]) const {
     const element* const row = in.row(row_of_lane());
     const int first = first_position(), length = args_.length;
     // Opaque, or the compiler would work with short integers, and join the ways below where single
@@ -219,12 +236,17 @@ class index_entries {
       const vector v = *reinterpret_cast<const vector*>(row + at * Step);
       WBS_UNROLL
       for (int e = 0; e < vector_size; ++e) {
-        if constexpr (has_words) {
-          keys[j + e] = codes::word_of(v.values[e / in_word], e % in_word);
+        if constexpr (!has_words) {
+          set_key(keys, j + e, v.values[e]);
+        } else if constexpr (packs_keys) {
+          keys[(j + e) / 2] = v.values[e / 2];
         } else {
-          keys[j + e] = codes::word_of(v.values[e]);
+          keys[j + e] = codes::word_of(v.values[e / in_word], e % in_word);
         }
-        if (are_opaque) keys[j + e] = target::opaque(keys[j + e]);
+        if (are_opaque) {
+          word& key = keys[(j + e) / word_keys];
+          key = target::opaque(key);
+        }
       }
     };
     if (in.at.are_wide && length == capacity) {
@@ -241,7 +263,7 @@ class index_entries {
       WBS_UNROLL
       for (int j = 0; j < Registers; ++j) {
         const int at = first + offset(j);
-        keys[j] = codes::word_of(row[(at < length ? at : length - 1) * Step]);
+        set_key(keys, j, row[(at < length ? at : length - 1) * Step]);
       }
     }
   }
@@ -258,6 +280,8 @@ class index_entries {
       } else {
         encode_codes(in, entries);
       }
+    } else if constexpr (packs_keys) {
+      encode_packed(in, entries);
     } else {
       encode_codes(in, entries);
     }
@@ -272,6 +296,22 @@ class index_entries {
     if (position >= args_.length) e = pad_of(position);
   }
 
+  // Codes of 16 bits above indices of 16 bits.
+  WBS_INLINE void encode_packed(const rows& in, entry (&entries)[Registers]) const {
+    static_assert(is_exact && index_bits <= 16 && Registers % 2 == 0,
+                  "entries are pairs of halves");
+    const packed_codes codec(order());
+    const unsigned first = in_both_halves(static_cast<unsigned>(first_position()));
+    word keys[Registers / word_keys];
+    load_own(in, keys);
+    WBS_UNROLL
+    for (int j = 0; j < Registers; j += 2) {
+      const unsigned both = codec.encode(keys[j / 2]);
+      const unsigned positions = first + static_cast<unsigned>(offset(j) | offset(j + 1) << 16);
+      entries[j] = static_cast<entry>(packed16::low_halves(positions, both));
+      entries[j + 1] = static_cast<entry>(packed16::high_halves(positions, both));
+    }
+  }
   // Prefixes of codes.
   WBS_INLINE void encode_codes(const rows& in, entry (&entries)[Registers]) const {
     const codes codec = make_codec();

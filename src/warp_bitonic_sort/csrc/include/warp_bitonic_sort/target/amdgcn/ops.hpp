@@ -14,6 +14,7 @@ namespace warp_bitonic_sort {
 struct amdgcn_packed16 {
   typedef short signed_pair __attribute__((ext_vector_type(2)));
   typedef unsigned short unsigned_pair __attribute__((ext_vector_type(2)));
+  static constexpr bool is_fast = true;
 
   static WBS_INLINE unsigned signs(unsigned both) {
     return __builtin_bit_cast(unsigned, __builtin_bit_cast(signed_pair, both) >> short(15));
@@ -27,6 +28,16 @@ struct amdgcn_packed16 {
   static WBS_INLINE unsigned add(unsigned a, unsigned b) {
     return __builtin_bit_cast(
         unsigned, __builtin_bit_cast(unsigned_pair, a) + __builtin_bit_cast(unsigned_pair, b));
+  }
+  static WBS_INLINE unsigned lesser(unsigned a, unsigned b) {
+    return __builtin_bit_cast(unsigned,
+                              __builtin_elementwise_min(__builtin_bit_cast(signed_pair, a),
+                                                        __builtin_bit_cast(signed_pair, b)));
+  }
+  static WBS_INLINE unsigned greater(unsigned a, unsigned b) {
+    return __builtin_bit_cast(unsigned,
+                              __builtin_elementwise_max(__builtin_bit_cast(signed_pair, a),
+                                                        __builtin_bit_cast(signed_pair, b)));
   }
 };
 

@@ -7,10 +7,11 @@
 
 #include <warp_bitonic_sort/core/config.hpp>
 #include <warp_bitonic_sort/core/float32_codec.hpp>
+#include <warp_bitonic_sort/core/packed16.hpp>
 
 namespace warp_bitonic_sort {
 
-struct cuda_packed16 {
+struct cuda_packed16 : packed16 {
   static WBS_INLINE unsigned signs(unsigned both) {
     unsigned result;
     asm("prmt.b32 %0, %1, 0, 0xBB99;" : "=r"(result) : "r"(both));
@@ -26,15 +27,24 @@ struct cuda_packed16 {
     asm("prmt.b32 %0, %1, %2, 0x7632;" : "=r"(result) : "r"(low), "r"(high));
     return result;
   }
-  static WBS_INLINE unsigned add(unsigned a, unsigned b) {
 #if __CUDA_ARCH__ >= 900
+  WBS_CONSTANT(bool, is_fast, true);
+  static WBS_INLINE unsigned add(unsigned a, unsigned b) {
     unsigned result;
     asm("add.u16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
     return result;
-#else
-    return ((a & 0x7FFF7FFFu) + (b & 0x7FFF7FFFu)) ^ ((a ^ b) & 0x80008000u);
-#endif
   }
+  static WBS_INLINE unsigned lesser(unsigned a, unsigned b) {
+    unsigned result;
+    asm("min.s16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
+    return result;
+  }
+  static WBS_INLINE unsigned greater(unsigned a, unsigned b) {
+    unsigned result;
+    asm("max.s16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
+    return result;
+  }
+#endif
 };
 
 struct cuda_float32_steps {
