@@ -4,6 +4,7 @@
     python benchmarks/selection_gpu.py --dtype bfloat16 --length 256 1024 --k 8
     python benchmarks/selection_gpu.py --kind all --length 1024 --k 8
     python benchmarks/selection_gpu.py --median --axis 0           medians of columns
+    python benchmarks/selection_gpu.py --median --nan omit         medians of rows with NaNs
     python benchmarks/selection_gpu.py --long                      few long rows, in a CUDA graph
     python benchmarks/selection_gpu.py --json selection.json --plot selection.png
 
@@ -43,6 +44,7 @@ _GOALS: dict[int, tuple[int, ...]] = {
 }
 _BELOW_FLOAT32 = 24  # points, of bfloat16
 _BFLOAT16_GOALS = {64: 50, 256: 50, 1024: 80, 4096: 80, 16384: 80}  # for k up to 8
+_NANS = 1 / 16  # the share of NaNs where they are left out
 _MEDIAN_GOALS = {9: 65, 25: 65, 49: 65, 64: 55, 128: 45, 256: 35, 1024: 20}  # of float32
 # Rows, their length, and the longest time in microseconds, for k = 50.
 _LONG = ((1, 131072, 14), (8, 131072, 16), (64, 131072, 25))
@@ -173,39 +175,52 @@ def _medians(options: Any, result: dict[str, Any]) -> None:
 
     from warp_bitonic_sort import median, sort
 
+    peers = {"torch.median": torch.median, "torch.nanmedian": torch.nanmedian}
+    peer = "torch.nanmedian" if options.nan == "omit" else "torch.median"
     for dtype in options.dtype:
         rows = []
         for length in options.length:
             x = _gpu.random_values(dtype, options.elements // length, length)
+            if options.nan == "omit":
+                x.masked_fill_(torch.rand_like(x, dtype=torch.float32) < _NANS, torch.nan)
             if options.axis == 0:
                 x = x.t().contiguous()
-            expected = torch.sort(x.double(), dim=options.axis).values
-            low, high = (expected.select(options.axis, i) for i in ((length - 1) // 2, length // 2))
-            values = median(x, axis=options.axis)
-            is_right = torch.equal(((low + high) / 2).to(values.dtype), values)
-            del expected, low, high
+            values = median(x, axis=options.axis, nan=options.nan)
+            expected = _expected_medians(x, options.axis).to(values.dtype)
+            is_right = torch.equal(expected.nan_to_num(), values.nan_to_num())
+            del expected
             notes = [] if is_right else ["WRONG"]
             moved = x.numel() * x.element_size() + values.numel() * values.element_size()
             half = torch.empty(moved // 2, dtype=torch.uint8, device=x.device)
             target, sorted_values = torch.empty_like(half), torch.empty_like(x)
             calls: dict[str, Callable[[], object]] = {
                 "copy": lambda target=target, half=half: target.copy_(half),  # type: ignore[misc]
-                "ours": lambda x=x: median(x, axis=options.axis),  # type: ignore[misc]
+                "ours": lambda x=x: median(x, axis=options.axis, nan=options.nan),  # type: ignore[misc]
                 "sort": lambda x=x, out=sorted_values: sort(x, axis=options.axis, out=out),  # type: ignore[misc]
             }
             if options.peers:
-                calls["torch.median"] = lambda x=x: torch.median(x, dim=options.axis)  # type: ignore[misc]
+                calls[peer] = lambda x=x: peers[peer](x, dim=options.axis)  # type: ignore[misc]
             times = _gpu.alternately(calls)
             goal = _MEDIAN_GOALS.get(length) if dtype == "float32" else None
-            rows.append(_gpu.row(length, times, goal, ("torch.median", "sort"), notes))
+            rows.append(_gpu.row(length, times, goal, (peer, "sort"), notes))
             result["rows"].append(
-                {"panel": f"median, {dtype}", "axis": options.axis, "length": length, "goal": goal,
-                 "notes": notes, "seconds": times}
+                {"panel": f"median, {dtype}", "axis": options.axis, "nan": options.nan,
+                 "length": length, "goal": goal, "notes": notes, "seconds": times}
             )  # fmt: skip
-        header = ["length", "ours", "goal", "torch.median", "sort", "note"]
+        header = ["length", "ours", "goal", peer, "sort", "note"]
         which = "columns" if options.axis == 0 else "rows"
-        print(f"\nmedian, {dtype}, {which}: percent of a copy\n{_common.table(header, rows)}",
-              flush=True)  # fmt: skip
+        print(f"\nmedian, {dtype}, {which}, nan={options.nan}: percent of a copy")
+        print(_common.table(header, rows), flush=True)
+
+
+def _expected_medians(x: Any, axis: int) -> Any:
+    """Return the medians of the numbers of each row; float64 holds the sum of two elements."""
+    import torch
+
+    expected = torch.sort(x.double(), dim=axis).values
+    count = (~x.isnan()).sum(axis, keepdim=True).clamp(min=1)
+    low, high = (expected.gather(axis, at) for at in ((count - 1) // 2, count // 2))
+    return ((low + high) / 2).squeeze(axis)
 
 
 def _summary(entries: Sequence[Mapping[str, Any]]) -> str:
@@ -228,6 +243,8 @@ def main() -> None:
     parser.add_argument("--kind", nargs="+", choices=(*_KINDS, "all"), default=("normal",),
                         metavar="KIND", help=f"data: {', '.join(_KINDS)}, or all")  # fmt: skip
     parser.add_argument("--median", action="store_true", help="medians instead")
+    parser.add_argument("--nan", choices=("propagate", "omit"), default="propagate",
+                        help="of medians: omit has rows with some NaNs")  # fmt: skip
     parser.add_argument("--long", action="store_true", help="few long rows instead")
     parser.set_defaults(elements=1 << 28)
     options = parser.parse_args()
