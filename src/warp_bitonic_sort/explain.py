@@ -16,7 +16,7 @@ from .dtypes import lookup
 from .errors import BuildError
 from .jit import loader
 from .jit.store import layers
-from .kernels import VALUE_BITS, Kernel
+from .kernels import MEDIANS, VALUE_BITS, Kernel
 from .operations import OPERATIONS
 from .operations._arguments import (
     checked_choice,
@@ -208,7 +208,9 @@ def explain(
     other_strides, value_bits = [out_strides] * len(chosen.outputs), None
     if chosen.carries_values:  # one array of values that is laid out like the keys
         other_strides, value_bits = [description.strides, *other_strides], _VALUE_BITS
-    part: Part | None = "middle" if chosen.finds_middle and nan != "omit" else settled_k
+    part: Part | None = settled_k
+    if chosen.finds_median:
+        part = "nanmedian" if nan == "omit" else "median"
     found = None if part is None else found_of(chosen, description, settled_axis, part)
     plan, settled_axis = planned(
         chosen, description, other_strides, settled_axis, value_bits, found
@@ -244,15 +246,15 @@ def _explanation(
     operation: Operation, x: Description, plan: Plan, axis: int, k: int | None
 ) -> Explanation:
     kernel, cached, is_open, is_missing = plan.kernel, None, False, False
-    finds_all = kernel is None or kernel.selection == "all"
+    # Whether the kernel stores what the operation returns.
+    is_done = kernel is not None and (
+        (operation.lowest_k == 0 and kernel.selection != "all")
+        or (kernel.selection in MEDIANS and kernel.codec != "integer")
+    )
     reason = plan.reason
     if kernel is not None and kernel.payload in VALUE_BITS:
         reason += f"; that holds for one array of values of {_VALUE_BITS} bits, laid out like keys"
-    elif (
-        operation.afterwards is not None
-        and plan.route != "copy"
-        and (finds_all or operation.lowest_k != 0)
-    ):
+    elif operation.afterwards is not None and plan.route != "copy" and not is_done:
         reason += f"; then the array's library {operation.afterwards.format(k=k)}"
     if kernel is not None:
         is_open = loader.is_open(kernel, x.dtype, x.device.number)

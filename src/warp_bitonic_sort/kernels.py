@@ -24,7 +24,8 @@ Selection = Literal[
     "first64",
     "first128",
     "first256",
-    "middle",
+    "median",
+    "nanmedian",
 ]
 
 # What a kernel writes for a payload, in order. It gets None for keys that are not wanted, but not
@@ -47,6 +48,8 @@ MOST_FOUND: dict[Selection, int] = {
     "first128": 128,
     "first256": 256,
 }
+# What a kernel stores of each row for a median; the second leaves NaNs out.
+MEDIANS: tuple[Selection, ...] = ("median", "nanmedian")
 # The bits of the values that a kernel reads beside the keys, and carries along with them.
 VALUE_BITS: dict[Payload, int] = {"value32": 32, "value64": 64}
 

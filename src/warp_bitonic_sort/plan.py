@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from .dtypes import DType
-from .kernels import VALUE_BITS, Access, Kernel, Payload, Selection
+from .kernels import MEDIANS, VALUE_BITS, Access, Kernel, Payload, Selection
 from .targets.common.layouts import WIDE_BYTES, Layouts, Rows
 from .targets.common.target import Target
 
@@ -144,7 +144,7 @@ def plan(
     reason = choice.reason
     if transposes:
         why = "rows lie side by side and are long"
-        if selection not in ("all", "middle"):
+        if selection not in ("all", *MEDIANS):
             why = "the elements of rows are not contiguous"
         reason += f"; {why}, so a copy with the axis last is taken"
     return Plan("kernel", kernel, length, count, reason, transposes)

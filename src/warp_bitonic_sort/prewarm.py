@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import get_args
 
 from . import settings
-from .dtypes import lookup
+from .dtypes import DType, lookup
 from .errors import (
     ArchError,
     BuildError,
@@ -32,7 +32,7 @@ from .jit.store import layers, maintenance
 from .jit.store.files import digest, write_json
 from .jit.store.maintenance import MANIFEST
 from .jit.store.store import Entry, Store, mark_unloadable
-from .kernels import MOST_FOUND, RUNTIME, VALUE_BITS, Artifact, Kernel, Selection
+from .kernels import MEDIANS, MOST_FOUND, RUNTIME, VALUE_BITS, Artifact, Kernel, Selection
 from .operations import OPERATIONS
 from .operations._operation import Operation
 from .plan import Plan, plan, value_payload
@@ -120,10 +120,13 @@ def longest(backend: str, arch: str, dtype: str, operation: str = "sort") -> int
     return max(layouts.longest(chosen.payload, bits, selection) for selection in selections)
 
 
-def _selections(operation: Operation, layouts: Layouts, bits: int, length: int) -> list[Selection]:
+def _selections(
+    operation: Operation, layouts: Layouts, dtype: DType, length: int
+) -> list[Selection]:
     """Return the positions of the sorted rows that kernels find for rows of a length."""
-    if operation.finds_middle:
-        return list(dict.fromkeys([layouts.middle(bits, length), operation.selection]))
+    bits = dtype.bits
+    if operation.finds_median and layouts.finds_medians(bits, length):
+        return ["median"] if dtype.codec == "integer" else [*MEDIANS]
     if not operation.finds_first or length < 2:
         return [operation.selection]
     # The choice changes only behind the most elements that a kernel finds: of two kernels that
@@ -159,23 +162,23 @@ def _plans(operation: str, backend: str, arch: str, dtype: str, length: int) -> 
     )
     apart = ((rows, (2 * length, 2), 1), (columns, (_ROWS, 1), 0))
     chosen, target = OPERATIONS[operation], target_of(backend)
-    bits, table = lookup(dtype, "dtype").bits, target.layouts(arch)
+    info, table = lookup(dtype, "dtype"), target.layouts(arch)
     if length > longest(backend, arch, dtype, operation):
         return
-    selections = _selections(chosen, table, bits, length)
+    selections = _selections(chosen, table, info, length)
     cells = [*itertools.product(selections, contiguous + apart)]
     if chosen.finds_first and not target.is_host:
         # JAX makes no copy with the axis last; whole rows are sorted instead.
         cells += itertools.product([chosen.selection], apart)
     for selection, (shape, strides, axis) in cells:
-        if length > table.longest(chosen.payload, bits, selection):
+        if length > table.longest(chosen.payload, info.bits, selection):
             continue
         # An output has x's strides if these are dense, else it is row-major.
         all_strides = [strides, *[(shape[1], 1)] * len(chosen.outputs)]
         payloads = [chosen.payload]
         if chosen.carries_values:
             carried = (
-                value_payload(table, bits, value_bits, shape, all_strides, axis)
+                value_payload(table, info.bits, value_bits, shape, all_strides, axis)
                 for value_bits in VALUE_BITS.values()
             )
             payloads += filter(None, carried)

@@ -103,6 +103,8 @@ class Reader(NamedTuple):
         length, shape[self.axis] = shape[self.axis], 1
         if length == 0 or not self.points:
             return library.nans(rows, [len(self.points), *shape], self.result)
+        if length == 1 and self.method == "median":
+            return library.astype(rows, self.result)
         if self.dtype.codec == "integer" or length == 1:
             return self._stacked(self._at_fixed_positions(rows, length, library), library)
         last = self._element(rows, length - 1)

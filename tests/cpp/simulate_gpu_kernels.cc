@@ -20,15 +20,39 @@ struct test_case {
   bool at_end, in_place;
 };
 
-// Whether a row has the middle of a sorted one; NaNs if that has any.
-bool is_middle(dtype type, const std::vector<uint64_t>& got, const std::vector<uint64_t>& sorted) {
-  const size_t first = (sorted.size() - got.size()) / 2;
-  for (size_t i = 0; i < got.size(); ++i) {
-    const bool is_right =
-        decode(type, sorted.back()).nan ? decode(type, got[i]).nan : got[i] == sorted[first + i];
-    if (!is_right) return false;
+template <class Float>
+Float mean_of(long double a, long double b) {
+  const Float sum = static_cast<Float>(a) + static_cast<Float>(b);
+  return std::isinf(sum) ? static_cast<Float>(a) / 2 + static_cast<Float>(b) / 2 : sum / 2;
+}
+// The mean of two numbers, computed in the precision of a dtype but at least in float.
+long double mean_of(dtype type, long double a, long double b) {
+  if (type == dtype::float64) return mean_of<double>(a, b);
+  const float mean = mean_of<float>(a, b);
+  if (type == dtype::float32 || std::isnan(mean) || std::isinf(mean) || mean == 0) return mean;
+  const int bits = type == dtype::float16 ? 10 : 7, lowest = type == dtype::float16 ? -14 : -126;
+  const int exponent = std::max(std::ilogb(mean), lowest) - bits;
+  const float rounded = std::ldexp(std::nearbyint(std::ldexp(mean, -exponent)), exponent);
+  return type == dtype::float16 && std::fabs(rounded) > 65504 ? std::copysign(INFINITY, mean)
+                                                              : rounded;
+}
+
+// Whether a row has the median of a sorted one; of integers, its middle elements.
+bool is_median(dtype type, const std::vector<uint64_t>& got, std::vector<uint64_t> sorted,
+               bool omits_nans) {
+  const auto is_nan = [&](uint64_t raw) { return decode(type, raw).nan; };
+  if (dtypes[static_cast<int>(type)].codec == codec_kind::integer) {
+    return std::equal(got.begin(), got.end(), sorted.begin() + (sorted.size() - got.size()) / 2);
   }
-  return true;
+  const auto first_nan = std::find_if(sorted.begin(), sorted.end(), is_nan);
+  const size_t count = static_cast<size_t>(first_nan - sorted.begin());
+  if (count == 0 || (!omits_nans && count < sorted.size())) return is_nan(got[0]);
+  const uint64_t low = sorted[(count - 1) / 2], high = sorted[count / 2];
+  if (count % 2 == 1) return got[0] == low;
+  const long double mean = mean_of(type, decode(type, low).value, decode(type, high).value);
+  const number found = decode(type, got[0]);
+  if (std::isnan(mean)) return found.nan;
+  return !found.nan && found.value == mean && found.minus_zero == (mean == 0 && std::signbit(mean));
 }
 
 template <class Rows, selection Selection>
@@ -40,8 +64,9 @@ std::string run_case(dtype type, const test_case& c) {
   const bool descending = order > 0, nan_last = order == 2;
   array src(memory->src, c.src, c.sizes, key_bytes, c.offset, c.at_end);
   std::vector<int> kept_sizes = c.sizes;
-  const int length = c.sizes.back(), least = 2 - length % 2;
-  if (!keeps_all && next_random() % 4 != 0) kept_sizes.back() = least;
+  if (!keeps_all) {
+    kept_sizes.back() = info.codec == codec_kind::integer ? 2 - c.sizes.back() % 2 : 1;
+  }
   array other(memory->dst, c.dst, kept_sizes, key_bytes, c.in_place ? 0 : c.offset * 5 % 16,
               !c.at_end);
   array& dst = c.in_place ? src : other;
@@ -50,12 +75,17 @@ std::string run_case(dtype type, const test_case& c) {
   const bool mostly_float_keys = type == dtype::float32 && next_random() % 2 == 0;
   for (int64_t r = 0; r < src.rows(); ++r) {
     const bool float_keys = mostly_float_keys && next_random() % 64 != 0;
+    // For a median, rows without NaNs, with few, with some, and with nothing else.
+    const uint64_t nans = keeps_all ? 2 : next_random() % 4;
     for (int i = 0; i < src.length(); ++i) {
       uint64_t key = random_key(info);
       while (float_keys &&
              software_target<float>::is_special(static_cast<unsigned>(key), 0x80000000u)) {
         key = random_key(info);
       }
+      const bool keeps_nans = nans > 1 || (nans == 1 && next_random() % 8 == 0);
+      while (decode(type, key).nan && !keeps_nans) key = random_key(info);
+      if (nans == 3 && info.codec != codec_kind::integer) key = info.last + 1 + key % 2;
       std::memcpy(src.at(r, i), &key, key_bytes);
     }
   }
@@ -91,7 +121,9 @@ std::string run_case(dtype type, const test_case& c) {
   for (int64_t r = 0; r < src.rows(); ++r) {
     auto got = dst.row(r);
     order_nans(type, got);
-    const bool is_right = keeps_all ? got == expected[r] : is_middle(type, got, expected[r]);
+    const bool is_right =
+        keeps_all ? got == expected[r]
+                  : is_median(type, got, expected[r], Selection == selection::nanmedian);
     if (!is_right) return "row " + std::to_string(r) + " is not the oracle's";
   }
   if (!dst.gaps_are_untouched()) return "bytes outside the rows were written";
@@ -173,8 +205,12 @@ std::string run_layout(const char* name, dtype type) {
   }
 #define ROWS(...) SAMPLE(" rows", gpu_rows, false, all, __VA_ARGS__)
 #define COLUMNS(...) SAMPLE(" columns", gpu_columns, true, all, __VA_ARGS__, 0)
-#define MIDDLE(...) SAMPLE(" middle of rows", gpu_rows, false, middle, __VA_ARGS__)
-#define MIDDLE_COLUMNS(...) SAMPLE(" middle of columns", gpu_columns, true, middle, __VA_ARGS__, 0)
+#define MEDIANS(...) SAMPLE(" medians of rows", gpu_rows, false, median, __VA_ARGS__)
+#define NANMEDIANS(...) SAMPLE(" nanmedians of rows", gpu_rows, false, nanmedian, __VA_ARGS__)
+#define MEDIANS_OF_COLUMNS(...) \
+  SAMPLE(" medians of columns", gpu_columns, true, median, __VA_ARGS__, 0)
+#define NANMEDIANS_OF_COLUMNS(...) \
+  SAMPLE(" nanmedians of columns", gpu_columns, true, nanmedian, __VA_ARGS__, 0)
 
 // For each codec: a thread a row, a few lanes, a warp, two warps, and columns by threads and by
 // lanes. The numbers of registers are powers of two and three times one.
@@ -189,34 +225,53 @@ const std::vector<sample> layouts = {
     ROWS(float8_e4m3fnuz, fnuz, 4, 0, 0),  ROWS(float8_e5m2fnuz, fnuz, 8, 1, 0),
     ROWS(float8_e4m3fnuz, fnuz, 24, 5, 0), ROWS(float8_e5m2fnuz, fnuz, 24, 5, 1),
     COLUMNS(float8_e4m3fnuz, fnuz, 8, 0),  COLUMNS(float8_e5m2fnuz, fnuz, 8, 3),
-    MIDDLE(uint8, integer, 16, 2, 0),
+    MEDIANS(uint8, integer, 28, 0, 0),
 #elif KEY_BITS == 16
-    ROWS(int16, integer, 8, 0, 0),         ROWS(uint16, integer, 24, 3, 0),
-    ROWS(int16, integer, 24, 5, 0),        ROWS(uint16, integer, 24, 5, 1),
-    COLUMNS(int16, integer, 8, 0),         COLUMNS(uint16, integer, 8, 3),
-    ROWS(float16, ieee, 16, 0, 0),         ROWS(bfloat16, ieee, 16, 2, 0),
-    ROWS(float16, ieee, 32, 5, 0),         ROWS(bfloat16, ieee, 32, 5, 1),
-    COLUMNS(float16, ieee, 16, 0),         COLUMNS(bfloat16, ieee, 16, 4),
-    MIDDLE(float16, ieee, 24, 3, 0),       MIDDLE(bfloat16, ieee, 24, 5, 1),
-    MIDDLE_COLUMNS(bfloat16, ieee, 16, 0), MIDDLE_COLUMNS(int16, integer, 8, 3),
+    ROWS(int16, integer, 8, 0, 0),
+    ROWS(uint16, integer, 24, 3, 0),
+    ROWS(int16, integer, 24, 5, 0),
+    ROWS(uint16, integer, 24, 5, 1),
+    COLUMNS(int16, integer, 8, 0),
+    COLUMNS(uint16, integer, 8, 3),
+    ROWS(float16, ieee, 16, 0, 0),
+    ROWS(bfloat16, ieee, 16, 2, 0),
+    ROWS(float16, ieee, 32, 5, 0),
+    ROWS(bfloat16, ieee, 32, 5, 1),
+    COLUMNS(float16, ieee, 16, 0),
+    COLUMNS(bfloat16, ieee, 16, 4),
+    MEDIANS(float16, ieee, 28, 0, 0),
+    NANMEDIANS(bfloat16, ieee, 24, 5, 1),
+    NANMEDIANS_OF_COLUMNS(bfloat16, ieee, 16, 0),
+    MEDIANS_OF_COLUMNS(int16, integer, 8, 3),
 #elif KEY_BITS == 32
-    ROWS(int32, integer, 8, 0, 0),       ROWS(uint32, integer, 24, 3, 0),
-    ROWS(int32, integer, 24, 5, 0),      ROWS(uint32, integer, 24, 5, 1),
-    COLUMNS(int32, integer, 8, 0),       COLUMNS(uint32, integer, 16, 2),
-    ROWS(uint32, integer, 24, 5, 3),     ROWS(float32, ieee, 24, 0, 0),
-    ROWS(float32, ieee, 8, 2, 0),        ROWS(float32, ieee, 32, 5, 0),
-    ROWS(float32, ieee, 32, 5, 1),       COLUMNS(float32, ieee, 16, 0),
-    COLUMNS(float32, ieee, 16, 3),       MIDDLE(float32, ieee, 16, 0, 0),
-    MIDDLE(float32, ieee, 8, 2, 0),      MIDDLE(int32, integer, 24, 5, 0),
-    MIDDLE_COLUMNS(float32, ieee, 8, 0), MIDDLE_COLUMNS(float32, ieee, 16, 2),
+    ROWS(int32, integer, 8, 0, 0),
+    ROWS(uint32, integer, 24, 3, 0),
+    ROWS(int32, integer, 24, 5, 0),
+    ROWS(uint32, integer, 24, 5, 1),
+    COLUMNS(int32, integer, 8, 0),
+    COLUMNS(uint32, integer, 16, 2),
+    ROWS(uint32, integer, 24, 5, 3),
+    ROWS(float32, ieee, 24, 0, 0),
+    ROWS(float32, ieee, 8, 2, 0),
+    ROWS(float32, ieee, 32, 5, 0),
+    ROWS(float32, ieee, 32, 5, 1),
+    COLUMNS(float32, ieee, 16, 0),
+    COLUMNS(float32, ieee, 16, 3),
+    MEDIANS(float32, ieee, 28, 0, 0),
+    NANMEDIANS(float32, ieee, 8, 2, 0),
+    MEDIANS(int32, integer, 24, 5, 0),
+    MEDIANS(float32, ieee, 16, 2, 0),
+    NANMEDIANS(float32, ieee, 24, 5, 1),
+    MEDIANS_OF_COLUMNS(float32, ieee, 12, 0),
+    NANMEDIANS_OF_COLUMNS(float32, ieee, 16, 2),
 #elif KEY_BITS == 64
-    ROWS(int64, integer, 4, 0, 0),   ROWS(uint64, integer, 12, 3, 0),
-    ROWS(int64, integer, 12, 5, 0),  ROWS(uint64, integer, 12, 5, 1),
-    COLUMNS(int64, integer, 8, 0),   COLUMNS(uint64, integer, 8, 3),
-    ROWS(float64, ieee, 8, 0, 0),    ROWS(float64, ieee, 8, 2, 0),
-    ROWS(float64, ieee, 16, 5, 0),   ROWS(float64, ieee, 12, 5, 2),
-    COLUMNS(float64, ieee, 4, 0),    COLUMNS(float64, ieee, 16, 4),
-    MIDDLE(float64, ieee, 12, 5, 1),
+    ROWS(int64, integer, 4, 0, 0),    ROWS(uint64, integer, 12, 3, 0),
+    ROWS(int64, integer, 12, 5, 0),   ROWS(uint64, integer, 12, 5, 1),
+    COLUMNS(int64, integer, 8, 0),    COLUMNS(uint64, integer, 8, 3),
+    ROWS(float64, ieee, 8, 0, 0),     ROWS(float64, ieee, 8, 2, 0),
+    ROWS(float64, ieee, 16, 5, 0),    ROWS(float64, ieee, 12, 5, 2),
+    COLUMNS(float64, ieee, 4, 0),     COLUMNS(float64, ieee, 16, 4),
+    MEDIANS(float64, ieee, 12, 5, 1), NANMEDIANS(float64, ieee, 8, 0, 0),
 #endif
 };
 

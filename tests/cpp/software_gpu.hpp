@@ -425,6 +425,17 @@ struct software_target {
   static float greater(float a, float b) { return std::fmax(a, b); }
   static float magnitude(float a) { return std::fabs(a); }
   static float multiply_add(float a, float b, float c) { return std::fma(a, b, c); }
+  static float from_half(unsigned short raw) {
+    _Float16 half;
+    std::memcpy(&half, &raw, sizeof(half));
+    return static_cast<float>(half);
+  }
+  static unsigned short to_half(float value) {
+    const _Float16 half = static_cast<_Float16>(value);
+    unsigned short raw;
+    std::memcpy(&raw, &half, sizeof(raw));
+    return raw;
+  }
   static float reciprocal(float a, const char* function = __builtin_FUNCTION()) {
     count_call(function);
     if (std::fpclassify(a) == FP_SUBNORMAL) a = std::copysign(0.0f, a);

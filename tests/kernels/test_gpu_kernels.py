@@ -31,8 +31,9 @@ FLAGS = [
 SPARE = {
     *(("best_pairs.hpp", number, "sync_warp") for number in (1, 3, 5, 6)),
     ("columns.hpp", 6, "sync_block"),
+    ("median.hpp", 3, "sync_block"),
     *(("first_rows.hpp", 1, kind) for kind in ("sync_warp", "sync_block")),
-    ("warp.hpp", 8, "sync_warp"),
+    ("warp.hpp", 10, "sync_warp"),
     *((header, number, kind)
       for header, number in (("index_entries.hpp", 3), ("index_team.hpp", 4))
       for kind in ("sync_warp", "sync_block")),

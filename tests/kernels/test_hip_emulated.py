@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 
+import ml_dtypes
 import numpy as np
 import pytest
 import tvm_ffi
@@ -19,9 +20,8 @@ import tvm_ffi
 from support import amd_emulator, driver_double, host_cupy, oracle
 from support.host_cupy import ROCM, OnDevice
 from support.selection_rows import rows_of
-from warp_bitonic_sort import explain, sort, sort_pairs, sort_with_indices, top_k
+from warp_bitonic_sort import explain, median, sort, sort_pairs, sort_with_indices, top_k
 from warp_bitonic_sort.operations._call import call
-from warp_bitonic_sort.operations._prepared import Found
 from warp_bitonic_sort.operations.order_statistics import MEDIAN
 
 LIBRARY = "libamdhip64.so"
@@ -157,27 +157,25 @@ class Emulated:
         oracle.check_selected(x, slice(k), wide, values, axis, descending, nan)
         return kernel
 
-    def check_middle(self, x, axis=-1):
-        """Store the middle of sorted rows alone, as `median` does: of a row with a NaN, NaNs."""
-        kept = 2 - x.shape[axis] % 2
-        shape = list(x.shape)
-        shape[axis] = kept
-        found = Found("middle", tuple(shape))
+    def check_median(self, x, axis=-1, nan="propagate"):
+        """Store medians alone; of integers, the middle elements."""
+        part = "median" if nan == "propagate" else "nanmedian"
         ran = self.ran
         try:
-            result = call(MEDIAN, self.array(x), (axis, False, False), found=found)
+            result = call(MEDIAN, self.array(x), (axis, False, False), part=part)
         except RuntimeError:
             if self.error is not None:
                 raise self.error from None
             raise
         assert self.ran == ran + 1
-        with np.errstate(invalid="ignore"):
-            rows, got = (
-                np.moveaxis(each, axis, -1).astype(np.float64)
-                for each in (oracle.expected(x, axis), result.array)
-            )
-        start = (x.shape[axis] - kept) // 2
-        want = np.where(np.isnan(rows[..., -1:]), np.nan, rows[..., start : start + kept])
+        if x.dtype.name in oracle.INTEGERS:
+            rows = np.moveaxis(oracle.expected(x, axis), axis, -1)
+            want = rows[..., (x.shape[axis] - 1) // 2 : x.shape[axis] // 2 + 1]
+            want = np.moveaxis(want, -1, axis)
+        else:
+            want = median(x, axis=axis, keepdims=True, nan=nan)
+        # NumPy cannot compare all dtypes of ml_dtypes.
+        got, want = (each.astype(np.float64) for each in (result.array, want))
         np.testing.assert_array_equal(got, want)
 
     def check_into(self, x, out, around, axis=-1, descending=False):
@@ -337,26 +335,35 @@ def first(device):
     device.check_first(rows_of("NaN", "float32", (2, 40000), rng), 30)
 
 
-def middle(device):
-    """The middle of rows of every kind of kernel, some with a NaN; columns."""
+def medians(device):
+    """Medians of rows of every kind of kernel, some with NaNs; of columns."""
     rng = np.random.default_rng(8)
     names = ("float32", "bfloat16", "int8", "float64", "float16")
     for number, length in enumerate((2, 9, 25, 49, 64, 100, 128, 256, 300, 1000, 1024, 2100, 5000)):
         for name in ("float32", names[number % 5]):
             x = rows_of("normal", name, (max(3, 200 // length), length), rng)
-            device.check_middle(x)
+            device.check_median(x)
             if name not in oracle.INTEGERS:
-                x[1, length // 2] = np.nan
-                device.check_middle(x)
+                x[1, length // 2] = x[2, : length // 2] = np.nan
+                device.check_median(x, nan=("omit", "propagate")[length % 3 == 0])
+    for name in ("float32", "bfloat16", "float64", "float16"):  # overflows, and a NaN of infinities
+        dtype = oracle.ALL[name]
+        most, inf = ml_dtypes.finfo(dtype).max, np.inf
+        for row in ([most, most], [inf, -inf], [inf, most, -most, most], [inf, inf, -inf, -inf]):
+            x = np.tile(np.array(row, dtype), (3, 20))
+            device.check_median(x[:, : len(row)])
+            device.check_median(x)
+            device.check_median(x.T.copy(), 0)
     for name, shape in itertools.product(names, ((9, 40), (25, 70), (100, 33), (300, 9))):
         x = rows_of("normal" if name == "int8" else "NaN", name, shape, rng)
         x[:, ::3] = rows_of("ties", name, x[:, ::3].shape, rng)
-        device.check_middle(x, 0)
-        device.check_middle(x[:, 1:].T)
+        device.check_median(x, 0)
+        device.check_median(x[:, 1:].T, nan="omit")
 
 
 BODIES = {body.__name__: body for body in (every_dtype, every_length, plain_floats, layouts,
-                                           any_library, indices, pairs, first, middle)}  # fmt: skip
+                                           any_library, indices, pairs, first,
+                                           medians)}  # fmt: skip
 
 
 @pytest.mark.parametrize("body", BODIES)

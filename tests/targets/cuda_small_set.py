@@ -9,9 +9,9 @@ and so with --tool initcheck and synccheck. Every layout of five dtypes is run o
 rows, at an odd offset too, and on columns. With indices every layout is run once, of dtypes in
 turn, in the same ways and on rows that are repaired and sorted by digits. Rows are also sorted with
 values of both widths. First elements are selected in the same ways and from rows with NaNs: of
-float32 for all lengths and counts, of other dtypes for a part. Wrong results end with status 1.
-What is right is computed on the CPU: the tools would take longer for torch.sort's kernels than for
-these.
+float32 for all lengths and counts, of other dtypes for a part. So are medians, with NaNs or without
+them in turn. Wrong results end with status 1. What is right is computed on the CPU: the tools would
+take longer for torch.sort's kernels than for these.
 """
 
 import functools
@@ -21,12 +21,13 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 
 from support.descriptions import cuda_kernel, gpu_cells
-from warp_bitonic_sort import dtypes, sort, sort_pairs, sort_with_indices, top_k
+from warp_bitonic_sort import dtypes, median, sort, sort_pairs, sort_with_indices, top_k
 from warp_bitonic_sort.jit import loader
-from warp_bitonic_sort.kernels import VALUE_BITS, Kernel
+from warp_bitonic_sort.kernels import MEDIANS, VALUE_BITS, Kernel
 
 _NAMES = ("int8", "float16", "float32", "float64", "int32")
 _INDEX_DTYPES = (torch.int32, torch.int64)
+_NAN_MODES = ("propagate", "omit")
 # The lengths of rows, and how many of their elements are selected.
 _SELECTIONS = [
     (length, k)
@@ -57,6 +58,10 @@ def _kernels(names: Sequence[str], arch: str) -> Iterator[Kernel]:
             yield kernel._replace(payload="index")
             if kernel.access == "rows":
                 yield from (kernel._replace(payload=payload) for payload in VALUE_BITS)
+        for place, layout in enumerate(_median_cells(number, names)):
+            kernel = cuda_kernel(dtype.codec, dtype.bits, *layout, arch)
+            has_nans = dtype.codec != "integer"
+            yield kernel._replace(selection=MEDIANS[place % 2 if has_nans else 0])
 
 
 def _views(rows: int, length: int, dtype: torch.dtype) -> Iterator[tuple[torch.Tensor, int]]:
@@ -136,6 +141,19 @@ def _check_top_k(k: int, x: torch.Tensor, axis: int) -> bool:
     return good
 
 
+def _check_median(nan: str, x: torch.Tensor, axis: int) -> bool:
+    expected = median(x.cpu(), axis=axis, nan=nan)
+    return torch.equal(
+        median(x, axis=axis, nan=nan).cpu().nan_to_num(7.5), expected.nan_to_num(7.5)
+    )
+
+
+def _median_cells(number: int, names: Sequence[str]) -> list[_Cell]:
+    """Return the layouts for medians that the dtype of a number is run with."""
+    cells: list[_Cell] = gpu_cells(dtypes.DTYPES[names[number]].bits, "sm_90", selection="median")
+    return cells if names[number] == "float32" else cells[number :: len(_NAMES)]
+
+
 def _cases(number: int, names: Sequence[str]) -> Iterator[tuple[str, int, _Check]]:
     """Yield operations, the lengths of rows, and how results are checked, for a dtype."""
     for registers, lane_bits, warp_bits, _ in gpu_cells(dtypes.DTYPES[names[number]].bits, "sm_90"):
@@ -146,6 +164,10 @@ def _cases(number: int, names: Sequence[str]) -> Iterator[tuple[str, int, _Check
     is_whole = names[number] == "float32"
     for length, k in _SELECTIONS if is_whole else _SELECTIONS[number :: len(_NAMES)]:
         yield f"top_k of {k}", length, functools.partial(_check_top_k, k)
+    for place, (registers, lane_bits, warp_bits, _) in enumerate(_median_cells(number, names)):
+        nan = _NAN_MODES[place % 2]
+        length = (registers << lane_bits << warp_bits) - 1
+        yield f"median, nan={nan}", length, functools.partial(_check_median, nan)
 
 
 def main(names: Sequence[str]) -> int:
@@ -158,9 +180,9 @@ def main(names: Sequence[str]) -> int:
         for operation, length, check in _cases(number, names):
             rows = 3 if length > 2000 else 37
             views = list(_views(rows, length, dtype))
-            if operation != "sort":
+            if operation != "sort" and not operation.startswith("median"):
                 views += _lossy_rows(rows, length + 1, dtype)
-            if operation.startswith("top_k"):
+            if operation.startswith(("top_k", "median")):
                 views += _rows_with_nans(rows, length, dtype)
             for x, axis in views:
                 good = check(x, axis)

@@ -52,7 +52,7 @@ def call(
     index_dtype : str, optional
         The dtype of indices, int32 or int64; by default that of the library.
     part : int or str, optional
-        How many of the first elements of the sorted rows are wanted, or that the middle is; not
+        How many of the first elements of the sorted rows are wanted, or which median; not
         together with out. Whole rows are returned where no kernel finds them alone.
     """
     adapter = _adapters.get(type(x)) or arrays.adapter_of(x)
@@ -61,7 +61,7 @@ def call(
     if operation.payload == "index":
         index_dtype = adapter.index_dtype(index_dtype)  # the default may change between calls
     relaunch = adapter.relaunch
-    if relaunch is not None and part != "middle":
+    if relaunch is not None and not isinstance(part, str):
         wants_keys = operation.outputs[0].role == "keys"
         outputs = relaunch(operation.payload, wants_keys, x, options, index_dtype, part)
         if outputs is not None:
@@ -91,7 +91,7 @@ def _first_call(
     outputs = [adapter.empty(strided, dtype, shape) for dtype in dtypes]
     prepare = arrays.outside_torch_compile(_prepare)
     # The launch cache launches with NaN as the largest value.
-    may_relaunch = strided is x and not options[2] and part != "middle"
+    may_relaunch = strided is x and not options[2] and not isinstance(part, str)
     prepared = prepare(
         operation, adapter, strided, outputs, options, index_dtype, may_relaunch, found
     )

@@ -52,8 +52,8 @@ class Operation(NamedTuple):
         What the array's library does with the outputs, as text for people. ``{k}`` stands for k.
     finds_first : bool, default False
         Whether the first k elements of the sorted rows are wanted, which a kernel may find alone.
-    finds_middle : bool, default False
-        Whether the middle of the sorted rows is wanted, unless NaNs are left out.
+    finds_median : bool, default False
+        Whether the median of each row is wanted, which a kernel may find alone.
     lowest_k : int, optional
         The lowest value of the argument k, whose highest is the length of a row; None without k.
     nan_modes : tuple of str, default ("largest", "last")
@@ -73,14 +73,14 @@ class Operation(NamedTuple):
     carries_values: bool = False
     afterwards: str | None = None
     finds_first: bool = False
-    finds_middle: bool = False
+    finds_median: bool = False
     lowest_k: int | None = None
     nan_modes: tuple[str, ...] = ("largest", "last")
     computes: bool = False
 
 
-# What is wanted of each sorted row: so many of the first elements, or the middle.
-Part = int | Literal["middle"]
+# What is wanted of each sorted row: so many of the first elements, or the median.
+Part = int | Literal["median", "nanmedian"]
 
 
 class Found(NamedTuple):

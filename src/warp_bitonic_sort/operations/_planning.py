@@ -123,17 +123,20 @@ def found_of(operation: Operation, description: Description, axis: int, part: Pa
     shape = list(description.shape or (1,))
     axis = settled_axis(axis, description.shape)
     length, is_last = shape[axis], axis == len(shape) - 1
-    if part != "middle":
+    if isinstance(part, int):
         check_k(operation, part, length)
     target = target_of(description.device.backend)
     native = native_arch(description.device)
     layouts = target.layouts(native if target.is_host else device_arch(target.name, native))
-    bits = lookup(description.dtype, operation.argument).bits
-    if part == "middle":
-        if length < 2 or layouts.middle(bits, length) == "all":
+    dtype = lookup(description.dtype, operation.argument)
+    bits = dtype.bits
+    if not isinstance(part, int):
+        if not layouts.finds_medians(bits, length):
             return None
-        shape[axis] = 2 - length % 2
-        return Found("middle", tuple(shape))
+        # Of integers, the library computes the mean of the middle two.
+        has_floats = dtype.codec != "integer"
+        shape[axis] = 1 if has_floats else 2 - length % 2
+        return Found(part if has_floats else "median", tuple(shape))
     if part > 0 and not target.is_host and "sort" not in description.capabilities:
         raise no_functions(operation.argument, operation.name)
     # Kernels for whole columns load them faster.

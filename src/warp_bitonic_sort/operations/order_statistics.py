@@ -1,7 +1,7 @@
 """`median` and `quantile` of rows.
 
-Invariant: rows are sorted, those of a large array in CPU memory in blocks; a kernel may store their
-middle alone. Then only the wanted elements are read. Nothing waits for a device.
+Invariant: rows are sorted, those of a large array in CPU memory in blocks, and only the wanted
+elements are read; or a kernel stores medians alone. Nothing waits for a device.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ MEDIAN = Operation(
     "none",
     (VALUES,),
     afterwards="reads the middle of each sorted row",
-    finds_middle=True,
+    finds_median=True,
     nan_modes=("propagate", "omit"),
     computes=True,
 )
 QUANTILE = MEDIAN._replace(
-    name="quantile", afterwards="reads the quantiles of each sorted row", finds_middle=False
+    name="quantile", afterwards="reads the quantiles of each sorted row", finds_median=False
 )
 
 
@@ -92,9 +92,9 @@ def median(
 
     Notes
     -----
-    The rows are sorted as by `sort`, then the library of x reads the middle. On a GPU, the middle
-    alone is stored, unless NaNs are left out. Several axes that are not adjacent are copied
-    together first, as NumPy does.
+    The rows are sorted as by `sort`, then the library of x reads the middle. On a GPU, a kernel
+    stores the medians alone; those of integers, the library computes from the middle two elements.
+    Several axes that are not adjacent are copied together first, as NumPy does.
 
     Examples
     --------
@@ -154,8 +154,9 @@ def quantile(
     Notes
     -----
     The results are those of `numpy.quantile` for each number of q: also beside infinities, where
-    its interpolation may be NaN. They differ where the dtype does, and where NumPy's differences
-    of two elements overflow.
+    its interpolation may be NaN. They differ where the dtype does, where NumPy's differences of
+    two elements overflow, and where CuPy, which interpolates between arrays of its own, takes
+    subnormal float32 numbers for zeros.
 
     Examples
     --------
@@ -200,7 +201,9 @@ def _reduce(
     dtype, reduction = plan
     if reduction.merges:
         x = adapter.reshape(x, reduction.order, reduction.shape)
-    part: Part | None = "middle" if operation.finds_middle and not omits_nan else None
+    part: Part | None = None
+    if operation.finds_median:
+        part = "nanmedian" if omits_nan else "median"
     result = adapter.float_dtype() if dtype.codec == "integer" else dtype.name
     reader = Reader(dtype, result, reduction.axis, method, points, omits_nan)
 

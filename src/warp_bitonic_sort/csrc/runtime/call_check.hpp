@@ -261,7 +261,10 @@ inline int64_t check_kept(const KernelTraits& kernel, const Operands& operands, 
   const DLTensor& last = *operands[count - 1].tensor;
   std::vector<int64_t> shape(x.shape, x.shape + x.ndim);
   int64_t length = 1, kept = 1;
-  const int kernel_max = max_kept_of(static_cast<selection>(kernel.cell.selection));
+  const selection wanted = static_cast<selection>(kernel.cell.selection);
+  // Of integers, a median is computed from two elements.
+  const bool has_floats = kernel.dtype.codec != codec_kind::integer;
+  const int kernel_max = is_median(wanted) ? (has_floats ? 1 : 2) : max_kept_of(wanted);
   if (x.ndim > 0) {
     length = shape[axis];
     kept = last.ndim == x.ndim ? last.shape[axis] : 0;

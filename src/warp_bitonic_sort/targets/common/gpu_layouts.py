@@ -6,9 +6,9 @@ its shared memory and 1024 threads. Capacities rise: the first layout that holds
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from ...kernels import MOST_FOUND, VALUE_BITS, Access, Layout, Payload, Selection
+from ...kernels import MEDIANS, MOST_FOUND, VALUE_BITS, Access, Layout, Payload, Selection
 from .first_layouts import FirstLayouts, is_bounded
 from .layouts import WIDE_BYTES, Choice, Rows, first_fit, layouts_of, why_with_index
 
@@ -144,6 +144,13 @@ INDEX64_COLUMNS = layouts_of(
     (16, 5, 0),
 )
 
+# Medians: a compiler leaves out most of a network that lies within a thread, so that one thread
+# takes longer rows.
+_MEDIAN_THREADS = layouts_of(*((registers, 0, 0) for registers in (4, 8, 12, 16, 24, 28, 32)))
+_MEDIAN32_THREADS = (*_MEDIAN_THREADS, *layouts_of((40, 0, 0), (48, 0, 0), (56, 0, 0)))
+_MEDIAN32_ROWS = (*_MEDIAN32_THREADS, *layouts_of((32, 1, 0)))
+_MEDIAN32_COLUMNS = (*_MEDIAN32_THREADS, *layouts_of((64, 0, 0), (32, 2, 0)))
+
 
 class Tables(NamedTuple):
     """The layouts for entries of one width: rows, short unaligned rows, and columns."""
@@ -153,13 +160,15 @@ class Tables(NamedTuple):
     columns: tuple[Layout, ...]
 
 
-TablesByEntry = dict[tuple[Payload, int], Tables]
+# What is stored of each row: keys alone or with a payload, or their median.
+Kind = Payload | Literal["median"]
+TablesByEntry = dict[tuple[Kind, int], Tables]
 
 
 def tables_by_entry(
     entry16: Tables, entry32: Tables, entry64: Tables, index: Tables, index64: Tables
 ) -> TablesByEntry:
-    """Return the tables by payload and the bits of a key; keys of 8 bits are widened to 16.
+    """Return the tables by what is stored and the bits of a key; keys of 8 bits are widened to 16.
 
     Values are carried along in rows only, in the layouts of rows with indices.
     """
@@ -170,10 +179,21 @@ def tables_by_entry(
         ("none", 64): entry64,
     }
     for bits in (8, 16, 32, 64):
+        tables["median", bits] = _median_tables(tables["none", bits], bits)
         tables["index", bits] = index64 if bits == 64 else index
         for payload in VALUE_BITS:
             tables[payload, bits] = Tables(tables["index", bits].rows, (), ())
     return tables
+
+
+def _median_tables(tables: Tables, bits: int) -> Tables:
+    """Return the layouts for medians: of long rows, those that sort them."""
+    rows, columns = _MEDIAN32_ROWS, _MEDIAN32_COLUMNS
+    if bits == 64:
+        rows = columns = _MEDIAN_THREADS
+    longer_rows = (each for each in tables.rows if each.capacity > rows[-1].capacity)
+    longer_columns = (each for each in tables.columns if each.capacity > columns[-1].capacity)
+    return Tables((*rows, *longer_rows), (), (*columns, *longer_columns))
 
 
 class GpuLayouts(NamedTuple):
@@ -182,7 +202,7 @@ class GpuLayouts(NamedTuple):
     Parameters
     ----------
     tables : dict of (str, int) to Tables
-        The tables by payload and the bits of a key.
+        The tables by what is stored and the bits of a key.
     warp_lanes : int
         Lanes of a warp (a wave on AMD GPUs).
     shared_kib : int
@@ -247,18 +267,22 @@ class GpuLayouts(NamedTuple):
         sums = 8 * warps if warps > 1 else 0
         return warps * self.warp_lanes * units * WIDE_BYTES + WIDE_BYTES + sums
 
-    def rows(self, payload: Payload, bits: int) -> list[Layout]:
+    def _tables(self, payload: Payload, bits: int, selection: Selection) -> Tables:
+        return self.tables["median" if selection in MEDIANS else payload, bits]
+
+    def rows(self, payload: Payload, bits: int, selection: Selection = "all") -> list[Layout]:
         """Return the layouts of rows that fit the shared memory, by capacity."""
         limit = 1024 * self.shared_kib
         return [
             layout
-            for layout in self.tables[payload, bits].rows
+            for layout in self._tables(payload, bits, selection).rows
             if self.shared_bytes(layout, payload, bits) <= limit
         ]
 
-    def columns(self, payload: Payload, bits: int) -> list[Layout]:
+    def columns(self, payload: Payload, bits: int, selection: Selection = "all") -> list[Layout]:
         """Return the layouts of columns, by capacity."""
-        layouts, limit = self.tables[payload, bits].columns, 1024 * self.shared_kib
+        layouts = self._tables(payload, bits, selection).columns
+        limit = 1024 * self.shared_kib
         if payload == "none":
             return list(layouts)
         return [layout for layout in layouts if self.column_bytes(layout, bits) <= limit]
@@ -269,25 +293,26 @@ class GpuLayouts(NamedTuple):
         """Return every layout that `choose` may return for a selection, with its access."""
         if selection in MOST_FOUND:
             return [(layout, "rows") for layout in self.first_layouts.cells(selection, bits)]
-        rows, tables = self.rows(payload, bits), self.tables[payload, bits]
+        rows = self.rows(payload, bits, selection)
         cells: list[tuple[Layout, Access]] = [(layout, "rows") for layout in rows]
         if selection == "first":
             return cells
-        cells += [(layout, "rows") for layout in tables.unaligned if layout not in rows]
-        cells += [(layout, "columns") for layout in self.columns(payload, bits)]
+        unaligned = self._tables(payload, bits, selection).unaligned
+        cells += [(layout, "rows") for layout in unaligned if layout not in rows]
+        cells += [(layout, "columns") for layout in self.columns(payload, bits, selection)]
         return cells
 
     def longest(self, payload: Payload, bits: int, selection: Selection = "all") -> int:
         """Return the longest row that a kernel takes."""
         if selection in ("all", "first"):
             return self.rows(payload, bits)[-1].capacity
-        if selection == "middle":
-            return self.rows(payload, bits)[-1].capacity if payload == "none" else 0
+        if selection in MEDIANS:
+            return self.rows(payload, bits, selection)[-1].capacity if payload == "none" else 0
         return self.first_layouts.longest(selection, bits) if payload == "index" else 0
 
-    def middle(self, bits: int, length: int) -> Selection:
-        """Return the selection of the kernel for the middle of rows."""
-        return "middle" if length <= self.longest("none", bits, "middle") else "all"
+    def finds_medians(self, bits: int, length: int) -> bool:
+        """Tell whether kernels find the medians of rows."""
+        return 1 < length <= self.longest("none", bits, "median")
 
     def first(self, bits: int, length: int, k: int) -> Selection:
         """Return the selection of the kernel for the first k elements, with their indices."""
@@ -302,15 +327,15 @@ class GpuLayouts(NamedTuple):
             # A copy is read faster than elements that are not contiguous.
             choice = self.choose(rows._replace(selection="all", access="rows"))
             return choice._replace(transposes=rows.access != "rows")
-        tables = self.tables[rows.payload, rows.bits]
+        cell = rows.payload, rows.bits, rows.selection
         columns = None
         if rows.access == "columns":
-            columns = first_fit(self.columns(rows.payload, rows.bits), rows.length)
+            columns = first_fit(self.columns(*cell), rows.length)
         staged = None
-        layout = columns or first_fit(self.rows(rows.payload, rows.bits), rows.length)
+        layout = columns or first_fit(self.rows(*cell), rows.length)
         assert layout is not None  # noqa: S101 - the caller compares with `longest`
         if columns is None and layout.lane_bits > 0 and rows.is_unaligned:
-            staged = first_fit(tables.unaligned, rows.length)
+            staged = first_fit(self._tables(*cell).unaligned, rows.length)
         layout = staged or layout
         lanes = 1 << layout.lane_bits << layout.warp_bits
         reason = (
@@ -318,8 +343,8 @@ class GpuLayouts(NamedTuple):
             f"thread{'s' * (lanes != 1)} each, {layout.registers} positions in the registers of "
             "each"
         )
-        if rows.selection == "middle":
-            reason += ", and only the middle is stored"
+        if rows.selection in MEDIANS:
+            reason += ", and only the median is stored"
         if rows.payload != "none":
             reason += f"; {why_with_index(rows.bits, _INDEX_ENTRY_BITS)}"
         if rows.payload in VALUE_BITS:

@@ -98,8 +98,8 @@ class Layouts(Protocol):
         It is ``all`` where the kernels of a sort with indices are taken, and the rest is cut off.
         """
 
-    def middle(self, bits: int, length: int) -> Selection:
-        """Return the selection of the kernel for the middle of rows: ``middle``, or ``all``."""
+    def finds_medians(self, bits: int, length: int) -> bool:
+        """Tell whether kernels find the medians of rows."""
 
     def choose(self, rows: Rows) -> Choice:
         """Return the layout for rows that are not longer than the longest."""

@@ -49,9 +49,9 @@ class CpuLayouts:
         """Return the selection of the kernel for the first k elements, with their indices."""
         return "first" if length <= MAX_FIRST_LENGTH else "all"
 
-    def middle(self, bits: int, length: int) -> Selection:
-        """Return the selection of the kernel for the middle of rows."""
-        return "all"
+    def finds_medians(self, bits: int, length: int) -> bool:
+        """Tell whether kernels find the medians of rows."""
+        return False
 
     def choose(self, rows: Rows) -> Choice:
         """Return the layout for rows that are not longer than the longest."""

@@ -21,8 +21,9 @@ enum class selection : int {
   first64,
   first128,
   first256,
-  // Positions (length - kept) / 2 and on. Of a row with NaNs, which come last, all are NaN.
-  middle,
+  // Of floats, the mean of the middle two, or the one in the middle; of integers, these themselves.
+  median,     // a NaN if a row has any
+  nanmedian,  // NaNs are left out
 };
 
 // The most elements of a row that a kernel keeps; 0 for all.
@@ -37,6 +38,10 @@ constexpr WBS_HOST_DEVICE int max_kept_of(selection wanted) {
          : wanted == selection::first128 ? 128
          : wanted == selection::first256 ? 256
                                          : 0;
+}
+
+constexpr WBS_HOST_DEVICE bool is_median(selection wanted) {
+  return wanted == selection::median || wanted == selection::nanmedian;
 }
 
 }  // namespace warp_bitonic_sort

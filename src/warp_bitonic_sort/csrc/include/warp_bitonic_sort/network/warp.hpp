@@ -68,6 +68,27 @@ class warp_network {
     merge_warps<1>(target, entries, stage);
   }
 
+  // The entries of a sorted row that a median depends on: the last of the lower half, the first of
+  // the upper half, and the last of all.
+  struct middle_entries {
+    entry low, high, last;
+  };
+  // Finds them for every lane of a row, and sorts no more than the halves, if these lie in a warp.
+  static WBS_INLINE middle_entries middle(const Target& target, entry (&entries)[Registers],
+                                          entry* stage) {
+    if constexpr (LaneBits == 0) {
+      sort_registers<Registers>(target, entries);
+      return {entries[Registers / 2 - 1], entries[Registers / 2], entries[Registers - 1]};
+    } else if constexpr (WarpBits == 0) {
+      sort_registers<Registers>(target, entries);
+      merge_lanes<1, LaneBits - 1>(target, entries, own(stage));
+      return middle_of_halves(target, entries);
+    } else {
+      sort(target, entries, stage);
+      return middle_of_block(entries, stage);
+    }
+  }
+
   // This warp's part of the stage of a row.
   static WBS_INLINE entry* own(entry* stage) {
     return WarpBits == 0 ? stage : stage + (Target::warp() & (warps - 1)) * stage_entries;
@@ -83,11 +104,62 @@ class warp_network {
   // instructions to compare.
   WBS_CONSTANT(int, min_transposed_steps, Target::min_transposed_steps);
 
-  // Merges runs of 2^(K-1) lanes.
-  template <int K>
+  // Of each pair of mirrored positions, the lesser entries are the lower half of a row.
+  static WBS_INLINE middle_entries middle_of_halves(const Target& target,
+                                                    entry (&entries)[Registers]) {
+    constexpr int half = lanes / 2;
+    const bool is_low = (Target::lane() & half) == 0;
+    const int before = Target::lane() - (Target::lane() & (lanes - 1));
+    entry lesser = Target::from_lane(entries[Registers - 1], before + half - 1);
+    entry last = Target::from_lane(entries[Registers - 1], before + lanes - 1);
+    target.compare_exchange(lesser, last);
+    flip_lanes<LaneBits>(target, entries);
+    move_signs<LaneBits - 1, -1>(target, entries);
+    entry least = entries[0], greatest = entries[0];
+    WBS_UNROLL
+    for (int j = 1; j < Registers; ++j) {
+      keep_lesser(target, least, entries[j]);
+      keep_greater(target, greatest, entries[j]);
+    }
+    over_lanes<1, half>(target, least, greatest);
+    const entry mine = is_low ? greatest : least;
+    // Clang 19 would move the shuffle into the branch of a lane that stores.
+    using word = typename unsigned_of<8 * sizeof(entry)>::type;
+    const entry other =
+        bits_as<entry>(Target::opaque(bits_as<word>(Target::template from_lane_xor<half>(mine))));
+    return {is_low ? mine : other, is_low ? other : mine, last};
+  }
+  static WBS_INLINE void keep_lesser(const Target& target, entry& least, entry other) {
+    target.compare_exchange(least, other);
+  }
+  static WBS_INLINE void keep_greater(const Target& target, entry& greatest, entry other) {
+    target.compare_exchange(other, greatest);
+  }
+  template <int Mask, int Lanes>
+  static WBS_INLINE void over_lanes(const Target& target, entry& least, entry& greatest) {
+    if constexpr (Mask < Lanes) {
+      keep_lesser(target, least, Target::template from_lane_xor<Mask>(least));
+      keep_greater(target, greatest, Target::template from_lane_xor<Mask>(greatest));
+      over_lanes<2 * Mask, Lanes>(target, least, greatest);
+    }
+  }
+  // Of a row that is sorted.
+  static WBS_INLINE middle_entries middle_of_block(const entry (&entries)[Registers],
+                                                   entry* stage) {
+    const int warp = Target::warp() & (warps - 1), lane = Target::lane();
+    Target::sync_block();
+    if (warp == warps / 2 - 1 && lane == warp_lanes - 1) stage[0] = entries[Registers - 1];
+    if (warp == warps / 2 && lane == 0) stage[1] = entries[0];
+    if (warp == warps - 1 && lane == warp_lanes - 1) stage[2] = entries[Registers - 1];
+    Target::sync_block();
+    return {stage[0], stage[1], stage[2]};
+  }
+
+  // Merges runs of 2^(K-1) lanes, up to those of 2^Last lanes.
+  template <int K, int Last = LaneBits>
   static WBS_INLINE void merge_lanes(const Target& target, entry (&entries)[Registers],
                                      entry* stage) {
-    if constexpr (K <= LaneBits) {
+    if constexpr (K <= Last) {
       if constexpr (K <= transposed_bits && K >= min_transposed_steps) {
         transpose<K, true>(target, entries, stage);
       } else {
@@ -95,7 +167,7 @@ class warp_network {
         clean_lanes<K - 1, K - 1>(target, entries, stage);
       }
       clean<Registers, 0>(target, entries);
-      merge_lanes<K + 1>(target, entries, stage);
+      merge_lanes<K + 1, Last>(target, entries, stage);
     }
   }
 

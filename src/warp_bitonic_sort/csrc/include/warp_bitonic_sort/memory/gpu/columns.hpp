@@ -14,7 +14,7 @@
 
 namespace warp_bitonic_sort {
 
-// Only the middle of each row is stored if Selection says so.
+// Only the median of each row is stored if Selection says so.
 template <template <class> class Target, class Keys, codec_kind Codec, selection Selection,
           int Registers, int LaneBits, int WarpBits>
 class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
@@ -63,6 +63,8 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   WBS_CONSTANT(int, resident_blocks, threads > 128 && lanes > 1 ? 0 : blocks_of(threads));
 
  private:
+  using pads_type = typename base::template pads_of<Codec, Selection>;
+
   // Elements between the rows of a tile, chosen to avoid bank conflicts.
   WBS_CONSTANT(int, tile_pitch, capacity + (key_bytes < 4 ? 4 / key_bytes : 1));
   WBS_CONSTANT(int, stage_bytes,
@@ -99,35 +101,30 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
     const bool both = rows[last].present;
     const bool pair_src = both && is_pair(rows[0].src, rows[last].src, args.input_stride[0]);
     const bool pair_dst = both && is_pair(rows[0].dst, rows[last].dst, args.output_stride[0]);
-    key keys[Registers];
+    pads_type pads(codec, args, capacity);
+    raw raws[Registers];
     WBS_UNROLL
     for (int c = 0; c < Registers; ++c) {
-      keys[c] = keys_type::pad();
+      raws[c] = pads.at(c);
       if (c >= args.length) continue;
       const long long at = c * args.input_stride[0];
       if constexpr (shared_rows == 1) {
-        keys[c] = codec.encode(element_at(rows[0].src + at));
+        raws[c] = element_at(rows[0].src + at);
       } else if (pair_src) {
-        keys[c] = codec.encode(pair_at(rows[0].src + at));
+        raws[c] = pair_at(rows[0].src + at);
       } else {
         const unsigned second = both ? element_at(rows[last].src + at) : 0;
-        keys[c] = codec.encode(element_at(rows[0].src + at) | second << 16);
+        raws[c] = element_at(rows[0].src + at) | second << 16;
       }
     }
-    key greatest = keys[0];
-    if constexpr (Selection == selection::middle) {
-      WBS_UNROLL
-      for (int c = 1; c < Registers; ++c) {
-        key lesser = greatest, greater = keys[c];
-        target{args.opaque_one}.compare_exchange(lesser, greater);
-        if (c < args.length) greatest = greater;
-      }
-    }
-    network_type::sort(target{args.opaque_one}, keys, nullptr);
-    if constexpr (Selection == selection::middle) {
-      store_own_middle(codec, args, rows, keys, codec.decode(greatest));
+    if constexpr (is_median(Selection)) pads.template replace_nans<network_type>(raws, nullptr);
+    key keys[Registers];
+    base::encode(codec, raws, keys);
+    if constexpr (is_median(Selection)) {
+      base::store_medians(codec, args, pads, rows, keys, nullptr);
       return;
     }
+    network_type::sort(target{args.opaque_one}, keys, nullptr);
     WBS_UNROLL
     for (int c = 0; c < Registers; ++c) {
       if (c >= args.length) continue;
@@ -140,25 +137,6 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
       target::store_global(rows[0].dst + at, static_cast<element>(raw));
       if (shared_rows == 2 && both) {
         target::store_global(rows[last].dst + at, static_cast<element>(raw >> 16));
-      }
-    }
-  }
-  // Stores the middle of the rows that this thread has sorted.
-  static WBS_INLINE void store_own_middle(const keys_type& codec, const wbs_args<1, 1>& args,
-                                          const row (&rows)[shared_rows],
-                                          const key (&keys)[Registers], raw last) {
-    const middle<Codec, element> wanted(args);
-    WBS_UNROLL
-    for (int c = 0; c < Registers; ++c) {
-      const int at = c - wanted.first;
-      if (at < 0 || at >= args.kept) continue;
-      const raw mine = codec.decode(keys[c]);
-      WBS_UNROLL
-      for (int r = 0; r < shared_rows; ++r) {
-        if (!rows[r].present) continue;
-        target::store_global(
-            rows[r].dst + at * args.output_stride[0],
-            wanted.of(static_cast<element>(mine >> 16 * r), static_cast<element>(last >> 16 * r)));
       }
     }
   }
@@ -216,22 +194,24 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
     const long long first_of_warp = tile * block_rows + target::warp() * warp_rows;
     element* const own_rows =
         elements_of_block + (target::warp() * warp_rows + row_in_warp()) * tile_pitch;
+    pads_type pads(codec, args, capacity);
     raw raws[Registers];
-    load_staged(codec, args, own_rows, tile_pitch, first_of_warp + row_in_warp() < args.rows, raws);
+    load_staged(args, pads, own_rows, tile_pitch, first_of_warp + row_in_warp() < args.rows, raws);
     target::sync_block();
+    if constexpr (is_median(Selection)) pads.template replace_nans<network_type>(raws, stage);
     key keys[Registers];
     base::encode(codec, raws, keys);
-    network_type::sort(target{args.opaque_one}, keys, stage);
-    if constexpr (Selection == selection::middle) {
+    if constexpr (is_median(Selection)) {
       row rows[shared_rows];
       WBS_UNROLL
       for (int r = 0; r < shared_rows; ++r) {
         rows[r] = find_row(args, first_of_warp + row_in_warp() + r);
       }
-      base::template store_middle<Codec>(codec, args, rows, keys, stage);
+      base::store_medians(codec, args, pads, rows, keys, stage);
       target::sync_block();
       return;
     }
+    network_type::sort(target{args.opaque_one}, keys, stage);
     base::decode(codec, keys, raws);
     raw* const sorted = reinterpret_cast<raw*>(stage);
     stage_blocked(raws, sorted);

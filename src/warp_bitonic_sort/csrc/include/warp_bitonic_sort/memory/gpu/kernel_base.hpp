@@ -7,11 +7,12 @@
 
 #include <warp_bitonic_sort/abi.h>
 
-#include <warp_bitonic_sort/core/codec.hpp>
 #include <warp_bitonic_sort/core/config.hpp>
 #include <warp_bitonic_sort/core/order.hpp>
 #include <warp_bitonic_sort/core/register_codec.hpp>
+#include <warp_bitonic_sort/core/selection.hpp>
 #include <warp_bitonic_sort/memory/gpu/addresses.hpp>
+#include <warp_bitonic_sort/memory/gpu/median.hpp>
 #include <warp_bitonic_sort/memory/gpu/run.hpp>
 #include <warp_bitonic_sort/network/warp.hpp>
 
@@ -25,29 +26,6 @@ struct register_of {
 template <class Element>
 struct register_of<Element, 1> {
   using type = Element;
-};
-
-// The middle of an ascending row, whose last element is a NaN if there is any.
-template <codec_kind Codec, class Element>
-class middle {
-  WBS_CONSTANT(int, bits, 8 * static_cast<int>(sizeof(Element)));
-  using codes = canonical_codec<Codec, Element, typename unsigned_of<bits>::signed_type>;
-
- public:
-  int first;
-
-  WBS_INLINE explicit middle(const wbs_args<1, 1>& args)
-      : first((args.length - args.kept) / 2), codes_({args.key_xor, args.key_add}) {}
-  // An element, or a NaN.
-  WBS_INLINE Element of(Element element, Element last) const {
-    if constexpr (codes::has_nans) {
-      if (codes_.encode(last) == codes_.highest()) return last;
-    }
-    return element;
-  }
-
- private:
-  codes codes_;
 };
 
 // Keys is a codec of core/register_codec.hpp.
@@ -110,12 +88,15 @@ class kernel_base {
     WBS_UNROLL
     for (int j = 0; j < Registers; ++j) raws[j] = codec.decode(keys[j]);
   }
-  // Raw bits whose key is the greatest, or equal to it.
-  static WBS_INLINE raw pad(const keys_type& codec) { return codec.decode(keys_type::pad()); }
+  template <codec_kind Codec, selection Selection>
+  using pads_of =
+      typename choose<is_median(Selection), row_median<target, keys_type, Codec, raw, Selection>,
+                      sorted_pads<keys_type, raw> >::type;
 
   // Loads striped rows from shared memory, `pitch` elements apart. Of two rows that share registers
   // the second may be absent; what is loaded for it is never stored.
-  static WBS_INLINE void load_staged(const keys_type& codec, const wbs_args<1, 1>& args,
+  template <class Pads>
+  static WBS_INLINE void load_staged(const wbs_args<1, 1>& args, const Pads& pads,
                                      const element* from, int pitch, bool present,
                                      raw (&raws)[Registers]) {
     const int lane = target::lane() & (lanes - 1);
@@ -123,7 +104,7 @@ class kernel_base {
     WBS_UNROLL
     for (int c = 0; c < Registers; ++c) {
       const int at = c * lanes + lane;
-      raws[c] = pad(codec);
+      raws[c] = pads.at(first_position() + at);
       if (at < left) {
         raws[c] = from[at];
         if constexpr (shared_rows == 2) raws[c] |= static_cast<unsigned>(from[pitch + at]) << 16;
@@ -172,33 +153,17 @@ class kernel_base {
     }
   }
 
-  // Stores the middle of sorted rows, whose keys the stage gets.
-  template <codec_kind Codec>
-  static WBS_INLINE void store_middle(const keys_type& codec, const wbs_args<1, 1>& args,
-                                      const row (&rows)[shared_rows], const key (&keys)[Registers],
-                                      key* stage) {
-    stage_blocked(keys, network_type::own(stage));
-    WarpBits == 0 ? target::sync_warp() : target::sync_block();
-    const int lane = target::lane() & (lanes - 1);
-    const int first_thread = WarpBits == 0 ? target::lane() - lane : 0;
-    const auto at = [&](int position) {
-      const int thread = first_thread + position / Registers;
-      return codec.decode(
-          stage[thread / warp_lanes * network_type::stage_entries +
-                thread % warp_lanes * network_type::blocked_pitch + position % Registers]);
-    };
-    if (first_position() > 0) return;
-    const middle<Codec, element> wanted(args);
-    for (int j = lane; j < args.kept; j += lanes) {
-      const raw mine = at(wanted.first + j), last = at(args.length - 1);
-      WBS_UNROLL
-      for (int r = 0; r < shared_rows; ++r) {
-        if (!rows[r].present) continue;
-        target::store_global(
-            rows[r].dst + j * args.output_stride[0],
-            wanted.of(static_cast<element>(mine >> 16 * r), static_cast<element>(last >> 16 * r)));
-      }
-    }
+  // Stores the medians of rows, whose keys are not sorted yet. Every lane has the rows' addresses.
+  template <class Median>
+  static WBS_INLINE void store_medians(const keys_type& codec, const wbs_args<1, 1>& args,
+                                       const Median& median, const row (&rows)[shared_rows],
+                                       key (&keys)[Registers], key* stage) {
+    const auto found = network_type::middle(target{args.opaque_one}, keys, stage);
+    if ((target::lane() & (lanes - 1)) > 0 || first_position() > 0) return;
+    const raw low = codec.decode(found.low), high = codec.decode(found.high);
+    const raw last = codec.decode(found.last);
+    WBS_UNROLL
+    for (int r = 0; r < shared_rows; ++r) median.store(args, rows[r], r, low, high, last);
   }
 };
 

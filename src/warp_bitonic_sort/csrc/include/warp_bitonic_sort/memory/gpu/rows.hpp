@@ -17,7 +17,7 @@
 
 namespace warp_bitonic_sort {
 
-// Only the middle of each row is stored if Selection says so.
+// Only the median of each row is stored if Selection says so.
 template <template <class> class Target, class Keys, codec_kind Codec, selection Selection,
           int Registers, int LaneBits, int WarpBits>
 class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
@@ -79,12 +79,13 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
     }
     bool reads_wide, writes_wide;
     find_wide(args, reads_wide, writes_wide);
+    pads_type pads(codec, args, capacity);
     raw raws[Registers];
     if (reads_wide) {
       if (args.length == capacity && (tile + 1) * block_rows <= args.rows) {
-        load<true>(codec, args, rows, raws);
+        load<true>(pads, args, rows, raws);
       } else {
-        load<false>(codec, args, rows, raws);
+        load<false>(pads, args, rows, raws);
       }
     } else {
       element* in_stage = reinterpret_cast<element*>(own);
@@ -99,20 +100,21 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
       }
       if constexpr (target::has_copies) target::sync_copies();
       target::sync_warp();
-      load_staged(codec, args, in_stage + row_in_warp() * pitch, pitch, rows[0].present, raws);
+      load_staged(args, pads, in_stage + row_in_warp() * pitch, pitch, rows[0].present, raws);
       target::sync_warp();
     }
+    if constexpr (is_median(Selection)) pads.template replace_nans<network_type>(raws, stage);
     key keys[Registers];
     base::encode(codec, raws, keys);
     if constexpr (is_float_keys<Keys>) {
       if (target::any_in_warp(target::any_special(keys, codec.negative_zero()))) return false;
     }
-    network_type::sort(target{args.opaque_one}, keys, stage);
-    if constexpr (Selection == selection::middle) {
-      base::template store_middle<Codec>(codec, args, rows, keys, stage);
-      WarpBits == 0 ? target::sync_warp() : target::sync_block();
+    if constexpr (is_median(Selection)) {
+      base::store_medians(codec, args, pads, rows, keys, stage);
+      if constexpr (WarpBits > 0) target::sync_block();
       return true;
     }
+    network_type::sort(target{args.opaque_one}, keys, stage);
     base::decode(codec, keys, raws);
     raw* const sorted = reinterpret_cast<raw*>(own);
     stage_blocked(raws, sorted);
@@ -139,10 +141,11 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
 
  private:
   // Elements that a lane moves at once.
-  WBS_CONSTANT(int, even_part, Registers % 3 == 0 ? Registers / 3 : Registers);
+  WBS_CONSTANT(int, even_part, Registers & -Registers);
   WBS_CONSTANT(int, vector_size, even_part < 16 / key_bytes ? even_part : 16 / key_bytes);
   template <int Size>
   using elements = typename base::template elements<Size>;
+  using pads_type = typename base::template pads_of<Codec, Selection>;
   using run = contiguous_run<target, element, Registers * shared_rows, warp_lanes>;
 
   // Whether rows can be loaded, and stored, as aligned vectors of vector_size elements. One loop
@@ -235,7 +238,7 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
 
   // Vector loads. Full tells that all rows are present and fill the capacity.
   template <bool Full>
-  static WBS_INLINE void load(const keys_type& codec, const wbs_args<1, 1>& args,
+  static WBS_INLINE void load(const pads_type& pads, const wbs_args<1, 1>& args,
                               const row (&rows)[shared_rows], raw (&raws)[Registers]) {
     constexpr int size = vector_size;
     const int lane = lane_of_row();
@@ -248,7 +251,7 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
         if constexpr (!Full) {
           WBS_UNROLL
           for (int e = 0; e < size; ++e) {
-            loaded[r].values[e] = static_cast<element>(base::pad(codec));
+            loaded[r].values[e] = static_cast<element>(pads.at(at + e));
           }
         }
         if (Full || (at < args.length && rows[r].present)) {

@@ -300,6 +300,13 @@ struct amdgcn_target {
     return __builtin_fmaf(a, b, c);
   }
   static WBS_INLINE float reciprocal(float a) { return __builtin_amdgcn_rcpf(a); }
+  // Conversions from and to the bits of a float of 16 bits.
+  static WBS_INLINE float from_half(unsigned short raw) {
+    return static_cast<float>(__builtin_bit_cast(_Float16, raw));
+  }
+  static WBS_INLINE unsigned short to_half(float value) {
+    return __builtin_bit_cast(unsigned short, static_cast<_Float16>(value));
+  }
   // The number of leading zeros, less than the bits of a word: of 0 one less.
   static WBS_INLINE int leading_zeros(unsigned word) { return __builtin_clz(word | 1); }
   static WBS_INLINE int leading_zeros(unsigned long long word) { return __builtin_clzll(word | 1); }

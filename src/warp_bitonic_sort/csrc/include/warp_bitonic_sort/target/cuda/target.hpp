@@ -242,6 +242,17 @@ struct cuda_target {
     asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(a));
     return result;
   }
+  // Conversions from and to the bits of a float of 16 bits.
+  static __device__ __forceinline__ float from_half(unsigned short raw) {
+    float result;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(result) : "h"(raw));
+    return result;
+  }
+  static __device__ __forceinline__ unsigned short to_half(float value) {
+    unsigned short result;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(result) : "f"(value));
+    return result;
+  }
   // The number of leading zeros, less than the bits of a word: of 0 one less.
   static __device__ __forceinline__ int leading_zeros(unsigned word) {
     int result;
