@@ -22,6 +22,16 @@ struct looped_target : software_target<Key> {
   static constexpr bool has_block_per_tile = false;
 };
 
+// Four warps fill a block.
+template <class Key>
+struct clustered_target : software_target<Key> {
+  static constexpr int max_block_threads = 128;
+};
+template <class Key>
+struct looped_clusters : looped_target<Key> {
+  static constexpr int max_block_threads = 128;
+};
+
 // ---- data ---------------------------------------------------------------------------------------
 
 const char* const kinds[] = {"any",     "even",        "few",     "equal",  "rising",
@@ -214,7 +224,7 @@ std::string run_layout(const char* name, dtype type) {
         dtype::type                                                                                \
   }
 
-// For each codec and width of a key: a few lanes a row, a warp, and warps.
+// For each codec and width of a key: a few lanes a row, a warp, warps, and blocks.
 const std::vector<sample> layouts = {
     FIRST(looped_target, float8_e4m3fnuz, fnuz, 8, 16, 4, 4, 0),
     FIRST(software_target, uint8, integer, 8, 16, 2, 5, 0),
@@ -227,6 +237,9 @@ const std::vector<sample> layouts = {
     FIRST(looped_target, uint32, integer, 32, 128, 8, 5, 0),
     FIRST(software_target, int64, integer, 64, 64, 2, 5, 1),
     FIRST(looped_target, float64, ieee, 64, 16, 4, 5, 0),
+    FIRST(clustered_target, float32, ieee, 32, 64, 2, 5, 4),
+    FIRST(clustered_target, bfloat16, ieee, 16, 256, 2, 5, 3),
+    FIRST(looped_clusters, int64, integer, 64, 16, 1, 5, 3),
     PRUNED(software_target, uint8, integer, 8, 8, 8, 1),
     PRUNED(looped_target, float16, ieee, 16, 4, 16, 2),
     PRUNED(software_target, float32, ieee, 32, 1, 8, 1),

@@ -265,7 +265,7 @@ def test_every_export_is_documented_and_typed(runtime):
     for name in names:
         assert runtime.get_function_doc(name)
         assert "type_schema" in json.dumps(runtime.get_function_metadata(name))
-    assert runtime.abi_version() == 4
+    assert runtime.abi_version() == 5
     assert runtime.thread_count() >= 1
 
 

@@ -92,7 +92,8 @@ def test_every_barrier_but_the_known_spare_ones_is_needed() -> None:
         if verdict == "needed"
     }
     assert found - needed == SPARE
-    assert {kind for *_, kind in needed} == {"sync_warp", "sync_block", "sync_copies"}
+    kinds = {"sync_warp", "sync_block", "sync_cluster", "sync_copies"}
+    assert {kind for *_, kind in needed} == kinds
 
 
 # The most barriers that a team meets in its repairs: two a round, in one round and then in four,

@@ -17,7 +17,7 @@ ABI_VERSION = int(re.search(r"define WBS_ABI_VERSION (\d+)", _ABI)[1])
 MAX_BATCH_DIMS = int(re.search(r"define WBS_MAX_BATCH_DIMS (\d+)", _ABI)[1])
 
 # The members of wbs_gpu_kernel; the name is behind ten of four bytes.
-KERNEL = "<10I104s3I"
+KERNEL = "<10I104s4I"
 NAME_OFFSET = 40
 CODECS = ("integer", "ieee", "fnuz")
 SELECTIONS = get_args(Selection)
@@ -31,6 +31,7 @@ def constant(
     bits: int = 32,
     payload: str = "none",
     selection: str = "all",
+    blocks: int = 1,
     threads: int = 128,
     rows: int = 64,
     shared_bytes: int = 4096,
@@ -42,8 +43,8 @@ def constant(
     inputs, outputs = {"none": (1, 1), "index": (1, 2)}.get(payload, (2, 2))
     return struct.pack(
         KERNEL, abi_version, SELECTIONS.index(selection), PAYLOADS.index(payload),
-        CODECS.index(codec), bits, access, inputs, outputs, 1, capacity, name.encode(), threads,
-        rows, shared_bytes,
+        CODECS.index(codec), bits, access, inputs, outputs, 1, capacity, name.encode(), blocks,
+        threads, rows, shared_bytes,
     )  # fmt: skip
 
 

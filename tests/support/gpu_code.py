@@ -87,7 +87,7 @@ def wrong_hip_code(kernel: Kernel, image: bytes):
         yield f"has waves of {said['.wavefront_size']} lanes"
     name = image.index(kernel.name.encode() + b"\0")
     members = struct.unpack_from(cubin.KERNEL, image, name - cubin.NAME_OFFSET)
-    bits, capacity, threads, shared = members[4], members[9], members[11], members[13]
+    bits, capacity, threads, shared = members[4], members[9], members[12], members[14]
     longest = MAX_FIRST_LENGTH if _is_bounded(kernel) else kernel.layout.capacity
     if (bits, capacity) != (kernel.bits, longest):
         yield f"says that it is for {capacity} keys of {bits} bits"

@@ -184,6 +184,22 @@ def test_grid_has_a_block_for_every_tile_up_to_its_limit(folder):
 
 
 @driven()
+def test_grid_has_a_cluster_for_every_tile_up_to_its_limit(folder):
+    driver, runtime = Driver(), loader.runtime()
+    driver.record_only()
+    path = cubin.write(folder / "kernel.cubin", rows=1, blocks=8)
+    kernel = runtime.open_gpu_kernel(path, "float32", cuda(0))
+    most = (2**31 - 1) // 8
+    for rows in (1, 7, most):
+        x = OnDevice(array(2, 8), shape=(rows, 8))
+        kernel(x, x, -1, False, False, 0)
+        assert driver.launches()[-1]["grid"] == [8 * rows, 1, 1]
+    x = OnDevice(array(2, 8), shape=(most + 1, 8))
+    with pytest.raises(RuntimeError, match=f"x: expected at most {most} rows .*, got {most + 1};"):
+        kernel(x, x, -1, False, False, 0)
+
+
+@driven()
 def test_call_with_many_batch_dimensions_takes_several_launches(folder):
     driver, runtime = Driver(), loader.runtime()
     path = cubin.write(folder / "kernel.cubin")

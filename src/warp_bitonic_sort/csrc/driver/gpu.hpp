@@ -111,13 +111,15 @@ class GpuKernel {
   void launch(void* args, int64_t rows, void* stream) const {
     const CurrentDevice current(gpu_, device_);
     const int64_t tiles = (rows + info_.rows - 1) / info_.rows;
-    if (tiles > max_blocks_ && !gpu_.grid_stride()) {
+    const unsigned max_tiles = max_blocks_ / info_.blocks;
+    if (tiles > max_tiles && !gpu_.grid_stride()) {
       throw std::runtime_error(
-          "x: expected at most " + std::to_string(int64_t{max_blocks_} * info_.rows) +
+          "x: expected at most " + std::to_string(int64_t{max_tiles} * info_.rows) +
           " rows for one launch of the kernel " + info_.cell.name + " on " +
           gpu_.device_name(device_) + ", got " + std::to_string(rows) + "; sort it in parts");
     }
-    const unsigned blocks = tiles < max_blocks_ ? static_cast<unsigned>(tiles) : max_blocks_;
+    const unsigned blocks =
+        info_.blocks * (tiles < max_tiles ? static_cast<unsigned>(tiles) : max_tiles);
     void* parameters[] = {args};
     gpu_.check(gpu_.launch(function_, blocks, 1, 1, info_.threads, 1, 1, info_.shared_bytes, stream,
                            parameters, nullptr),

@@ -11,7 +11,7 @@
 #define WARP_BITONIC_SORT_ABI_H_
 
 // Raised whenever a struct below changes; the runtime refuses a kernel of another version.
-#define WBS_ABI_VERSION 4
+#define WBS_ABI_VERSION 5
 
 // Batch dimensions (all but the sorted axis) that one launch can describe.
 #define WBS_MAX_BATCH_DIMS 8
@@ -75,8 +75,9 @@ struct wbs_cpu_kernel {
 
 struct wbs_gpu_kernel {
   wbs_cell cell;
+  unsigned blocks;        // of a tile: one, or a cluster of several
   unsigned threads;       // of a block
-  unsigned rows;          // of a tile, which a block sorts at once
+  unsigned rows;          // of a tile, all of which are sorted at once
   unsigned shared_bytes;  // of dynamic shared memory a block
 };
 

@@ -77,10 +77,11 @@ WBS_INLINE void sort_tile(const typename Rows::arguments& args, long long tile, 
 template <class Rows, class Target>
 WBS_INLINE void sort_tiles(const typename Rows::arguments& args, void* shared) {
   if constexpr (Target::has_block_per_tile && !Rows::prefers_loop) {
-    sort_tile<Rows, Target>(args, Target::block(), shared);
+    sort_tile<Rows, Target>(args, Target::block() / Rows::tile_blocks, shared);
   } else {
     const long long tiles = (args.rows + Rows::block_rows - 1) / Rows::block_rows;
-    for (long long tile = Target::block(); tile < tiles; tile += Target::blocks()) {
+    const long long step = Target::blocks() / Rows::tile_blocks;
+    for (long long tile = Target::block() / Rows::tile_blocks; tile < tiles; tile += step) {
       sort_tile<Rows, Target>(args, tile, shared);
     }
   }
@@ -98,6 +99,18 @@ WBS_INLINE void sort_tiles(const typename Rows::arguments& args, void* shared) {
   __attribute__((amdgpu_flat_work_group_size(wbs_rows::threads, wbs_rows::threads)))
 #define WBS_GPU_PARAMETER
 #endif
+// Rows of more warps than a block has are for clusters. Other kernels have no such attribute, not
+// even for a cluster of one block: their launch would change.
+#define WBS_GPU_CLUSTER(warp_bits) WBS_GPU_CLUSTER_##warp_bits
+#define WBS_GPU_CLUSTER_0
+#define WBS_GPU_CLUSTER_1
+#define WBS_GPU_CLUSTER_2
+#define WBS_GPU_CLUSTER_3
+#define WBS_GPU_CLUSTER_4
+#define WBS_GPU_CLUSTER_5
+#define WBS_GPU_CLUSTER_6 __cluster_dims__(wbs_rows::tile_blocks)
+#define WBS_GPU_CLUSTER_7 __cluster_dims__(wbs_rows::tile_blocks)
+#define WBS_GPU_CLUSTER_8 __cluster_dims__(wbs_rows::tile_blocks)
 // A compiler's host pass defines no kernel.
 #if defined(WBS_GPU_TARGET)
 #define WARP_BITONIC_SORT_KERNEL(name, Selection, Payload, Codec, key_bits, Access, registers,     \
@@ -113,11 +126,12 @@ WBS_INLINE void sort_tiles(const typename Rows::arguments& args, void* shared) {
        static_cast<unsigned>(::warp_bitonic_sort::codec_kind::Codec), key_bits,                    \
        static_cast<unsigned>(::warp_bitonic_sort::access::Access), wbs_rows::inputs,               \
        wbs_rows::outputs, 1, wbs_rows::capacity, name},                                            \
+      wbs_rows::tile_blocks,                                                                       \
       wbs_rows::threads,                                                                           \
       wbs_rows::block_rows,                                                                        \
       wbs_rows::shared_bytes};                                                                     \
-  extern "C" __global__ void WBS_GPU_KERNEL_ATTRIBUTES warp_bitonic_sort_rows(                     \
-      const WBS_GPU_PARAMETER wbs_rows::arguments args) {                                          \
+  extern "C" __global__ void WBS_GPU_KERNEL_ATTRIBUTES WBS_GPU_CLUSTER(warp_bits)                  \
+      warp_bitonic_sort_rows(const WBS_GPU_PARAMETER wbs_rows::arguments args) {                   \
     extern __shared__ __align__(16) unsigned char shared[];                                        \
     ::warp_bitonic_sort::sort_tiles<wbs_rows, ::warp_bitonic_sort::WBS_GPU_TARGET<int>>(args,      \
                                                                                         shared);   \

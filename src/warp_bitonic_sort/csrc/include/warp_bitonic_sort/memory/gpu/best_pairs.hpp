@@ -24,10 +24,10 @@ class best_pairs {
   WBS_CONSTANT(int, lanes, 1 << LaneBits);
   // More than MaxKept may stay, so that few are dropped one after the other.
   WBS_CONSTANT(int, max_before, 2 * MaxKept);
-  WBS_CONSTANT(int, max_size, max_before + AtOnce * lanes);
 
  public:
-  // The pairs of a buffer; the last ones are those that stay, while others are dropped.
+  // The pairs of a buffer; those behind are the ones that stay, while others are dropped.
+  WBS_CONSTANT(int, max_size, max_before + AtOnce * lanes);
   WBS_CONSTANT(int, size, max_size + MaxKept);
 
   WBS_INLINE best_pairs(Pair* pairs, Pair limit, int kept, int opaque_one)

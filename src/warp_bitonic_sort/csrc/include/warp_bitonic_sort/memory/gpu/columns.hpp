@@ -58,6 +58,7 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   WBS_CONSTANT(bool, prefers_loop, row_lanes > 4);
   WBS_CONSTANT(bool, tries_float_keys, false);
   WBS_CONSTANT(int, threads, (fitting_warps > 4 ? fitting_warps : 4) * warp_lanes);
+  WBS_CONSTANT(int, tile_blocks, 1);
   WBS_CONSTANT(int, block_rows, threads / warp_lanes * warp_rows);
   // Larger blocks set no bound: with a bound of one, compilers leave no registers for a second.
   WBS_CONSTANT(int, resident_blocks, threads > 128 && lanes > 1 ? 0 : blocks_of(threads));

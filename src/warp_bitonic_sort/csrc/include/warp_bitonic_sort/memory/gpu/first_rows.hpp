@@ -7,6 +7,9 @@
 // reach the bound are read again, and what is within it is collected (memory/gpu/best_pairs.hpp).
 // Vectors of a row lie apart in its groups, so that a sorted row fills all groups alike.
 //
+// A row of more threads than a block has is read by a cluster of blocks. Each block bounds its
+// share of the wanted elements, and collects what it has within the greatest of these bounds.
+//
 // Invariant: exact and stable for any row; only speed depends on the bound. No byte outside the
 // rows is read or written. Outputs do not overlap the input.
 #ifndef WARP_BITONIC_SORT_MEMORY_GPU_FIRST_ROWS_HPP_
@@ -48,15 +51,19 @@ class gpu_first_rows {
   using target = shuffling_target<order_key>;
   WBS_CONSTANT(int, warp_lanes, 1 << target::lane_bits);
   WBS_CONSTANT(int, lanes, 1 << LaneBits);
-  WBS_CONSTANT(int, warps, 1 << WarpBits);
-  WBS_CONSTANT(int, row_lanes, lanes * warps);
+  // Warps of a row in each block. Those that one block has no room for are in others of a cluster.
+  WBS_CONSTANT(int, max_warps, target::max_block_threads / warp_lanes);
+  WBS_CONSTANT(int, warps, 1 << WarpBits < max_warps ? 1 << WarpBits : max_warps);
+  WBS_CONSTANT(int, block_lanes, lanes * warps);
+  WBS_CONSTANT(int, row_lanes, lanes << WarpBits);
+  WBS_CONSTANT(int, line_lanes, 8);
   WBS_CONSTANT(int, team_rows, warps > 1 ? 1 : warp_lanes / lanes);
   static_assert(Units <= 32, "a word has a bit for each unit");
 
   // Groups of each lane: twice as many of a row as elements are wanted, if there are.
-  WBS_CONSTANT(int, wanted_groups, (2 * MaxKept + row_lanes - 1) / row_lanes);
+  WBS_CONSTANT(int, wanted_groups, (2 * MaxKept + block_lanes - 1) / block_lanes);
   WBS_CONSTANT(int, groups, wanted_groups < Units ? wanted_groups : Units);
-  static_assert(groups * row_lanes >= MaxKept, "groups bound the wanted elements");
+  static_assert(groups * block_lanes >= MaxKept, "groups bound the wanted elements");
   using network_type = warp_network<target, groups, LaneBits>;
 
   WBS_CONSTANT(int, vector_size, 16 / key_bytes);
@@ -64,7 +71,6 @@ class gpu_first_rows {
   using piece = typename choose<Keys::rows == 1, element, unsigned>::type;
   using vector = element_vector<piece, 16 / static_cast<int>(sizeof(piece))>;
   using kept_pairs = best_pairs<shuffling_target, pair, LaneBits, warps, MaxKept, vector_size>;
-  WBS_CONSTANT(int, row_bytes, kept_pairs::size * static_cast<int>(sizeof(pair)));
 
  public:
   WBS_CONSTANT(int, inputs, 1);
@@ -74,11 +80,17 @@ class gpu_first_rows {
   WBS_CONSTANT(bool, prefers_loop, false);
   WBS_CONSTANT(int, capacity, 0x7FFFFFFF);
   WBS_CONSTANT(int, threads, warps > 1 ? warp_lanes * warps : 4 * warp_lanes);
+  WBS_CONSTANT(int, tile_blocks, row_lanes / block_lanes);
   WBS_CONSTANT(int, block_rows, warps > 1 ? 1 : 4 * team_rows);
   WBS_CONSTANT(int, max_threads,
                target::first_threads_for(Units * static_cast<int>(sizeof(order_key))));
   WBS_CONSTANT(int, resident_blocks, max_threads / threads);
-  // A bound and a number of pairs for every warp of a row lie behind the pairs.
+  // The lanes of a cluster look in the lists of all warps at once; one more pair for each spreads
+  // these over the banks.
+  WBS_CONSTANT(int, row_bytes,
+               (kept_pairs::size + (tile_blocks > 1)) * static_cast<int>(sizeof(pair)));
+  // A bound and a number of pairs for every warp of a row lie behind the pairs, and in a cluster
+  // the bound of the block.
   WBS_CONSTANT(int, pairs_bytes, threads / lanes * row_bytes);
   WBS_CONSTANT(int, shared_bytes, pairs_bytes + (warps > 1 ? 16 * warps : 0));
 
@@ -89,7 +101,11 @@ class gpu_first_rows {
     const order_key bound = self.find_bound(least);
     kept_pairs found = self.collect(least, bound);
     found.sort();
-    self.emit(found);
+    if constexpr (tile_blocks > 1) {
+      self.merge(found);
+    } else {
+      self.emit(found);
+    }
     sync();
   }
 
@@ -121,9 +137,19 @@ class gpu_first_rows {
   static WBS_INLINE int row_of_block() {
     return warps > 1 ? 0 : target::warp() * team_rows + target::lane() / lanes;
   }
+  static WBS_INLINE int row_block() {
+    return tile_blocks > 1 ? static_cast<int>(target::block() % tile_blocks) : 0;
+  }
   static WBS_INLINE int row_warp() { return warps > 1 ? target::warp() : 0; }
   static WBS_INLINE int lane() { return target::lane() & (lanes - 1); }
-  static WBS_INLINE int lane_of_row() { return row_warp() * lanes + lane(); }
+  static WBS_INLINE int lane_of_block() { return row_warp() * lanes + lane(); }
+  // Neighbouring lines of 128 bytes are in different blocks, and then in different warps. Else a
+  // sorted row would have all wanted elements in one block, and the others' bounds would be poor.
+  static WBS_INLINE int lane_of_row() {
+    if constexpr (tile_blocks == 1) return lane_of_block();
+    const int line = (lane() / line_lanes * warps + row_warp()) * tile_blocks + row_block();
+    return line * line_lanes + lane() % line_lanes;
+  }
   static WBS_INLINE void sync() { warps > 1 ? target::sync_block() : target::sync_warp(); }
 
   WBS_INLINE pair* pairs_of(int part) const {
@@ -134,6 +160,9 @@ class gpu_first_rows {
   }
   WBS_INLINE int* counts() const {
     return reinterpret_cast<int*>(shared_ + pairs_bytes + 8 * warps);
+  }
+  WBS_INLINE order_key* bound_of_block() const {
+    return reinterpret_cast<order_key*>(shared_ + pairs_bytes + 12 * warps);
   }
 
   // -- keys ---------------------------------------------------------------------------------------
@@ -262,7 +291,8 @@ class gpu_first_rows {
     }
     network_type::sort(target{{args_.opaque_one}}, tops, nullptr);
     // Each warp has `share` elements within its own bound, or a pad as the bound.
-    const int share = (args_.kept + warps - 1) / warps, at = share - 1;
+    const int of_block = (args_.kept + tile_blocks - 1) / tile_blocks;
+    const int share = (of_block + warps - 1) / warps, at = share - 1;
     const int source = target::lane() - lane() + at / groups;
     order_key bound = pad();
     WBS_UNROLL
@@ -274,7 +304,7 @@ class gpu_first_rows {
       if (target::lane() == 0) bounds()[row_warp()] = bound;
       sync();
       // The warps with the least bounds, `share` elements each, have all that are wanted.
-      const int needed = (args_.kept + share - 1) / share;
+      const int needed = (of_block + share - 1) / share;
       const int mine = target::lane() & (warps - 1);
       bound = bounds()[mine];
       int before = 0;
@@ -284,6 +314,13 @@ class gpu_first_rows {
         before += other < bound || (other == bound && w < mine);
       }
       bound = least_in_warp(before >= needed - 1 ? bound : pad());
+    }
+    if constexpr (tile_blocks > 1) {
+      if (lane_of_block() == 0) *bound_of_block() = bound;
+      target::sync_cluster();
+      const order_key other = *target::in_block(bound_of_block(), lane() % tile_blocks);
+      // The greatest: each block has its share of the wanted elements within its own bound.
+      bound = ~least_in_warp(~other);
     }
     return bound;
   }
@@ -372,6 +409,55 @@ class gpu_first_rows {
   }
   WBS_INLINE element load(int index) const {
     return target::template load_global<element>(address_of(index * args_.input_stride[0]));
+  }
+
+  // -- merging ------------------------------------------------------------------------------------
+
+  // The first pairs that a block of the cluster has found, sorted, and pads behind them. Each block
+  // has a copy of all lists, in room that its warps need only to drop pairs.
+  WBS_INLINE pair* first_of(int block) const { return pairs_of(block) + kept_pairs::max_size; }
+
+  // Merges the pairs of each block's warps, and then the first ones of all blocks. A pair's place
+  // is the sum of those in all lists. Neighbouring lanes look for it in one list each.
+  WBS_INLINE void merge(const kept_pairs& found) const {
+    static_assert(tile_blocks <= warps && warps <= lanes, "a buffer and a lane for each list");
+    const pair behind = pair::of(~word(0), ~0u);
+    if (row_warp() < tile_blocks) {
+      for (int i = lane(); i < args_.kept; i += lanes) first_of(row_warp())[i] = behind;
+    }
+    if (lane() == 0) counts()[row_warp()] = found.count();
+    target::sync_cluster();
+    const pair* const own = pairs_of(row_warp());
+    const int warp = lane() % warps;
+    WBS_ROLLED
+    for (int i = lane() / warps; target::any_in_warp(i < found.count()); i += lanes / warps) {
+      const bool is_there = i < found.count();
+      const pair p = is_there ? own[i] : behind;
+      const int at = sum<warps>(kept_pairs::place_in(pairs_of(warp), counts()[warp], p));
+      if (is_there && at < args_.kept && warp < tile_blocks) {
+        target::in_block(first_of(row_block()), warp)[at] = p;
+      }
+    }
+    target::sync_cluster();
+    const pair* const first = first_of(row_block());
+    const int block = lane() % tile_blocks;
+    WBS_ROLLED
+    for (int i = lane_of_block() / tile_blocks; target::any_in_warp(i < args_.kept);
+         i += block_lanes / tile_blocks) {
+      const pair p = i < args_.kept ? first[i] : behind;
+      const int at = sum<tile_blocks>(kept_pairs::place_in(first_of(block), args_.kept, p));
+      // All wanted pairs come before a pad.
+      if (at < args_.kept && block == 0) store(at, static_cast<int>(p.index()));
+    }
+  }
+  // Over so many neighbouring lanes.
+  template <int Lanes, int Mask = 1>
+  static WBS_INLINE int sum(int of_lane) {
+    if constexpr (Mask < Lanes) {
+      return sum<Lanes, 2 * Mask>(of_lane + target::template from_lane_xor<Mask>(of_lane));
+    } else {
+      return of_lane;
+    }
   }
 
   // -- storing ------------------------------------------------------------------------------------

@@ -43,6 +43,7 @@ class gpu_index_columns {
   WBS_CONSTANT(int, row_lanes, lanes);
   WBS_CONSTANT(bool, prefers_loop, false);
   WBS_CONSTANT(int, threads, (fitting_warps > 4 ? fitting_warps : 4) * warp_lanes);
+  WBS_CONSTANT(int, tile_blocks, 1);
   WBS_CONSTANT(int, block_rows, threads / warp_lanes * warp_rows);
 
  private:

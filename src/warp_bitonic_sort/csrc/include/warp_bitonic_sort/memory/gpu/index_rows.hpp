@@ -66,6 +66,7 @@ class gpu_index_rows {
   WBS_CONSTANT(bool, prefers_loop, false);
   // Few warps of a block wait for the one that repairs its rows.
   WBS_CONSTANT(int, threads, team_type::warps > 1 ? team_threads : 2 * warp_lanes);
+  WBS_CONSTANT(int, tile_blocks, 1);
   WBS_CONSTANT(int, block_rows, threads / team_threads * team_rows);
   // Values take registers, and shared memory besides, which then holds fewer long rows anyway.
   WBS_CONSTANT(int, max_threads, target::index_threads_for(Registers, key_bytes));

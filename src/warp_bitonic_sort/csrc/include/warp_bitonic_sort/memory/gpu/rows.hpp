@@ -52,6 +52,7 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   // compilers then compute what depends on the lane alone once, before the loop.
   WBS_CONSTANT(bool, prefers_loop, row_lanes > 4);
   WBS_CONSTANT(int, threads, (warps < 4 ? 4 : warps) * warp_lanes);
+  WBS_CONSTANT(int, tile_blocks, 1);
   WBS_CONSTANT(int, block_rows, threads / warp_lanes / warps * warp_rows);
   WBS_CONSTANT(int, resident_blocks, blocks_of(threads));
   WBS_CONSTANT(int, shared_bytes,

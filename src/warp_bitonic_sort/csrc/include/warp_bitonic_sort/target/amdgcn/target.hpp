@@ -215,6 +215,7 @@ struct amdgcn_target {
   using ops = amdgcn_ops;
   static constexpr int lane_bits = amdgcn_detail::lane_bits;
   // The limit of a block. gfx950 has more, but all targets share the layouts.
+  static constexpr int max_block_threads = 1024;
   static constexpr int max_shared_bytes = 1 << 16;
   // A step across lanes costs two or three instructions, less than a transposition through memory.
   static constexpr int min_transposed_steps = lane_bits + 1;

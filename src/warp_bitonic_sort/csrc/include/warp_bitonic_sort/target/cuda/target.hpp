@@ -100,6 +100,7 @@ struct cuda_target {
   using entry = Key;
   using ops = cuda_ops;
   WBS_CONSTANT(int, lane_bits, 5);
+  WBS_CONSTANT(int, max_block_threads, 1024);
   // The largest limit of any architecture; plans keep to each architecture's own.
   WBS_CONSTANT(int, max_shared_bytes, 227 * 1024);
   // Measured: a transposition pays off from two steps on.
@@ -270,6 +271,22 @@ struct cuda_target {
   }
   static __device__ __forceinline__ void sync_block() {
     asm volatile("barrier.sync.aligned 0;" ::: "memory");
+  }
+
+  // Of the blocks of a cluster, from sm_90 on. A block may write into the shared memory of another
+  // one between two of these barriers.
+  static __device__ __forceinline__ void sync_cluster() {
+    asm volatile(
+        "barrier.cluster.arrive.aligned;\n"
+        "barrier.cluster.wait.aligned;" ::
+            : "memory");
+  }
+  // The same place in the shared memory of a block of the cluster.
+  template <class T>
+  static __device__ __forceinline__ T* in_block(T* shared, int block) {
+    T* result;
+    asm("mapa.u64 %0, %1, %2;" : "=l"(result) : "l"(shared), "r"(block));
+    return result;
   }
 
   // Asynchronous copies of 4, 8 or 16 bytes to shared memory, complete after sync_copies(). They
