@@ -37,11 +37,11 @@ from .operations import OPERATIONS
 from .operations._operation import Operation
 from .plan import Plan, plan, value_payload
 from .targets import recipe_of, target_of
-from .targets.common.layouts import Layouts
+from .targets.common.layouts import FEW_ROWS, Layouts
 from .targets.common.target import Target
 
-# Few rows may have another kernel than many; else a plan does not depend on their number.
-_FEW_ROWS, _ROWS = 1, 1 << 12
+# Many rows. A plan depends on their number only up to the last of FEW_ROWS.
+_ROWS = 1 << 12
 # Kernels of a build, for each compiler that runs at once. They are published together: more of them
 # keep the compilers busier, fewer of them are reported earlier and lost if the process is stopped.
 _AT_ONCE_PER_JOB = 4
@@ -157,7 +157,7 @@ def _plans(operation: str, backend: str, arch: str, dtype: str, length: int) -> 
     rows, columns = (_ROWS, length), (length, _ROWS)
     contiguous = (
         (rows, (length, 1), 1),
-        ((_FEW_ROWS, length), (length, 1), 1),
+        *(((few, length), (length, 1), 1) for few in FEW_ROWS),
         (rows, (length + 32, 1), 1),
     )
     apart = ((rows, (2 * length, 2), 1), (columns, (_ROWS, 1), 0))

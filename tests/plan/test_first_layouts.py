@@ -44,7 +44,9 @@ def test_layout_of_first_elements_fits_every_archs_memory_and_threads(arch, bits
     for selection, layout in cells:
         most, lanes, warps = MOST_FOUND[selection], 1 << layout.lane_bits, 1 << layout.warp_bits
         assert table.shared_bytes(layout, "index", bits, selection) <= 1024 * table.shared_kib
-        assert table.warp_lanes * (warps if warps > 1 else 4) <= 1024
+        threads = table.warp_lanes * (warps if warps > 1 else 4)
+        has_clusters = arch in ("sm_90", "sm_100", "sm_103")
+        assert threads <= 1024 or (has_clusters and threads in (2048, 4096, 8192))
         assert lanes == table.warp_lanes or (lanes < table.warp_lanes and warps == 1)
         if not is_bounded(layout, selection):
             assert layout.registers % most == 0, "lanes keep whole blocks"
@@ -78,7 +80,7 @@ def test_selection_of_every_k_finds_as_many_and_has_a_layout_that_holds_the_row(
                 continue
             assert length <= table.longest("index", bits, selection)
             assert k <= MOST_FOUND.get(selection, length)
-            for count in (1, 128, 129, 10**6):
+            for count in (1, 9, 17, 65, 129, 10**6):
                 choice = table.choose(rows_of(bits, length, count, selection))
                 assert choice.access == "rows"
                 if selection == "first":
@@ -97,13 +99,24 @@ def test_selection_of_most_elements_of_a_row_sorts_it():
             assert layouts(arch).first(bits, length, length // 2 + 1) == "first"
 
 
-def test_few_long_rows_have_all_warps_of_a_block_where_their_pairs_fit():
-    for arch in ("sm_90", "sm_75", "gfx942", "gfx1201"):
-        table = layouts(arch)
-        first = table.first_layouts
-        _, many = first.bounded_for("first32", 32)[-1]
-        assert table.first(32, 10**5, 30) == "first32"
-        for count, layout in ((1, first.few), (128, first.few), (129, many)):
-            assert table.choose(rows_of(32, 10**5, count, "first32")).layout == layout
-        _, many = first.bounded_for("first256", 8)[-1]
-        assert table.choose(rows_of(8, 10**6, 1, "first256")).layout == many
+@pytest.mark.parametrize(
+    ("arch", "blocks"),
+    [("sm_90", [8, 4, 2, 1]), ("sm_100", [8, 4, 2, 1]), ("sm_120", [1, 1, 1, 1]),
+     ("sm_80", [1, 1, 1, 1]), ("sm_75", [1, 1, 1, 1]), ("gfx942", [1, 1, 1, 1]),
+     ("gfx1201", [1, 1, 1, 1])],
+)  # fmt: skip
+def test_few_long_rows_have_all_warps_of_blocks_where_their_pairs_fit(arch, blocks):
+    table = layouts(arch)
+    first = table.first_layouts
+    _, many = first.bounded_for("first32", 32)[-1]
+    assert table.first(32, 10**5, 30) == "first32"
+    for most, expected in zip((8, 16, 64, 128), blocks, strict=True):
+        for count in (most // 2 + 1, most):
+            choice = table.choose(rows_of(32, 10**5, count, "first32"))
+            assert 1 << choice.layout.lane_bits << choice.layout.warp_bits == 1024 * expected
+            said = f"; the rows are few and long, so {expected} blocks in a cluster share each"
+            assert choice.reason.endswith(said) == (expected > 1)
+    assert table.choose(rows_of(32, 10**5, 129, "first32")).layout == many
+    assert table.choose(rows_of(32, 8192, 1, "first32")).layout.warp_bits == 1
+    _, many = first.bounded_for("first256", 8)[-1]
+    assert table.choose(rows_of(8, 10**6, 1, "first256")).layout == many

@@ -187,10 +187,11 @@ def cuda_first_cells() -> list[Kernel]:
     kernels = _first_kernels(cuda_kernel, KEYS, ("sm_75", "sm_80", "sm_90"))
     if IS_WHOLE_GRID:
         return kernels
-    # Most registers, on an architecture where some are spilled; and rows of two warps.
+    # Most registers, on an architecture where some are spilled; rows of two warps, and of clusters.
     most = cuda_kernel("ieee", 32, 32, 5, 2, "rows", "sm_80")._replace(selection="first32")
     two = cuda_kernel("ieee", 32, 8, 5, 1, "rows", "sm_90")._replace(selection="first64")
-    return kernels[::2] + [kernel._replace(payload="index") for kernel in (most, two)]
+    eight = cuda_kernel("ieee", 32, 4, 5, 8, "rows", "sm_90")._replace(selection="first64")
+    return kernels[::2] + [kernel._replace(payload="index") for kernel in (most, two, eight)]
 
 
 def hip_first_cells(compilers: Sequence[str]) -> dict[str, list[Kernel]]:

@@ -34,7 +34,7 @@ _SELECTIONS = [
     for length in (64, 100, 256, 512, 1024, 4096, 16384)
     for k in (1, 8, 32, 128, length)
     if k <= length
-]
+] + [(40000, 8), (40000, 128)]  # by clusters of blocks
 
 _Cell = tuple[int, int, int, str]
 _Check = Callable[[torch.Tensor, int], bool]

@@ -216,6 +216,27 @@ def test_top_k_of_many_or_long_rows_equals_torch(rows, length, fill):
         assert_equals_torch(top_k(x, min(k, length), mode=mode), x, min(k, length), mode)
 
 
+@pytest.mark.parametrize(
+    ("name", "rows", "kind", "layout", "order"),
+    pairwise(
+        ["float32", "bfloat16", "int64", "uint8", "float8_e4m3fnuz"],
+        [1, 3, 8, 9, 16, 17, 40],
+        KINDS,
+        LAYOUTS[:4],
+        ORDERS,
+    ),
+)
+def test_top_k_of_few_long_rows_equals_the_oracle(name, rows, kind, layout, order):
+    """Several blocks of a cluster share a row."""
+    x = rows_of(kind, name, (rows, 131_077), np.random.default_rng(rows))
+    source, axis = lay_out(x, layout)
+    mode, nan = order
+    wanted = oracle.expected_indices(x, -1, mode == "largest", nan)
+    for k in (1, 9, 50, 256):
+        result = top_k(source, k, axis=axis, mode=mode, nan=nan)
+        check_top_k(x, wanted, result, axis)
+
+
 def test_top_k_of_more_than_2_to_the_31_elements_is_right():
     free, _ = torch.cuda.mem_get_info()
     rows, length, k = (1 << 31) // 64 + 3, 64, 2

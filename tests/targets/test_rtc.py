@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from support import amd_metadata, driver_double, gpu_code, hip_clangs
+from support import amd_metadata, cubin, driver_double, gpu_code, hip_clangs
 from support.descriptions import cuda_kernel, gpu_cells, hip_kernel
 from warp_bitonic_sort.cli import _devices
 from warp_bitonic_sort.errors import BuildError, ToolError
@@ -133,6 +133,17 @@ def test_nvrtc_compiles_kernels_of_every_width(nvrtc, codec, bits, arch, tmp_pat
         assert b"\0warp_bitonic_sort_rows\0" in image
         assert b"\0.nv.global" not in image, "variables, which a driver has to make as it loads it"
         assert not list(gpu_code.wrong_cuda_code(kernel, image))
+
+
+@pytest.mark.compile
+def test_nvrtc_compiles_a_kernel_for_clusters(nvrtc, tmp_path):
+    kernel = cuda_kernel("ieee", 32, 4, 5, 8, "rows", "sm_90")
+    kernel = kernel._replace(selection="first16", payload="index")
+    image = compiled(nvrtc, kernel, tmp_path)[0].read_bytes()
+    assert not list(gpu_code.wrong_cuda_code(kernel, image))
+    name = image.index(kernel.name.encode() + b"\0")
+    *_, blocks, threads, rows, _ = struct.unpack_from(cubin.KERNEL, image, name - cubin.NAME_OFFSET)
+    assert (blocks, threads, rows) == (8, 1024, 1)
 
 
 def listed(depfile: Path) -> list[str]:

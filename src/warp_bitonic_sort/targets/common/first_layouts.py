@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ...kernels import MOST_FOUND, Layout, Selection
-from .layouts import WIDE_BYTES, Choice, Rows, first_fit, layouts_of
+from .layouts import FEW_ROWS, WIDE_BYTES, Choice, Rows, first_fit, layouts_of
 
 # Rows whose entries are pruned: in blocks of as many registers as elements are found at most.
 _PRUNED_ROWS = layouts_of((8, 1, 0), (16, 1, 0), (32, 1, 0), (32, 2, 0), (32, 3, 0))
@@ -23,8 +23,11 @@ _MIN_BOUND_LANE_BITS = 4
 _MIN_DROPPED = 2
 _MIN_VECTORS = 2
 _MOST_OF_FEW_VECTORS = 64
-# At most as many rows leave multiprocessors idle, however long they are.
-_FEW_ROWS = 128
+# Units of a lane and blocks of a row, for each of FEW_ROWS: at most as many long rows leave
+# multiprocessors idle, as measured on an H200. A cluster's blocks must be neighbours, so that not
+# all multiprocessors are of use.
+_BLOCK_THREADS = 1024
+_FEW = ((4, 8), (8, 4), (8, 2), (8, 1))
 _ANY = MAX_FIRST_LENGTH = 2**31 - 1
 
 
@@ -46,20 +49,23 @@ class FirstLayouts(NamedTuple):
         Layouts for longer rows by the selection, with the most vectors of 16 bytes of a row that
         each is for. Registers stand for units, of one vector or several. The last layout is for
         longer rows, too.
-    few : Layout
-        The layout that takes the place of the last bounded one if there are few rows.
+    few : tuple of (int, Layout)
+        Layouts that take the place of the last bounded one, with the most rows that each is for.
+        Layouts of more threads than a block has are for clusters of blocks.
     """
 
     warp_lanes: int
     shared_kib: int
     pruned: dict[tuple[Selection, bool], tuple[Layout, ...]]
     bounded: dict[Selection, tuple[tuple[int, Layout], ...]]
-    few: Layout
+    few: tuple[tuple[int, Layout], ...]
 
     def shared_bytes(self, layout: Layout, selection: Selection, bits: int) -> int:
         """Return the bytes of the pairs of a block that bounds the elements of its rows."""
-        lanes, warps = 1 << layout.lane_bits, 1 << layout.warp_bits
-        pairs = 3 * MOST_FOUND[selection] + WIDE_BYTES * 8 // bits * lanes
+        lanes, blocks = 1 << layout.lane_bits, _blocks(layout)
+        warps = (1 << layout.warp_bits) // blocks
+        kept = MOST_FOUND[selection] * (2 if warps > 2 else 3)
+        pairs = kept + WIDE_BYTES * 8 // bits * lanes + (blocks > 1)
         buffers = warps if warps > 1 else 4 * self.warp_lanes // lanes
         sums = 16 * warps if warps > 1 else 0
         return buffers * pairs * (16 if bits == 64 else 8) + sums
@@ -78,8 +84,8 @@ class FirstLayouts(NamedTuple):
         cells = [*self.pruned_for(selection, bits)]
         bounded = self.bounded_for(selection, bits)
         cells += [layout for _, layout in bounded]
-        if bounded and self._fits(self.few, selection, bits):
-            cells.append(self.few)
+        if bounded:
+            cells += [each for _, each in self.few if self._fits(each, selection, bits)]
         return list(dict.fromkeys(cells))
 
     def longest(self, selection: Selection, bits: int) -> int:
@@ -123,25 +129,41 @@ class FirstLayouts(NamedTuple):
             return Choice(layout, "rows", reason, transposes)
         vectors = -(-rows.length * rows.bits // 8 // WIDE_BYTES)
         layout = self._bounded_layout(rows, vectors)
+        threads, blocks = 1 << layout.lane_bits << layout.warp_bits, _blocks(layout)
         reason = (
-            f"{found} {1 << layout.lane_bits << layout.warp_bits} threads: the least elements of "
-            "groups bound them, and the few within the bound are sorted"
+            f"{found} {threads} threads: the least elements of groups bound them, and the few "
+            "within the bound are sorted"
         )
+        if blocks > 1:
+            reason += f"; the rows are few and long, so {blocks} blocks in a cluster share each"
         return Choice(layout, "rows", reason, transposes)
 
     def _bounded_layout(self, rows: Rows, vectors: int) -> Layout:
         """Return the layout for rows of so many vectors whose first elements are bounded."""
         layouts = self.bounded_for(rows.selection, rows.bits)
         layout = next((each for most, each in layouts if vectors <= most), layouts[-1][1])
-        is_few = rows.rows <= _FEW_ROWS and self._fits(self.few, rows.selection, rows.bits)
-        return self.few if is_few and layout == layouts[-1][1] else layout
+        if layout != layouts[-1][1]:
+            return layout
+        few = (
+            each
+            for most, each in self.few
+            if rows.rows <= most and self._fits(each, rows.selection, rows.bits)
+        )
+        return next(few, layout)
 
     def _fits(self, layout: Layout, selection: Selection, bits: int) -> bool:
         """Tell whether a block's pairs fit the shared memory."""
         return self.shared_bytes(layout, selection, bits) <= 1024 * self.shared_kib
 
 
-def first_layouts(warp_lanes: int, shared_kib: int, max_units: int = 32) -> FirstLayouts:
+def _blocks(layout: Layout) -> int:
+    """Return how many blocks have a row."""
+    return max(1, (1 << layout.lane_bits << layout.warp_bits) // _BLOCK_THREADS)
+
+
+def first_layouts(
+    warp_lanes: int, shared_kib: int, max_units: int = 32, has_clusters: bool = False
+) -> FirstLayouts:
     """Return the layouts for warps of so many lanes, of which each has so many units at most."""
     full = warp_lanes.bit_length() - 1
     short: tuple[Selection, ...] = ("first1", "first2", "first4", "first8")
@@ -170,6 +192,9 @@ def first_layouts(warp_lanes: int, shared_kib: int, max_units: int = 32) -> Firs
         "first128": some[3:],
         "first256": some[3:],
     }
-    # A block has 1024 threads.
-    few = Layout(8, full, 10 - full)
+    few = tuple(
+        (most, Layout(units, full, (_BLOCK_THREADS * blocks).bit_length() - 1 - full))
+        for most, (units, blocks) in zip(FEW_ROWS, _FEW, strict=True)
+        if has_clusters or blocks == 1
+    )
     return FirstLayouts(warp_lanes, shared_kib, pruned, bounded, few)

@@ -12,6 +12,8 @@ from ...kernels import Access, Layout, Payload, Selection
 
 # Bytes of the widest access to memory.
 WIDE_BYTES = 16
+# Numbers of rows up to which a layout may depend on their number.
+FEW_ROWS = (8, 16, 64, 128)
 
 
 def layouts_of(*places: tuple[int, int, int]) -> tuple[Layout, ...]:

@@ -14,6 +14,9 @@ from ..common.gpu_layouts import GpuLayouts, Tables, tables_by_entry
 # technical specifications). Other capabilities have the lowest of the newer ones.
 _SHARED_KIB = {"75": 64, "80": 163, "87": 163, "90": 227, "100": 227, "103": 227, "110": 227}
 _LOWEST_SHARED_KIB = 99
+# Capabilities whose GPUs, and parts of these, have room for a cluster of 8 blocks. Smaller GPUs may
+# not (CUDA programming guide, thread block clusters).
+_WITH_CLUSTERS = ("90", "100", "103")
 # For rows of 32 bytes, two lanes with one access each are faster than one lane with two accesses.
 # Staged through shared memory, one lane is faster.
 _ENTRY32_ROWS = tuple(
@@ -30,6 +33,7 @@ _TABLES = tables_by_entry(
 
 def layouts(arch: str) -> GpuLayouts:
     """Return the layouts of an architecture, as in ``sm_90``."""
-    shared_kib = _SHARED_KIB.get(arch.removeprefix("sm_"), _LOWEST_SHARED_KIB)
-    first = first_layouts(32, shared_kib)
+    capability = arch.removeprefix("sm_")
+    shared_kib = _SHARED_KIB.get(capability, _LOWEST_SHARED_KIB)
+    first = first_layouts(32, shared_kib, has_clusters=capability in _WITH_CLUSTERS)
     return GpuLayouts(_TABLES, 32, shared_kib, max(_SHARED_KIB.values()), first)

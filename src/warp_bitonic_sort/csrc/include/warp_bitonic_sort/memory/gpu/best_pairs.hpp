@@ -22,8 +22,9 @@ template <template <class> class Target, class Pair, int LaneBits, int Warps, in
 class best_pairs {
   using target = Target<int>;
   WBS_CONSTANT(int, lanes, 1 << LaneBits);
-  // More than MaxKept may stay, so that few are dropped one after the other.
-  WBS_CONSTANT(int, max_before, 2 * MaxKept);
+  // More than MaxKept may stay, so that few are dropped one after the other. Each of many warps has
+  // few, unless a row has many ties; then it is sooner done with fewer.
+  WBS_CONSTANT(int, max_before, Warps > 2 ? MaxKept : 2 * MaxKept);
 
  public:
   // The pairs of a buffer; those behind are the ones that stay, while others are dropped.
