@@ -156,9 +156,9 @@ def top_k(
     best of interleaved groups bound the wanted elements; the few within the bound are sorted [2]_.
     On a GPU, rows of up to 256 elements (of 64 bits: 128) are sorted in registers by networks that
     drop early what is not among the first k [1]_, for k up to 32 (16). Of longer rows, the few
-    elements within such a bound are sorted [2]_, for k up to 256: rows of ties take 5 to 7 times as
-    long for k = 32, and sorted ones up to twice as long. Where k is a large part of a row, whole
-    rows are sorted, as for JAX along another axis than the last.
+    elements within such a bound are sorted [2]_, for k up to 256: rows of ties take 2 to 5 times as
+    long, and sorted ones up to twice as long. Where k is a large part of a row, whole rows are
+    sorted, as for JAX along another axis than the last.
 
     .. [1] K. E. Batcher, "Sorting networks and their applications", AFIPS 1968.
     .. [2] A. Gaihre et al., "Dr. Top-k: delegate-centric top-k on GPUs", SC 2021.

@@ -35,6 +35,7 @@ class best_pairs {
       : pairs_(pairs), limit_(limit), kept_(kept), opaque_one_(opaque_one) {}
 
   WBS_INLINE int count() const { return count_; }
+  WBS_INLINE bool wants(Pair pair) const { return pair < limit_; }
 
   // Makes room.
   WBS_INLINE void reserve() {
@@ -42,7 +43,7 @@ class best_pairs {
   }
   // Adds each lane's pair if it is there and wanted.
   WBS_INLINE void add(bool is_there, Pair pair) {
-    const bool is_wanted = is_there && pair < limit_;
+    const bool is_wanted = is_there && wants(pair);
     const auto wanting = target::lanes_where(is_wanted);
     if (wanting == 0) return;
     const auto mine = own(wanting);

@@ -335,24 +335,26 @@ class gpu_first_rows {
 
   // -- collecting ---------------------------------------------------------------------------------
 
-  // The greatest key of elements that count as equal to a bound, and their code.
+  // The greatest key of elements that count as equal to a bound, the greatest key below them, and
+  // their code. For some bounds, elements are looked at that need not be.
   struct limit {
-    order_key key;
+    order_key key, below;
     word code;
   };
   WBS_INLINE limit limit_of(const Keys& keys, const codes& codec, order_key bound) const {
-    if (bound == pad()) return {bound, ~word(0)};
+    if (bound == pad()) return {bound, bound, ~word(0)};
     const element raw = raw_of(keys, bound);
     const word code = codec.encode(raw);
     if constexpr (Codec == codec_kind::ieee) {
       constexpr element sign = static_cast<element>(element(1) << (KeyBits - 1));
-      if (code == codec.encode(static_cast<element>(~sign))) return {pad(), code};  // NaN
+      if (code == codec.encode(static_cast<element>(~sign))) return {pad(), pad(), code};  // NaN
       if (code == codec.encode(0)) {
         const order_key positive = key_of(keys, 0), negative = key_of(keys, sign);
-        return {positive > negative ? positive : negative, code};
+        return positive > negative ? limit{positive, negative - 1, code}
+                                   : limit{negative, positive - 1, code};
       }
     }
-    return {bound, code};
+    return {bound, bound == ~pad() ? bound : bound - 1, code};
   }
 
   WBS_INLINE kept_pairs collect(const order_key (&least)[Units], order_key bound) const {
@@ -376,15 +378,19 @@ class gpu_first_rows {
       WBS_ROLLED
       for (int s = 0; s < count; ++s) {
         const int number = (s * Units + unit) * row_lanes + lane_of_row();
+        const unsigned first =
+            static_cast<unsigned>(row_.head) + static_cast<unsigned>(number) * vector_size;
         unsigned hits = 0;
         if (has_unit && number < row_.vectors) {
-          hits = hits_of(keys, load_vector(number), within.key);
+          // Where pairs were dropped, further ties come too late.
+          const bool wants_ties = result.wants(pair::of(within.code, first));
+          hits = hits_of(keys, load_vector(number), wants_ties ? within.key : within.below);
         }
         result.reserve();
         WBS_ROLLED
         while (target::any_in_warp(hits != 0)) {
           const bool is_hit = hits != 0;
-          const int index = row_.head + number * vector_size + target::lowest_bit(hits);
+          const int index = static_cast<int>(first) + target::lowest_bit(hits);
           hits &= hits - 1;
           element raw{};
           if (is_hit) raw = load(index);
@@ -428,10 +434,10 @@ class gpu_first_rows {
     if (lane() == 0) counts()[row_warp()] = found.count();
     target::sync_cluster();
     const pair* const own = pairs_of(row_warp());
-    const int warp = lane() % warps;
+    const int warp = lane() % warps, count = wanted_of(found.count());
     WBS_ROLLED
-    for (int i = lane() / warps; target::any_in_warp(i < found.count()); i += lanes / warps) {
-      const bool is_there = i < found.count();
+    for (int i = lane() / warps; target::any_in_warp(i < count); i += lanes / warps) {
+      const bool is_there = i < count;
       const pair p = is_there ? own[i] : behind;
       const int at = sum<warps>(kept_pairs::place_in(pairs_of(warp), counts()[warp], p));
       if (is_there && at < args_.kept && warp < tile_blocks) {
@@ -462,6 +468,25 @@ class gpu_first_rows {
 
   // -- storing ------------------------------------------------------------------------------------
 
+  // How many of a warp's sorted pairs may be among the first ones of the block: of many, those up
+  // to a bound, as in find_bound(). Each warp with `share` pairs offers the last of them.
+  WBS_INLINE int wanted_of(int count) const {
+    const int share = (args_.kept + warps - 1) / warps, at = share - 1;
+    if (warps <= 4 || count <= 4 * share) return count;
+    const int needed = (args_.kept + share - 1) / share, mine = lane() % warps;
+    int before = 0;
+    WBS_ROLLED
+    for (int w = 0; w < warps; ++w) {
+      before += counts()[w] > at && pairs_of(w)[at] < pairs_of(mine)[at];
+    }
+    const bool is_bound = counts()[mine] > at && before == needed - 1;
+    const unsigned lanes_with_bound = static_cast<unsigned>(target::lanes_where(is_bound));
+    if (lanes_with_bound == 0) return count;
+    const pair bound = pairs_of(target::lowest_bit(lanes_with_bound) % warps)[at];
+    const int place = kept_pairs::place_in(pairs_of(row_warp()), count, bound);
+    return place < count ? place + 1 : count;
+  }
+
   // A pair's place in the row is the sum of those in the sorted pairs of all warps.
   WBS_INLINE void emit(const kept_pairs& found) const {
     if constexpr (warps > 1) {
@@ -469,7 +494,8 @@ class gpu_first_rows {
       sync();
     }
     const pair* const own = pairs_of(row_warp());
-    for (int i = lane(); i < found.count(); i += lanes) {
+    const int count = warps > 1 ? wanted_of(found.count()) : found.count();
+    for (int i = lane(); i < count; i += lanes) {
       const pair p = own[i];
       int at = i;
       if constexpr (warps > 1) {
