@@ -37,6 +37,17 @@ def test_quantiles_of_file_equal_those_of_its_array(tmp_path, q, shape_axis, ord
     check(out, np.asarray(want), order)
 
 
+@pytest.mark.parametrize("chunk", [64, 0.0002])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_quantiles_of_file_in_column_major_order_equal_those_of_its_array(tmp_path, axis, chunk):
+    source, out = tmp_path / "in.npy", tmp_path / "out.npy"
+    array = np.asfortranarray(np.random.default_rng(1).random((40, 5, 6)))
+    np.save(source, array)
+    result = invoke("quantile", source, out, "-q", "0.2,0.7", "--axis", axis, "--chunk-size", chunk)
+    assert (result.exit_code, result.output) == (0, "")
+    check(out, quantile(array, [0.2, 0.7], axis=axis), "F")
+
+
 def test_median_of_file_of_integers_is_float64(tmp_path):
     path = tmp_path / "in.npy"
     np.save(path, np.arange(64, dtype=np.int64).reshape(2, 32))

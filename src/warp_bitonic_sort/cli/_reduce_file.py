@@ -130,5 +130,6 @@ class _Values(Output):
             for number, part in enumerate(parts):
                 super().write(chunk._replace(block=chunk.block + number * self._outer), part)
             return
-        merged = np.moveaxis(parts, 0, -1).reshape(blocks, 1, columns * count)
+        merged = np.ascontiguousarray(np.moveaxis(parts, 0, -1))
+        merged = merged.reshape(blocks, 1, columns * count)
         super().write(Chunk(chunk.block, blocks, chunk.column * count, columns * count), merged)
