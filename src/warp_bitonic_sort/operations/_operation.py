@@ -1,12 +1,13 @@
 """Describes an operation by data, which the call path, explain, prewarm and the fallback read.
 
-Invariant: no code. Two operations of equal selection and payload use the same kernels.
+Invariant: hardly any code. Two operations of equal selection and payload use the same kernels.
 """
 
 from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
+from ..dtypes import DType
 from ..kernels import Payload, Role, Selection
 
 
@@ -81,6 +82,11 @@ class Operation(NamedTuple):
 
 # What is wanted of each sorted row: so many of the first elements, or the median.
 Part = int | Literal["median", "nanmedian"]
+
+
+def computes_with(operation: Operation, dtype: DType) -> bool:
+    """Tell whether an operation takes a dtype: one that computes takes no float8."""
+    return not (operation.computes and dtype.name.startswith("float8"))
 
 
 class Found(NamedTuple):
