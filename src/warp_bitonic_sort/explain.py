@@ -254,6 +254,8 @@ def _explanation(
     reason = plan.reason
     if kernel is not None and kernel.payload in VALUE_BITS:
         reason += f"; that holds for one array of values of {_VALUE_BITS} bits, laid out like keys"
+    elif kernel is not None and kernel.selection in MEDIANS and not is_done:
+        reason += "; then the array's library computes the mean of these elements"
     elif operation.afterwards is not None and plan.route != "copy" and not is_done:
         reason += f"; then the array's library {operation.afterwards.format(k=k)}"
     if kernel is not None:

@@ -31,7 +31,6 @@ FLAGS = [
 SPARE = {
     *(("best_pairs.hpp", number, "sync_warp") for number in (1, 3, 5, 6)),
     ("columns.hpp", 6, "sync_block"),
-    ("median.hpp", 3, "sync_block"),
     *(("first_rows.hpp", 1, kind) for kind in ("sync_warp", "sync_block")),
     ("warp.hpp", 10, "sync_warp"),
     *((header, number, kind)

@@ -393,13 +393,21 @@ def test_selection_from_cupy_arrays_equals_the_oracle(name, order, axis):
         assert isinstance(values, cupy.ndarray)
         at = slice(0, k)
         oracle.check_selected(x, at, indices.get(), values.get(), axis, mode == "largest", nan)
-    # CuPy computes with zeros in place of subnormal numbers of float32.
-    tiny = np.finfo(name).tiny if name == "float32" else 0
-    for method in (median, lambda x, **options: quantile(x, [0.1, 0.7], **options)):
-        want = method(x, axis=axis, nan="omit")
-        got = method(cupy.asarray(x), axis=axis, nan="omit")
-        assert isinstance(got, cupy.ndarray)
-        np.testing.assert_allclose(got.get(), want, rtol=0, atol=tiny)
+        for nan_mode in numpy_quantiles.MODES:
+            got = median(cupy.asarray(x), axis=axis, nan=nan_mode)
+            assert isinstance(got, cupy.ndarray)
+            np.testing.assert_allclose(
+                got.get(), median(x, axis=axis, nan=nan_mode), rtol=0, atol=_flushed(name, length)
+            )
+    got = quantile(cupy.asarray(x), [0.1, 0.7], axis=axis, nan="omit")
+    want = quantile(x, [0.1, 0.7], axis=axis, nan="omit")
+    np.testing.assert_allclose(got.get(), want, rtol=0, atol=_flushed(name, length))
+
+
+def _flushed(name, length):
+    """What CuPy may flush to zero between its steps; where kernels find medians, nothing."""
+    is_computed = name == "float32" and length > 16384
+    return np.finfo(name).tiny if is_computed else 0
 
 
 @pytest.mark.parametrize(("name", "order", "axis"), pairwise(
@@ -422,7 +430,7 @@ def test_selection_from_jax_arrays_equals_the_oracle(name, order, axis):
             mode == "largest", nan,
         )  # fmt: skip
         np.testing.assert_array_equal(oracle.bits(np.asarray(array)), oracle.bits(x))
-    if not name.startswith("float8"):
-        want = np.asarray(median(x, axis=axis, nan="omit"), np.float64)
-        got = np.asarray(median(array, axis=axis, nan="omit"), np.float64)
-        np.testing.assert_array_equal(got, want.astype(np.asarray(got).dtype))
+        for nan_mode in () if name.startswith("float8") else numpy_quantiles.MODES:
+            got = np.asarray(median(array, axis=axis, nan=nan_mode))
+            want = median(x, axis=axis, nan=nan_mode).astype(got.dtype)
+            np.testing.assert_array_equal(got.astype(np.float64), want.astype(np.float64))

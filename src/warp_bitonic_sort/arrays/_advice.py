@@ -57,8 +57,9 @@ _ADVICE = {
     "pyarrow.lib.Array": _ARROW,
     "pyarrow.lib.ChunkedArray": _ARROW,
     "numpy.ma": (
-        "a masked array would lose its mask; fill it first, as x.filled(numpy.nan), or integers "
-        "with their largest value"
+        "a masked array would lose its mask; x.filled(numpy.nan) makes masked floats NaN, which "
+        'sort puts last, and which nan="omit" or nan="last" leaves out of other results; convert '
+        "integers to floats before"
     ),
     "scipy.sparse": "x.toarray() has all values, the zeros that are not stored too",
     "cupyx.scipy.sparse": "x.toarray() has all values, the zeros that are not stored too",

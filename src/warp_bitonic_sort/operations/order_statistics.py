@@ -93,7 +93,7 @@ def median(
     Notes
     -----
     The rows are sorted as by `sort`, then the library of x reads the middle. On a GPU, a kernel
-    stores the medians alone; those of integers, the library computes from the middle two elements.
+    stores the medians alone. The library computes those of integers from the middle elements.
     Several axes that are not adjacent are copied together first, as NumPy does.
 
     Examples

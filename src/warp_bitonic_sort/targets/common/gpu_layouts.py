@@ -344,7 +344,7 @@ class GpuLayouts(NamedTuple):
             "each"
         )
         if rows.selection in MEDIANS:
-            reason += ", and only the median is stored"
+            reason += ", and only their middle is stored"
         if rows.payload != "none":
             reason += f"; {why_with_index(rows.bits, _INDEX_ENTRY_BITS)}"
         if rows.payload in VALUE_BITS:

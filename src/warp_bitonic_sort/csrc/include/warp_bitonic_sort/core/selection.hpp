@@ -1,5 +1,5 @@
-// The positions of the sorted row that a kernel's outputs need: all of them, or as many as
-// wbs_args::kept says, the first ones or those in the middle.
+// What a kernel's outputs have of each sorted row: all positions, the first ones, as many as
+// wbs_args::kept says, or the median.
 //
 // Invariant: part of a kernel's description.
 #ifndef WARP_BITONIC_SORT_CORE_SELECTION_HPP_

@@ -27,12 +27,13 @@
 
 namespace warp_bitonic_sort {
 
+template <template <class> class Target, codec_kind Codec, int KeyBits>
+using keys_of = register_codec<Codec, KeyBits, typename Target<int>::ops>;
+
 // The class that sorts a tile of rows, or finds their first elements. A layout is registers (units
 // of a lane, where few elements are sorted), lane bits and warp bits.
 template <selection Selection, payload Payload, access Access>
 struct gpu_rows_of;
-template <template <class> class Target, codec_kind Codec, int KeyBits>
-using keys_of = register_codec<Codec, KeyBits, typename Target<int>::ops>;
 template <selection Selection>
 struct gpu_rows_of<Selection, payload::none, access::rows> {
   template <template <class> class Target, codec_kind Codec, int KeyBits, int... Layout>
@@ -130,6 +131,7 @@ WBS_INLINE void sort_tiles(const typename Rows::arguments& args, void* shared) {
       wbs_rows::threads,                                                                           \
       wbs_rows::block_rows,                                                                        \
       wbs_rows::shared_bytes};                                                                     \
+  static_assert((wbs_rows::tile_blocks > 1) == (warp_bits > 5), "a cluster has the attribute");    \
   extern "C" __global__ void WBS_GPU_KERNEL_ATTRIBUTES WBS_GPU_CLUSTER(warp_bits)                  \
       warp_bitonic_sort_rows(const WBS_GPU_PARAMETER wbs_rows::arguments args) {                   \
     extern __shared__ __align__(16) unsigned char shared[];                                        \

@@ -1,8 +1,8 @@
 // Sorts rows that lie side by side in memory: columns.
 //
 // Consecutive threads load and store elements of contiguous rows. Rows that fit a thread's
-// registers, of up to 32 elements, are sorted by one thread each. Longer rows are staged in a tile
-// of shared memory, which all threads of a block fill.
+// registers, of up to 32 elements, or 64 for a median, are sorted by one thread each. Longer rows
+// are staged in a tile of shared memory, which all threads of a block fill.
 //
 // Invariant: as for memory/gpu/rows.hpp. Any strides are right, only slower.
 #ifndef WARP_BITONIC_SORT_MEMORY_GPU_COLUMNS_HPP_

@@ -28,6 +28,18 @@ struct register_of<Element, 1> {
   using type = Element;
 };
 
+// Pads rows that are sorted as a whole. Raw is an element of memory, or those of two rows.
+template <class Keys, class Raw>
+class sorted_pads {
+ public:
+  WBS_INLINE sorted_pads(const Keys& codec, const wbs_args<1, 1>&, int)
+      : pad_(codec.decode(Keys::pad())) {}
+  WBS_INLINE Raw at(int) const { return pad_; }
+
+ private:
+  Raw pad_;
+};
+
 // Keys is a codec of core/register_codec.hpp.
 template <template <class> class Target, class Keys, int Registers, int LaneBits, int WarpBits>
 class kernel_base {

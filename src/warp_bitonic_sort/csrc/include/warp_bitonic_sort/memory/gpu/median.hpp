@@ -1,8 +1,8 @@
-// Pads rows in registers, and reads medians from them.
+// Pads rows in registers for their medians, and computes these.
 //
-// Where a median is wanted, half of a row's pads go below its elements and half above. Its middle
-// then lies in the middle of a kernel's positions, whatever its length, and the compiler leaves out
-// what the middle does not depend on. NaNs that are left out become pads, too.
+// Half of a row's pads go below its elements and half above. Its middle then lies in the middle of
+// a kernel's positions, whatever its length, and the compiler leaves out what the middle does not
+// depend on. NaNs that are left out become pads, too.
 //
 // Invariant: the mean of two elements is that of operations/order_statistics.py: of 16 bits, it is
 // computed in float32. Of integers, none is computed: both elements are stored.
@@ -17,18 +17,6 @@
 #include <warp_bitonic_sort/core/selection.hpp>
 
 namespace warp_bitonic_sort {
-
-// Pads rows that are sorted as a whole. Raw is an element of memory, or those of two rows.
-template <class Keys, class Raw>
-class sorted_pads {
- public:
-  WBS_INLINE sorted_pads(const Keys& codec, const wbs_args<1, 1>&, int)
-      : pad_(codec.decode(Keys::pad())) {}
-  WBS_INLINE Raw at(int) const { return pad_; }
-
- private:
-  Raw pad_;
-};
 
 // The median of a row. Of rows that share registers, a word of conditions has a bit for each: bit 0
 // and bit 16.
