@@ -42,20 +42,38 @@ def wrong_cuda_code(kernel: Kernel, image: bytes):
     )
     if not is_planned and shared > 48 * 1024:
         yield f"asks for {shared} bytes of shared memory"
+    blocks = max(1, (1 << kernel.layout.lane_bits << kernel.layout.warp_bits) // 1024)
+    cluster = cluster_shape(image)
+    if cluster != ((blocks, 1, 1) if blocks > 1 else None):
+        yield f"has a cluster of {cluster}, and its rows have {blocks} blocks"
 
 
 def local_memory(image: bytes) -> int:
     """What the function of a code object has of local memory: of its frame, and of arrays."""
     found = elf.sections(image)
     total = sum(len(body) for name, body in found.items() if name.startswith(".nv.local"))
-    info, at = found[".nv.info"], 0
+    # EIATTR_FRAME_SIZE: symbol, bytes.
+    frames = (struct.unpack("<II", value)[1] for value in _attributes(found[".nv.info"], 0x11))
+    return total + sum(frames)
+
+
+def cluster_shape(image: bytes) -> tuple[int, int, int] | None:
+    """The blocks of a cluster that a kernel is always launched with, along x, y and z."""
+    info = elf.sections(image)[".nv.info.warp_bitonic_sort_rows"]
+    # EIATTR_CTA_PER_CLUSTER
+    return next((struct.unpack("<III", value) for value in _attributes(info, 0x3D)), None)
+
+
+def _attributes(info: bytes, wanted: int):
+    """Yield the values of an attribute in a section of a code object."""
+    at = 0
     while at < len(info):
         form, attribute, size = struct.unpack_from("<BBH", info, at)
-        # EIFMT_SVAL: a value of that size comes behind; EIATTR_FRAME_SIZE: symbol, bytes.
-        if (form, attribute) == (4, 0x11):
-            total += struct.unpack_from("<II", info, at + 4)[1]
-        at += 4 + (size if form == 4 else 0)
-    return total
+        # EIFMT_SVAL: a value of that size comes behind.
+        end = at + 4 + (size if form == 4 else 0)
+        if (form, attribute) == (4, wanted):
+            yield info[at + 4 : end]
+        at = end
 
 
 # Scalar registers that a HIP kernel may keep in lanes of vector registers. Kernels with an index

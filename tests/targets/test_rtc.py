@@ -141,6 +141,7 @@ def test_nvrtc_compiles_a_kernel_for_clusters(nvrtc, tmp_path):
     kernel = kernel._replace(selection="first16", payload="index")
     image = compiled(nvrtc, kernel, tmp_path)[0].read_bytes()
     assert not list(gpu_code.wrong_cuda_code(kernel, image))
+    assert gpu_code.cluster_shape(image) == (8, 1, 1)
     name = image.index(kernel.name.encode() + b"\0")
     *_, blocks, threads, rows, _ = struct.unpack_from(cubin.KERNEL, image, name - cubin.NAME_OFFSET)
     assert (blocks, threads, rows) == (8, 1024, 1)
