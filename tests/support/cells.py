@@ -3,9 +3,9 @@
 All with ``WARP_SORT_TESTS_GRID=whole`` in the environment.
 
 Invariant: in the covering sets of the CPU and of HIP, any two values of different axes meet in a
-cell. That of CUDA has each layout once for each width of entries; keys and architectures take
-turns. On the CPU, `FEW` lengths are there for every key; for the other lengths of kernels with an
-index, keys take turns.
+cell. That of CUDA has each layout of sorts once for each width of entries; keys and architectures
+take turns. On the CPU, `FEW` lengths are there for every key; for the other lengths of kernels with
+an index, keys take turns.
 """
 
 import functools
@@ -70,6 +70,11 @@ def index_lengths(name: str) -> list[int]:
 
 
 def cuda_cells() -> list[Kernel]:
+    """All kernels for CUDA that the tests compile."""
+    return cuda_sort_cells() + cuda_index_cells() + cuda_value_cells() + cuda_first_cells()
+
+
+def cuda_sort_cells() -> list[Kernel]:
     """Every layout of every width of entries, each once: keys and targets take turns."""
 
     def has(arch, bits, layout):
@@ -89,7 +94,7 @@ def cuda_cells() -> list[Kernel]:
             key = next(keys)
             arch = next(arch for arch in archs if has(arch, key[1], layout))
             kernels.append(cuda_kernel(*key, *layout, arch))
-    return kernels + cuda_index_cells() + cuda_value_cells() + cuda_first_cells()
+    return kernels
 
 
 def cuda_index_cells() -> list[Kernel]:
@@ -101,7 +106,8 @@ def cuda_index_cells() -> list[Kernel]:
         turns = itertools.cycle(keys)
         for layout in gpu_cells(entry, "sm_90", "index")[:: 1 if IS_WHOLE_GRID else 4]:
             for key in keys if IS_WHOLE_GRID else [next(turns)]:
-                kernel = cuda_kernel(*key, *layout, next(archs))
+                arch = next(arch for arch in archs if layout in gpu_cells(key[1], arch, "index"))
+                kernel = cuda_kernel(*key, *layout, arch)
                 kernels.append(kernel._replace(payload="index"))
     return kernels
 
