@@ -17,7 +17,7 @@ from support.covering import pairwise
 from support.descriptions import cuda_kernel, gpu_cells, hip_kernel
 from support.descriptions import layouts as layouts_of
 from warp_bitonic_sort.dtypes import DTYPES
-from warp_bitonic_sort.kernels import MOST_FOUND, VALUE_BITS, Kernel, Layout
+from warp_bitonic_sort.kernels import MEDIANS, MOST_FOUND, VALUE_BITS, Kernel, Layout
 from warp_bitonic_sort.targets.common.first_layouts import is_bounded
 from warp_bitonic_sort.targets.cpu.layouts import MAX_REGISTER_LENGTH
 
@@ -71,7 +71,9 @@ def index_lengths(name: str) -> list[int]:
 
 def cuda_cells() -> list[Kernel]:
     """All kernels for CUDA that the tests compile."""
-    return cuda_sort_cells() + cuda_index_cells() + cuda_value_cells() + cuda_first_cells()
+    medians = _median_kernels(cuda_kernel, CUDA_ARCHS, _CUDA_MEDIANS)
+    others = cuda_index_cells() + cuda_value_cells() + cuda_first_cells()
+    return cuda_sort_cells() + medians + others
 
 
 def cuda_sort_cells() -> list[Kernel]:
@@ -128,7 +130,10 @@ def cuda_value_cells() -> list[Kernel]:
 
 
 def hip_cells(compilers: Sequence[str]) -> dict[str, list[Kernel]]:
-    """Kinds of layouts, pairwise with targets, widths and codecs; shared out among compilers."""
+    """Kinds of layouts, pairwise with targets, widths and codecs; shared out among compilers.
+
+    Medians are among them, for which compilers take turns.
+    """
     cells = list(itertools.product(compilers, HIP_ARCHS, CODECS, WIDTHS, range(_HIP_LAYOUTS)))
     if not IS_WHOLE_GRID:
         axes = (compilers, HIP_ARCHS, CODECS, WIDTHS, range(_HIP_LAYOUTS))
@@ -138,6 +143,9 @@ def hip_cells(compilers: Sequence[str]) -> dict[str, list[Kernel]]:
         if (codec, bits) in KEYS:
             layout = _hip_layouts(bits, arch)[number]
             kernels[compiler].append(hip_kernel(codec, bits, *layout, arch))
+    turns = itertools.cycle(compilers)
+    for kernel in _median_kernels(hip_kernel, HIP_ARCHS, _HIP_MEDIANS):
+        kernels[next(turns)].append(kernel)
     return kernels
 
 
@@ -204,6 +212,39 @@ def hip_first_cells(compilers: Sequence[str]) -> dict[str, list[Kernel]]:
     """Kernels for the first elements of rows; compilers take turns, too."""
     kernels = _first_kernels(hip_kernel, KEYS, HIP_INDEX_ARCHS)
     return {name: kernels[at :: len(compilers)] for at, name in enumerate(compilers)}
+
+
+# A long row in a thread, of which some take all registers that a block leaves them.
+_CUDA_MEDIANS = (
+    ("nanmedian", "ieee", 16, 64, "columns", "sm_75"),
+    ("nanmedian", "ieee", 32, 56, "rows", "sm_80"),
+    ("median", "ieee", 32, 40, "rows", "sm_86"),
+    ("nanmedian", "ieee", 32, 48, "columns", "sm_90"),
+    ("nanmedian", "ieee", 64, 32, "rows", "sm_100"),
+    ("median", "integer", 16, 56, "rows", "sm_120"),
+)
+_HIP_MEDIANS = (
+    ("nanmedian", "ieee", 32, 56, "rows", "gfx942"),
+    ("nanmedian", "ieee", 16, 64, "columns", "gfx1201"),
+    ("median", "integer", 64, 32, "columns", "gfx90a"),
+)
+
+
+def _median_kernels(
+    describe: Callable[..., Kernel], archs: Sequence[str], few: Sequence[tuple]
+) -> list[Kernel]:
+    """A few kernels for medians, or all that calls may use."""
+    if not IS_WHOLE_GRID:
+        return [
+            describe(codec, bits, registers, 0, 0, access, arch)._replace(selection=selection)
+            for selection, codec, bits, registers, access, arch in few
+        ]
+    return [
+        describe(codec, bits, *layout, arch)._replace(selection=selection)
+        for selection, (codec, bits), arch in itertools.product(MEDIANS, KEYS, archs)
+        if (codec == "ieee" and bits > 8) or (codec, selection) == ("integer", "median")
+        for layout in gpu_cells(bits, arch, "none", selection)
+    ]
 
 
 def _hip_layouts(bits: int, arch: str) -> list[tuple[int, int, int, str]]:
