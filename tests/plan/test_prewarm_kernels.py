@@ -11,8 +11,9 @@ from warp_bitonic_sort import prewarm
 from warp_bitonic_sort.arrays import CPU_DEVICE, Description, Device
 from warp_bitonic_sort.dtypes import DTYPES
 from warp_bitonic_sort.errors import ToolError
-from warp_bitonic_sort.kernels import RUNTIME
-from warp_bitonic_sort.operations._planning import found_of
+from warp_bitonic_sort.kernels import MEDIANS, RUNTIME
+from warp_bitonic_sort.operations._planning import found_of, planned
+from warp_bitonic_sort.operations.order_statistics import MEDIAN
 from warp_bitonic_sort.operations.top_k import TOP_K
 from warp_bitonic_sort.plan import plan
 from warp_bitonic_sort.targets import HOST, target_with
@@ -118,6 +119,32 @@ def test_kernels_for_top_k_include_what_any_k_needs(array, k, arch, capabilities
     )
     built = prewarm.kernels(target.name, arch, [dtype], [length], ["top_k"])
     assert asked.kernel in built
+
+
+@settings(max_examples=300)
+@given(
+    arrays(70_000),
+    st.sampled_from(MEDIANS),
+    st.sampled_from(["sm_80", "sm_90", "sm_120", "gfx90a", "gfx942", "gfx1100"]),
+    st.sampled_from([(), ("sort",), ("sort", "transpose")]),
+)
+def test_kernels_for_median_include_what_any_gpu_call_needs(array, part, arch, capabilities):
+    dtype, shape, x_strides, out_strides, axis = array
+    target = target_with(arch)
+    built = prewarm.kernels(target.name, arch, [dtype], [shape[axis]], ["median"])
+    device = Device(target.name, 0, arch)
+    x = Description("jax", dtype, shape, x_strides, device, frozenset(capabilities))
+    found = found_of(MEDIAN, x, axis, part)
+    if dtype.startswith("float8"):
+        assert built == []
+        with pytest.raises(TypeError, match="median does not compute with float8"):
+            planned(MEDIAN, x, [out_strides], axis, found=found)
+        return
+    try:
+        asked, _ = planned(MEDIAN, x, [out_strides], axis, found=found)
+    except NotImplementedError:
+        return
+    assert asked.kernel is None or asked.kernel in built
 
 
 @settings(max_examples=60)
