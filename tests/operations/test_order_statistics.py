@@ -25,7 +25,8 @@ from support.numpy_quantiles import (
     expected_quantile,
     few,
 )
-from warp_bitonic_sort import explain, median, quantile, quantiles
+from warp_bitonic_sort import arrays, explain, median, quantile, quantiles
+from warp_bitonic_sort.arrays import Description, Device
 from warp_bitonic_sort.operations import order_statistics
 
 AXES = [0, 1, -1, (0, 1), (2, 0), (1, 2), None, ()]
@@ -305,6 +306,51 @@ def test_explain_of_median_checks_its_nan_modes():
     assert "then the array's library reads the middle of each sorted row" in said.reason
     with pytest.raises(ValueError, match='nan: expected "propagate" or "omit"'):
         explain((7, 9), operation="median", nan="last")
+
+
+@pytest.fixture
+def explain_on_gpu(monkeypatch):
+    """Explains a median of a row-major array on a GPU, which is only described."""
+
+    def explained(shape, dtype, nan):
+        x = Description(
+            "torch", dtype, shape, arrays.dense_strides(shape), Device("cuda", 0, "sm_90"),
+            frozenset({"sort", "transpose"}),
+        )  # fmt: skip
+        module = sys.modules["warp_bitonic_sort.explain"]
+        monkeypatch.setattr(module, "_described_shape", lambda *_: x)
+        return explain(shape, operation="median", nan=nan)
+
+    return explained
+
+
+@pytest.mark.parametrize(("nan", "selection"), [("propagate", "median"), ("omit", "nanmedian")])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_explain_of_median_of_floats_on_a_gpu_ends_with_the_kernel(
+    explain_on_gpu, dtype, nan, selection
+):
+    for length in (9, 32, 100, 5000):
+        said = explain_on_gpu((1000, length), dtype, nan)
+        assert said.kernel.startswith(f"cuda_{selection}_none_ieee")
+        assert said.kernel.endswith("_rows_sm_90")
+        assert said.reason.startswith("rows of up to")
+        assert "only their middle is stored" in said.reason
+        assert "library" not in said.reason
+    said = explain_on_gpu((1000, LONG), dtype, nan)
+    assert said.route == "fallback"
+    assert said.reason.endswith("; then the array's library reads the middle of each sorted row")
+
+
+@pytest.mark.parametrize("nan", MODES)
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int16", "int32", "int64"])
+def test_explain_of_median_of_integers_on_a_gpu_names_the_mean(explain_on_gpu, dtype, nan):
+    for length in (9, 32, 100, 5000):
+        said = explain_on_gpu((1000, length), dtype, nan)
+        assert said.kernel.startswith("cuda_median_none_integer")
+        assert said.reason.endswith(
+            "only their middle is stored; then the array's library computes the mean of these "
+            "elements"
+        )
 
 
 def test_median_of_a_tensor_needs_no_numpy(monkeypatch):
