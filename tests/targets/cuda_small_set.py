@@ -101,7 +101,7 @@ def _rows_with_nans(
     """Yield rows with some NaNs, and rows of NaNs alone but for an element."""
     if dtype.is_floating_point:
         x = torch.randint(-100, 100, (rows, length), device="cuda").to(dtype)
-        x[:, :: length // 4] = torch.nan
+        x[:, :: length // 4 + 1] = torch.nan
         yield x, 1
         x[:, 1:] = torch.nan
         yield x.T.contiguous(), 0

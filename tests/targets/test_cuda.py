@@ -97,7 +97,7 @@ def test_sort_of_unaligned_short_rows_leaves_their_neighbours(name):
 def test_sort_of_long_columns_is_transposed_by_the_library():
     x = oracle.random("float32", (1500, 3, 40), np.random.default_rng(13))
     source = to_device(x)
-    assert "a copy with the axis last is sorted" in explain(source, axis=0).reason
+    assert "a copy with the axis last is taken" in explain(source, axis=0).reason
     for order in ORDERS:
         check(x, sort(source, axis=0, descending=order[0], nan=order[1]), 0, *order)
     sort(source, axis=0, out=source)
@@ -239,10 +239,10 @@ assert torch.equal(keys, torch.sort(x).values) and torch.equal(index, order)
 assert relaunch("index", True, x, (-1, False, False), "int32", None) is None
 for _ in range(2):
     top_k(x, 8)
-found = relaunch("index", True, x, (-1, True, False), "int64", (40, 8))
+found = relaunch("index", True, x, (-1, True, False), "int64", 8)
 for each, whole in zip(found, torch.sort(x, descending=True, stable=True)):
     assert torch.equal(each, whole[:, :8])
-assert relaunch("index", True, x, (-1, True, False), "int64", (40, 9)) is None
+assert relaunch("index", True, x, (-1, True, False), "int64", 9) is None
 assert values(x, (-1, False, True)) is None
 assert values(x.requires_grad_(), (-1, False, False)) is None
 try:

@@ -265,7 +265,9 @@ def test_selection_from_a_tensor_of_tvm_ffi_on_a_device_raises():
     tvm_ffi = pytest.importorskip("tvm_ffi")
     x = tvm_ffi.from_dlpack(torch.randn(7, 40, device="cuda"))
     for select in (top_k, kthvalue):
-        with pytest.raises(NotImplementedError, match=r"^x: .*top_k or kthvalue takes arrays of"):
+        with pytest.raises(
+            NotImplementedError, match="^x: on a device, (top_k|kthvalue) takes arrays of"
+        ):
             select(x, 3)
     assert tuple(top_k(x, 0).values.shape) == (7, 0)
 
