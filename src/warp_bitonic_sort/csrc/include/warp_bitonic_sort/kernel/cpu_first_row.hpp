@@ -2,8 +2,9 @@
 //
 // Every code belongs to a group; groups are interleaved, so that a sorted row fills all of them
 // alike. Of the least codes of the groups, as many as are wanted bound the wanted codes from above.
-// The few codes within this bound are collected with their indices, and sorted. Where they are too
-// many, all but the wanted ones are dropped, and the bound is lowered.
+// The least codes of blocks of the row are kept, too: only blocks that reach the bound are read
+// again. The few codes within the bound are collected with their indices, and sorted. Where they
+// are too many, all but the wanted ones are dropped, and the bound is lowered.
 //
 // Invariant: exact and stable for any row. All reads of a row precede its stores. No byte outside
 // the rows is read or written.
@@ -46,8 +47,8 @@ class first_row_kernel {
 
  public:
   static long long scratch_bytes(long long length) {
-    return 2 * bytes_for_keys(length) + bytes_for_groups(length) + bytes_for_pairs(length) +
-           length * static_cast<int>(sizeof(word));
+    return 2 * bytes_for_keys(length) + bytes_for_groups(length) + bytes_for_blocks(length) +
+           bytes_for_pairs(length) + length * static_cast<int>(sizeof(word));
   }
 
   static void run(const void* args, long long first, long long last, void* scratch) {
@@ -71,6 +72,9 @@ class first_row_kernel {
   static long long bytes_for_groups(long long length) {
     return rounded(length / min_in_group * static_cast<int>(sizeof(word)));
   }
+  static long long bytes_for_blocks(long long length) {
+    return rounded(length / block * static_cast<int>(sizeof(entry)));
+  }
   static long long bytes_for_pairs(long long length) {
     return rounded((length + min_full + lanes) * static_cast<int>(sizeof(pair)));
   }
@@ -83,8 +87,10 @@ class first_row_kernel {
         one_codec_({args.key_xor, args.key_add}),
         keys_(scratch),
         groups_(reinterpret_cast<word*>(keys_ + bytes_for_keys(length_))),
+        blocks_(
+            reinterpret_cast<word*>(reinterpret_cast<char*>(groups_) + bytes_for_groups(length_))),
         pairs_(
-            reinterpret_cast<pair*>(reinterpret_cast<char*>(groups_) + bytes_for_groups(length_))),
+            reinterpret_cast<pair*>(reinterpret_cast<char*>(blocks_) + bytes_for_blocks(length_))),
         fetched_(reinterpret_cast<char*>(pairs_) + bytes_for_pairs(length_)),
         order_(reinterpret_cast<word*>(fetched_ + bytes_for_keys(length_))) {}
 
@@ -125,11 +131,14 @@ class first_row_kernel {
   }
   static WBS_INLINE entry lesser(const entry& a, const entry& b) { return a < b ? a : b; }
 
-  // At least kept_ codes are not above it.
+  // At least kept_ codes are not above it. Sets the least codes of all blocks.
   word bound(const char* row) {
     const long long groups = groups_for(kept_);
     // With few elements in a group, too many of all are within the bound.
-    if (length_ < min_in_group * groups) return static_cast<word>(~word(0));
+    if (length_ < min_in_group * groups) {
+      __builtin_memset(blocks_, 0, static_cast<size_t>(bytes_for_blocks(length_)));
+      return static_cast<word>(~word(0));
+    }
     const int count = static_cast<int>(groups);
     for (int group = 0; group < count; group += block) {
       find_least(row, group, count, make_indices<vectors>{});
@@ -140,10 +149,14 @@ class first_row_kernel {
   // The least codes of a block of groups; every count-th element belongs to one.
   template <int... I>
   void find_least(const char* row, int group, int count, indices<I...>) {
-    entry least[vectors] = {codes_at(row, group + I * lanes)...};
-    for (long long first = group + count; first + block <= length_; first += count) {
+    const entry all = target::broadcast(static_cast<word>(~word(0)));
+    entry least[vectors] = {((void)I, all)...};
+    for (long long first = group; first + block <= length_; first += count) {
       const int at = static_cast<int>(first);
-      ((least[I] = lesser(least[I], codes_at(row, at + I * lanes))), ...);
+      const entry codes[vectors] = {codes_at(row, at + I * lanes)...};
+      entry of_block = all;
+      ((least[I] = lesser(least[I], codes[I]), of_block = lesser(of_block, codes[I])), ...);
+      __builtin_memcpy(blocks_ + at / block * lanes, &of_block, sizeof(entry));
     }
     (__builtin_memcpy(groups_ + group + I * lanes, &least[I], sizeof(entry)), ...);
   }
@@ -166,7 +179,7 @@ class first_row_kernel {
     end_ = pairs_;
     int i = 0;
     for (; i <= length_ - block; i += block) {
-      if (!reaches(row, i, bound, make_indices<vectors>{})) continue;
+      if (!reaches(i, bound)) continue;
       for (int at = i; at < i + block; at += lanes) add_vector(row, at, bound);
       if (end_ - pairs_ < full()) continue;
       // Later codes that equal the last one left come behind it.
@@ -176,11 +189,10 @@ class first_row_kernel {
     }
     for (; i < length_; ++i) add(row, i, bound);
   }
-  // Whether a code of a block is within the bound.
-  template <int... I>
-  WBS_INLINE bool reaches(const char* row, int i, word bound, indices<I...>) const {
-    entry least = target::broadcast(static_cast<word>(~word(0)));
-    ((least = lesser(least, codes_at(row, i + I * lanes))), ...);
+  // Whether a code of the block of element i is within the bound.
+  WBS_INLINE bool reaches(int i, word bound) const {
+    entry least;
+    __builtin_memcpy(&least, blocks_ + i / block * lanes, sizeof(entry));
     const unsigned above = target::lanes_greater(least, target::broadcast(bound));
     return above != static_cast<unsigned>((1ull << lanes) - 1);
   }
@@ -214,7 +226,7 @@ class first_row_kernel {
   codec_type codec_;
   one_codec one_codec_;
   char* keys_;
-  word* groups_;
+  word *groups_, *blocks_;
   pair* pairs_;
   char* fetched_;
   word* order_;
