@@ -67,7 +67,7 @@ def median(
         Whether a row with a NaN has the median NaN, or its NaNs are left out, as in
         `numpy.nanmedian`. A row without other elements has the median NaN. No warning is given.
     dim : int or tuple of int, optional
-        Another name for axis.
+        Another name for axis. None is as if it was not given; ``axis=None`` reduces all axes.
 
     Returns
     -------
