@@ -128,6 +128,7 @@ def plan(
         is_unaligned=_is_unaligned(dtype.bits, shape, strides, axis),
         rows=count,
         selection=selection,
+        kept=kept,
     )
     choice = layouts.choose(rows)
     kernel = Kernel(

@@ -411,12 +411,22 @@ def test_index_dtype_that_cannot_hold_the_indices_of_a_row_raises_for_a_selectio
             select(1, index_dtype="int32")
 
 
-def test_explain_of_first_elements_names_their_kernel():
-    for length in (40, 100_000):
-        said = explain((5, length), operation="top_k", k=30)
-        assert said.kernel.startswith("cpu_first_index_ieee32_tile_strided")
-        assert "within a bound from groups" in said.reason
-        assert "copies" not in said.reason
+@pytest.mark.parametrize(
+    ("x", "k", "reason"),
+    [
+        ((5, 40), 15, "only the first elements are kept"),
+        ((5, 40), 16, "whole rows are sorted"),
+        ((5, 4096), 64, "groups bound the wanted ones"),
+        ((5, 4096), 65, "whole rows are sorted"),
+        ((5, 100_000), 50_000, "groups bound the wanted ones"),
+        (np.empty((5, 8192), np.float32)[:, ::2], 64, "whole rows are sorted"),
+    ],
+)
+def test_explain_of_first_elements_says_how_they_are_found(x, k, reason):
+    said = explain(x, operation="top_k", k=k)
+    assert said.kernel.startswith("cpu_first_index_ieee32_tile_strided")
+    assert reason in said.reason
+    assert "copies" not in said.reason
 
 
 def test_explain_of_a_selection_says_what_is_copied():

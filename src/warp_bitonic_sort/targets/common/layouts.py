@@ -51,6 +51,8 @@ class Rows(NamedTuple):
         The number of rows.
     selection : str, default "all"
         The positions of the sorted row that are wanted.
+    kept : int, optional
+        How many elements of each row are wanted, if not all.
     """
 
     payload: Payload
@@ -60,6 +62,7 @@ class Rows(NamedTuple):
     is_unaligned: bool
     rows: int
     selection: Selection = "all"
+    kept: int | None = None
 
 
 class Choice(NamedTuple):

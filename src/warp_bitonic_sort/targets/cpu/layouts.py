@@ -19,10 +19,9 @@ _WHY = {
     "columns": "rows lie side by side in memory, so each SIMD lane loads its own row",
     "strided": "neither rows nor their elements are neighbours, so elements are gathered",
 }
-_WHY_FIRST = (
-    "up to 15 elements are kept while sorted blocks are merged, and more are the first of a sorted "
-    "row; of a row of 4096 and more, few elements are within a bound from groups, and are sorted"
-)
+# Of rows from this length on, few elements of contiguous ones are bounded: one of so many. At most
+# so many elements are kept while blocks are merged (``kernel/cpu.hpp``, ``cpu_index_tile.hpp``).
+_MIN_BOUNDED_LENGTH, _ONE_OF, _MAX_MERGED = 4096, 64, 15
 
 
 class CpuLayouts:
@@ -59,9 +58,23 @@ class CpuLayouts:
         if rows.payload != "none":
             why = why_with_index(rows.bits, max(rows.bits, 32))
         if rows.selection == "first":  # one kernel for all lengths is fast enough
-            return Choice(TILE, "strided", f"{_WHY_FIRST}; {why}")
+            return Choice(TILE, "strided", f"{_why_first(rows)}; {why}")
         if rows.length <= MAX_REGISTER_LENGTH and rows.access != "strided":
             reason = f"rows of up to {MAX_REGISTER_LENGTH} elements are sorted in registers; {why}"
             return Choice(Layout(rows.length), rows.access, reason)
         reason = f"blocks are sorted in registers and merged in a tile in memory; {why}"
         return Choice(TILE, "strided", reason)
+
+
+def _why_first(rows: Rows) -> str:
+    """Return how the one kernel for first elements finds them, as text for people."""
+    kept = rows.length if rows.kept is None else rows.kept
+    are_few = rows.length >= _MIN_BOUNDED_LENGTH and kept <= rows.length // _ONE_OF
+    if rows.length > MAX_LENGTH or (are_few and rows.access == "rows"):
+        return (
+            "rows are taken one by one: the least elements of groups bound the wanted ones, and "
+            "the few within the bound are sorted"
+        )
+    if kept <= _MAX_MERGED:
+        return "sorted blocks are merged, and only the first elements are kept"
+    return "whole rows are sorted in a tile in memory, and only the first elements are stored"
