@@ -246,6 +246,14 @@ void run_columns(const wbs_cpu_kernel& kernel, dtype type, int n) {
            3, false);
   run_case(kernel, type, {{3, lanes + 1, n}, {1, 2, 0}, 0, 0}, {{3, lanes + 1, n}, {1, 2, 0}, 0, 0},
            0, true);
+  // Lines a whole number of pages apart, of more columns than a stage has.
+  if (n > 100) return;
+  const int key_bytes = static_cast<int>(kernel.cell.bits / 8), wide = 1024 / key_bytes * 5 / 4 + 3;
+  const shape pages = {{wide, n}, {0, 1}, 4096 - wide * key_bytes, 0};
+  run_case(kernel, type, pages, pages, 0, true);
+  run_case(kernel, type, pages, {{wide, n}, {0, 1}, 8, 2}, 3, false);
+  const shape batches = {{2, wide, n}, {1, 2, 0}, 4096 - wide * key_bytes, 5};
+  run_case(kernel, type, batches, batches, 1, false);
 }
 
 // Source and destination with different strides, of neither kind.
@@ -409,7 +417,8 @@ template <codec_kind Codec, int KeyBits, int Length, access Access>
 void run_registers(dtype type) {
   if (dtypes[static_cast<int>(type)].codec != Codec) std::abort();
   static const wbs_cpu_kernel kernel =
-      describe_kernel<register_kernel<Codec, KeyBits, Length, Access>>("registers");
+      describe_kernel<cpu_kernel<selection::all, payload::none, Codec, KeyBits, Access, Length>>(
+          "registers");
   if (Access == access::rows) {
     run_rows(kernel, type, Length);
   } else {
@@ -420,7 +429,8 @@ void run_registers(dtype type) {
 template <codec_kind Codec, int KeyBits>
 void run_tile(dtype type) {
   if (dtypes[static_cast<int>(type)].codec != Codec) std::abort();
-  static const wbs_cpu_kernel tile = describe_kernel<tile_kernel<Codec, KeyBits>>("tile");
+  using type_of = cpu_kernel<selection::all, payload::none, Codec, KeyBits, access::strided, 0>;
+  static const wbs_cpu_kernel tile = describe_kernel<type_of>("tile");
   for (int n : {1, 2, 3, 8, 15, 16, 17, 31, 32, 33, 47, 64, 65, 100, 129, 300}) {
     run_rows(tile, type, n);
     run_columns(tile, type, n);

@@ -10,6 +10,7 @@
 #include <warp_bitonic_sort/core/entry.hpp>
 #include <warp_bitonic_sort/core/order.hpp>
 #include <warp_bitonic_sort/core/selection.hpp>
+#include <warp_bitonic_sort/kernel/cpu_column_blocks.hpp>
 #include <warp_bitonic_sort/kernel/cpu_first_row.hpp>
 #include <warp_bitonic_sort/kernel/cpu_index.hpp>
 #include <warp_bitonic_sort/kernel/cpu_registers.hpp>
@@ -50,11 +51,12 @@ template <selection Selection, payload Payload, codec_kind Codec, int KeyBits, a
 struct cpu_kernel_of;
 template <codec_kind Codec, int KeyBits, access Access, int Registers>
 struct cpu_kernel_of<selection::all, payload::none, Codec, KeyBits, Access, Registers> {
-  using type = register_kernel<Codec, KeyBits, Registers, Access>;
+  using rows = register_kernel<Codec, KeyBits, Registers, Access>;
+  using type = typename choose<Access == access::columns, column_blocks<rows>, rows>::type;
 };
 template <codec_kind Codec, int KeyBits>
 struct cpu_kernel_of<selection::all, payload::none, Codec, KeyBits, access::strided, 0> {
-  using type = tile_kernel<Codec, KeyBits>;
+  using type = column_blocks<tile_kernel<Codec, KeyBits>>;
 };
 template <selection Selection, codec_kind Codec, int KeyBits, access Access, int Registers>
 struct cpu_kernel_of<Selection, payload::index, Codec, KeyBits, Access, Registers> {

@@ -67,7 +67,7 @@ class register_kernel {
     const bool contiguous = src_stride == row_bytes && dst_stride == row_bytes;
     alignas(64) char stage[nontemporal_store::stage_bytes(group_bytes)];
     nontemporal_store stream(stage, cursor.dst(), group_bytes);
-    bool streaming = is_streamed(args, contiguous && cursor.run() >= last - first);
+    bool streaming = is_streamed(args, key_bytes, contiguous && cursor.run() >= last - first);
     for (long long left = last - first; left > 0; left -= lanes) {
       const bool whole = left >= lanes && cursor.run() >= lanes;
       if (streaming && !whole) {

@@ -29,12 +29,16 @@ constexpr bool streams_stores = false;
 #endif
 constexpr long long min_streamed_bytes = WARP_BITONIC_SORT_MIN_STREAMED_BYTES;
 
-// Whether to stream a batch; `contiguous` tells that its rows have no gaps.
-WBS_INLINE bool is_streamed(const wbs_args<1, 1>& args, bool contiguous) {
-  if (!streams_stores || !contiguous || args.input[0] == args.output[0]) return false;
-  long long bytes = args.length * args.output_stride[0];
+// Whether a batch of keys is larger than caches.
+WBS_INLINE bool is_large(const wbs_args<1, 1>& args, int key_bytes) {
+  long long bytes = static_cast<long long>(args.length) * key_bytes;
   for (int i = 0; i < args.batch_dims; ++i) bytes *= args.batch_shape[i];
   return bytes >= min_streamed_bytes;
+}
+// Whether to stream a batch; `contiguous` tells that its rows have no gaps.
+WBS_INLINE bool is_streamed(const wbs_args<1, 1>& args, int key_bytes, bool contiguous) {
+  return streams_stores && contiguous && args.input[0] != args.output[0] &&
+         is_large(args, key_bytes);
 }
 
 class nontemporal_store {
@@ -64,6 +68,20 @@ class nontemporal_store {
     __builtin_memcpy(stage_, stage_ + group_bytes_, line_bytes);
     to_ += group_bytes_;
   }
+  // Streams one run, until the next fence().
+  static void copy(char* to, const char* from, int bytes) {
+    const int skew = static_cast<int>(reinterpret_cast<unsigned long>(to) % line_bytes);
+    int at = skew == 0 ? 0 : line_bytes - skew;
+    if (at > bytes) at = bytes;
+    __builtin_memcpy(to, from, static_cast<unsigned long>(at));
+    for (; at + line_bytes <= bytes; at += line_bytes) stream(to + at, from + at);
+    __builtin_memcpy(to + at, from + at, static_cast<unsigned long>(bytes - at));
+  }
+#if defined(WBS_STREAMS_STORES)
+  static void fence() { __builtin_ia32_sfence(); }
+#else
+  static void fence() {}
+#endif
   // Writes the remaining bytes, and makes all of them visible to other threads.
   void finish() {
     if (!fresh_) __builtin_memcpy(to_ - skew_, stage_, static_cast<unsigned>(skew_));
@@ -83,10 +101,8 @@ class nontemporal_store {
     __builtin_ia32_movntdq512(reinterpret_cast<line*>(to), value);
 #endif
   }
-  static void fence() { __builtin_ia32_sfence(); }
 #else
   static void stream(char* to, const char* from) { __builtin_memcpy(to, from, line_bytes); }
-  static void fence() {}
 #endif
 
   char* stage_;
