@@ -1,10 +1,10 @@
 // Sorts columns on a CPU in blocks, through a stage, where it is slow to access them.
 //
-// Rows that lie side by side are far apart in memory along the sorted axis. Where they are so by
-// whole pages, all accesses of a row are to the same few sets of a cache; where there are more rows
-// than prefetchers follow, each access waits for memory. A block of neighbouring columns is then
-// copied to a stage in long runs, sorted there, and copied back past the caches. The runs of the
-// next block are prefetched meanwhile.
+// The elements of a column are far apart in memory. Where they are so by whole pages, they share a
+// few sets of a cache, which have no room for many; where an array exceeds the caches, prefetchers
+// do not follow many either. A block of neighbouring columns is then copied to a stage in long
+// runs, sorted there, and copied back past the caches. The runs of the next block are prefetched
+// meanwhile.
 //
 // Invariant: as for the kernel that sorts the stage. Every load of a block precedes its stores.
 #ifndef WARP_BITONIC_SORT_KERNEL_CPU_COLUMN_BLOCKS_HPP_
@@ -28,7 +28,7 @@ class column_blocks : public Kernel {
   static_assert(part % Kernel::lanes == 0, "parts are whole groups");
   // Longer columns leave no room for the stage in a core's second cache.
   static constexpr long long max_staged_length = 512;
-  static constexpr int page_bytes = 4096, max_followed = 32;
+  static constexpr int page_bytes = 4096, max_ways = 12, max_followed = 24;
 
  public:
   static long long scratch_bytes(long long length) {
@@ -56,8 +56,10 @@ class column_blocks : public Kernel {
         args.output_batch_stride[0][inner] != Kernel::key_bytes) {
       return false;
     }
-    return args.input_stride[0] % page_bytes == 0 || args.output_stride[0] % page_bytes == 0 ||
-           (args.length > max_followed && is_large(args, Kernel::key_bytes));
+    if (is_large(args, Kernel::key_bytes)) return args.length > max_followed;
+    const bool share_sets =
+        args.input_stride[0] % page_bytes == 0 || args.output_stride[0] % page_bytes == 0;
+    return share_sets && args.length > max_ways;
   }
 
   static void sort_blocks(const wbs_args<1, 1>& args, long long first, long long last,
