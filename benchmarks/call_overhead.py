@@ -29,7 +29,7 @@ _Case = tuple[str, Callable[[], object], Callable[[], object], str, float | None
 
 def _cuda_cases(torch: Any) -> list[_Case]:
     """Return the cases of arrays on a CUDA device."""
-    from warp_bitonic_sort import argsort, sort, sort_with_indices
+    from warp_bitonic_sort import argsort, median, sort, sort_with_indices, top_k
 
     row, small = torch.rand(1, 64, device="cuda"), torch.rand(4, 8, device="cuda")
     ours = (
@@ -44,6 +44,22 @@ def _cuda_cases(torch: Any) -> list[_Case]:
         ("torch, CUDA", lambda: sort(row), lambda: torch.neg(row), "torch.neg", 1.2),
         ("torch, CUDA", lambda: sort(row), lambda: torch.sort(row), "torch.sort", 1 / 3),
         *((*call, *peer) for call in ours for peer in peers),
+        ("torch, CUDA, top_k", lambda: top_k(small, 2), lambda: torch.neg(small), "torch.neg", 1.5),
+        (
+            "torch, CUDA, top_k",
+            lambda: top_k(small, 2),
+            lambda: torch.topk(small, 2),
+            "torch.topk",
+            None,
+        ),
+        ("torch, CUDA, median", lambda: median(small), lambda: torch.neg(small), "torch.neg", None),
+        (
+            "torch, CUDA, median",
+            lambda: median(small),
+            lambda: torch.median(small, dim=-1),
+            "torch.median",
+            None,
+        ),
     ]
 
 

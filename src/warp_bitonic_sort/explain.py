@@ -208,9 +208,7 @@ def explain(
     other_strides, value_bits = [out_strides] * len(chosen.outputs), None
     if chosen.carries_values:  # one array of values that is laid out like the keys
         other_strides, value_bits = [description.strides, *other_strides], _VALUE_BITS
-    part: Part | None = settled_k
-    if chosen.finds_median:
-        part = "nanmedian" if nan == "omit" else "median"
+    part: Part | None = chosen.median_part(nan == "omit") or settled_k
     found = None if part is None else found_of(chosen, description, settled_axis, part)
     plan, settled_axis = planned(
         chosen, description, other_strides, settled_axis, value_bits, found

@@ -34,7 +34,7 @@ from .jit.store.maintenance import MANIFEST
 from .jit.store.store import Entry, Store, mark_unloadable
 from .kernels import MEDIANS, MOST_FOUND, RUNTIME, VALUE_BITS, Artifact, Kernel, Selection
 from .operations import OPERATIONS
-from .operations._operation import Operation, computes_with
+from .operations._operation import Operation
 from .plan import Plan, plan, value_payload
 from .targets import recipe_of, target_of
 from .targets.common.layouts import FEW_ROWS, Layouts
@@ -163,7 +163,7 @@ def _plans(operation: str, backend: str, arch: str, dtype: str, length: int) -> 
     apart = ((rows, (2 * length, 2), 1), (columns, (_ROWS, 1), 0))
     chosen, target = OPERATIONS[operation], target_of(backend)
     info, table = lookup(dtype, "dtype"), target.layouts(arch)
-    if length > longest(backend, arch, dtype, operation) or not computes_with(chosen, info):
+    if length > longest(backend, arch, dtype, operation) or not chosen.takes(info):
         return
     selections = _selections(chosen, table, info, length)
     cells = [*itertools.product(selections, contiguous + apart)]

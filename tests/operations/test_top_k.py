@@ -18,6 +18,8 @@ from support.libraries import LIBRARIES
 from warp_bitonic_sort import KthValue, TopK, explain, kthvalue, top_k
 from warp_bitonic_sort.arrays import Cut
 from warp_bitonic_sort.jit import loader
+from warp_bitonic_sort.targets.common import sources
+from warp_bitonic_sort.targets.cpu import layouts as cpu_layouts
 
 ORDERS = [
     ("largest", "largest"),
@@ -427,6 +429,17 @@ def test_explain_of_first_elements_says_how_they_are_found(x, k, reason):
     assert said.kernel.startswith("cpu_first_index_ieee32_tile_strided")
     assert reason in said.reason
     assert "copies" not in said.reason
+
+
+def test_explain_of_first_elements_knows_the_limits_of_the_kernel():
+    folder = sources.INCLUDE_DIR / "warp_bitonic_sort/kernel"
+    texts = "".join(path.read_text() for path in folder.glob("cpu*.hpp"))
+    assert f"long_length = {cpu_layouts._MIN_BOUNDED_LENGTH}, " in texts
+    assert f"max_in_tile = {cpu_layouts.MAX_LENGTH};" in texts
+    assert f"call.kept <= call.length / {cpu_layouts._ONE_OF};" in texts
+    assert "max_first = block - 1;" in texts
+    bits = (cpu_layouts._MAX_MERGED + 1).bit_length() - 1
+    assert f"block_bits = {bits}, block = 1 << block_bits;" in texts
 
 
 def test_explain_of_a_selection_says_what_is_copied():

@@ -1,6 +1,7 @@
 """Describes an operation by data, which the call path, explain, prewarm and the fallback read.
 
-Invariant: hardly any code. Two operations of equal selection and payload use the same kernels.
+Invariant: nothing here plans or runs a call. Two operations of equal selection and payload use the
+same kernels.
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ class Output(NamedTuple):
 
 VALUES = Output("values", "keys")
 INDICES = Output("indices", "index")
+
+
+# What is wanted of each sorted row: so many of the first elements, or the median.
+Part = int | Literal["median", "nanmedian"]
 
 
 class Operation(NamedTuple):
@@ -79,14 +84,15 @@ class Operation(NamedTuple):
     nan_modes: tuple[str, ...] = ("largest", "last")
     computes: bool = False
 
+    def takes(self, dtype: DType) -> bool:
+        """Tell whether it takes a dtype."""
+        return not (self.computes and dtype.name.startswith("float8"))
 
-# What is wanted of each sorted row: so many of the first elements, or the median.
-Part = int | Literal["median", "nanmedian"]
-
-
-def computes_with(operation: Operation, dtype: DType) -> bool:
-    """Tell whether an operation takes a dtype: one that computes takes no float8."""
-    return not (operation.computes and dtype.name.startswith("float8"))
+    def median_part(self, omits_nan: bool) -> Part | None:
+        """Return which median it wants of each row, if it does."""
+        if not self.finds_median:
+            return None
+        return "nanmedian" if omits_nan else "median"
 
 
 class Found(NamedTuple):

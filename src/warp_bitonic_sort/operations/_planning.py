@@ -14,7 +14,7 @@ from ..jit import loader
 from ..kernels import Payload
 from ..plan import Plan, plan, value_payload
 from ..targets import device_arch, target_of
-from ._operation import Found, Operation, Part, computes_with
+from ._operation import Found, Operation, Part
 
 _MAX_INT32 = 2**31 - 1
 
@@ -53,7 +53,7 @@ def planned(
     native = native_arch(description.device)
     arch = native if target.is_host else device_arch(target.name, native)
     dtype = lookup(description.dtype, "x")
-    if not computes_with(operation, dtype):
+    if not operation.takes(dtype):
         raise TypeError(
             f"{operation.argument}: {operation.name} does not compute with {dtype.name}; convert "
             f"{operation.argument} to float16 or float32."

@@ -20,7 +20,7 @@ from ._arguments import (
     unnamed_error,
 )
 from ._call import call, prepared_calls, remember
-from ._operation import VALUES, Operation, Part
+from ._operation import VALUES, Operation
 from ._planning import settled_axis
 
 Nan = Literal["propagate", "omit"]
@@ -201,9 +201,7 @@ def _reduce(
     dtype, reduction = plan
     if reduction.merges:
         x = adapter.reshape(x, reduction.order, reduction.shape)
-    part: Part | None = None
-    if operation.finds_median:
-        part = "nanmedian" if omits_nan else "median"
+    part = operation.median_part(omits_nan)
     result = adapter.float_dtype() if dtype.codec == "integer" else dtype.name
     reader = Reader(dtype, result, reduction.axis, method, points, omits_nan)
 
