@@ -115,9 +115,11 @@ def kernels(
 def longest(backend: str, arch: str, dtype: str, operation: str = "sort") -> int:
     """Return the longest row of a dtype that a back end's kernels sort; 0 without kernels."""
     layouts, chosen = target_of(backend).layouts(arch), OPERATIONS[operation]
-    bits = lookup(dtype, "dtype").bits
+    info = lookup(dtype, "dtype")
+    if not chosen.takes(info):
+        return 0
     selections = get_args(Selection) if chosen.finds_first else [chosen.selection]
-    return max(layouts.longest(chosen.payload, bits, selection) for selection in selections)
+    return max(layouts.longest(chosen.payload, info.bits, selection) for selection in selections)
 
 
 def _selections(
@@ -163,7 +165,7 @@ def _plans(operation: str, backend: str, arch: str, dtype: str, length: int) -> 
     apart = ((rows, (2 * length, 2), 1), (columns, (_ROWS, 1), 0))
     chosen, target = OPERATIONS[operation], target_of(backend)
     info, table = lookup(dtype, "dtype"), target.layouts(arch)
-    if length > longest(backend, arch, dtype, operation) or not chosen.takes(info):
+    if length > longest(backend, arch, dtype, operation):
         return
     selections = _selections(chosen, table, info, length)
     cells = [*itertools.product(selections, contiguous + apart)]

@@ -139,6 +139,16 @@ def test_operation_without_kernels_for_a_back_end_is_left_out(fresh_cache, monke
     assert not fresh_cache.exists()
 
 
+def test_prewarm_of_a_dtype_that_an_operation_does_not_take_says_so(fresh_cache):
+    result = invoke(
+        "--arch", "sm_90", "--backend", "cuda", "--operation", "median", "--length", "25",
+        "--dtype", "float8_e5m2",
+    )  # fmt: skip
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("Left out: median of float8_e5m2. It takes no such dtype.\n")
+    assert not fresh_cache.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

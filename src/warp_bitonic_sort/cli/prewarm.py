@@ -196,8 +196,14 @@ def _left_out(
     backend: str, arch: str, operation: str, dtypes: list[str], lengths: list[int]
 ) -> Iterator[str]:
     """Yield what is left out of one operation, and why."""
+    takes = OPERATIONS[operation].takes
+    refused = [dtype for dtype in dtypes if not takes(DTYPES[dtype])]
+    if refused:
+        yield f" of {', '.join(refused)}. It takes no such dtype."
     limits: dict[int, list[str]] = {}
     for dtype in dtypes:
+        if dtype in refused:
+            continue
         limits.setdefault(_prewarm.longest(backend, arch, dtype, operation), []).append(dtype)
     for limit, limited in limits.items():
         what = f" of {', '.join(limited)}" if len(limits) > 1 else ""
