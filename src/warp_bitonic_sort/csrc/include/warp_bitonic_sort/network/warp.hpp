@@ -123,7 +123,7 @@ class warp_network {
     }
     over_lanes<1, half>(target, least, greatest);
     const entry mine = is_low ? greatest : least;
-    // Clang 19 would move the shuffle into the branch of a lane that stores.
+    // A compiler would move the shuffle into the branch of a lane that stores.
     using word = typename unsigned_of<8 * sizeof(entry)>::type;
     const entry other =
         bits_as<entry>(Target::opaque(bits_as<word>(Target::template from_lane_xor<half>(mine))));
