@@ -4,6 +4,7 @@
     python tests/targets/cuda_small_set.py      compiles the kernels
     compute-sanitizer --tool memcheck --error-exitcode 1 python tests/targets/cuda_small_set.py
     compute-sanitizer --tool racecheck python tests/targets/cuda_small_set.py float32   a part
+    ... cuda_small_set.py float32 --operation top_k median                              of it
 
 and so with --tool initcheck and synccheck. Every layout of five dtypes is run on full and on ragged
 rows, at an odd offset too, and on columns. With indices every layout is run once, of dtypes in
@@ -14,6 +15,7 @@ them in turn. Wrong results end with status 1. What is right is computed on the 
 take longer for torch.sort's kernels than for these.
 """
 
+import argparse
 import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +28,7 @@ from warp_bitonic_sort.jit import loader
 from warp_bitonic_sort.kernels import MEDIANS, VALUE_BITS, Kernel
 
 _NAMES = ("int8", "float16", "float32", "float64", "int32")
+_OPERATIONS = ("sort", "sort_with_indices", "top_k", "median")
 _INDEX_DTYPES = (torch.int32, torch.int64)
 _NAN_MODES = ("propagate", "omit")
 # The lengths of rows, and how many of their elements are selected.
@@ -162,14 +165,14 @@ def _cases(number: int, names: Sequence[str]) -> Iterator[tuple[str, int, _Check
         yield "sort_with_indices", length, _check_indices
     is_whole = names[number] == "float32"
     for length, k in _SELECTIONS if is_whole else _SELECTIONS[number :: len(_NAMES)]:
-        yield f"top_k of {k}", length, functools.partial(_check_top_k, k)
+        yield "top_k", length, functools.partial(_check_top_k, k)
     for place, (registers, lane_bits, warp_bits, _) in enumerate(_median_cells(number, names)):
         nan = _NAN_MODES[place % 2]
         length = (registers << lane_bits << warp_bits) - 1
-        yield f"median, nan={nan}", length, functools.partial(_check_median, nan)
+        yield "median", length, functools.partial(_check_median, nan)
 
 
-def main(names: Sequence[str]) -> int:
+def main(names: Sequence[str], operations: Sequence[str]) -> int:
     """Sort and select, compare with torch.sort, and return the exit status."""
     major, minor = torch.cuda.get_device_capability()
     loader.build(_kernels(names, f"sm_{major}{minor}"))
@@ -177,23 +180,32 @@ def main(names: Sequence[str]) -> int:
     for number, name in enumerate(names):
         dtype = getattr(torch, name)
         for operation, length, check in _cases(number, names):
+            if operation not in operations:
+                continue
             rows = 3 if length > 2000 else 37
             views = list(_views(rows, length, dtype))
-            if operation != "sort" and not operation.startswith("median"):
+            if operation in ("sort_with_indices", "top_k"):
                 views += _lossy_rows(rows, length + 1, dtype)
-            if operation.startswith(("top_k", "median")):
+            if operation in ("top_k", "median"):
                 views += _rows_with_nans(rows, length, dtype)
             for x, axis in views:
                 good = check(x, axis)
                 total += 1
                 wrong += not good
                 if not good:
+                    case = getattr(check, "args", "")
                     sys.stdout.write(
-                        f"wrong: {operation} {name} {length} {tuple(x.shape)} axis {axis}\n"
+                        f"wrong: {operation} {case} {name} {length} {tuple(x.shape)} axis {axis}\n"
                     )
     sys.stdout.write(f"{wrong} wrong of {total}\n")
     return int(wrong > 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:] or _NAMES))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="DTYPE", help=f"default: {' '.join(_NAMES)}")
+    parser.add_argument("--operation", nargs="+", choices=_OPERATIONS, default=_OPERATIONS)
+    options = parser.parse_args()
+    sys.exit(main(options.names or _NAMES, options.operation))
