@@ -2,7 +2,9 @@
 //
 // A pair that comes behind the limit is not wanted. Where a buffer is full, it is sorted, all but
 // the first pairs are dropped, and the last one that stays is the new limit. Few pairs are sorted
-// by counting those before each of them, more by a network.
+// by counting those before each of them, more by a network: in registers, or in the buffer, where
+// it is one for any number of pairs (Batcher's merge exchange; D. E. Knuth, "The Art of Computer
+// Programming", volume 3, algorithm 5.2.2 M).
 //
 // Invariant: all functions are called by whole warps. The pairs that are wanted in the end are
 // never dropped.
@@ -53,6 +55,7 @@ class best_pairs {
 
   // Sorts the pairs of every row; the first ones are those that are wanted.
   WBS_INLINE void sort() {
+    if (!target::any_in_warp(count_ > in_order_)) return;
     if constexpr (has_network) {
       if (!target::any_in_warp(count_ > in_network)) {
         target::sync_warp();
@@ -95,10 +98,24 @@ class best_pairs {
   }
   static WBS_INLINE lane_set before() { return (lane_set(1) << lane()) - 1; }
 
-  // Sorts the pairs of every row by counting, and drops all but the first ones.
+  // Sorts the pairs of every row, and drops all but the first ones.
   WBS_INLINE void drop() {
-    Pair* const sorted = pairs_ + max_size;
     target::sync_warp();
+    if (target::any_in_warp(count_ > 2 * lanes)) {
+      sort_in_place();
+    } else {
+      sort_by_counting();
+    }
+    if (count_ >= kept_) {
+      count_ = kept_;
+      limit_ = pairs_[kept_ - 1];
+    }
+    in_order_ = count_;
+  }
+
+  // The first pairs are right, and as many as are wanted.
+  WBS_INLINE void sort_by_counting() {
+    Pair* const sorted = pairs_ + max_size;
     WBS_ROLLED
     for (int i = lane(); i < count_; i += lanes) {
       const Pair pair = pairs_[i];
@@ -107,13 +124,33 @@ class best_pairs {
       if (at < kept_) sorted[at] = pair;
     }
     target::sync_warp();
-    if (count_ >= kept_) {
-      count_ = kept_;
-      limit_ = sorted[kept_ - 1];
-    }
     WBS_ROLLED
-    for (int i = lane(); i < count_; i += lanes) pairs_[i] = sorted[i];
+    for (int i = lane(); i < count_ && i < kept_; i += lanes) pairs_[i] = sorted[i];
     target::sync_warp();
+  }
+
+  WBS_INLINE void sort_in_place() {
+    int half = 1;
+    while (target::any_in_warp(2 * half < count_)) half *= 2;
+    WBS_ROLLED
+    for (int bit = half; bit > 0; bit /= 2) {
+      int distance = bit, with_bit = 0;
+      WBS_ROLLED
+      for (int step = half; step >= bit; step /= 2) {
+        // All numbers with the bit, or without it.
+        WBS_ROLLED
+        for (int n = lane(), i; i = n + (n & -bit) + with_bit, i + distance < count_; n += lanes) {
+          const Pair low = pairs_[i], high = pairs_[i + distance];
+          if (high < low) {
+            pairs_[i] = high;
+            pairs_[i + distance] = low;
+          }
+        }
+        target::sync_warp();
+        distance = step - bit;
+        with_bit = bit;
+      }
+    }
   }
 
   WBS_INLINE void sort_by_network() {
@@ -138,6 +175,7 @@ class best_pairs {
   Pair* pairs_;
   Pair limit_;
   int kept_, opaque_one_, count_ = 0;
+  int in_order_ = 0;  // the first pairs, which are sorted already
 };
 
 }  // namespace warp_bitonic_sort
