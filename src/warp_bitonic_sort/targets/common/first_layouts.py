@@ -19,10 +19,9 @@ _PRUNED64_ROWS = layouts_of((8, 1, 0), (16, 1, 0), (16, 2, 0), (16, 3, 0))
 # Lanes of a row from which on its first elements are bounded, not pruned (``kernel/gpu.hpp``).
 _MIN_BOUND_LANE_BITS = 4
 # Pruned rows have so many times as many elements as are found at most. Bounded rows have so many
-# vectors for each element that is wanted: twice as many where a kernel finds more than 64.
+# vectors for each element that is wanted.
 _MIN_DROPPED = 2
 _MIN_VECTORS = 2
-_MOST_OF_FEW_VECTORS = 64
 # Units of a lane and blocks of a row, for each of FEW_ROWS: at most as many long rows leave
 # multiprocessors idle, as measured on an H200. A cluster's blocks must be neighbours, so that not
 # all multiprocessors are of use.
@@ -110,8 +109,7 @@ class FirstLayouts(NamedTuple):
                     return selection
                 continue
             # Groups are made of whole vectors. Many elements need more of them.
-            min_vectors = _MIN_VECTORS * k * (1 if most <= _MOST_OF_FEW_VECTORS else 2)
-            if vectors >= min_vectors and self.bounded_for(selection, bits):
+            if vectors >= _MIN_VECTORS * k and self.bounded_for(selection, bits):
                 return selection
         return None
 
@@ -189,8 +187,8 @@ def first_layouts(
         "first16": some,
         "first32": some,
         "first64": some[1:],
-        "first128": some[3:],
-        "first256": some[3:],
+        "first128": some[2:],
+        "first256": some[4:],
     }
     few = tuple(
         (most, Layout(units, full, (_BLOCK_THREADS * blocks).bit_length() - 1 - full))
