@@ -207,74 +207,95 @@ std::string run_layout(const char* name, dtype type) {
         dtype::type                                                                                \
   }
 #define ROWS(...) SAMPLE(" rows", gpu_rows, false, all, __VA_ARGS__)
-#define COLUMNS(...) SAMPLE(" columns", gpu_columns, true, all, __VA_ARGS__, 0)
+#define COLUMNS(...) SAMPLE(" columns", gpu_columns, true, all, __VA_ARGS__)
 #define MEDIANS(...) SAMPLE(" medians of rows", gpu_rows, false, median, __VA_ARGS__)
 #define NANMEDIANS(...) SAMPLE(" nanmedians of rows", gpu_rows, false, nanmedian, __VA_ARGS__)
 #define MEDIANS_OF_COLUMNS(...) \
-  SAMPLE(" medians of columns", gpu_columns, true, median, __VA_ARGS__, 0)
+  SAMPLE(" medians of columns", gpu_columns, true, median, __VA_ARGS__)
 #define NANMEDIANS_OF_COLUMNS(...) \
-  SAMPLE(" nanmedians of columns", gpu_columns, true, nanmedian, __VA_ARGS__, 0)
+  SAMPLE(" nanmedians of columns", gpu_columns, true, nanmedian, __VA_ARGS__)
 
-// For each codec: a thread a row, a few lanes, a warp, two warps, and columns by threads and by
-// lanes. The numbers of registers are powers of two and three times one.
+// For each codec: a thread a row, a few lanes, a warp, two warps, and columns by a thread, by lanes
+// and by threads of several warps. The numbers of registers are powers of two and three times one.
 const std::vector<sample> layouts = {
 #if KEY_BITS == 8
-    ROWS(int8, integer, 8, 0, 0),          ROWS(uint8, integer, 16, 2, 0),
-    ROWS(int8, integer, 24, 5, 0),         ROWS(uint8, integer, 32, 5, 1),
-    COLUMNS(int8, integer, 8, 0),          COLUMNS(uint8, integer, 16, 3),
-    ROWS(float8_e4m3fn, ieee, 16, 0, 0),   ROWS(float8_e5m2, ieee, 24, 3, 0),
-    ROWS(float8_e4m3fn, ieee, 32, 5, 0),   ROWS(float8_e5m2, ieee, 24, 5, 1),
-    COLUMNS(float8_e4m3fn, ieee, 16, 0),   COLUMNS(float8_e5m2, ieee, 16, 4),
-    ROWS(float8_e4m3fnuz, fnuz, 4, 0, 0),  ROWS(float8_e5m2fnuz, fnuz, 8, 1, 0),
-    ROWS(float8_e4m3fnuz, fnuz, 24, 5, 0), ROWS(float8_e5m2fnuz, fnuz, 24, 5, 1),
-    COLUMNS(float8_e4m3fnuz, fnuz, 8, 0),  COLUMNS(float8_e5m2fnuz, fnuz, 8, 3),
+    ROWS(int8, integer, 8, 0, 0),
+    ROWS(uint8, integer, 16, 2, 0),
+    ROWS(int8, integer, 24, 5, 0),
+    ROWS(uint8, integer, 32, 5, 1),
+    COLUMNS(int8, integer, 8, 0, 0),
+    COLUMNS(uint8, integer, 16, 3, 0),
+    ROWS(float8_e4m3fn, ieee, 16, 0, 0),
+    ROWS(float8_e5m2, ieee, 24, 3, 0),
+    ROWS(float8_e4m3fn, ieee, 32, 5, 0),
+    ROWS(float8_e5m2, ieee, 24, 5, 1),
+    COLUMNS(float8_e4m3fn, ieee, 16, 0, 0),
+    COLUMNS(float8_e5m2, ieee, 16, 4, 0),
+    ROWS(float8_e4m3fnuz, fnuz, 4, 0, 0),
+    ROWS(float8_e5m2fnuz, fnuz, 8, 1, 0),
+    ROWS(float8_e4m3fnuz, fnuz, 24, 5, 0),
+    ROWS(float8_e5m2fnuz, fnuz, 24, 5, 1),
+    COLUMNS(float8_e4m3fnuz, fnuz, 8, 0, 0),
+    COLUMNS(float8_e5m2fnuz, fnuz, 8, 3, 0),
     MEDIANS(uint8, integer, 28, 0, 0),
+    COLUMNS(int8, integer, 8, 0, 1),
 #elif KEY_BITS == 16
     ROWS(int16, integer, 8, 0, 0),
     ROWS(uint16, integer, 24, 3, 0),
     ROWS(int16, integer, 24, 5, 0),
     ROWS(uint16, integer, 24, 5, 1),
-    COLUMNS(int16, integer, 8, 0),
-    COLUMNS(uint16, integer, 8, 3),
+    COLUMNS(int16, integer, 8, 0, 0),
+    COLUMNS(uint16, integer, 8, 3, 0),
     ROWS(float16, ieee, 16, 0, 0),
     ROWS(bfloat16, ieee, 16, 2, 0),
     ROWS(float16, ieee, 32, 5, 0),
     ROWS(bfloat16, ieee, 32, 5, 1),
-    COLUMNS(float16, ieee, 16, 0),
-    COLUMNS(bfloat16, ieee, 16, 4),
+    COLUMNS(float16, ieee, 16, 0, 0),
+    COLUMNS(bfloat16, ieee, 16, 4, 0),
     MEDIANS(float16, ieee, 28, 0, 0),
     NANMEDIANS(bfloat16, ieee, 24, 5, 1),
-    NANMEDIANS_OF_COLUMNS(bfloat16, ieee, 16, 0),
-    MEDIANS_OF_COLUMNS(int16, integer, 8, 3),
+    NANMEDIANS_OF_COLUMNS(bfloat16, ieee, 16, 0, 0),
+    COLUMNS(bfloat16, ieee, 16, 0, 1),
+    COLUMNS(float16, ieee, 24, 0, 2),
+    NANMEDIANS_OF_COLUMNS(float16, ieee, 8, 0, 2),
+    MEDIANS_OF_COLUMNS(int16, integer, 8, 0, 1),
+    MEDIANS_OF_COLUMNS(int16, integer, 8, 3, 0),
 #elif KEY_BITS == 32
     ROWS(int32, integer, 8, 0, 0),
     ROWS(uint32, integer, 24, 3, 0),
     ROWS(int32, integer, 24, 5, 0),
     ROWS(uint32, integer, 24, 5, 1),
-    COLUMNS(int32, integer, 8, 0),
-    COLUMNS(uint32, integer, 16, 2),
+    COLUMNS(int32, integer, 8, 0, 0),
+    COLUMNS(uint32, integer, 16, 2, 0),
     ROWS(uint32, integer, 24, 5, 3),
     ROWS(float32, ieee, 24, 0, 0),
     ROWS(float32, ieee, 8, 2, 0),
     ROWS(float32, ieee, 32, 5, 0),
     ROWS(float32, ieee, 32, 5, 1),
-    COLUMNS(float32, ieee, 16, 0),
-    COLUMNS(float32, ieee, 16, 3),
+    COLUMNS(float32, ieee, 16, 0, 0),
+    COLUMNS(float32, ieee, 16, 3, 0),
     MEDIANS(float32, ieee, 28, 0, 0),
     NANMEDIANS(float32, ieee, 8, 2, 0),
     MEDIANS(int32, integer, 24, 5, 0),
     MEDIANS(float32, ieee, 16, 2, 0),
     NANMEDIANS(float32, ieee, 24, 5, 1),
-    MEDIANS_OF_COLUMNS(float32, ieee, 12, 0),
-    NANMEDIANS_OF_COLUMNS(float32, ieee, 16, 2),
+    MEDIANS_OF_COLUMNS(float32, ieee, 12, 0, 0),
+    NANMEDIANS_OF_COLUMNS(float32, ieee, 16, 2, 0),
+    COLUMNS(float32, ieee, 16, 0, 1),
+    COLUMNS(int32, integer, 24, 0, 2),
+    COLUMNS(float32, ieee, 32, 0, 3),
+    MEDIANS_OF_COLUMNS(float32, ieee, 24, 0, 3),
+    NANMEDIANS_OF_COLUMNS(float32, ieee, 16, 0, 1),
+    MEDIANS(float32, ieee, 16, 5, 2),
 #elif KEY_BITS == 64
     ROWS(int64, integer, 4, 0, 0),    ROWS(uint64, integer, 12, 3, 0),
     ROWS(int64, integer, 12, 5, 0),   ROWS(uint64, integer, 12, 5, 1),
-    COLUMNS(int64, integer, 8, 0),    COLUMNS(uint64, integer, 8, 3),
+    COLUMNS(int64, integer, 8, 0, 0), COLUMNS(uint64, integer, 8, 3, 0),
     ROWS(float64, ieee, 8, 0, 0),     ROWS(float64, ieee, 8, 2, 0),
     ROWS(float64, ieee, 16, 5, 0),    ROWS(float64, ieee, 12, 5, 2),
-    COLUMNS(float64, ieee, 4, 0),     COLUMNS(float64, ieee, 16, 4),
+    COLUMNS(float64, ieee, 4, 0, 0),  COLUMNS(float64, ieee, 16, 4, 0),
     MEDIANS(float64, ieee, 12, 5, 1), NANMEDIANS(float64, ieee, 8, 0, 0),
+    COLUMNS(float64, ieee, 16, 0, 2), NANMEDIANS_OF_COLUMNS(float64, ieee, 8, 0, 2),
 #endif
 };
 

@@ -29,10 +29,10 @@ FLAGS = [
 # thread reads, or overwrites, only what it wrote, or read, itself; or shuffles stand in for them.
 # On a device racecheck looks for missing ones.
 SPARE = {
-    *(("best_pairs.hpp", number, "sync_warp") for number in (1, 3, 5, 6)),
-    ("columns.hpp", 6, "sync_block"),
+    *(("best_pairs.hpp", number, "sync_warp") for number in (1, 3, 7)),
+    *(("columns.hpp", number, "sync_block") for number in (1, 7)),
     *(("first_rows.hpp", 1, kind) for kind in ("sync_warp", "sync_block")),
-    ("warp.hpp", 10, "sync_warp"),
+    ("warp.hpp", 11, "sync_warp"),
     *((header, number, kind)
       for header, number in (("index_entries.hpp", 3), ("index_team.hpp", 4))
       for kind in ("sync_warp", "sync_block")),

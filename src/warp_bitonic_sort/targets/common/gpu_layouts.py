@@ -149,7 +149,7 @@ INDEX64_COLUMNS = layouts_of(
 _MEDIAN_THREADS = layouts_of(*((registers, 0, 0) for registers in (4, 8, 12, 16, 24, 28, 32)))
 _MEDIAN32_THREADS = (*_MEDIAN_THREADS, *layouts_of((40, 0, 0), (48, 0, 0), (56, 0, 0)))
 _MEDIAN32_ROWS = (*_MEDIAN32_THREADS, *layouts_of((32, 1, 0)))
-_MEDIAN32_COLUMNS = (*_MEDIAN32_THREADS, *layouts_of((64, 0, 0), (32, 2, 0)))
+_MEDIAN32_COLUMNS = (*_MEDIAN32_THREADS, *layouts_of((64, 0, 0)))
 
 
 class Tables(NamedTuple):
@@ -248,6 +248,12 @@ class GpuLayouts(NamedTuple):
         keys = rows * (layout.capacity + padding) * bits // 8
         return warps * (self._stage_bytes(layout, 4) + keys)
 
+    def _merging_bytes(self, layout: Layout, bits: int) -> int:
+        """Return the bytes of columns that warps share; those that lanes share need few."""
+        warps = 1 << layout.warp_bits
+        entry = max(bits // 8, 4)
+        return max(4, warps) * layout.registers * self.warp_lanes * entry if warps > 1 else 0
+
     def _stage_bytes(self, layout: Layout, entry: int) -> int:
         """Return the bytes of a warp's part of the stage of entries (``network/warp.hpp``)."""
         lanes = self.warp_lanes
@@ -283,9 +289,15 @@ class GpuLayouts(NamedTuple):
         """Return the layouts of columns, by capacity."""
         layouts = self._tables(payload, bits, selection).columns
         limit = 1024 * self.shared_kib
-        if payload == "none":
-            return list(layouts)
-        return [layout for layout in layouts if self.column_bytes(layout, bits) <= limit]
+        bytes_of = self._merging_bytes if payload == "none" else self.column_bytes
+        fitting = [layout for layout in layouts if bytes_of(layout, bits) <= limit]
+        # Of those with the same capacity, the first one is the fastest.
+        before = [None, *fitting]
+        return [
+            layout
+            for layout, other in zip(fitting, before, strict=False)
+            if other is None or layout.capacity > other.capacity
+        ]
 
     def cells(
         self, payload: Payload, bits: int, selection: Selection = "all"

@@ -9,6 +9,7 @@ from ...kernels import Layout
 from ..common import gpu_layouts as common
 from ..common.first_layouts import first_layouts
 from ..common.gpu_layouts import GpuLayouts, Tables, tables_by_entry
+from ..common.layouts import layouts_of
 
 # KiB of shared memory that a block may use, by compute capability (CUDA programming guide,
 # technical specifications). Other capabilities have the lowest of the newer ones.
@@ -22,10 +23,50 @@ _WITH_CLUSTERS = ("90", "100", "103")
 _ENTRY32_ROWS = tuple(
     Layout(4, 1, 0) if layout == Layout(8, 0, 0) else layout for layout in common.ENTRY32_ROWS
 )
+# Columns of more elements than a thread has are shared by several warps, as many columns as a warp
+# has lanes. Of the longest, lanes share fewer, where these are as fast or shared memory is short.
+_ENTRY16_COLUMNS = layouts_of(
+    (8, 0, 0),
+    (16, 0, 0),
+    (32, 0, 0),
+    (24, 0, 1),
+    (16, 0, 2),
+    (24, 0, 2),
+    (32, 0, 2),
+    (24, 0, 3),
+    (32, 0, 3),
+    (48, 0, 3),
+    (32, 0, 4),
+    (32, 0, 5),
+    (32, 5, 0),
+)
+_ENTRY32_COLUMNS = layouts_of(
+    *common.ENTRY32_COLUMNS[:5],
+    (24, 0, 1),
+    (32, 0, 1),
+    (48, 0, 1),
+    (32, 0, 2),
+    (24, 0, 3),
+    (32, 0, 3),
+    (48, 0, 3),
+    (32, 0, 4),
+    (48, 0, 4),
+    (32, 5, 0),
+)
+_ENTRY64_COLUMNS = layouts_of(
+    *common.ENTRY64_COLUMNS[:4],
+    (12, 0, 2),
+    (16, 0, 2),
+    (24, 0, 2),
+    (16, 0, 3),
+    (24, 0, 3),
+    (16, 4, 0),
+    (16, 5, 0),
+)
 _TABLES = tables_by_entry(
-    Tables(common.ENTRY32_ROWS, common.ENTRY16_UNALIGNED, common.ENTRY16_COLUMNS),
-    Tables(_ENTRY32_ROWS, (Layout(8), *common.ENTRY32_UNALIGNED), common.ENTRY32_COLUMNS),
-    Tables(common.ENTRY64_ROWS, common.ENTRY64_UNALIGNED, common.ENTRY64_COLUMNS),
+    Tables(common.ENTRY32_ROWS, common.ENTRY16_UNALIGNED, _ENTRY16_COLUMNS),
+    Tables(_ENTRY32_ROWS, (Layout(8), *common.ENTRY32_UNALIGNED), _ENTRY32_COLUMNS),
+    Tables(common.ENTRY64_ROWS, common.ENTRY64_UNALIGNED, _ENTRY64_COLUMNS),
     Tables(common.INDEX_ROWS, (), common.INDEX_COLUMNS),
     Tables(common.INDEX64_ROWS, (), common.INDEX64_COLUMNS),
 )

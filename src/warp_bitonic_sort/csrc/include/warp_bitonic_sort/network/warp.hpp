@@ -2,7 +2,9 @@
 //
 // A row's positions are numbered warp by warp, lane by lane, register by register: lane i of the
 // row's 2^LaneBits lanes holds positions i * Registers and on. Registers is a power of two or three
-// times one, so that capacities go up by steps of a half and a third, not only by doubling.
+// times one, so that capacities go up by steps of a half and a third, not only by doubling. The
+// lanes of a warp are those of one row, or of many; with one lane a row, several warps may share
+// all of their rows.
 //
 // Each lane sorts its own registers; then every phase merges the runs of pairs of lanes, of pairs
 // of pairs, of warps. A merge is the flip form of network/bitonic.hpp: position i of the low run
@@ -43,12 +45,15 @@ class warp_network {
   WBS_CONSTANT(int, lanes, 1 << LaneBits);
   WBS_CONSTANT(int, warps, 1 << WarpBits);
   WBS_CONSTANT(int, capacity, Registers * lanes * warps);
-  static_assert(LaneBits == Target::lane_bits || WarpBits == 0, "warps are made of whole rows");
+  static_assert(WarpBits == 0 || LaneBits == Target::lane_bits || LaneBits == 0,
+                "all lanes of warps that share rows have one row, or one each");
 
   // Entries between the rows of a stage, if there is room: 16-byte accesses of consecutive lanes to
-  // consecutive rows then have no bank conflicts.
+  // consecutive rows then have no bank conflicts. Lanes with a row each only use entries below each
+  // other.
   WBS_CONSTANT(int, padding,
-               (Registers + entry_vector<entry>::size) * warp_lanes * warps *
+               !(LaneBits == 0 && WarpBits > 0) &&
+                       (Registers + entry_vector<entry>::size) * warp_lanes * warps *
                            static_cast<int>(sizeof(entry)) <=
                        Target::max_shared_bytes
                    ? entry_vector<entry>::size
@@ -73,19 +78,19 @@ class warp_network {
   struct middle_entries {
     entry low, high, last;
   };
-  // Finds them for every lane of a row, and sorts no more than the halves, if these lie in a warp.
+  // Finds them for every lane of a row, and sorts no more than the halves.
   static WBS_INLINE middle_entries middle(const Target& target, entry (&entries)[Registers],
                                           entry* stage) {
-    if constexpr (LaneBits == 0) {
-      sort_registers<Registers>(target, entries);
-      return {entries[Registers / 2 - 1], entries[Registers / 2], entries[Registers - 1]};
-    } else if constexpr (WarpBits == 0) {
-      sort_registers<Registers>(target, entries);
+    sort_registers<Registers>(target, entries);
+    if constexpr (WarpBits > 0) {
+      merge_lanes<1>(target, entries, own(stage));
+      merge_warps<1, WarpBits - 1>(target, entries, stage);
+      return middle_of_warps(target, entries, stage);
+    } else if constexpr (LaneBits > 0) {
       merge_lanes<1, LaneBits - 1>(target, entries, own(stage));
       return middle_of_halves(target, entries);
     } else {
-      sort(target, entries, stage);
-      return middle_of_block(entries, stage);
+      return {entries[Registers / 2 - 1], entries[Registers / 2], entries[Registers - 1]};
     }
   }
 
@@ -143,16 +148,46 @@ class warp_network {
       over_lanes<2 * Mask, Lanes>(target, least, greatest);
     }
   }
-  // Of a row that is sorted.
-  static WBS_INLINE middle_entries middle_of_block(const entry (&entries)[Registers],
-                                                   entry* stage) {
+  // The same for halves in different warps.
+  static WBS_INLINE middle_entries middle_of_warps(const Target& target,
+                                                   entry (&entries)[Registers], entry* stage) {
+    constexpr int half = warps / 2, end = (Registers - 1) * striped_pitch;
     const int warp = Target::warp() & (warps - 1), lane = Target::lane();
+    store_striped(entries, own(stage));
     Target::sync_block();
-    if (warp == warps / 2 - 1 && lane == warp_lanes - 1) stage[0] = entries[Registers - 1];
-    if (warp == warps / 2 && lane == 0) stage[1] = entries[0];
-    if (warp == warps - 1 && lane == warp_lanes - 1) stage[2] = entries[Registers - 1];
+    const entry* const mirrored =
+        stage + (warps - 1 - warp) * stage_entries + end + (lane ^ (lanes - 1));
+    entry mine = entries[0];
+    if (warp < half) {
+      keep_lesser(target, mine, mirrored[0]);
+      WBS_UNROLL
+      for (int j = 1; j < Registers; ++j) {
+        keep_lesser(target, entries[j], mirrored[-j * striped_pitch]);
+        keep_greater(target, mine, entries[j]);
+      }
+    } else {
+      keep_greater(target, mine, mirrored[0]);
+      WBS_UNROLL
+      for (int j = 1; j < Registers; ++j) {
+        keep_greater(target, entries[j], mirrored[-j * striped_pitch]);
+        keep_lesser(target, mine, entries[j]);
+      }
+    }
+    entry least = mine, greatest = mine;
+    over_lanes<1, lanes>(target, least, greatest);
+    const entry* const last_lane = stage + end + (lane | (lanes - 1));
+    entry last = last_lane[(half - 1) * stage_entries];
+    keep_greater(target, last, last_lane[(warps - 1) * stage_entries]);
     Target::sync_block();
-    return {stage[0], stage[1], stage[2]};
+    stage[warp * warp_lanes + lane] = warp < half ? greatest : least;
+    Target::sync_block();
+    entry low = stage[lane], high = stage[half * warp_lanes + lane];
+    WBS_ROLLED
+    for (int w = 1; w < half; ++w) {
+      keep_greater(target, low, stage[w * warp_lanes + lane]);
+      keep_lesser(target, high, stage[(half + w) * warp_lanes + lane]);
+    }
+    return {low, high, last};
   }
 
   // Merges runs of 2^(K-1) lanes, up to those of 2^Last lanes.
@@ -302,12 +337,12 @@ class warp_network {
     }
   }
 
-  // Merges runs of 2^(Q-1) warps through the stages of all of them: each thread takes its lane of
-  // every warp at its share of the register numbers.
-  template <int Q>
+  // Merges runs of 2^(Q-1) warps, up to those of 2^Last warps, through the stages of all of them:
+  // each thread takes its lane of every warp at its share of the register numbers.
+  template <int Q, int Last = WarpBits>
   static WBS_INLINE void merge_warps(const Target& target, entry (&entries)[Registers],
                                      entry* stage) {
-    if constexpr (Q <= WarpBits) {
+    if constexpr (Q <= Last) {
       constexpr int group = 1 << Q, share = Registers / group;
       static_assert(Registers % group == 0, "warps share the register numbers evenly");
       const int warp = Target::warp() & (warps - 1), place = warp & (group - 1);
@@ -315,8 +350,8 @@ class warp_network {
       Target::sync_block();
       entry* const first = stage + (warp - place) * stage_entries;
       entry* const low = first + place * share * striped_pitch + Target::lane();
-      entry* const high = first + (Registers - 1 - place * share) * striped_pitch +
-                          (warp_lanes - 1 - Target::lane());
+      entry* const high =
+          first + (Registers - 1 - place * share) * striped_pitch + (Target::lane() ^ (lanes - 1));
       WBS_UNROLL
       for (int v = 0; v < group; ++v) {
         WBS_UNROLL
@@ -347,7 +382,7 @@ class warp_network {
         }
       }
       Target::sync_block();
-      if constexpr (transposed_bits == LaneBits) {
+      if constexpr (LaneBits > 0 && transposed_bits == LaneBits) {
         transposed_steps<LaneBits, false>(target, entries, own(stage));
         Target::sync_warp();
         load_striped(entries, own(stage));
@@ -358,7 +393,7 @@ class warp_network {
         clean_lanes<LaneBits>(target, entries, own(stage));
       }
       clean<Registers, 0>(target, entries);
-      merge_warps<Q + 1>(target, entries, stage);
+      merge_warps<Q + 1, Last>(target, entries, stage);
     }
   }
 

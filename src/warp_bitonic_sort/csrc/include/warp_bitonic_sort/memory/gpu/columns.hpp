@@ -1,8 +1,9 @@
 // Sorts rows that lie side by side in memory: columns.
 //
-// Consecutive threads load and store elements of contiguous rows. Rows that fit a thread's
-// registers, of up to 32 elements, or 64 for a median, are sorted by one thread each. Longer rows
-// are staged in a tile of shared memory, which all threads of a block fill.
+// Consecutive threads load and store elements of contiguous rows. Short rows are sorted by one
+// thread each, which holds all of their elements. Longer ones are sorted by threads of several
+// warps, one of each: a warp has a part of as many rows as it has lanes. Where shared memory has no
+// room for that many, the lanes of a warp share rows, which are staged in a tile of shared memory.
 //
 // Invariant: as for memory/gpu/rows.hpp. Any strides are right, only slower.
 #ifndef WARP_BITONIC_SORT_MEMORY_GPU_COLUMNS_HPP_
@@ -18,7 +19,7 @@ namespace warp_bitonic_sort {
 template <template <class> class Target, class Keys, codec_kind Codec, selection Selection,
           int Registers, int LaneBits, int WarpBits>
 class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
-  static_assert(WarpBits == 0, "a warp holds whole rows");
+  static_assert(WarpBits == 0 || LaneBits == 0, "a warp holds whole rows, or parts of many");
   using base = kernel_base<Target, Keys, Registers, LaneBits, WarpBits>;
   using base::blocks_of;
   using base::find_row;
@@ -45,6 +46,7 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   WBS_CONSTANT(int, max_warps, 8);
   WBS_CONSTANT(int, wanted_warps, good_bytes / base::key_bytes / warp_rows);
   WBS_CONSTANT(int, fitting_warps, wanted_warps < max_warps ? wanted_warps : max_warps);
+  WBS_CONSTANT(int, least_warps, fitting_warps > 4 ? fitting_warps : 4);
 
  public:
   using arguments = wbs_args<1, 1>;
@@ -57,11 +59,17 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   // compilers then compute what depends on the lane alone once, before the loop.
   WBS_CONSTANT(bool, prefers_loop, row_lanes > 4);
   WBS_CONSTANT(bool, tries_float_keys, false);
-  WBS_CONSTANT(int, threads, (fitting_warps > 4 ? fitting_warps : 4) * warp_lanes);
+  WBS_CONSTANT(int, threads, (warps > least_warps ? warps : least_warps) * warp_lanes);
   WBS_CONSTANT(int, tile_blocks, 1);
-  WBS_CONSTANT(int, block_rows, threads / warp_lanes * warp_rows);
-  // Larger blocks set no bound: with a bound of one, compilers leave no registers for a second.
-  WBS_CONSTANT(int, resident_blocks, threads > 128 && lanes > 1 ? 0 : blocks_of(threads));
+  WBS_CONSTANT(int, block_rows, threads / warp_lanes / warps * warp_rows);
+  // Warps that share rows wait for each other, and for memory: as many threads as need no local
+  // memory. Other large blocks set no bound: with a bound of one, compilers leave no registers for
+  // a second.
+  WBS_CONSTANT(int, register_bytes, Registers * static_cast<int>(sizeof(key)));
+  WBS_CONSTANT(int, resident_blocks,
+               warps > 1       ? (register_bytes <= 128 ? 1024 / threads : 0)
+               : threads > 128 ? 0
+                               : blocks_of(threads));
 
  private:
   using pads_type = typename base::template pads_of<Codec, Selection>;
@@ -74,7 +82,7 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
 
  public:
   WBS_CONSTANT(int, shared_bytes,
-               lanes == 1                 ? 0
+               lanes == 1                 ? (warps == 1 ? 0 : stage_bytes)
                : stage_bytes > tile_bytes ? stage_bytes
                                           : tile_bytes);
 
@@ -82,7 +90,7 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   static WBS_INLINE void sort(const wbs_args<1, 1>& args, long long tile, void* shared) {
     const keys_type codec({args.key_xor, args.key_add});
     if constexpr (lanes == 1) {
-      sort_by_threads(codec, args, tile);
+      sort_by_threads(codec, args, tile, shared);
     } else {
       sort_by_lanes(codec, args, tile, shared);
     }
@@ -90,15 +98,17 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
 
  private:
   static WBS_INLINE void sort_by_threads(const keys_type& codec, const wbs_args<1, 1>& args,
-                                         long long tile) {
+                                         long long tile, void* shared) {
     constexpr int last = shared_rows - 1;
-    const int thread = target::warp() * warp_lanes + target::lane();
+    const int team = target::warp() / warps, column = team * warp_lanes + target::lane();
+    key* const stage = static_cast<key*>(shared) + team * warps * network_type::stage_entries;
     row rows[shared_rows];
     WBS_UNROLL
     for (int r = 0; r <= last; ++r) {
-      rows[r] = find_row(args, tile * block_rows + thread * shared_rows + r);
+      rows[r] = find_row(args, tile * block_rows + column * shared_rows + r);
     }
-    if (!rows[0].present) return;
+    if (warps == 1 && !rows[0].present) return;
+    const int first = first_position(), length = rows[0].present ? args.length : 0;
     const bool both = rows[last].present;
     const bool pair_src = both && is_pair(rows[0].src, rows[last].src, args.input_stride[0]);
     const bool pair_dst = both && is_pair(rows[0].dst, rows[last].dst, args.output_stride[0]);
@@ -106,9 +116,9 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
     raw raws[Registers];
     WBS_UNROLL
     for (int c = 0; c < Registers; ++c) {
-      raws[c] = pads.at(c);
-      if (c >= args.length) continue;
-      const long long at = c * args.input_stride[0];
+      raws[c] = pads.at(first + c);
+      if (first + c >= length) continue;
+      const long long at = (first + c) * args.input_stride[0];
       if constexpr (shared_rows == 1) {
         raws[c] = element_at(rows[0].src + at);
       } else if (pair_src) {
@@ -118,18 +128,19 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
         raws[c] = element_at(rows[0].src + at) | second << 16;
       }
     }
-    if constexpr (is_median(Selection)) pads.template replace_nans<network_type>(raws, nullptr);
+    if constexpr (is_median(Selection)) pads.template replace_nans<network_type>(raws, stage);
     key keys[Registers];
     base::encode(codec, raws, keys);
     if constexpr (is_median(Selection)) {
-      base::store_medians(codec, args, pads, rows, keys, nullptr);
+      base::store_medians(codec, args, pads, rows, keys, stage);
+      if constexpr (warps > 1) target::sync_block();
       return;
     }
-    network_type::sort(target{args.opaque_one}, keys, nullptr);
+    network_type::sort(target{args.opaque_one}, keys, stage);
     WBS_UNROLL
     for (int c = 0; c < Registers; ++c) {
-      if (c >= args.length) continue;
-      const long long at = c * args.output_stride[0];
+      if (first + c >= length) continue;
+      const long long at = (first + c) * args.output_stride[0];
       const auto raw = codec.decode(keys[c]);
       if (shared_rows == 2 && pair_dst) {
         set_pair(rows[0].dst + at, static_cast<unsigned>(raw));

@@ -56,24 +56,26 @@ class row_median {
       WBS_UNROLL
       for (int j = 0; j < Registers; ++j) some |= sums_of(raws[j]);
       const bool has_nans = (some & signs) != 0;
-      if (Network::lanes == 1 && !has_nans) return;
-      if (Network::lanes > 1 && Network::warps == 1 && !Target::any_in_warp(has_nans)) return;
+      if constexpr (Network::warps == 1) {
+        if (!(Network::lanes == 1 ? has_nans : Target::any_in_warp(has_nans))) return;
+      }
       unsigned own = 0;
       WBS_UNROLL
       for (int j = 0; j < Registers; ++j) own ^= nans_of(raws[j]);
       unsigned before = 0, all = own;
       over_lanes<1, Network::lanes>(before, all);
       if constexpr (Network::warps > 1) {
-        unsigned* const of_warps = static_cast<unsigned*>(stage);
+        unsigned* const of_warps = static_cast<unsigned*>(stage) + Target::lane();
         const int mine = Target::warp() % Network::warps;
         Target::sync_block();
-        if (Target::lane() == 0) of_warps[mine] = all;
+        of_warps[mine * Network::warp_lanes] = all;
         Target::sync_block();
         all = 0;
         WBS_ROLLED
         for (int w = 0; w < Network::warps; ++w) {
-          if (w < mine) before ^= of_warps[w];
-          all ^= of_warps[w];
+          const unsigned other = of_warps[w * Network::warp_lanes];
+          if (w < mine) before ^= other;
+          all ^= other;
         }
         Target::sync_block();
       }
