@@ -179,7 +179,12 @@ class warp_network {
     entry last = last_lane[(half - 1) * stage_entries];
     keep_greater(target, last, last_lane[(warps - 1) * stage_entries]);
     Target::sync_block();
-    stage[warp * warp_lanes + lane] = warp < half ? greatest : least;
+    // Of classes, a conditional expression would take the address.
+    if (warp < half) {
+      stage[warp * warp_lanes + lane] = greatest;
+    } else {
+      stage[warp * warp_lanes + lane] = least;
+    }
     Target::sync_block();
     entry low = stage[lane], high = stage[half * warp_lanes + lane];
     WBS_ROLLED
