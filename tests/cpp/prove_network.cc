@@ -1,5 +1,5 @@
-// Proves that the sorting networks of network/bitonic.hpp and network/tile.hpp sort, and that that
-// of network/first.hpp selects, by running the real code on zeros and ones.
+// Proves that the sorting networks of network/bitonic.hpp, network/tile.hpp and network/lanes.hpp
+// sort, and that that of network/first.hpp selects, by running the real code on zeros and ones.
 //
 // The 0-1 principle (Knuth 5.3.4, theorem Z): a network of comparators sorts every input if it
 // sorts every input of zeros and ones; likewise it merges every pair of sorted runs if it merges
@@ -24,6 +24,8 @@
 //    zero-one blocks, after 1. Blocks of several lanes, all of which are merged with those of
 //    another lane, as memory/gpu/index_team.hpp does: all tuples of sorted zero-one blocks, for few
 //    blocks. More blocks and lanes follow by induction.
+// 5. Merges of the lanes of a tile that has one row: all tuples of sorted zero-one lanes, for tiles
+//    of few lanes or slots. Phases of more lanes are made of the same steps.
 //
 // Blocks are sorted, by 1. In each phase the halves of every block are sorted by the phases before,
 // so its merge, by 2, sorts their union (a block without an upper half is sorted already); and by 3
@@ -39,6 +41,7 @@
 #include <utility>
 #include <vector>
 #include <warp_bitonic_sort/network/first.hpp>
+#include <warp_bitonic_sort/network/lanes.hpp>
 #include <warp_bitonic_sort/network/registers.hpp>
 #include <warp_bitonic_sort/network/tile.hpp>
 
@@ -149,6 +152,87 @@ bool merges_all(const Target& target, int bits, int present) {
     if (!is_sorted(tile.data(), present)) return false;
   }
   return true;
+}
+
+// Vectors of several lanes. Without is the comparator that is left out, or -1.
+template <int Lanes>
+struct vector_target {
+  static constexpr int lanes = Lanes;
+  struct entry {
+    bits_key of[Lanes];
+  };
+  mutable int without = -1;
+
+  __attribute__((noinline)) void compare_exchange(entry& a, entry& b) const {
+    if (without-- == 0) return;
+    for (int lane = 0; lane < Lanes; ++lane) zero_one{}.compare_exchange(a.of[lane], b.of[lane]);
+  }
+  template <int Mask>
+  static entry from_lane_xor(const entry& value) {
+    entry result;
+    for (int lane = 0; lane < Lanes; ++lane) result.of[lane] = value.of[lane ^ Mask];
+    return result;
+  }
+  template <int Bit>
+  static entry by_lane_bit(const entry& without_bit, const entry& with_bit) {
+    entry result;
+    for (int lane = 0; lane < Lanes; ++lane) {
+      result.of[lane] = (lane >> Bit & 1 ? with_bit : without_bit).of[lane];
+    }
+    return result;
+  }
+};
+
+// Whether all tuples of sorted lanes of so many slots are merged, by blocks of two slots, whose
+// last pass is in order.
+template <int Lanes>
+bool merges_all_lanes(const vector_target<Lanes>& target, int slots) {
+  long tuples = 1;
+  for (int lane = 0; lane < Lanes; ++lane) tuples *= slots + 1;
+  std::vector<typename vector_target<Lanes>::entry> tile(slots);
+  std::vector<bits_key> expected(slots * Lanes);
+  for (long first = 0; first < tuples; first += inputs) {
+    std::memset(static_cast<void*>(tile.data()), 0, slots * sizeof(tile[0]));
+    std::memset(static_cast<void*>(expected.data()), 0, expected.size() * sizeof(bits_key));
+    for (int input = 0; input < inputs; ++input) {
+      const uint64_t bit = uint64_t{1} << input % 64;
+      long rest = first + input < tuples ? first + input : 0;
+      int all_zeros = 0;
+      for (int lane = 0; lane < Lanes; ++lane, rest /= slots + 1) {
+        const int zeros = static_cast<int>(rest % (slots + 1));
+        for (int i = zeros; i < slots; ++i) tile[i].of[lane][input / 64] |= bit;
+        all_zeros += zeros;
+      }
+      for (int i = all_zeros; i < slots * Lanes; ++i) expected[i][input / 64] |= bit;
+    }
+    const vector_target<Lanes> fresh = target;
+    int finished = 0;
+    lane_network<vector_target<Lanes>, 1>::merge(fresh, tile.data(), slots, [&](int slot) {
+      if (slot == finished) finished += 2;
+      network<vector_target<Lanes>, 1>::clean(fresh, tile.data() + slot);
+    });
+    if (finished != slots) return false;
+    bits_key wrong{};
+    for (int i = 0; i < slots * Lanes; ++i) wrong |= tile[i % slots].of[i / slots] ^ expected[i];
+    if (any(wrong)) return false;
+  }
+  return true;
+}
+
+template <int Lanes>
+void prove_lanes(std::initializer_list<int> all_slots) {
+  for (int slots : all_slots) {
+    expect(merges_all_lanes(vector_target<Lanes>{}, slots), "lanes are merged", Lanes, slots);
+  }
+}
+// Each comparator of vectors is needed, up to the last.
+template <int Lanes>
+void control_lanes(int slots) {
+  int missing = 0;
+  while (!merges_all_lanes(vector_target<Lanes>{missing}, slots)) ++missing;
+  expect(missing > slots, "a missing comparator is seen", Lanes, missing);
+  expect(merges_all_lanes(vector_target<Lanes>{missing + 1}, slots), "no comparator is missing",
+         Lanes, slots);
 }
 
 int bits_above(int slots) {
@@ -511,6 +595,9 @@ int main(int argc, char** argv) {
   } else if (!std::strcmp(part, "merges")) {
     prove_merges();
     prove_first(make_indices<6>{});
+    prove_lanes<2>({2, 4, 8, 16, 32, 64, 128});
+    prove_lanes<4>({2, 4, 8, 16, 32});
+    prove_lanes<8>({2, 4});
   } else if (!std::strcmp(part, "composition")) {
     check_register_traces(make_indices<32>{});
     check_register_trace<49>();
@@ -521,6 +608,9 @@ int main(int argc, char** argv) {
     control_registers<16>();
     control_registers<32>();
     control_merges();
+    control_lanes<2>(16);
+    control_lanes<4>(8);
+    control_lanes<8>(2);
   } else {
     std::printf("usage: prove_network registers|merges|composition|controls\n");
     return 2;

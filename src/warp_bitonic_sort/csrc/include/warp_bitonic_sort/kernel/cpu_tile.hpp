@@ -1,8 +1,10 @@
 // The CPU kernels that sort rows of any length up to a limit, in a tile in memory.
 //
-// Invariant: rows are sorted in groups of simd::lanes, one row a SIMD lane. Every load of a group
-// precedes every store of it, so that sorting in place is right. No byte outside a row is read or
-// written.
+// Rows are sorted in groups of simd::lanes, one row a SIMD lane. The last few rows, which would
+// leave most lanes idle, are sorted one by one if they are contiguous, each by all lanes.
+//
+// Invariant: every load of a group, or of a single row, precedes every store of it, so that sorting
+// in place is right. No byte outside a row is read or written.
 #ifndef WARP_BITONIC_SORT_KERNEL_CPU_TILE_HPP_
 #define WARP_BITONIC_SORT_KERNEL_CPU_TILE_HPP_
 
@@ -17,6 +19,7 @@
 #include <warp_bitonic_sort/memory/cpu/nontemporal_store.hpp>
 #include <warp_bitonic_sort/memory/cpu/row_cursor.hpp>
 #include <warp_bitonic_sort/network/bitonic.hpp>
+#include <warp_bitonic_sort/network/lanes.hpp>
 #include <warp_bitonic_sort/network/tile.hpp>
 
 namespace warp_bitonic_sort {
@@ -62,6 +65,10 @@ class tile_kernel {
   }
 
  private:
+  // The shortest rows that all lanes sort: shorter ones would be pads for the most part. The junk
+  // has room for two lanes of them.
+  static constexpr int min_single_length = block / 2 * lanes > 2 * block ? block / 2 * lanes : 32;
+
   // Room before the block for a chunk that ends with the row but begins in the block before.
   static constexpr int stage_slots = block + chunk;
 
@@ -85,7 +92,17 @@ class tile_kernel {
     dst_contiguous_ = cursor.dst_stride() == length_ * key_bytes;
     const access src_access = access_of(args, args.input_stride[0], args.input_batch_stride[0]);
     const access dst_access = access_of(args, args.output_stride[0], args.output_batch_stride[0]);
+    const long long few = args.input_stride[0] == key_bytes && args.output_stride[0] == key_bytes
+                              ? max_single_rows()
+                              : 0;
     for (long long left = last - first; left > 0; left -= lanes) {
+      if (left <= few) {
+        for (; left > 0; --left) {
+          sort_single(cursor.src(), cursor.dst());
+          cursor.advance(1);
+        }
+        return;
+      }
       const bool whole = left >= lanes && cursor.run() >= lanes;
       rows_ = left < lanes ? static_cast<int>(left) : lanes;
       cursor.next(left, src_, dst_, junk_);
@@ -93,6 +110,49 @@ class tile_kernel {
       load(src_access == access::columns && !whole ? access::strided : src_access);
       sort_and_store(dst_access == access::columns && !whole ? access::strided : dst_access);
     }
+  }
+
+  // How many rows take less time one by one than as a group.
+  int max_single_rows() const {
+    if (length_ < min_single_length) return 0;
+    return length_ / (2 * slots_of_single());
+  }
+  // A power of two that is a multiple of the block.
+  int slots_of_single() const {
+    int slots = block;
+    while (slots * lanes < length_) slots *= 2;
+    return slots;
+  }
+  // Sorts a row whose elements are contiguous.
+  void sort_single(const char* from, char* to) {
+    const int slots = slots_of_single(), present = load_single(from);
+    for (int slot = present; slot < slots; ++slot) tile_[slot] = target::pad();
+    tile_sort::sort(target{}, tile_, present);
+    // A lane that the row ends in, and lanes behind it, are stored elsewhere.
+    const int lane_bytes = slots * key_bytes, row_bytes = length_ * key_bytes;
+    const int whole = row_bytes / lane_bytes, rest = row_bytes % lane_bytes;
+    for (int lane = 0; lane < lanes; ++lane) {
+      dst_[lane] = lane < whole ? to + lane * lane_bytes : junk_ + (lane > whole) * lane_bytes;
+    }
+    lane_network<target, block_bits>::merge(target{}, tile_, slots,
+                                            finish_block<access::rows>{*this, slots});
+    if (rest > 0) __builtin_memcpy(to + whole * lane_bytes, junk_, static_cast<size_t>(rest));
+  }
+  // Loads a row in any order, and returns the slots that it takes.
+  int load_single(const char* from) {
+    const int vectors = length_ / lanes, rest = length_ % lanes;
+    int slot = 0;
+    for (; slot + block <= vectors; slot += block) {
+      load_columns_and_sort(from + slot * simd_bytes, simd_bytes, slot);
+    }
+    if (slot < vectors || rest > 0) {
+      for (int i = 0; i < block; ++i) stage_[i] = pad_;
+      __builtin_memcpy(stage_, from + slot * simd_bytes,
+                       static_cast<size_t>(length_ * key_bytes - slot * simd_bytes));
+      load_columns_and_sort(reinterpret_cast<const char*>(stage_), simd_bytes, slot);
+      slot += block;
+    }
+    return slot;
   }
 
   static access access_of(const wbs_args<1, 1>& args, long long stride,

@@ -54,6 +54,26 @@ class tile_network {
     return true;
   }
 
+  // Sorts the placed blocks of any tile.
+  static WBS_INLINE void sort(const Target& target, entry* tile, int slots) {
+    sort(target, tile, slots, clean_block{target, tile});
+  }
+
+  // Sorts a tile whose lanes are bitonic, of a power of two of slots.
+  static WBS_INLINE void clean(const Target& target, entry* tile, int slots) {
+    clean(target, tile, slots, clean_block{target, tile});
+  }
+  // The same, but calls finish as sort() does.
+  template <class Finish>
+  static WBS_INLINE void clean(const Target& target, entry* tile, int slots, const Finish& finish) {
+    const int bits = floor_log2(static_cast<unsigned>(slots)), first = (bits - BlockBits) % 3;
+    const int size = 1 << (bits - first);
+    if (first > 0) clean_first(target, tile, size, first);
+    for (int slot = 0; slot < slots; slot += size) {
+      clean(target, tile + slot, size, bits - first, finish, slot);
+    }
+  }
+
   // Merges the sorted slots 0..half-1 and half..present-1 of a block of 2^bits.
   static WBS_INLINE void merge(const Target& target, entry* tile, int present, int bits) {
     merge(target, tile, present, bits, clean_block{target, tile}, 0);
@@ -160,6 +180,21 @@ class tile_network {
       middle_pass(target, tile + slot, here, bits);
       clean(target, tile + slot, here, bits - 3, finish, base + slot);
     }
+  }
+
+  // The upper one or two half-cleaners of a tile, down to blocks of `size` slots.
+  static __attribute__((noinline)) void clean_first(const Target& target, entry* tile, int size,
+                                                    int taken) {
+    for (int l = 0; l < size; ++l) {
+      taken == 1 ? clean_slots<1>(target, tile + l, size) : clean_slots<2>(target, tile + l, size);
+    }
+  }
+  template <int Taken>
+  static WBS_INLINE void clean_slots(const Target& target, entry* tile, int stride) {
+    entry entries[1 << Taken];
+    load(tile, stride, entries, make_indices<1 << Taken>{});
+    registers_network<Taken, 1 << Taken>::clean(target, entries);
+    store(tile, stride, entries, make_indices<1 << Taken>{});
   }
 
   static __attribute__((noinline)) void first_pass(const Target& target, entry* tile, int present,

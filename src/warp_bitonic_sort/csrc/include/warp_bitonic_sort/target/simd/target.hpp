@@ -162,6 +162,17 @@ struct simd {
   }
   static WBS_INLINE void store(void* to, key value) { __builtin_memcpy(to, &value, sizeof(value)); }
 
+  // Each lane gets the key of another one.
+  template <int Mask>
+  static WBS_INLINE key from_lane_xor(key value) {
+    return lanes_xor<Mask>(value, make_indices<lanes>{});
+  }
+  // Lanes with a bit in their number take the second value, others the first.
+  template <int Bit>
+  static WBS_INLINE key by_lane_bit(key without, key with) {
+    return lanes_by_bit<Bit>(without, with, make_indices<lanes>{});
+  }
+
   // Loads a piece of `Chunks` chunks of every row, at a byte offset: keys[i] gets position i of
   // each row in the row's lane, for i < Chunks * chunk_keys. With Keys < chunk_keys, Chunks is 1:
   // only that many keys of a row are touched, and the rest of keys[] is undefined.
@@ -178,6 +189,15 @@ struct simd {
 
  private:
   using words = typename vector_of<unsigned long long, simd_bytes>::type;
+
+  template <int Mask, int... Lane>
+  static WBS_INLINE key lanes_xor(key value, indices<Lane...>) {
+    return WBS_SHUFFLE(key, value, value, (Lane ^ Mask)...);
+  }
+  template <int Bit, int... Lane>
+  static WBS_INLINE key lanes_by_bit(key without, key with, indices<Lane...>) {
+    return WBS_SHUFFLE(key, without, with, (Lane + (Lane >> Bit & 1) * lanes)...);
+  }
 
   // Lane (q, c, e) of a vector is key e of chunk c of piece q. Register (h, l) is loaded with the
   // pieces of the rows (q, h, l); exchanging h with c and l with e transposes them. Each stage
