@@ -1,7 +1,8 @@
 // The CPU kernels that sort rows of any length up to a limit, in a tile in memory.
 //
-// Rows are sorted in groups of simd::lanes, one row a SIMD lane. The last few rows, which would
-// leave most lanes idle, are sorted one by one if they are contiguous, each by all lanes.
+// Rows are sorted in groups of simd::lanes, one row a SIMD lane. Contiguous rows are sorted one by
+// one, each by all lanes, where they are too few for a group, and where a group would evict its own
+// rows from the cache.
 //
 // Invariant: every load of a group, or of a single row, precedes every store of it, so that sorting
 // in place is right. No byte outside a row is read or written.
@@ -92,11 +93,9 @@ class tile_kernel {
     dst_contiguous_ = cursor.dst_stride() == length_ * key_bytes;
     const access src_access = access_of(args, args.input_stride[0], args.input_batch_stride[0]);
     const access dst_access = access_of(args, args.output_stride[0], args.output_batch_stride[0]);
-    const long long few = args.input_stride[0] == key_bytes && args.output_stride[0] == key_bytes
-                              ? max_single_rows()
-                              : 0;
+    const long long singles = max_single_rows(args, cursor);
     for (long long left = last - first; left > 0; left -= lanes) {
-      if (left <= few) {
+      if (left <= singles) {
         for (; left > 0; --left) {
           sort_single(cursor.src(), cursor.dst());
           cursor.advance(1);
@@ -112,10 +111,19 @@ class tile_kernel {
     }
   }
 
-  // How many rows take less time one by one than as a group.
-  int max_single_rows() const {
-    if (length_ < min_single_length) return 0;
+  // How many rows take less time one by one than as groups.
+  long long max_single_rows(const wbs_args<1, 1>& args, const row_cursor<lanes>& cursor) const {
+    const bool is_contiguous =
+        args.input_stride[0] == key_bytes && args.output_stride[0] == key_bytes;
+    if (!is_contiguous || length_ < min_single_length) return 0;
+    if (collide(cursor.src_stride()) || collide(cursor.dst_stride())) return args.rows;
     return length_ / (2 * slots_of_single());
+  }
+  // Whether a group has twice as many rows in the same sets of an L1 cache as these have ways.
+  static bool collide(long long stride) {
+    constexpr long long way_bytes = 4096, max_ways = 16;
+    const long long period = stride & -stride;
+    return lanes * (period < way_bytes ? period : way_bytes) >= 2 * max_ways * way_bytes;
   }
   // A power of two that is a multiple of the block.
   int slots_of_single() const {
