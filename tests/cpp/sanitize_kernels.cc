@@ -436,8 +436,9 @@ void run_tile(dtype type) {
     run_columns(tile, type, n);
     run_mixed(tile, type, n);
   }
-  // Rows that all lanes sort, whatever the width of a vector: in whole lanes, and not.
-  for (int n : {1023, 2048}) run_rows(tile, type, n);
+  // Rows that all lanes sort, whatever the width of a vector: with lanes and slots behind the end,
+  // and a whole number of pages apart.
+  for (int n : {1100, 2100, 4096}) run_rows(tile, type, n);
 }
 
 }  // namespace

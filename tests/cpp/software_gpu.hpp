@@ -326,6 +326,7 @@ template <class Key>
 struct software_target {
   static constexpr int blocks_for(int, int) { return 0; }
   static constexpr int index_threads_for(int, int) { return 128; }
+  static constexpr int column_threads_for(int) { return 1024; }
   static constexpr int first_threads_for(int) { return 128; }
   using entry = Key;
   using ops = portable_ops;

@@ -65,6 +65,22 @@ def test_layout_of_every_amd_arch_fits_its_registers_and_memory(arch, bits):
 
 
 @pytest.mark.parametrize("bits", WIDTHS)
+@pytest.mark.parametrize("arch", ["sm_75", "sm_80", "sm_86", "sm_90"])
+def test_columns_that_cuda_warps_share_fit_a_block(arch, bits):
+    table = layouts(arch)
+    shared = [layout for layout in table.columns("none", bits) if layout.warp_bits > 0]
+    assert shared
+    for layout in shared:
+        warps = 1 << layout.warp_bits
+        assert layout.lane_bits == 0, "all lanes of a warp have a column each"
+        assert warps * table.warp_lanes <= 1024
+        assert layout.registers % warps == 0, "warps share the register numbers evenly"
+        # An entry for each key of as many columns as a warp has lanes, or for two keys of 16 bits.
+        entries = layout.registers * max(4, warps) * table.warp_lanes
+        assert entries * max(bits // 8, 4) <= 1024 * table.shared_kib
+
+
+@pytest.mark.parametrize("bits", WIDTHS)
 @pytest.mark.parametrize("arch", TARGETS)
 def test_capacities_of_an_access_rise(arch, bits):
     cells = gpu_cells(bits, arch)

@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 
 from support.covering import pairwise
 from support.descriptions import cuda_kernel, gpu_cells, hip_kernel
-from support.descriptions import layouts as layouts_of
 from warp_bitonic_sort.dtypes import DTYPES
 from warp_bitonic_sort.kernels import MEDIANS, MOST_FOUND, VALUE_BITS, Kernel, Layout
 from warp_bitonic_sort.targets.common.first_layouts import is_bounded
@@ -80,11 +79,14 @@ def cuda_sort_cells() -> list[Kernel]:
     """Every layout of every width of entries, each once: keys and targets take turns."""
 
     def has(arch, bits, layout):
-        return Layout(*layout[:3]).capacity <= layouts_of(arch).longest("none", bits)
+        return layout in gpu_cells(bits, arch)
+
+    def all_cells(bits):
+        return dict.fromkeys(cell for arch in CUDA_ARCHS for cell in gpu_cells(bits, arch))
 
     if IS_WHOLE_GRID:
         return [cuda_kernel(*key, *layout, arch) for key in KEYS
-                for layout in gpu_cells(key[1], "sm_90") for arch in CUDA_ARCHS
+                for layout in all_cells(key[1]) for arch in CUDA_ARCHS
                 if has(arch, key[1], layout)]  # fmt: skip
     archs = itertools.cycle(CUDA_ARCHS)
     # The cell that needs most registers.
@@ -92,7 +94,7 @@ def cuda_sort_cells() -> list[Kernel]:
     # Keys of 8 and of 16 bits are sorted in entries of 16 bits, in the same layouts.
     for widths in ((8, 16), (32,), (64,)):
         keys = itertools.cycle([key for key in KEYS if key[1] in widths])
-        for layout in gpu_cells(widths[-1], "sm_90"):
+        for layout in all_cells(widths[-1]):
             key = next(keys)
             arch = next(arch for arch in archs if has(arch, key[1], layout))
             kernels.append(cuda_kernel(*key, *layout, arch))

@@ -15,6 +15,8 @@ def _is_bounded(kernel: Kernel) -> bool:
 
 def _planned_shared_bytes(kernel: Kernel) -> int:
     table = layouts(kernel.arch)
+    if kernel.access == "columns":
+        return table.column_bytes(kernel.layout, kernel.payload, kernel.bits)
     return table.shared_bytes(kernel.layout, kernel.payload, kernel.bits, kernel.selection)
 
 
@@ -23,7 +25,17 @@ def _planned_shared_bytes(kernel: Kernel) -> int:
 MAX_LOCAL_MEMORY = {"integer": 24, "ieee": 24, "fnuz": 144}
 
 
+# The same of columns that warps share, whose threads have 64 registers.
+MAX_LOCAL_MEMORY_OF_COLUMNS = {"integer": 88, "ieee": 16, "fnuz": 144}
+
+
+def _is_shared_column(kernel: Kernel) -> bool:
+    return kernel.access == "columns" and kernel.layout.warp_bits > 0
+
+
 def _max_local_memory(kernel: Kernel) -> int:
+    if _is_shared_column(kernel):
+        return MAX_LOCAL_MEMORY_OF_COLUMNS[kernel.codec]
     return MAX_LOCAL_MEMORY[kernel.codec] if _is_bounded(kernel) else 0
 
 
@@ -35,13 +47,13 @@ def wrong_cuda_code(kernel: Kernel, image: bytes):
     name = image.index(kernel.name.encode() + b"\0")
     shared = struct.unpack_from(cubin.KERNEL, image, name - cubin.NAME_OFFSET)[-1]
     planned = _planned_shared_bytes(kernel)
-    if kernel.access == "rows" and shared != planned:
+    is_planned = kernel.access == "rows" or _is_shared_column(kernel)
+    if is_planned and shared != planned:
         yield f"asks for {shared} bytes of shared memory, planned were {planned}"
-    is_planned = kernel.selection in MOST_FOUND or kernel.layout in layouts(kernel.arch).rows(
-        kernel.payload, kernel.bits
-    )
     if not is_planned and shared > 48 * 1024:
         yield f"asks for {shared} bytes of shared memory"
+    if shared > 1024 * layouts(kernel.arch).shared_kib:
+        yield f"asks for {shared} bytes of shared memory, which {kernel.arch} has not"
     blocks = max(1, (1 << kernel.layout.lane_bits << kernel.layout.warp_bits) // 1024)
     cluster = cluster_shape(image)
     if cluster != ((blocks, 1, 1) if blocks > 1 else None):

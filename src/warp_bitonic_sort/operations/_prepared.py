@@ -96,8 +96,6 @@ class PreparedCall:
         for output, dtype in zip(outputs, self._dtypes, strict=True):
             if not adapter.can_write(output, x, dtype is not None):
                 return False
-        if len(outputs) == 1:
-            return True
         return not any(starmap(adapter.spans_overlap, combinations(outputs, 2)))
 
 

@@ -18,8 +18,8 @@ _PRUNED32_ROWS = layouts_of((32, 2, 0), (32, 3, 0))
 _PRUNED64_ROWS = layouts_of((8, 1, 0), (16, 1, 0), (16, 2, 0), (16, 3, 0))
 # Lanes of a row from which on its first elements are bounded, not pruned (``kernel/gpu.hpp``).
 _MIN_BOUND_LANE_BITS = 4
-# Pruned rows have so many times as many elements as are found at most. Bounded rows have so many
-# vectors for each element that is wanted.
+# Pruned rows have so many times as many elements as are found at most. Bounded rows have at
+# least so many vectors for each element that is wanted.
 _MIN_DROPPED = 2
 _MIN_VECTORS = 2
 # Units of a lane and blocks of a row, for each of FEW_ROWS: at most as many long rows leave
@@ -108,7 +108,7 @@ class FirstLayouts(NamedTuple):
                 if length > pruned[0].capacity // 2 and length >= _MIN_DROPPED * most:
                     return selection
                 continue
-            # Groups are made of whole vectors. Many elements need more of them.
+            # Groups are made of whole vectors.
             if vectors >= _MIN_VECTORS * k and self.bounded_for(selection, bits):
                 return selection
         return None

@@ -1,7 +1,8 @@
 """Chooses the layout of a row on a GPU from tables.
 
-Invariant: pure tables, and the arithmetic of ``memory/gpu/rows.hpp``. An architecture's layouts fit
-its shared memory and 1024 threads. Capacities rise: the first layout that holds a row is the best.
+Invariant: pure tables, and the arithmetic of ``memory/gpu/rows.hpp`` and ``columns.hpp``. An
+architecture's layouts fit its shared memory and 1024 threads. Capacities of those that fit rise:
+the first layout that holds a row is the best.
 """
 
 from __future__ import annotations
@@ -64,16 +65,6 @@ ENTRY16_UNALIGNED = layouts_of((16, 0, 0), (32, 0, 0))
 ENTRY32_UNALIGNED = layouts_of((16, 0, 0), (24, 0, 0), (32, 0, 0))
 ENTRY64_UNALIGNED = layouts_of((8, 0, 0), (16, 0, 0), (32, 0, 0))
 # Columns: fewer lanes a row, so that one access covers more rows.
-ENTRY16_COLUMNS = layouts_of(
-    (8, 0, 0),
-    (16, 0, 0),
-    (32, 0, 0),
-    (8, 3, 0),
-    (16, 3, 0),
-    (16, 4, 0),
-    (32, 4, 0),
-    (32, 5, 0),
-)
 ENTRY32_COLUMNS = layouts_of(
     (4, 0, 0),
     (8, 0, 0),
@@ -237,9 +228,12 @@ class GpuLayouts(NamedTuple):
         teams = 2 if warps == 1 else 1
         return teams * team
 
-    def column_bytes(self, layout: Layout, bits: int) -> int:
-        """Return the same for columns with indices, which need more than those without."""
-        lanes = 1 << layout.lane_bits
+    def column_bytes(self, layout: Layout, payload: Payload, bits: int) -> int:
+        """Return the same for columns; 0 for those of keys that lanes share, which always fit."""
+        lanes, warps = 1 << layout.lane_bits, 1 << layout.warp_bits
+        if payload == "none":
+            entry = max(bits // 8, 4)
+            return max(4, warps) * layout.registers * self.warp_lanes * entry if warps > 1 else 0
         rows = self.warp_lanes // lanes
         warps = max(4, min(8, _GOOD_BYTES * 8 // bits // rows))
         padding = lanes + 1 if bits >= 32 else (lanes * bits // 32 | 1) * 32 // bits
@@ -247,12 +241,6 @@ class GpuLayouts(NamedTuple):
             padding = 0
         keys = rows * (layout.capacity + padding) * bits // 8
         return warps * (self._stage_bytes(layout, 4) + keys)
-
-    def _merging_bytes(self, layout: Layout, bits: int) -> int:
-        """Return the bytes of columns that warps share; those that lanes share need few."""
-        warps = 1 << layout.warp_bits
-        entry = max(bits // 8, 4)
-        return max(4, warps) * layout.registers * self.warp_lanes * entry if warps > 1 else 0
 
     def _stage_bytes(self, layout: Layout, entry: int) -> int:
         """Return the bytes of a warp's part of the stage of entries (``network/warp.hpp``)."""
@@ -289,8 +277,7 @@ class GpuLayouts(NamedTuple):
         """Return the layouts of columns, by capacity."""
         layouts = self._tables(payload, bits, selection).columns
         limit = 1024 * self.shared_kib
-        bytes_of = self._merging_bytes if payload == "none" else self.column_bytes
-        fitting = [layout for layout in layouts if bytes_of(layout, bits) <= limit]
+        fitting = [each for each in layouts if self.column_bytes(each, payload, bits) <= limit]
         # Of those with the same capacity, the first one is the fastest.
         before = [None, *fitting]
         return [

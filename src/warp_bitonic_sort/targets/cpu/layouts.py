@@ -63,6 +63,8 @@ class CpuLayouts:
             reason = f"rows of up to {MAX_REGISTER_LENGTH} elements are sorted in registers; {why}"
             return Choice(Layout(rows.length), rows.access, reason)
         reason = f"blocks are sorted in registers and merged in a tile in memory; {why}"
+        if rows.payload == "none" and rows.access == "rows":
+            reason += ", but a few rows are sorted one by one"
         return Choice(TILE, "strided", reason)
 
 

@@ -23,8 +23,9 @@ _WITH_CLUSTERS = ("90", "100", "103")
 _ENTRY32_ROWS = tuple(
     Layout(4, 1, 0) if layout == Layout(8, 0, 0) else layout for layout in common.ENTRY32_ROWS
 )
-# Columns of more elements than a thread has are shared by several warps, as many columns as a warp
-# has lanes. Of the longest, lanes share fewer, where these are as fast or shared memory is short.
+# Columns of more elements than a thread has are shared by several warps: as many columns as a warp
+# has lanes, of 16 bits twice as many. Of the longest, lanes share fewer, where these are as fast or
+# shared memory is short.
 _ENTRY16_COLUMNS = layouts_of(
     (8, 0, 0),
     (16, 0, 0),

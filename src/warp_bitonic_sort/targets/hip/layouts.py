@@ -49,6 +49,16 @@ _WARP64_ENTRY64_ROWS = layouts_of(
     (16, 6, 2),
     (16, 6, 3),
 )
+_ENTRY16_COLUMNS = layouts_of(
+    (8, 0, 0),
+    (16, 0, 0),
+    (32, 0, 0),
+    (8, 3, 0),
+    (16, 3, 0),
+    (16, 4, 0),
+    (32, 4, 0),
+    (32, 5, 0),
+)
 _WARP64_ENTRY16_COLUMNS = layouts_of(
     (8, 0, 0),
     (16, 0, 0),
@@ -95,10 +105,11 @@ _WARP64_INDEX_ROWS = layouts_of(
 )
 # A compiler loads the vectors of all units of a lane at once. More of them exceed its registers.
 _MAX_UNITS = 16
-# Warps of 32 lanes have the layouts of CUDA that fit the shared memory.
+# Warps of 32 lanes have CUDA's layouts of rows that fit the shared memory. Lanes share columns:
+# warps that share them were not measured on a GPU.
 _TABLES = {
     32: tables_by_entry(
-        Tables(common.ENTRY32_ROWS, common.ENTRY16_UNALIGNED, common.ENTRY16_COLUMNS),
+        Tables(common.ENTRY32_ROWS, common.ENTRY16_UNALIGNED, _ENTRY16_COLUMNS),
         Tables(common.ENTRY32_ROWS, common.ENTRY32_UNALIGNED, common.ENTRY32_COLUMNS),
         Tables(common.ENTRY64_ROWS, _ENTRY64_UNALIGNED, _ENTRY64_COLUMNS),
         Tables(common.INDEX_ROWS, (), common.INDEX_COLUMNS),

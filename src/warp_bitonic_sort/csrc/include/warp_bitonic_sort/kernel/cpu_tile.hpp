@@ -66,9 +66,9 @@ class tile_kernel {
   }
 
  private:
-  // The shortest rows that all lanes sort: shorter ones would be pads for the most part. The junk
-  // has room for two lanes of them.
-  static constexpr int min_single_length = block / 2 * lanes > 2 * block ? block / 2 * lanes : 32;
+  // The shortest rows that all lanes sort: shorter ones would be pads for the most part, and have
+  // no room for two lanes in the junk.
+  static constexpr int min_single_length = block * (lanes > 4 ? lanes / 2 : 2);
 
   // Room before the block for a chunk that ends with the row but begins in the block before.
   static constexpr int stage_slots = block + chunk;
@@ -116,11 +116,15 @@ class tile_kernel {
     const bool is_contiguous =
         args.input_stride[0] == key_bytes && args.output_stride[0] == key_bytes;
     if (!is_contiguous || length_ < min_single_length) return 0;
-    if (collide(cursor.src_stride()) || collide(cursor.dst_stride())) return args.rows;
-    return length_ / (2 * slots_of_single());
+    const int slots = slots_of_single();
+    const bool is_mostly_full = 4 * length_ >= 3 * lanes * slots;
+    if (is_mostly_full &&
+        (evicts_itself(cursor.src_stride()) || evicts_itself(cursor.dst_stride())))
+      return args.rows;
+    return length_ / (2 * slots);
   }
   // Whether a group has twice as many rows in the same sets of an L1 cache as these have ways.
-  static bool collide(long long stride) {
+  static bool evicts_itself(long long stride) {
     constexpr long long way_bytes = 4096, max_ways = 16;
     const long long period = stride & -stride;
     return lanes * (period < way_bytes ? period : way_bytes) >= 2 * max_ways * way_bytes;
@@ -146,7 +150,8 @@ class tile_kernel {
                                             finish_block<access::rows>{*this, slots});
     if (rest > 0) __builtin_memcpy(to + whole * lane_bytes, junk_, static_cast<size_t>(rest));
   }
-  // Loads a row in any order, and returns the slots that it takes.
+  // Loads a row, a vector for each slot, for the order of its keys does not matter yet. Returns the
+  // slots that it takes.
   int load_single(const char* from) {
     const int vectors = length_ / lanes, rest = length_ % lanes;
     int slot = 0;

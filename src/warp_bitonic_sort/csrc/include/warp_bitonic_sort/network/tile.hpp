@@ -1,10 +1,10 @@
 // The sorting network over a tile: rows too long for registers, whose upper position bits are slot
 // numbers of a tile in memory.
 //
-// A tile is `slots` entries (vectors: one row a lane), a multiple of the block of 2^block_bits
-// slots that registers sort at once. A phase that merges 2^k slots makes its k steps in passes over
-// the tile; a pass takes the entries that its steps connect into registers, up to 2^block_bits of
-// them:
+// A tile is `slots` entries (vectors: one row a lane, or one in all), a multiple of the block of
+// 2^block_bits slots that registers sort at once. A phase that merges 2^k slots makes its k steps
+// in passes over the tile; a pass takes the entries that its steps connect into registers, up to
+// 2^block_bits of them:
 // - the first pass is mirrored: registers j of the low half are the slots j * stride + l, those of
 //   the high half the slots half + j * stride + (stride - 1 - l). That set is closed under the flip
 //   and under the half-cleaners of the bits above the stride;
@@ -68,7 +68,8 @@ class tile_network {
   static WBS_INLINE void clean(const Target& target, entry* tile, int slots, const Finish& finish) {
     const int bits = floor_log2(static_cast<unsigned>(slots)), first = (bits - BlockBits) % 3;
     const int size = 1 << (bits - first);
-    if (first > 0) clean_first(target, tile, size, first);
+    if (first == 1) clean_first<1>(target, tile, size);
+    if (first == 2) clean_first<2>(target, tile, size);
     for (int slot = 0; slot < slots; slot += size) {
       clean(target, tile + slot, size, bits - first, finish, slot);
     }
@@ -183,18 +184,14 @@ class tile_network {
   }
 
   // The upper one or two half-cleaners of a tile, down to blocks of `size` slots.
-  static __attribute__((noinline)) void clean_first(const Target& target, entry* tile, int size,
-                                                    int taken) {
-    for (int l = 0; l < size; ++l) {
-      taken == 1 ? clean_slots<1>(target, tile + l, size) : clean_slots<2>(target, tile + l, size);
-    }
-  }
   template <int Taken>
-  static WBS_INLINE void clean_slots(const Target& target, entry* tile, int stride) {
-    entry entries[1 << Taken];
-    load(tile, stride, entries, make_indices<1 << Taken>{});
-    registers_network<Taken, 1 << Taken>::clean(target, entries);
-    store(tile, stride, entries, make_indices<1 << Taken>{});
+  static __attribute__((noinline)) void clean_first(const Target& target, entry* tile, int size) {
+    for (int l = 0; l < size; ++l) {
+      entry entries[1 << Taken];
+      load(tile + l, size, entries, make_indices<1 << Taken>{});
+      registers_network<Taken, 1 << Taken>::clean(target, entries);
+      store(tile + l, size, entries, make_indices<1 << Taken>{});
+    }
   }
 
   static __attribute__((noinline)) void first_pass(const Target& target, entry* tile, int present,

@@ -148,7 +148,7 @@ class warp_network {
       over_lanes<2 * Mask, Lanes>(target, least, greatest);
     }
   }
-  // The same for halves in different warps.
+  // The middle entries of a row whose halves are in different warps, each sorted.
   static WBS_INLINE middle_entries middle_of_warps(const Target& target,
                                                    entry (&entries)[Registers], entry* stage) {
     constexpr int half = warps / 2, end = (Registers - 1) * striped_pitch;

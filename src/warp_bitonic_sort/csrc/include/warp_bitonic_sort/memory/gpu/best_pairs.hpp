@@ -2,9 +2,9 @@
 //
 // A pair that comes behind the limit is not wanted. Where a buffer is full, it is sorted, all but
 // the first pairs are dropped, and the last one that stays is the new limit. Few pairs are sorted
-// by counting those before each of them, more by a network: in registers, or in the buffer, where
-// it is one for any number of pairs (Batcher's merge exchange; D. E. Knuth, "The Art of Computer
-// Programming", volume 3, algorithm 5.2.2 M).
+// by counting those before each of them, more by a network: in registers, or in the buffer. The one
+// in the buffer takes any number of pairs (Batcher's merge exchange; D. E. Knuth, "The Art of
+// Computer Programming", volume 3, algorithm 5.2.2 M).
 //
 // Invariant: all functions are called by whole warps. The pairs that are wanted in the end are
 // never dropped.
@@ -113,7 +113,7 @@ class best_pairs {
     in_order_ = count_;
   }
 
-  // The first pairs are right, and as many as are wanted.
+  // Leaves as many pairs sorted as are wanted; those behind are undefined.
   WBS_INLINE void sort_by_counting() {
     Pair* const sorted = pairs_ + max_size;
     WBS_ROLLED
@@ -139,7 +139,9 @@ class best_pairs {
       for (int step = half; step >= bit; step /= 2) {
         // All numbers with the bit, or without it.
         WBS_ROLLED
-        for (int n = lane(), i; i = n + (n & -bit) + with_bit, i + distance < count_; n += lanes) {
+        for (int n = lane();; n += lanes) {
+          const int i = n + (n & -bit) + with_bit;
+          if (i + distance >= count_) break;
           const Pair low = pairs_[i], high = pairs_[i + distance];
           if (high < low) {
             pairs_[i] = high;

@@ -1,9 +1,8 @@
 // Sorts rows that lie side by side in memory: columns.
 //
-// Consecutive threads load and store elements of contiguous rows. Short rows are sorted by one
-// thread each, which holds all of their elements. Longer ones are sorted by threads of several
-// warps, one of each: a warp has a part of as many rows as it has lanes. Where shared memory has no
-// room for that many, the lanes of a warp share rows, which are staged in a tile of shared memory.
+// Consecutive threads load and store elements of contiguous rows. The layout says who holds a row:
+// one thread; or one thread of each of several warps, each a part of it; or lanes of one warp,
+// which get it through a tile of shared memory.
 //
 // Invariant: as for memory/gpu/rows.hpp. Any strides are right, only slower.
 #ifndef WARP_BITONIC_SORT_MEMORY_GPU_COLUMNS_HPP_
@@ -46,7 +45,7 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   WBS_CONSTANT(int, max_warps, 8);
   WBS_CONSTANT(int, wanted_warps, good_bytes / base::key_bytes / warp_rows);
   WBS_CONSTANT(int, fitting_warps, wanted_warps < max_warps ? wanted_warps : max_warps);
-  WBS_CONSTANT(int, least_warps, fitting_warps > 4 ? fitting_warps : 4);
+  WBS_CONSTANT(int, min_warps, fitting_warps > 4 ? fitting_warps : 4);
 
  public:
   using arguments = wbs_args<1, 1>;
@@ -59,15 +58,14 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   // compilers then compute what depends on the lane alone once, before the loop.
   WBS_CONSTANT(bool, prefers_loop, row_lanes > 4);
   WBS_CONSTANT(bool, tries_float_keys, false);
-  WBS_CONSTANT(int, threads, (warps > least_warps ? warps : least_warps) * warp_lanes);
+  WBS_CONSTANT(int, threads, (warps > min_warps ? warps : min_warps) * warp_lanes);
   WBS_CONSTANT(int, tile_blocks, 1);
   WBS_CONSTANT(int, block_rows, threads / warp_lanes / warps * warp_rows);
-  // Warps that share rows wait for each other, and for memory: as many threads as need no local
-  // memory. Other large blocks set no bound: with a bound of one, compilers leave no registers for
-  // a second.
+  // Other large blocks set no bound: with a bound of one, compilers leave no registers for a
+  // second.
   WBS_CONSTANT(int, register_bytes, Registers * static_cast<int>(sizeof(key)));
   WBS_CONSTANT(int, resident_blocks,
-               warps > 1       ? (register_bytes <= 128 ? 1024 / threads : 0)
+               warps > 1       ? target::column_threads_for(register_bytes) / threads
                : threads > 128 ? 0
                                : blocks_of(threads));
 
@@ -133,7 +131,7 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
     base::encode(codec, raws, keys);
     if constexpr (is_median(Selection)) {
       base::store_medians(codec, args, pads, rows, keys, stage);
-      if constexpr (warps > 1) target::sync_block();
+      if constexpr (warps > 1) target::sync_block();  // for warps that store nothing
       return;
     }
     network_type::sort(target{args.opaque_one}, keys, stage);

@@ -47,8 +47,8 @@ class row_median {
 
   WBS_INLINE Raw at(int position) const { return position < first_high_ ? low_ : high_; }
 
-  // Replaces NaNs by pads, if they are left out; `stage` is that of the row's first warp. Every
-  // second one goes below all numbers.
+  // Replaces NaNs by pads, if they are left out; `stage` is that of the row's first warp, with
+  // a word for each of its lanes. Every second NaN goes below all numbers.
   template <class Network, int Registers>
   WBS_INLINE void replace_nans(Raw (&raws)[Registers], void* stage) {
     if constexpr (omits_nans) {

@@ -315,6 +315,7 @@ struct amdgcn_target {
   // Registers suffice for every layout.
   static constexpr int blocks_for(int, int) { return 0; }
   static constexpr int index_threads_for(int, int) { return 0; }
+  static constexpr int column_threads_for(int) { return 0; }
   static constexpr int first_threads_for(int) { return 0; }
 
   // Unused; other targets hide a 1 from the compiler in it.

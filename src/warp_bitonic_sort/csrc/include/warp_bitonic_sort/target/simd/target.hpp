@@ -1,5 +1,6 @@
 // The CPU target: one SIMD lane holds one row, so every position bit is a register or a tile slot
-// and a step is one min and one max.
+// and a step is one min and one max. Where all lanes hold one row (network/lanes.hpp), a step
+// across lanes takes shuffles, too.
 //
 // Invariant: one generic source for every ISA, from the target's predefined macros and the
 // compiler's vector extensions alone; no intrinsics header. Memory is touched only through byte
