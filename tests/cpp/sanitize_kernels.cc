@@ -438,7 +438,13 @@ void run_tile(dtype type) {
   }
   // Rows that all lanes sort, whatever the width of a vector: with lanes and slots behind the end,
   // and a whole number of pages apart.
-  for (int n : {1100, 2100, 4096}) run_rows(tile, type, n);
+  for (int n : {1100, 2100, 4096}) {
+    const int more = tile.lanes + 1, rows = n % 4096 == 0 ? more : 3;
+    const shape contiguous = {{rows, n}, {1, 0}, 0, 0}, gaps = {{more, n}, {1, 0}, 24, 0};
+    run_case(tile, type, contiguous, contiguous, 3, true);
+    run_case(tile, type, contiguous, contiguous, 5, false);
+    run_case(tile, type, gaps, gaps, 0, false);
+  }
 }
 
 }  // namespace
