@@ -25,7 +25,8 @@ def _planned_shared_bytes(kernel: Kernel) -> int:
 MAX_LOCAL_MEMORY = {"integer": 24, "ieee": 24, "fnuz": 144}
 
 
-# The same of columns that warps share, whose threads have 64 registers.
+# The same of columns that warps share, where a thread has 64 registers: on sm_90, and in blocks of
+# 1024 threads.
 MAX_LOCAL_MEMORY_OF_COLUMNS = {"integer": 88, "ieee": 16, "fnuz": 144}
 
 
@@ -34,7 +35,7 @@ def _is_shared_column(kernel: Kernel) -> bool:
 
 
 def _max_local_memory(kernel: Kernel) -> int:
-    if _is_shared_column(kernel):
+    if _is_shared_column(kernel) and (kernel.arch == "sm_90" or kernel.layout.warp_bits == 5):
         return MAX_LOCAL_MEMORY_OF_COLUMNS[kernel.codec]
     return MAX_LOCAL_MEMORY[kernel.codec] if _is_bounded(kernel) else 0
 

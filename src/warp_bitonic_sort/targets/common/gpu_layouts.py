@@ -64,29 +64,10 @@ ENTRY64_ROWS = layouts_of(
 ENTRY16_UNALIGNED = layouts_of((16, 0, 0), (32, 0, 0))
 ENTRY32_UNALIGNED = layouts_of((16, 0, 0), (24, 0, 0), (32, 0, 0))
 ENTRY64_UNALIGNED = layouts_of((8, 0, 0), (16, 0, 0), (32, 0, 0))
-# Columns: fewer lanes a row, so that one access covers more rows.
-ENTRY32_COLUMNS = layouts_of(
-    (4, 0, 0),
-    (8, 0, 0),
-    (16, 0, 0),
-    (24, 0, 0),
-    (32, 0, 0),
-    (16, 2, 0),
-    (16, 3, 0),
-    (32, 3, 0),
-    (32, 4, 0),
-    (32, 5, 0),
-)
-ENTRY64_COLUMNS = layouts_of(
-    (4, 0, 0),
-    (8, 0, 0),
-    (16, 0, 0),
-    (32, 0, 0),
-    (8, 3, 0),
-    (8, 4, 0),
-    (16, 4, 0),
-    (16, 5, 0),
-)
+# Columns of which a thread holds one each, or two of 16 bits.
+ENTRY16_THREADS = layouts_of((8, 0, 0), (16, 0, 0), (32, 0, 0))
+ENTRY32_THREADS = layouts_of((4, 0, 0), (8, 0, 0), (16, 0, 0), (24, 0, 0), (32, 0, 0))
+ENTRY64_THREADS = layouts_of((4, 0, 0), (8, 0, 0), (16, 0, 0), (32, 0, 0))
 
 
 # Rows with indices: entries of 32 bits for keys of any width. A row stays in shared memory, too;
@@ -279,12 +260,10 @@ class GpuLayouts(NamedTuple):
         limit = 1024 * self.shared_kib
         fitting = [each for each in layouts if self.column_bytes(each, payload, bits) <= limit]
         # Of those with the same capacity, the first one is the fastest.
-        before = [None, *fitting]
-        return [
-            layout
-            for layout, other in zip(fitting, before, strict=False)
-            if other is None or layout.capacity > other.capacity
-        ]
+        by_capacity: dict[int, Layout] = {}
+        for layout in fitting:
+            by_capacity.setdefault(layout.capacity, layout)
+        return list(by_capacity.values())
 
     def cells(
         self, payload: Payload, bits: int, selection: Selection = "all"

@@ -64,7 +64,7 @@ class CpuLayouts:
             return Choice(Layout(rows.length), rows.access, reason)
         reason = f"blocks are sorted in registers and merged in a tile in memory; {why}"
         if rows.payload == "none" and rows.access == "rows":
-            reason += ", but a few rows are sorted one by one"
+            reason += ", but a few long rows are sorted one by one"
         return Choice(TILE, "strided", reason)
 
 

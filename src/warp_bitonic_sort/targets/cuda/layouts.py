@@ -27,9 +27,7 @@ _ENTRY32_ROWS = tuple(
 # has lanes, of 16 bits twice as many. Of the longest, lanes share fewer, where these are as fast or
 # shared memory is short.
 _ENTRY16_COLUMNS = layouts_of(
-    (8, 0, 0),
-    (16, 0, 0),
-    (32, 0, 0),
+    *common.ENTRY16_THREADS,
     (24, 0, 1),
     (16, 0, 2),
     (24, 0, 2),
@@ -42,7 +40,7 @@ _ENTRY16_COLUMNS = layouts_of(
     (32, 5, 0),
 )
 _ENTRY32_COLUMNS = layouts_of(
-    *common.ENTRY32_COLUMNS[:5],
+    *common.ENTRY32_THREADS,
     (24, 0, 1),
     (32, 0, 1),
     (48, 0, 1),
@@ -55,7 +53,7 @@ _ENTRY32_COLUMNS = layouts_of(
     (32, 5, 0),
 )
 _ENTRY64_COLUMNS = layouts_of(
-    *common.ENTRY64_COLUMNS[:4],
+    *common.ENTRY64_THREADS,
     (12, 0, 2),
     (16, 0, 2),
     (24, 0, 2),

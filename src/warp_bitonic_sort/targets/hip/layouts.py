@@ -49,32 +49,20 @@ _WARP64_ENTRY64_ROWS = layouts_of(
     (16, 6, 2),
     (16, 6, 3),
 )
-_ENTRY16_COLUMNS = layouts_of(
-    (8, 0, 0),
-    (16, 0, 0),
-    (32, 0, 0),
-    (8, 3, 0),
+# Longer columns than a thread has: few lanes a row, so that one access covers more rows.
+_LANES16 = layouts_of((8, 3, 0), (16, 3, 0), (16, 4, 0))
+_ENTRY16_COLUMNS = (*common.ENTRY16_THREADS, *_LANES16, *layouts_of((32, 4, 0), (32, 5, 0)))
+_WARP64_ENTRY16_COLUMNS = (*common.ENTRY16_THREADS, *_LANES16, *layouts_of((16, 5, 0), (16, 6, 0)))
+_ENTRY32_COLUMNS = layouts_of(
+    *common.ENTRY32_THREADS,
+    (16, 2, 0),
     (16, 3, 0),
-    (16, 4, 0),
+    (32, 3, 0),
     (32, 4, 0),
     (32, 5, 0),
 )
-_WARP64_ENTRY16_COLUMNS = layouts_of(
-    (8, 0, 0),
-    (16, 0, 0),
-    (32, 0, 0),
-    (8, 3, 0),
-    (16, 3, 0),
-    (16, 4, 0),
-    (16, 5, 0),
-    (16, 6, 0),
-)
 _WARP64_ENTRY32_COLUMNS = layouts_of(
-    (4, 0, 0),
-    (8, 0, 0),
-    (16, 0, 0),
-    (24, 0, 0),
-    (32, 0, 0),
+    *common.ENTRY32_THREADS,
     (16, 2, 0),
     (16, 3, 0),
     (32, 3, 0),
@@ -110,7 +98,7 @@ _MAX_UNITS = 16
 _TABLES = {
     32: tables_by_entry(
         Tables(common.ENTRY32_ROWS, common.ENTRY16_UNALIGNED, _ENTRY16_COLUMNS),
-        Tables(common.ENTRY32_ROWS, common.ENTRY32_UNALIGNED, common.ENTRY32_COLUMNS),
+        Tables(common.ENTRY32_ROWS, common.ENTRY32_UNALIGNED, _ENTRY32_COLUMNS),
         Tables(common.ENTRY64_ROWS, _ENTRY64_UNALIGNED, _ENTRY64_COLUMNS),
         Tables(common.INDEX_ROWS, (), common.INDEX_COLUMNS),
         Tables(common.INDEX64_ROWS, (), common.INDEX64_COLUMNS),

@@ -119,8 +119,9 @@ class tile_kernel {
     const int slots = slots_of_single();
     const bool is_mostly_full = 4 * length_ >= 3 * lanes * slots;
     if (is_mostly_full &&
-        (evicts_itself(cursor.src_stride()) || evicts_itself(cursor.dst_stride())))
+        (evicts_itself(cursor.src_stride()) || evicts_itself(cursor.dst_stride()))) {
       return args.rows;
+    }
     return length_ / (2 * slots);
   }
   // Whether a group has twice as many rows in the same sets of an L1 cache as these have ways.

@@ -61,8 +61,8 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   WBS_CONSTANT(int, threads, (warps > min_warps ? warps : min_warps) * warp_lanes);
   WBS_CONSTANT(int, tile_blocks, 1);
   WBS_CONSTANT(int, block_rows, threads / warp_lanes / warps * warp_rows);
-  // Other large blocks set no bound: with a bound of one, compilers leave no registers for a
-  // second.
+  // Blocks of warps that share rows have the target's bound. Other large blocks set none: with a
+  // bound of one, compilers leave no registers for a second.
   WBS_CONSTANT(int, register_bytes, Registers * static_cast<int>(sizeof(key)));
   WBS_CONSTANT(int, resident_blocks,
                warps > 1       ? target::column_threads_for(register_bytes) / threads
