@@ -93,6 +93,8 @@ class PreparedCall:
     def can_write(self, x: Any, outputs: Sequence[Any]) -> bool:
         """Tell whether `run` may write to the caller's arrays, whose layouts are checked."""
         adapter = self._adapter
+        if self._result_type is None:  # nearly every call; a loop takes longer
+            return adapter.can_write(outputs[0], x, self._dtypes[0] is not None)
         for output, dtype in zip(outputs, self._dtypes, strict=True):
             if not adapter.can_write(output, x, dtype is not None):
                 return False
