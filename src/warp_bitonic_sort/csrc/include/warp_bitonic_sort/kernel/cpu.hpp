@@ -52,7 +52,8 @@ struct cpu_kernel_of;
 template <codec_kind Codec, int KeyBits, access Access, int Registers>
 struct cpu_kernel_of<selection::all, payload::none, Codec, KeyBits, Access, Registers> {
   using rows = register_kernel<Codec, KeyBits, Registers, Access>;
-  using type = typename choose<Access == access::columns, column_blocks<rows>, rows>::type;
+  using type = typename choose < Access ==
+               access::columns&& simd_bytes<line_bytes, column_blocks<rows>, rows>::type;
 };
 template <codec_kind Codec, int KeyBits>
 struct cpu_kernel_of<selection::all, payload::none, Codec, KeyBits, access::strided, 0> {

@@ -67,8 +67,9 @@ class column_blocks : public Kernel {
     char* const stage = scratch + rounded(Kernel::scratch_bytes(args.length));
     row_cursor<1> cursor(args, first);
     for (long long left = last - first; left > 0;) {
-      const long long fitting = cursor.run() < columns ? cursor.run() : columns;
-      const int count = static_cast<int>(left < fitting ? left : fitting);
+      const long long fitting = cursor.run() < left ? cursor.run() : left;
+      const int room = columns - keys_into_line(cursor.dst());
+      const int count = fitting < room ? static_cast<int>(fitting) : room;
       const int bytes = count * Kernel::key_bytes;
       const char* const from = cursor.src();
       char* const to = cursor.dst();
@@ -88,6 +89,10 @@ class column_blocks : public Kernel {
       }
     }
     nontemporal_store::fence();
+  }
+  // Blocks but the first of a run begin with a line, so that their rows are whole lines.
+  static int keys_into_line(const char* key) {
+    return static_cast<int>(reinterpret_cast<unsigned long>(key) % line_bytes) / Kernel::key_bytes;
   }
   // Prefetches a part of the next block's rows.
   static void prefetch(const wbs_args<1, 1>& args, const char* next, int p) {

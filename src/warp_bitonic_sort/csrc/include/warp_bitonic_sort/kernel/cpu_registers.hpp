@@ -25,7 +25,9 @@ namespace warp_bitonic_sort {
 
 template <codec_kind Codec, int KeyBits, int Length, access Access>
 class register_kernel {
-  using traits = cpu_traits<Codec, KeyBits>;
+  // A vector of a column is a line, where registers are that long.
+  static constexpr int vector_bytes = Access == access::rows ? row_simd_bytes : simd_bytes;
+  using traits = cpu_traits<Codec, KeyBits, vector_bytes>;
   using target = typename traits::target;
   using key = typename traits::key;
   using codec_type = typename traits::codec_type;
@@ -66,8 +68,9 @@ class register_kernel {
     const long long src_stride = cursor.src_stride(), dst_stride = cursor.dst_stride();
     const bool contiguous = src_stride == row_bytes && dst_stride == row_bytes;
     alignas(64) char stage[nontemporal_store::stage_bytes(group_bytes)];
-    nontemporal_store stream(stage, cursor.dst(), group_bytes);
-    bool streaming = is_streamed(args, key_bytes, contiguous && cursor.run() >= last - first);
+    nontemporal_store stream(stage, cursor.dst());
+    bool streaming =
+        streams_groups && is_streamed(args, key_bytes, contiguous && cursor.run() >= last - first);
     for (long long left = last - first; left > 0; left -= lanes) {
       const bool whole = left >= lanes && cursor.run() >= lanes;
       if (streaming && !whole) {
@@ -98,7 +101,7 @@ class register_kernel {
       sort_group(codec, row_source<contiguous_rows<const char>>{{from}},
                  row_sink<contiguous_rows<char>>{{to}});
       if (streaming) {
-        stream.flush();
+        stream.flush(group_bytes);
       } else if (!whole) {
         const int rows = left < lanes ? static_cast<int>(left) : lanes;
         for (int i = 0; i < rows; ++i) __builtin_memcpy(dst[i], stage + i * row_bytes, row_bytes);
@@ -123,26 +126,43 @@ class register_kernel {
     char* dst[lanes];
     char junk[row_bytes];
     const bool are_columns = cursor.src_stride() == key_bytes && cursor.dst_stride() == key_bytes;
-    for (long long left = last - first; left > 0; left -= lanes) {
-      // Groups that do not fill the lanes with contiguous columns are staged.
-      const bool whole = are_columns && left >= lanes && cursor.run() >= lanes;
+    long long behind = 0;  // columns of this run that are sorted
+    for (long long left = last - first; left > 0;) {
+      const long long run = cursor.run(), here = left < run ? left : run;
+      const bool whole = are_columns && behind + here >= lanes;
+      const long long step = !whole         ? lanes
+                             : here < lanes ? here
+                                            : columns_to_line(args, cursor.dst(), here);
+      // Columns that do not fill the lanes are sorted with some that are sorted already, or staged.
       key stage[Length];
-      column_source from{reinterpret_cast<const char*>(stage), simd_bytes};
-      column_sink to{reinterpret_cast<char*>(stage), simd_bytes};
+      column_source from{reinterpret_cast<const char*>(stage), vector_bytes};
+      column_sink to{reinterpret_cast<char*>(stage), vector_bytes};
       if (whole) {
-        from = {cursor.src(), args.input_stride[0]};
-        to = {cursor.dst(), args.output_stride[0]};
-        cursor.advance(lanes);
+        const long long back = here < lanes ? (lanes - here) * key_bytes : 0;
+        from = {cursor.src() - back, args.input_stride[0]};
+        to = {cursor.dst() - back, args.output_stride[0]};
+        cursor.advance(step);
+        behind = step < run ? behind + step : 0;
       } else {
         cursor.next(left, src, dst, junk);
         traits::gather(src, 0, args.input_stride[0], Length, stage);
+        behind = 0;
       }
       sort_group(codec, from, to);
       if (!whole) {
         traits::scatter(dst, left < lanes ? static_cast<int>(left) : lanes, 0,
                         args.output_stride[0], Length, stage);
       }
+      left -= step;
     }
+  }
+  // Columns from one group of many to the next one, so that its vectors do not cross lines.
+  static long long columns_to_line(const wbs_args<1, 1>& args, const char* columns,
+                                   long long left) {
+    constexpr int min_groups = 8;
+    if (left < min_groups * lanes || args.output_stride[0] % vector_bytes != 0) return lanes;
+    return lanes - static_cast<long long>(reinterpret_cast<unsigned long>(columns) % vector_bytes) /
+                       key_bytes;
   }
 
   // The keys that one load of each row brings, from `position` on. Near the row's end the load
@@ -188,20 +208,21 @@ class register_kernel {
     }
   }
 
+  // Measured: it pays off where a vector is a line. The stage delays groups of smaller vectors.
+  static constexpr bool streams_groups = streams_stores && vector_bytes == line_bytes;
   static constexpr int row_bytes = Length * key_bytes;
   static constexpr int group_bytes = lanes * row_bytes;
-  static_assert(!streams_stores || group_bytes % line_bytes == 0, "groups end where they began");
   // Prefetch distance: a group of short rows is sorted in less time than a cache miss takes.
   // Prefetches in one burst would wait for each other, so each vector access prefetches one line.
-  static constexpr int bytes_ahead = streams_stores ? 8192 : 4096;
+  static constexpr int bytes_ahead = streams_groups ? 8192 : 4096;
   template <class Byte>
   struct contiguous_rows {
     Byte* base;
     WBS_INLINE Byte* operator[](int row) const { return base + row * row_bytes; }
     template <int Write, int First, int... I>
     WBS_INLINE void prefetch(indices<I...>) const {
-      (((First + I) * simd_bytes % line_bytes == 0
-            ? __builtin_prefetch(base + bytes_ahead + (First + I) * simd_bytes, Write)
+      (((First + I) * vector_bytes % line_bytes == 0
+            ? __builtin_prefetch(base + bytes_ahead + (First + I) * vector_bytes, Write)
             : void()),
        ...);
     }
@@ -244,7 +265,7 @@ class register_kernel {
     Rows rows;
     template <int First, int Size, int... I>
     WBS_INLINE void store(const key* keys, indices<I...> all) const {
-      if constexpr (!streams_stores) rows.template prefetch<1, First>(all);
+      if constexpr (!streams_groups) rows.template prefetch<1, First>(all);
       key stored[chunks_of(Size) * target::chunk_keys] = {keys[First + I]...};
       target::template store_rows<chunks_of(Size), keys_of_chunk(Size)>(rows, First * key_bytes,
                                                                         stored);

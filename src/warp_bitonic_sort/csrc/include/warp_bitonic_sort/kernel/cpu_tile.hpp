@@ -28,15 +28,15 @@ namespace warp_bitonic_sort {
 // The longest row that a tile kernel accepts. MAX_LENGTH in targets/cpu/layouts.py is lower: longer
 // rows are left to other sorts.
 constexpr int max_tile_length = 1 << 16;
-static_assert(max_tile_length <= 0x7FFFFFFF / simd_bytes, "offsets in a tile are of type int");
+static_assert(max_tile_length <= 0x7FFFFFFF / row_simd_bytes, "offsets in a tile are of type int");
 
 template <codec_kind Codec, int KeyBits>
 class tile_kernel {
-  using traits = cpu_traits<Codec, KeyBits>;
+  using traits = cpu_traits<Codec, KeyBits, row_simd_bytes>;
   using target = typename traits::target;
   using key = typename traits::key;
   using codec_type = typename traits::codec_type;
-  static constexpr int chunk = target::chunk_keys;
+  static constexpr int chunk = target::chunk_keys, vector_bytes = target::vector_bytes;
   // Blocks of 32 on targets with 32 registers were measured slower, and waste more on padding.
   static constexpr int block_bits = 4;
   static constexpr int block = 1 << block_bits;
@@ -56,8 +56,8 @@ class tile_kernel {
   static constexpr access needed_access = access::strided;
 
   static long long scratch_bytes(long long length) {
-    const long long row = (length * target::key_bytes + 63) / 64 * 64;
-    return (slots_for(length) + stage_slots) * simd_bytes + row;
+    const long long group = has_stage(length) ? group_bytes(length) : 0;
+    return tile_bytes(length) + nontemporal_store::stage_bytes(group);
   }
 
   static void run(const void* args, long long first, long long last, void* scratch) {
@@ -73,7 +73,22 @@ class tile_kernel {
   // Room before the block for a chunk that ends with the row but begins in the block before.
   static constexpr int stage_slots = block + chunk;
 
+  // Measured: smaller groups gain nothing from a stage, and larger ones leave no room for it in a
+  // second cache beside the tile.
+  static constexpr long long min_streamed_bytes_of_group = 3 << 10,
+                             max_streamed_bytes_of_group = 64 << 10;
+
   static long long slots_for(long long length) { return (length + block - 1) / block * block; }
+  static long long group_bytes(long long length) { return length * vector_bytes; }
+  static bool has_stage(long long length) {
+    return group_bytes(length) >= min_streamed_bytes_of_group &&
+           group_bytes(length) <= max_streamed_bytes_of_group;
+  }
+  // Bytes of the tile, the stage of a block and a row of junk.
+  static long long tile_bytes(long long length) {
+    const long long row = (length * key_bytes + line_bytes - 1) / line_bytes * line_bytes;
+    return (slots_for(length) + stage_slots) * vector_bytes + row;
+  }
 
   tile_kernel(const wbs_args<1, 1>& args, void* scratch)
       : codec_(traits::make_codec(args)),
@@ -94,21 +109,28 @@ class tile_kernel {
     const access src_access = access_of(args, args.input_stride[0], args.input_batch_stride[0]);
     const access dst_access = access_of(args, args.output_stride[0], args.output_batch_stride[0]);
     const long long singles = max_single_rows(args, cursor);
-    for (long long left = last - first; left > 0; left -= lanes) {
-      if (left <= singles) {
-        for (; left > 0; --left) {
-          sort_single(cursor.src(), cursor.dst());
-          cursor.advance(1);
-        }
-        return;
-      }
+    nontemporal_store stream(reinterpret_cast<char*>(tile_) + tile_bytes(length_), cursor.dst());
+    const bool has_no_gaps = src_contiguous_ && dst_contiguous_ && cursor.run() >= last - first;
+    const bool streaming = has_stage(length_) && is_streamed(args, key_bytes, has_no_gaps);
+    long long left = last - first;
+    for (; left > singles; left -= lanes) {
       const bool whole = left >= lanes && cursor.run() >= lanes;
       rows_ = left < lanes ? static_cast<int>(left) : lanes;
       cursor.next(left, src_, dst_, junk_);
       ahead_ = cursor.src() - src_[0];
+      stored_in_cache_ = !(streaming && whole);
+      if (!stored_in_cache_) {
+        for (int i = 0; i < lanes; ++i) dst_[i] = stream.group() + i * length_ * key_bytes;
+      }
       load(src_access == access::columns && !whole ? access::strided : src_access);
       sort_and_store(dst_access == access::columns && !whole ? access::strided : dst_access);
+      if (!stored_in_cache_) stream.flush(length_ * vector_bytes);
     }
+    for (; left > 0; --left) {
+      sort_single(cursor.src(), cursor.dst());
+      cursor.advance(1);
+    }
+    if (streaming) stream.finish();
   }
 
   // How many rows take less time one by one than as groups.
@@ -149,7 +171,8 @@ class tile_kernel {
     }
     lane_network<target, block_bits>::merge(target{}, tile_, slots,
                                             finish_block<access::rows>{*this, slots});
-    if (rest > 0) __builtin_memcpy(to + whole * lane_bytes, junk_, static_cast<size_t>(rest));
+    const auto rest_bytes = static_cast<unsigned long>(rest);
+    if (rest > 0) __builtin_memcpy(to + whole * lane_bytes, junk_, rest_bytes);
   }
   // Loads a row, a vector for each slot, for the order of its keys does not matter yet. Returns the
   // slots that it takes.
@@ -157,13 +180,13 @@ class tile_kernel {
     const int vectors = length_ / lanes, rest = length_ % lanes;
     int slot = 0;
     for (; slot + block <= vectors; slot += block) {
-      load_columns_and_sort(from + slot * simd_bytes, simd_bytes, slot);
+      load_columns_and_sort(from + slot * vector_bytes, vector_bytes, slot);
     }
     if (slot < vectors || rest > 0) {
       for (int i = 0; i < block; ++i) stage_[i] = pad_;
-      __builtin_memcpy(stage_, from + slot * simd_bytes,
-                       static_cast<size_t>(length_ * key_bytes - slot * simd_bytes));
-      load_columns_and_sort(reinterpret_cast<const char*>(stage_), simd_bytes, slot);
+      __builtin_memcpy(stage_, from + slot * vector_bytes,
+                       static_cast<unsigned long>(length_ * key_bytes - slot * vector_bytes));
+      load_columns_and_sort(reinterpret_cast<const char*>(stage_), vector_bytes, slot);
       slot += block;
     }
     return slot;
@@ -184,11 +207,11 @@ class tile_kernel {
     const int full = length_ / block * block;
     if (from == access::rows) {
       for (int slot = 0; slot < full; slot += block) {
-        prefetch<0>(src_, src_contiguous_, ahead_, slot);
+        prefetch_next<0>(slot);
         key keys[block];
         load_chunks(slot, keys, make_indices<block / piece>{});
         sort_block(slot, keys);
-        prefetch<1>(dst_, dst_contiguous_, 0, slot);
+        if (stored_in_cache_) prefetch_stored(slot);
       }
     } else if (from == access::columns) {
       for (int slot = 0; slot < full; slot += block) {
@@ -197,25 +220,34 @@ class tile_kernel {
     } else {
       for (int slot = 0; slot < full; slot += block) {
         traits::gather(src_, slot * src_stride_, src_stride_, block, stage_);
-        load_columns_and_sort(reinterpret_cast<const char*>(stage_), simd_bytes, slot);
+        load_columns_and_sort(reinterpret_cast<const char*>(stage_), vector_bytes, slot);
       }
     }
     if (full < length_) load_last_block(from, full);
   }
 
-  // Prefetches a block's share of the next group while this one is loaded, and of the rows that
-  // this one is stored to: hardware prefetchers follow short pieces of many rows badly. Spread over
-  // the blocks, because prefetches in one burst wait for each other.
-  template <int Write, class Rows>
+  // Prefetches a block's share of half of the next group, while this one is loaded or stored, and
+  // of the rows that this one is stored to: hardware prefetchers follow short pieces of many rows
+  // badly. Spread over the blocks, because prefetches in one burst wait for each other.
+  template <int Half>
+  WBS_INLINE void prefetch_next(int slot) const {
+    prefetch<0, Half>(src_, src_contiguous_, ahead_, slot);
+  }
+  WBS_INLINE void prefetch_stored(int slot) const {
+    prefetch<1, 0>(dst_, dst_contiguous_, 0, slot);
+    prefetch<1, 1>(dst_, dst_contiguous_, 0, slot);
+  }
+  template <int Write, int Half, class Rows>
   WBS_INLINE void prefetch(const Rows& rows, bool contiguous, long long ahead, int slot) const {
+    constexpr int half = lanes / 2;
     if (contiguous) {
-      const char* const lines = rows[0] + ahead + slot * simd_bytes;
-      for (int at = 0; at < block * simd_bytes; at += line_bytes) {
+      const char* const lines = rows[Half * half] + ahead + slot * vector_bytes / 2;
+      for (int at = 0; at < block * vector_bytes / 2; at += line_bytes) {
         __builtin_prefetch(lines + at, Write);
       }
     } else {
       for (int at = 0; at < block * key_bytes; at += line_bytes) {
-        for (int row = 0; row < lanes; ++row) {
+        for (int row = Half * half; row < (Half + 1) * half; ++row) {
           __builtin_prefetch(rows[row] + ahead + slot * key_bytes + at, Write);
         }
       }
@@ -235,7 +267,7 @@ class tile_kernel {
       traits::gather(src_, full * src_stride_, src_stride_, rest, stage_);
     }
     for (int slot = rest; slot < block; ++slot) stage_[slot] = pad_;
-    load_columns_and_sort(reinterpret_cast<const char*>(stage_), simd_bytes, full);
+    load_columns_and_sort(reinterpret_cast<const char*>(stage_), vector_bytes, full);
   }
   void stage_chunk(int position, int slot) {
     key keys[chunk];
@@ -281,7 +313,8 @@ class tile_kernel {
   WBS_INLINE void sort_and_store_fused() {
     const int rest = length_ % block;
     int direct = rest == 0 ? slots_ : rest >= chunk ? slots_ - block : slots_ - 2 * block;
-    if (!tile_sort::sort(target{}, tile_, slots_, finish_block<To>{*this, direct})) direct = 0;
+    const finish_and_prefetch<To> finish{{*this, direct}};
+    if (!tile_sort::sort(target{}, tile_, slots_, finish)) direct = 0;
     if (direct < length_) store_from_tile<To>(direct > 0 ? direct : 0);
   }
 
@@ -303,6 +336,15 @@ class tile_kernel {
       } else {
         kernel.copy(kernel.tile_ + slot, keys, make_indices<block>{});
       }
+    }
+  };
+
+  template <access To>
+  struct finish_and_prefetch {
+    finish_block<To> finish;
+    WBS_INLINE void operator()(int slot) const {
+      finish.kernel.template prefetch_next<1>(slot);
+      finish(slot);
     }
   };
 
@@ -350,6 +392,7 @@ class tile_kernel {
   key pad_;
   int length_, slots_, rows_ = 0;
   long long src_stride_, dst_stride_;
+  bool stored_in_cache_ = true;
   bool src_contiguous_ = false,
        dst_contiguous_ = false;  // each row begins where the one before ends
   long long ahead_ = 0;          // bytes from a row to the row of its lane in the next group

@@ -13,9 +13,9 @@
 
 namespace warp_bitonic_sort {
 
-template <codec_kind Codec, int KeyBits>
+template <codec_kind Codec, int KeyBits, int VectorBytes = simd_bytes>
 struct cpu_traits {
-  using target = simd<KeyBits>;
+  using target = simd<KeyBits, VectorBytes>;
   using key = typename target::key;
   using element = typename target::element;
   using codec_type = codec<Codec, key, typename target::signed_key, element>;
@@ -39,7 +39,7 @@ struct cpu_traits {
     for (int lane = 0; lane < target::lanes; ++lane) {
       const char* from = rows[lane] + offset;
       for (int slot = 0; slot < slots; ++slot, from += stride) {
-        __builtin_memcpy(to + slot * simd_bytes + lane * target::key_bytes, from,
+        __builtin_memcpy(to + slot * VectorBytes + lane * target::key_bytes, from,
                          target::key_bytes);
       }
     }
@@ -50,7 +50,7 @@ struct cpu_traits {
     for (int lane = 0; lane < count; ++lane) {
       char* to = rows[lane] + offset;
       for (int slot = 0; slot < slots; ++slot, to += stride) {
-        __builtin_memcpy(to, from + slot * simd_bytes + lane * target::key_bytes,
+        __builtin_memcpy(to, from + slot * VectorBytes + lane * target::key_bytes,
                          target::key_bytes);
       }
     }

@@ -15,8 +15,7 @@ constexpr int line_bytes = 64;
 
 // An ordinary store first reads the cache line that it misses: a third of the traffic of an
 // out-of-place sort. Non-temporal stores do not, but need whole aligned lines, hence the stage.
-// Measured: they pay off where a vector is a line; with AVX2 they delay the work.
-#if defined(__x86_64__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
+#if defined(__x86_64__) && defined(__AVX2__)
 #define WBS_STREAMS_STORES 1
 constexpr bool streams_stores = true;
 #else
@@ -43,30 +42,33 @@ WBS_INLINE bool is_streamed(const wbs_args<1, 1>& args, int key_bytes, bool cont
 
 class nontemporal_store {
  public:
-  // Bytes of a stage for groups of `group_bytes`.
-  static constexpr long long stage_bytes(long long group_bytes) { return group_bytes + line_bytes; }
+  // Bytes of a stage for groups of at most `group_bytes`.
+  static constexpr long long stage_bytes(long long group_bytes) {
+    return group_bytes + 2 * line_bytes;
+  }
 
-  // Streams consecutive groups, each of whole lines in size, to `to` through `stage`, which is
-  // aligned to a line.
-  WBS_INLINE nontemporal_store(char* stage, char* to, long long group_bytes)
+  // Streams consecutive groups to `to` through `stage`, which is aligned to a line.
+  WBS_INLINE nontemporal_store(char* stage, char* to)
       : stage_(stage),
-        to_(to),
-        group_bytes_(group_bytes),
-        skew_(static_cast<int>(reinterpret_cast<unsigned long>(to) % line_bytes)) {}
+        first_(static_cast<int>(reinterpret_cast<unsigned long>(to) % line_bytes)),
+        filled_(first_),
+        to_(to - first_) {}
 
   // The place of the next group.
-  WBS_INLINE char* group() const { return stage_ + skew_; }
+  WBS_INLINE char* group() const { return stage_ + filled_; }
   // Streams the whole lines of the group; the rest waits for the next group.
-  WBS_INLINE void flush() {
-    long long at = 0;
-    if (fresh_) {
-      __builtin_memcpy(to_, stage_ + skew_, static_cast<unsigned>(line_bytes - skew_));
+  WBS_INLINE void flush(int group_bytes) {
+    filled_ += group_bytes;
+    int at = 0;
+    if (first_ > 0 && filled_ >= line_bytes) {
+      __builtin_memcpy(to_ + first_, stage_ + first_, static_cast<unsigned>(line_bytes - first_));
       at = line_bytes;
-      fresh_ = false;
+      first_ = 0;
     }
-    for (; at < group_bytes_; at += line_bytes) stream(to_ - skew_ + at, stage_ + at);
-    __builtin_memcpy(stage_, stage_ + group_bytes_, line_bytes);
-    to_ += group_bytes_;
+    for (; at + line_bytes <= filled_; at += line_bytes) stream(to_ + at, stage_ + at);
+    __builtin_memcpy(stage_, stage_ + at, line_bytes);
+    to_ += at;
+    filled_ -= at;
   }
   // Streams one run, until the next fence().
   static void copy(char* to, const char* from, int bytes) {
@@ -84,32 +86,39 @@ class nontemporal_store {
 #endif
   // Writes the remaining bytes, and makes all of them visible to other threads.
   void finish() {
-    if (!fresh_) __builtin_memcpy(to_ - skew_, stage_, static_cast<unsigned>(skew_));
-    fresh_ = true;
+    __builtin_memcpy(to_ + first_, stage_ + first_, static_cast<unsigned long>(filled_ - first_));
     fence();
   }
 
  private:
 #if defined(WBS_STREAMS_STORES)
-  typedef long long line __attribute__((vector_size(line_bytes), may_alias));
-  static WBS_INLINE void stream(char* to, const char* from) {
-    line value;
-    __builtin_memcpy(&value, from, line_bytes);
-#if defined(__clang__)
-    __builtin_nontemporal_store(value, reinterpret_cast<line*>(to));
+#if defined(__AVX512F__)
+  static constexpr int piece_bytes = line_bytes;
 #else
-    __builtin_ia32_movntdq512(reinterpret_cast<line*>(to), value);
+  static constexpr int piece_bytes = line_bytes / 2;
 #endif
+  typedef long long piece __attribute__((vector_size(piece_bytes), may_alias));
+  static WBS_INLINE void stream(char* to, const char* from) {
+    for (int at = 0; at < line_bytes; at += piece_bytes) {
+      piece value;
+      __builtin_memcpy(&value, from + at, sizeof(value));
+#if defined(__clang__)
+      __builtin_nontemporal_store(value, reinterpret_cast<piece*>(to + at));
+#elif defined(__AVX512F__)
+      __builtin_ia32_movntdq512(reinterpret_cast<piece*>(to + at), value);
+#else
+      __builtin_ia32_movntdq256(reinterpret_cast<piece*>(to + at), value);
+#endif
+    }
   }
 #else
   static void stream(char* to, const char* from) { __builtin_memcpy(to, from, line_bytes); }
 #endif
 
   char* stage_;
-  char* to_;
-  long long group_bytes_;
-  int skew_;
-  bool fresh_ = true;  // nothing before to_ is in the stage
+  int first_;   // bytes of the first line that precede the result
+  int filled_;  // bytes in the stage
+  char* to_;    // the line that the stage begins with
 };
 
 }  // namespace warp_bitonic_sort

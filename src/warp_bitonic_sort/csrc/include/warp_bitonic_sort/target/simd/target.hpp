@@ -25,6 +25,15 @@ constexpr int simd_bytes = 32;
 constexpr int simd_bytes = 16;
 #endif
 
+// Vectors of kernels that sort rows of keys alone. Processors that halve vectors of 64 bytes gain
+// nothing from them there; other kernels, and columns, gain from fewer instructions and whole
+// lines.
+#if defined(WARP_BITONIC_SORT_ROW_SIMD_BYTES)
+constexpr int row_simd_bytes = WARP_BITONIC_SORT_ROW_SIMD_BYTES;
+#else
+constexpr int row_simd_bytes = simd_bytes;
+#endif
+
 // Vector registers, as a power of two.
 #if defined(__x86_64__) && !defined(__AVX512VL__)
 constexpr int simd_register_bits = 4;
@@ -116,19 +125,20 @@ WBS_INLINE auto piece_of(Words value) {
 
 }  // namespace simd_detail
 
-template <int KeyBits>
+template <int KeyBits, int VectorBytes = simd_bytes>
 struct simd {
   static constexpr int key_bytes = KeyBits / 8;
-  static constexpr int lanes = simd_bytes / key_bytes;
+  static constexpr int vector_bytes = VectorBytes;
+  static constexpr int lanes = vector_bytes / key_bytes;
   // Keys of one row in a chunk; also the registers of one transposition.
   static constexpr int chunk_keys = chunk_bytes / key_bytes;
-  static constexpr int chunks = simd_bytes / chunk_bytes;
+  static constexpr int chunks = vector_bytes / chunk_bytes;
 
   using element = typename unsigned_of<KeyBits>::type;
   using signed_element = typename unsigned_of<KeyBits>::signed_type;
-  using key = typename vector_of<element, simd_bytes>::type;
+  using key = typename vector_of<element, vector_bytes>::type;
   using entry = key;
-  using signed_key = typename vector_of<signed_element, simd_bytes>::type;
+  using signed_key = typename vector_of<signed_element, vector_bytes>::type;
   using chunk = simd_detail::words16;
 
   // Where only signed compares are native, codes carry the sign bit as a bias.
@@ -189,7 +199,7 @@ struct simd {
   }
 
  private:
-  using words = typename vector_of<unsigned long long, simd_bytes>::type;
+  using words = typename vector_of<unsigned long long, vector_bytes>::type;
 
   template <int Mask, int... Lane>
   static WBS_INLINE key lanes_xor(key value, indices<Lane...>) {
@@ -215,7 +225,7 @@ struct simd {
       const key stage[] = {pick_chunks<Chunks, I / chunk_keys / half>(
           keys[I / chunk_keys % half * 2 * chunk_keys + I % chunk_keys],
           keys[(I / chunk_keys % half * 2 + 1) * chunk_keys + I % chunk_keys],
-          make_indices<simd_bytes / 8>{})...};
+          make_indices<vector_bytes / 8>{})...};
       ((keys[I] = stage[I]), ...);
       exchange_chunks<Chunks, Left / 2>(keys, all);
     }
@@ -238,7 +248,7 @@ struct simd {
     return (key)WBS_SHUFFLE(
         words, (words)a, (words)b,
         (Word / 2 / Chunks * Chunks * 2 + (Word / 2 % Chunks % (Chunks / 2) * 2 + Odd) * 2 +
-         Word % 2 + Word / 2 % Chunks / (Chunks / 2) * (simd_bytes / 8))...);
+         Word % 2 + Word / 2 % Chunks / (Chunks / 2) * (vector_bytes / 8))...);
   }
   // unpack-low (First = 0) or unpack-high (First = chunk_keys / 2) within each chunk.
   template <int First, int... Lane>
