@@ -29,6 +29,9 @@ SAVED = {"xmm": 1, "ymm": 2, "mask": 5, "zmm_high": 6, "zmm16": 7}
 # What compilers define beside: CRC32 is part of SSE4.2, prefetchw runs everywhere, and the rest
 # says how wide clang's registers are.
 NO_BIT = {"CRC32", "PRFCHW", "EVEX256", "EVEX512"}
+# cpuid leaf 0 ebx and leaf 1 eax: the first letters of the vendor, and family, model, stepping.
+INTEL, AMD = (int.from_bytes(name, "little") for name in (b"Genu", b"Auth"))
+SAPPHIRE_RAPIDS, ZEN_4, ZEN_5 = (INTEL, 0x806F8), (AMD, 0xA10F11), (AMD, 0xB00F21)
 FOR_AVX2 = {"SSE3", "SSSE3", "SSE4_1", "SSE4_2", "POPCNT", "XSAVE", "AVX", "AVX2", "BMI2"}
 FOR_AVX2_SAVED = {"xmm", "ymm"}
 
@@ -38,12 +41,13 @@ def arch_of():
     """A function that returns the targets of processors that lack some features each."""
     program = programs.build("check_cpu_arch.cc", f"-I{sources.CSRC}")
 
-    def of(*lacking):
-        words = [
-            f"{sum(1 << bit for name, bit in table.items() if name not in each):x}"
-            for each in lacking
-            for table in (LEAF1_ECX, LEAF7_EBX, SAVED)
-        ]
+    def of(*lacking, model=SAPPHIRE_RAPIDS):
+        words = []
+        for each in lacking:
+            for table in (LEAF1_ECX, LEAF7_EBX, SAVED):
+                words.append(sum(1 << bit for name, bit in table.items() if name not in each))
+            words += model
+        words = [f"{word:x}" for word in words]
         done = subprocess.run([program, *words], capture_output=True, text=True, check=True)
         return done.stdout.split()
 
@@ -64,6 +68,37 @@ def test_cpu_arch_of_a_processor_that_lacks_a_feature_is_the_next_lesser(arch_of
 
 
 @x86_64
+def test_cpu_arch_has_half_vectors_on_processors_that_halve_them(arch_of):
+    assert arch_of(set(), model=ZEN_4) == ["x86-64-avx512vl"]
+    assert arch_of(set(), model=ZEN_5) == ["x86-64-avx512"]
+    assert arch_of({"AVX512F"}, model=ZEN_4) == ["x86-64-avx2"]  # as Zen 3
+
+
+def cpuinfo(vendor, family, *flags):
+    lines = ["processor\t: 0", f"vendor_id\t: {vendor}", f"cpu family\t: {family}"]
+    return "\n".join([*lines, f"flags\t\t: {' '.join(flags)}", ""])
+
+
+@x86_64
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (cpuinfo("AuthenticAMD", 25, *cpu_targets._AVX2, *cpu_targets._AVX512), "x86-64-avx512vl"),
+        (cpuinfo("AuthenticAMD", 26, *cpu_targets._AVX2, *cpu_targets._AVX512), "x86-64-avx512"),
+        (cpuinfo("GenuineIntel", 25, *cpu_targets._AVX2, *cpu_targets._AVX512), "x86-64-avx512"),
+        (cpuinfo("AuthenticAMD", 25, *cpu_targets._AVX2), "x86-64-avx2"),
+        (cpuinfo("AuthenticAMD", 25), "x86-64"),
+        ("processor\t: 0\nFeatures\t: neon\n", None),
+    ],
+)
+def test_listed_arch_is_that_of_the_first_processor(text, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr(cpu_targets, "_CPUINFO", tmp_path / "cpuinfo")
+    second = "\n" + cpuinfo("GenuineIntel", 6)
+    (tmp_path / "cpuinfo").write_text(text + second)
+    assert cpu_targets._listed_cpu_arch.__wrapped__() == expected
+
+
+@x86_64
 @pytest.mark.parametrize(
     "compiler",
     [*filter(shutil.which, ["c++", "g++", "clang++", *(f"clang++-{n}" for n in range(14, 40))])],
@@ -75,6 +110,7 @@ def test_cpu_arch_asks_for_every_feature_that_the_flags_imply(compiler):
         return set(re.findall(r"^#define __([A-Z0-9_]+)__ 1$", done.stdout, re.MULTILINE))
 
     base = macros("x86-64")
+    assert macros("x86-64-avx512vl") == macros("x86-64-avx512")
     of_avx2, of_avx512 = (macros(f"x86-64-{level}") - base - NO_BIT for level in ("avx2", "avx512"))
     assert of_avx2 == FOR_AVX2
     assert of_avx512 <= {*LEAF1_ECX, *LEAF7_EBX}
@@ -209,6 +245,8 @@ def test_cpu_arch_of_the_processor_wins_over_the_listed_one(listed):
     [
         ("x86-64", "x86-64-avx512", True),
         ("x86-64-avx512", "x86-64-avx512", True),
+        ("x86-64-avx512", "x86-64-avx512vl", True),
+        ("x86-64-avx512vl", "x86-64-avx512", True),
         ("x86-64-avx512", "x86-64-avx2", False),
         ("generic", "x86-64", True),
         ("generic", "aarch64", True),
@@ -221,7 +259,8 @@ def test_is_runnable_is_true_for_generic_and_lesser_levels(arch, native, expecte
 
 
 def test_lesser_archs_are_listed_from_best_to_least():
-    assert HOST.lesser_archs("x86-64-avx512") == ("x86-64-avx2", "x86-64")
+    assert HOST.lesser_archs("x86-64-avx512") == ("x86-64-avx512vl", "x86-64-avx2", "x86-64")
+    assert HOST.lesser_archs("x86-64-avx512vl") == ("x86-64-avx512", "x86-64-avx2", "x86-64")
     assert HOST.lesser_archs("x86-64-avx2") == ("x86-64",)
     assert [HOST.lesser_archs(arch) for arch in ("x86-64", "aarch64", "generic")] == [()] * 3
 

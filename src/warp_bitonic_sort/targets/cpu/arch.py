@@ -17,17 +17,27 @@ from ...errors import ToolError
 # x86-64-v3, which older compilers do not know. csrc/driver/cpu_arch.hpp tests for the features that
 # these flags imply: change both.
 _AVX2_FLAGS = ("-mavx2", "-mbmi2", "-mprfchw")
+_AVX512_FLAGS = (*_AVX2_FLAGS, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq")
 CPU_ARCHS: dict[str, tuple[str, ...]] = {
     "x86-64": (),
     "x86-64-avx2": _AVX2_FLAGS,
-    "x86-64-avx512": (*_AVX2_FLAGS, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"),
+    "x86-64-avx512": _AVX512_FLAGS,
+    # Rows of keys in vectors of 256 bits, for processors that halve those of 512.
+    "x86-64-avx512vl": (*_AVX512_FLAGS, "-DWARP_BITONIC_SORT_ROW_SIMD_BYTES=32"),
     "aarch64": (),
     "generic": (),
 }
-# A processor of a level also runs kernels for the levels before it.
-_LEVELS = ("x86-64", "x86-64-avx2", "x86-64-avx512")
+# The other architectures that a processor of each one runs, the best first.
+_LESSER: dict[str, tuple[str, ...]] = {
+    "x86-64": (),
+    "x86-64-avx2": ("x86-64",),
+    "x86-64-avx512": ("x86-64-avx512vl", "x86-64-avx2", "x86-64"),
+    "x86-64-avx512vl": ("x86-64-avx512", "x86-64-avx2", "x86-64"),
+}
 _AVX2 = {"avx2", "bmi2"}
 _AVX512 = {"avx512f", "avx512bw", "avx512vl", "avx512dq"}
+# Vendor and family of processors with AVX-512 that halve vectors of 512 bits: Zen 4.
+_HALVES_512 = ("AuthenticAMD", "25")
 _CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -45,12 +55,14 @@ def _listed_cpu_arch() -> str | None:
             text = file.read(1 << 13).decode("latin-1")
     except OSError:
         return None
-    line = next((line for line in text.splitlines() if line.startswith("flags")), None)
-    if line is None:  # this process is emulated on an Arm processor
+    lines = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
+    processor = {name.strip(): value.strip() for name, _, value in lines}
+    if "flags" not in processor:  # this process is emulated on an Arm processor
         return None
-    flags = set(line.partition(":")[2].split())
+    flags = set(processor["flags"].split())
     if flags >= _AVX512 | _AVX2:
-        return "x86-64-avx512"
+        is_halved = (processor.get("vendor_id"), processor.get("cpu family")) == _HALVES_512
+        return "x86-64-avx512vl" if is_halved else "x86-64-avx512"
     return "x86-64-avx2" if flags >= _AVX2 else "x86-64"
 
 
@@ -86,7 +98,7 @@ def cpu_arch(native: str | None = None) -> str:
             f"WARP_SORT_CPU_ARCH: expected one of {', '.join(CPU_ARCHS)} or native, got {chosen!r}."
         )
     # If the processor is unknown, the variable counts until the runtime is loaded.
-    best = known or _LEVELS[-1]
+    best = known or "x86-64-avx512"
     if not is_runnable(chosen, best):
         runs = [*lesser_cpu_archs(best)[::-1], *dict.fromkeys((best, "generic"))]
         raise ToolError(
@@ -98,10 +110,10 @@ def cpu_arch(native: str | None = None) -> str:
 
 def lesser_cpu_archs(arch: str) -> tuple[str, ...]:
     """Return the architectures whose kernels run wherever those of arch do, the best first."""
-    return _LEVELS[: _LEVELS.index(arch)][::-1] if arch in _LEVELS else ()
+    return _LESSER.get(arch, ())
 
 
 def buildable_cpu_archs() -> list[str]:
     """Return the architectures that this machine's compiler builds for."""
     native = native_cpu_arch()
-    return [*(_LEVELS if native in _LEVELS else [native]), "generic"]
+    return [*(_LESSER if native in _LESSER else [native]), "generic"]
