@@ -208,10 +208,11 @@ class register_kernel {
     }
   }
 
-  // Measured: it pays off where a vector is a line. The stage delays groups of smaller vectors.
-  static constexpr bool streams_groups = streams_stores && vector_bytes == line_bytes;
   static constexpr int row_bytes = Length * key_bytes;
   static constexpr int group_bytes = lanes * row_bytes;
+  // Measured: the stage delays small groups of vectors that are shorter than a line.
+  static constexpr bool streams_groups =
+      streams_stores && (vector_bytes == line_bytes || group_bytes >= 512);
   // Prefetch distance: a group of short rows is sorted in less time than a cache miss takes.
   // Prefetches in one burst would wait for each other, so each vector access prefetches one line.
   static constexpr int bytes_ahead = streams_groups ? 8192 : 4096;
