@@ -28,7 +28,7 @@ class column_blocks : public Kernel {
   static_assert(part % Kernel::lanes == 0, "parts are whole groups");
   // Longer columns leave no room for the stage in a core's second cache.
   static constexpr long long max_staged_length = 512;
-  static constexpr int page_bytes = 4096, max_ways = 12, max_followed = 24;
+  static constexpr int max_ways = 12, max_followed = 24;
 
  public:
   static long long scratch_bytes(long long length) {

@@ -67,7 +67,8 @@ class register_kernel {
     row_cursor<lanes> cursor(args, first);
     const long long src_stride = cursor.src_stride(), dst_stride = cursor.dst_stride();
     const bool contiguous = src_stride == row_bytes && dst_stride == row_bytes;
-    alignas(64) char stage[nontemporal_store::stage_bytes(group_bytes)];
+    // A store that crosses a page takes as long as tens of others.
+    alignas(page_bytes) char stage[nontemporal_store::stage_bytes(group_bytes)];
     nontemporal_store stream(stage, cursor.dst());
     bool streaming =
         streams_groups && is_streamed(args, key_bytes, contiguous && cursor.run() >= last - first);

@@ -11,7 +11,7 @@
 
 namespace warp_bitonic_sort {
 
-constexpr int line_bytes = 64;
+constexpr int line_bytes = 64, page_bytes = 4096;
 
 // An ordinary store first reads the cache line that it misses: a third of the traffic of an
 // out-of-place sort. Non-temporal stores do not, but need whole aligned lines, hence the stage.
