@@ -142,3 +142,26 @@ def report(result: Mapping[str, Any], file: str | None) -> None:
     if file is not None:
         Path(file).write_text(json.dumps(result, indent=1) + "\n")
         print(f"\nJSON: {file}")
+
+
+def plot(result: Sequence[Mapping[str, Any]], file: str, names: Sequence[str]) -> None:
+    """Draw the percentages of the rows of a result, one picture beside the other by `panel`."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    panels = list(dict.fromkeys(entry["panel"] for entry in result))
+    figure, axes = pyplot.subplots(1, len(panels), figsize=(5 * len(panels), 4), squeeze=False)
+    for axis, panel in zip(axes[0], panels, strict=True):
+        entries = [entry for entry in result if entry["panel"] == panel]
+        for name in names:
+            times = [(entry["length"], entry["seconds"]) for entry in entries]
+            points = [(length, 100 * taken["copy"] / taken[name])
+                      for length, taken in times if name in taken]  # fmt: skip
+            if points:
+                axis.plot(*zip(*points, strict=True), marker="o", label=name)
+        axis.set(xscale="log", ylim=(0, 105), title=panel, xlabel="row length")
+    axes[0][0].set_ylabel("percent of a copy")
+    axes[0][0].legend()
+    figure.savefig(file, bbox_inches="tight", dpi=120)

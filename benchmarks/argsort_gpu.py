@@ -348,7 +348,7 @@ def main() -> None:
             )
     print(f"\n{which}, percent of a copy\n{_summary(result['rows'])}", flush=True)
     if options.plot:
-        _gpu.plot(result["rows"], options.plot, ("ours", *_PEERS))
+        _common.plot(result["rows"], options.plot, ("ours", *_PEERS))
     _common.report(result, options.json)
     wrong = [entry for entry in result["rows"] if "WRONG" in entry["notes"]]
     if wrong:

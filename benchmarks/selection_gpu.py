@@ -302,7 +302,7 @@ def _all_rows(options: Any, result: dict[str, Any]) -> None:
         )
     print(f"\npercent of a copy\n{_summary(result['rows'])}", flush=True)
     if options.plot:
-        _gpu.plot(result["rows"], options.plot, ("ours", *_PEERS))
+        _common.plot(result["rows"], options.plot, ("ours", *_PEERS))
     _common.report(result, options.json)
 
 

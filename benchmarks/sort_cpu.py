@@ -3,6 +3,7 @@
     python benchmarks/sort_cpu.py                          the whole table, for this machine
     python benchmarks/sort_cpu.py --arch x86-64-avx2       ours and NumPy limited to AVX2
     python benchmarks/sort_cpu.py --dtype float32 --length 9 25 100
+    python benchmarks/sort_cpu.py --json sort.json --plot sort.svg
 
 A ratio is the peer's median time over ours: above 1, we are faster. `goal` is the lowest ratio to
 np.sort that the project promises, and to a copy in parentheses. `note` names the goals and the
@@ -93,6 +94,11 @@ def _row(name: str, times: dict[str, float], goal: float | None, torch_goal: flo
     ]
 
 
+def _entry(dtype: str, length: int, axis: int, times: dict[str, float]) -> dict[str, Any]:
+    panel = dtype if axis else f"{dtype}, axis 0"
+    return {"dtype": dtype, "panel": panel, "length": length, "axis": axis, "seconds": times}
+
+
 def _repeated(call: Callable[[Any], object], x: Any, calls: int) -> Callable[[], object]:
     return lambda: timeit.timeit(lambda: call(x), number=calls)
 
@@ -137,6 +143,7 @@ def main() -> None:
     parser.add_argument("--no-torch", action="store_true")
     parser.add_argument("--few-rows", action="store_true", help="also 1 to 64 rows at a time")
     parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--plot", metavar="FILE", help="draw the percentages of a copy")
     options = parser.parse_args()
     _common.pin_numpy_to(options.arch)
 
@@ -157,16 +164,18 @@ def main() -> None:
             goal = _GOAL.get(dtype, {}).get(length)
             copy_goal = _COPY_GOAL.get(dtype, {}).get(length)
             rows.append(_row(str(length), times, goal, torch_goal, x.size, copy_goal))
-            result["rows"].append({"dtype": dtype, "length": length, "axis": -1, "seconds": times})
+            result["rows"].append(_entry(dtype, length, -1, times))
         for length in _COLUMN_LENGTHS:
             x = _values(dtype, (length, _COLUMNS))
             times = _measure(x, 0, options.seconds, False)
             goal = _COLUMNS_GOAL if (dtype, length) == ("float32", 64) else None
             rows.append(_row(f"axis 0 of {x.shape}", times, goal, None, x.size))
-            result["rows"].append({"dtype": dtype, "length": length, "axis": 0, "seconds": times})
+            result["rows"].append(_entry(dtype, length, 0, times))
         print(f"\n{dtype}: times as fast as\n{_common.table(header, rows)}", flush=True)
     if options.few_rows:
         result["few_rows"] = _few_rows(options.dtype, options.seconds)
+    if options.plot:
+        _common.plot(result["rows"], options.plot, ("ours", "np.sort", "torch.sort"))
     _common.report(result, options.json)
 
 

@@ -194,7 +194,7 @@ def main() -> None:
         print(f"\n{dtype}, {which}: percent of a copy ({rate:.0f} GB/s)")
         print(_common.table(header, rows), flush=True)
     if options.plot:
-        _gpu.plot(result["rows"], options.plot, ("ours", *_PEERS))
+        _common.plot(result["rows"], options.plot, ("ours", *_PEERS))
     _common.report(result, options.json)
 
 
