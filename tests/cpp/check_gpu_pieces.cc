@@ -124,12 +124,15 @@ void expect(const char* what, const std::vector<step>& found, const std::vector<
 std::vector<step> record;
 struct recorder {
   using entry = int;
-  static constexpr int lane_bits = 5, max_shared_bytes = 1 << 16, min_transposed_steps = 2;
+  static constexpr int lane_bits = 5, max_shared_bytes = 1 << 16, min_loop_bytes = 384;
+  template <bool IsLong>
+  static constexpr int min_transposed_steps = 2;
   static constexpr bool negates = false;
   template <int Mask>
   static constexpr bool has_lane_swap = false;
   static int lane() { return 0; }
   static int warp() { return 0; }
+  static int opaque(int value) { return value; }
   static void sync_warp() {}
   static void sync_block() {}
   void compare_exchange(int& a, int& b) const { record.push_back({a, b, false}); }
@@ -159,15 +162,23 @@ std::vector<step> half_cleaners() {
 template <int Bits>
 std::vector<step> leaf() {
   std::vector<step> steps;
-  for (const comparator& c : leaf_network<Bits>) steps.push_back({c.low, c.high, false});
+  for (const comparator& c : leaf_network<Bits>) {
+    steps.push_back({c.low, c.high, steps.size() % 2 != 0});
+  }
   return steps;
 }
 
 void check_blocks() {
-  expect("leaf of 16 words", steps_of(WBS_PTX_LEAF_16(WBS_PTX_WORDS), 16, "s32"), leaf<4>());
-  expect("leaf of 32 words", steps_of(WBS_PTX_LEAF_32(WBS_PTX_WORDS), 32, "s32"), leaf<5>());
-  expect("leaf of 16 halves", steps_of(WBS_PTX_LEAF_16(WBS_PTX_PACKED16), 16, "s16x2"), leaf<4>());
-  expect("leaf of 32 halves", steps_of(WBS_PTX_LEAF_32(WBS_PTX_PACKED16), 32, "s16x2"), leaf<5>());
+  expect("leaf of 16 words",
+         steps_of(WBS_PTX_LEAF_16(WBS_PTX_WORDS, WBS_PTX_WORDS_IMAD), 16, "s32"), leaf<4>());
+  expect("leaf of 32 words",
+         steps_of(WBS_PTX_LEAF_32(WBS_PTX_WORDS, WBS_PTX_WORDS_IMAD), 32, "s32"), leaf<5>());
+  expect("leaf of 16 halves",
+         steps_of(WBS_PTX_LEAF_16(WBS_PTX_PACKED16, WBS_PTX_PACKED16_IMAD), 16, "s16x2"),
+         leaf<4>());
+  expect("leaf of 32 halves",
+         steps_of(WBS_PTX_LEAF_32(WBS_PTX_PACKED16, WBS_PTX_PACKED16_IMAD), 32, "s16x2"),
+         leaf<5>());
   expect("half-cleaners of 16 words",
          steps_of(WBS_PTX_CLEAN_16(WBS_PTX_WORDS, WBS_PTX_WORDS_IMAD), 16, "s32"),
          half_cleaners<16>());

@@ -24,7 +24,9 @@
 //    zero-one blocks, after 1. Blocks of several lanes, all of which are merged with those of
 //    another lane, as memory/gpu/index_team.hpp does: all tuples of sorted zero-one blocks, for few
 //    blocks. More blocks and lanes follow by induction.
-// 5. Merges of the lanes of a tile that has one row: all tuples of sorted zero-one lanes, for tiles
+// 5. The cleaners of bitonic sequences of odd lengths, on all bitonic zero-one sequences: all
+//    rotations of zeros before ones. network/warp.hpp's other half-cleaners are the textbook's.
+// 6. Merges of the lanes of a tile that has one row: all tuples of sorted zero-one lanes, for tiles
 //    of few lanes or slots. Phases of more lanes are made of the same steps.
 //
 // Blocks are sorted, by 1. In each phase the halves of every block are sorted by the phases before,
@@ -562,6 +564,34 @@ void check_tile_traces() {
   }
 }
 
+// Whether the comparators of an odd cleaner, less one of them, sort.
+template <int Size>
+bool cleans_all(int missing) {
+  for (int ones = 0; ones <= Size; ++ones) {
+    for (int shift = 0; shift < Size; ++shift) {
+      int keys[Size];
+      for (int i = 0; i < Size; ++i) keys[(i + shift) % Size] = i < Size - ones ? 0 : 1;
+      int number = 0;
+      for (const comparator& c : odd_cleaner<Size>) {
+        if (number++ != missing && keys[c.low] > keys[c.high]) std::swap(keys[c.low], keys[c.high]);
+      }
+      for (int i = 1; i < Size; ++i) {
+        if (keys[i - 1] > keys[i]) return false;
+      }
+    }
+  }
+  return true;
+}
+template <int Size>
+void prove_odd_cleaner() {
+  expect(cleans_all<Size>(-1), "bitonic sequences are sorted", Size);
+  for (int i = 0; i < odd_cleaner_size<Size>; ++i) {
+    const comparator c = odd_cleaner<Size>[i];
+    expect(c.low < c.high, "the smaller key goes to the smaller position", Size, i);
+    expect(!cleans_all<Size>(i), "a missing comparator is seen", Size, i);
+  }
+}
+
 template <int Length>
 void control_registers() {
   trace comparators;
@@ -597,6 +627,9 @@ int main(int argc, char** argv) {
     prove_by_blocks(make_indices<16>{});
   } else if (!std::strcmp(part, "merges")) {
     prove_merges();
+    prove_odd_cleaner<3>();
+    prove_odd_cleaner<5>();
+    prove_odd_cleaner<7>();
     prove_first(make_indices<6>{});
     prove_lanes<2>({2, 4, 8, 16, 32, 64, 128});
     prove_lanes<4>({2, 4, 8, 16, 32});

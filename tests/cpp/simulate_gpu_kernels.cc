@@ -216,7 +216,7 @@ std::string run_layout(const char* name, dtype type) {
   SAMPLE(" nanmedians of columns", gpu_columns, true, nanmedian, __VA_ARGS__)
 
 // For each codec: a thread a row, a few lanes, a warp, two warps, and columns by a thread, by lanes
-// and by threads of several warps. The numbers of registers are powers of two and three times one.
+// and by threads of several warps. The numbers of registers are powers of two times 1, 3, 5 and 7.
 const std::vector<sample> layouts = {
 #if KEY_BITS == 8
     ROWS(int8, integer, 8, 0, 0),
@@ -244,6 +244,8 @@ const std::vector<sample> layouts = {
     ROWS(uint16, integer, 24, 3, 0),
     ROWS(int16, integer, 24, 5, 0),
     ROWS(uint16, integer, 24, 5, 1),
+    ROWS(bfloat16, ieee, 28, 2, 0),
+    ROWS(uint16, integer, 20, 5, 1),
     COLUMNS(int16, integer, 8, 0, 0),
     COLUMNS(uint16, integer, 8, 3, 0),
     ROWS(float16, ieee, 16, 0, 0),
@@ -268,6 +270,10 @@ const std::vector<sample> layouts = {
     COLUMNS(int32, integer, 8, 0, 0),
     COLUMNS(uint32, integer, 16, 2, 0),
     ROWS(uint32, integer, 24, 5, 3),
+    ROWS(int32, integer, 4, 1, 0),
+    ROWS(uint32, integer, 20, 3, 0),
+    ROWS(float32, ieee, 28, 4, 0),
+    ROWS(float32, ieee, 20, 5, 2),
     ROWS(float32, ieee, 24, 0, 0),
     ROWS(float32, ieee, 8, 2, 0),
     ROWS(float32, ieee, 32, 5, 0),
@@ -290,6 +296,8 @@ const std::vector<sample> layouts = {
 #elif KEY_BITS == 64
     ROWS(int64, integer, 4, 0, 0),    ROWS(uint64, integer, 12, 3, 0),
     ROWS(int64, integer, 12, 5, 0),   ROWS(uint64, integer, 12, 5, 1),
+    ROWS(uint64, integer, 14, 3, 0),  ROWS(float64, ieee, 14, 5, 1),
+    ROWS(float64, ieee, 10, 4, 0),    ROWS(int64, integer, 16, 5, 3),
     COLUMNS(int64, integer, 8, 0, 0), COLUMNS(uint64, integer, 8, 3, 0),
     ROWS(float64, ieee, 8, 0, 0),     ROWS(float64, ieee, 8, 2, 0),
     ROWS(float64, ieee, 16, 5, 0),    ROWS(float64, ieee, 12, 5, 2),

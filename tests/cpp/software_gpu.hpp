@@ -324,16 +324,23 @@ struct fast_packed_ops : portable_ops {
 // Like target/cuda/target.hpp's cuda_target.
 template <class Key>
 struct software_target {
-  static constexpr int blocks_for(int, int) { return 0; }
+  static constexpr int blocks_for(int, int, int) { return 0; }
   static constexpr int index_threads_for(int, int) { return 128; }
   static constexpr int column_threads_for(int) { return 1024; }
   static constexpr int first_threads_for(int) { return 128; }
   using entry = Key;
   using ops = portable_ops;
+  template <int... Layout>
+  struct columns_of {
+    template <class Other>
+    using target = software_target<Other>;
+  };
   static constexpr int lane_bits = 5;
   static constexpr int max_block_threads = max_threads;
   static constexpr int max_shared_bytes = 227 * 1024;
-  static constexpr int min_transposed_steps = 2;
+  static constexpr int min_row_warps = 4, min_loop_bytes = 384;
+  template <bool IsLong>
+  static constexpr int min_transposed_steps = IsLong ? 3 : 2;
   // Like target/amdgcn/target.hpp's amdgcn_target before gfx11.
   static constexpr bool negates = std::is_same<Key, float>::value, has_float_keys = true;
   template <int Mask>

@@ -27,7 +27,7 @@ ORDERS = [(False, "largest"), (False, "last"), (True, "largest"), (True, "last")
 EDGES = sorted(
     {
         edge + d
-        for bits in (32, 64)
+        for bits in (16, 32, 64)
         for registers, lane_bits, warp_bits, _ in gpu_cells(bits, "sm_90")
         for edge in [registers << lane_bits << warp_bits]
         for d in (-3, -1, 0, 1)

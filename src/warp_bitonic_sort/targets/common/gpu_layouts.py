@@ -19,19 +19,29 @@ _GOOD_BYTES = 64
 _INDEX_ENTRY_BITS = 32
 
 
+def by_capacity(*layouts: Layout) -> tuple[Layout, ...]:
+    """Return layouts by rising capacity."""
+    return tuple(sorted(layouts, key=lambda layout: layout.capacity))
+
+
 # For each width of an entry, the fastest layouts on an H100 (docs/notebook.md). More registers save
-# steps across lanes; too many leave too few threads to hide memory latency. Capacities rise by a
-# third or a half, not by two, for lengths at which sorting is slower than memory.
+# steps across lanes; too many leave too few threads to hide memory latency. Capacities rise by
+# small steps, not by two, for lengths at which sorting is slower than memory.
 _LONG_ROWS = layouts_of(
     (32, 2, 0),
+    (20, 3, 0),
     (24, 3, 0),
     (32, 3, 0),
+    (20, 4, 0),
     (24, 4, 0),
     (32, 4, 0),
+    (20, 5, 0),
     (24, 5, 0),
     (32, 5, 0),
+    (20, 5, 1),
     (24, 5, 1),
     (32, 5, 1),
+    (20, 5, 2),
     (24, 5, 2),
     (32, 5, 2),
     (24, 5, 3),
@@ -39,6 +49,9 @@ _LONG_ROWS = layouts_of(
     (32, 5, 4),
 )
 ENTRY32_ROWS = layouts_of((4, 0, 0), (8, 0, 0), (8, 1, 0), (16, 1, 0), (16, 2, 0), *_LONG_ROWS)
+# Keys of 16 bits are read and written 8 bytes at a time in 28 registers, so that rows of 100 are
+# not staged.
+ENTRY16_ROWS = by_capacity(*ENTRY32_ROWS, Layout(28, 2, 0))
 ENTRY64_ROWS = layouts_of(
     (4, 0, 0),
     (4, 1, 0),
@@ -46,12 +59,19 @@ ENTRY64_ROWS = layouts_of(
     (8, 2, 0),
     (16, 2, 0),
     (12, 3, 0),
+    (14, 3, 0),
     (16, 3, 0),
+    (10, 4, 0),
     (12, 4, 0),
+    (14, 4, 0),
     (16, 4, 0),
+    (10, 5, 0),
     (12, 5, 0),
+    (14, 5, 0),
     (16, 5, 0),
+    (10, 5, 1),
     (12, 5, 1),
+    (14, 5, 1),
     (16, 5, 1),
     (12, 5, 2),
     (16, 5, 2),
@@ -182,6 +202,9 @@ class GpuLayouts(NamedTuple):
     padded_kib : int
         KiB of shared memory up to which rows are padded: ``max_shared_bytes`` of the target's
         header.
+    row_warps : int
+        The fewest warps of a block whose rows have a whole warp or more, if 48 KiB hold them:
+        ``min_row_warps`` of the target's header.
     first_layouts : FirstLayouts
         The layouts of rows of which few elements are found.
     """
@@ -190,6 +213,7 @@ class GpuLayouts(NamedTuple):
     warp_lanes: int
     shared_kib: int
     padded_kib: int
+    row_warps: int
     first_layouts: FirstLayouts
 
     def shared_bytes(
@@ -200,7 +224,10 @@ class GpuLayouts(NamedTuple):
         if is_bounded(layout, selection):
             return self.first_layouts.shared_bytes(layout, selection, bits)
         if payload == "none":
-            return max(4, warps) * self._stage_bytes(layout, max(bits // 8, 4))
+            stage = self._stage_bytes(layout, max(bits // 8, 4))
+            has_whole_warps = self.warp_lanes == 1 << layout.lane_bits
+            has_more = has_whole_warps and self.row_warps * stage <= 48 * 1024
+            return max(self.row_warps if has_more else 4, warps) * stage
         # With indices, the keys stay in shared memory, too, and so do values.
         team = warps * self._stage_bytes(layout, 4) + self._team_bytes(layout, bits)
         if payload in VALUE_BITS:
@@ -230,8 +257,9 @@ class GpuLayouts(NamedTuple):
         all_lanes = lanes << layout.warp_bits
         if (layout.registers + padding) * all_lanes * entry > 1024 * self.padded_kib:
             padding = 0
-        # Rows of four lanes need more padding against bank conflicts.
-        striped = lanes + padding * (2 if layout.lane_bits == 2 else 1)
+        # Four transposed lanes need more padding against bank conflicts.
+        transposed = min(1 << layout.lane_bits, layout.registers & -layout.registers)
+        striped = lanes + padding * (2 if transposed == 4 else 1)
         return max(striped * layout.registers, (layout.registers + padding) * lanes) * entry
 
     def _team_bytes(self, layout: Layout, bits: int) -> int:

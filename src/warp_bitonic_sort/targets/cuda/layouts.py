@@ -63,7 +63,7 @@ _ENTRY64_COLUMNS = layouts_of(
     (16, 5, 0),
 )
 _TABLES = tables_by_entry(
-    Tables(common.ENTRY32_ROWS, common.ENTRY16_UNALIGNED, _ENTRY16_COLUMNS),
+    Tables(common.ENTRY16_ROWS, common.ENTRY16_UNALIGNED, _ENTRY16_COLUMNS),
     Tables(_ENTRY32_ROWS, (Layout(8), *common.ENTRY32_UNALIGNED), _ENTRY32_COLUMNS),
     Tables(common.ENTRY64_ROWS, common.ENTRY64_UNALIGNED, _ENTRY64_COLUMNS),
     Tables(common.INDEX_ROWS, (), common.INDEX_COLUMNS),
@@ -76,4 +76,4 @@ def layouts(arch: str) -> GpuLayouts:
     capability = arch.removeprefix("sm_")
     shared_kib = _SHARED_KIB.get(capability, _LOWEST_SHARED_KIB)
     first = first_layouts(32, shared_kib, has_clusters=capability in _WITH_CLUSTERS)
-    return GpuLayouts(_TABLES, 32, shared_kib, max(_SHARED_KIB.values()), first)
+    return GpuLayouts(_TABLES, 32, shared_kib, max(_SHARED_KIB.values()), 8, first)

@@ -5,6 +5,7 @@ Invariant: as in `common.gpu_layouts`.
 
 from __future__ import annotations
 
+from ...kernels import Layout
 from ..common import gpu_layouts as common
 from ..common.first_layouts import first_layouts
 from ..common.gpu_layouts import GpuLayouts, Tables, tables_by_entry
@@ -18,14 +19,19 @@ _SHARED_KIB = 64
 _WARP64_ROWS = layouts_of(
     *common.ENTRY32_ROWS[:5],
     (32, 2, 0),
+    (20, 3, 0),
     (24, 3, 0),
     (32, 3, 0),
+    (20, 4, 0),
     (24, 4, 0),
     (32, 4, 0),
+    (20, 5, 0),
     (24, 5, 0),
     (32, 5, 0),
+    (20, 6, 0),
     (24, 6, 0),
     (32, 6, 0),
+    (20, 6, 1),
     (24, 6, 1),
     (32, 6, 1),
     (24, 6, 2),
@@ -33,15 +39,23 @@ _WARP64_ROWS = layouts_of(
     (24, 6, 3),
     (32, 6, 3),
 )
+_WARP64_ENTRY16_ROWS = common.by_capacity(*_WARP64_ROWS, Layout(28, 2, 0))
 _WARP64_ENTRY64_ROWS = layouts_of(
     *common.ENTRY64_ROWS[:5],
     (12, 3, 0),
+    (14, 3, 0),
     (16, 3, 0),
+    (10, 4, 0),
     (12, 4, 0),
+    (14, 4, 0),
     (16, 4, 0),
+    (10, 5, 0),
     (12, 5, 0),
+    (14, 5, 0),
     (16, 5, 0),
+    (10, 6, 0),
     (12, 6, 0),
+    (14, 6, 0),
     (16, 6, 0),
     (12, 6, 1),
     (16, 6, 1),
@@ -97,14 +111,14 @@ _MAX_UNITS = 16
 # warps that share them were not measured on a GPU.
 _TABLES = {
     32: tables_by_entry(
-        Tables(common.ENTRY32_ROWS, common.ENTRY16_UNALIGNED, _ENTRY16_COLUMNS),
+        Tables(common.ENTRY16_ROWS, common.ENTRY16_UNALIGNED, _ENTRY16_COLUMNS),
         Tables(common.ENTRY32_ROWS, common.ENTRY32_UNALIGNED, _ENTRY32_COLUMNS),
         Tables(common.ENTRY64_ROWS, _ENTRY64_UNALIGNED, _ENTRY64_COLUMNS),
         Tables(common.INDEX_ROWS, (), common.INDEX_COLUMNS),
         Tables(common.INDEX64_ROWS, (), common.INDEX64_COLUMNS),
     ),
     64: tables_by_entry(
-        Tables(_WARP64_ROWS, common.ENTRY16_UNALIGNED, _WARP64_ENTRY16_COLUMNS),
+        Tables(_WARP64_ENTRY16_ROWS, common.ENTRY16_UNALIGNED, _WARP64_ENTRY16_COLUMNS),
         Tables(_WARP64_ROWS, common.ENTRY32_UNALIGNED, _WARP64_ENTRY32_COLUMNS),
         Tables(_WARP64_ENTRY64_ROWS, _ENTRY64_UNALIGNED, _ENTRY64_COLUMNS),
         Tables(_WARP64_INDEX_ROWS, (), common.INDEX_COLUMNS),
@@ -125,4 +139,4 @@ def layouts(arch: str) -> GpuLayouts:
     """Return the layouts of an architecture, as in ``gfx942`` or ``gfx11-generic``."""
     lanes = warp_lanes(arch)
     first = first_layouts(lanes, _SHARED_KIB, _MAX_UNITS)
-    return GpuLayouts(_TABLES[lanes], lanes, _SHARED_KIB, _SHARED_KIB, first)
+    return GpuLayouts(_TABLES[lanes], lanes, _SHARED_KIB, _SHARED_KIB, 4, first)

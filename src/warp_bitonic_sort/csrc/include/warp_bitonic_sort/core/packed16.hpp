@@ -21,6 +21,10 @@ struct packed16 {
   WBS_CONSTANT(bool, is_fast, false);
   // All ones in the halves that are negative.
   static WBS_INLINE unsigned signs(unsigned both) { return (both >> 15 & 0x10001u) * 0xFFFFu; }
+  // The magnitude bits of the halves that are all ones, or of the others if `inverse` is all ones.
+  static WBS_INLINE unsigned magnitudes(unsigned signs, unsigned inverse = 0) {
+    return (signs ^ inverse) & 0x7FFF7FFFu;
+  }
   // The low halves of two words, and their high halves.
   static WBS_INLINE unsigned low_halves(unsigned low, unsigned high) {
     return (low & 0xFFFFu) | high << 16;

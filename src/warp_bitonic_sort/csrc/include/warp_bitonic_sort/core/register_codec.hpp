@@ -143,19 +143,20 @@ class register_codec<codec_kind::ieee, 16, Ops> {
   WBS_INLINE explicit register_codec(order_constants order)
       : xor_(in_both_halves(static_cast<unsigned>(order.key_xor) ^ 0x8000u)),
         add_(in_both_halves(static_cast<unsigned>(order.key_add) + 0x8000u)),
-        sub_(in_both_halves(0x8000u - static_cast<unsigned>(order.key_add))) {}
+        sub_(in_both_halves(0x8000u - static_cast<unsigned>(order.key_add))),
+        inverse_(order.key_xor != 0 ? 0u : ~0u) {}
   WBS_INLINE key encode(unsigned both) const {
-    const unsigned folded = both ^ (packed16::signs(both) & 0x7FFF7FFFu);
-    return {packed16::add(folded ^ xor_, add_)};
+    return {packed16::add(both ^ packed16::magnitudes(packed16::signs(both)) ^ xor_, add_)};
   }
   WBS_INLINE unsigned decode(key k) const {
-    const unsigned folded = packed16::add(k.both, sub_) ^ xor_;
-    return folded ^ (packed16::signs(folded) & 0x7FFF7FFFu);
+    const unsigned flipped = packed16::add(k.both, sub_);
+    return flipped ^ xor_ ^ packed16::magnitudes(packed16::signs(flipped), inverse_);
   }
   static WBS_INLINE key pad() { return {0x7FFF7FFFu}; }
 
  private:
-  unsigned xor_, add_, sub_;
+  // All ones where xor_ has signs.
+  unsigned xor_, add_, sub_, inverse_;
 };
 
 // Eight bits, integers: codes from 0 to 255 are positive as 16-bit numbers.

@@ -29,6 +29,8 @@ namespace warp_bitonic_sort {
 
 template <template <class> class Target, codec_kind Codec, int KeyBits>
 using keys_of = register_codec<Codec, KeyBits, typename Target<int>::ops>;
+template <template <class> class Target, codec_kind Codec, int KeyBits>
+using row_keys_of = register_codec<Codec, KeyBits, typename Target<int>::row_ops>;
 
 // The class that sorts a tile of rows, or finds their first elements. A layout is registers (units
 // of a lane, where few elements are sorted), lane bits and warp bits.
@@ -37,12 +39,15 @@ struct gpu_rows_of;
 template <selection Selection>
 struct gpu_rows_of<Selection, payload::none, access::rows> {
   template <template <class> class Target, codec_kind Codec, int KeyBits, int... Layout>
-  using type = gpu_rows<Target, keys_of<Target, Codec, KeyBits>, Codec, Selection, Layout...>;
+  using type = gpu_rows<Target, row_keys_of<Target, Codec, KeyBits>, Codec, Selection, Layout...>;
 };
 template <selection Selection>
 struct gpu_rows_of<Selection, payload::none, access::columns> {
   template <template <class> class Target, codec_kind Codec, int KeyBits, int... Layout>
-  using type = gpu_columns<Target, keys_of<Target, Codec, KeyBits>, Codec, Selection, Layout...>;
+  using columns = gpu_columns<Target, keys_of<Target, Codec, KeyBits>, Codec, Selection, Layout...>;
+  template <template <class> class Target, codec_kind Codec, int KeyBits, int... Layout>
+  using type = columns<Target<int>::template columns_of<Layout...>::template target, Codec, KeyBits,
+                       Layout...>;
 };
 template <>
 struct gpu_rows_of<selection::all, payload::index, access::columns> {

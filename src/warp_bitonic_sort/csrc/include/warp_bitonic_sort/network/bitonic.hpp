@@ -17,6 +17,9 @@
 // defines
 //   template <int Bits> static constexpr bool has_block;
 //   template <int Bits> void sort_block(entry* entries) const;
+// Where it has a second form of the comparator, which keeps another pipe busy, every second
+// comparator of a leaf has that form:
+//   void compare_exchange_imad(entry& a, entry& b) const;
 // Nothing here names a vendor, a dtype or a row length.
 #ifndef WARP_BITONIC_SORT_NETWORK_BITONIC_HPP_
 #define WARP_BITONIC_SORT_NETWORK_BITONIC_HPP_
@@ -32,6 +35,11 @@ constexpr bool has_block = false;
 template <class Target, int Bits>
 constexpr bool has_block<Target, Bits, decltype(void(Target::template has_block<Bits>))> =
     Target::template has_block<Bits>;
+// Whether it has compare_exchange_imad().
+template <class Target, class = void>
+constexpr bool has_second_form = false;
+template <class Target>
+constexpr bool has_second_form<Target, decltype(void(&Target::compare_exchange_imad))> = true;
 
 // Sorts the first Present of 2^RowBits registers.
 template <class Target, int RowBits, int Present = (1 << RowBits)>
@@ -93,10 +101,16 @@ class network {
   template <int Bits, int First, int... I>
   static WBS_INLINE void leaf(const Target& target, entry* entries, indices<I...>) {
     ((is_present(First + leaf_network<Bits>[I].high)
-          ? target.compare_exchange(entries[First + leaf_network<Bits>[I].low],
-                                    entries[First + leaf_network<Bits>[I].high])
+          ? exchange(target, I % 2 != 0, entries[First + leaf_network<Bits>[I].low],
+                     entries[First + leaf_network<Bits>[I].high])
           : void()),
      ...);
+  }
+  static WBS_INLINE void exchange(const Target& target, bool is_odd, entry& low, entry& high) {
+    if constexpr (has_second_form<Target>) {
+      if (is_odd) return target.compare_exchange_imad(low, high);
+    }
+    target.compare_exchange(low, high);
   }
 
   template <int Bits, int First, int Sorted>

@@ -1,16 +1,15 @@
 // The sorting network over the lanes of a warp and the warps of a block: rows for GPUs.
 //
 // A row's positions are numbered warp by warp, lane by lane, register by register: lane i of the
-// row's 2^LaneBits lanes holds positions i * Registers and on. Registers is a power of two or three
-// times one, so that capacities go up by steps of a half and a third, not only by doubling. The
-// lanes of a warp are those of one row, or of many; with one lane a row, several warps may share
-// all of their rows.
+// row's 2^LaneBits lanes holds positions i * Registers and on. Registers is a power of two times 1,
+// 3, 5 or 7, so that capacities go up by small steps, not only by doubling. The lanes of a warp are
+// those of one row, or of many; with one lane a row, several warps may share all of their rows.
 //
 // Each lane sorts its own registers; then every phase merges the runs of pairs of lanes, of pairs
 // of pairs, of warps. A merge is the flip form of network/bitonic.hpp: position i of the low run
 // against the mirrored one of the high run, then half-cleaners, each halving the lanes that still
 // differ, and last those within a lane's registers. A half-cleaner is right for bitonic sequences
-// of any even length, which covers the factor three; three registers are sorted whole.
+// of any even length; what is left of an odd number of registers has a network of its own.
 //
 // Steps across lanes are done in one of two ways: by a shuffle and a minimum for every entry, or by
 // transposing registers and lanes through a stage in shared memory, so that each thread holds the
@@ -48,6 +47,13 @@ class warp_network {
   static_assert(WarpBits == 0 || LaneBits == Target::lane_bits || LaneBits == 0,
                 "all lanes of warps that share rows have one row, or one each");
 
+ private:
+  // Lane bits that a transposition moves into registers.
+  WBS_CONSTANT(int, even_bits, floor_log2(static_cast<unsigned>(Registers & -Registers)));
+  WBS_CONSTANT(int, transposed_bits, LaneBits < even_bits ? LaneBits : even_bits);
+  WBS_CONSTANT(int, transposed_lanes, 1 << transposed_bits);
+
+ public:
   // Entries between the rows of a stage, if there is room: 16-byte accesses of consecutive lanes to
   // consecutive rows then have no bank conflicts. Lanes with a row each only use entries below each
   // other.
@@ -58,19 +64,22 @@ class warp_network {
                        Target::max_shared_bytes
                    ? entry_vector<entry>::size
                    : 0);
-  // Rows of four lanes need more: a thread then reads four lanes of every fourth register.
-  WBS_CONSTANT(int, striped_pitch, warp_lanes + (LaneBits == 2 ? 2 * padding : padding));
-  WBS_CONSTANT(int, blocked_pitch, Registers + padding);
-  // Entries of each warp's part of a stage.
+  // Four transposed lanes need more: a thread then reads four lanes of every fourth register.
+  WBS_CONSTANT(int, striped_pitch, warp_lanes + (transposed_bits == 2 ? 2 * padding : padding));
+  // An odd number of 16-byte units needs none.
+  WBS_CONSTANT(bool, has_odd_units,
+               Registers % (2 * entry_vector<entry>::size) == entry_vector<entry>::size);
+  WBS_CONSTANT(int, blocked_pitch, Registers + (has_odd_units ? 0 : padding));
+  // Entries of each warp's part of a stage: striped, or blocked with room for other pitches.
+  WBS_CONSTANT(int, blocked_entries, warp_lanes * (Registers + padding));
   WBS_CONSTANT(int, stage_entries,
-               Registers * striped_pitch > warp_lanes * blocked_pitch ? Registers * striped_pitch
-                                                                      : warp_lanes * blocked_pitch);
+               Registers * striped_pitch > blocked_entries ? Registers * striped_pitch
+                                                           : blocked_entries);
 
   // `stage` is that of the row's first warp, aligned to 16 bytes.
   static WBS_INLINE void sort(const Target& target, entry (&entries)[Registers], entry* stage) {
     sort_registers<Registers>(target, entries);
-    merge_lanes<1>(target, entries, own(stage));
-    merge_warps<1>(target, entries, stage);
+    merge<LaneBits + WarpBits>(target, entries, stage);
   }
 
   // The entries of a sorted row that a median depends on: the last of the lower half, the first of
@@ -83,11 +92,10 @@ class warp_network {
                                           entry* stage) {
     sort_registers<Registers>(target, entries);
     if constexpr (WarpBits > 0) {
-      merge_lanes<1>(target, entries, own(stage));
-      merge_warps<1, WarpBits - 1>(target, entries, stage);
+      merge<LaneBits + WarpBits - 1>(target, entries, stage);
       return middle_of_warps(target, entries, stage);
     } else if constexpr (LaneBits > 0) {
-      merge_lanes<1, LaneBits - 1>(target, entries, own(stage));
+      merge<LaneBits - 1>(target, entries, stage);
       return middle_of_halves(target, entries);
     } else {
       return {entries[Registers / 2 - 1], entries[Registers / 2], entries[Registers - 1]};
@@ -100,14 +108,17 @@ class warp_network {
   }
 
  private:
-  // Lane bits that a transposition moves into registers.
-  WBS_CONSTANT(int, odd_part, Registers % 3 == 0 ? 3 : 1);
-  WBS_CONSTANT(int, even_bits, floor_log2(static_cast<unsigned>(Registers / odd_part)));
-  WBS_CONSTANT(int, transposed_bits, LaneBits < even_bits ? LaneBits : even_bits);
-  WBS_CONSTANT(int, transposed_lanes, 1 << transposed_bits);
+  // The code of long rows exceeds the cache of instructions. Then merges share the half-cleaners
+  // within a lane in a loop, at the price of some moves between registers. Where lanes only
+  // shuffle, the code is short.
+  template <int First, int Last>
+  static constexpr bool has_loop =
+      (LaneBits == 0 || transposed_bits > 1) &&
+      (Last - First + 1) * Registers * static_cast<int>(sizeof(entry)) >= Target::min_loop_bytes;
   // A transposition moves every entry four times, a shuffle once. But a shuffle may take several
   // instructions to compare.
-  WBS_CONSTANT(int, min_transposed_steps, Target::min_transposed_steps);
+  WBS_CONSTANT(int, min_transposed_steps,
+               (Target::template min_transposed_steps<has_loop<1, LaneBits>>));
 
   // Of each pair of mirrored positions, the lesser entries are the lower half of a row.
   static WBS_INLINE middle_entries middle_of_halves(const Target& target,
@@ -195,19 +206,51 @@ class warp_network {
     return {low, high, last};
   }
 
-  // Merges runs of 2^(K-1) lanes, up to those of 2^Last lanes.
-  template <int K, int Last = LaneBits>
-  static WBS_INLINE void merge_lanes(const Target& target, entry (&entries)[Registers],
+  // Merges runs of one lane, of two, and so on, up to 2^Last: of lanes, then of warps. One loop has
+  // the merges of warps, too, if these are many.
+  template <int Last>
+  static WBS_INLINE void merge(const Target& target, entry (&entries)[Registers], entry* stage) {
+    if constexpr (has_loop<LaneBits + 1, Last>) {
+      merge_range<1, Last>(target, entries, stage);
+    } else {
+      merge_range<1, (Last < LaneBits ? Last : LaneBits)>(target, entries, stage);
+      merge_range<LaneBits + 1, Last>(target, entries, stage);
+    }
+  }
+  template <int First, int Last>
+  static WBS_INLINE void merge_range(const Target& target, entry (&entries)[Registers],
                                      entry* stage) {
-    if constexpr (K <= Last) {
-      if constexpr (K <= transposed_bits && K >= min_transposed_steps) {
-        transpose<K, true>(target, entries, stage);
-      } else {
-        flip_lanes<K>(target, entries);
-        clean_lanes<K - 1, K - 1>(target, entries, stage);
+    if constexpr (has_loop<First, Last>) {
+      WBS_ROLLED
+      for (int k = First; k <= Last; ++k) {
+        merge_one_of<First, Last>(Target::opaque(k), target, entries, stage);
+        clean<Registers, 0>(target, entries);
       }
+    } else if constexpr (First <= Last) {
+      merge_between<First>(target, entries, stage);
       clean<Registers, 0>(target, entries);
-      merge_lanes<K + 1, Last>(target, entries, stage);
+      merge_range<First + 1, Last>(target, entries, stage);
+    }
+  }
+  template <int K, int Last>
+  static WBS_INLINE void merge_one_of(int k, const Target& target, entry (&entries)[Registers],
+                                      entry* stage) {
+    if constexpr (K < Last) {
+      if (k != K) return merge_one_of<K + 1, Last>(k, target, entries, stage);
+    }
+    merge_between<K>(target, entries, stage);
+  }
+  // What merge K does between lanes and warps.
+  template <int K>
+  static WBS_INLINE void merge_between(const Target& target, entry (&entries)[Registers],
+                                       entry* stage) {
+    if constexpr (K > LaneBits) {
+      merge_warps<K - LaneBits>(target, entries, stage);
+    } else if constexpr (K <= transposed_bits && K >= min_transposed_steps) {
+      transpose<K, true>(target, entries, own(stage));
+    } else {
+      flip_lanes<K>(target, entries);
+      clean_lanes<K - 1, K - 1>(target, entries, own(stage));
     }
   }
 
@@ -317,7 +360,7 @@ class warp_network {
       WBS_UNROLL
       for (int r = 0; r < Registers; ++r) {
         if ((r >> (K - 1) & 1) == 0)
-          target.compare_exchange(entries[r], entries[r ^ ((1 << K) - 1)]);
+          alternate_pipes(target, entries[r], entries[r ^ ((1 << K) - 1)], r);
       }
     }
     WBS_UNROLL
@@ -342,63 +385,59 @@ class warp_network {
     }
   }
 
-  // Merges runs of 2^(Q-1) warps, up to those of 2^Last warps, through the stages of all of them:
-  // each thread takes its lane of every warp at its share of the register numbers.
-  template <int Q, int Last = WarpBits>
+  // Merges runs of 2^(Q-1) warps, but for the half-cleaners within a lane, through the stages of
+  // all of them: each thread takes its lane of every warp at its share of the register numbers.
+  template <int Q>
   static WBS_INLINE void merge_warps(const Target& target, entry (&entries)[Registers],
                                      entry* stage) {
-    if constexpr (Q <= Last) {
-      constexpr int group = 1 << Q, share = Registers / group;
-      static_assert(Registers % group == 0, "warps share the register numbers evenly");
-      const int warp = Target::warp() & (warps - 1), place = warp & (group - 1);
-      store_striped(entries, own(stage));
-      Target::sync_block();
-      entry* const first = stage + (warp - place) * stage_entries;
-      entry* const low = first + place * share * striped_pitch + Target::lane();
-      entry* const high =
-          first + (Registers - 1 - place * share) * striped_pitch + (Target::lane() ^ (lanes - 1));
+    constexpr int group = 1 << Q, share = Registers / group;
+    static_assert(Registers % group == 0, "warps share the register numbers evenly");
+    const int warp = Target::warp() & (warps - 1), place = warp & (group - 1);
+    store_striped(entries, own(stage));
+    Target::sync_block();
+    entry* const first = stage + (warp - place) * stage_entries;
+    entry* const low = first + place * share * striped_pitch + Target::lane();
+    entry* const high =
+        first + (Registers - 1 - place * share) * striped_pitch + (Target::lane() ^ (lanes - 1));
+    WBS_UNROLL
+    for (int v = 0; v < group; ++v) {
       WBS_UNROLL
-      for (int v = 0; v < group; ++v) {
-        WBS_UNROLL
-        for (int x = 0; x < share; ++x) {
-          entries[v * share + x] = v < group / 2 ? low[v * stage_entries + x * striped_pitch]
-                                                 : high[v * stage_entries - x * striped_pitch];
-        }
+      for (int x = 0; x < share; ++x) {
+        entries[v * share + x] = v < group / 2 ? low[v * stage_entries + x * striped_pitch]
+                                               : high[v * stage_entries - x * striped_pitch];
       }
+    }
+    WBS_UNROLL
+    for (int r = 0; r < Registers / 2; ++r) {
+      const int v = r / share, x = r % share;
+      alternate_pipes(target, entries[r], entries[(group - 1 - v) * share + x], r);
+    }
+    WBS_UNROLL
+    for (int b = Q - 2; b >= 0; --b) {
       WBS_UNROLL
-      for (int r = 0; r < Registers / 2; ++r) {
-        const int v = r / share, x = r % share;
-        target.compare_exchange(entries[r], entries[(group - 1 - v) * share + x]);
+      for (int r = 0; r < Registers; ++r) {
+        if ((r / share >> b & 1) == 0)
+          alternate_pipes(target, entries[r], entries[r + (share << b)], r);
       }
+    }
+    WBS_UNROLL
+    for (int v = 0; v < group; ++v) {
       WBS_UNROLL
-      for (int b = Q - 2; b >= 0; --b) {
-        WBS_UNROLL
-        for (int r = 0; r < Registers; ++r) {
-          if ((r / share >> b & 1) == 0)
-            target.compare_exchange(entries[r], entries[r + (share << b)]);
-        }
+      for (int x = 0; x < share; ++x) {
+        (v < group / 2 ? low[v * stage_entries + x * striped_pitch]
+                       : high[v * stage_entries - x * striped_pitch]) = entries[v * share + x];
       }
-      WBS_UNROLL
-      for (int v = 0; v < group; ++v) {
-        WBS_UNROLL
-        for (int x = 0; x < share; ++x) {
-          (v < group / 2 ? low[v * stage_entries + x * striped_pitch]
-                         : high[v * stage_entries - x * striped_pitch]) = entries[v * share + x];
-        }
-      }
-      Target::sync_block();
-      if constexpr (LaneBits > 0 && transposed_bits == LaneBits) {
-        transposed_steps<LaneBits, false>(target, entries, own(stage));
-        Target::sync_warp();
-        load_striped(entries, own(stage));
-        Target::sync_warp();
-      } else {
-        load_striped(entries, own(stage));
-        Target::sync_warp();
-        clean_lanes<LaneBits>(target, entries, own(stage));
-      }
-      clean<Registers, 0>(target, entries);
-      merge_warps<Q + 1, Last>(target, entries, stage);
+    }
+    Target::sync_block();
+    if constexpr (LaneBits > 0 && transposed_bits == LaneBits) {
+      transposed_steps<LaneBits, false>(target, entries, own(stage));
+      Target::sync_warp();
+      load_striped(entries, own(stage));
+      Target::sync_warp();
+    } else {
+      load_striped(entries, own(stage));
+      Target::sync_warp();
+      clean_lanes<LaneBits>(target, entries, own(stage));
     }
   }
 
@@ -416,10 +455,8 @@ class warp_network {
   // Half-cleaners within a lane's registers.
   template <int Size, int First>
   static WBS_INLINE void clean(const Target& target, entry (&entries)[Registers]) {
-    if constexpr (Size == 3) {
-      target.compare_exchange(entries[First], entries[First + 2]);
-      target.compare_exchange(entries[First], entries[First + 1]);
-      target.compare_exchange(entries[First + 1], entries[First + 2]);
+    if constexpr (Size > 1 && Size % 2 == 1) {
+      clean_odd<Size, First>(target, entries, make_indices<odd_cleaner_size<Size>>{});
     } else if constexpr (has_block<Target, floor_log2(Size)> && (Size & (Size - 1)) == 0) {
       target.template clean_block<floor_log2(Size)>(entries + First);
     } else if constexpr (Size > 1) {
@@ -427,6 +464,13 @@ class warp_network {
       clean<Size / 2, First>(target, entries);
       clean<Size / 2, First + Size / 2>(target, entries);
     }
+  }
+  template <int Size, int First, int... J>
+  static WBS_INLINE void clean_odd(const Target& target, entry (&entries)[Registers],
+                                   indices<J...>) {
+    (alternate_pipes(target, entries[First + odd_cleaner<Size>[J].low],
+                     entries[First + odd_cleaner<Size>[J].high], J),
+     ...);
   }
   template <int First, int Half, int... J>
   static WBS_INLINE void clean_once(const Target& target, entry (&entries)[Registers],

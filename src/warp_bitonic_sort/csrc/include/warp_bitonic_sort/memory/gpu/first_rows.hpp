@@ -46,7 +46,8 @@ class gpu_first_rows {
   // Few entries are sorted: a transposition would need shared memory.
   template <class Entry>
   struct shuffling_target : Target<Entry> {
-    WBS_CONSTANT(int, min_transposed_steps, Target<Entry>::lane_bits + 1);
+    template <bool IsLong>
+    static constexpr int min_transposed_steps = Target<Entry>::lane_bits + 1;
   };
   using target = shuffling_target<order_key>;
   WBS_CONSTANT(int, warp_lanes, 1 << target::lane_bits);

@@ -53,7 +53,9 @@ class index_entries {
   using codes = index_codec<Codec, KeyBits, word, signed_word>;
   // Measured: with indices, shared memory has more to do, and shuffles pay off up to one step more.
   struct target : Target<entry> {
-    WBS_CONSTANT(int, min_transposed_steps, Target<entry>::min_transposed_steps + 1);
+    template <bool IsLong>
+    static constexpr int min_transposed_steps =
+        Target<entry>::template min_transposed_steps<false> + 1;
   };
   using network_type = warp_network<target, Registers, LaneBits, WarpBits>;
 

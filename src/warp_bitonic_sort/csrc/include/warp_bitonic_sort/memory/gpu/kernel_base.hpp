@@ -64,7 +64,8 @@ class kernel_base {
 
   // Blocks that must fit a multiprocessor's registers at once; 0 leaves occupancy to the compiler.
   static constexpr WBS_HOST_DEVICE int blocks_of(int threads) {
-    return threads > 128 ? 1 : target::blocks_for(Registers, sizeof(key));
+    const int blocks = target::blocks_for(Registers, sizeof(key), key_bytes) * 128 / threads;
+    return threads > 256 && blocks == 0 ? 1 : blocks;
   }
 
   template <int Size>

@@ -51,12 +51,16 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   // Rows of few lanes compile and run faster without a loop over tiles. For rows of more lanes,
   // compilers then compute what depends on the lane alone once, before the loop.
   WBS_CONSTANT(bool, prefers_loop, row_lanes > 4);
-  WBS_CONSTANT(int, threads, (warps < 4 ? 4 : warps) * warp_lanes);
+  WBS_CONSTANT(int, stage_bytes, network_type::stage_entries * static_cast<int>(sizeof(key)));
+  WBS_CONSTANT(int, min_warps,
+               LaneBits == target::lane_bits && target::min_row_warps * stage_bytes <= 48 * 1024
+                   ? target::min_row_warps
+                   : 4);
+  WBS_CONSTANT(int, threads, (warps < min_warps ? min_warps : warps) * warp_lanes);
   WBS_CONSTANT(int, tile_blocks, 1);
   WBS_CONSTANT(int, block_rows, threads / warp_lanes / warps * warp_rows);
   WBS_CONSTANT(int, resident_blocks, blocks_of(threads));
-  WBS_CONSTANT(int, shared_bytes,
-               threads / warp_lanes * network_type::stage_entries * static_cast<int>(sizeof(key)));
+  WBS_CONSTANT(int, shared_bytes, threads / warp_lanes * stage_bytes);
 
   // Some targets compare floats faster than their codes. Rows without NaN and -0.0 are then sorted
   // as floats. Short rows only: this doubles the kernel and its compile time.
@@ -117,6 +121,13 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
     }
     network_type::sort(target{args.opaque_one}, keys, stage);
     base::decode(codec, keys, raws);
+    // A lane with one access has nothing to exchange with others.
+    if constexpr (Registers == vector_size && WarpBits == 0 && shared_rows == 1) {
+      if (writes_wide) {
+        store_own(args, rows, raws);
+        return true;
+      }
+    }
     raw* const sorted = reinterpret_cast<raw*>(own);
     stage_blocked(raws, sorted);
     target::sync_warp();
@@ -281,6 +292,16 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
     }
   }
 
+  static WBS_INLINE void store_own(const wbs_args<1, 1>& args, const row (&rows)[shared_rows],
+                                   const raw (&raws)[Registers]) {
+    const int at = (target::lane() & (lanes - 1)) * Registers;
+    if (at < args.length && rows[0].present) {
+      elements<vector_size> stored;
+      WBS_UNROLL
+      for (int e = 0; e < vector_size; ++e) stored.values[e] = raws[e];
+      target::store_global(rows[0].dst + at * key_bytes, stored);
+    }
+  }
   static WBS_INLINE void store(const wbs_args<1, 1>& args, const row (&rows)[shared_rows],
                                const raw* own) {
     constexpr int size = vector_size;
@@ -292,24 +313,33 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
       const int at = (c * lanes + lane) * size;
       const raw* const from =
           row_lanes + at / Registers * network_type::blocked_pitch + at % Registers;
+      // Compilers do not see that this is aligned, if Registers is no power of two.
+      raw sorted[size];
+      using vector = entry_vector<raw, (size * sizeof(raw) < 16 ? size : 16 / sizeof(raw))>;
+      WBS_UNROLL
+      for (int e = 0; e < size; e += vector::size) {
+        const vector v = *reinterpret_cast<const vector*>(from + e);
+        WBS_UNROLL
+        for (int i = 0; i < vector::size; ++i) sorted[e + i] = v.entries[i];
+      }
       elements<size> stored[shared_rows];
       if constexpr (shared_rows == 1) {
         WBS_UNROLL
-        for (int e = 0; e < size; ++e) stored[0].values[e] = from[e];
+        for (int e = 0; e < size; ++e) stored[0].values[e] = sorted[e];
       } else if constexpr (key_bytes == 2) {
         using packed16 = typename keys_type::packed16;
         WBS_UNROLL
         for (int e = 0; e < size; e += 2) {
-          const unsigned first_row = packed16::low_halves(from[e], from[e + 1]);
-          const unsigned second_row = packed16::high_halves(from[e], from[e + 1]);
+          const unsigned first_row = packed16::low_halves(sorted[e], sorted[e + 1]);
+          const unsigned second_row = packed16::high_halves(sorted[e], sorted[e + 1]);
           __builtin_memcpy(&stored[0].values[e], &first_row, sizeof(first_row));
           __builtin_memcpy(&stored[1].values[e], &second_row, sizeof(second_row));
         }
       } else {
         WBS_UNROLL
         for (int e = 0; e < size; ++e) {
-          stored[0].values[e] = static_cast<element>(from[e]);
-          stored[1].values[e] = static_cast<element>(from[e] >> 16);
+          stored[0].values[e] = static_cast<element>(sorted[e]);
+          stored[1].values[e] = static_cast<element>(sorted[e] >> 16);
         }
       }
       WBS_UNROLL

@@ -19,6 +19,9 @@ struct amdgcn_packed16 {
   static WBS_INLINE unsigned signs(unsigned both) {
     return __builtin_bit_cast(unsigned, __builtin_bit_cast(signed_pair, both) >> short(15));
   }
+  static WBS_INLINE unsigned magnitudes(unsigned signs, unsigned inverse = 0) {
+    return (signs ^ inverse) & 0x7FFF7FFFu;
+  }
   static WBS_INLINE unsigned low_halves(unsigned low, unsigned high) {
     return __builtin_amdgcn_perm(high, low, 0x05040100u);
   }

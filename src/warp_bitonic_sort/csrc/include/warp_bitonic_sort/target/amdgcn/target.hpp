@@ -213,11 +213,21 @@ template <class Key>
 struct amdgcn_target {
   using entry = Key;
   using ops = amdgcn_ops;
+  using row_ops = ops;
+  template <int... Layout>
+  struct columns_of {
+    template <class Other>
+    using target = amdgcn_target<Other>;
+  };
   static constexpr int lane_bits = amdgcn_detail::lane_bits;
   // The limit of a block. gfx950 has more, but all targets share the layouts.
   static constexpr int max_block_threads = 1024;
   static constexpr int max_shared_bytes = 1 << 16;
   // A step across lanes costs two or three instructions, less than a transposition through memory.
+  static constexpr int min_row_warps = 4;
+  // No loop: not measured.
+  static constexpr int min_loop_bytes = 1 << 30;
+  template <bool IsLong>
   static constexpr int min_transposed_steps = lane_bits + 1;
   // A minimum of floats takes and negates a shuffled operand; before gfx11, an integer median takes
   // none. Lanes that keep the greater key therefore hold keys negated: the result in either lane is
@@ -313,7 +323,7 @@ struct amdgcn_target {
   static WBS_INLINE int leading_zeros(unsigned long long word) { return __builtin_clzll(word | 1); }
 
   // Registers suffice for every layout.
-  static constexpr int blocks_for(int, int) { return 0; }
+  static constexpr int blocks_for(int, int, int) { return 0; }
   static constexpr int index_threads_for(int, int) { return 0; }
   static constexpr int column_threads_for(int) { return 0; }
   static constexpr int first_threads_for(int) { return 0; }

@@ -55,22 +55,21 @@
   M(q8, 24) M(q9, 25) M(q10, 26) M(q11, 27) M(q12, 28) M(q13, 29) M(q14, 30) M(q15, 31)
 #define WBS_PTX_ENTER(name, number) "mov.b32 " #name ", %" #number ";\n"
 #define WBS_PTX_LEAVE(name, number) "mov.b32 %" #number ", " #name ";\n"
-#define WBS_PTX_BLOCK(each, text)                                        \
-  "{\n.reg .b32 t, p<16>, q<16>;\n" each(WBS_PTX_ENTER) text             \
-  each(WBS_PTX_LEAVE) "}"
-// With operands that are one and minus one.
-#define WBS_PTX_BLOCK_IMAD(each, one_number, minus_number, text)       \
+// Two operands behind the keys are one and minus one.
+#define WBS_PTX_BLOCK(each, one_number, minus_number, text)            \
   "{\n.reg .b32 t, u, one, minus, p<16>, q<16>;\nmov.b32 one, %" #one_number \
   ";\nmov.b32 minus, %" #minus_number ";\n" each(WBS_PTX_ENTER) text     \
   each(WBS_PTX_LEAVE) "}"
 // clang-format on
 
-#define WBS_PTX_LEAF_16(comparator) WBS_PTX_BLOCK(WBS_PTX_EACH_16, WBS_LEAF_16(comparator, p))
-#define WBS_PTX_LEAF_32(comparator) WBS_PTX_BLOCK(WBS_PTX_EACH_32, WBS_LEAF_32(comparator, p, q))
+#define WBS_PTX_LEAF_16(comparator, imad) \
+  WBS_PTX_BLOCK(WBS_PTX_EACH_16, 16, 17, WBS_LEAF_16(comparator, imad, p))
+#define WBS_PTX_LEAF_32(comparator, imad) \
+  WBS_PTX_BLOCK(WBS_PTX_EACH_32, 32, 33, WBS_LEAF_32(comparator, imad, p, q))
 #define WBS_PTX_CLEAN_16(comparator, imad) \
-  WBS_PTX_BLOCK_IMAD(WBS_PTX_EACH_16, 16, 17, WBS_CLEAN_16(comparator, imad, p))
+  WBS_PTX_BLOCK(WBS_PTX_EACH_16, 16, 17, WBS_CLEAN_16(comparator, imad, p))
 #define WBS_PTX_CLEAN_32(comparator, imad) \
-  WBS_PTX_BLOCK_IMAD(WBS_PTX_EACH_32, 32, 33, WBS_CLEAN_32(comparator, imad, p, q))
+  WBS_PTX_BLOCK(WBS_PTX_EACH_32, 32, 33, WBS_CLEAN_32(comparator, imad, p, q))
 
 #if defined(__CUDACC__)
 
@@ -101,11 +100,15 @@ struct block;
 #define WBS_CUDA_BLOCK(bits, size)                                         \
   template <>                                                              \
   struct block<bits> {                                                     \
-    static __device__ __forceinline__ void sort(int* keys) {               \
-      asm(WBS_PTX_LEAF_##size(WBS_PTX_WORDS) : WBS_PTX_KEYS_##size);       \
+    static __device__ __forceinline__ void sort(int* keys, int one) {      \
+      asm(WBS_PTX_LEAF_##size(WBS_PTX_WORDS, WBS_PTX_WORDS_IMAD)           \
+          : WBS_PTX_KEYS_##size                                            \
+          : "r"(one), "r"(-one));                                          \
     }                                                                      \
-    static __device__ __forceinline__ void sort(key16x2* keys) {           \
-      asm(WBS_PTX_LEAF_##size(WBS_PTX_PACKED16) : WBS_PTX_KEYS_##size);    \
+    static __device__ __forceinline__ void sort(key16x2* keys, int one) {  \
+      asm(WBS_PTX_LEAF_##size(WBS_PTX_PACKED16, WBS_PTX_PACKED16_IMAD)     \
+          : WBS_PTX_KEYS_##size                                            \
+          : "r"(one), "r"(-one));                                          \
     }                                                                      \
     static __device__ __forceinline__ void clean(int* keys, int one) {     \
       asm(WBS_PTX_CLEAN_##size(WBS_PTX_WORDS, WBS_PTX_WORDS_IMAD)          \

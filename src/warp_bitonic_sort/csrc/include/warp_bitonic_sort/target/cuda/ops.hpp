@@ -17,6 +17,10 @@ struct cuda_packed16 : packed16 {
     asm("prmt.b32 %0, %1, 0, 0xBB99;" : "=r"(result) : "r"(both));
     return result;
   }
+  // On the multipliers.
+  static WBS_INLINE unsigned magnitudes(unsigned signs, unsigned inverse = 0) {
+    return signs * ((0x80008001u ^ inverse) - inverse) + (inverse & 0x7FFF7FFFu);
+  }
   static WBS_INLINE unsigned low_halves(unsigned low, unsigned high) {
     unsigned result;
     asm("prmt.b32 %0, %1, %2, 0x5410;" : "=r"(result) : "r"(low), "r"(high));
@@ -76,9 +80,42 @@ struct cuda_float32_steps {
   }
 };
 
+// By a predicate: a negative number is taken from a constant. One instruction of the pipe of minima
+// less, and one more of the multipliers.
+struct cuda_float32_predicated_steps {
+  static WBS_INLINE unsigned key_of(unsigned raw, unsigned factor, unsigned term) {
+    unsigned key;
+    asm("{\n"
+        ".reg .pred below;\n"
+        "setp.lt.s32 below, %1, 0;\n"
+        "mad.lo.s32 %0, %1, %2, %3;\n"
+        "@below mad.lo.s32 %0, %1, %4, %5;\n"
+        "}"
+        : "=&r"(key)
+        : "r"(raw), "r"(factor), "r"(term), "r"(0u - factor), "r"(0x7FFFFFFFu * factor + term));
+    return key;
+  }
+  static WBS_INLINE unsigned raw_of(unsigned key, unsigned factor, unsigned back) {
+    unsigned raw;
+    asm("{\n"
+        ".reg .pred below;\n"
+        "mad.lo.s32 %0, %1, %2, %3;\n"
+        "setp.lt.s32 below, %0, 0;\n"
+        "@below mad.lo.s32 %0, %1, %4, %5;\n"
+        "}"
+        : "=&r"(raw)
+        : "r"(key), "r"(factor), "r"(back), "r"(0u - factor), "r"(0x7FFFFFFFu - back));
+    return raw;
+  }
+};
+
 struct cuda_ops {
   using packed16 = cuda_packed16;
   using float32_codec = warp_bitonic_sort::float32_codec<cuda_float32_steps>;
+};
+// For rows that are sorted, whose keys are loaded without conditions.
+struct cuda_row_ops : cuda_ops {
+  using float32_codec = warp_bitonic_sort::float32_codec<cuda_float32_predicated_steps>;
 };
 
 }  // namespace warp_bitonic_sort

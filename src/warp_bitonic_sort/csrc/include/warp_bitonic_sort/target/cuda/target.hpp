@@ -95,16 +95,33 @@ __device__ __forceinline__ Value each_word(Value value, Function function) {
 
 }  // namespace cuda_detail
 
+template <class Key, bool HasSums>
+struct cuda_column_target;
+
 template <class Key>
 struct cuda_target {
   using entry = Key;
   using ops = cuda_ops;
+  using row_ops = cuda_row_ops;
+  // The target for columns of a layout.
+  template <int Registers, int LaneBits, int WarpBits>
+  struct columns_of {
+    template <class Other>
+    using target = cuda_column_target<Other, (Registers > 16 && WarpBits < 3)>;
+  };
   WBS_CONSTANT(int, lane_bits, 5);
   WBS_CONSTANT(int, max_block_threads, 1024);
   // The largest limit of any architecture; plans keep to each architecture's own.
   WBS_CONSTANT(int, max_shared_bytes, 227 * 1024);
-  // Measured: a transposition pays off from two steps on.
-  WBS_CONSTANT(int, min_transposed_steps, 2);
+  // Bytes of a lane's keys, times merges, from which the code of merges is a loop. Measured.
+  WBS_CONSTANT(int, min_loop_bytes, 384);
+  // Warps of a block whose rows have a whole warp or more. Measured: these are limited by the fetch
+  // of instructions, which neighbouring warps share.
+  WBS_CONSTANT(int, min_row_warps, 8);
+  // Measured: a transposition pays off from two steps on. In long code it pays from three on,
+  // unless keys are pairs, whose shuffles take more instructions.
+  template <bool IsLong>
+  static constexpr int min_transposed_steps = IsLong && !cuda_detail::is_pair<Key> ? 3 : 2;
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   WBS_CONSTANT(bool, compares_packed16, true);
 #else
@@ -320,12 +337,15 @@ struct cuda_target {
   }
 
   // Blocks of 128 threads that must fit a multiprocessor's registers; 0 leaves occupancy to the
-  // compiler, which measured best on sm_90. Other architectures were not measured.
-  static constexpr WBS_HOST_DEVICE int blocks_for(int registers, int key_bytes) {
+  // compiler. Measured on sm_90, but not on other architectures.
+  static constexpr WBS_HOST_DEVICE int blocks_for(int registers, int entry_bytes, int key_bytes) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 900
-    return static_cast<void>(registers), static_cast<void>(key_bytes), 0;
+    if (registers > 32 || entry_bytes == 8 || key_bytes == 1) return 0;
+    if (key_bytes == 2) return registers > 16 ? 8 : registers == 16 ? 12 : 0;
+    return registers == 32 ? 9 : 0;
 #else
-    return registers < 16 ? 0 : registers * key_bytes < 256 ? 4 : 3;
+    static_cast<void>(key_bytes);
+    return registers < 16 ? 0 : registers * entry_bytes < 256 ? 4 : 3;
 #endif
   }
 
@@ -371,10 +391,10 @@ struct cuda_target {
 
   __device__ __forceinline__ void compare_exchange(Key& a, Key& b) const { exchange(a, b); }
   // As compare_exchange, but the greater key is the sum minus the lesser: one instruction more, and
-  // one less for the pipe that minima and maxima share.
+  // one less for the pipe that minima, comparisons and selections share.
   __device__ __forceinline__ void compare_exchange_imad(Key& a, Key& b) const {
     if constexpr (sizeof(Key) == 8) {
-      exchange(a, b);
+      exchange_by_moves(a, b);
     } else {
       const Key x = a, y = b;
       a = cuda_detail::minimum(x, y);
@@ -387,7 +407,7 @@ struct cuda_target {
                                     (compares_packed16 || !cuda_detail::is_pair<Key>);
   template <int Bits>
   __device__ __forceinline__ void sort_block(Key* keys) const {
-    cuda_detail::block<Bits>::sort(keys);
+    cuda_detail::block<Bits>::sort(keys, opaque_one);
   }
   template <int Bits>
   __device__ __forceinline__ void clean_block(Key* keys) const {
@@ -409,19 +429,37 @@ struct cuda_target {
   }
 
  private:
+  // One comparison, and a move by multipliers under a condition. No condition is for half a word.
   __device__ __forceinline__ Key select_if(Key mine, Key other, bool low) const {
-    if constexpr (sizeof(Key) == 8) {
-      return (mine < other) == low ? mine : other;
-    } else if constexpr (!cuda_detail::is_pair<Key>) {
-      // Two predicated instructions.
-      return low ? cuda_detail::minimum(mine, other) : cuda_detail::maximum(mine, other);
+    if constexpr (cuda_detail::is_pair<Key>) {
+      const Key lesser = cuda_detail::minimum(mine, other);
+      const Key greater = cuda_detail::maximum(mine, other);
+      return low ? lesser : greater;
+    } else if constexpr (sizeof(Key) == 8) {
+      asm("{\n"
+          ".reg .pred low, take;\n"
+          ".reg .b32 ml, mh, ol, oh;\n"
+          "setp.ne.u32 low, %2, 0;\n"
+          "setp.lt.xor.s64 take, %0, %1, low;\n"
+          "mov.b64 {ml, mh}, %0;\n"
+          "mov.b64 {ol, oh}, %1;\n"
+          "@take mad.lo.s32 ml, ol, %3, 0;\n"
+          "@take mad.lo.s32 mh, oh, %3, 0;\n"
+          "mov.b64 %0, {ml, mh};\n"
+          "}"
+          : "+l"(mine)
+          : "l"(other), "r"(static_cast<unsigned>(low)), "r"(opaque_one));
+      return mine;
     } else {
-      // max(a, b) = ~min(~a, ~b).
-      const int sign = low ? opaque_one : -opaque_one, bias = low ? 0 : -opaque_one;
-      return cuda_detail::multiply_add(
-          cuda_detail::minimum(cuda_detail::multiply_add(mine, sign, bias),
-                               cuda_detail::multiply_add(other, sign, bias)),
-          sign, bias);
+      asm("{\n"
+          ".reg .pred low, take;\n"
+          "setp.ne.u32 low, %2, 0;\n"
+          "setp.lt.xor.s32 take, %0, %1, low;\n"
+          "@take mad.lo.s32 %0, %1, %3, 0;\n"
+          "}"
+          : "+r"(mine)
+          : "r"(other), "r"(static_cast<unsigned>(low)), "r"(opaque_one));
+      return mine;
     }
   }
 
@@ -444,8 +482,8 @@ struct cuda_target {
     a = cuda_detail::minimum(x, y);
     b = cuda_detail::maximum(x, y);
   }
-  // 64-bit minima have no instruction: the lesser takes a comparison and two selections. The
-  // greater is each word's sum minus the lesser, by multipliers that are otherwise idle.
+  // 64-bit minima have no instruction. The lesser takes a comparison of two instructions, and a
+  // selection of each word. The greater is moved by multipliers, which are otherwise idle.
   __device__ __forceinline__ void exchange(long long& a, long long& b) const {
     asm("{\n"
         ".reg .pred swap;\n"
@@ -455,15 +493,73 @@ struct cuda_target {
         "setp.lt.s64 swap, %1, %0;\n"
         "selp.b32 ll, bl, al, swap;\n"
         "selp.b32 lh, bh, ah, swap;\n"
-        "mad.lo.s32 bl, al, %2, bl;\n"
-        "mad.lo.s32 bh, ah, %2, bh;\n"
-        "mad.lo.s32 bl, ll, %3, bl;\n"
-        "mad.lo.s32 bh, lh, %3, bh;\n"
+        "@swap mad.lo.s32 bl, al, %2, 0;\n"
+        "@swap mad.lo.s32 bh, ah, %2, 0;\n"
         "mov.b64 %0, {ll, lh};\n"
         "mov.b64 %1, {bl, bh};\n"
         "}"
         : "+l"(a), "+l"(b)
-        : "r"(opaque_one), "r"(-opaque_one));
+        : "r"(opaque_one));
+  }
+  // The same with moves alone for one word: another selection less, and two moves more.
+  __device__ __forceinline__ void exchange_by_moves(long long& a, long long& b) const {
+    asm("{\n"
+        ".reg .pred swap;\n"
+        ".reg .b32 al, ah, bl, bh, ll, t;\n"
+        "mov.b64 {al, ah}, %0;\n"
+        "mov.b64 {bl, bh}, %1;\n"
+        "setp.lt.s64 swap, %1, %0;\n"
+        "selp.b32 ll, bl, al, swap;\n"
+        "@swap mad.lo.s32 bl, al, %2, 0;\n"
+        "mad.lo.s32 t, ah, %2, 0;\n"
+        "@swap mad.lo.s32 ah, bh, %2, 0;\n"
+        "@swap mad.lo.s32 bh, t, %2, 0;\n"
+        "mov.b64 %0, {ll, ah};\n"
+        "mov.b64 %1, {bl, bh};\n"
+        "}"
+        : "+l"(a), "+l"(b)
+        : "r"(opaque_one));
+  }
+};
+
+// Columns, of which a thread loads each key under a condition of its own. There are few predicates:
+// where comparators of many keys of 64 bits need more of them, compilers wait for keys before they
+// load others. These then have sums.
+template <class Key, bool HasSums>
+struct cuda_column_target : cuda_target<Key> {
+  // Pairs were slower with a loop.
+  WBS_CONSTANT(int, min_loop_bytes, cuda_detail::is_pair<Key> ? 1 << 30 : 384);
+
+  // The greater key of 64 bits is each word's sum minus the lesser.
+  __device__ __forceinline__ void compare_exchange(Key& a, Key& b) const {
+    if constexpr (sizeof(Key) == 8 && HasSums) {
+      asm("{\n"
+          ".reg .pred swap;\n"
+          ".reg .b32 al, ah, bl, bh, ll, lh;\n"
+          "mov.b64 {al, ah}, %0;\n"
+          "mov.b64 {bl, bh}, %1;\n"
+          "setp.lt.s64 swap, %1, %0;\n"
+          "selp.b32 ll, bl, al, swap;\n"
+          "selp.b32 lh, bh, ah, swap;\n"
+          "mad.lo.s32 bl, al, %2, bl;\n"
+          "mad.lo.s32 bh, ah, %2, bh;\n"
+          "mad.lo.s32 bl, ll, %3, bl;\n"
+          "mad.lo.s32 bh, lh, %3, bh;\n"
+          "mov.b64 %0, {ll, lh};\n"
+          "mov.b64 %1, {bl, bh};\n"
+          "}"
+          : "+l"(a), "+l"(b)
+          : "r"(this->opaque_one), "r"(-this->opaque_one));
+    } else {
+      cuda_target<Key>::compare_exchange(a, b);
+    }
+  }
+  __device__ __forceinline__ void compare_exchange_imad(Key& a, Key& b) const {
+    if constexpr (sizeof(Key) == 8 && HasSums) {
+      compare_exchange(a, b);
+    } else {
+      cuda_target<Key>::compare_exchange_imad(a, b);
+    }
   }
 };
 
