@@ -74,28 +74,39 @@ def test_cpu_arch_has_half_vectors_on_processors_that_halve_them(arch_of):
     assert arch_of({"AVX512F"}, model=ZEN_4) == ["x86-64-avx2"]  # as Zen 3
 
 
-def cpuinfo(vendor, family, *flags):
+AVX2, AVX512 = sorted(cpu_targets._AVX2), sorted(cpu_targets._AVX2 | cpu_targets._AVX512)
+
+
+def cpuinfo(vendor, family, flags):
     lines = ["processor\t: 0", f"vendor_id\t: {vendor}", f"cpu family\t: {family}"]
     return "\n".join([*lines, f"flags\t\t: {' '.join(flags)}", ""])
 
 
 @x86_64
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("vendor", "family", "flags", "expected"),
     [
-        (cpuinfo("AuthenticAMD", 25, *cpu_targets._AVX2, *cpu_targets._AVX512), "x86-64-avx512vl"),
-        (cpuinfo("AuthenticAMD", 26, *cpu_targets._AVX2, *cpu_targets._AVX512), "x86-64-avx512"),
-        (cpuinfo("GenuineIntel", 25, *cpu_targets._AVX2, *cpu_targets._AVX512), "x86-64-avx512"),
-        (cpuinfo("AuthenticAMD", 25, *cpu_targets._AVX2), "x86-64-avx2"),
-        (cpuinfo("AuthenticAMD", 25), "x86-64"),
-        ("processor\t: 0\nFeatures\t: neon\n", None),
+        ("AuthenticAMD", 25, AVX512, "x86-64-avx512vl"),
+        ("AuthenticAMD", 26, AVX512, "x86-64-avx512"),
+        ("GenuineIntel", 25, AVX512, "x86-64-avx512"),
+        ("AuthenticAMD", 25, AVX2, "x86-64-avx2"),  # Zen 3
+        ("AuthenticAMD", 25, [], "x86-64"),
     ],
 )
-def test_listed_arch_is_that_of_the_first_processor(text, expected, tmp_path, monkeypatch):
+def test_listed_arch_is_that_of_the_first_processor(
+    vendor, family, flags, expected, tmp_path, monkeypatch
+):
     monkeypatch.setattr(cpu_targets, "_CPUINFO", tmp_path / "cpuinfo")
-    second = "\n" + cpuinfo("GenuineIntel", 6)
-    (tmp_path / "cpuinfo").write_text(text + second)
+    second = cpuinfo("GenuineIntel", 6, AVX512)
+    (tmp_path / "cpuinfo").write_text(cpuinfo(vendor, family, flags) + "\n" + second)
     assert cpu_targets._listed_cpu_arch.__wrapped__() == expected
+
+
+@x86_64
+def test_listed_arch_of_an_emulated_processor_is_unknown(tmp_path, monkeypatch):
+    monkeypatch.setattr(cpu_targets, "_CPUINFO", tmp_path / "cpuinfo")
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\nFeatures\t: neon\n")
+    assert cpu_targets._listed_cpu_arch.__wrapped__() is None
 
 
 @x86_64
