@@ -29,7 +29,7 @@ _COMMON = (
     "--length 2-10,12,16,20,24,25,27,32,33",
     "--operation argsort,top_k --dtype float32,int64 --length 4,8,9,16,25,32,33",
 )
-_LEVELS = {"x86_64": "x86-64,x86-64-avx2,x86-64-avx512", "aarch64": "aarch64"}
+_LEVELS = {"x86_64": "x86-64,x86-64-avx2,x86-64-avx512,x86-64-avx512-256", "aarch64": "aarch64"}
 
 
 class CustomBuildHook(BuildHookInterface[Any]):

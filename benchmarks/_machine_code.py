@@ -17,7 +17,7 @@ from typing import NamedTuple
 from warp_bitonic_sort.targets import target_with
 
 _CSRC = Path("src/warp_bitonic_sort/csrc")
-_CPU_ARCHS = ("x86-64", "x86-64-avx2", "x86-64-avx512")
+_CPU_ARCHS = ("x86-64", "x86-64-avx2", "x86-64-avx512", "x86-64-avx512-256")
 
 
 class Cell(NamedTuple):

@@ -133,7 +133,7 @@ def plan(
     choice = layouts.choose(rows)
     kernel = Kernel(
         target=target.name,
-        arch=arch,
+        arch=target.kernel_arch(arch, payload, choice.access),
         selection=selection,
         payload=payload,
         codec=dtype.codec,

@@ -258,7 +258,10 @@ void run_columns(const wbs_cpu_kernel& kernel, dtype type, int n) {
 
 // Source and destination with different strides, of neither kind.
 void run_mixed(const wbs_cpu_kernel& kernel, dtype type, int n) {
-  const int rows = kernel.lanes + 2;
+  const int rows = kernel.lanes + 2, groups = 4 * kernel.lanes;
+  // Rows without a gap whose elements run backwards.
+  run_case(kernel, type, {{groups, n}, {1, 0}, 0, 0}, {{groups, n}, {1, 0}, 0, 2}, 0, false);
+  run_case(kernel, type, {{groups, n}, {1, 0}, 0, 2}, {{groups, n}, {1, 0}, 0, 0}, 0, false);
   run_case(kernel, type, {{rows, n}, {1, 0}, 0, 0}, {{rows, n}, {0, 1}, 0, 0}, 0, false);
   run_case(kernel, type, {{rows, n}, {0, 1}, 0, 0}, {{rows, n}, {1, 0}, 0, 0}, 1, false);
   run_case(kernel, type, {{2, rows, n}, {0, 2, 1}, 0, 4}, {{2, rows, n}, {0, 1, 2}, 0, 3}, 0,

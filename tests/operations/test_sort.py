@@ -310,3 +310,11 @@ def test_sort_on_four_threads_after_a_fork_and_from_many_callers_equals_numpy():
         timeout=300,
     )
     assert done.stdout.strip() == "sorted", done.stderr
+
+
+def test_sort_into_reversed_rows_of_a_large_array_equals_numpy():
+    # Large enough for stores past the caches, which take whole rows only.
+    x = np.random.default_rng(0).random((23592, 100), np.float32)
+    out = np.empty_like(x)
+    sort(x, out=out[:, ::-1])
+    np.testing.assert_array_equal(out[:, ::-1], np.sort(x))

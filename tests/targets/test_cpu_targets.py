@@ -69,7 +69,7 @@ def test_cpu_arch_of_a_processor_that_lacks_a_feature_is_the_next_lesser(arch_of
 
 @x86_64
 def test_cpu_arch_has_half_vectors_on_processors_that_halve_them(arch_of):
-    assert arch_of(set(), model=ZEN_4) == ["x86-64-avx512vl"]
+    assert arch_of(set(), model=ZEN_4) == ["x86-64-avx512-256"]
     assert arch_of(set(), model=ZEN_5) == ["x86-64-avx512"]
     assert arch_of({"AVX512F"}, model=ZEN_4) == ["x86-64-avx2"]  # as Zen 3
 
@@ -86,7 +86,7 @@ def cpuinfo(vendor, family, flags):
 @pytest.mark.parametrize(
     ("vendor", "family", "flags", "expected"),
     [
-        ("AuthenticAMD", 25, AVX512, "x86-64-avx512vl"),
+        ("AuthenticAMD", 25, AVX512, "x86-64-avx512-256"),
         ("AuthenticAMD", 26, AVX512, "x86-64-avx512"),
         ("GenuineIntel", 25, AVX512, "x86-64-avx512"),
         ("AuthenticAMD", 25, AVX2, "x86-64-avx2"),  # Zen 3
@@ -121,11 +121,46 @@ def test_cpu_arch_asks_for_every_feature_that_the_flags_imply(compiler):
         return set(re.findall(r"^#define __([A-Z0-9_]+)__ 1$", done.stdout, re.MULTILINE))
 
     base = macros("x86-64")
-    assert macros("x86-64-avx512vl") == macros("x86-64-avx512")
+    assert macros("x86-64-avx512-256") == macros("x86-64-avx512")
     of_avx2, of_avx512 = (macros(f"x86-64-{level}") - base - NO_BIT for level in ("avx2", "avx512"))
     assert of_avx2 == FOR_AVX2
     assert of_avx512 <= {*LEAF1_ECX, *LEAF7_EBX}
     assert of_avx512 | {"FMA", "F16C"} == {*LEAF1_ECX, *LEAF7_EBX}
+
+
+@x86_64
+@pytest.mark.compile
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "all, none, ieee, 32, columns, 9",
+        "all, index, ieee, 32, rows, 9",
+        "all, index, integer, 64, columns, 5",
+        "first, index, ieee, 16, strided, 0",
+    ],
+)
+def test_kernel_of_one_arch_for_two_has_one_code(cell, tmp_path):
+    _, payload, _, _, access, _ = cell.split(", ")
+    source = tmp_path / "kernel.cc"
+    source.write_text(
+        "#include <warp_bitonic_sort/kernel.hpp>\n"
+        f'WARP_BITONIC_SORT_KERNEL("kernel", {cell}, 0, 0)\n'
+    )
+    archs = ("x86-64-avx512", "x86-64-avx512-256")
+    assert [HOST.kernel_arch(arch, payload, access) for arch in archs] == [archs[0]] * 2
+    texts = []
+    for arch in archs:
+        flags = [*HOST.recipe.flags(arch), f"-I{sources.CSRC / 'include'}"]
+        command = ["c++", *(flag for flag in flags if flag != "-shared"), "-S", "-o", "-", source]
+        texts.append(subprocess.run(command, capture_output=True, check=True).stdout)
+    assert texts[0] == texts[1] != b""
+
+
+@x86_64
+def test_kernel_arch_of_rows_of_keys_is_that_of_the_processor():
+    for access in ("rows", "strided"):
+        assert HOST.kernel_arch("x86-64-avx512-256", "none", access) == "x86-64-avx512-256"
+    assert HOST.kernel_arch("x86-64-avx2", "index", "columns") == "x86-64-avx2"
 
 
 def test_cpu_arch_of_the_runtime_runs_on_this_machine():
@@ -256,8 +291,8 @@ def test_cpu_arch_of_the_processor_wins_over_the_listed_one(listed):
     [
         ("x86-64", "x86-64-avx512", True),
         ("x86-64-avx512", "x86-64-avx512", True),
-        ("x86-64-avx512", "x86-64-avx512vl", True),
-        ("x86-64-avx512vl", "x86-64-avx512", True),
+        ("x86-64-avx512", "x86-64-avx512-256", True),
+        ("x86-64-avx512-256", "x86-64-avx512", True),
         ("x86-64-avx512", "x86-64-avx2", False),
         ("generic", "x86-64", True),
         ("generic", "aarch64", True),
@@ -270,8 +305,8 @@ def test_is_runnable_is_true_for_generic_and_lesser_levels(arch, native, expecte
 
 
 def test_lesser_archs_are_listed_from_best_to_least():
-    assert HOST.lesser_archs("x86-64-avx512") == ("x86-64-avx512vl", "x86-64-avx2", "x86-64")
-    assert HOST.lesser_archs("x86-64-avx512vl") == ("x86-64-avx512", "x86-64-avx2", "x86-64")
+    assert HOST.lesser_archs("x86-64-avx512") == ("x86-64-avx512-256", "x86-64-avx2", "x86-64")
+    assert HOST.lesser_archs("x86-64-avx512-256") == ("x86-64-avx512", "x86-64-avx2", "x86-64")
     assert HOST.lesser_archs("x86-64-avx2") == ("x86-64",)
     assert [HOST.lesser_archs(arch) for arch in ("x86-64", "aarch64", "generic")] == [()] * 3
 

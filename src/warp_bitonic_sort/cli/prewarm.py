@@ -177,7 +177,7 @@ def _kernels(
             except ArchError as error:
                 raise click.BadParameter(error.reason, param_hint="'--arch'") from None
         _report_left_out(backend, chosen[0], operations, dtypes, lengths)
-    return wanted
+    return list(dict.fromkeys(wanted))  # two architectures may share a kernel
 
 
 def _report_left_out(

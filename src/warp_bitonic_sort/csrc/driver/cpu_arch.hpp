@@ -21,12 +21,11 @@ struct CpuFeatures {
   uint32_t leaf1_ecx = 0;  // cpuid leaf 1, register ecx
   uint32_t leaf7_ebx = 0;  // cpuid leaf 7, register ebx
   uint32_t saved = 0;      // xgetbv 0: which registers the system saves
-  // Of a processor with AVX-512: whether it halves vectors of 512 bits.
-  bool halves_512 = false;
+  bool is_zen4 = false;    // if it has AVX-512
 };
 
-/// Whether leaf 0's ebx and leaf 1's eax are those of AMD's family 25: Zen 4, and without AVX-512
-/// Zen 3.
+/// Whether leaf 0's ebx and leaf 1's eax are those of AMD's family 25: Zen 4, whose units have 256
+/// bits, or Zen 3, which lacks AVX-512.
 inline bool is_amd_family_25(uint32_t leaf0_ebx, uint32_t leaf1_eax) {
   const uint32_t family = (leaf1_eax >> 8 & 0xf) + (leaf1_eax >> 20 & 0xff);
   return leaf0_ebx == signature_AMD_ebx && family == 25;
@@ -42,7 +41,7 @@ inline CpuFeatures cpu_features() {
   if (__get_cpuid(0, &eax, &vendor, &ecx, &edx) != 0 &&
       __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0) {
     features.leaf1_ecx = ecx;
-    features.halves_512 = is_amd_family_25(vendor, eax);
+    features.is_zen4 = is_amd_family_25(vendor, eax);
   }
   if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0) features.leaf7_ebx = ebx;
   // Without OSXSAVE, xgetbv is an illegal instruction.
@@ -66,7 +65,7 @@ inline const char* cpu_arch_of(const CpuFeatures& cpu) {
       has(cpu.leaf7_ebx, bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL) &&
       has(cpu.saved, 0xe6);  // and the mask registers, the upper halves of zmm0-15, zmm16-31
   if (!avx512) return "x86-64-avx2";
-  return cpu.halves_512 ? "x86-64-avx512vl" : "x86-64-avx512";
+  return cpu.is_zen4 ? "x86-64-avx512-256" : "x86-64-avx512";
 }
 
 inline const char* cpu_arch() { return cpu_arch_of(cpu_features()); }

@@ -348,7 +348,7 @@ path : str
 WBS_FFI_FUNCTION(cpu_arch, "cpu_arch() -> str",
                  R"(Return the best CPU architecture that this process can run.
 
-On x86-64, cpuid tells it: x86-64, with -avx2, -avx512 or -avx512vl. Else it is aarch64 or generic.)",
+On x86-64, cpuid tells it: x86-64, with -avx2, -avx512 or -avx512-256. Else it is aarch64 or generic.)",
                  "ffi.String") {
   ffi::set(result, std::string(wbs::driver::cpu_arch()));
 }

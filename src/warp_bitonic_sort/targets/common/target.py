@@ -103,6 +103,10 @@ class Target(ABC):
             The variable is wrong, or there are no kernels for the device.
         """
 
+    def kernel_arch(self, arch: str, payload: str, access: str) -> str:
+        """Return the architecture of a kernel: a kernel whose code two have is one of them only."""
+        return arch
+
     @abstractmethod
     def native_archs(self) -> list[str]:
         """Return the architectures of this machine's processor or devices."""

@@ -43,6 +43,10 @@ class CpuTarget(Target):
         """Return the architecture to build for: ``WARP_SORT_CPU_ARCH``, else the processor's."""
         return _arch.cpu_arch(native)
 
+    def kernel_arch(self, arch: str, payload: str, access: str) -> str:
+        """Return the architecture of a kernel: a kernel whose code two have is one of them only."""
+        return _arch.kernel_arch(arch, payload, access)
+
     def native_archs(self) -> list[str]:
         """Return the architecture of the processor that /proc/cpuinfo lists."""
         return [_arch.native_cpu_arch()]

@@ -22,22 +22,23 @@ CPU_ARCHS: dict[str, tuple[str, ...]] = {
     "x86-64": (),
     "x86-64-avx2": _AVX2_FLAGS,
     "x86-64-avx512": _AVX512_FLAGS,
-    # Rows of keys in vectors of 256 bits, for processors that halve those of 512.
-    "x86-64-avx512vl": (*_AVX512_FLAGS, "-DWARP_BITONIC_SORT_ROW_SIMD_BYTES=32"),
+    # The same instructions; rows of keys without a payload have vectors of 256 bits.
+    "x86-64-avx512-256": (*_AVX512_FLAGS, "-DWARP_BITONIC_SORT_ROW_SIMD_BYTES=32"),
     "aarch64": (),
     "generic": (),
 }
-# The other architectures that a processor of each one runs, the best first.
-_LESSER: dict[str, tuple[str, ...]] = {
+# The other architectures that a processor of each one runs, the best first. The two of AVX-512 run
+# each other's kernels.
+_ALSO_RUNS: dict[str, tuple[str, ...]] = {
     "x86-64": (),
     "x86-64-avx2": ("x86-64",),
-    "x86-64-avx512": ("x86-64-avx512vl", "x86-64-avx2", "x86-64"),
-    "x86-64-avx512vl": ("x86-64-avx512", "x86-64-avx2", "x86-64"),
+    "x86-64-avx512": ("x86-64-avx512-256", "x86-64-avx2", "x86-64"),
+    "x86-64-avx512-256": ("x86-64-avx512", "x86-64-avx2", "x86-64"),
 }
 _AVX2 = {"avx2", "bmi2"}
 _AVX512 = {"avx512f", "avx512bw", "avx512vl", "avx512dq"}
-# Vendor and family of processors with AVX-512 that halve vectors of 512 bits: Zen 4.
-_HALVES_512 = ("AuthenticAMD", "25")
+# Vendor and family of Zen 4, whose units have 256 bits.
+_ZEN4 = ("AuthenticAMD", "25")
 _CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -61,8 +62,8 @@ def _listed_cpu_arch() -> str | None:
         return None
     flags = set(processor["flags"].split())
     if flags >= _AVX512 | _AVX2:
-        is_halved = (processor.get("vendor_id"), processor.get("cpu family")) == _HALVES_512
-        return "x86-64-avx512vl" if is_halved else "x86-64-avx512"
+        is_zen4 = (processor.get("vendor_id"), processor.get("cpu family")) == _ZEN4
+        return "x86-64-avx512-256" if is_zen4 else "x86-64-avx512"
     return "x86-64-avx2" if flags >= _AVX2 else "x86-64"
 
 
@@ -108,12 +109,18 @@ def cpu_arch(native: str | None = None) -> str:
     return chosen
 
 
+def kernel_arch(arch: str, payload: str, access: str) -> str:
+    """Return the architecture of a kernel: a kernel whose code two have is one of them only."""
+    has_short_rows = payload == "none" and access != "columns"
+    return "x86-64-avx512" if arch == "x86-64-avx512-256" and not has_short_rows else arch
+
+
 def lesser_cpu_archs(arch: str) -> tuple[str, ...]:
     """Return the architectures whose kernels run wherever those of arch do, the best first."""
-    return _LESSER.get(arch, ())
+    return _ALSO_RUNS.get(arch, ())
 
 
 def buildable_cpu_archs() -> list[str]:
     """Return the architectures that this machine's compiler builds for."""
     native = native_cpu_arch()
-    return [*(_LESSER if native in _LESSER else [native]), "generic"]
+    return [*(_ALSO_RUNS if native in _ALSO_RUNS else [native]), "generic"]

@@ -52,8 +52,9 @@ struct cpu_kernel_of;
 template <codec_kind Codec, int KeyBits, access Access, int Registers>
 struct cpu_kernel_of<selection::all, payload::none, Codec, KeyBits, Access, Registers> {
   using rows = register_kernel<Codec, KeyBits, Registers, Access>;
-  using type = typename choose < Access ==
-               access::columns&& simd_bytes<line_bytes, column_blocks<rows>, rows>::type;
+  // A vector of a whole line is used at once, so that it may be far from the next one.
+  static constexpr bool in_blocks = Access == access::columns && (simd_bytes < line_bytes);
+  using type = typename choose<in_blocks, column_blocks<rows>, rows>::type;
 };
 template <codec_kind Codec, int KeyBits>
 struct cpu_kernel_of<selection::all, payload::none, Codec, KeyBits, access::strided, 0> {

@@ -3,8 +3,8 @@
 // The length is a compile-time constant, and every position is a variable.
 //
 // Invariant: rows are sorted in groups of simd::lanes, one row a SIMD lane. Every load of a group
-// precedes every store of it, so that sorting in place is right. No byte outside a row is read or
-// written.
+// precedes every store of it, so that sorting in place is right. Groups of columns may overlap: a
+// sorted column is sorted again without a change. No byte outside a row is read or written.
 #ifndef WARP_BITONIC_SORT_KERNEL_CPU_REGISTERS_HPP_
 #define WARP_BITONIC_SORT_KERNEL_CPU_REGISTERS_HPP_
 
@@ -25,7 +25,7 @@ namespace warp_bitonic_sort {
 
 template <codec_kind Codec, int KeyBits, int Length, access Access>
 class register_kernel {
-  // A vector of a column is a line, where registers are that long.
+  // Vectors of columns are as long as registers: where those have 64 bytes, they are whole lines.
   static constexpr int vector_bytes = Access == access::rows ? row_simd_bytes : simd_bytes;
   using traits = cpu_traits<Codec, KeyBits, vector_bytes>;
   using target = typename traits::target;
@@ -127,27 +127,26 @@ class register_kernel {
     char* dst[lanes];
     char junk[row_bytes];
     const bool are_columns = cursor.src_stride() == key_bytes && cursor.dst_stride() == key_bytes;
-    long long behind = 0;  // columns of this run that are sorted
+    long long sorted = 0;  // columns of this run that come before the cursor
     for (long long left = last - first; left > 0;) {
-      const long long run = cursor.run(), here = left < run ? left : run;
-      const bool whole = are_columns && behind + here >= lanes;
-      const long long step = !whole         ? lanes
-                             : here < lanes ? here
-                                            : columns_to_line(args, cursor.dst(), here);
-      // Columns that do not fill the lanes are sorted with some that are sorted already, or staged.
+      const long long run = cursor.run(), in_run = left < run ? left : run;
+      // A group that lacks columns begins with sorted ones. Without enough of these, it is staged.
+      const bool whole = are_columns && sorted + in_run >= lanes;
       key stage[Length];
       column_source from{reinterpret_cast<const char*>(stage), vector_bytes};
       column_sink to{reinterpret_cast<char*>(stage), vector_bytes};
+      long long step = lanes;
       if (whole) {
-        const long long back = here < lanes ? (lanes - here) * key_bytes : 0;
-        from = {cursor.src() - back, args.input_stride[0]};
-        to = {cursor.dst() - back, args.output_stride[0]};
+        const long long overlap = in_run < lanes ? (lanes - in_run) * key_bytes : 0;
+        from = {cursor.src() - overlap, args.input_stride[0]};
+        to = {cursor.dst() - overlap, args.output_stride[0]};
+        step = in_run < lanes ? in_run : step_to_aligned(args, cursor.dst(), in_run);
         cursor.advance(step);
-        behind = step < run ? behind + step : 0;
+        sorted = step < run ? sorted + step : 0;
       } else {
         cursor.next(left, src, dst, junk);
         traits::gather(src, 0, args.input_stride[0], Length, stage);
-        behind = 0;
+        sorted = 0;
       }
       sort_group(codec, from, to);
       if (!whole) {
@@ -157,13 +156,14 @@ class register_kernel {
       left -= step;
     }
   }
-  // Columns from one group of many to the next one, so that its vectors do not cross lines.
-  static long long columns_to_line(const wbs_args<1, 1>& args, const char* columns,
-                                   long long left) {
+  // Columns from this group to the next one. If there are many groups, the next one is aligned, so
+  // that its vectors do not cross lines.
+  static long long step_to_aligned(const wbs_args<1, 1>& args, const char* columns,
+                                   long long in_run) {
     constexpr int min_groups = 8;
-    if (left < min_groups * lanes || args.output_stride[0] % vector_bytes != 0) return lanes;
-    return lanes - static_cast<long long>(reinterpret_cast<unsigned long>(columns) % vector_bytes) /
-                       key_bytes;
+    if (in_run < min_groups * lanes || args.output_stride[0] % vector_bytes != 0) return lanes;
+    const auto skew = reinterpret_cast<unsigned long>(columns) % vector_bytes;
+    return lanes - static_cast<int>(skew) / key_bytes;
   }
 
   // The keys that one load of each row brings, from `position` on. Near the row's end the load
@@ -214,6 +214,7 @@ class register_kernel {
   // Measured: the stage delays small groups of vectors that are shorter than a line.
   static constexpr bool streams_groups =
       streams_stores && (vector_bytes == line_bytes || group_bytes >= 512);
+  static_assert(!streams_groups || group_bytes >= line_bytes, "a stage takes whole lines");
   // Prefetch distance: a group of short rows is sorted in less time than a cache miss takes.
   // Prefetches in one burst would wait for each other, so each vector access prefetches one line.
   static constexpr int bytes_ahead = streams_groups ? 8192 : 4096;

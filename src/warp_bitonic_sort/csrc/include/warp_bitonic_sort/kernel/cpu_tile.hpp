@@ -81,7 +81,7 @@ class tile_kernel {
   static long long slots_for(long long length) { return (length + block - 1) / block * block; }
   static long long group_bytes(long long length) { return length * vector_bytes; }
   static bool has_stage(long long length) {
-    return group_bytes(length) >= min_streamed_bytes_of_group &&
+    return streams_stores && group_bytes(length) >= min_streamed_bytes_of_group &&
            group_bytes(length) <= max_streamed_bytes_of_group;
   }
   // Bytes of the tile, the stage of a block and a row of junk.
@@ -110,7 +110,9 @@ class tile_kernel {
     const access dst_access = access_of(args, args.output_stride[0], args.output_batch_stride[0]);
     const long long singles = max_single_rows(args, cursor);
     nontemporal_store stream(reinterpret_cast<char*>(tile_) + tile_bytes(length_), cursor.dst());
-    const bool has_no_gaps = src_contiguous_ && dst_contiguous_ && cursor.run() >= last - first;
+    // A group's elements are stored to the stage at the strides of the result.
+    const bool has_no_gaps = dst_access == access::rows && src_contiguous_ && dst_contiguous_ &&
+                             cursor.run() >= last - first;
     const bool streaming = has_stage(length_) && is_streamed(args, key_bytes, has_no_gaps);
     long long left = last - first;
     for (; left > singles; left -= lanes) {

@@ -47,7 +47,8 @@ class nontemporal_store {
     return group_bytes + 2 * line_bytes;
   }
 
-  // Streams consecutive groups to `to` through `stage`, which is aligned to a line.
+  // Streams consecutive groups, each of at least a line, to `to` through `stage`, which is aligned
+  // to a line.
   WBS_INLINE nontemporal_store(char* stage, char* to)
       : stage_(stage),
         first_(static_cast<int>(reinterpret_cast<unsigned long>(to) % line_bytes)),
@@ -60,7 +61,7 @@ class nontemporal_store {
   WBS_INLINE void flush(int group_bytes) {
     filled_ += group_bytes;
     int at = 0;
-    if (first_ > 0 && filled_ >= line_bytes) {
+    if (first_ > 0) {
       __builtin_memcpy(to_ + first_, stage_ + first_, static_cast<unsigned>(line_bytes - first_));
       at = line_bytes;
       first_ = 0;

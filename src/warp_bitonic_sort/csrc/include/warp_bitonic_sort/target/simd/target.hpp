@@ -25,9 +25,8 @@ constexpr int simd_bytes = 32;
 constexpr int simd_bytes = 16;
 #endif
 
-// Vectors of kernels that sort rows of keys alone. Processors that halve vectors of 64 bytes gain
-// nothing from them there; other kernels, and columns, gain from fewer instructions and whole
-// lines.
+// Bytes of a vector of rows of keys without a payload. Units of 32 bytes take vectors of 64 in two
+// halves, which gains nothing in rows. In columns it does: a vector is then a whole line.
 #if defined(WARP_BITONIC_SORT_ROW_SIMD_BYTES)
 constexpr int row_simd_bytes = WARP_BITONIC_SORT_ROW_SIMD_BYTES;
 #else
