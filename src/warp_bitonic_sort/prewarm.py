@@ -230,10 +230,11 @@ def build(
         _check_shareable(wanted)
     store = None if into is None else Store(into, is_shared=True, setting="--into")
     results: list[BuildResult] = []
-    # One target and architecture at a time, because each may have another compiler.
+    # One target and architecture of a device at a time, because each may have another compiler.
     groups: dict[tuple[str, str], list[Kernel]] = {}
     for kernel in wanted:
-        groups.setdefault((kernel.target, kernel.arch), []).append(kernel)
+        arch = "" if target_of(kernel.target).is_host else kernel.arch
+        groups.setdefault((kernel.target, arch), []).append(kernel)
     at_once = _AT_ONCE_PER_JOB * (jobs or settings.max_jobs() or os.cpu_count() or 1)
     runtime: list[Sequence[Kernel]] = [[]]
     chunks = [

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -64,7 +65,8 @@ In a Dockerfile, where no GPU is:
 Exit status: 0 if every artifact is there and loads (of a GPU: is for its architecture), 1 if any
 is not, 2 when the command line is wrong.
 """
-_HELP = _HELP.replace("{cpu}", ", ".join(HOST.archs)).replace(
+_CPU_LINES = textwrap.wrap(", ".join(HOST.archs), 70)
+_HELP = _HELP.replace("{cpu}", "\n        ".join(_CPU_LINES)).replace(
     "{families}",
     "\n".join(
         f"          {', '.join(_FAMILIES[start : start + 3])}"
