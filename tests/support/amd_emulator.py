@@ -355,7 +355,7 @@ def _shared_access(
     register, target = instruction >> 32 & 0xFF, instruction >> 56
     offsets = [instruction & 0xFFFF]
     if "READ2" in name or "WRITE2" in name or "_2ADDR_" in name:
-        unit = (8 if "B64" in name else 4) * (64 if "ST64" in name else 1)
+        unit = (8 if "B64" in name else 4) * (64 if "ST64" in name or "STRIDE64" in name else 1)
         offsets = [(instruction & 0xFF) * unit, (instruction >> 8 & 0xFF) * unit]
     half = name.startswith(("DS_LOAD", "DS_READ")) and "D16" in name
 
