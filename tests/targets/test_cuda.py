@@ -359,7 +359,7 @@ def test_explain_of_a_cuda_tensor_names_layout_and_open_kernel():
     said = explain(x)
     assert said.backend == "cuda"
     assert said.arch.startswith("sm_")
-    assert said.layout == "lanes16_registers24"
+    assert said.layout == "lanes16_registers20"
     sort(x)
     assert explain(x).open
 
@@ -471,7 +471,7 @@ def test_sort_of_uncommitted_jax_array_is_uncommitted(place):
 def test_explain_of_a_jax_array_names_layout_and_route(place):
     x = to_jax(np.ones((10, 300), np.float32), place)
     said = explain(x)
-    assert (said.backend, said.layout) == ("cuda", "lanes16_registers24")
+    assert (said.backend, said.layout) == ("cuda", "lanes16_registers20")
     assert said.arch.startswith("sm_")
     assert explain(to_jax(np.ones((2, 20000), np.float32), place)).route == "fallback"
     with pytest.raises(TypeError, match="out: JAX arrays can't be written"):
@@ -610,7 +610,7 @@ def test_sort_of_dlpack_arrays_equals_the_oracle(name):
 def test_explain_of_dlpack_arrays_names_layout_and_refuses_long_rows():
     x = Foreign(torch.zeros(10, 300, device="cuda"))
     said = explain(x)
-    assert (said.backend, said.layout) == ("cuda", "lanes16_registers24")
+    assert (said.backend, said.layout) == ("cuda", "lanes16_registers20")
     assert explain(Foreign(torch.zeros(10, 1, device="cuda"))).route == "kernel"
     long = Foreign(torch.zeros(2, MAX_LENGTH + 1, device="cuda"))
     for call in (sort, explain):
