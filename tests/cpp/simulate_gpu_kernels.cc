@@ -197,16 +197,25 @@ std::string run_layout(const char* name, dtype type) {
   return wrong;
 }
 
-#define SAMPLE(text, Class, of_columns, Selection, type, Codec, registers, lane_bits, warp_bits)   \
-  sample {                                                                                         \
-    #type text " (" #registers ", " #lane_bits ", " #warp_bits ")",                                \
-        run_layout<                                                                                \
-            Class<software_target, register_codec<codec_kind::Codec, KEY_BITS>, codec_kind::Codec, \
-                  selection::Selection, registers, lane_bits, warp_bits>,                          \
-            selection::Selection, of_columns>,                                                     \
-        dtype::type                                                                                \
+// A target whose longest rows have no padding in the stage.
+template <class Key>
+struct small_target : software_target<Key> {
+  static constexpr int max_shared_bytes = 64 * 1024;
+};
+
+#define SAMPLE(text, Class, ...) SAMPLE_ON(text, software_target, Class, __VA_ARGS__)
+#define SAMPLE_ON(text, Target, Class, of_columns, Selection, type, Codec, registers, lane_bits, \
+                  warp_bits)                                                                     \
+  sample {                                                                                       \
+    #type text " (" #registers ", " #lane_bits ", " #warp_bits ")",                              \
+        run_layout<Class<Target, register_codec<codec_kind::Codec, KEY_BITS>, codec_kind::Codec, \
+                         selection::Selection, registers, lane_bits, warp_bits>,                 \
+                   selection::Selection, of_columns>,                                            \
+        dtype::type                                                                              \
   }
 #define ROWS(...) SAMPLE(" rows", gpu_rows, false, all, __VA_ARGS__)
+#define ROWS_IN_64_KIB(...) \
+  SAMPLE_ON(" rows in 64 KiB", small_target, gpu_rows, false, all, __VA_ARGS__)
 #define COLUMNS(...) SAMPLE(" columns", gpu_columns, true, all, __VA_ARGS__)
 #define MEDIANS(...) SAMPLE(" medians of rows", gpu_rows, false, median, __VA_ARGS__)
 #define NANMEDIANS(...) SAMPLE(" nanmedians of rows", gpu_rows, false, nanmedian, __VA_ARGS__)
@@ -252,6 +261,7 @@ const std::vector<sample> layouts = {
     ROWS(bfloat16, ieee, 16, 2, 0),
     ROWS(float16, ieee, 32, 5, 0),
     ROWS(bfloat16, ieee, 32, 5, 1),
+    ROWS_IN_64_KIB(uint16, integer, 32, 5, 4),
     COLUMNS(float16, ieee, 16, 0, 0),
     COLUMNS(bfloat16, ieee, 16, 4, 0),
     MEDIANS(float16, ieee, 28, 0, 0),

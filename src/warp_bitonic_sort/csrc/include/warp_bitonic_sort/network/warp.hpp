@@ -70,7 +70,8 @@ class warp_network {
   WBS_CONSTANT(bool, has_odd_units,
                Registers % (2 * entry_vector<entry>::size) == entry_vector<entry>::size);
   WBS_CONSTANT(int, blocked_pitch, Registers + (has_odd_units ? 0 : padding));
-  // Entries of each warp's part of a stage: striped, or blocked with room for other pitches.
+  // Entries of each warp's part of a stage: striped, or blocked with room for other pitches: that
+  // of strided rows is strided_pitch of memory/gpu/rows.hpp.
   WBS_CONSTANT(int, blocked_entries, warp_lanes * (Registers + padding));
   WBS_CONSTANT(int, stage_entries,
                Registers * striped_pitch > blocked_entries ? Registers * striped_pitch

@@ -240,8 +240,10 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
       }
     }
   }
-  // Elements between rows in the stage, chosen to avoid bank conflicts.
-  WBS_CONSTANT(int, strided_pitch, (Registers + 1) * lanes);
+  // Elements between rows in the stage, chosen to avoid bank conflicts if the stage has padding.
+  WBS_CONSTANT(int, strided_pitch, (Registers + (network_type::padding > 0)) * lanes);
+  static_assert(((warp_rows - 1) * strided_pitch + Registers * lanes) * key_bytes <= stage_bytes,
+                "a warp's part of the stage holds its strided rows");
   // This lane's number within its row.
   static WBS_INLINE int lane_of_row() {
     const int lane = target::lane() & (lanes - 1);
