@@ -324,7 +324,7 @@ struct fast_packed_ops : portable_ops {
 // Like target/cuda/target.hpp's cuda_target.
 template <class Key>
 struct software_target {
-  static constexpr int blocks_for(int, int, int) { return 0; }
+  static constexpr int blocks_for(int, int, int, bool) { return 0; }
   static constexpr int index_threads_for(int, int) { return 128; }
   static constexpr int column_threads_for(int) { return 1024; }
   static constexpr int first_threads_for(int) { return 128; }

@@ -222,6 +222,8 @@ _CUDA_MEDIANS = (
     ("nanmedian", "ieee", 32, 56, "rows", "sm_80"),
     ("median", "ieee", 32, 40, "rows", "sm_86"),
     ("nanmedian", "ieee", 32, 48, "columns", "sm_90"),
+    ("nanmedian", "ieee", 16, 16, "rows", "sm_90"),
+    ("nanmedian", "ieee", 32, 32, "rows", "sm_90"),
     ("nanmedian", "ieee", 64, 32, "rows", "sm_100"),
     ("median", "integer", 16, 56, "rows", "sm_120"),
 )

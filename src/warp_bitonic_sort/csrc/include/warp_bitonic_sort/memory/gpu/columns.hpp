@@ -67,7 +67,7 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   WBS_CONSTANT(int, resident_blocks,
                warps > 1       ? target::column_threads_for(register_bytes) / threads
                : threads > 128 ? 0
-                               : blocks_of(threads));
+                               : blocks_of(threads, is_median(Selection)));
 
  private:
   using pads_type = typename base::template pads_of<Codec, Selection>;

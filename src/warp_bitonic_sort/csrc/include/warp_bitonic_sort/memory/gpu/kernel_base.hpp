@@ -63,8 +63,9 @@ class kernel_base {
   WBS_CONSTANT(int, warp_rows, warp_lanes / lanes * shared_rows);
 
   // Blocks that must fit a multiprocessor's registers at once; 0 leaves occupancy to the compiler.
-  static constexpr WBS_HOST_DEVICE int blocks_of(int threads) {
-    const int blocks = target::blocks_for(Registers, sizeof(key), key_bytes) * 128 / threads;
+  static constexpr WBS_HOST_DEVICE int blocks_of(int threads, bool finds_median) {
+    const int blocks =
+        target::blocks_for(Registers, sizeof(key), key_bytes, finds_median) * 128 / threads;
     return threads > 256 && blocks == 0 ? 1 : blocks;
   }
 

@@ -59,7 +59,7 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   WBS_CONSTANT(int, threads, (warps < min_warps ? min_warps : warps) * warp_lanes);
   WBS_CONSTANT(int, tile_blocks, 1);
   WBS_CONSTANT(int, block_rows, threads / warp_lanes / warps * warp_rows);
-  WBS_CONSTANT(int, resident_blocks, blocks_of(threads));
+  WBS_CONSTANT(int, resident_blocks, blocks_of(threads, is_median(Selection)));
   WBS_CONSTANT(int, shared_bytes, threads / warp_lanes * stage_bytes);
 
   // Some targets compare floats faster than their codes. Rows without NaN and -0.0 are then sorted

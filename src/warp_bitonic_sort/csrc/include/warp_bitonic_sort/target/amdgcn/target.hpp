@@ -323,7 +323,7 @@ struct amdgcn_target {
   static WBS_INLINE int leading_zeros(unsigned long long word) { return __builtin_clzll(word | 1); }
 
   // Registers suffice for every layout.
-  static constexpr int blocks_for(int, int, int) { return 0; }
+  static constexpr int blocks_for(int, int, int, bool) { return 0; }
   static constexpr int index_threads_for(int, int) { return 0; }
   static constexpr int column_threads_for(int) { return 0; }
   static constexpr int first_threads_for(int) { return 0; }

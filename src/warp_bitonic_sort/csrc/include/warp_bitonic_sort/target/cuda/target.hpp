@@ -337,14 +337,16 @@ struct cuda_target {
   }
 
   // Blocks of 128 threads that must fit a multiprocessor's registers; 0 leaves occupancy to the
-  // compiler. Measured on sm_90, but not on other architectures.
-  static constexpr WBS_HOST_DEVICE int blocks_for(int registers, int entry_bytes, int key_bytes) {
+  // compiler. Measured for sorts on sm_90, but not on other architectures. With the same bounds,
+  // medians would need local memory.
+  static constexpr WBS_HOST_DEVICE int blocks_for(int registers, int entry_bytes, int key_bytes,
+                                                  bool finds_median) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 900
-    if (registers > 32 || entry_bytes == 8 || key_bytes == 1) return 0;
+    if (finds_median || registers > 32 || entry_bytes == 8 || key_bytes == 1) return 0;
     if (key_bytes == 2) return registers > 16 ? 8 : registers == 16 ? 12 : 0;
     return registers == 32 ? 9 : 0;
 #else
-    static_cast<void>(key_bytes);
+    static_cast<void>(key_bytes), static_cast<void>(finds_median);
     return registers < 16 ? 0 : registers * entry_bytes < 256 ? 4 : 3;
 #endif
   }
