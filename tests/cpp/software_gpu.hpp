@@ -338,9 +338,9 @@ struct software_target {
   static constexpr int lane_bits = 5;
   static constexpr int max_block_threads = max_threads;
   static constexpr int max_shared_bytes = 227 * 1024;
-  static constexpr int min_row_warps = 4, min_loop_bytes = 384;
+  static constexpr int min_row_warps = 8, min_loop_bytes = 384;
   template <bool IsLong>
-  static constexpr int min_transposed_steps = IsLong ? 3 : 2;
+  static constexpr int min_transposed_steps = IsLong && !std::is_same<Key, key16x2>::value ? 3 : 2;
   // Like target/amdgcn/target.hpp's amdgcn_target before gfx11.
   static constexpr bool negates = std::is_same<Key, float>::value, has_float_keys = true;
   template <int Mask>
