@@ -15,6 +15,8 @@ from .layouts import WIDE_BYTES, Choice, Rows, first_fit, layouts_of, why_with_i
 
 # Bytes of an access of columns below which a block has more warps (``memory/gpu``).
 _GOOD_BYTES = 64
+# Shared memory up to which a block has ``row_warps`` warps (``memory/gpu/rows.hpp``).
+_ROW_WARPS_BYTES = 48 * 1024
 # Bits of an entry of a key with its index, whatever the key's width (``memory/gpu``).
 _INDEX_ENTRY_BITS = 32
 
@@ -50,7 +52,7 @@ _LONG_ROWS = layouts_of(
 )
 ENTRY32_ROWS = layouts_of((4, 0, 0), (8, 0, 0), (8, 1, 0), (16, 1, 0), (16, 2, 0), *_LONG_ROWS)
 # Keys of 16 bits are read and written 8 bytes at a time in 28 registers, so that rows of 100 are
-# not staged.
+# not staged. Keys of 8 bits share the table.
 ENTRY16_ROWS = by_capacity(*ENTRY32_ROWS, Layout(28, 2, 0))
 ENTRY64_ROWS = layouts_of(
     (4, 0, 0),
@@ -226,7 +228,7 @@ class GpuLayouts(NamedTuple):
         if payload == "none":
             stage = self._stage_bytes(layout, max(bits // 8, 4))
             has_whole_warps = self.warp_lanes == 1 << layout.lane_bits
-            has_more = has_whole_warps and self.row_warps * stage <= 48 * 1024
+            has_more = has_whole_warps and self.row_warps * stage <= _ROW_WARPS_BYTES
             return max(self.row_warps if has_more else 4, warps) * stage
         # With indices, the keys stay in shared memory, too, and so do values.
         team = warps * self._stage_bytes(layout, 4) + self._team_bytes(layout, bits)

@@ -107,8 +107,9 @@ _WARP64_INDEX_ROWS = layouts_of(
 )
 # A compiler loads the vectors of all units of a lane at once. More of them exceed its registers.
 _MAX_UNITS = 16
-# Warps of 32 lanes have CUDA's layouts of rows that fit the shared memory. Lanes share columns:
-# warps that share them were not measured on a GPU.
+# Warps of 32 lanes have CUDA's layouts of rows that fit the shared memory. Rows in 10, 14, 20 and
+# 28 registers were not measured on a GPU. Lanes share columns: warps that share them were not
+# measured on a GPU, either.
 _TABLES = {
     32: tables_by_entry(
         Tables(common.ENTRY16_ROWS, common.ENTRY16_UNALIGNED, _ENTRY16_COLUMNS),

@@ -155,7 +155,7 @@ class register_codec<codec_kind::ieee, 16, Ops> {
   static WBS_INLINE key pad() { return {0x7FFF7FFFu}; }
 
  private:
-  // All ones where xor_ has signs.
+  // All ones if xor_ flips the signs.
   unsigned xor_, add_, sub_, inverse_;
 };
 

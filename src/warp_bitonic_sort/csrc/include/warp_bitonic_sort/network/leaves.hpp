@@ -4,8 +4,8 @@
 //
 // Each is a macro that applies its arguments C and S to comparators in turn, because a target may
 // have two forms. A key is named by a prefix and a position; the upper half of 32 keys has a prefix
-// of its own. Names that are numbers make a table;
-// names of operands make the one statement that a target may have for a whole leaf.
+// of its own. Names that are numbers make a table; names of operands make the one statement that a
+// target may have for a whole leaf.
 //
 // Invariant: standard form, the smaller key goes to the smaller position; so pads at the end stay
 // where they are, and comparators that touch them can be left out, as in network/bitonic.hpp.
@@ -21,14 +21,14 @@
 #include <warp_bitonic_sort/core/config.hpp>
 
 // clang-format off
-#define WBS_LEAF_4(C, S, k)                                                \
+#define WBS_LEAF_4(C, S, k) \
   C(k##0, k##2) S(k##1, k##3) C(k##0, k##1) S(k##2, k##3) C(k##1, k##2)
-#define WBS_LEAF_8(C, S, k)                                                              \
+#define WBS_LEAF_8(C, S, k)                                                           \
   C(k##0, k##2) S(k##1, k##3) C(k##4, k##6) S(k##5, k##7) C(k##0, k##4) S(k##1, k##5) \
   C(k##2, k##6) S(k##3, k##7) C(k##0, k##1) S(k##2, k##3) C(k##4, k##5) S(k##6, k##7) \
   C(k##2, k##4) S(k##3, k##5) C(k##1, k##4) S(k##3, k##6) C(k##1, k##2) S(k##3, k##4) \
   C(k##5, k##6)
-#define WBS_LEAF_16(C, S, k)                                                                   \
+#define WBS_LEAF_16(C, S, k)                                                                \
   C(k##0, k##1) S(k##2, k##3) C(k##4, k##5) S(k##6, k##7) C(k##8, k##9) S(k##10, k##11)     \
   C(k##12, k##13) S(k##14, k##15) C(k##0, k##2) S(k##1, k##3) C(k##4, k##6) S(k##5, k##7)   \
   C(k##8, k##10) S(k##9, k##11) C(k##12, k##14) S(k##13, k##15) C(k##0, k##4) S(k##1, k##5) \
@@ -39,18 +39,19 @@
   C(k##11, k##14) S(k##2, k##4) C(k##5, k##6) S(k##9, k##10) C(k##11, k##13) S(k##3, k##8)  \
   C(k##7, k##12) S(k##6, k##8) C(k##10, k##12) S(k##3, k##5) C(k##7, k##9) S(k##3, k##4)    \
   C(k##5, k##6) S(k##7, k##8) C(k##9, k##10) S(k##11, k##12) C(k##6, k##7) S(k##8, k##9)
-#define WBS_LEAF_32(C, S, k, l)                                                                  \
-  WBS_LEAF_16(C, S, k) WBS_LEAF_16(C, S, l) C(k##0, l##0) S(k##1, l##1) C(k##2, l##2) S(k##3, l##3) \
-  C(k##4, l##4) S(k##5, l##5) C(k##6, l##6) S(k##7, l##7) C(k##8, l##8) S(k##9, l##9)         \
-  C(k##10, l##10) S(k##11, l##11) C(k##12, l##12) S(k##13, l##13) C(k##14, l##14)             \
-  S(k##15, l##15) C(k##8, l##0) S(k##9, l##1) C(k##10, l##2) S(k##11, l##3) C(k##12, l##4)    \
-  S(k##13, l##5) C(k##14, l##6) S(k##15, l##7) C(k##4, k##8) S(k##5, k##9) C(k##6, k##10)     \
-  S(k##7, k##11) C(k##12, l##0) S(k##13, l##1) C(k##14, l##2) S(k##15, l##3) C(l##4, l##8)    \
-  S(l##5, l##9) C(l##6, l##10) S(l##7, l##11) C(k##2, k##4) S(k##3, k##5) C(k##6, k##8)       \
-  S(k##7, k##9) C(k##10, k##12) S(k##11, k##13) C(k##14, l##0) S(k##15, l##1) C(l##2, l##4)   \
-  S(l##3, l##5) C(l##6, l##8) S(l##7, l##9) C(l##10, l##12) S(l##11, l##13) C(k##1, k##2)     \
-  S(k##3, k##4) C(k##5, k##6) S(k##7, k##8) C(k##9, k##10) S(k##11, k##12) C(k##13, k##14)    \
-  S(k##15, l##0) C(l##1, l##2) S(l##3, l##4) C(l##5, l##6) S(l##7, l##8) C(l##9, l##10)       \
+#define WBS_LEAF_32(C, S, k, l)                                                             \
+  WBS_LEAF_16(C, S, k) WBS_LEAF_16(C, S, l)                                                 \
+  C(k##0, l##0) S(k##1, l##1) C(k##2, l##2) S(k##3, l##3)                                   \
+  C(k##4, l##4) S(k##5, l##5) C(k##6, l##6) S(k##7, l##7) C(k##8, l##8) S(k##9, l##9)       \
+  C(k##10, l##10) S(k##11, l##11) C(k##12, l##12) S(k##13, l##13) C(k##14, l##14)           \
+  S(k##15, l##15) C(k##8, l##0) S(k##9, l##1) C(k##10, l##2) S(k##11, l##3) C(k##12, l##4)  \
+  S(k##13, l##5) C(k##14, l##6) S(k##15, l##7) C(k##4, k##8) S(k##5, k##9) C(k##6, k##10)   \
+  S(k##7, k##11) C(k##12, l##0) S(k##13, l##1) C(k##14, l##2) S(k##15, l##3) C(l##4, l##8)  \
+  S(l##5, l##9) C(l##6, l##10) S(l##7, l##11) C(k##2, k##4) S(k##3, k##5) C(k##6, k##8)     \
+  S(k##7, k##9) C(k##10, k##12) S(k##11, k##13) C(k##14, l##0) S(k##15, l##1) C(l##2, l##4) \
+  S(l##3, l##5) C(l##6, l##8) S(l##7, l##9) C(l##10, l##12) S(l##11, l##13) C(k##1, k##2)   \
+  S(k##3, k##4) C(k##5, k##6) S(k##7, k##8) C(k##9, k##10) S(k##11, k##12) C(k##13, k##14)  \
+  S(k##15, l##0) C(l##1, l##2) S(l##3, l##4) C(l##5, l##6) S(l##7, l##8) C(l##9, l##10)     \
   S(l##11, l##12) C(l##13, l##14)
 
 // The names of positions, which have one prefix up to 15 and another above.

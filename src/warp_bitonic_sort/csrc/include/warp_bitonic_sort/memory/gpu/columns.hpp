@@ -58,12 +58,12 @@ class gpu_columns : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   // compilers then compute what depends on the lane alone once, before the loop.
   WBS_CONSTANT(bool, prefers_loop, row_lanes > 4);
   WBS_CONSTANT(bool, tries_float_keys, false);
-    WBS_CONSTANT(int, threads, (warps > min_warps ? warps : min_warps) * warp_lanes);
-    WBS_CONSTANT(int, tile_blocks, 1);
-    WBS_CONSTANT(int, block_rows, threads / warp_lanes / warps * warp_rows);
+  WBS_CONSTANT(int, threads, (warps > min_warps ? warps : min_warps) * warp_lanes);
+  WBS_CONSTANT(int, tile_blocks, 1);
+  WBS_CONSTANT(int, block_rows, threads / warp_lanes / warps * warp_rows);
   // Blocks of warps that share rows have the target's bound. Other large blocks set none: with a
   // bound of one, compilers leave no registers for a second.
-    WBS_CONSTANT(int, register_bytes, Registers * static_cast<int>(sizeof(key)));
+  WBS_CONSTANT(int, register_bytes, Registers * static_cast<int>(sizeof(key)));
   WBS_CONSTANT(int, resident_blocks,
                warps > 1       ? target::column_threads_for(register_bytes) / threads
                : threads > 128 ? 0

@@ -52,8 +52,11 @@ class gpu_rows : kernel_base<Target, Keys, Registers, LaneBits, WarpBits> {
   // compilers then compute what depends on the lane alone once, before the loop.
   WBS_CONSTANT(bool, prefers_loop, row_lanes > 4);
   WBS_CONSTANT(int, stage_bytes, network_type::stage_entries * static_cast<int>(sizeof(key)));
+  // Shared memory up to which a block has the target's number of warps.
+  WBS_CONSTANT(int, row_warps_bytes, 48 * 1024);
   WBS_CONSTANT(int, min_warps,
-               LaneBits == target::lane_bits && target::min_row_warps * stage_bytes <= 48 * 1024
+               LaneBits == target::lane_bits &&
+                       target::min_row_warps * stage_bytes <= row_warps_bytes
                    ? target::min_row_warps
                    : 4);
   WBS_CONSTANT(int, threads, (warps < min_warps ? min_warps : warps) * warp_lanes);

@@ -223,10 +223,11 @@ struct amdgcn_target {
   // The limit of a block. gfx950 has more, but all targets share the layouts.
   static constexpr int max_block_threads = 1024;
   static constexpr int max_shared_bytes = 1 << 16;
-  // A step across lanes costs two or three instructions, less than a transposition through memory.
+  // Blocks of more warps were not measured.
   static constexpr int min_row_warps = 4;
   // No loop: not measured.
   static constexpr int min_loop_bytes = 1 << 30;
+  // A step across lanes costs two or three instructions, less than a transposition through memory.
   template <bool IsLong>
   static constexpr int min_transposed_steps = lane_bits + 1;
   // A minimum of floats takes and negates a shuffled operand; before gfx11, an integer median takes
