@@ -161,7 +161,9 @@ def plot(result: Sequence[Mapping[str, Any]], file: str, names: Sequence[str]) -
                       for length, taken in times if name in taken]  # fmt: skip
             if points:
                 axis.plot(*zip(*points, strict=True), marker="o", label=name)
-        axis.set(xscale="log", ylim=(0, 105), title=panel, xlabel="row length")
+        axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.set(ylim=(0, 105), title=panel, xlabel="row length")
     axes[0][0].set_ylabel("percent of a copy")
     axes[0][0].legend()
     figure.savefig(file, bbox_inches="tight", dpi=120)
