@@ -10,7 +10,6 @@
 // Makes some of the cases large enough for stores past the caches.
 #define WARP_BITONIC_SORT_MIN_STREAMED_BYTES 256
 
-#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -66,10 +65,10 @@ class array {
     memory_ = static_cast<unsigned char*>(std::malloc(bytes_));
     std::memset(memory_, 0xA5, bytes_);
     base_ = memory_ + begin;
-    used_.assign(bytes_, false);
+    used_.assign(bytes_, 0);
     for (int64_t row = 0; row < rows(); ++row) {
       for (int i = 0; i < length(); ++i) {
-        for (int b = 0; b < key_bytes; ++b) used_[at(row, i) - memory_ + b] = true;
+        for (int b = 0; b < key_bytes; ++b) used_[at(row, i) - memory_ + b] = 1;
       }
     }
   }
@@ -111,7 +110,9 @@ class array {
   }
   void poison_gaps() {
     for (int64_t i = 0; i + 8 <= bytes_; i += 8) {
-      if (std::none_of(used_.begin() + i, used_.begin() + i + 8, [](bool u) { return u; })) {
+      uint64_t used = 0;
+      std::memcpy(&used, &used_[i], 8);
+      if (used == 0) {
         ASAN_POISON_MEMORY_REGION(memory_ + i, 8);
       }
     }
@@ -137,7 +138,7 @@ class array {
   int64_t bytes_;
   unsigned char* memory_;
   unsigned char* base_;
-  std::vector<bool> used_;
+  std::vector<unsigned char> used_;  // of each byte, whether it is an element's
 };
 
 // ---- one case -----------------------------------------------------------------------------------
@@ -261,7 +262,6 @@ void run_mixed(const wbs_cpu_kernel& kernel, dtype type, int n) {
   const int rows = kernel.lanes + 2, groups = 4 * kernel.lanes;
   // Rows without a gap whose elements run backwards.
   run_case(kernel, type, {{groups, n}, {1, 0}, 0, 0}, {{groups, n}, {1, 0}, 0, 2}, 0, false);
-  run_case(kernel, type, {{groups, n}, {1, 0}, 0, 2}, {{groups, n}, {1, 0}, 0, 0}, 0, false);
   run_case(kernel, type, {{rows, n}, {1, 0}, 0, 0}, {{rows, n}, {0, 1}, 0, 0}, 0, false);
   run_case(kernel, type, {{rows, n}, {0, 1}, 0, 0}, {{rows, n}, {1, 0}, 0, 0}, 1, false);
   run_case(kernel, type, {{2, rows, n}, {0, 2, 1}, 0, 4}, {{2, rows, n}, {0, 1, 2}, 0, 3}, 0,
@@ -434,7 +434,7 @@ void run_tile(dtype type) {
   if (dtypes[static_cast<int>(type)].codec != Codec) std::abort();
   using type_of = cpu_kernel<selection::all, payload::none, Codec, KeyBits, access::strided, 0>;
   static const wbs_cpu_kernel tile = describe_kernel<type_of>("tile");
-  for (int n : {1, 2, 3, 8, 15, 16, 17, 31, 32, 33, 47, 64, 65, 100, 129, 300}) {
+  for (int n : {1, 3, 15, 16, 17, 32, 33, 47, 64, 65, 100, 300}) {
     run_rows(tile, type, n);
     run_columns(tile, type, n);
     run_mixed(tile, type, n);

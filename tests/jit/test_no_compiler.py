@@ -13,17 +13,17 @@ from warp_bitonic_sort.targets.common.host import find_compiler
 
 
 @pytest.mark.parametrize(
-    ("operation", "arrays", "dtype", "length"),
+    ("operation", "arrays", "dtype", "length", "code_of"),
     [
-        ("sort", "x", "int16", 4),
-        ("sort_pairs", "x, x", "int16", 4),
-        ("sort", "np.zeros((2, 2000))[:, ::2]", "float64", 1000),
-        ("sort", "np.zeros((5, 9), np.uint8).T", "uint8", 5),
+        ("sort", "x", "int16", 4, ("none", "rows")),
+        ("sort_pairs", "x, x", "int16", 4, ("index", "rows")),
+        ("sort", "np.zeros((2, 2000))[:, ::2]", "float64", 1000, ("none", "strided")),
+        ("sort", "np.zeros((5, 9), np.uint8).T", "uint8", 5, ("none", "columns")),
     ],
 )
 @pytest.mark.compile
 def test_error_without_compiler_gives_the_prewarm_command(
-    whole_layer, tmp_path, operation, arrays, dtype, length
+    whole_layer, tmp_path, operation, arrays, dtype, length, code_of
 ):
     """The command in the error is run as it stands, and then the call works."""
     code = (
@@ -34,8 +34,8 @@ def test_error_without_compiler_gives_the_prewarm_command(
     done = children.run(code, WARP_SORT_CACHE_LAYERS=whole_layer, **how)
     last = done.stderr.splitlines()[-1]
     order = (
-        f"--operation {operation} --backend cpu --arch {KERNEL.arch} --dtype {dtype} "
-        f"--length {length} --into FOLDER"
+        f"--operation {operation} --backend cpu --arch {HOST.kernel_arch(KERNEL.arch, *code_of)} "
+        f"--dtype {dtype} --length {length} --into FOLDER"
     )
     assert f"(warp-bitonic-sort prewarm {order})" in last
     children.copy(whole_layer, tmp_path / "made")  # it has a runtime

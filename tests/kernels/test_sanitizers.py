@@ -14,7 +14,8 @@ from warp_bitonic_sort.targets.cpu.arch import CPU_ARCHS
 
 # -Og compiles in two thirds of the time of -O1, and leaves more accesses for the sanitizers to see.
 FLAGS = ["-Og", "-Wno-psabi", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-ARCHS = cpu_targets.runnable()
+# The vectors of x86-64-avx512-256 are as long as those of two others.
+ARCHS = [arch for arch in cpu_targets.runnable() if arch != "x86-64-avx512-256"]
 # Around the blocks of registers and the vectors of every target.
 LENGTHS = (1, 2, 3, 7, 8, 9, 15, 16, 17, 25, 31, 32)
 INDEX_LENGTHS = (0, 2, 9, 16, 17, 31, 32)
