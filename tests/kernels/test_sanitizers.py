@@ -18,7 +18,7 @@ FLAGS = ["-Og", "-Wno-psabi", "-fsanitize=address,undefined", "-fno-sanitize-rec
 ARCHS = [arch for arch in cpu_targets.runnable() if arch != "x86-64-avx512-256"]
 # Around the blocks of registers and the vectors of every target.
 LENGTHS = (1, 2, 3, 7, 8, 9, 15, 16, 17, 25, 31, 32)
-INDEX_LENGTHS = (0, 2, 9, 16, 17, 31, 32)
+INDEX_LENGTHS = (0, 2, 9, 17, 32)
 
 
 def _exists(codec, bits, *_):

@@ -76,7 +76,11 @@ def cuda_cells() -> list[Kernel]:
 
 
 def cuda_sort_cells() -> list[Kernel]:
-    """Every layout of every width of entries, each once: keys and targets take turns."""
+    """The layouts of every width of entries, each once: keys and targets take turns.
+
+    Rows that lanes of one warp share differ by their exchanges alone. Each width has every second
+    of these layouts, and neighbouring widths have different ones.
+    """
 
     def has(arch, bits, layout):
         return layout in gpu_cells(bits, arch)
@@ -92,9 +96,13 @@ def cuda_sort_cells() -> list[Kernel]:
     # The cell that needs most registers.
     kernels = [cuda_kernel("integer", 64, 32, 0, 0, "columns", "sm_80")]
     # Keys of 8 and of 16 bits are sorted in entries of 16 bits, in the same layouts.
-    for widths in ((8, 16), (32,), (64,)):
+    for turn, widths in enumerate(((8, 16), (32,), (64,))):
         keys = itertools.cycle([key for key in KEYS if key[1] in widths])
-        for layout in all_cells(widths[-1]):
+        for number, layout in enumerate(all_cells(widths[-1])):
+            _, lane_bits, warp_bits, access = layout
+            is_shared = access == "rows" and lane_bits > 0 and warp_bits == 0
+            if is_shared and (number + turn) % 2 == 0:
+                continue
             key = next(keys)
             arch = next(arch for arch in archs if has(arch, key[1], layout))
             kernels.append(cuda_kernel(*key, *layout, arch))
