@@ -104,7 +104,7 @@ class Target(ABC):
         """
 
     def kernel_arch(self, arch: str, payload: str, access: str) -> str:
-        """Return the architecture of a kernel: a kernel whose code two have is one of them only."""
+        """Return the architecture that names a kernel: one, where several have its code."""
         return arch
 
     @abstractmethod

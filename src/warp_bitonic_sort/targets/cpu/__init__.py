@@ -44,7 +44,7 @@ class CpuTarget(Target):
         return _arch.cpu_arch(native)
 
     def kernel_arch(self, arch: str, payload: str, access: str) -> str:
-        """Return the architecture of a kernel: a kernel whose code two have is one of them only."""
+        """Return the architecture that names a kernel: one, where several have its code."""
         return _arch.kernel_arch(arch, payload, access)
 
     def native_archs(self) -> list[str]:

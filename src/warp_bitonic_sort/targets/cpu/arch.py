@@ -110,7 +110,7 @@ def cpu_arch(native: str | None = None) -> str:
 
 
 def kernel_arch(arch: str, payload: str, access: str) -> str:
-    """Return the architecture of a kernel: a kernel whose code two have is one of them only."""
+    """Return the architecture that names a kernel: one, where several have its code."""
     has_short_rows = payload == "none" and access != "columns"
     return "x86-64-avx512" if arch == "x86-64-avx512-256" and not has_short_rows else arch
 

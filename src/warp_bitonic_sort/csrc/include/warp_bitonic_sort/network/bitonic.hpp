@@ -101,16 +101,18 @@ class network {
   template <int Bits, int First, int... I>
   static WBS_INLINE void leaf(const Target& target, entry* entries, indices<I...>) {
     ((is_present(First + leaf_network<Bits>[I].high)
-          ? exchange(target, I % 2 != 0, entries[First + leaf_network<Bits>[I].low],
-                     entries[First + leaf_network<Bits>[I].high])
+          ? exchange<I % 2 != 0>(target, entries[First + leaf_network<Bits>[I].low],
+                                 entries[First + leaf_network<Bits>[I].high])
           : void()),
      ...);
   }
-  static WBS_INLINE void exchange(const Target& target, bool is_odd, entry& low, entry& high) {
-    if constexpr (has_second_form<Target>) {
-      if (is_odd) return target.compare_exchange_imad(low, high);
+  template <bool IsOdd>
+  static WBS_INLINE void exchange(const Target& target, entry& low, entry& high) {
+    if constexpr (IsOdd && has_second_form<Target>) {
+      target.compare_exchange_imad(low, high);
+    } else {
+      target.compare_exchange(low, high);
     }
-    target.compare_exchange(low, high);
   }
 
   template <int Bits, int First, int Sorted>

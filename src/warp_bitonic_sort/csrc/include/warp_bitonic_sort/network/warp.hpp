@@ -110,8 +110,9 @@ class warp_network {
 
  private:
   // The code of long rows exceeds the cache of instructions. Then merges share the half-cleaners
-  // within a lane in a loop, at the price of some moves between registers. Measured on sm_90: a
-  // loop is slower for shorter code, and with 10 and 14 registers, which never transpose two steps.
+  // within a lane in a loop, at the price of some moves between registers. Measured (notebook.md):
+  // a loop is slower for shorter code, and with 10 and 14 registers, which never transpose two
+  // steps.
   template <int First, int Last>
   static constexpr bool has_loop =
       (LaneBits == 0 || transposed_bits > 1) &&
