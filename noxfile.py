@@ -1,7 +1,7 @@
 """Names the checks of a change: ``nox -s lint types tests docs`` runs them.
 
-Invariant: ``.ci/run`` runs lint, types, conformance, engines and docs from here. Its stage core
-runs the README's command, which has the tests of the sessions tests and tests-compile.
+Invariant: ``.ci/run`` runs lint, types, kernels, conformance, engines and docs from here. Its stage
+core runs the README's command, which has the tests of the sessions tests and tests-compile.
 """
 
 from pathlib import Path
@@ -62,6 +62,12 @@ def tests(session: nox.Session) -> None:
 def tests_compile(session: nox.Session) -> None:
     """Run the tests that compile many kernels or take long."""
     _python(session, "test", *PYTEST, "-m", "compile or stress", *session.posargs)
+
+
+@nox.session(python=False)
+def kernels(session: nox.Session) -> None:
+    """Prove networks, run kernels under sanitizers and simulated, look at the code of devices."""
+    _python(session, "test", *PYTEST, "tests/kernels", *session.posargs)
 
 
 @nox.session(python=False)

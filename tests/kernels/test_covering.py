@@ -39,12 +39,3 @@ def test_pairwise_with_allowed_covers_what_is_allowed_and_nothing_else():
 
 def test_pairwise_of_no_allowed_case_is_empty():
     assert pairwise("ab", "cd", allowed=lambda *_: False) == []
-
-
-def test_pairwise_returns_only_what_is_not_given():
-    axes = (range(4), range(5), "ab")
-    given = [(1, number, "a") for number in range(5)]
-    cases = pairwise(*axes, given=given)
-    assert not set(cases) & set(given)
-    assert _pairs(cases) | _pairs(given) == _pairs(itertools.product(*axes))
-    assert pairwise(*axes, given=itertools.product(*axes)) == []

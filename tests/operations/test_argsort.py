@@ -44,7 +44,7 @@ def check(operation, x, axis=-1, descending=False, nan="largest", **options):
 def test_argsort_of_every_length_equals_the_oracle(name, access):
     """Lengths in registers, for most of which dtypes take turns; and lengths in the tile."""
     rng = np.random.default_rng(1)
-    lengths = cells.index_lengths(name) if access == "rows" else cells.FEW
+    lengths = cells.register_lengths(name) if access == "rows" else cells.FEW
     for number, length in enumerate([0, 1, *lengths, *TILE_LENGTHS]):
         operation = OPERATIONS[number % 2]
         descending, nan = ORDERS[number // 2 % 4]

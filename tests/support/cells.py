@@ -2,13 +2,11 @@
 
 All with ``WARP_SORT_TESTS_GRID=whole`` in the environment.
 
-Invariant: in the covering sets of the CPU and of HIP, any two values of different axes meet in a
-cell. That of CUDA has each layout of sorts once for each width of entries; keys and architectures
-take turns. On the CPU, `FEW` lengths are there for every key; for the other lengths of kernels with
-an index, keys take turns.
+Invariant: in the covering set of HIP, any two values of different axes meet in a cell. That of CUDA
+has each layout of sorts once for each width of entries; keys and architectures take turns. On the
+CPU, `FEW` lengths are there for every key, for every other length keys take turns.
 """
 
-import functools
 import itertools
 import os
 from collections.abc import Callable, Sequence
@@ -34,36 +32,19 @@ def _key_exists(codec, bits, *_):
     return (codec, bits) in KEYS
 
 
-@functools.cache
-def cpu_cells() -> list[tuple[str, int, int, str]]:
-    """The codec, bits, length and access of the register kernels that tests of `sort` use."""
-    lengths = range(2, MAX_REGISTER_LENGTH + 1)
-    accesses = ("rows", "columns")
-    whole = [(*key, *cell) for key in KEYS for cell in itertools.product(lengths, accesses)]
-    if IS_WHOLE_GRID:
-        return whole
-    few = [cell for cell in whole if cell[2] in FEW]
-    more = pairwise(CODECS, WIDTHS, lengths, accesses, allowed=_key_exists, given=few)
-    return few + more
+def register_lengths(name: str, access: str = "rows") -> list[int]:
+    """The lengths of the CPU's register kernels of a dtype that tests use.
 
-
-def register_lengths(name: str, access: str) -> list[int]:
-    """The lengths of the register kernels of a dtype that tests of `sort` use."""
-    dtype = DTYPES[name]
-    key = (dtype.codec, dtype.bits)
-    return sorted(cell[2] for cell in cpu_cells() if cell[:2] == key and cell[3] == access)
-
-
-def index_lengths(name: str) -> list[int]:
-    """The lengths of the register kernels with an index of a dtype that tests of `argsort` use.
-
-    They are `FEW`, and others for which the keys of dtypes take turns.
+    They are `FEW`, and others for which the keys of dtypes take turns, by rows and by columns at
+    different lengths.
     """
     dtype = DTYPES[name]
     lengths = range(2, MAX_REGISTER_LENGTH + 1)
     if IS_WHOLE_GRID:
         return [*lengths]
     turn = KEYS.index((dtype.codec, dtype.bits))
+    if access == "columns":
+        turn = (turn + len(KEYS) // 2) % len(KEYS)
     others = [length for length in lengths if length not in FEW]
     return sorted([*FEW, *others[turn :: len(KEYS)]])
 

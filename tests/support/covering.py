@@ -6,14 +6,13 @@ Invariant: deterministic. The same axes give the same cases in the same order, o
 import heapq
 import itertools
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
 def pairwise(
     *axes: Sequence[Any],
     allowed: Callable[..., bool] = lambda *_: True,
-    given: Iterable[tuple[Any, ...]] = (),
 ) -> list[tuple[Any, ...]]:
     """Return cases, one value of each axis, in which every pair of values of two axes occurs.
 
@@ -28,14 +27,11 @@ def pairwise(
     allowed : callable, optional
         Called with a value of each axis: whether that case exists. A pair that occurs in no allowed
         case is not required.
-    given : iterable of tuple, optional
-        Cases that are tested anyway; only the others are returned.
     """
     cases = [case for case in itertools.product(*axes) if allowed(*case)]
     random.Random(0).shuffle(cases)  # noqa: S311
     pairs = [set(itertools.combinations(enumerate(case), 2)) for case in cases]
     missing = set().union(*pairs)
-    missing -= {pair for case in given for pair in itertools.combinations(enumerate(case), 2)}
     # A gain only shrinks, so a case whose gain is up to date and still the greatest is the best.
     heap = [(-len(each), number) for number, each in enumerate(pairs)]
     heapq.heapify(heap)
