@@ -1,7 +1,8 @@
 """Names the checks of a change: ``nox -s lint types tests docs`` runs them.
 
-Invariant: ``.ci/run`` runs lint, types, kernels, conformance, engines and docs from here. Its stage
-core runs the README's command, which has the tests of the sessions tests and tests-compile.
+Invariant: ``.ci/run`` runs lint, types, kernels, conformance, facades, engines and docs from here.
+Its stage core runs the README's command, which has the tests of the sessions tests and
+tests-compile.
 """
 
 from pathlib import Path
@@ -76,6 +77,12 @@ def conformance(session: nox.Session) -> None:
     _python(session, "test", *PYTEST, "tests/conformance", *session.posargs)
 
 
+@nox.session(python=False)
+def facades(session: nox.Session) -> None:
+    """Transform, compile and differentiate calls of the facades of PyTorch, JAX and NumPy."""
+    _python(session, "test", *PYTEST, "tests/facades", *session.posargs)
+
+
 @nox.session
 def engines(session: nox.Session) -> None:
     """Sort data of Dask, xarray, Polars, Arrow and pandas as the error messages advise."""
@@ -83,11 +90,10 @@ def engines(session: nox.Session) -> None:
     session.run("pytest", "tests/engines", *session.posargs)
 
 
-@nox.session
+@nox.session(python=False)
 def docs(session: nox.Session) -> None:
     """Follow the links of the documents, and run their code."""
-    session.install("-e", ".[docs]")
-    session.run("pytest", "tests/docs", *session.posargs)
+    _python(session, "test", *PYTEST, "tests/docs", *session.posargs)
 
 
 @nox.session(python=False)
