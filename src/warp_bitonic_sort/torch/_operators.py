@@ -1,0 +1,139 @@
+"""The operators of PyTorch that the functions of this package call where PyTorch records a call.
+
+Invariant: an operator computes, and has no gradient: a caller that needs one gathers at its
+indices (`_routes`). PyTorch runs an operator outside of every mode and transform, so that kernels
+get plain tensors. The operators ``torch.ops.warp_bitonic_sort`` are private.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ..operations._arguments import Nan
+from ..operations.argsort import argsort, sort_with_indices
+from ..operations.sort import sort
+from ..operations.top_k import top_k
+
+_NAMESPACE = "warp_bitonic_sort"
+Mode = Literal["largest", "smallest"]
+_NAN: dict[bool, Nan] = {False: "largest", True: "last"}
+# PyTorch forgets the operators when this object is gone.
+_library = torch.library.Library(_NAMESPACE, "DEF")
+
+
+def _plain(x: Tensor) -> Tensor:
+    """Return a tensor without its subclass, which PyTorch gives back to the results."""
+    return x if type(x) is Tensor else x.as_subclass(Tensor)
+
+
+def _sort_values(x: Tensor, dim: int, descending: bool, nan_last: bool) -> Any:
+    return sort(_plain(x), axis=dim, descending=descending, nan=_NAN[nan_last])
+
+
+def _sort(x: Tensor, dim: int, descending: bool, nan_last: bool) -> Any:
+    return sort_with_indices(_plain(x), axis=dim, descending=descending, nan=_NAN[nan_last])
+
+
+def _argsort(x: Tensor, dim: int, descending: bool, nan_last: bool) -> Any:
+    return argsort(_plain(x), axis=dim, descending=descending, nan=_NAN[nan_last])
+
+
+def _topk(x: Tensor, k: int, dim: int, largest: bool, nan_last: bool) -> Any:
+    mode: Mode = "largest" if largest else "smallest"
+    return top_k(_plain(x), k, axis=dim, mode=mode, nan=_NAN[nan_last])
+
+
+def _like_x(x: Tensor, *_: Any) -> Tensor:
+    return torch.empty_like(x)
+
+
+def _indices_like_x(x: Tensor, *_: Any) -> Tensor:
+    return torch.empty_like(x, dtype=torch.int64)
+
+
+def _both_like_x(x: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
+    return _like_x(x), _indices_like_x(x)
+
+
+def _both_of_length_k(x: Tensor, k: int, dim: int, *_: Any) -> tuple[Tensor, Tensor]:
+    shape = list(x.shape)
+    shape[dim] = k
+    return x.new_empty(shape), x.new_empty(shape, dtype=torch.int64)
+
+
+def _define(
+    schema: str,
+    compute: Callable[..., Any],
+    allocate: Callable[..., Any],
+) -> Any:
+    """Define an operator: what it computes, and what it allocates where tensors have no values."""
+    name = schema.partition("(")[0]
+    _library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
+    for key in ("CPU", "CUDA"):  # builds for ROCm call it CUDA, too
+        _library.impl(name, compute, key)
+    qualified = f"{_NAMESPACE}::{name}"
+    torch.library.register_fake(qualified, allocate, lib=_library)
+    operator = getattr(getattr(torch.ops, _NAMESPACE), name).default
+    at = [argument.name for argument in operator._schema.arguments].index("dim")
+
+    def batched(_: Any, in_dims: Sequence[Any], x: Tensor, *rest: Any) -> tuple[Any, Any]:
+        """Sort a batch of tensors, whose first axis counts them."""
+        x = x.movedim(in_dims[0], 0)
+        arguments = list(rest)
+        is_scalar = x.ndim == 1
+        if is_scalar:
+            x, arguments[at - 1] = x.unsqueeze(-1), -1
+        elif arguments[at - 1] >= 0:
+            arguments[at - 1] += 1
+        results = operator(x, *arguments)
+        is_single = isinstance(results, Tensor)
+        outputs = [results] if is_single else [*results]
+        if is_scalar:
+            outputs = [output.squeeze(-1) for output in outputs]
+        return (outputs[0], 0) if is_single else (tuple(outputs), (0,) * len(outputs))
+
+    torch.library.register_vmap(qualified, batched, lib=_library)
+    return operator
+
+
+_OPTIONS = "int dim, bool descending, bool nan_last"
+SORT_VALUES = _define(f"sort_values(Tensor x, {_OPTIONS}) -> Tensor", _sort_values, _like_x)
+SORT = _define(f"sort(Tensor x, {_OPTIONS}) -> (Tensor, Tensor)", _sort, _both_like_x)
+ARGSORT = _define(f"argsort(Tensor x, {_OPTIONS}) -> Tensor", _argsort, _indices_like_x)
+TOPK = _define(
+    "topk(Tensor x, SymInt k, int dim, bool largest, bool nan_last) -> (Tensor, Tensor)",
+    _topk,
+    _both_of_length_k,
+)
+
+_knows_dtensor = False
+
+
+def know_dtensor() -> None:
+    """Tell DTensor which dimensions may be sharded, once it is imported: all but the sorted one."""
+    global _knows_dtensor
+    if _knows_dtensor or "torch.distributed.tensor" not in sys.modules:
+        return
+    _knows_dtensor = True
+    from torch.distributed.tensor import Replicate, Shard
+    from torch.distributed.tensor.experimental import register_sharding
+
+    def register(operator: Any, outputs: int, at: int) -> None:
+        def placements(x: Any, *rest: Any) -> list[tuple[list[Any], list[Any]]]:
+            sharded = {rest[at] % len(x.shape)}
+            free = [Shard(axis) for axis in range(len(x.shape)) if axis not in sharded]
+            return [
+                ([each] * outputs, [each, *[None] * len(rest)]) for each in (Replicate(), *free)
+            ]
+
+        register_sharding(operator)(placements)
+
+    register(SORT_VALUES, 1, 0)
+    register(SORT, 2, 0)
+    register(ARGSORT, 1, 0)
+    register(TOPK, 2, 1)

@@ -1,0 +1,26 @@
+"""Writes results to the tensors that a caller passes as out, as PyTorch's functions do.
+
+Invariant: PyTorch itself checks out and resizes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_copy_to = torch.ops.aten.clone.out
+
+
+def written(result: Tensor, out: Tensor | None) -> Tensor:
+    """Return a result, in out if that was given."""
+    return result if out is None else _copy_to(result, out=out)
+
+
+def all_written(kind: Any, results: Sequence[Tensor], out: Sequence[Tensor] | None) -> Any:
+    """Return the results as PyTorch's named tuple, in out's tensors if these were given."""
+    if out is not None:
+        results = [_copy_to(result, out=each) for result, each in zip(results, out, strict=True)]
+    return kind(tuple(results))

@@ -1,0 +1,149 @@
+"""`quantile` and `nanquantile` of PyTorch.
+
+Invariant: the formula is that of `torch.quantile`, over rows that our kernels sort: the results are
+its results bit for bit, and PyTorch differentiates, batches and compiles it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._out import written
+from ._routes import LONGEST, is_direct, why_not
+from ._sort import sorted_values
+from ._theirs import left_to_torch
+
+_INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
+
+
+def quantile(
+    input: Tensor,
+    q: float | Tensor,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    interpolation: str = "linear",
+    out: Tensor | None = None,
+) -> Tensor:
+    """Return quantiles along a dimension, or of all elements: `torch.quantile`.
+
+    Parameters
+    ----------
+    input, q, dim, keepdim, interpolation, out
+        As for `torch.quantile`.
+
+    Returns
+    -------
+    Tensor
+        The quantiles, which have gradients for input and q; q's dimension, if it has one, is the
+        first. Where a row has a NaN, they are NaN.
+
+    Raises
+    ------
+    RuntimeError, IndexError, TypeError
+        As `torch.quantile` does.
+    """
+    return _quantile("quantile", input, q, dim, keepdim, interpolation, out)
+
+
+def nanquantile(
+    input: Tensor,
+    q: float | Tensor,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    interpolation: str = "linear",
+    out: Tensor | None = None,
+) -> Tensor:
+    """Return quantiles of the elements that are not NaN: `torch.nanquantile`.
+
+    Parameters
+    ----------
+    input, q, dim, keepdim, interpolation, out
+        As for `torch.nanquantile`.
+
+    Returns
+    -------
+    Tensor
+        As for `quantile`. The quantiles of a row of NaNs are NaN.
+
+    Raises
+    ------
+    RuntimeError, IndexError, TypeError
+        As `torch.nanquantile` does.
+    """
+    return _quantile("nanquantile", input, q, dim, keepdim, interpolation, out)
+
+
+def _quantile(
+    name: str, x: Tensor, q: Any, dim: int | None, keepdim: bool, interpolation: str, out: Any
+) -> Tensor:
+    reason = _why_not(x, q, dim, keepdim, interpolation)
+    if reason:
+        options = {"interpolation": interpolation, "out": out}
+        result: Tensor = left_to_torch(name, reason, x, q, dim, keepdim, **options)
+        return result
+    rank = x.dim()
+    rows = x.reshape(-1) if dim is None else x.movedim(dim, -1)
+    values = sorted_values(rows, -1)
+    points = torch.as_tensor(q, dtype=x.dtype, device=x.device)
+    last = values.shape[-1] - 1
+    # Places in each row: the shape of rows with as many places as there are points.
+    flat = points.reshape(-1)
+    if name == "quantile":
+        has_nan = values.narrow(-1, last, 1).isnan()
+        places = torch.where(has_nan, last, flat * last)
+    else:
+        count = values.isnan().logical_not().sum(-1, keepdim=True)
+        places = (flat * (count - 1)).clamp(min=0)
+    result = _read(values, places, interpolation)
+    if points.dim() == 0:
+        result = result.squeeze(-1)
+        if keepdim:
+            result = result.reshape((1,) * rank) if dim is None else result.unsqueeze(dim)
+    else:
+        result = result.movedim(-1, 0)
+        if keepdim:
+            shape = (-1, *(1,) * rank)
+            result = result.reshape(shape) if dim is None else result.unsqueeze(dim % rank + 1)
+    return written(result, out)
+
+
+def _read(values: Tensor, places: Tensor, interpolation: str) -> Tensor:
+    """Return the elements at places in sorted rows, or what lies between two."""
+    if interpolation == "lower":
+        places = places.floor()
+    elif interpolation == "higher":
+        places = places.ceil()
+    elif interpolation == "nearest":
+        places = places.round()
+    below = places.long()
+    low = values.gather(-1, below)
+    if interpolation not in ("linear", "midpoint"):
+        return low
+    weights = torch.full_like(places, 0.5) if interpolation == "midpoint" else places - below
+    return low.lerp(values.gather(-1, places.ceil().long()), weights)
+
+
+def _why_not(x: Any, q: Any, dim: Any, keepdim: Any, interpolation: Any) -> str | None:
+    """Return why quantiles are left to PyTorch, or None if they are not."""
+    reason = why_not(x, -1 if dim is None else dim, None if dim is None else LONGEST)
+    if reason:
+        return reason
+    if x.dtype not in (torch.float32, torch.float64):
+        return f"input has dtype {x.dtype}"
+    length = x.numel() if dim is None else (x.shape[dim] if x.dim() else 1)
+    if not 0 < length <= LONGEST:
+        return f"rows have {length} elements"
+    if type(keepdim) is not bool or interpolation not in _INTERPOLATIONS:
+        return "keepdim or interpolation is unknown"
+    if isinstance(q, Tensor):
+        if q.dtype != x.dtype or q.dim() > 1 or q.device != x.device:
+            return "q has another dtype or device, or too many dimensions"
+        if not torch.compiler.is_compiling() and is_direct(q) and q.is_cpu:
+            return None if bool(((q >= 0) & (q <= 1)).all()) else "q is not within 0 and 1"
+        return None
+    return None if type(q) in (float, int) and 0 <= q <= 1 else "q is not within 0 and 1"

@@ -1,0 +1,92 @@
+"""Decides how a call is answered: by PyTorch, by a kernel at once, or by an operator.
+
+Invariant: a call whose result must have a gradient, of any kind, never returns the result of an
+operator, which has none: it gathers from its input, and PyTorch differentiates that. Where it
+cannot be known whether a gradient is wanted, one is prepared.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from ..arrays._torch_context import is_recorded, is_transformed
+from ..dtypes import DTYPES
+from ._operators import know_dtensor
+
+# The longest rows that kernels sort; `topk` has kernels for rows of any length.
+LONGEST = 16384
+_PLAIN = (Tensor, torch.nn.Parameter)
+_SORTED = frozenset(getattr(torch, name) for name in DTYPES if hasattr(torch, name))
+_WITH_GRADIENT = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
+
+
+def why_not(x: Any, dim: Any, longest: int | None = LONGEST, lowest_rank: int = 0) -> str | None:
+    """Return why a call is left to PyTorch, or None if it is not.
+
+    Parameters
+    ----------
+    x : Tensor
+        What is sorted.
+    dim : int
+        The dimension of the rows.
+    longest : int, optional
+        The longest rows; None stands for no limit.
+    lowest_rank : int, default 0
+        The lowest number of dimensions.
+    """
+    if not isinstance(x, Tensor):
+        return f"input is a {type(x).__name__}"
+    if x.dtype not in _SORTED:
+        return f"dtype {x.dtype} is not sorted"
+    if x.layout is not torch.strided or x.is_nested or x.is_quantized:
+        return "input is not dense"
+    if not (x.is_cpu or x.is_cuda or x.is_meta):
+        return f"device {x.device.type} has no kernels"
+    rank = x.dim()
+    if type(dim) is not int or not -max(rank, 1) <= dim < max(rank, 1):
+        return f"dim is {dim}"
+    if rank < lowest_rank:
+        return "input has no dimensions"
+    if rank and longest is not None and x.shape[dim] > longest:
+        return f"rows are longer than {longest}"
+    return None
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _is_compiled_in_transform() -> bool:
+    """Tell torch.compile whether the code that it compiles is inside a torch.func transform."""
+    return is_transformed()
+
+
+def is_direct(x: Tensor) -> bool:
+    """Tell whether PyTorch neither records nor transforms a call, and x needs no gradient."""
+    return (
+        not torch.compiler.is_compiling()
+        and type(x) in _PLAIN
+        and not (x.requires_grad and torch.is_grad_enabled())
+        and not x.is_meta
+        and forward_ad._current_level < 0
+        and not is_transformed()
+        and not is_recorded()
+    )
+
+
+def needs_gradient(x: Tensor) -> bool:
+    """Tell whether the result of a call that is not direct may need a gradient."""
+    if x.dtype not in _WITH_GRADIENT:
+        return False
+    if torch.compiler.is_compiling():
+        return x.requires_grad or _is_compiled_in_transform()
+    if type(x) not in _PLAIN:
+        know_dtensor()
+    has_gradient = x.requires_grad and torch.is_grad_enabled()
+    return bool(has_gradient or is_transformed() or forward_ad._current_level >= 0)
+
+
+def may_need_gradient(x: Tensor) -> bool:
+    """Tell whether the result of any call may need a gradient."""
+    return not is_direct(x) and needs_gradient(x)

@@ -1,0 +1,269 @@
+"""`topk`, `kthvalue`, `median` and `nanmedian` of PyTorch, and `top_k` of ours.
+
+Invariant: as in `_sort`. Of equal elements, those with the lowest indices are returned.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..operations._arguments import Nan
+from ..operations.top_k import top_k as _top_k
+from ._operators import TOPK
+from ._out import all_written, written
+from ._routes import LONGEST, is_direct, may_need_gradient, needs_gradient, why_not
+from ._sort import sorted_with_indices
+from ._theirs import left_to_torch
+
+
+class TopK(NamedTuple):
+    """The result of `top_k`.
+
+    Parameters
+    ----------
+    values : Tensor
+        The chosen elements.
+    indices : Tensor
+        The position that each element has in its row.
+    """
+
+    values: Tensor
+    indices: Tensor
+
+
+def _first(
+    x: Tensor, k: int, dim: int, largest: bool, nan: Nan = "largest"
+) -> tuple[Tensor, Tensor]:
+    """Return the first k elements of sorted rows, which have a gradient, and their indices."""
+    if is_direct(x):
+        return _top_k(x, k, axis=dim, mode="largest" if largest else "smallest", nan=nan)
+    if needs_gradient(x):
+        indices = TOPK(x.detach(), k, dim, largest, nan == "last")[1]
+        return x.gather(dim, indices), indices
+    values, indices = TOPK(x, k, dim, largest, nan == "last")
+    return values, indices
+
+
+def _why_not_k(x: Any, k: Any, dim: Any, lowest: int) -> str | None:
+    """Return why the selection of k elements is left to PyTorch, or None if it is not."""
+    reason = why_not(x, dim, longest=None, lowest_rank=1)
+    if reason:
+        return reason
+    if type(k) is not int and not isinstance(k, torch.SymInt):
+        return f"k is a {type(k).__name__}"
+    return None if lowest <= k <= x.shape[dim] else f"k is {k}"
+
+
+def topk(
+    input: Tensor,
+    k: int,
+    dim: int = -1,
+    largest: bool = True,
+    sorted: bool = True,
+    *,
+    out: tuple[Tensor, Tensor] | None = None,
+) -> torch.return_types.topk:
+    """Return the k largest or smallest elements along a dimension: `torch.topk`.
+
+    Parameters
+    ----------
+    input, k, dim, largest, out
+        As for `torch.topk`.
+    sorted : bool, default True
+        Accepted; the elements are always in order.
+
+    Returns
+    -------
+    torch.return_types.topk
+        The values, which have a gradient, and their indices (int64). Of equal elements, those with
+        the lowest indices are chosen.
+
+    Raises
+    ------
+    RuntimeError, IndexError, TypeError
+        As `torch.topk` does.
+    warp_bitonic_sort.BuildError
+        The kernel could not be built.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from warp_bitonic_sort.torch import topk
+    >>> topk(torch.tensor([[3.0, 1.0, 2.0]]), 2).indices
+    tensor([[0, 2]])
+    """
+    reason = _why_not_k(input, k, dim, 0)
+    if not reason and (type(largest) is not bool or type(sorted) is not bool):
+        reason = "a flag is not a bool"
+    if reason:
+        return left_to_torch("topk", reason, input, k, dim, largest, sorted, out=out)
+    return all_written(torch.return_types.topk, _first(input, k, dim, largest), out)
+
+
+def top_k(
+    input: Tensor,
+    k: int,
+    dim: int = -1,
+    *,
+    mode: Literal["largest", "smallest"] = "largest",
+    nan: Nan = "largest",
+) -> TopK:
+    """Return the k largest or smallest elements along a dimension, with a choice about NaNs.
+
+    Parameters
+    ----------
+    input : Tensor
+        A dense tensor of at least one dimension, of a dtype that `warp_bitonic_sort.top_k` takes.
+    k : int
+        How many elements of each row, from 0 to the length of a row.
+    dim : int, default -1
+        The dimension of the rows.
+    mode : {"largest", "smallest"}, default "largest"
+        Which elements, and which come first.
+    nan : {"largest", "last"}, default "largest"
+        Whether NaNs count as the largest value, as in `topk`, or are taken only if nothing else is
+        left.
+
+    Returns
+    -------
+    TopK
+        The values, which have a gradient, and their indices (int64).
+
+    Raises
+    ------
+    TypeError, ValueError, NotImplementedError, BuildError
+        As `warp_bitonic_sort.top_k` does.
+    """
+    reason = _why_not_k(input, k, dim, 0)
+    if reason:
+        is_value = reason.startswith(("dim is", "k is")) and isinstance(k, int)
+        error = ValueError if is_value else TypeError
+        raise error(f"input, k or dim: {reason}; warp_bitonic_sort.top_k says what it takes.")
+    for name, value, known in (("mode", mode, ("largest", "smallest")),
+                               ("nan", nan, ("largest", "last"))):  # fmt: skip
+        if value not in known:
+            raise ValueError(f"{name}: expected {known[0]!r} or {known[1]!r}, got {value!r}.")
+    return TopK(*_first(input, k, dim, mode == "largest", nan))
+
+
+def kthvalue(
+    input: Tensor,
+    k: int,
+    dim: int = -1,
+    keepdim: bool = False,
+    *,
+    out: tuple[Tensor, Tensor] | None = None,
+) -> torch.return_types.kthvalue:
+    """Return the k-th smallest element along a dimension, counted from 1: `torch.kthvalue`.
+
+    Parameters
+    ----------
+    input, k, dim, keepdim, out
+        As for `torch.kthvalue`.
+
+    Returns
+    -------
+    torch.return_types.kthvalue
+        The values, which have a gradient, and their indices (int64).
+
+    Raises
+    ------
+    RuntimeError, IndexError, TypeError
+        As `torch.kthvalue` does.
+    """
+    reason = why_not(input, dim, lowest_rank=1) or _why_not_k(input, k, dim, 1)
+    if not reason and type(keepdim) is not bool:
+        reason = "a flag is not a bool"
+    if reason:
+        return left_to_torch("kthvalue", reason, input, k, dim, keepdim, out=out)
+    found = (first.narrow(dim, k - 1, 1) for first in _first(input, k, dim, False))
+    results = [one if keepdim else one.squeeze(dim) for one in found]
+    return all_written(torch.return_types.kthvalue, results, out)
+
+
+def median(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Any = None) -> Any:
+    """Return the lower median along a dimension, or of all elements: `torch.median`.
+
+    Parameters
+    ----------
+    input, dim, keepdim, out
+        As for `torch.median`. Without a dim, `PyTorch` answers for more than 16384 elements, and
+        where a gradient is wanted: it shares the gradient among equal elements.
+
+    Returns
+    -------
+    Tensor or torch.return_types.median
+        The median of all elements; or with a dim, the medians, which have a gradient, and their
+        indices (int64). Where a row has a NaN, it is the median.
+
+    Raises
+    ------
+    RuntimeError, IndexError, TypeError
+        As `torch.median` does.
+    """
+    return _median("median", input, dim, keepdim, out)
+
+
+def nanmedian(
+    input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Any = None
+) -> Any:
+    """Return the lower median of the elements that are not NaN: `torch.nanmedian`.
+
+    Parameters
+    ----------
+    input, dim, keepdim, out
+        As for `median`, and `torch.nanmedian`.
+
+    Returns
+    -------
+    Tensor or torch.return_types.nanmedian
+        As for `median`. The median of a row of NaNs is NaN.
+
+    Raises
+    ------
+    RuntimeError, IndexError, TypeError
+        As `torch.nanmedian` does.
+    """
+    return _median("nanmedian", input, dim, keepdim, out)
+
+
+def _median(name: str, x: Tensor, dim: int | None, keepdim: bool, out: Any) -> Any:
+    is_whole = dim is None
+    reason = _why_no_median(x, dim)
+    if not reason and type(keepdim) is not bool:
+        reason = "a flag is not a bool"
+    if reason:
+        return left_to_torch(name, reason, x, *(() if is_whole else (dim, keepdim)), out=out)
+    rows, at = (x.reshape(-1), 0) if dim is None else (x, dim)
+    values, indices = sorted_with_indices(rows, at)
+    length = values.shape[at]
+    if not values.is_floating_point():
+        found = [each.narrow(at, (length - 1) // 2, 1) for each in (values, indices)]
+    else:
+        is_nan = values.isnan()
+        if name == "median":  # NaNs come last
+            has_nan = is_nan.narrow(at, length - 1, 1)
+            place = has_nan * ((length - 1) - (length - 1) // 2) + (length - 1) // 2
+        else:
+            place = ((length - 1 - is_nan.sum(at, keepdim=True)) // 2).clamp(min=0)
+        found = [each.gather(at, place) for each in (values, indices)]
+    if is_whole:
+        return written(found[0].squeeze(0), out)
+    results = [one if keepdim else one.squeeze(at) for one in found]
+    return all_written(getattr(torch.return_types, name), results, out)
+
+
+def _why_no_median(x: Any, dim: Any) -> str | None:
+    """Return why a median is left to PyTorch, or None if it is not."""
+    if dim is not None:
+        reason = why_not(x, dim, lowest_rank=1)
+        return "rows are empty" if not reason and x.shape[dim] == 0 else reason
+    reason = why_not(x, -1, longest=None)
+    if reason:
+        return reason
+    if not 0 < x.numel() <= LONGEST:
+        return f"there are no elements, or more than {LONGEST}"
+    return "the gradient is shared among equal elements" if may_need_gradient(x) else None
