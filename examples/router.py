@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from warp_bitonic_sort import top_k
+from warp_bitonic_sort.torch import topk
 
 
 class Routes(NamedTuple):
@@ -37,11 +37,10 @@ def route(logits: torch.Tensor, k: int) -> Routes:
         How many experts each token goes to.
     """
     # Of equal logits the lowest expert is chosen: the same on every device, in every run.
-    experts = top_k(logits.detach(), k).indices
-    # The softmax of k logits is cheaper than one of all, and its weights sum to one. Taking the
-    # logits at the indices has a gradient, which trains the router.
-    weights = torch.softmax(logits.gather(-1, experts), dim=-1)
-    return Routes(experts, weights)
+    chosen, experts = topk(logits, k)
+    # The softmax of k logits is cheaper than one of all, and its weights sum to one. The chosen
+    # logits have a gradient, which trains the router.
+    return Routes(experts, torch.softmax(chosen, dim=-1))
 
 
 def mix(tokens: torch.Tensor, routes: Routes, experts: torch.nn.ModuleList) -> torch.Tensor:

@@ -45,8 +45,8 @@ def between_torch_graphs(function: _Function) -> _Function:
     """
     function.__dict__.update(
         _torchdynamo_disable=True,
-        _torchdynamo_disable_msg="its kernel is not an operator of PyTorch; use torch.sort or "
-        "torch.argsort there, or make an operator of your call with torch.library.custom_op",
+        _torchdynamo_disable_msg="its kernel is not an operator of PyTorch; use the functions of "
+        "warp_bitonic_sort.torch there, which are",
     )
     return function
 

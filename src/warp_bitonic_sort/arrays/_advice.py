@@ -11,10 +11,7 @@ import re
 from ._checks import type_name
 
 # For tensors without values, and for calls that PyTorch records.
-TRACED = (
-    "use torch.sort or torch.argsort there, or make an operator of your call with "
-    "torch.library.custom_op"
-)
+TRACED = "use the functions of warp_bitonic_sort.torch there, which are operators of PyTorch"
 
 _ARROW = (
     "pyarrow.array(sort(x.to_numpy(zero_copy_only=False))) sorts its values; nulls become NaN, and "

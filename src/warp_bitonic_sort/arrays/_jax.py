@@ -36,8 +36,8 @@ class JaxChooser:
         if isinstance(x, jax.core.Tracer):
             raise TypeError(
                 f"{argument}: it is a tracer ({type_name(x)}): this call is inside jax.jit, vmap "
-                f"or grad, which is not supported yet; call it outside on concrete arrays, or use "
-                f"jax.numpy.sort or jax.numpy.argsort there."
+                f"or grad; use the functions of warp_bitonic_sort.jax there, or call it outside on "
+                f"concrete arrays."
             )
         self._cpu = JaxAdapter()
         self._gpus: dict[Any, JaxGpuAdapter] = {}

@@ -43,8 +43,8 @@ _PER_THREAD_STREAM = 2
 _CAPABILITIES = frozenset({"sort", "transpose"})
 _WORDS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _FUNCTIONS = Functions(
-    sort=lambda keys, axis: torch.sort(keys, axis).values,
-    argsort=lambda keys, axis: torch.sort(keys, dim=axis, stable=True).indices,
+    sort=lambda keys, axis: keys.sort(axis).values,
+    argsort=lambda keys, axis: keys.sort(dim=axis, stable=True).indices,
     take_along_axis=lambda array, indices, axis: array.gather(axis, indices),
     where=torch.where,
 )
@@ -93,13 +93,15 @@ class TorchAdapter(Adapter):
         """Raise TypeError if PyTorch would record a gradient."""
         if x.requires_grad and torch.is_grad_enabled():
             raise TypeError(
-                f"{argument}: it requires a gradient, and sorting has none yet; pass "
-                f"{argument}.detach(), or call under torch.no_grad()."
+                f"{argument}: it requires a gradient, which this function does not record; use "
+                f"the functions of warp_bitonic_sort.torch, pass {argument}.detach(), or call "
+                f"under torch.no_grad()."
             )
         if _is_dual(x):
             raise TypeError(
-                f"{argument}: it is a dual tensor of forward-mode differentiation, and sorting "
-                f"has no gradient yet; pass the primal that unpack_dual returns."
+                f"{argument}: it is a dual tensor of forward-mode differentiation, which this "
+                f"function does not record; use the functions of warp_bitonic_sort.torch, or pass "
+                f"the primal that unpack_dual returns."
             )
 
     def _strides(self, x: Any, argument: str) -> tuple[int, ...]:

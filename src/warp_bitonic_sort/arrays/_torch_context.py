@@ -44,8 +44,8 @@ def refuse(argument: str) -> None:
     if is_transformed():
         raise TypeError(
             f"{argument}: this call is inside a torch.func transform (vmap, grad, "
-            f"functionalize), for which there is no rule yet; call outside, or use torch.sort "
-            f"or torch.argsort there."
+            f"functionalize), for which it has no rule; use the functions of "
+            f"warp_bitonic_sort.torch there."
         )
     context = None
     if _is_traced():

@@ -80,7 +80,7 @@ def needs_gradient(x: Tensor) -> bool:
     if x.dtype not in _WITH_GRADIENT:
         return False
     if torch.compiler.is_compiling():
-        return x.requires_grad or _is_compiled_in_transform()
+        return bool(x.requires_grad or _is_compiled_in_transform())
     if type(x) not in _PLAIN:
         know_dtensor()
     has_gradient = x.requires_grad and torch.is_grad_enabled()
