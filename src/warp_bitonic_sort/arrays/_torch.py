@@ -142,8 +142,8 @@ class TorchAdapter(Adapter):
         if shape is not None:
             return x.new_empty(shape, dtype=INDEX_DTYPES.get(dtype), requires_grad=False)
         if dtype is None:
-            return torch.empty_like(x, requires_grad=False)
-        return torch.empty_like(x, dtype=INDEX_DTYPES[dtype], requires_grad=False)
+            return torch.empty_like(x)
+        return torch.empty_like(x, dtype=INDEX_DTYPES[dtype])
 
     def result_strides(self, x: Any) -> tuple[int, ...]:
         """Return the strides of a result of `empty`."""

@@ -176,7 +176,7 @@ def top_k(
     descending = checked_choice("mode", mode, ("largest", "smallest")) == "largest"
     checked_bool("sorted", sorted)
     options = sort_options(axis, dim, descending, nan=nan)
-    select = arrays.outside_torch_compile(_top_k)
+    select = arrays.outside_torch_compile(first_of_rows)
     result: TopK = select(
         x, checked_integer("k", k), options, out, checked_index_dtype(index_dtype)
     )
@@ -255,7 +255,10 @@ def kthvalue(
     return result
 
 
-def _top_k(x: Any, k: int, options: SortOptions, out: Any, index_dtype: str | None) -> TopK:
+def first_of_rows(
+    x: Any, k: int, options: SortOptions, out: Any = None, index_dtype: str | None = None
+) -> TopK:
+    """Return the result of `top_k` for checked arguments."""
     if out is None:
         results: TopK = call(TOP_K, x, options, index_dtype=index_dtype, part=k)
         shape = _shape_of(results.values)

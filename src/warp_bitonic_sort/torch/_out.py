@@ -21,6 +21,6 @@ def written(result: Tensor, out: Tensor | None) -> Tensor:
 
 def all_written(kind: Any, results: Sequence[Tensor], out: Sequence[Tensor] | None) -> Any:
     """Return the results as PyTorch's named tuple, in out's tensors if these were given."""
-    if out is not None:
-        results = [_copy_to(result, out=each) for result, each in zip(results, out, strict=True)]
-    return kind(tuple(results))
+    if out is None:
+        return kind(results)
+    return kind([_copy_to(result, out=each) for result, each in zip(results, out, strict=True)])

@@ -19,6 +19,7 @@ from ._operators import know_dtensor
 
 # The longest rows that kernels sort; `topk` has kernels for rows of any length.
 LONGEST = 16384
+_is_compiling, _is_grad_enabled = torch.compiler.is_compiling, torch.is_grad_enabled
 _PLAIN = (Tensor, torch.nn.Parameter)
 _SORTED = frozenset(getattr(torch, name) for name in DTYPES if hasattr(torch, name))
 _WITH_GRADIENT = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
@@ -42,32 +43,35 @@ def why_not(x: Any, dim: Any, longest: int | None = LONGEST, lowest_rank: int = 
         return f"input is a {type(x).__name__}"
     if x.dtype not in _SORTED:
         return f"dtype {x.dtype} is not sorted"
-    if x.layout is not torch.strided or x.is_nested or x.is_quantized:
+    if x.layout is not torch.strided or x.is_nested:
         return "input is not dense"
     if not (x.is_cpu or x.is_cuda or x.is_meta):
         return f"device {x.device.type} has no kernels"
-    rank = x.dim()
-    if type(dim) is not int or not -max(rank, 1) <= dim < max(rank, 1):
+    rank = x.dim() or 1
+    if type(dim) is not int or not -rank <= dim < rank:
         return f"dim is {dim}"
-    if rank < lowest_rank:
+    if x.dim() < lowest_rank:
         return "input has no dimensions"
-    if rank and longest is not None and x.shape[dim] > longest:
+    if longest is not None and x.dim() and x.size(dim) > longest:
         return f"rows are longer than {longest}"
     return None
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _is_compiled_in_transform() -> bool:
     """Tell torch.compile whether the code that it compiles is inside a torch.func transform."""
     return is_transformed()
 
 
+# As torch.compiler.assume_constant_result does, which imports the whole compiler.
+_is_compiled_in_transform._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
 def is_direct(x: Tensor) -> bool:
     """Tell whether PyTorch neither records nor transforms a call, and x needs no gradient."""
     return (
-        not torch.compiler.is_compiling()
+        not _is_compiling()
         and type(x) in _PLAIN
-        and not (x.requires_grad and torch.is_grad_enabled())
+        and not (x.requires_grad and _is_grad_enabled())
         and not x.is_meta
         and forward_ad._current_level < 0
         and not is_transformed()
@@ -79,11 +83,11 @@ def needs_gradient(x: Tensor) -> bool:
     """Tell whether the result of a call that is not direct may need a gradient."""
     if x.dtype not in _WITH_GRADIENT:
         return False
-    if torch.compiler.is_compiling():
+    if _is_compiling():
         return bool(x.requires_grad or _is_compiled_in_transform())
     if type(x) not in _PLAIN:
         know_dtensor()
-    has_gradient = x.requires_grad and torch.is_grad_enabled()
+    has_gradient = x.requires_grad and _is_grad_enabled()
     return bool(has_gradient or is_transformed() or forward_ad._current_level >= 0)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..operations._arguments import Nan
-from ..operations.top_k import top_k as _top_k
+from ..operations.top_k import first_of_rows
 from ._operators import TOPK
 from ._out import all_written, written
 from ._routes import LONGEST, is_direct, may_need_gradient, needs_gradient, why_not
@@ -39,7 +39,7 @@ def _first(
 ) -> tuple[Tensor, Tensor]:
     """Return the first k elements of sorted rows, which have a gradient, and their indices."""
     if is_direct(x):
-        return _top_k(x, k, axis=dim, mode="largest" if largest else "smallest", nan=nan)
+        return first_of_rows(x, k, (dim, largest, nan == "last"))
     if needs_gradient(x):
         indices = TOPK(x.detach(), k, dim, largest, nan == "last")[1]
         return x.gather(dim, indices), indices

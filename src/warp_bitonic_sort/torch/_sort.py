@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..operations import argsort as _order
 from ..operations._arguments import Nan
-from ..operations.sort import sort as _sort_values
+from ..operations._call import call
+from ..operations.argsort import ARGSORT, SORT_WITH_INDICES
+from ..operations.argsort import ranks as _ranks
+from ..operations.sort import SORT
 from ..operations.sort_pairs import sort_pairs as _sort_pairs
-from ._operators import ARGSORT, SORT, SORT_VALUES
+from . import _operators as operators
 from ._out import all_written, written
 from ._routes import is_direct, needs_gradient, why_not
 from ._theirs import left_to_torch
@@ -41,21 +43,21 @@ def sorted_with_indices(
 ) -> tuple[Tensor, Tensor]:
     """Return the sorted values of a tensor, which have a gradient, and their indices."""
     if is_direct(x):
-        return _order.sort_with_indices(x, axis=dim, descending=descending, nan=nan)
+        return tuple(call(SORT_WITH_INDICES, x, (dim, descending, nan == "last")))
     if needs_gradient(x):
-        indices = ARGSORT(x.detach(), dim, descending, nan == "last")
+        indices = operators.ARGSORT(x.detach(), dim, descending, nan == "last")
         return x.gather(dim, indices), indices
-    values, indices = SORT(x, dim, descending, nan == "last")
+    values, indices = operators.SORT(x, dim, descending, nan == "last")
     return values, indices
 
 
 def sorted_values(x: Tensor, dim: int, descending: bool = False, nan: Nan = "largest") -> Tensor:
     """Return the sorted values of a tensor, which have a gradient."""
     if is_direct(x):
-        return _sort_values(x, axis=dim, descending=descending, nan=nan)
+        return call(SORT, x, (dim, descending, nan == "last"))
     if needs_gradient(x):
-        return x.gather(dim, ARGSORT(x.detach(), dim, descending, nan == "last"))
-    return SORT_VALUES(x, dim, descending, nan == "last")
+        return x.gather(dim, operators.ARGSORT(x.detach(), dim, descending, nan == "last"))
+    return operators.SORT_VALUES(x, dim, descending, nan == "last")
 
 
 def indices_of_sorted(
@@ -63,8 +65,8 @@ def indices_of_sorted(
 ) -> Tensor:
     """Return the indices that sort a tensor; equal elements keep their order."""
     if is_direct(x):
-        return _order.argsort(x, axis=dim, descending=descending, nan=nan)
-    return ARGSORT(x.detach(), dim, descending, nan == "last")
+        return call(ARGSORT, x, (dim, descending, nan == "last"))
+    return operators.ARGSORT(x.detach(), dim, descending, nan == "last")
 
 
 def sort(
@@ -262,9 +264,9 @@ def ranks(
     """
     _check(input, dim, nan, "ranks")
     if is_direct(input):
-        return _order.ranks(input, axis=dim, descending=descending, nan=nan)
+        return _ranks(input, axis=dim, descending=descending, nan=nan)
     # The ranks are a permutation of 0, 1, ..., so that sorting it inverts it.
-    return ARGSORT(indices_of_sorted(input, dim, descending, nan), dim, False, False)
+    return operators.ARGSORT(indices_of_sorted(input, dim, descending, nan), dim, False, False)
 
 
 def _why_no_flag(*flags: Any) -> str | None:
