@@ -143,7 +143,7 @@ class Reader(NamedTuple):
                 high = self._element(rows, min(first + 1, length - 1))
                 if self.method == "midpoint" and weight != 0:
                     weight = 0.5
-                value = self._between(low, high, weight, library)
+                value = self.between(low, high, weight, library)
             values.append(value)
         return values
 
@@ -157,7 +157,7 @@ class Reader(NamedTuple):
         count = self._counts(rows, length, library)
         if self.method == "median":
             low, high = value_at((count - 1) >> 1), value_at(count >> 1)
-            return [self._between(low, high, None, library)]
+            return [self.between(low, high, None, library)]
         highest = library.astype(count, "float64") - 1
         values = []
         for point in self.points:
@@ -174,7 +174,7 @@ class Reader(NamedTuple):
                 weight = place - first
                 if self.method == "midpoint":
                     weight = library.where(weight > 0, 0.5, weight)
-                value = self._between(value_at(first), value_at(second), weight, library)
+                value = self.between(value_at(first), value_at(second), weight, library)
             values.append(value)
         return values
 
@@ -200,8 +200,18 @@ class Reader(NamedTuple):
             count = library.where(is_outside | is_nan, count, count + (1 << bit))
         return library.where(count == 0, 1, count)
 
-    def _between(self, low: Any, high: Any, weight: Any, library: Functions) -> Any:
-        """Return the mean of two elements (median), or interpolate between them."""
+    def between(self, low: Any, high: Any, weight: Any, library: Functions) -> Any:
+        """Return the mean of two elements (median), or interpolate between them.
+
+        Parameters
+        ----------
+        low, high : array
+            Elements of the rows.
+        weight : float or array
+            How far from low to high, from 0 to 1.
+        library : Functions
+            The functions of the rows' library.
+        """
         formula = "median" if self.method == "median" else "linear"
         dtype = "float64" if self.dtype.codec == "integer" else self.dtype.name
         dtype = _WIDER[formula].get(dtype, dtype)

@@ -6,6 +6,7 @@ elements are read; or a kernel stores medians alone. Nothing waits for a device.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, NoReturn, get_args
 
 from .. import arrays
@@ -110,8 +111,8 @@ def median(
     axes = checked_axes(axis, dim)
     keeps = checked_bool("keepdims", keepdims)
     omits_nan = checked_choice("nan", nan, MEDIAN.nan_modes) == "omit"
-    reduce = arrays.outside_torch_compile(_reduce)
-    return reduce(MEDIAN, x, axes, keeps, "median", (0.5,), (), omits_nan)
+    read = arrays.outside_torch_compile(_read)
+    return read(MEDIAN, x, axes, keeps, "median", (0.5,), (), omits_nan)
 
 
 @arrays.between_torch_graphs
@@ -175,11 +176,11 @@ def quantile(
     chosen = checked_choice("method", method, get_args(Method))
     if chosen == "linear" and all(isinstance(point, int) for point in points):
         chosen = "lower"  # no interpolation, as in NumPy
-    reduce = arrays.outside_torch_compile(_reduce)
-    return reduce(QUANTILE, x, axes, keeps, chosen, tuple(map(float, points)), shape, omits_nan)
+    read = arrays.outside_torch_compile(_read)
+    return read(QUANTILE, x, axes, keeps, chosen, tuple(map(float, points)), shape, omits_nan)
 
 
-def _reduce(
+def _read(
     operation: Operation,
     x: Any,
     axes: Axes,
@@ -189,7 +190,48 @@ def _reduce(
     leading: tuple[int, ...],
     omits_nan: bool,
 ) -> Any:
-    """Sort rows, and read quantiles; their shape begins with the leading one."""
+    float_dtype = arrays.adapter_of(x).float_dtype()
+
+    def reader_of(dtype: DType, axis: int) -> Reader:
+        result = float_dtype if dtype.codec == "integer" else dtype.name
+        return Reader(dtype, result, axis, method, points, omits_nan)
+
+    return reduce(operation, x, axes, keepdims, leading, omits_nan, reader_of)
+
+
+def reduce(
+    operation: Operation,
+    x: Any,
+    axes: Axes,
+    keepdims: bool,
+    leading: tuple[int, ...],
+    omits_nan: bool,
+    reader_of: Callable[[DType, int], Reader],
+) -> Any:
+    """Sort rows, and read them.
+
+    Parameters
+    ----------
+    operation : Operation
+        The operation.
+    x : array
+        The array.
+    axes : int, tuple of int or None
+        The axes to reduce; None for all.
+    keepdims : bool
+        Whether the reduced axes stay, with length 1.
+    leading : tuple of int
+        The shape of the quantiles of one row.
+    omits_nan : bool
+        Whether NaNs are left out.
+    reader_of : callable
+        ``reader_of(dtype, axis)`` returns the reader of rows of a dtype along an axis.
+
+    Returns
+    -------
+    array
+        What was read, an array of x's kind. Its shape begins with the leading one.
+    """
     adapter = arrays.adapter_of(x)
     key = ("reduction", adapter.kind, adapter.key(x), axes, keepdims)
     plan: tuple[DType, Reduction] | None = prepared_calls.get(key)
@@ -202,8 +244,7 @@ def _reduce(
     if reduction.merges:
         x = adapter.reshape(x, reduction.order, reduction.shape)
     part = operation.median_part(omits_nan)
-    result = adapter.float_dtype() if dtype.codec == "integer" else dtype.name
-    reader = Reader(dtype, result, reduction.axis, method, points, omits_nan)
+    reader = reader_of(dtype, reduction.axis)
 
     def reduced(block: Any, shape: tuple[int, ...]) -> Any:
         rows = call(operation, block, (reduction.axis, False, False), part=part)
