@@ -1,7 +1,7 @@
 """`sort`, `argsort` and `top_k` with the signatures of the Python array API standard.
 
-Invariant: arrays of any library that speaks DLPack are taken. Where the standard leaves a choice, the
-results are those of the package's own functions.
+Invariant: arrays of any library that speaks DLPack are taken. Where the standard leaves a choice,
+the results are those of the package's own functions.
 """
 
 from __future__ import annotations

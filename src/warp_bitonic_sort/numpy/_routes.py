@@ -18,6 +18,8 @@ Array = np.ndarray[Any, Any]
 LONGEST_ROW = 16384
 # For fewer elements, NumPy's functions take less time than the call of a kernel.
 FEWEST_ELEMENTS = 512
+# For fewer rows, they do, too, unless values alone are sorted.
+FEWEST_ROWS = 2
 
 _BUILT_IN = frozenset(
     np.dtype(name) for name in DTYPES if not name.startswith(("bfloat", "float8"))
@@ -45,22 +47,24 @@ def is_number(a: Array) -> bool:
     return a.dtype in _BUILT_IN
 
 
-def has_short_rows(a: Array, axis: int, fewest_rows: int = 1) -> bool:
-    """Tell whether kernels are worth calling for the rows of an array along an axis.
+def is_large(a: Array) -> bool:
+    """Tell whether the call of a kernel is worth its time for an array."""
+    return a.size >= FEWEST_ELEMENTS
+
+
+def are_fast_rows(a: Array, length: int, needs_several: bool) -> bool:
+    """Tell whether kernels take less time than NumPy for the rows of a large array.
 
     Parameters
     ----------
     a : ndarray
         The array.
-    axis : int
-        The axis; also one that is out of range.
-    fewest_rows : int, default 1
-        The number of rows below which NumPy takes less time.
+    length : int
+        The length of a row.
+    needs_several : bool
+        Whether one row alone is faster with NumPy.
     """
-    if a.size < FEWEST_ELEMENTS or not -a.ndim <= axis < a.ndim:
-        return False
-    length: int = a.shape[axis]
-    return length <= LONGEST_ROW and a.size >= fewest_rows * length
+    return length <= LONGEST_ROW and (not needs_several or a.size >= FEWEST_ROWS * length)
 
 
 def is_integer(value: object) -> bool:

@@ -19,7 +19,7 @@ from ..operations.argsort import ARGSORT, SORT_WITH_INDICES
 from ..operations.sort import SORT
 from ..operations.top_k import TopK
 from ..operations.top_k import top_k as select
-from ._routes import Array, as_array, has_short_rows, is_integer, is_sortable
+from ._routes import Array, are_fast_rows, as_array, is_integer, is_large, is_sortable
 
 # Bound here, so that a program may put the functions of this module in their place.
 _sort: Callable[..., Any] = np.sort
@@ -88,11 +88,13 @@ def sort(
         and stable is None
         and descending is False
         and is_sortable(a)
-        and has_short_rows(a, axis)
+        and is_large(a)
+        and -a.ndim <= axis < a.ndim
+        and are_fast_rows(a, a.shape[axis], False)
     ):  # nearly every call
         return call(SORT, a, (axis, False, False))
     a = as_array(a)
-    rows = _rows_of(a, axis, kind, order, stable, 1, descending)
+    rows = _rows_of(a, axis, kind, order, stable, False, descending)
     if rows is not None:
         a, axis = rows
         if a.dtype.kind not in "biu" and (stable or _KINDS[kind]):
@@ -143,7 +145,7 @@ def argsort(
     array([[0, 2, 1]])
     """
     a = as_array(a)
-    rows = _rows_of(a, axis, kind, order, stable, 2, descending)
+    rows = _rows_of(a, axis, kind, order, stable, True, descending)
     if rows is not None:
         return call(ARGSORT, rows[0], (rows[1], bool(descending), True))
     options = _options(kind, order, stable)
@@ -179,7 +181,7 @@ def partition(
         A kernel could not be built.
     """
     a = as_array(a)
-    rows = _rows_of(a, axis, None, order, None, 1)
+    rows = _rows_of(a, axis, None, order, None, False)
     if rows is not None and kind == "introselect" and _are_within(kth, *rows):
         return call(SORT, rows[0], (rows[1], False, False))
     return _partition(a, kth, axis=axis, kind=kind, order=order)
@@ -207,7 +209,7 @@ def argpartition(
         As `partition` does.
     """
     a = as_array(a)
-    rows = _rows_of(a, axis, None, order, None, 2)
+    rows = _rows_of(a, axis, None, order, None, True)
     if rows is not None and kind == "introselect" and _are_within(kth, *rows):
         return call(ARGSORT, rows[0], (rows[1], False, False))
     return _argpartition(a, kth, axis=axis, kind=kind, order=order)
@@ -277,7 +279,7 @@ def _rows_of(
     kind: Any,
     order: Any,
     stable: Any,
-    fewest_rows: int,
+    needs_several: bool,
     descending: Any = False,
 ) -> tuple[Array, int] | None:
     """Return an array and an axis for `call`; None if NumPy's function has to answer."""
@@ -289,19 +291,22 @@ def _rows_of(
         return None
     if axis is None:
         a, axis = a.reshape(-1), 0
-    if not is_integer(axis):
+    if not is_integer(axis) or not -a.ndim <= axis < a.ndim:
         return None
     axis = operator.index(axis)
-    if descending:  # before 2.5, NumPy has no such sort
-        return (a, axis) if -a.ndim <= axis < a.ndim else None
-    return (a, axis) if has_short_rows(a, axis, fewest_rows) else None
+    # Before 2.5, NumPy has no descending sort.
+    if descending or (is_large(a) and are_fast_rows(a, a.shape[axis], needs_several)):
+        return a, axis
+    return None
 
 
 def _are_within(kth: Any, a: Array, axis: int) -> bool:
     """Tell whether kth is a valid position, or several."""
     length = a.shape[axis]
     positions: Sequence[Any] = kth if type(kth) in (list, tuple) else (kth,)
-    return all(is_integer(each) and -length <= each < length for each in positions)
+    return len(positions) > 0 and all(
+        is_integer(each) and -length <= each < length for each in positions
+    )
 
 
 def _options(kind: Any, order: Any, stable: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from ..dtypes import DType
 from ..operations._operation import Operation
 from ..operations.order_statistics import MEDIAN, QUANTILE, reduce
 from ..quantiles import Functions, Reader
-from ._routes import FEWEST_ELEMENTS, LONGEST_ROW, Array, as_array, axes_of, is_number
+from ._routes import Array, are_fast_rows, as_array, axes_of, is_large, is_number
 
 # Bound here, so that a program may put the functions of this module in their place.
 _median, _nanmedian = np.median, np.nanmedian
@@ -64,7 +64,7 @@ def median(
     """
     a = as_array(a)
     found = None
-    if isinstance(a, np.ndarray) and a.size >= FEWEST_ELEMENTS:
+    if isinstance(a, np.ndarray) and is_large(a):
         found = _read(MEDIAN, a, axis, out, keepdims, _MEDIAN, False)
     if found is not None:
         return _result(found, out)
@@ -77,7 +77,7 @@ def nanmedian(
     axis: Any = None,
     out: Any = None,
     overwrite_input: bool = False,
-    keepdims: Any = _NO_VALUE,
+    keepdims: bool = _NO_VALUE,
 ) -> Any:
     """Return the median along axes without NaNs, as `numpy.nanmedian`.
 
@@ -180,7 +180,7 @@ def nanquantile(
     out: Any = None,
     overwrite_input: bool = False,
     method: str = "linear",
-    keepdims: Any = _NO_VALUE,
+    keepdims: bool = _NO_VALUE,
     *,
     weights: Any = None,
 ) -> Any:
@@ -201,7 +201,7 @@ def nanpercentile(
     out: Any = None,
     overwrite_input: bool = False,
     method: str = "linear",
-    keepdims: Any = _NO_VALUE,
+    keepdims: bool = _NO_VALUE,
     *,
     weights: Any = None,
 ) -> Any:
@@ -251,8 +251,8 @@ class _NumpyReader(Reader):
                 wide = np.result_type(result, np.float32)
                 return (low.astype(wide) + high.astype(wide)) * wide.type(0.5)
             difference = high - low
-            if self.dtype.signed and (difference < 0).any():  # it wraps around
-                raise FloatingPointError
+            if self.dtype.signed and (difference < 0).any():
+                raise FloatingPointError  # it wraps around, of which NumPy may warn
             to_low, to_high = (np.asarray(each, result) for each in (1 - weight, weight))
             from_low = low + difference * to_high
             is_near_high = np.asarray(weight) >= 0.5
@@ -322,8 +322,6 @@ def _read(
     """Return an array of quantiles; None if NumPy's function has to answer."""
     if type(a) is not np.ndarray or not is_number(a) or a.ndim == 0 or a.size == 0:
         return None
-    if a.dtype == np.bool_ and points is not _MEDIAN:
-        return None  # NumPy refuses most of them
     keeps = keepdims is True
     axes = axes_of(axis, a.ndim)
     if axes is None or (not keeps and keepdims is not False and keepdims is not _NO_VALUE):
@@ -331,8 +329,8 @@ def _read(
     length = 1
     for each in axes:
         length *= a.shape[each]
-    # NumPy finds elements of one row faster, and copies those of rows of one element.
-    if not 1 < length <= LONGEST_ROW or length == a.size:
+    # NumPy copies rows of one element, with the signs of their zeros.
+    if length == 1 or not are_fast_rows(a, length, True):
         return None
 
     def reader_of(dtype: DType, axis: int) -> Reader:
