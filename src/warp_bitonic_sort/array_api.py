@@ -34,7 +34,7 @@ def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = 
         Whether the largest value comes first. NaN is the largest value.
     stable : bool, default True
         Whether -0.0 and 0.0, which are equal, keep their order. Otherwise -0.0 comes first, which
-        takes half of the time. Other elements that are equal have equal bits.
+        takes less time. Other elements that are equal have equal bits, except NaNs.
 
     Returns
     -------
