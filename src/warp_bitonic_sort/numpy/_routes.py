@@ -17,7 +17,7 @@ Array = np.ndarray[Any, Any]
 # The longest rows of the CPU's kernels. Of longer ones, NumPy finds what it needs without sorting.
 LONGEST_ROW = 16384
 # For fewer elements, NumPy's functions take less time than the call of a kernel.
-FEWEST_ELEMENTS = 512
+FEWEST_ELEMENTS = 1024
 # For fewer rows, they do, too, unless values alone are sorted.
 FEWEST_ROWS = 2
 

@@ -88,11 +88,10 @@ def sort(
         and stable is None
         and descending is False
         and is_sortable(a)
-        and is_large(a)
-        and -a.ndim <= axis < a.ndim
-        and are_fast_rows(a, a.shape[axis], False)
     ):  # nearly every call
-        return call(SORT, a, (axis, False, False))
+        if is_large(a) and -a.ndim <= axis < a.ndim and are_fast_rows(a, a.shape[axis], False):
+            return call(SORT, a, (axis, False, False))
+        return _sort(a, axis)
     a = as_array(a)
     rows = _rows_of(a, axis, kind, order, stable, False, descending)
     if rows is not None:

@@ -239,26 +239,28 @@ class _NumpyReader(Reader):
     """Reads quantiles with NumPy's own arithmetic; raises FloatingPointError where NumPy warns."""
 
     def read(self, rows: Any, library: Functions) -> Any:
-        """Return the quantiles; a median is never -0.0, because NumPy's sums begin with 0.0."""
-        result = super().read(rows, library)
-        return result + result.dtype.type(0) if self.method == "median" else result
+        """Return the quantiles along a new first axis."""
+        with np.errstate(over="raise", invalid="raise"):
+            result = super().read(rows, library)
+        if self.method == "median" and rows.shape[self.axis] % 2:
+            result += 0  # of one element, as below
+        return result
 
     def between(self, low: Any, high: Any, weight: Any, library: Functions) -> Any:  # noqa: ARG002
         """Return the mean of two elements (median), or interpolate between them."""
-        with np.errstate(over="raise", invalid="raise"):
-            result = np.dtype(self.result)
-            if self.method == "median":
-                wide = np.result_type(result, np.float32)
-                return (low.astype(wide) + high.astype(wide)) * wide.type(0.5)
-            difference = high - low
-            if self.dtype.signed and (difference < 0).any():
-                raise FloatingPointError  # it wraps around, of which NumPy may warn
-            to_low, to_high = (np.asarray(each, result) for each in (1 - weight, weight))
-            from_low = low + difference * to_high
-            is_near_high = np.asarray(weight) >= 0.5
-            if not is_near_high.any():
-                return from_low
-            return np.where(is_near_high, high - difference * to_low, from_low)
+        if self.method == "median":
+            dtype = "float32" if self.result == "float16" else self.result
+            total = low.astype(dtype, copy=False) + high.astype(dtype, copy=False)
+            total += 0  # NumPy's sums begin with 0.0, so that none is -0.0
+            return total * 0.5
+        difference = high - low
+        if self.dtype.signed and (difference < 0).any():
+            raise FloatingPointError  # it wraps around, of which NumPy may warn
+        to_low, to_high = (np.asarray(each, self.result) for each in (1 - weight, weight))
+        from_low = low + difference * to_high
+        if isinstance(weight, float):  # of all rows
+            return from_low if weight < 0.5 else high - difference * to_low
+        return np.where(weight < 0.5, from_low, high - difference * to_low)
 
 
 def _quantiles(
