@@ -25,7 +25,7 @@ def as_numpy(x):
     pairwise(list(NAMESPACES), NAMES, [-1, 0, 1], [False, True], [False, True]),
 )
 def test_sorts_keep_promises(library, name, axis, descending, stable):
-    x = oracle.random(name, (5, 9, 4), np.random.default_rng(0))
+    x = oracle.random(name, (5, 7, 5), np.random.default_rng(0))
     given = NAMESPACES[library].asarray(x)
     options = {"axis": axis, "descending": descending, "stable": stable}
     values, indices = array_api.sort(given, **options), array_api.argsort(given, **options)
