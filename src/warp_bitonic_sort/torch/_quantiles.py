@@ -87,6 +87,7 @@ def _quantile(
         result: Tensor = left_to_torch(name, reason, x, q, dim, keepdim, **options)
         return result
     rank = x.dim()
+    dim = dim if rank else None  # a scalar is a row of one element
     rows = x.reshape(-1) if dim is None else x.movedim(dim, -1)
     values = sorted_values(rows, -1)
     points = torch.as_tensor(q, dtype=x.dtype, device=x.device)
