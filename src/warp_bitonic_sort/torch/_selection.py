@@ -5,6 +5,7 @@ Invariant: as in `_sort`. Of equal elements, those with the lowest indices are r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -238,22 +239,30 @@ def _median(name: str, x: Tensor, dim: int | None, keepdim: bool, out: Any) -> A
     if reason:
         return left_to_torch(name, reason, x, *(() if is_whole else (dim, keepdim)), out=out)
     rows, at = (x.reshape(-1), 0) if dim is None else (x, dim)
-    values, indices = sorted_with_indices(rows, at)
-    length = values.shape[at]
-    if not values.is_floating_point():
-        found = [each.narrow(at, (length - 1) // 2, 1) for each in (values, indices)]
-    else:
-        is_nan = values.isnan()
-        if name == "median":  # NaNs come last
-            has_nan = is_nan.narrow(at, length - 1, 1)
-            place = has_nan * ((length - 1) - (length - 1) // 2) + (length - 1) // 2
-        else:
-            place = ((length - 1 - is_nan.sum(at, keepdim=True)) // 2).clamp(min=0)
-        found = [each.gather(at, place) for each in (values, indices)]
+    found = _lower_median(rows, at) if name == "median" else _median_of_numbers(rows, at)
     if is_whole:
         return written(found[0].squeeze(0), out)
     results = [one if keepdim else one.squeeze(at) for one in found]
     return all_written(getattr(torch.return_types, name), results, out)
+
+
+def _lower_median(x: Tensor, dim: int) -> Sequence[Tensor]:
+    """Return the medians and their indices, with an axis of one element; of NaNs, the first."""
+    middle = (x.shape[dim] - 1) // 2
+    found = [first.narrow(dim, middle, 1) for first in _first(x, middle + 1, dim, False)]
+    if not x.is_floating_point():
+        return found
+    largest = _first(x, 1, dim, True)
+    has_nan = largest[0].isnan()
+    return [torch.where(has_nan, *pair) for pair in zip(largest, found, strict=True)]
+
+
+def _median_of_numbers(x: Tensor, dim: int) -> Sequence[Tensor]:
+    """Return the medians of what is not NaN, and their indices, with an axis of one element."""
+    values, indices = sorted_with_indices(x, dim)
+    count = values.isnan().logical_not().sum(dim, keepdim=True)
+    place = ((count - 1) // 2).clamp(min=0)
+    return values.gather(dim, place), indices.gather(dim, place)
 
 
 def _why_no_median(x: Any, dim: Any) -> str | None:
