@@ -12,6 +12,7 @@ from torch.func import grad, jvp, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import warp_bitonic_sort.torch as ours
+from support.torch_rows import DEVICE, distinct
 
 CALLS = {
     "sort": lambda t, x: t.sort(x).values,
@@ -38,8 +39,7 @@ each_call = pytest.mark.parametrize("name", OURS)
 
 
 def rows(count=4, dtype=torch.float64):
-    generator = torch.Generator().manual_seed(count)
-    return torch.randperm(count * 5, generator=generator).reshape(count, 5).to(dtype) / 7 - 1
+    return distinct(count, 5, dtype=dtype, seed=count)
 
 
 def function_of(name):
@@ -102,7 +102,7 @@ def test_compiled_transform_equals_the_eager_one(name, transform):
 
 
 def test_inductor_compiles_a_step_of_training():
-    weights = torch.nn.Parameter(torch.eye(5, dtype=torch.float64) + 0.1)
+    weights = torch.nn.Parameter(torch.eye(5, dtype=torch.float64, device=DEVICE) + 0.1)
 
     def loss(x):
         values, experts = ours.topk(x @ weights, 2)
@@ -151,7 +151,7 @@ def test_tensors_without_values_have_the_right_results(name):
     assert found.is_meta
     assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
     with FakeTensorMode() as mode:
-        fake = function_of(name)(torch.empty(4, 5, dtype=torch.float64))
+        fake = function_of(name)(torch.empty(4, 5, dtype=torch.float64, device=DEVICE))
     assert fake.fake_mode is mode
     assert (fake.shape, fake.dtype) == (expected.shape, expected.dtype)
 

@@ -1,28 +1,16 @@
 """The façade of PyTorch without transforms: results, errors, dtypes and out, as PyTorch's own."""
 
-import numpy as np
 import pytest
 import torch
 
 import warp_bitonic_sort.torch as ours
 from support.covering import pairwise
+from support.torch_rows import DEVICE, with_ties
 
 DTYPES = [torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64,
           torch.float16, torch.bfloat16, torch.float32, torch.float64]  # fmt: skip
 SHAPES = [(5, 7), (0, 3), (3, 0), (2, 3, 33), (1,), (4, 100), (16, 1)]
 FLOATS = [torch.float32, torch.float64]
-
-
-def rows_of(shape, dtype, seed=0):
-    """Rows with ties and, of floats, NaNs, infinities and zeros of either sign."""
-    rng = np.random.default_rng(seed)
-    values = rng.integers(-4, 5, shape).astype(np.float64)
-    if dtype.is_floating_point:
-        special = np.array([np.nan, np.inf, -np.inf, -0.0, 0.0, -np.nan])
-        values = np.where(rng.random(shape) < 0.15, rng.choice(special, shape), values)
-    elif not dtype.is_signed:
-        values = abs(values)
-    return torch.from_numpy(np.ascontiguousarray(values)).to(dtype)
 
 
 def bits(x):
@@ -45,7 +33,7 @@ CASES = pairwise(DTYPES, SHAPES, [0, -1], [False, True])
 
 @pytest.mark.parametrize(("dtype", "shape", "dim", "descending"), CASES)
 def test_sort_argsort_and_msort_equal_those_of_torch(dtype, shape, dim, descending):
-    x = rows_of(shape, dtype)
+    x = with_ties(shape, dtype)
     found = ours.sort(x, dim, descending)
     expected = torch.sort(x, dim=dim, descending=descending, stable=True)
     assert type(found) is type(expected)
@@ -61,7 +49,7 @@ def test_sort_argsort_and_msort_equal_those_of_torch(dtype, shape, dim, descendi
 
 @pytest.mark.parametrize(("dtype", "shape", "dim", "largest"), CASES)
 def test_topk_and_kthvalue_equal_those_of_torch(dtype, shape, dim, largest):
-    x = rows_of(shape, dtype)
+    x = with_ties(shape, dtype)
     length = x.shape[dim]
     for k in {0, 1, length // 2, length} & set(range(length + 1)):
         found = ours.topk(x, k, dim, largest)
@@ -84,7 +72,7 @@ def test_topk_and_kthvalue_equal_those_of_torch(dtype, shape, dim, largest):
     DTYPES[1:], [(5, 7), (2, 3, 33), (1,), (4, 100), (16, 1)], [0, -1, None], [False, True]
 ))  # fmt: skip
 def test_medians_equal_those_of_torch(name, dtype, shape, dim, keepdim):
-    x = rows_of(shape, dtype)
+    x = with_ties(shape, dtype)
     function, theirs = getattr(ours, name), getattr(torch, name)
     if dim is None:
         same(function(x), theirs(x), has_nan_bits=False)
@@ -102,8 +90,8 @@ def test_medians_equal_those_of_torch(name, dtype, shape, dim, keepdim):
     ["linear", "lower", "higher", "midpoint", "nearest"], [0.5, 0, 0.37, (0.0, 0.25, 0.9, 1.0), ()]
 ))  # fmt: skip
 def test_quantiles_equal_those_of_torch(name, dtype, shape, dim, keepdim, interpolation, q):
-    x = rows_of(shape, dtype)
-    points = torch.tensor(q, dtype=dtype) if isinstance(q, tuple) else q
+    x = with_ties(shape, dtype)
+    points = torch.tensor(q, dtype=dtype, device=DEVICE) if isinstance(q, tuple) else q
     options = {"dim": dim, "keepdim": keepdim, "interpolation": interpolation}
     found = getattr(ours, name)(x, points, **options)
     same(found, getattr(torch, name)(x, points, **options), has_nan_bits=False)
@@ -167,22 +155,26 @@ def test_what_no_kernel_takes_is_as_in_torch(x):
                                other.dequantize() if other.is_quantized else other)  # fmt: skip
 
 
+def values_for(shape):
+    return torch.empty(shape, device=DEVICE)
+
+
 def test_out_is_written_and_resized_as_in_torch():
-    x = rows_of((4, 9), torch.float32)
+    x = with_ties((4, 9), torch.float32)
     expected = torch.sort(x, stable=True)
     for shape in ((4, 9), (0,)):
-        out = torch.empty(shape), torch.empty(shape, dtype=torch.int64)
+        out = values_for(shape), values_for(shape).long()
         found = ours.sort(x, out=out)
         assert [each.data_ptr() for each in found] == [each.data_ptr() for each in out]
         same(out[0], expected.values)
         same(out[1], expected.indices)
-    out = torch.empty(0), torch.empty(0, dtype=torch.int64)
+    out = values_for(0), values_for(0).long()
     ours.topk(x, 2, out=out)
     same(out[0], torch.topk(x, 2).values, has_nan_bits=False)
     ours.kthvalue(x, 2, out=out)
     ours.median(x, 1, out=out)
     same(out[0], torch.median(x, 1).values, has_nan_bits=False)
-    whole = torch.empty(0)
+    whole = values_for(0)
     assert ours.quantile(x, 0.5, out=whole) is whole
     same(whole, torch.quantile(x, 0.5), has_nan_bits=False)
     assert ours.msort(x, out=whole) is whole

@@ -11,15 +11,9 @@ from torch.autograd import forward_ad, gradcheck, gradgradcheck
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
 
 import warp_bitonic_sort.torch as ours
+from support.torch_rows import DEVICE, distinct
 
-WEIGHTS = torch.arange(1.0, 6.0, dtype=torch.float64)
-
-
-def distinct(*shape):
-    """A tensor without ties, whose elements are a permutation."""
-    generator = torch.Generator().manual_seed(3)
-    count = torch.Size(shape).numel()
-    return torch.randperm(count, generator=generator).reshape(shape).double() / 7 - 1
+WEIGHTS = torch.arange(1.0, 6.0, dtype=torch.float64, device=DEVICE)
 
 
 # Functions of a tensor and the module whose functions they call, which return a tensor.
@@ -120,7 +114,7 @@ def test_vmap_of_single_elements_and_of_integers():
 
 
 def test_gradient_of_a_layer_by_functional_call():
-    layer = torch.nn.Linear(5, 5).double()
+    layer = torch.nn.Linear(5, 5).to(DEVICE, torch.float64)
     x = distinct(4, 5)
 
     def loss(sorter):
@@ -138,7 +132,7 @@ def test_gradients_of_quantiles_for_q():
     x = distinct(4, 5)
     results = []
     for library in (ours, torch):
-        q = torch.tensor([0.3, 0.8], dtype=torch.float64, requires_grad=True)
+        q = torch.tensor([0.3, 0.8], dtype=torch.float64, device=DEVICE, requires_grad=True)
         library.quantile(x, q, 1).sum().backward()
         results.append(q.grad)
     same(*results)
@@ -153,7 +147,7 @@ def test_kept_values_are_not_changed_by_modes():
     with torch.no_grad():
         kept = ours.sort(x.requires_grad_())
         assert not kept.values.requires_grad
-    with torch.autocast("cpu"):
+    with torch.autocast(DEVICE.type):
         cast = ours.sort(x)
         assert cast.values.dtype is torch.float32
     for result in (found, kept, cast):
