@@ -251,6 +251,33 @@ def test_open_of_what_is_no_kernel_is_a_typed_error(runtime, tmp_path):
         runtime.open_cpu_kernel("libm.so.6", "float32")
 
 
+def test_dispatch_by_device_calls_the_kernel_of_the_device(runtime, rows9, indices):
+    x, positions = array(5, 9), np.empty((5, 9), np.int32)
+    out = np.empty_like(x)
+    runtime.dispatch_by_device([rows9], False)(x, out, -1, False, False)
+    np.testing.assert_array_equal(out, np.sort(x))
+    runtime.dispatch_by_device((indices, None), True)(x, positions, -1, True, False)
+    np.testing.assert_array_equal(positions, np.argsort(-x, kind="stable"))
+
+
+def test_dispatch_by_device_of_wrong_arguments_raises(runtime, rows9):
+    x = array(5, 9)
+    for kernels in ([], [None]):
+        call = runtime.dispatch_by_device(kernels, False)
+        with pytest.raises(ValueError, match=r"^x: expected a tensor on a device .* got the CPU"):
+            call(x, x, -1, False, False)
+    call = runtime.dispatch_by_device([rows9], False)
+    with pytest.raises(TypeError, match="Expected 1 but got 0 arguments"):
+        call()
+    with pytest.raises(TypeError, match="Expected `Tensor` but got `int`"):
+        call(1, x, -1, False, False)
+    with pytest.raises(TypeError, match="Expected 5 but got 2 arguments"):  # the kernel's own
+        call(x, x)
+    for kernels in (rows9, [rows9, 1]):
+        with pytest.raises(TypeError, match="argument #0.*Expected `Array`"):
+            runtime.dispatch_by_device(kernels, False)
+
+
 def test_every_export_is_documented_and_typed(runtime):
     names = ["open_cpu_kernel", "describe_cpu_kernel", "empty", "abi_version", "thread_count"]
     names += ["set_thread_count"]
@@ -261,6 +288,7 @@ def test_every_export_is_documented_and_typed(runtime):
         "open_launch_cache",
         "private_stream",
         "empty_gpu",
+        "dispatch_by_device",
     ]
     for name in names:
         assert runtime.get_function_doc(name)

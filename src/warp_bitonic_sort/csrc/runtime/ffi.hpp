@@ -153,20 +153,34 @@ class Arguments {
       const TVMFFIShapeCell& cell = *TVMFFIShapeGetCellPtr(value.v_obj);
       return std::vector<int64_t>(cell.data, cell.data + cell.size);
     }
-    // Python's tuples and lists.
-    if (value.type_index != kTVMFFIArray && value.type_index != kTVMFFIList) mismatch(i, "Shape");
-    const TVMFFISeqCell& cell = *reinterpret_cast<const TVMFFISeqCell*>(
-        reinterpret_cast<const char*>(value.v_obj) + sizeof(TVMFFIObject));
     std::vector<int64_t> sizes;
-    for (int64_t k = 0; k < cell.size; ++k) {
-      const TVMFFIAny& size = static_cast<const TVMFFIAny*>(cell.data)[k];
+    for (const TVMFFIAny& size : sequence(i, "Shape")) {
       if (size.type_index != kTVMFFIInt) mismatch(i, "Shape");
       sizes.push_back(size.v_int64);
     }
     return sizes;
   }
+  // Null for None. The functions live as long as the argument.
+  std::vector<TVMFFIObjectHandle> functions(int32_t i) const {
+    std::vector<TVMFFIObjectHandle> handles;
+    for (const TVMFFIAny& function : sequence(i, "Array")) {
+      const bool is_none = function.type_index == kTVMFFINone;
+      if (!is_none && function.type_index != kTVMFFIFunction) mismatch(i, "Array");
+      handles.push_back(is_none ? nullptr : function.v_obj);
+    }
+    return handles;
+  }
 
  private:
+  // The elements of Python's tuples and lists.
+  std::vector<TVMFFIAny> sequence(int32_t i, const char* expected) const {
+    const TVMFFIAny& value = values_[i];
+    if (value.type_index != kTVMFFIArray && value.type_index != kTVMFFIList) mismatch(i, expected);
+    const TVMFFISeqCell& cell = *reinterpret_cast<const TVMFFISeqCell*>(
+        reinterpret_cast<const char*>(value.v_obj) + sizeof(TVMFFIObject));
+    const TVMFFIAny* const elements = static_cast<const TVMFFIAny*>(cell.data);
+    return std::vector<TVMFFIAny>(elements, elements + cell.size);
+  }
   [[noreturn]] void mismatch(int32_t i, const char* expected) const {
     fail("TypeError", {"Mismatched type on argument #", i, " when calling: `", signature_,
                        "`. Expected `", expected, "` but got `", name_of(values_[i]), "`"});

@@ -260,6 +260,43 @@ class OpenGpuKernel {
   std::string signature_;
 };
 
+// A kernel that is open on several devices.
+class KernelOnDevices {
+ public:
+  KernelOnDevices(std::vector<TVMFFIObjectHandle> functions, bool leaves_out_keys)
+      : functions_(std::move(functions)), leaves_out_keys_(leaves_out_keys) {
+    for (TVMFFIObjectHandle function : functions_) {
+      if (function != nullptr) TVMFFIObjectIncRef(function);
+    }
+  }
+  ~KernelOnDevices() {
+    for (TVMFFIObjectHandle function : functions_) {
+      if (function != nullptr) TVMFFIObjectDecRef(function);
+    }
+  }
+  KernelOnDevices(const KernelOnDevices&) = delete;
+  KernelOnDevices& operator=(const KernelOnDevices&) = delete;
+
+  void operator()(const TVMFFIAny* values, int32_t count, TVMFFIAny* result) const {
+    const ffi::Arguments arguments("sort_rows(x: Tensor, ...) -> None", values, count,
+                                   std::max(count, 1));
+    const DLDevice device = arguments.tensor(0).device;
+    const auto number = static_cast<size_t>(device.device_id);
+    if (number >= functions_.size() || functions_[number] == nullptr) {
+      ffi::fail("ValueError", {"x: expected a tensor on a device that the kernel is open on, got ",
+                               wbs::device_text(device)});
+    }
+    std::vector<TVMFFIAny> all(values, values + count);
+    if (leaves_out_keys_) all.insert(all.begin() + 1, TVMFFIAny{});  // None
+    ffi::check(TVMFFIFunctionCall(functions_[number], all.data(), static_cast<int32_t>(all.size()),
+                                  result));
+  }
+
+ private:
+  const std::vector<TVMFFIObjectHandle> functions_;
+  const bool leaves_out_keys_;
+};
+
 class OpenLaunchCache {
  public:
   OpenLaunchCache(const std::string& selection, const std::string& payload) {
@@ -383,6 +420,28 @@ Function(x: Tensor, out: Tensor, axis: int, descending: bool, nan_last: bool, st
   ffi::set_function(
       result, std::make_unique<OpenGpuKernel>(arguments.text(0), find_dtype(arguments.text(1)),
                                               arguments.device(2)));
+}
+
+WBS_FFI_FUNCTION(dispatch_by_device,
+                 "dispatch_by_device(kernels: Array, leaves_out_keys: bool) -> Function",
+                 R"(Return a function that calls the kernel of its tensors' device.
+
+Callers without None, and with one function for all devices, as XLA, need it.
+
+Parameters
+----------
+kernels : Array of Function
+    A function of open_cpu_kernel or open_gpu_kernel at the number of its device; None at others.
+leaves_out_keys : bool
+    Whether the function lacks the parameter values, for which the kernel gets None.
+
+Returns
+-------
+Function
+    Raises ValueError for tensors on a device without a kernel.)",
+                 "ffi.Function", "ffi.Array", "bool") {
+  ffi::set_function(
+      result, std::make_unique<KernelOnDevices>(arguments.functions(0), arguments.boolean(1)));
 }
 
 WBS_FFI_FUNCTION(open_launch_cache, "open_launch_cache(selection: str, payload: str) -> Function",
