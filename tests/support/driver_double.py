@@ -109,7 +109,9 @@ def driven(driver=the_double, **environment):
                 env={
                     **{name: value for name, value in os.environ.items() if name != "ROCM_PATH"},
                     "LD_LIBRARY_PATH": library_path,
-                    "PYTHONPATH": str(TESTS),
+                    "PYTHONPATH": os.pathsep.join(
+                        filter(None, [str(TESTS), os.environ.get("PYTHONPATH")])
+                    ),
                     "GPU_ARCH": "native",
                     **environment,
                 },

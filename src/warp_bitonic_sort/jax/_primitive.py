@@ -18,7 +18,7 @@ from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from ..dtypes import lookup
+from ..dtypes import DType, lookup
 from ..fallback import Functions, Sorter
 from ..kernels import Role
 from ._targets import PLATFORMS, call_for
@@ -123,9 +123,8 @@ batching.primitive_batchers[sort_rows_p] = _batched
 
 def _lower(platform: str, ctx: Any, x: Any, **params: Any) -> Any:
     """Lower to the kernel of a platform."""
-    (aval,), axis, k, roles = ctx.avals_in, params["axis"], params["k"], params["roles"]
-    if params["is_stable"] and lookup(aval.dtype.name, "x").codec == "ieee":
-        roles = ("keys", "index")  # else equal keys have equal bits
+    (aval,), axis, k = ctx.avals_in, params["axis"], params["k"]
+    roles = _needed(params["roles"], params["is_stable"], lookup(aval.dtype.name, "x"))
     call = call_for(platform, aval.dtype.name, aval.shape, axis, k, roles)
     is_last = axis == aval.ndim - 1
     rule: Callable[..., Any] = _fallback
@@ -203,10 +202,7 @@ def _fallback(
     is_stable: bool,
     index_dtype: str,
 ) -> list[Any]:
-    """Have JAX sort keys, or their codes."""
-    if is_stable and roles == ("keys",):
-        keys = jnp.sort(x, axis=axis)
-        return [jnp.flip(keys, axis) if descending else keys]
+    """Have JAX sort the codes of keys."""
 
     def first(codes: Any, axis: int) -> Any:
         largest = jnp.moveaxis(~codes, axis, -1)
@@ -215,12 +211,22 @@ def _fallback(
     dtype = lookup(x.dtype.name, "x")
     argsort = jnp.argsort if k is None else first
     functions = Functions(jnp.sort, argsort, jnp.take_along_axis, jnp.where)
-    sorter = Sorter(dtype, axis, descending, False, roles)
+    needed = _needed(roles, is_stable, dtype)
+    sorter = Sorter(dtype, axis, descending, False, needed)
     outputs = sorter.outputs(_bits_as(x, f"int{dtype.bits}"), functions)
     return [
-        _bits_as(output, dtype.name) if role == "keys" else output.astype(index_dtype)
-        for output, role in zip(outputs, roles, strict=True)
+        _bits_as(outputs[needed.index(role)], dtype.name)
+        if role == "keys"
+        else outputs[needed.index(role)].astype(index_dtype)
+        for role in roles
     ]
+
+
+def _needed(roles: tuple[Role, ...], is_stable: bool, dtype: DType) -> tuple[Role, ...]:
+    """Return the outputs of a sort in which equal keys keep their order, if that matters."""
+    if is_stable and dtype.codec == "ieee":  # else equal keys have equal bits
+        return ("keys", "index")
+    return roles
 
 
 def _bits_as(x: Any, dtype: str) -> Any:

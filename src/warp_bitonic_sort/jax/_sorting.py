@@ -164,7 +164,7 @@ def top_k(operand: Any, k: int, *, axis: int = -1, **options: Any) -> tuple[jax.
     BuildError
         The kernel could not be built.
     """
-    if type(k) is int and type(axis) is int and not options:
+    if type(k) is int and type(axis) is int and hasattr(operand, "dtype") and not options:
         return _top_k(operand, k, axis)  # type: ignore[no-any-return]
     return _top_k_of_jax(operand, k, axis, **options)  # type: ignore[no-any-return]
 

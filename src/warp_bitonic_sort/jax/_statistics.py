@@ -28,7 +28,10 @@ def _with_kernels(function: Callable[..., Any]) -> Callable[..., Any]:
     signature = inspect.signature(function)
 
     def own(*args: Any, **kwargs: Any) -> Any:
-        given = signature.bind(*args, **kwargs).arguments
+        try:
+            given = signature.bind(*args, **kwargs).arguments
+        except TypeError:
+            return function(*args, **kwargs)  # raises its own error
         traced = {key: value for key, value in given.items() if key in _TRACED}
         static = {key: value for key, value in given.items() if key not in _TRACED}
         trace = jax.make_jaxpr(lambda traced: function(**traced, **static))(traced)
