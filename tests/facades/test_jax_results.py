@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from jax import lax
 from support import oracle
 from support.covering import pairwise
 from warp_bitonic_sort import jax as wbs
+from warp_bitonic_sort.jax._primitive import _fallback, parameters
 
 # Rows, columns, rows that lie apart; registers, and a tile in memory.
 LAYOUTS = [((9, 5), -1), ((5, 9), 0), ((2, 5, 3), 1), ((3, 100), 1)]
@@ -63,6 +65,31 @@ def test_top_k_of_every_dtype_equals_the_oracle(name, layout, k):
     assert indices.dtype == np.int32
     order = oracle.expected_indices(x, axis, descending=True)
     order = order[(slice(None),) * (axis % x.ndim) + (slice(k),)]
+    np.testing.assert_array_equal(indices, order)
+    check_bits(values, np.take_along_axis(x, order, axis))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_top_k_of_many_elements_is_the_beginning_of_a_sort(axis):
+    x = oracle.random("float32", (100, 100), RNG)
+    values, indices = wbs.top_k(jnp.asarray(x), 60, axis=axis)
+    order = oracle.expected_indices(x, axis, descending=True)
+    order = order[(slice(None),) * axis + (slice(60),)]
+    np.testing.assert_array_equal(indices, order)
+    check_bits(values, np.take_along_axis(x, order, axis))
+
+
+@pytest.mark.parametrize(
+    ("name", "k", "axis"),
+    pairwise(["bool", "uint16", "float32", "float8_e5m2fnuz"], [None, 3], [0, 1]),
+)
+def test_sort_of_codes_by_jax_equals_the_oracle(name, k, axis):
+    """It sorts long rows, and all rows on platforms without kernels."""
+    x = oracle.random(name, (6, 7), RNG)
+    options = parameters(axis, descending=True, k=k, roles=("keys", "index"))
+    values, indices = jax.jit(partial(_fallback, **options))(x)
+    order = oracle.expected_indices(x, axis, descending=True)
+    order = order[(slice(None),) * axis + (slice(k),)]
     np.testing.assert_array_equal(indices, order)
     check_bits(values, np.take_along_axis(x, order, axis))
 

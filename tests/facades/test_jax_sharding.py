@@ -216,6 +216,28 @@ def test_mesh_of_two_axes_divides_batches_and_keeps_rows():
 
 
 @check
+def test_shard_map_over_one_of_two_axes_leaves_the_other_to_xla():
+    import jax.numpy as jnp
+    import numpy as np
+    from jax.sharding import NamedSharding, PartitionSpec
+
+    from warp_bitonic_sort import jax as wbs
+
+    mesh = jax.make_mesh((4, 2), ("a", "b"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    x = jnp.asarray(np.random.default_rng(7).permutation(9 * 4 * 8).reshape(9, 4, 8), jnp.float32)
+    divided = jax.device_put(x, NamedSharding(mesh, PartitionSpec(None, "a", "b")))
+    columns = jax.shard_map(
+        lambda a: wbs.sort(a, 0) + a,
+        mesh=mesh,
+        in_specs=PartitionSpec(None, "a"),
+        out_specs=PartitionSpec(None, "a"),
+        axis_names={"a"},
+    )
+    equal(jax.jit(columns)(divided), jnp.sort(x, 0) + x)
+    own_rows_only(program_of(columns, divided), (1, 4, 9))
+
+
+@check
 def test_array_on_the_last_device_is_sorted_there():
     import jax.numpy as jnp
 

@@ -60,7 +60,14 @@ def test_platform_without_kernels_gets_the_sort_of_xla(platform):
 @driven()
 def test_program_for_cuda_calls_kernels_that_are_open_on_the_device(folder):
     del folder
-    _targets._device_numbers = lambda platform: [0] if platform == "cuda" else [1]
+    _targets._device_numbers = lambda _platform: [0]
+    registered, register = [], _targets.jax_tvm_ffi.register_ffi_target
+
+    def recorded(name, function, arguments, platform):
+        registered.append((function, arguments, platform))
+        return register(name, function, arguments, platform=platform)
+
+    _targets.jax_tvm_ffi.register_ffi_target = recorded
 
     def lowered(function, a=A):
         traced = jax.jit(function).trace(a)
@@ -75,7 +82,15 @@ def test_program_for_cuda_calls_kernels_that_are_open_on_the_device(folder):
         assert f"custom_call @warp_bitonic_sort.{name}" in text
         assert "sm_80" in text
         assert "stablehlo.sort" not in text
-    assert Driver().report()["calls"]["cuModuleLoadData"] == 3
+    driver = Driver()
+    assert driver.report()["calls"]["cuModuleLoadData"] == 3
+    # XLA is told to pass its stream last.
+    x, indices = OnDevice(array(4, 11)), OnDevice(np.zeros((4, 11), np.int32))
+    function, arguments, platform = registered[1]
+    assert platform == "gpu"
+    assert arguments[-1] == "ctx.stream"
+    function(x, indices, 1, False, False, 0x123)
+    assert driver.launches()[-1]["stream"] == 0x123
 
 
 @driven()
