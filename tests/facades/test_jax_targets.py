@@ -82,6 +82,10 @@ def test_program_for_cuda_calls_kernels_that_are_open_on_the_device(folder):
         assert f"custom_call @warp_bitonic_sort.{name}" in text
         assert "sm_80" in text
         assert "stablehlo.sort" not in text
+    # The kernel that finds the first elements wants them contiguous.
+    text = lowered(lambda a: wbs.top_k(a, 2, axis=0), A.T)
+    assert "custom_call @warp_bitonic_sort.cuda_first2_index_ieee32" in text
+    assert "stablehlo.transpose" in text
     driver = Driver()
     assert driver.report()["calls"]["cuModuleLoadData"] == 3
     # XLA is told to pass its stream last.

@@ -133,8 +133,6 @@ def _lower(platform: str, ctx: Any, x: Any, **params: Any) -> Any:
     elif call.route == "kernel":
         if not is_last and (call.transposes or _is_partitioned(ctx)):
             rule = _with_axis_last
-        elif k is not None and not call.finds_first:
-            rule = _first_of_all
         else:
             return _call_target(ctx, x, call.target, call.outputs, params)
     return mlir.lower_fun(partial(rule, **params), multiple_results=True)(ctx, x)
@@ -177,11 +175,6 @@ def _is_partitioned(ctx: Any) -> bool:
 def _with_axis_last(x: Any, *, axis: int, **params: Any) -> list[Any]:
     outputs = sort_rows_p.bind(jnp.moveaxis(x, axis, -1), axis=x.ndim - 1, **params)
     return [jnp.moveaxis(output, -1, axis) for output in outputs]
-
-
-def _first_of_all(x: Any, *, axis: int, k: int, **params: Any) -> list[Any]:
-    outputs = sort_rows_p.bind(x, axis=axis, k=None, **params)
-    return [lax.slice_in_dim(output, 0, k, axis=axis) for output in outputs]
 
 
 def _copy(

@@ -18,6 +18,9 @@ from jax import lax
 from ..dtypes import DTYPES
 from ._primitive import sort_rows
 
+# The longest rows whose indices int32 holds; top_k of JAX takes no longer ones, either.
+_MAX_LENGTH = 2**31
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -39,6 +42,7 @@ def can_sort(x: Any, axis: Any) -> bool:
         and all(isinstance(size, int) for size in x.shape)  # sizes of an export may be symbols
         and isinstance(axis, int)
         and -x.ndim <= axis < x.ndim
+        and x.shape[axis] <= _MAX_LENGTH
         and jax.typeof(x).sharding.spec[axis] is None
     )
 

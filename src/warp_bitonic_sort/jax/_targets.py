@@ -45,15 +45,12 @@ class Call(NamedTuple):
         The name of the target, for route ``kernel``.
     outputs : tuple of str
         What the target writes.
-    finds_first : bool
-        Whether the target writes the first k elements of each row only.
     """
 
     route: str
     transposes: bool = False
     target: str = ""
     outputs: tuple[Role, ...] = ()
-    finds_first: bool = False
 
 
 def call_for(
@@ -96,8 +93,7 @@ def call_for(
     written = OUTPUTS[plan.kernel.payload]
     outputs = tuple(roles) if "index" in roles else written
     target = _target_of(plan, dtype, platform, name, written != outputs)
-    finds_first = found is not None and found.selection != "all"
-    return Call("kernel", plan.transposes, target, outputs, finds_first)
+    return Call("kernel", plan.transposes, target, outputs)
 
 
 def _operation_for(k: int | None, roles: Sequence[Role]) -> str:
