@@ -175,6 +175,10 @@ def test_explicit_mesh_keeps_the_sharding_in_the_type():
         equal(wbs.sort(case.divided), jnp.sort(case.x))
         equal(wbs.argsort(case.divided), jnp.argsort(case.x))
         own_rows_only(program_of(wbs.sort, case.divided), (4, 9))
+        columns = Case("Explicit", shape=(9, 32), axis=1).divided
+        assert jax.typeof(wbs.sort(columns, 0)) == jax.typeof(columns)
+        equal(wbs.sort(columns, 0), jnp.sort(columns, 0))
+        own_rows_only(program_of(lambda a: wbs.sort(a, 0), columns), (4, 9))
         equal(jax.jit(jax.grad(loss(wbs.sort)))(case.divided), jax.grad(loss(jnp.sort))(case.x))
         equal(wbs.median(case.divided, axis=-1), jnp.median(case.x, axis=-1))
 

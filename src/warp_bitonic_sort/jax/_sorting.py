@@ -70,7 +70,7 @@ def sort(
         As for `jax.numpy.sort`, which supports neither.
     stable : bool, default True
         Whether zeros of both signs, and NaNs of different bits, keep their order. Otherwise -0.0
-        comes before 0.0, and floats are sorted about twice as fast. Other elements that are equal
+        comes before 0.0, and floats are sorted faster. Other elements that are equal
         have equal bits.
     descending : bool, default False
         Whether the order is that of the ascending sort, read backwards. NaNs come first then.

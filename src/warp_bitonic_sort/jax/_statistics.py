@@ -1,7 +1,8 @@
 """Medians, quantiles and percentiles with the signatures of jax.numpy.
 
 Invariant: the formulas are those of the installed JAX: its function is traced, and kernels take the
-place of the sort in the trace. Therefore results, dtypes, errors and derivatives are JAX's own.
+place of the sort in the trace. Therefore results, dtypes, errors and derivatives are JAX's own, but
+for the sign of a zero: the sort is not stable, which is faster. NaNs have equal bits there.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def _with_kernels(function: Callable[..., Any]) -> Callable[..., Any]:
     own.__name__ = own.__qualname__ = name
     own.__module__ = "warp_bitonic_sort.jax"
     own.__signature__ = signature  # type: ignore[attr-defined]
-    own.__doc__ = f"As `jax.numpy.{name}`, with a faster sort."
+    own.__doc__ = f"As `jax.numpy.{name}`, with a faster sort; a zero may have the other sign."
     static = [key for key in signature.parameters if key not in _TRACED]
     compiled: Callable[..., Any] = jax.jit(own, static_argnames=static)
     return compiled
@@ -62,8 +63,7 @@ def _replaced(eqn: JaxprEqn) -> JaxprEqn:
     aval = eqn.invars[0].aval
     if aval.dtype.name not in DTYPES or not all(isinstance(size, int) for size in aval.shape):
         return eqn
-    params = parameters(eqn.params["dimension"], is_stable=eqn.params["is_stable"])
-    return eqn.replace(primitive=sort_rows_p, params=params)
+    return eqn.replace(primitive=sort_rows_p, params=parameters(eqn.params["dimension"]))
 
 
 median = _with_kernels(jnp.median)

@@ -1,8 +1,8 @@
 """Lists the back ends, each of which describes the processors of one maker or kind.
 
-Invariant: only ``targets`` and ``arrays`` contain names of back ends. Other code uses a `Target`;
-the build uses only its `Recipe`. Back ends do not import each other, and each is imported when it
-is first used: most processes use one.
+Invariant: only ``targets``, ``arrays`` and ``jax`` contain names of back ends. Other code uses a
+`Target`; the build uses only its `Recipe`. Back ends do not import each other, and each is imported
+when it is first used: most processes use one.
 """
 
 from __future__ import annotations
