@@ -57,7 +57,7 @@ def test_sort_and_argsort_of_every_dtype_equal_the_oracle(name, layout, descendi
     check_bits(wbs.argsort(a, axis, stable=False, descending=descending), expected)
 
 
-@pytest.mark.parametrize(("name", "layout", "k"), pairwise([*oracle.ALL], LAYOUTS, [0, 1, 5]))
+@pytest.mark.parametrize(("name", "layout", "k"), pairwise([*oracle.ALL], LAYOUTS, [0, 5]))
 def test_top_k_of_every_dtype_equals_the_oracle(name, layout, k):
     shape, axis = layout
     x = oracle.random(name, shape, RNG)
@@ -255,7 +255,7 @@ def import_without(statement):
     [
         ("sys.modules['jax'] = None", "needs JAX;"),
         ("sys.modules['jax_tvm_ffi'] = None", "needs jax-tvm-ffi"),
-        ("import jax; jax.__version__ = '0.7.1'", "needs JAX 0.7.2 or newer, got 0.7.1;"),
+        ("import jax; jax.__version__ = '0.9.0.1'", "needs JAX 0.9.1 or newer, got 0.9.0.1;"),
     ],
 )
 def test_import_without_what_it_needs_says_how_to_install_it(statement, says):

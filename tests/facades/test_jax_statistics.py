@@ -14,7 +14,7 @@ from warp_bitonic_sort import jax as wbs
 RNG = np.random.default_rng(3)
 MEDIANS = ["median", "nanmedian"]
 QUANTILES = ["quantile", "nanquantile", "percentile", "nanpercentile"]
-DTYPES = ["bool", "uint32", "bfloat16", "float32"]
+DTYPES = ["uint32", "bfloat16", "float32"]
 METHODS = ["linear", "lower", "higher", "midpoint", "nearest", "inverted_cdf"]
 
 
@@ -37,7 +37,7 @@ def rows(name, shape):
 
 @pytest.mark.parametrize(
     ("name", "dtype", "axis", "keepdims"),
-    pairwise(MEDIANS, DTYPES, [None, -1, 0, (0, 2)], [False, True]),
+    pairwise(MEDIANS, DTYPES, [None, 0, (0, 2)], [False, True]),
 )
 def test_median_equals_that_of_jax(name, dtype, axis, keepdims):
     a = rows(dtype, (4, 3, 9))
@@ -79,8 +79,8 @@ def test_derivatives_equal_those_of_jax(name):
         function = getattr(module, name)
         return lambda a: (function(jnp.sin(a), *q, axis=-1) ** 3).sum()
 
-    check_equal(jax.grad(loss(wbs))(a), jax.grad(loss(jnp))(a))
-    check_equal(jax.hessian(loss(wbs))(a[0]), jax.hessian(loss(jnp))(a[0]))
+    check_equal(jax.jit(jax.grad(loss(wbs)))(a), jax.jit(jax.grad(loss(jnp)))(a))
+    check_equal(jax.jit(jax.hessian(loss(wbs)))(a[0]), jax.jit(jax.hessian(loss(jnp)))(a[0]))
     if q:
         check_equal(
             jax.grad(lambda q: wbs.nanquantile(a, q))(0.3),

@@ -198,8 +198,7 @@ def _fallback(
     """Have JAX sort the codes of keys."""
 
     def first(codes: Any, axis: int) -> Any:
-        largest = jnp.moveaxis(~codes, axis, -1)
-        return jnp.moveaxis(lax.top_k(largest, k)[1], -1, axis)
+        return lax.top_k(~codes, k, axis=axis)[1]
 
     dtype = lookup(x.dtype.name, "x")
     argsort = jnp.argsort if k is None else first

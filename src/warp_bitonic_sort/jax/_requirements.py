@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 
-# The first one whose tracers know their sharding and the axes that they vary over.
-_OLDEST_JAX = (0, 7, 2)
+# The first one that loads the handlers of jax-tvm-ffi 0.1.3: their interface has a version.
+_OLDEST_JAX = (0, 9, 1)
 _ADVICE = "run pip install 'warp-bitonic-sort[jax]'"
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """Return the numbers at the head of a version, as in (0, 7, 2) of 0.7.2.dev1."""
+    """Return the numbers at the head of a version, as in (0, 9, 1) of 0.9.1.dev2."""
     return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
 
 

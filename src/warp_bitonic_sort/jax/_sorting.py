@@ -170,7 +170,7 @@ def top_k(operand: Any, k: int, *, axis: int = -1, **options: Any) -> tuple[jax.
     """
     if type(k) is int and type(axis) is int and hasattr(operand, "dtype") and not options:
         return _top_k(operand, k, axis)  # type: ignore[no-any-return]
-    return _top_k_of_jax(operand, k, axis, **options)  # type: ignore[no-any-return]
+    return lax.top_k(operand, k, axis=axis, **options)  # type: ignore[no-any-return]
 
 
 @partial(jax.jit, static_argnums=(1, 2, 3))
@@ -206,14 +206,8 @@ def _argsort(a: Any, axis: Any, stable: Any, descending: Any, options: Any) -> A
 @partial(jax.jit, static_argnums=(1, 2))
 def _top_k(operand: Any, k: int, axis: int) -> Any:
     if not can_sort(operand, axis) or not 0 <= k <= operand.shape[axis]:
-        return _top_k_of_jax(operand, k, axis)
+        return lax.top_k(operand, k, axis=axis)
     return tuple(sort_rows(operand, axis, descending=True, k=k, roles=("keys", "index")))
-
-
-def _top_k_of_jax(operand: Any, k: Any, axis: Any, **options: Any) -> Any:
-    if axis != -1:  # JAX 0.7 has no such argument
-        options["axis"] = axis
-    return lax.top_k(operand, k, **options)
 
 
 def _row_of(a: Any, axis: Any) -> tuple[Any, Any]:
