@@ -140,6 +140,7 @@ def _jax_cases(device: str) -> Iterator[Case]:
     import jax
     import jax.numpy as jnp
     import numpy as np
+
     import warp_bitonic_sort.jax as ours
 
     functions: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
