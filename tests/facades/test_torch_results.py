@@ -123,6 +123,8 @@ def test_quantiles_equal_those_of_torch(name, dtype, shape, dim, keepdim, interp
     lambda t, x: t.nanquantile(x, 0.5, 3),
     lambda t, x: t.sort(x, out=(torch.empty(2), torch.empty(2))),
     lambda t, x: t.topk(x, 1, out=(torch.empty(2, dtype=torch.int32), torch.empty(2))),
+    lambda t, x: t.topk(x.requires_grad_(), 1, out=(torch.empty(2), torch.empty(2).long())),
+    lambda t, x: t.quantile(x.requires_grad_(), 0.5, out=torch.empty(())),
 ])  # fmt: skip
 def test_error_is_that_of_torch(call):
     x = torch.ones(3, 4)
