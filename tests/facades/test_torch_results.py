@@ -124,7 +124,8 @@ def test_quantiles_equal_those_of_torch(name, dtype, shape, dim, keepdim, interp
     lambda t, x: t.sort(x, out=(torch.empty(2), torch.empty(2))),
     lambda t, x: t.topk(x, 1, out=(torch.empty(2, dtype=torch.int32), torch.empty(2))),
     lambda t, x: t.topk(x.requires_grad_(), 1, out=(torch.empty(2), torch.empty(2).long())),
-    lambda t, x: t.quantile(x.requires_grad_(), 0.5, out=torch.empty(())),
+    lambda t, x: t.msort(x.requires_grad_(), out=torch.empty(3, 4)),
+    lambda t, x: t.median(x.requires_grad_(), 1, out=(torch.empty(3), torch.empty(3).long())),
 ])  # fmt: skip
 def test_error_is_that_of_torch(call):
     x = torch.ones(3, 4)
@@ -179,6 +180,9 @@ def test_out_is_written_and_resized_as_in_torch():
     whole = values_for(0)
     assert ours.quantile(x, 0.5, out=whole) is whole
     same(whole, torch.quantile(x, 0.5), has_nan_bits=False)
+    kept = values_for(())
+    ours.quantile(x.clone().requires_grad_(), 0.5, out=kept)  # PyTorch differentiates it
+    assert kept.requires_grad
     assert ours.msort(x, out=whole) is whole
     same(whole, torch.msort(x), has_nan_bits=False)
 

@@ -81,7 +81,7 @@ def nanquantile(
 def _quantile(
     name: str, x: Tensor, q: Any, dim: int | None, keepdim: bool, interpolation: str, out: Any
 ) -> Tensor:
-    reason = _why_not(x, q, dim, keepdim, interpolation)
+    reason = _why_not(x, q, dim, keepdim, interpolation, out)
     if reason:
         options = {"interpolation": interpolation, "out": out}
         result: Tensor = left_to_torch(name, reason, x, q, dim, keepdim, **options)
@@ -129,9 +129,9 @@ def _read(values: Tensor, places: Tensor, interpolation: str) -> Tensor:
     return low.lerp(values.gather(-1, places.ceil().long()), weights)
 
 
-def _why_not(x: Any, q: Any, dim: Any, keepdim: Any, interpolation: Any) -> str | None:
+def _why_not(x: Any, q: Any, dim: Any, keepdim: Any, interpolation: Any, out: Any) -> str | None:
     """Return why quantiles are left to PyTorch, or None if they are not."""
-    reason = why_not(x, -1 if dim is None else dim, None if dim is None else LONGEST)
+    reason = why_not(x, -1 if dim is None else dim, None if dim is None else LONGEST, out=out)
     if reason:
         return reason
     if x.dtype not in (torch.float32, torch.float64):

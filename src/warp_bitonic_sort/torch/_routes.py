@@ -25,7 +25,13 @@ _SORTED = frozenset(getattr(torch, name) for name in DTYPES if hasattr(torch, na
 _WITH_GRADIENT = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 
 
-def why_not(x: Any, dim: Any, longest: int | None = LONGEST, lowest_rank: int = 0) -> str | None:
+def why_not(
+    x: Any,
+    dim: Any,
+    longest: int | None = LONGEST,
+    lowest_rank: int = 0,
+    out: Any = None,
+) -> str | None:
     """Return why a call is left to PyTorch, or None if it is not.
 
     Parameters
@@ -38,6 +44,8 @@ def why_not(x: Any, dim: Any, longest: int | None = LONGEST, lowest_rank: int = 
         The longest rows; None stands for no limit.
     lowest_rank : int, default 0
         The lowest number of dimensions.
+    out : optional
+        What the caller passed as out.
     """
     if not isinstance(x, Tensor):
         return f"input is a {type(x).__name__}"
@@ -54,6 +62,8 @@ def why_not(x: Any, dim: Any, longest: int | None = LONGEST, lowest_rank: int = 
         return "input has no dimensions"
     if longest is not None and x.dim() and x.size(dim) > longest:
         return f"rows are longer than {longest}"
+    if out is not None and may_need_gradient(x):
+        return "out is given, and a gradient is wanted"
     return None
 
 

@@ -48,9 +48,9 @@ def _first(
     return values, indices
 
 
-def _why_not_k(x: Any, k: Any, dim: Any, lowest: int) -> str | None:
+def _why_not_k(x: Any, k: Any, dim: Any, lowest: int, out: Any = None) -> str | None:
     """Return why the selection of k elements is left to PyTorch, or None if it is not."""
-    reason = why_not(x, dim, longest=None, lowest_rank=1)
+    reason = why_not(x, dim, longest=None, lowest_rank=1, out=out)
     if reason:
         return reason
     if type(k) is not int and not isinstance(k, torch.SymInt):
@@ -96,7 +96,7 @@ def topk(
     >>> topk(torch.tensor([[3.0, 1.0, 2.0]]), 2).indices
     tensor([[0, 2]])
     """
-    reason = _why_not_k(input, k, dim, 0)
+    reason = _why_not_k(input, k, dim, 0, out)
     if not reason and (type(largest) is not bool or type(sorted) is not bool):
         reason = "a flag is not a bool"
     if reason:
@@ -175,7 +175,7 @@ def kthvalue(
     RuntimeError, IndexError, TypeError
         As `torch.kthvalue` does.
     """
-    reason = why_not(input, dim, lowest_rank=1) or _why_not_k(input, k, dim, 1)
+    reason = why_not(input, dim, lowest_rank=1) or _why_not_k(input, k, dim, 1, out)
     if not reason and type(keepdim) is not bool:
         reason = "a flag is not a bool"
     if reason:
@@ -233,7 +233,7 @@ def nanmedian(
 
 def _median(name: str, x: Tensor, dim: int | None, keepdim: bool, out: Any) -> Any:
     is_whole = dim is None
-    reason = _why_no_median(x, dim)
+    reason = _why_no_median(x, dim, out)
     if not reason and type(keepdim) is not bool:
         reason = "a flag is not a bool"
     if reason:
@@ -265,10 +265,10 @@ def _median_of_numbers(x: Tensor, dim: int) -> Sequence[Tensor]:
     return values.gather(dim, place), indices.gather(dim, place)
 
 
-def _why_no_median(x: Any, dim: Any) -> str | None:
+def _why_no_median(x: Any, dim: Any, out: Any) -> str | None:
     """Return why a median is left to PyTorch, or None if it is not."""
     if dim is not None:
-        reason = why_not(x, dim, lowest_rank=1)
+        reason = why_not(x, dim, lowest_rank=1, out=out)
         return "rows are empty" if not reason and x.shape[dim] == 0 else reason
     reason = why_not(x, -1, longest=None)
     if reason:

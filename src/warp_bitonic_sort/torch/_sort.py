@@ -105,7 +105,7 @@ def sort(
     >>> sort(torch.tensor([[3.0, 1.0, 2.0]])).indices
     tensor([[1, 2, 0]])
     """
-    reason = why_not(input, dim) or _why_no_flag(descending, stable)
+    reason = why_not(input, dim, out=out) or _why_no_flag(descending, stable)
     if reason:
         options = {"dim": dim, "descending": descending, "stable": stable}
         return left_to_torch("sort", reason, input, **options, out=out)
@@ -160,7 +160,7 @@ def msort(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     RuntimeError, TypeError
         As `torch.msort` does.
     """
-    reason = why_not(input, 0)
+    reason = why_not(input, 0, out=out)
     if reason:
         result: Tensor = left_to_torch("msort", reason, input, out=out)
         return result
