@@ -8,6 +8,7 @@ import textwrap
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad
 from torch.func import grad, jvp, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -168,9 +169,9 @@ SAMPLES = [
 @pytest.mark.parametrize(("operator", "options"), SAMPLES)
 @pytest.mark.parametrize("x", [rows(), rows().t(), rows(0), rows(4, torch.int32)])
 def test_operators_pass_opcheck(operator, options, x):
-    if options[0] == 2 and x.shape[0] == 0 and x.shape[-1] == 0:
-        return
     torch.library.opcheck(operator, (x, *options))
+    if x.is_floating_point():
+        torch.library.opcheck(operator, (x.clone().requires_grad_(), *options))
 
 
 def test_gradient_is_never_silently_zero():
@@ -178,6 +179,60 @@ def test_gradient_is_never_silently_zero():
     for name in SMOOTH:
         function = grad(lambda x, n=name: (function_of(n)(x) ** 2).sum())
         assert compiled(function, dynamic=False)(rows()).abs().sum() > 0, name
+
+
+WRITES = {
+    "slice": lambda buffer, y: buffer[:, :5].copy_(y),
+    "row": lambda buffer, y: [buffer[i, :5].copy_(y[i]) for i in range(4)],
+    "transposed": lambda buffer, y: buffer.t()[:5].copy_(y.t()),
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("name", ["sort", "sort values", "topk", "kthvalue", "median", "pairs"])
+def test_compiled_gradient_through_a_write_to_a_view_equals_the_eager_one(name, write):
+    """torch.compile does not know then that the written tensor needs a gradient."""
+    layer = torch.nn.Linear(5, 5).to(DEVICE, torch.float64)
+
+    def loss(x):
+        buffer = x.new_full((4, 6), 9.0)
+        WRITES[write](buffer, layer(x))
+        return (function_of(name)(buffer) ** 2).sum() + layer(x).square().sum()
+
+    gradients = []
+    for function in (loss, compiled(loss, dynamic=False)):
+        layer.zero_grad()
+        function(rows()).backward()
+        gradients.append(layer.weight.grad.clone())
+    same(*gradients)
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_recorded_graph_has_the_gradient_of_the_eager_call(name):
+    function = function_of(name)
+    expected = grad(lambda x: (function(x) ** 2).sum())(rows())
+
+    class Layer(torch.nn.Module):
+        def forward(self, x):
+            return function(x)
+
+    program = torch.export.export(Layer(), (rows(),))
+    for recorded in (make_fx(function)(rows()), program.module(),
+                     program.run_decompositions().module()):  # fmt: skip
+        same(grad(lambda x, f=recorded: (f(x) ** 2).sum())(rows()), expected)
+        x = rows().requires_grad_()
+        (recorded(x) ** 2).sum().backward()
+        same(x.grad, expected)
+
+
+def test_forward_mode_inside_of_a_compiled_function_has_a_tangent():
+    def tangent(library, x):
+        with forward_ad.dual_level():
+            dual = forward_ad.make_dual(x, x.flip(0))
+            return forward_ad.unpack_dual(library.sort(dual).values).tangent
+
+    fast = torch.compile(lambda x: tangent(ours, x), backend="aot_eager")
+    same(fast(rows()), tangent(torch, rows()))
 
 
 @pytest.mark.stress

@@ -179,8 +179,30 @@ def test_subclass_keeps_its_class():
     assert found.values.tolist() == [[1, 2]]
 
 
-def test_operator_of_a_tensor_that_needs_a_gradient_raises():
-    """They are private; a caller of `torch.ops` gets an error, not zeros."""
-    x = distinct(4, 5).requires_grad_()
-    with pytest.raises(TypeError, match="requires a gradient"):
-        torch.ops.warp_bitonic_sort.sort_values(x, -1, False, False)
+def test_operators_themselves_have_gradients():
+    x = distinct(4, 5)
+    operators = torch.ops.warp_bitonic_sort
+    for call in (
+        lambda x: operators.sort_values(x, -1, False, False),
+        lambda x: operators.sort(x, -1, False, False)[0],
+        lambda x: operators.topk(x, 5, -1, False, False)[0],
+    ):
+        found = grad(lambda x, call=call: (call(x) * WEIGHTS).sum())(x)
+        same(found, grad(lambda x: (x.sort().values * WEIGHTS).sum())(x))
+
+
+def test_gradient_of_float8_is_refused_and_not_zero():
+    x = distinct(4, 5).float()
+    for function in (ours.sort_values, lambda x: ours.topk(x, 2).values):
+        narrow = lambda x, f=function: f(x.to(torch.float8_e4m3fn)).float().sum()  # noqa: E731
+        with pytest.raises(RuntimeError):
+            grad(narrow)(x)
+        with pytest.raises(RuntimeError):
+            narrow(x.clone().requires_grad_()).backward()
+
+
+@each_call
+def test_linearized_call_is_that_of_torch(name):
+    x = distinct(4, 5)
+    found, expected = (torch.func.linearize(function, x)[1](x.flip(0)) for function in both(name))
+    same(found, expected)

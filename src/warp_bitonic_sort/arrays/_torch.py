@@ -35,7 +35,7 @@ from ._checks import (
     type_name,
     unsupported_device,
 )
-from ._torch_context import is_recorded, is_transformed, refuse
+from ._torch_context import is_below_autograd, is_recorded, is_transformed, refuse
 from ._torch_relaunch import ACCEPTED, INDEX_DTYPES, relaunch_by, relaunch_pairs_by
 
 # The handle of the calling thread's default stream, in CUDA and in HIP.
@@ -86,12 +86,12 @@ class TorchAdapter(Adapter):
         if not _has_memory(x):
             raise _no_memory(argument)
         requires_grad = x.requires_grad
-        has_gradient = (requires_grad and torch.is_grad_enabled()) or _is_dual(x)
+        has_gradient = (requires_grad and _records_gradients()) or _is_dual(x)
         return x.dtype, x.shape, strides, x.is_neg(), requires_grad, has_gradient, x.device.index
 
     def check_no_gradient(self, x: Any, argument: str) -> None:
         """Raise TypeError if PyTorch would record a gradient."""
-        if x.requires_grad and torch.is_grad_enabled():
+        if x.requires_grad and _records_gradients():
             raise TypeError(
                 f"{argument}: it requires a gradient, which this function does not record; use "
                 f"the functions of warp_bitonic_sort.torch, pass {argument}.detach(), or call "
@@ -321,9 +321,16 @@ def _words(x: Any) -> Any:
     return x.detach().view(_WORDS[x.element_size()])
 
 
+def _records_gradients() -> bool:
+    """Tell whether PyTorch records gradients of tensors that require one."""
+    return torch.is_grad_enabled() and not is_below_autograd()
+
+
 def _is_dual(x: Any) -> bool:
     """Tell whether a tensor has a tangent of forward-mode differentiation."""
-    return forward_ad._current_level >= 0 and forward_ad.unpack_dual(x).tangent is not None
+    if forward_ad._current_level < 0 or is_below_autograd():
+        return False
+    return forward_ad.unpack_dual(x).tangent is not None
 
 
 def _no_memory(argument: str) -> ValueError:

@@ -19,6 +19,8 @@ _has_function_mode = torch._C._is_torch_function_mode_enabled
 _is_included = torch._C._dispatch_tls_is_dispatch_key_included
 _PRE_DISPATCH = torch._C.DispatchKey.PreDispatch
 _transform = torch._C._functorch.peek_interpreter_stack
+_is_excluded = torch._C._dispatch_tls_is_dispatch_key_excluded
+_AUTOGRAD = torch._C.DispatchKey.AutogradCPU
 
 _MODES = {
     torch._C._TorchDispatchModeKey.PROXY: "make_fx or torch.export",
@@ -37,6 +39,11 @@ def is_recorded() -> bool:
 def is_transformed() -> bool:
     """Tell whether the call is inside a torch.func transform."""
     return _transform() is not None
+
+
+def is_below_autograd() -> bool:
+    """Tell whether PyTorch has dealt with gradients, as inside of an operator."""
+    return bool(_is_excluded(_AUTOGRAD))
 
 
 def refuse(argument: str) -> None:

@@ -1,8 +1,9 @@
 """The operators of PyTorch that the functions of this package call where PyTorch records a call.
 
-Invariant: an operator computes, and has no gradient: a caller that needs one gathers at its
-indices (`_routes`). PyTorch runs an operator outside of every mode and transform, so that kernels
-get plain tensors. The operators ``torch.ops.warp_bitonic_sort`` are private.
+Invariant: the values of an operator have every gradient: where one is wanted, PyTorch's dispatcher
+calls `_with_gradient`, which gathers from the input. Below that, an operator computes, outside of
+every mode and transform, so that kernels get plain tensors. The operators
+``torch.ops.warp_bitonic_sort`` are private.
 """
 
 from __future__ import annotations
@@ -66,6 +67,10 @@ def _both_of_length_k(x: Tensor, k: int, dim: int, *_: Any) -> tuple[Tensor, Ten
     return x.new_empty(shape), x.new_empty(shape, dtype=torch.int64)
 
 
+def _position_of_dim(operator: Any) -> int:
+    return [argument.name for argument in operator._schema.arguments].index("dim")
+
+
 def _define(
     schema: str,
     compute: Callable[..., Any],
@@ -79,7 +84,7 @@ def _define(
     qualified = f"{_NAMESPACE}::{name}"
     torch.library.register_fake(qualified, allocate, lib=_library)
     operator = getattr(getattr(torch.ops, _NAMESPACE), name).default
-    at = [argument.name for argument in operator._schema.arguments].index("dim")
+    at = _position_of_dim(operator)
 
     def batched(_: Any, in_dims: Sequence[Any], x: Tensor, *rest: Any) -> tuple[Any, Any]:
         """Sort a batch of tensors, whose first axis counts them."""
@@ -111,6 +116,35 @@ TOPK = _define(
     _both_of_length_k,
 )
 
+
+def _wants_gradient(x: Tensor) -> bool:
+    """Tell whether a result for x has to have a gradient, or a tangent of forward mode."""
+    if not x.dtype.is_floating_point:
+        return False
+    is_recorded = x.requires_grad and torch.is_grad_enabled()
+    return is_recorded or torch._VF._unpack_dual(x, level=0)[1] is not None
+
+
+def _give_gradient(operator: Any, indices_of: Callable[..., Tensor]) -> None:
+    """Let an operator's values be gathered at indices where a gradient is wanted."""
+    at = _position_of_dim(operator) - 1
+    returns_values_only = len(operator._schema.returns) == 1
+
+    def _with_gradient(x: Tensor, *rest: Any) -> Any:
+        if not _wants_gradient(x):
+            with torch._C._AutoDispatchBelowAutograd():
+                return operator(x, *rest)
+        indices = indices_of(x.detach(), *rest)
+        values = x.gather(rest[at], indices)
+        return values if returns_values_only else (values, indices)
+
+    _library.impl(operator._schema.name.partition("::")[2], _with_gradient, "Autograd")
+
+
+_give_gradient(SORT_VALUES, ARGSORT)
+_give_gradient(SORT, ARGSORT)
+_give_gradient(TOPK, lambda x, *rest: TOPK(x, *rest)[1])
+
 _knows_dtensor = False
 
 
@@ -119,21 +153,27 @@ def know_dtensor() -> None:
     global _knows_dtensor
     if _knows_dtensor or "torch.distributed.tensor" not in sys.modules:
         return
-    _knows_dtensor = True
     from torch.distributed.tensor import Replicate, Shard
     from torch.distributed.tensor.experimental import register_sharding
 
-    def register(operator: Any, outputs: int, at: int) -> None:
-        def placements(x: Any, *rest: Any) -> list[tuple[list[Any], list[Any]]]:
-            sharded = {rest[at] % len(x.shape)}
-            free = [Shard(axis) for axis in range(len(x.shape)) if axis not in sharded]
-            return [
-                ([each] * outputs, [each, *[None] * len(rest)]) for each in (Replicate(), *free)
-            ]
+    for operator in (SORT_VALUES, SORT, ARGSORT, TOPK):
+        register_sharding(operator)(_placements_for(operator, Replicate, Shard))
+    _knows_dtensor = True
 
-        register_sharding(operator)(placements)
 
-    register(SORT_VALUES, 1, 0)
-    register(SORT, 2, 0)
-    register(ARGSORT, 1, 0)
-    register(TOPK, 2, 1)
+# Run, and not traced, by torch.compile: as torch.compiler.assume_constant_result does, which
+# imports the whole compiler.
+know_dtensor._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def _placements_for(operator: Any, replicate: Any, shard: Any) -> Callable[..., Any]:
+    """Return the rule of an operator: the placements of its results and arguments."""
+    at, outputs = _position_of_dim(operator) - 1, len(operator._schema.returns)
+
+    def placements(x: Any, *rest: Any) -> list[tuple[list[Any], list[Any]]]:
+        rank = len(x.shape)
+        free = [shard(axis) for axis in range(rank) if axis != rest[at] % rank]
+        others = [None] * len(rest)
+        return [([each] * outputs, [each, *others]) for each in (replicate(), *free)]
+
+    return placements

@@ -1,8 +1,7 @@
 """Decides how a call is answered: by PyTorch, by a kernel at once, or by an operator.
 
-Invariant: a call whose result must have a gradient, of any kind, never returns the result of an
-operator, which has none: it gathers from its input, and PyTorch differentiates that. Where it
-cannot be known whether a gradient is wanted, one is prepared.
+Invariant: a kernel is called at once only for a plain tensor that PyTorch does nothing else with.
+All other calls are operators, of which PyTorch itself knows whether a gradient is wanted.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ LONGEST = 16384
 _is_compiling, _is_grad_enabled = torch.compiler.is_compiling, torch.is_grad_enabled
 _PLAIN = (Tensor, torch.nn.Parameter)
 _SORTED = frozenset(getattr(torch, name) for name in DTYPES if hasattr(torch, name))
-_WITH_GRADIENT = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 
 
 def why_not(
@@ -48,59 +46,41 @@ def why_not(
         What the caller passed as out.
     """
     if not isinstance(x, Tensor):
-        return f"input is a {type(x).__name__}"
+        return "input is no tensor"
     if x.dtype not in _SORTED:
-        return f"dtype {x.dtype} is not sorted"
+        return "the dtype is not sorted"
     if x.layout is not torch.strided or x.is_nested:
         return "input is not dense"
     if not (x.is_cpu or x.is_cuda or x.is_meta):
-        return f"device {x.device.type} has no kernels"
+        return "the device has no kernels"
     rank = x.dim() or 1
     if type(dim) is not int or not -rank <= dim < rank:
-        return f"dim is {dim}"
+        return "dim is not one of the dimensions"
     if x.dim() < lowest_rank:
         return "input has no dimensions"
     if longest is not None and x.dim() and x.size(dim) > longest:
-        return f"rows are longer than {longest}"
+        return f"rows are longer than {LONGEST}"
     if out is not None and may_need_gradient(x):
         return "out is given, and a gradient is wanted"
     return None
 
 
-def _is_compiled_in_transform() -> bool:
-    """Tell torch.compile whether the code that it compiles is inside a torch.func transform."""
-    return is_transformed()
-
-
-# As torch.compiler.assume_constant_result does, which imports the whole compiler.
-_is_compiled_in_transform._dynamo_marked_constant = True  # type: ignore[attr-defined]
-
-
 def is_direct(x: Tensor) -> bool:
     """Tell whether PyTorch neither records nor transforms a call, and x needs no gradient."""
+    if type(x) not in _PLAIN:
+        know_dtensor()
+        return False
     return (
         not _is_compiling()
-        and type(x) in _PLAIN
         and not (x.requires_grad and _is_grad_enabled())
         and not x.is_meta
         and forward_ad._current_level < 0
         and not is_transformed()
         and not is_recorded()
+        and not x._is_zerotensor()
     )
 
 
-def needs_gradient(x: Tensor) -> bool:
-    """Tell whether the result of a call that is not direct may need a gradient."""
-    if x.dtype not in _WITH_GRADIENT:
-        return False
-    if _is_compiling():
-        return bool(x.requires_grad or _is_compiled_in_transform())
-    if type(x) not in _PLAIN:
-        know_dtensor()
-    has_gradient = x.requires_grad and _is_grad_enabled()
-    return bool(has_gradient or is_transformed() or forward_ad._current_level >= 0)
-
-
 def may_need_gradient(x: Tensor) -> bool:
-    """Tell whether the result of any call may need a gradient."""
-    return not is_direct(x) and needs_gradient(x)
+    """Tell whether the result of a call may need a gradient."""
+    return not is_direct(x) and x.is_floating_point()

@@ -15,7 +15,7 @@ from ..operations._arguments import Nan
 from ..operations.top_k import first_of_rows
 from ._operators import TOPK
 from ._out import all_written, written
-from ._routes import LONGEST, is_direct, may_need_gradient, needs_gradient, why_not
+from ._routes import LONGEST, is_direct, may_need_gradient, why_not
 from ._sort import sorted_with_indices
 from ._theirs import left_to_torch
 
@@ -41,9 +41,6 @@ def _first(
     """Return the first k elements of sorted rows, which have a gradient, and their indices."""
     if is_direct(x):
         return first_of_rows(x, k, (dim, largest, nan == "last"))
-    if needs_gradient(x):
-        indices = TOPK(x.detach(), k, dim, largest, nan == "last")[1]
-        return x.gather(dim, indices), indices
     values, indices = TOPK(x, k, dim, largest, nan == "last")
     return values, indices
 

@@ -19,7 +19,7 @@ from ..operations.sort import SORT
 from ..operations.sort_pairs import sort_pairs as _sort_pairs
 from . import _operators as operators
 from ._out import all_written, written
-from ._routes import is_direct, needs_gradient, why_not
+from ._routes import is_direct, why_not
 from ._theirs import left_to_torch
 
 
@@ -44,9 +44,6 @@ def sorted_with_indices(
     """Return the sorted values of a tensor, which have a gradient, and their indices."""
     if is_direct(x):
         return tuple(call(SORT_WITH_INDICES, x, (dim, descending, nan == "last")))
-    if needs_gradient(x):
-        indices = operators.ARGSORT(x.detach(), dim, descending, nan == "last")
-        return x.gather(dim, indices), indices
     values, indices = operators.SORT(x, dim, descending, nan == "last")
     return values, indices
 
@@ -55,8 +52,6 @@ def sorted_values(x: Tensor, dim: int, descending: bool = False, nan: Nan = "lar
     """Return the sorted values of a tensor, which have a gradient."""
     if is_direct(x):
         return call(SORT, x, (dim, descending, nan == "last"))
-    if needs_gradient(x):
-        return x.gather(dim, operators.ARGSORT(x.detach(), dim, descending, nan == "last"))
     return operators.SORT_VALUES(x, dim, descending, nan == "last")
 
 
