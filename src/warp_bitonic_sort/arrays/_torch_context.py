@@ -20,7 +20,7 @@ _is_included = torch._C._dispatch_tls_is_dispatch_key_included
 _PRE_DISPATCH = torch._C.DispatchKey.PreDispatch
 _transform = torch._C._functorch.peek_interpreter_stack
 _is_excluded = torch._C._dispatch_tls_is_dispatch_key_excluded
-_AUTOGRAD = torch._C.DispatchKey.AutogradCPU
+_AUTOGRAD = torch._C.DispatchKey.AutogradFunctionality
 
 _MODES = {
     torch._C._TorchDispatchModeKey.PROXY: "make_fx or torch.export",
