@@ -204,8 +204,8 @@ def test_sort_pairs_and_nan_last():
 
 @pytest.mark.parametrize(("call", "error", "message"), [
     (lambda x: ours.sort_values(x, nan="lst"), ValueError, "nan: expected"),
-    (lambda x: ours.sort_values(x, 3), ValueError, "dim is 3"),
-    (lambda x: ours.ranks(x.tolist()), TypeError, "input is a list"),
+    (lambda x: ours.sort_values(x, 3), ValueError, "dim is not one"),
+    (lambda x: ours.ranks(x.tolist()), TypeError, "input is no tensor"),
     (lambda x: ours.top_k(x, 9), ValueError, "k is 9"),
     (lambda x: ours.top_k(x, 1, mode="best"), ValueError, "mode: expected"),
     (lambda x: ours.top_k(x, 2.0), TypeError, "k is a float"),

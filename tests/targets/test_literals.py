@@ -1,4 +1,7 @@
-"""Code outside ``targets`` and ``arrays`` uses a target's attributes, not names of back ends."""
+"""Code outside ``targets`` and ``arrays`` uses a target's attributes, not names of back ends.
+
+That for JAX is an exception: XLA knows kernels by the names of platforms.
+"""
 
 import ast
 import re
@@ -25,6 +28,7 @@ def test_code_outside_targets_and_arrays_names_no_back_end():
         for file in PACKAGE.rglob("*.py")
         if file.relative_to(PACKAGE).parts[0] not in ("targets", "arrays")
     }
+    files.remove(PACKAGE / "jax" / "_targets.py")
     assert len(files) > 30
     found = {file.name: names for file in files if (names := literals(file))}
     assert found == {}
