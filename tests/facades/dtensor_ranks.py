@@ -58,6 +58,9 @@ def check_gradient(mesh, name, x, placement, run):
 def main():
     dist.init_process_group("gloo", init_method=f"file://{STORE}", rank=RANK, world_size=RANKS)
     mesh = init_device_mesh("cpu", (RANKS,))
+    # The first call is one of which no gradient is possible.
+    numbers = distribute_tensor(rows(4).int(), mesh, [Shard(0)])
+    assert ours.argsort(numbers).placements == (Shard(0),)
     for count in (4, 5, 1):  # even, uneven and with an empty shard
         x = rows(count)
         for name in CALLS:

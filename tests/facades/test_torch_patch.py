@@ -45,3 +45,23 @@ def test_long_rows_under_patch_do_not_call_themselves():
         values, indices = ours.top_k(x, 300)
     assert torch.equal(values, x.topk(300).values)
     assert torch.equal(x.gather(-1, indices), values)
+
+
+def test_patch_puts_back_what_another_tool_had_put_there(monkeypatch):
+    wrapper = object()
+    monkeypatch.setattr(torch, "sort", wrapper)
+    with ours.patch():
+        assert torch.sort is ours.sort
+    assert torch.sort is wrapper
+
+
+def test_torch_compile_works_within_a_patch_and_after_it():
+    x = torch.rand(3, 700)
+    for number in range(2):
+        torch._dynamo.reset()
+        with ours.patch():
+            fast = torch.compile(lambda x: torch.sort(x)[0] + 1, fullgraph=True, backend="eager")
+            assert torch.equal(fast(x), x.sort()[0] + 1), number
+        torch._dynamo.reset()
+        fast = torch.compile(lambda x: torch.sort(x)[0] * 2, fullgraph=True, backend="eager")
+        assert torch.equal(fast(x), x.sort()[0] * 2), number

@@ -123,6 +123,13 @@ def test_quantiles_equal_those_of_torch(name, dtype, shape, dim, keepdim, interp
     lambda t, x: t.nanquantile(x, 0.5, 3),
     lambda t, x: t.sort(x, out=(torch.empty(2), torch.empty(2))),
     lambda t, x: t.topk(x, 1, out=(torch.empty(2, dtype=torch.int32), torch.empty(2))),
+    lambda t, x: t.sort(x, out=(torch.empty(2),)),
+    lambda t, x: t.sort(x, out=(None, None)),
+    lambda t, x: t.topk(x, 1, axes=0),
+    lambda t, x: t.median(x, keepdim=True),
+    lambda t, x: t.nanmedian(x, None, True),
+    lambda t, x: t.quantile(x[:0], 0.5, 1),
+    lambda t, x: t.quantile(x, torch.tensor([1.1], requires_grad=True), 1),
     lambda t, x: t.topk(x.requires_grad_(), 1, out=(torch.empty(2), torch.empty(2).long())),
     lambda t, x: t.msort(x.requires_grad_(), out=torch.empty(3, 4)),
     lambda t, x: t.median(x.requires_grad_(), 1, out=(torch.empty(3), torch.empty(3).long())),
@@ -187,6 +194,23 @@ def test_out_is_written_and_resized_as_in_torch():
     same(whole, torch.msort(x), has_nan_bits=False)
 
 
+def test_other_names_of_arguments_are_those_of_torch():
+    x = with_ties((4, 9), torch.float32)
+    same(ours.sort(x, axis=0).values, torch.sort(x, dim=0, stable=True).values, has_nan_bits=False)
+    same(ours.topk(x, 2, axis=0).values, torch.topk(x, 2, 0).values, has_nan_bits=False)
+    found = ours.median(x, axis=1, keepdims=True).values
+    same(found, torch.median(x, 1, True).values, has_nan_bits=False)
+
+
+def test_results_are_no_views_and_keep_nothing_else_in_memory():
+    for dtype in (torch.float32, torch.int32):
+        x = with_ties((3, 8, 4), dtype)
+        for found in (ours.kthvalue(x, 2, 1), ours.median(x, 1)):
+            for each in found:
+                assert each.is_contiguous()
+                assert each.untyped_storage().nbytes() == each.nbytes
+
+
 def test_sort_pairs_and_nan_last():
     x = torch.tensor([[2.0, float("nan"), 1.0]])
     values = torch.tensor([[20, 0, 10]])
@@ -204,14 +228,17 @@ def test_sort_pairs_and_nan_last():
 
 @pytest.mark.parametrize(("call", "error", "message"), [
     (lambda x: ours.sort_values(x, nan="lst"), ValueError, "nan: expected"),
-    (lambda x: ours.sort_values(x, 3), ValueError, "dim is not one"),
-    (lambda x: ours.ranks(x.tolist()), TypeError, "input is no tensor"),
-    (lambda x: ours.top_k(x, 9), ValueError, "k is 9"),
+    (lambda x: ours.sort_values(x, 3), ValueError, "dim: expected -2 to 1"),
+    (lambda x: ours.ranks(x.tolist()), TypeError, "input: expected a torch.Tensor, got list"),
+    (lambda x: ours.top_k(x, 9), ValueError, "k: expected 0 to 3"),
     (lambda x: ours.top_k(x, 1, mode="best"), ValueError, "mode: expected"),
-    (lambda x: ours.top_k(x, 2.0), TypeError, "k is a float"),
+    (lambda x: ours.top_k(x, 2.0), TypeError, "k: expected an integer"),
     (lambda x: ours.sort_pairs(x, x[0]), ValueError, "values: expected keys' shape"),
     (lambda x: ours.sort_pairs(x.requires_grad_(), x[0]), ValueError, "values: expected"),
-    (lambda x: ours.sort_values(x.to_sparse()), TypeError, "input is not dense"),
+    (lambda x: ours.sort_values(x, 0, "yes"), TypeError, "descending: expected True or False"),
+    (lambda x: ours.sort_values(x, None), TypeError, "dim: expected an integer"),
+    (lambda x: ours.sort_pairs(x, 3), TypeError, "values: expected"),
+    (lambda x: ours.sort_values(x.to_sparse()), TypeError, "input: expected a dense tensor"),
 ])  # fmt: skip
 def test_wrong_argument_of_a_function_of_ours_is_named(call, error, message):
     with pytest.raises(error, match=message):

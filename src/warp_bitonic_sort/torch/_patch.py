@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import sys
 import threading
 from collections.abc import Iterator
 
 import torch
 
 from . import _quantiles, _selection, _sort
-from ._theirs import REPLACED, counters, theirs
+from ._theirs import REPLACED, counters
 
 _OURS = {
     name: getattr(module, name)
@@ -23,6 +24,8 @@ _OURS = {
     if hasattr(module, name)
 }
 _lock = threading.Lock()
+# What `torch` had when the first of the open patches was opened.
+_before: dict[str, object] = {}
 
 
 @contextlib.contextmanager
@@ -31,7 +34,8 @@ def patch() -> Iterator[collections.Counter[tuple[str, str]]]:
 
     The whole process is patched, all its threads; code that holds a function of PyTorch already,
     as after ``from torch import sort``, and methods of tensors are not. What torch.compile
-    has compiled before may not notice. Patches may be nested.
+    has compiled before may not notice. Patches may be nested. Subclasses of tensors that answer for
+    `torch.sort` themselves, and torch.jit.script, need PyTorch's own functions.
 
     Yields
     ------
@@ -52,6 +56,7 @@ def patch() -> Iterator[collections.Counter[tuple[str, str]]]:
     with _lock:
         counters.append(counter)
         if len(counters) == 1:
+            _before.update({name: getattr(torch, name) for name in REPLACED})
             _replace(_OURS)
     try:
         yield counter
@@ -59,9 +64,13 @@ def patch() -> Iterator[collections.Counter[tuple[str, str]]]:
         with _lock:
             counters[:] = [each for each in counters if each is not counter]
             if not counters:
-                _replace(theirs)
+                _replace(_before)
 
 
 def _replace(functions: dict[str, object]) -> None:
     for name in REPLACED:
         setattr(torch, name, functions[name])
+    # torch.compile keeps tables of the functions of PyTorch.
+    for table in vars(sys.modules.get("torch._dynamo.trace_rules", object)).values():
+        if hasattr(table, "cache_clear"):
+            table.cache_clear()

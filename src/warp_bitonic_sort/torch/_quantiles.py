@@ -11,14 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._out import written
+from ._out import why_not_out, written
 from ._routes import LONGEST, is_direct, why_not
 from ._sort import sorted_values
-from ._theirs import left_to_torch
+from ._theirs import in_place_of, left_to_torch
 
 _INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
 
 
+@in_place_of("quantile")
 def quantile(
     input: Tensor,
     q: float | Tensor,
@@ -49,6 +50,7 @@ def quantile(
     return _quantile("quantile", input, q, dim, keepdim, interpolation, out)
 
 
+@in_place_of("nanquantile")
 def nanquantile(
     input: Tensor,
     q: float | Tensor,
@@ -132,19 +134,23 @@ def _read(values: Tensor, places: Tensor, interpolation: str) -> Tensor:
 def _why_not(x: Any, q: Any, dim: Any, keepdim: Any, interpolation: Any, out: Any) -> str | None:
     """Return why quantiles are left to PyTorch, or None if they are not."""
     reason = why_not(x, -1 if dim is None else dim, None if dim is None else LONGEST, out=out)
+    reason = reason or why_not_out(out, x.dtype)
     if reason:
         return reason
     if x.dtype not in (torch.float32, torch.float64):
-        return f"input has dtype {x.dtype}"
+        return "the dtype is neither float32 nor float64"
     length = x.numel() if dim is None else (x.shape[dim] if x.dim() else 1)
-    if not 0 < length <= LONGEST:
-        return f"rows have {length} elements"
+    if length > LONGEST or x.numel() == 0:
+        return f"there are no elements, or rows are longer than {LONGEST}"
     if type(keepdim) is not bool or interpolation not in _INTERPOLATIONS:
         return "keepdim or interpolation is unknown"
     if isinstance(q, Tensor):
         if q.dtype != x.dtype or q.dim() > 1 or q.device != x.device:
             return "q has another dtype or device, or too many dimensions"
-        if not torch.compiler.is_compiling() and is_direct(q) and q.is_cpu:
-            return None if bool(((q >= 0) & (q <= 1)).all()) else "q is not within 0 and 1"
-        return None
+        if torch.compiler.is_compiling():
+            return None
+        if not is_direct(q):
+            return "q is recorded, or needs a gradient"
+        is_known = not q.is_cpu or bool(((q >= 0) & (q <= 1)).all())
+        return None if is_known else "q is not within 0 and 1"
     return None if type(q) in (float, int) and 0 <= q <= 1 else "q is not within 0 and 1"

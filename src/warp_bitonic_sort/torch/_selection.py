@@ -11,13 +11,14 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from ..operations._arguments import Nan
+from ..operations._arguments import Nan, checked_choice, checked_integer
 from ..operations.top_k import first_of_rows
+from ._checks import check
 from ._operators import TOPK
-from ._out import all_written, written
+from ._out import all_written, why_not_out
 from ._routes import LONGEST, is_direct, may_need_gradient, why_not
 from ._sort import sorted_with_indices
-from ._theirs import left_to_torch
+from ._theirs import in_place_of, left_to_torch
 
 
 class TopK(NamedTuple):
@@ -45,16 +46,25 @@ def _first(
     return values, indices
 
 
-def _why_not_k(x: Any, k: Any, dim: Any, lowest: int, out: Any = None) -> str | None:
+def _one(first: Tensor, dim: int, position: int) -> Tensor:
+    """Return the elements at a position of the first ones, which they do not keep in memory."""
+    return first.narrow(dim, position, 1).clone(memory_format=torch.contiguous_format)
+
+
+def _why_not_k(
+    x: Any, k: Any, dim: Any, lowest: int, out: Any, longest: int | None = None
+) -> str | None:
     """Return why the selection of k elements is left to PyTorch, or None if it is not."""
-    reason = why_not(x, dim, longest=None, lowest_rank=1, out=out)
+    reason = why_not(x, dim, longest, lowest_rank=1, out=out)
+    reason = reason or why_not_out(out, x.dtype, torch.int64)
     if reason:
         return reason
     if type(k) is not int and not isinstance(k, torch.SymInt):
-        return f"k is a {type(k).__name__}"
-    return None if lowest <= k <= x.shape[dim] else f"k is {k}"
+        return "k is no integer"
+    return None if lowest <= k <= x.shape[dim] else "k is out of range"
 
 
+@in_place_of("topk")
 def topk(
     input: Tensor,
     k: int,
@@ -95,7 +105,7 @@ def topk(
     """
     reason = _why_not_k(input, k, dim, 0, out)
     if not reason and (type(largest) is not bool or type(sorted) is not bool):
-        reason = "a flag is not a bool"
+        reason = "a flag is no bool"
     if reason:
         return left_to_torch("topk", reason, input, k, dim, largest, sorted, out=out)
     return all_written(torch.return_types.topk, _first(input, k, dim, largest), out)
@@ -135,18 +145,19 @@ def top_k(
     TypeError, ValueError, NotImplementedError, BuildError
         As `warp_bitonic_sort.top_k` does.
     """
-    reason = _why_not_k(input, k, dim, 0)
-    if reason:
-        is_value = reason.startswith(("dim is", "k is")) and isinstance(k, int)
-        error = ValueError if is_value else TypeError
-        raise error(f"input, k or dim: {reason}; warp_bitonic_sort.top_k says what it takes.")
-    for name, value, known in (("mode", mode, ("largest", "smallest")),
-                               ("nan", nan, ("largest", "last"))):  # fmt: skip
-        if value not in known:
-            raise ValueError(f"{name}: expected {known[0]!r} or {known[1]!r}, got {value!r}.")
+    check(input, dim, nan)
+    length = input.shape[dim] if input.dim() else 0
+    if not isinstance(k, torch.SymInt):
+        checked_integer("k", k)
+    if not 0 <= k <= length:
+        raise ValueError(
+            f"k: expected 0 to {length} for a tensor of shape {tuple(input.shape)}, got {k}."
+        )
+    checked_choice("mode", mode, ("largest", "smallest"))
     return TopK(*_first(input, k, dim, mode == "largest", nan))
 
 
+@in_place_of("kthvalue")
 def kthvalue(
     input: Tensor,
     k: int,
@@ -172,16 +183,17 @@ def kthvalue(
     RuntimeError, IndexError, TypeError
         As `torch.kthvalue` does.
     """
-    reason = why_not(input, dim, lowest_rank=1) or _why_not_k(input, k, dim, 1, out)
+    reason = _why_not_k(input, k, dim, 1, out, LONGEST)
     if not reason and type(keepdim) is not bool:
-        reason = "a flag is not a bool"
+        reason = "a flag is no bool"
     if reason:
         return left_to_torch("kthvalue", reason, input, k, dim, keepdim, out=out)
-    found = (first.narrow(dim, k - 1, 1) for first in _first(input, k, dim, False))
+    found = [_one(first, dim, k - 1) for first in _first(input, k, dim, False)]
     results = [one if keepdim else one.squeeze(dim) for one in found]
     return all_written(torch.return_types.kthvalue, results, out)
 
 
+@in_place_of("median")
 def median(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Any = None) -> Any:
     """Return the lower median along a dimension, or of all elements: `torch.median`.
 
@@ -205,6 +217,7 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out:
     return _median("median", input, dim, keepdim, out)
 
 
+@in_place_of("nanmedian")
 def nanmedian(
     input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Any = None
 ) -> Any:
@@ -229,16 +242,17 @@ def nanmedian(
 
 
 def _median(name: str, x: Tensor, dim: int | None, keepdim: bool, out: Any) -> Any:
-    is_whole = dim is None
+    if dim is None and (keepdim is not False or out is not None):
+        return left_to_torch(name, "keepdim or out without dim", x, keepdim=keepdim, out=out)
     reason = _why_no_median(x, dim, out)
     if not reason and type(keepdim) is not bool:
-        reason = "a flag is not a bool"
+        reason = "a flag is no bool"
     if reason:
-        return left_to_torch(name, reason, x, *(() if is_whole else (dim, keepdim)), out=out)
+        return left_to_torch(name, reason, x, *(() if dim is None else (dim, keepdim)), out=out)
     rows, at = (x.reshape(-1), 0) if dim is None else (x, dim)
     found = _lower_median(rows, at) if name == "median" else _median_of_numbers(rows, at)
-    if is_whole:
-        return written(found[0].squeeze(0), out)
+    if dim is None:
+        return found[0].squeeze(0)
     results = [one if keepdim else one.squeeze(at) for one in found]
     return all_written(getattr(torch.return_types, name), results, out)
 
@@ -246,7 +260,7 @@ def _median(name: str, x: Tensor, dim: int | None, keepdim: bool, out: Any) -> A
 def _lower_median(x: Tensor, dim: int) -> Sequence[Tensor]:
     """Return the medians and their indices, with an axis of one element; of NaNs, the first."""
     middle = (x.shape[dim] - 1) // 2
-    found = [first.narrow(dim, middle, 1) for first in _first(x, middle + 1, dim, False)]
+    found = [_one(first, dim, middle) for first in _first(x, middle + 1, dim, False)]
     if not x.is_floating_point():
         return found
     largest = _first(x, 1, dim, True)
@@ -266,6 +280,7 @@ def _why_no_median(x: Any, dim: Any, out: Any) -> str | None:
     """Return why a median is left to PyTorch, or None if it is not."""
     if dim is not None:
         reason = why_not(x, dim, lowest_rank=1, out=out)
+        reason = reason or why_not_out(out, x.dtype, torch.int64)
         return "rows are empty" if not reason and x.shape[dim] == 0 else reason
     reason = why_not(x, -1, longest=None)
     if reason:

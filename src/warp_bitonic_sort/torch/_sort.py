@@ -18,9 +18,10 @@ from ..operations.argsort import ranks as _ranks
 from ..operations.sort import SORT
 from ..operations.sort_pairs import sort_pairs as _sort_pairs
 from . import _operators as operators
-from ._out import all_written, written
+from ._checks import check
+from ._out import all_written, why_not_out, written
 from ._routes import is_direct, why_not
-from ._theirs import left_to_torch
+from ._theirs import in_place_of, left_to_torch
 
 
 class SortedPairs(NamedTuple):
@@ -64,6 +65,7 @@ def indices_of_sorted(
     return operators.ARGSORT(x.detach(), dim, descending, nan == "last")
 
 
+@in_place_of("sort")
 def sort(
     input: Tensor,
     dim: int = -1,
@@ -101,12 +103,14 @@ def sort(
     tensor([[1, 2, 0]])
     """
     reason = why_not(input, dim, out=out) or _why_no_flag(descending, stable)
+    reason = reason or why_not_out(out, input.dtype, torch.int64)
     if reason:
         options = {"dim": dim, "descending": descending, "stable": stable}
         return left_to_torch("sort", reason, input, **options, out=out)
     return all_written(torch.return_types.sort, sorted_with_indices(input, dim, descending), out)
 
 
+@in_place_of("argsort")
 def argsort(
     input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False
 ) -> Tensor:
@@ -137,6 +141,7 @@ def argsort(
     return indices_of_sorted(input, dim, descending)
 
 
+@in_place_of("msort")
 def msort(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Sort a tensor along its first dimension: `torch.msort`.
 
@@ -155,7 +160,7 @@ def msort(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     RuntimeError, TypeError
         As `torch.msort` does.
     """
-    reason = why_not(input, 0, out=out)
+    reason = why_not(input, 0, out=out) or why_not_out(out, input.dtype)
     if reason:
         result: Tensor = left_to_torch("msort", reason, input, out=out)
         return result
@@ -189,7 +194,7 @@ def sort_values(
     TypeError, ValueError, NotImplementedError, BuildError
         As `warp_bitonic_sort.sort` does.
     """
-    _check(input, dim, nan, "sort_values")
+    check(input, dim, nan, descending=descending)
     return sorted_values(input, dim, descending, nan)
 
 
@@ -222,11 +227,13 @@ def sort_pairs(
     TypeError, ValueError, NotImplementedError, BuildError
         As `warp_bitonic_sort.sort_pairs` does.
     """
-    _check(keys, dim, nan, "sort_pairs", "keys")
+    check(keys, dim, nan, "keys", descending)
     several = values if isinstance(values, (tuple, list)) else (values,)
     if all(is_direct(x) for x in (keys, *several)):
         return SortedPairs(*_sort_pairs(keys, values, axis=dim, descending=descending, nan=nan))
     for value in several:
+        if not isinstance(value, Tensor):
+            raise TypeError(f"values: expected a torch.Tensor, got {type(value).__name__}.")
         if value.shape != keys.shape:
             raise ValueError(
                 f"values: expected keys' shape {tuple(keys.shape)}, got {tuple(value.shape)}."
@@ -257,7 +264,7 @@ def ranks(
     TypeError, ValueError, NotImplementedError, BuildError
         As `warp_bitonic_sort.ranks` does.
     """
-    _check(input, dim, nan, "ranks")
+    check(input, dim, nan, descending=descending)
     if is_direct(input):
         return _ranks(input, axis=dim, descending=descending, nan=nan)
     # The ranks are a permutation of 0, 1, ..., so that sorting it inverts it.
@@ -268,15 +275,5 @@ def _why_no_flag(*flags: Any) -> str | None:
     """Return why PyTorch has to look at flags, or None if they are bools."""
     for flag in flags:
         if type(flag) is not bool:
-            return f"a flag is a {type(flag).__name__}"
+            return "a flag is no bool"
     return None
-
-
-def _check(x: Any, dim: Any, nan: str, function: str, name: str = "input") -> None:
-    """Raise for arguments of a function of ours that PyTorch does not have."""
-    reason = why_not(x, dim, longest=None)
-    if reason:
-        error = ValueError if reason.startswith("dim") and type(dim) is int else TypeError
-        raise error(f"{name}: {reason}; warp_bitonic_sort.{function} says what it takes.")
-    if nan not in ("largest", "last"):
-        raise ValueError(f"nan: expected 'largest' or 'last', got {nan!r}.")

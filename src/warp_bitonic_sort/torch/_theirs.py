@@ -7,6 +7,9 @@ Invariant: `theirs` holds the functions as they were when this package was impor
 from __future__ import annotations
 
 import collections
+import functools
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,6 +19,26 @@ REPLACED = ("sort", "argsort", "msort", "topk", "kthvalue", "median", "nanmedian
 theirs: dict[str, Any] = {name: getattr(torch, name) for name in REPLACED}
 # The counters of the patches that are open: how often a function was left to PyTorch, and why.
 counters: list[collections.Counter[tuple[str, str]]] = []
+
+
+def in_place_of(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator of a function that has the signature of PyTorch's.
+
+    PyTorch accepts other names of arguments, too, such as axis; such calls are left to it.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        known = frozenset(inspect.signature(function).parameters)
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if kwargs and not known.issuperset(kwargs):
+                return left_to_torch(name, "an argument has another name", *args, **kwargs)
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate
 
 
 def left_to_torch(name: str, reason: str, *args: Any, **kwargs: Any) -> Any:
