@@ -45,7 +45,7 @@ class Outcomes:
 
 
 def outcomes(file, arguments, with_ours):
-    """Run the file in a process of its own; return its outcomes, and what was left to PyTorch."""
+    """Run the file; return its outcomes, and what was left to PyTorch."""
     plugin = Outcomes()
     with ours.patch() if with_ours else contextlib.nullcontext({}) as declined:
         pytest.main([file, "-q", "-p", "no:cacheprovider", *arguments], plugins=[plugin])

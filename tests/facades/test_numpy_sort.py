@@ -267,3 +267,15 @@ def test_input_is_never_written():
         getattr(facade, function)(x, *([3] if "partition" in function else []))
     facade.median(x, axis=1, overwrite_input=True)
     np.testing.assert_array_equal(oracle.bits(x), before)
+
+
+@pytest.mark.parametrize(
+    ("k", "options"), [(99, {}), (-1, {}), (2, {"axis": None}), (2, {"axis": 5}), (1.5, {})]
+)
+def test_top_k_says_the_same_of_wrong_arguments_for_every_dtype(k, options):
+    messages = []
+    for x in (np.arange(6.0).reshape(2, 3), np.arange(6).reshape(2, 3).astype(str)):
+        with pytest.raises((TypeError, ValueError)) as raised:
+            facade.top_k(x, k, **options)
+        messages.append((type(raised.value), str(raised.value).partition(";")[0]))
+    assert messages[0] == messages[1]

@@ -1,7 +1,7 @@
 """Finds the adapter of an array: it describes the array, passes it to kernels, makes results.
 
-Invariant: only this package knows array libraries. A library is imported only after the caller has
-passed one of its arrays.
+Invariant: of the packages below those with the signatures of libraries, only this one knows array
+libraries. A library is imported only after the caller has passed one of its arrays.
 """
 
 from __future__ import annotations

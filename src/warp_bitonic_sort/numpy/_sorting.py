@@ -13,11 +13,12 @@ from typing import Any, Literal
 import numpy as np
 
 from ..arrays import between_torch_graphs
-from ..operations._arguments import checked_choice, checked_integer
+from ..operations._arguments import checked_choice, checked_integer, sort_options
 from ..operations._call import call
+from ..operations._planning import check_k, settled_axis
 from ..operations.argsort import ARGSORT, SORT_WITH_INDICES
 from ..operations.sort import SORT
-from ..operations.top_k import TopK
+from ..operations.top_k import TOP_K, TopK
 from ..operations.top_k import top_k as select
 from ._routes import Array, are_fast_rows, as_array, is_integer, is_large, is_sortable
 
@@ -263,11 +264,12 @@ def top_k(
         a = np.asarray(a)
     if type(a) is not np.ndarray or is_sortable(a):
         return select(a, k, axis=axis, mode=mode, sorted=sorted, nan="last")
+    a = np.atleast_1d(a)
+    axis = settled_axis(sort_options(axis)[0], a.shape)
     k = checked_integer("k", k)
+    check_k(TOP_K, k, a.shape[axis])
     is_largest = checked_choice("mode", mode, ("largest", "smallest")) == "largest"
     indices = argsort(a, axis, kind="stable", descending=is_largest)
-    if not 0 <= k <= a.shape[axis]:
-        raise ValueError(f"k: expected an integer from 0 to {a.shape[axis]}, got {k}.")
     indices = np.take(indices, range(k), axis)
     return TopK(np.take_along_axis(a, indices, axis), indices)
 

@@ -6,10 +6,12 @@ PyTorch. What no kernel takes is answered by PyTorch itself, whose errors are th
 
 from __future__ import annotations
 
+from ..operations.sort_pairs import SortedPairs
+from ..operations.top_k import TopK
 from ._patch import patch
 from ._quantiles import nanquantile, quantile
-from ._selection import TopK, kthvalue, median, nanmedian, top_k, topk
-from ._sort import SortedPairs, argsort, msort, ranks, sort, sort_pairs, sort_values
+from ._selection import kthvalue, median, nanmedian, top_k, topk
+from ._sort import argsort, msort, ranks, sort, sort_pairs, sort_values
 
 __all__ = [
     "SortedPairs",

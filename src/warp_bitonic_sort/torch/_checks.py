@@ -48,7 +48,7 @@ def check(
             f"dim: expected {-rank} to {rank - 1} for a tensor of shape {tuple(x.shape)}, got "
             f"{dim}."
         )
-    reason = why_not(x, dim, longest=None)
+    reason = why_not(x, dim, any_length=True)
     if reason:
         raise TypeError(
             f"{name}: expected a dense tensor of a dtype that warp_bitonic_sort.sort takes, on a "

@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..operations._arguments import Nan
-from ..operations.argsort import argsort, sort_with_indices
-from ..operations.sort import sort
-from ..operations.top_k import top_k
+from ..operations import argsort as _argsorts
+from ..operations import sort as _sorts
+from ..operations._call import call
+from ..operations.top_k import first_of_rows
 
 _NAMESPACE = "warp_bitonic_sort"
-Mode = Literal["largest", "smallest"]
-_NAN: dict[bool, Nan] = {False: "largest", True: "last"}
 # PyTorch forgets the operators when this object is gone.
 _library = torch.library.Library(_NAMESPACE, "DEF")
 
@@ -33,20 +31,19 @@ def _plain(x: Tensor) -> Tensor:
 
 
 def _sort_values(x: Tensor, dim: int, descending: bool, nan_last: bool) -> Any:
-    return sort(_plain(x), axis=dim, descending=descending, nan=_NAN[nan_last])
+    return call(_sorts.SORT, _plain(x), (dim, descending, nan_last))
 
 
 def _sort(x: Tensor, dim: int, descending: bool, nan_last: bool) -> Any:
-    return sort_with_indices(_plain(x), axis=dim, descending=descending, nan=_NAN[nan_last])
+    return call(_argsorts.SORT_WITH_INDICES, _plain(x), (dim, descending, nan_last))
 
 
 def _argsort(x: Tensor, dim: int, descending: bool, nan_last: bool) -> Any:
-    return argsort(_plain(x), axis=dim, descending=descending, nan=_NAN[nan_last])
+    return call(_argsorts.ARGSORT, _plain(x), (dim, descending, nan_last))
 
 
 def _topk(x: Tensor, k: int, dim: int, largest: bool, nan_last: bool) -> Any:
-    mode: Mode = "largest" if largest else "smallest"
-    return top_k(_plain(x), k, axis=dim, mode=mode, nan=_NAN[nan_last])
+    return first_of_rows(_plain(x), k, (dim, largest, nan_last))
 
 
 def _like_x(x: Tensor, *_: Any) -> Tensor:

@@ -71,6 +71,7 @@ def _replace(functions: dict[str, object]) -> None:
     for name in REPLACED:
         setattr(torch, name, functions[name])
     # torch.compile keeps tables of the functions of PyTorch.
-    for table in vars(sys.modules.get("torch._dynamo.trace_rules", object)).values():
+    compiler = sys.modules.get("torch._dynamo.trace_rules")
+    for table in [] if compiler is None else [*vars(compiler).values()]:
         if hasattr(table, "cache_clear"):
             table.cache_clear()

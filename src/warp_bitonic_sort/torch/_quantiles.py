@@ -14,12 +14,12 @@ from torch import Tensor
 from ._out import why_not_out, written
 from ._routes import LONGEST, is_direct, why_not
 from ._sort import sorted_values
-from ._theirs import in_place_of, left_to_torch
+from ._theirs import in_place_of_torch, left_to_torch
 
 _INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
 
 
-@in_place_of("quantile")
+@in_place_of_torch
 def quantile(
     input: Tensor,
     q: float | Tensor,
@@ -50,7 +50,7 @@ def quantile(
     return _quantile("quantile", input, q, dim, keepdim, interpolation, out)
 
 
-@in_place_of("nanquantile")
+@in_place_of_torch
 def nanquantile(
     input: Tensor,
     q: float | Tensor,
@@ -133,7 +133,7 @@ def _read(values: Tensor, places: Tensor, interpolation: str) -> Tensor:
 
 def _why_not(x: Any, q: Any, dim: Any, keepdim: Any, interpolation: Any, out: Any) -> str | None:
     """Return why quantiles are left to PyTorch, or None if they are not."""
-    reason = why_not(x, -1 if dim is None else dim, None if dim is None else LONGEST, out=out)
+    reason = why_not(x, -1 if dim is None else dim, any_length=True, out=out)
     reason = reason or why_not_out(out, x.dtype)
     if reason:
         return reason

@@ -26,7 +26,7 @@ _SORTED = frozenset(getattr(torch, name) for name in DTYPES if hasattr(torch, na
 def why_not(
     x: Any,
     dim: Any,
-    longest: int | None = LONGEST,
+    any_length: bool = False,
     lowest_rank: int = 0,
     out: Any = None,
 ) -> str | None:
@@ -38,8 +38,8 @@ def why_not(
         What is sorted.
     dim : int
         The dimension of the rows.
-    longest : int, optional
-        The longest rows; None stands for no limit.
+    any_length : bool, default False
+        Whether rows of more than `LONGEST` elements are taken.
     lowest_rank : int, default 0
         The lowest number of dimensions.
     out : optional
@@ -58,11 +58,16 @@ def why_not(
         return "dim is not one of the dimensions"
     if x.dim() < lowest_rank:
         return "input has no dimensions"
-    if longest is not None and x.dim() and x.size(dim) > longest:
+    if not any_length and x.dim() and x.size(dim) > LONGEST:
         return f"rows are longer than {LONGEST}"
     if out is not None and may_need_gradient(x):
         return "out is given, and a gradient is wanted"
     return None
+
+
+def why_no_flag(*flags: Any) -> str | None:
+    """Return why PyTorch has to look at flags, or None if they are bools."""
+    return None if all(type(flag) is bool for flag in flags) else "a flag is no bool"
 
 
 def is_direct(x: Tensor) -> bool:

@@ -6,34 +6,19 @@ Invariant: as in `_sort`. Of equal elements, those with the lowest indices are r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from ..operations._arguments import Nan, checked_choice, checked_integer
-from ..operations.top_k import first_of_rows
+from ..operations.top_k import TopK, first_of_rows
 from ._checks import check
 from ._operators import TOPK
 from ._out import all_written, why_not_out
-from ._routes import LONGEST, is_direct, may_need_gradient, why_not
+from ._routes import LONGEST, is_direct, may_need_gradient, why_no_flag, why_not
 from ._sort import sorted_with_indices
-from ._theirs import in_place_of, left_to_torch
-
-
-class TopK(NamedTuple):
-    """The result of `top_k`.
-
-    Parameters
-    ----------
-    values : Tensor
-        The chosen elements.
-    indices : Tensor
-        The position that each element has in its row.
-    """
-
-    values: Tensor
-    indices: Tensor
+from ._theirs import in_place_of_torch, left_to_torch
 
 
 def _first(
@@ -52,10 +37,10 @@ def _one(first: Tensor, dim: int, position: int) -> Tensor:
 
 
 def _why_not_k(
-    x: Any, k: Any, dim: Any, lowest: int, out: Any, longest: int | None = None
+    x: Any, k: Any, dim: Any, lowest: int, out: Any, any_length: bool = True
 ) -> str | None:
     """Return why the selection of k elements is left to PyTorch, or None if it is not."""
-    reason = why_not(x, dim, longest, lowest_rank=1, out=out)
+    reason = why_not(x, dim, any_length, lowest_rank=1, out=out)
     reason = reason or why_not_out(out, x.dtype, torch.int64)
     if reason:
         return reason
@@ -64,7 +49,7 @@ def _why_not_k(
     return None if lowest <= k <= x.shape[dim] else "k is out of range"
 
 
-@in_place_of("topk")
+@in_place_of_torch
 def topk(
     input: Tensor,
     k: int,
@@ -104,8 +89,7 @@ def topk(
     tensor([[0, 2]])
     """
     reason = _why_not_k(input, k, dim, 0, out)
-    if not reason and (type(largest) is not bool or type(sorted) is not bool):
-        reason = "a flag is no bool"
+    reason = reason or why_no_flag(largest, sorted)
     if reason:
         return left_to_torch("topk", reason, input, k, dim, largest, sorted, out=out)
     return all_written(torch.return_types.topk, _first(input, k, dim, largest), out)
@@ -146,7 +130,9 @@ def top_k(
         As `warp_bitonic_sort.top_k` does.
     """
     check(input, dim, nan)
-    length = input.shape[dim] if input.dim() else 0
+    if input.dim() == 0:
+        raise ValueError("input: expected rows, got a tensor without dimensions; pass input[None].")
+    length = input.shape[dim]
     if not isinstance(k, torch.SymInt):
         checked_integer("k", k)
     if not 0 <= k <= length:
@@ -157,7 +143,7 @@ def top_k(
     return TopK(*_first(input, k, dim, mode == "largest", nan))
 
 
-@in_place_of("kthvalue")
+@in_place_of_torch
 def kthvalue(
     input: Tensor,
     k: int,
@@ -183,9 +169,8 @@ def kthvalue(
     RuntimeError, IndexError, TypeError
         As `torch.kthvalue` does.
     """
-    reason = _why_not_k(input, k, dim, 1, out, LONGEST)
-    if not reason and type(keepdim) is not bool:
-        reason = "a flag is no bool"
+    reason = _why_not_k(input, k, dim, 1, out, any_length=False)
+    reason = reason or why_no_flag(keepdim)
     if reason:
         return left_to_torch("kthvalue", reason, input, k, dim, keepdim, out=out)
     found = [_one(first, dim, k - 1) for first in _first(input, k, dim, False)]
@@ -193,14 +178,14 @@ def kthvalue(
     return all_written(torch.return_types.kthvalue, results, out)
 
 
-@in_place_of("median")
+@in_place_of_torch
 def median(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Any = None) -> Any:
     """Return the lower median along a dimension, or of all elements: `torch.median`.
 
     Parameters
     ----------
     input, dim, keepdim, out
-        As for `torch.median`. Without a dim, `PyTorch` answers for more than 16384 elements, and
+        As for `torch.median`. Without a dim, PyTorch answers for more than 16384 elements, and
         where a gradient is wanted: it shares the gradient among equal elements.
 
     Returns
@@ -217,7 +202,7 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out:
     return _median("median", input, dim, keepdim, out)
 
 
-@in_place_of("nanmedian")
+@in_place_of_torch
 def nanmedian(
     input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Any = None
 ) -> Any:
@@ -245,8 +230,7 @@ def _median(name: str, x: Tensor, dim: int | None, keepdim: bool, out: Any) -> A
     if dim is None and (keepdim is not False or out is not None):
         return left_to_torch(name, "keepdim or out without dim", x, keepdim=keepdim, out=out)
     reason = _why_no_median(x, dim, out)
-    if not reason and type(keepdim) is not bool:
-        reason = "a flag is no bool"
+    reason = reason or why_no_flag(keepdim)
     if reason:
         return left_to_torch(name, reason, x, *(() if dim is None else (dim, keepdim)), out=out)
     rows, at = (x.reshape(-1), 0) if dim is None else (x, dim)
@@ -282,7 +266,7 @@ def _why_no_median(x: Any, dim: Any, out: Any) -> str | None:
         reason = why_not(x, dim, lowest_rank=1, out=out)
         reason = reason or why_not_out(out, x.dtype, torch.int64)
         return "rows are empty" if not reason and x.shape[dim] == 0 else reason
-    reason = why_not(x, -1, longest=None)
+    reason = why_not(x, -1, any_length=True)
     if reason:
         return reason
     if not 0 < x.numel() <= LONGEST:

@@ -6,8 +6,6 @@ is answered by PyTorch.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import torch
 from torch import Tensor
 
@@ -16,27 +14,13 @@ from ..operations._call import call
 from ..operations.argsort import ARGSORT, SORT_WITH_INDICES
 from ..operations.argsort import ranks as _ranks
 from ..operations.sort import SORT
+from ..operations.sort_pairs import SortedPairs
 from ..operations.sort_pairs import sort_pairs as _sort_pairs
 from . import _operators as operators
 from ._checks import check
 from ._out import all_written, why_not_out, written
-from ._routes import is_direct, why_not
-from ._theirs import in_place_of, left_to_torch
-
-
-class SortedPairs(NamedTuple):
-    """The result of `sort_pairs`.
-
-    Parameters
-    ----------
-    keys : Tensor
-        The sorted keys.
-    values : Tensor or tuple of Tensor
-        The values, in the order of their keys.
-    """
-
-    keys: Tensor
-    values: Tensor | tuple[Tensor, ...]
+from ._routes import is_direct, why_no_flag, why_not
+from ._theirs import in_place_of_torch, left_to_torch
 
 
 def sorted_with_indices(
@@ -65,7 +49,7 @@ def indices_of_sorted(
     return operators.ARGSORT(x.detach(), dim, descending, nan == "last")
 
 
-@in_place_of("sort")
+@in_place_of_torch
 def sort(
     input: Tensor,
     dim: int = -1,
@@ -102,7 +86,7 @@ def sort(
     >>> sort(torch.tensor([[3.0, 1.0, 2.0]])).indices
     tensor([[1, 2, 0]])
     """
-    reason = why_not(input, dim, out=out) or _why_no_flag(descending, stable)
+    reason = why_not(input, dim, out=out) or why_no_flag(descending, stable)
     reason = reason or why_not_out(out, input.dtype, torch.int64)
     if reason:
         options = {"dim": dim, "descending": descending, "stable": stable}
@@ -110,7 +94,7 @@ def sort(
     return all_written(torch.return_types.sort, sorted_with_indices(input, dim, descending), out)
 
 
-@in_place_of("argsort")
+@in_place_of_torch
 def argsort(
     input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False
 ) -> Tensor:
@@ -133,7 +117,7 @@ def argsort(
     RuntimeError, IndexError, TypeError
         As `torch.argsort` does.
     """
-    reason = why_not(input, dim) or _why_no_flag(descending, stable)
+    reason = why_not(input, dim) or why_no_flag(descending, stable)
     if reason:
         options = {"dim": dim, "descending": descending, "stable": stable}
         result: Tensor = left_to_torch("argsort", reason, input, **options)
@@ -141,7 +125,7 @@ def argsort(
     return indices_of_sorted(input, dim, descending)
 
 
-@in_place_of("msort")
+@in_place_of_torch
 def msort(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Sort a tensor along its first dimension: `torch.msort`.
 
@@ -269,11 +253,3 @@ def ranks(
         return _ranks(input, axis=dim, descending=descending, nan=nan)
     # The ranks are a permutation of 0, 1, ..., so that sorting it inverts it.
     return operators.ARGSORT(indices_of_sorted(input, dim, descending, nan), dim, False, False)
-
-
-def _why_no_flag(*flags: Any) -> str | None:
-    """Return why PyTorch has to look at flags, or None if they are bools."""
-    for flag in flags:
-        if type(flag) is not bool:
-            return "a flag is no bool"
-    return None

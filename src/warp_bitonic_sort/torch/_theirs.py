@@ -21,24 +21,20 @@ theirs: dict[str, Any] = {name: getattr(torch, name) for name in REPLACED}
 counters: list[collections.Counter[tuple[str, str]]] = []
 
 
-def in_place_of(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return a decorator of a function that has the signature of PyTorch's.
+def in_place_of_torch(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a function that has the name and the signature of PyTorch's.
 
     PyTorch accepts other names of arguments, too, such as axis; such calls are left to it.
     """
+    name, known = function.__name__, frozenset(inspect.signature(function).parameters)
 
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        known = frozenset(inspect.signature(function).parameters)
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if kwargs and not known.issuperset(kwargs):
+            return left_to_torch(name, "an argument has another name", *args, **kwargs)
+        return function(*args, **kwargs)
 
-        @functools.wraps(function)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            if kwargs and not known.issuperset(kwargs):
-                return left_to_torch(name, "an argument has another name", *args, **kwargs)
-            return function(*args, **kwargs)
-
-        return call
-
-    return decorate
+    return call
 
 
 def left_to_torch(name: str, reason: str, *args: Any, **kwargs: Any) -> Any:
