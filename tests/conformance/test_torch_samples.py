@@ -9,6 +9,8 @@ from torch.testing._internal.common_methods_invocations import op_db
 
 import warp_bitonic_sort.torch as ours
 
+pytestmark = pytest.mark.usefixtures("kernels_of_any_size")
+
 NAMES = ["sort", "argsort", "msort", "topk", "kthvalue", "median", "nanmedian", "quantile",
          "nanquantile"]  # fmt: skip
 INFOS = {info.name: info for info in op_db if info.name in NAMES and not info.variant_test_name}

@@ -15,6 +15,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 import warp_bitonic_sort.torch as ours
 from support.torch_rows import DEVICE, distinct
 
+pytestmark = pytest.mark.usefixtures("kernels_of_any_size")
+
 CALLS = {
     "sort": lambda t, x: t.sort(x).values,
     "indices": lambda t, x: t.sort(x, 0, True).indices * x,
@@ -257,4 +259,4 @@ def test_aot_inductor_package_runs_after_import_of_the_facade(tmp_path):
         capture_output=True,
         text=True,
     )
-    assert "loaded" in done.stdout, done.stderr
+    assert "loaded" in done.stdout, (done.returncode, done.stderr)

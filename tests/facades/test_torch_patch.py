@@ -65,3 +65,15 @@ def test_torch_compile_works_within_a_patch_and_after_it():
         torch._dynamo.reset()
         fast = torch.compile(lambda x: torch.sort(x)[0] * 2, fullgraph=True, backend="eager")
         assert torch.equal(fast(x), x.sort()[0] * 2), number
+
+
+def test_small_medians_and_quantiles_are_those_of_torch():
+    x = torch.rand(4, 8)
+    with ours.patch() as declined:
+        for name in NAMES:
+            getattr(torch, name)(x, *{"topk": [2], "kthvalue": [2], "median": [1],
+                                      "nanmedian": [1], "quantile": [0.5],
+                                      "nanquantile": [0.5]}.get(name, []))  # fmt: skip
+        torch.median(torch.rand(200, 8), 1)
+    names = ["kthvalue", "median", "nanmedian", "quantile", "nanquantile"]
+    assert declined == {(name, "there are fewer than 1024 elements"): 1 for name in names}

@@ -1,6 +1,7 @@
 """The functions for PyTorch and JAX on a CUDA device: graphs of PyTorch, results of JAX.
 
-`WARP_SORT_TESTS_DEVICE=cuda python -m pytest tests/facades` runs the other tests of PyTorch there.
+`WARP_SORT_TESTS_DEVICE=cuda python -m pytest tests/facades/test_torch*.py` runs the other tests of
+PyTorch there.
 """
 
 import numpy as np
@@ -28,9 +29,12 @@ JAX_FUNCTIONS = {
     "sort descending": lambda wbs, x: wbs.sort(x, stable=False, descending=True),
     "argsort": lambda wbs, x: wbs.argsort(x),
     "top_k": lambda wbs, x: wbs.top_k(x, 3),
-    "median": lambda wbs, x: wbs.median(x, axis=-1),
-    "quantile": lambda wbs, x: wbs.quantile(x, np.float32(0.3), axis=-1),
-    "nanquantile": lambda wbs, x: wbs.nanquantile(x, np.float32(0.3), axis=-1),
+}
+# Their arithmetic is that of a device: where two elements are averaged, the last bits may differ.
+JAX_STATISTICS = {
+    "median": lambda jnp, x: jnp.median(x, axis=-1),
+    "quantile": lambda jnp, x: jnp.quantile(x, np.float32(0.3), axis=-1),
+    "nanquantile": lambda jnp, x: jnp.nanquantile(x, np.float32(0.3), axis=-1),
 }
 
 
@@ -92,6 +96,20 @@ def test_results_of_jax_are_those_of_its_cpu(jax, name):
         np.testing.assert_array_equal(np.asarray(found[1]), np.asarray(wanted))
 
 
+@pytest.mark.parametrize("name", JAX_STATISTICS)
+def test_statistics_of_jax_are_its_own_on_the_same_device(jax, name):
+    from warp_bitonic_sort import jax as ours
+
+    x = rows_of_jax(jax, "cuda")
+    for way in (lambda f: f, jax.jit):
+        found, expected = (
+            way(lambda x, library=library: JAX_STATISTICS[name](library, x))(x)
+            for library in (ours, jax.numpy)
+        )
+        assert found.devices() == x.devices()
+        np.testing.assert_array_equal(np.asarray(found), np.asarray(expected))
+
+
 @pytest.mark.parametrize("name", ["sort", "top_k", "median"])
 def test_gradient_of_jax_is_that_of_its_own_functions(jax, name):
     from warp_bitonic_sort import jax as ours
@@ -103,7 +121,7 @@ def test_gradient_of_jax_is_that_of_its_own_functions(jax, name):
     }[name]
 
     def loss_of_ours(x):
-        result = jax.tree.leaves(JAX_FUNCTIONS[name](ours, x))[0]
+        result = jax.tree.leaves({**JAX_FUNCTIONS, **JAX_STATISTICS}[name](ours, x))[0]
         return (result * jax.numpy.arange(result.shape[-1])).sum()
 
     def loss_of_theirs(x):

@@ -92,7 +92,7 @@ def _quantile(
     dim = dim if rank else None  # a scalar is a row of one element
     rows = x.reshape(-1) if dim is None else x.movedim(dim, -1)
     values = sorted_values(rows, -1)
-    points = torch.as_tensor(q, dtype=x.dtype, device=x.device)
+    points = q if isinstance(q, Tensor) else torch.full((), q, dtype=x.dtype, device=x.device)
     last = values.shape[-1] - 1
     # Places in each row: the shape of rows with as many places as there are points.
     flat = points.reshape(-1)
@@ -133,7 +133,8 @@ def _read(values: Tensor, places: Tensor, interpolation: str) -> Tensor:
 
 def _why_not(x: Any, q: Any, dim: Any, keepdim: Any, interpolation: Any, out: Any) -> str | None:
     """Return why quantiles are left to PyTorch, or None if they are not."""
-    reason = why_not(x, -1 if dim is None else dim, any_length=True, out=out)
+    at = -1 if dim is None else dim
+    reason = why_not(x, at, any_length=True, out=out, may_be_small=False)
     reason = reason or why_not_out(out, x.dtype)
     if reason:
         return reason

@@ -1,7 +1,8 @@
 """Decides how a call is answered: by PyTorch, by a kernel at once, or by an operator.
 
-Invariant: a kernel is called at once only for a plain tensor that PyTorch does nothing else with.
-All other calls are operators, of which PyTorch itself knows whether a gradient is wanted.
+Invariant: a kernel is called at once only for a plain tensor with which PyTorch does nothing, or
+nothing but a backward pass. All other calls are operators, of which PyTorch itself knows whether a
+gradient is wanted.
 """
 
 from __future__ import annotations
@@ -18,9 +19,14 @@ from ._operators import know_dtensor
 
 # The longest rows that kernels sort; `topk` has kernels for rows of any length.
 LONGEST = 16384
+# Of fewer elements in CPU memory, PyTorch finds medians and quantiles sooner.
+FEWEST_ELEMENTS = 1024
 _is_compiling, _is_grad_enabled = torch.compiler.is_compiling, torch.is_grad_enabled
 _PLAIN = (Tensor, torch.nn.Parameter)
 _SORTED = frozenset(getattr(torch, name) for name in DTYPES if hasattr(torch, name))
+_DIFFERENTIABLE = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+# What every function of PyTorch takes.
+_COMMON = (*_DIFFERENTIABLE, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 def why_not(
@@ -29,6 +35,7 @@ def why_not(
     any_length: bool = False,
     lowest_rank: int = 0,
     out: Any = None,
+    may_be_small: bool = True,
 ) -> str | None:
     """Return why a call is left to PyTorch, or None if it is not.
 
@@ -44,6 +51,8 @@ def why_not(
         The lowest number of dimensions.
     out : optional
         What the caller passed as out.
+    may_be_small : bool, default True
+        Whether fewer than `FEWEST_ELEMENTS` elements in CPU memory are taken.
     """
     if not isinstance(x, Tensor):
         return "input is no tensor"
@@ -62,6 +71,9 @@ def why_not(
         return f"rows are longer than {LONGEST}"
     if out is not None and may_need_gradient(x):
         return "out is given, and a gradient is wanted"
+    is_small = not may_be_small and x.is_cpu and x.numel() < FEWEST_ELEMENTS
+    if is_small and x.dtype in _COMMON and is_plain(x):
+        return f"there are fewer than {FEWEST_ELEMENTS} elements"
     return None
 
 
@@ -70,20 +82,29 @@ def why_no_flag(*flags: Any) -> str | None:
     return None if all(type(flag) is bool for flag in flags) else "a flag is no bool"
 
 
-def is_direct(x: Tensor) -> bool:
-    """Tell whether PyTorch neither records nor transforms a call, and x needs no gradient."""
+def is_plain(x: Tensor) -> bool:
+    """Tell whether PyTorch neither records nor transforms a call, except for its gradient."""
     if type(x) not in _PLAIN:
         know_dtensor()
         return False
     return (
         not _is_compiling()
-        and not (x.requires_grad and _is_grad_enabled())
         and not x.is_meta
         and forward_ad._current_level < 0
         and not is_transformed()
         and not is_recorded()
         and not x._is_zerotensor()
     )
+
+
+def is_direct(x: Tensor) -> bool:
+    """Tell whether a call is plain, and x needs no gradient."""
+    return is_plain(x) and not (x.requires_grad and _is_grad_enabled())
+
+
+def needs_gradient_alone(x: Tensor) -> bool:
+    """Tell whether a call is plain, and x needs a gradient that it can have."""
+    return is_plain(x) and x.requires_grad and x.dtype in _DIFFERENTIABLE and _is_grad_enabled()
 
 
 def may_need_gradient(x: Tensor) -> bool:

@@ -1,6 +1,7 @@
 """`topk`, `kthvalue`, `median` and `nanmedian` of PyTorch, and `top_k` of ours.
 
-Invariant: as in `_sort`. Of equal elements, those with the lowest indices are returned.
+Invariant: as in `_sort`. Of equal elements, `topk` and `top_k` choose those with the lowest
+indices.
 """
 
 from __future__ import annotations
@@ -14,9 +15,17 @@ from torch import Tensor
 from ..operations._arguments import Nan, checked_choice, checked_integer
 from ..operations.top_k import TopK, first_of_rows
 from ._checks import check
+from ._gradient import with_gradient
 from ._operators import TOPK
 from ._out import all_written, why_not_out
-from ._routes import LONGEST, is_direct, may_need_gradient, why_no_flag, why_not
+from ._routes import (
+    LONGEST,
+    is_direct,
+    may_need_gradient,
+    needs_gradient_alone,
+    why_no_flag,
+    why_not,
+)
 from ._sort import sorted_with_indices
 from ._theirs import in_place_of_torch, left_to_torch
 
@@ -25,22 +34,23 @@ def _first(
     x: Tensor, k: int, dim: int, largest: bool, nan: Nan = "largest"
 ) -> tuple[Tensor, Tensor]:
     """Return the first k elements of sorted rows, which have a gradient, and their indices."""
+    options = (dim, largest, nan == "last")
     if is_direct(x):
-        return first_of_rows(x, k, (dim, largest, nan == "last"))
-    values, indices = TOPK(x, k, dim, largest, nan == "last")
+        return first_of_rows(x, k, options)
+    if needs_gradient_alone(x):
+        return with_gradient(lambda x: first_of_rows(x, k, options), x, dim)
+    values, indices = TOPK(x, k, *options)
     return values, indices
 
 
-def _one(first: Tensor, dim: int, position: int) -> Tensor:
-    """Return the elements at a position of the first ones, which they do not keep in memory."""
-    return first.narrow(dim, position, 1).clone(memory_format=torch.contiguous_format)
+def _last(first: Tensor, dim: int) -> Tensor:
+    """Return the last of the first elements, which it does not keep in memory."""
+    return first.select(dim, -1).clone(memory_format=torch.contiguous_format)
 
 
-def _why_not_k(
-    x: Any, k: Any, dim: Any, lowest: int, out: Any, any_length: bool = True
-) -> str | None:
+def _why_not_k(x: Any, k: Any, dim: Any, lowest: int, out: Any, is_topk: bool = True) -> str | None:
     """Return why the selection of k elements is left to PyTorch, or None if it is not."""
-    reason = why_not(x, dim, any_length, lowest_rank=1, out=out)
+    reason = why_not(x, dim, is_topk, lowest_rank=1, out=out, may_be_small=is_topk)
     reason = reason or why_not_out(out, x.dtype, torch.int64)
     if reason:
         return reason
@@ -162,20 +172,20 @@ def kthvalue(
     Returns
     -------
     torch.return_types.kthvalue
-        The values, which have a gradient, and their indices (int64).
+        The values, which have a gradient, and their indices (int64). Of equal elements, the index
+        of any is returned.
 
     Raises
     ------
     RuntimeError, IndexError, TypeError
         As `torch.kthvalue` does.
     """
-    reason = _why_not_k(input, k, dim, 1, out, any_length=False)
+    reason = _why_not_k(input, k, dim, 1, out, is_topk=False)
     reason = reason or why_no_flag(keepdim)
     if reason:
         return left_to_torch("kthvalue", reason, input, k, dim, keepdim, out=out)
-    found = [_one(first, dim, k - 1) for first in _first(input, k, dim, False)]
-    results = [one if keepdim else one.squeeze(dim) for one in found]
-    return all_written(torch.return_types.kthvalue, results, out)
+    found = [_last(first, dim) for first in _first(input, k, dim, False)]
+    return all_written(torch.return_types.kthvalue, _shaped(found, dim, keepdim), out)
 
 
 @in_place_of_torch
@@ -236,37 +246,44 @@ def _median(name: str, x: Tensor, dim: int | None, keepdim: bool, out: Any) -> A
     rows, at = (x.reshape(-1), 0) if dim is None else (x, dim)
     found = _lower_median(rows, at) if name == "median" else _median_of_numbers(rows, at)
     if dim is None:
-        return found[0].squeeze(0)
-    results = [one if keepdim else one.squeeze(at) for one in found]
-    return all_written(getattr(torch.return_types, name), results, out)
+        return found[0]
+    return all_written(getattr(torch.return_types, name), _shaped(found, at, keepdim), out)
+
+
+def _shaped(results: Sequence[Tensor], dim: int, keepdim: bool) -> Sequence[Tensor]:
+    """Return results with a dimension of one element, if they are to have it."""
+    return [each.unsqueeze(dim) for each in results] if keepdim else results
 
 
 def _lower_median(x: Tensor, dim: int) -> Sequence[Tensor]:
-    """Return the medians and their indices, with an axis of one element; of NaNs, the first."""
-    middle = (x.shape[dim] - 1) // 2
-    found = [_one(first, dim, middle) for first in _first(x, middle + 1, dim, False)]
+    """Return the medians and their indices; of a row with NaNs, the first of these.
+
+    From the largest element on, NaNs come first and the lower median of the others last.
+    """
+    first = _first(x, x.shape[dim] // 2 + 1, dim, True)
     if not x.is_floating_point():
-        return found
-    largest = _first(x, 1, dim, True)
+        return [_last(each, dim) for each in first]
+    largest = [each.select(dim, 0) for each in first]
     has_nan = largest[0].isnan()
-    return [torch.where(has_nan, *pair) for pair in zip(largest, found, strict=True)]
+    medians = (each.select(dim, -1) for each in first)
+    return [torch.where(has_nan, *pair) for pair in zip(largest, medians, strict=True)]
 
 
 def _median_of_numbers(x: Tensor, dim: int) -> Sequence[Tensor]:
-    """Return the medians of what is not NaN, and their indices, with an axis of one element."""
-    values, indices = sorted_with_indices(x, dim)
-    count = values.isnan().logical_not().sum(dim, keepdim=True)
-    place = ((count - 1) // 2).clamp(min=0)
-    return values.gather(dim, place), indices.gather(dim, place)
+    """Return the medians of what is not NaN, and their indices."""
+    results = sorted_with_indices(x, dim)
+    last = x.shape[dim] - 1 - results[0].isnan().sum(dim, keepdim=True)
+    place = last.clamp(min=0) // 2
+    return [each.gather(dim, place).squeeze(dim) for each in results]
 
 
 def _why_no_median(x: Any, dim: Any, out: Any) -> str | None:
     """Return why a median is left to PyTorch, or None if it is not."""
     if dim is not None:
-        reason = why_not(x, dim, lowest_rank=1, out=out)
+        reason = why_not(x, dim, lowest_rank=1, out=out, may_be_small=False)
         reason = reason or why_not_out(out, x.dtype, torch.int64)
         return "rows are empty" if not reason and x.shape[dim] == 0 else reason
-    reason = why_not(x, -1, any_length=True)
+    reason = why_not(x, -1, any_length=True, may_be_small=False)
     if reason:
         return reason
     if not 0 < x.numel() <= LONGEST:

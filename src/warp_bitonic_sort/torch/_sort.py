@@ -18,8 +18,9 @@ from ..operations.sort_pairs import SortedPairs
 from ..operations.sort_pairs import sort_pairs as _sort_pairs
 from . import _operators as operators
 from ._checks import check
+from ._gradient import with_gradient
 from ._out import all_written, why_not_out, written
-from ._routes import is_direct, why_no_flag, why_not
+from ._routes import is_direct, needs_gradient_alone, why_no_flag, why_not
 from ._theirs import in_place_of_torch, left_to_torch
 
 
@@ -27,9 +28,12 @@ def sorted_with_indices(
     x: Tensor, dim: int, descending: bool = False, nan: Nan = "largest"
 ) -> tuple[Tensor, Tensor]:
     """Return the sorted values of a tensor, which have a gradient, and their indices."""
+    options = (dim, descending, nan == "last")
     if is_direct(x):
-        return tuple(call(SORT_WITH_INDICES, x, (dim, descending, nan == "last")))
-    values, indices = operators.SORT(x, dim, descending, nan == "last")
+        return tuple(call(SORT_WITH_INDICES, x, options))
+    if needs_gradient_alone(x):
+        return with_gradient(lambda x: call(SORT_WITH_INDICES, x, options), x, dim)
+    values, indices = operators.SORT(x, *options)
     return values, indices
 
 
@@ -37,6 +41,8 @@ def sorted_values(x: Tensor, dim: int, descending: bool = False, nan: Nan = "lar
     """Return the sorted values of a tensor, which have a gradient."""
     if is_direct(x):
         return call(SORT, x, (dim, descending, nan == "last"))
+    if needs_gradient_alone(x):
+        return sorted_with_indices(x, dim, descending, nan)[0]
     return operators.SORT_VALUES(x, dim, descending, nan == "last")
 
 
