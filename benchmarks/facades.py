@@ -9,7 +9,7 @@ with its gradient, a sampler, and a pooling by medians. Results are compared bef
 
 `times as fast` is the peer's median time over ours, from calls that alternate. Below 1, the peer is
 faster. Libraries that are not installed are left out. `--device cuda` runs the cases of PyTorch and
-JAX on a GPU. On a CPU, all use one thread.
+JAX on a GPU, where calls of PyTorch are queued one after the other. On a CPU, all use one thread.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ def _torch_cases(device: str) -> Iterator[Case]:
     def gradient(t: Any, x: Any) -> Any:
         return torch.autograd.grad(t.sort(x).values[..., 0].sum(), x)[0]
 
-    for shape, calls in ((_SMALL, 2000), (_LARGE, 1)):
+    queued = 50 if device == "cuda" else 1
+    for shape, calls in ((_SMALL, 2000), (_LARGE, queued)):
         x, array = torch.rand(shape, device=device), _shown(shape)
         for name, f in functions.items():
             yield Case(name, array, [partial(f, t, x) for t in (ours, torch)], calls)
@@ -84,10 +85,10 @@ def _torch_cases(device: str) -> Iterator[Case]:
         wanted = x.clone().requires_grad_()
         both = [partial(gradient, t, wanted) for t in (ours, torch)]
         yield Case("sort and its gradient", array, both, calls)
-    yield from _torch_programs(torch, ours, device)
+    yield from _torch_programs(torch, ours, device, queued)
 
 
-def _torch_programs(torch: Any, ours: Any, device: str) -> Iterator[Case]:
+def _torch_programs(torch: Any, ours: Any, device: str, queued: int) -> Iterator[Case]:
     tokens = torch.randn(8192, 256, device=device)
     weights = torch.randn(256, 64, device=device, requires_grad=True)
     logits = torch.randn(64, 50257, device=device)
@@ -115,7 +116,7 @@ def _torch_programs(torch: Any, ours: Any, device: str) -> Iterator[Case]:
         ("sampler, 50 of the vocabulary", "64 x 50257", sample),
         ("pooling by medians of 3 x 3", _shown(images.shape), pool),
     ):
-        yield Case(name, array, [partial(program, t) for t in (ours, torch)])
+        yield Case(name, array, [partial(program, t) for t in (ours, torch)], queued)
 
 
 def _numpy_cases() -> Iterator[Case]:

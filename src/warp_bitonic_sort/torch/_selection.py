@@ -15,7 +15,6 @@ from torch import Tensor
 from ..operations._arguments import Nan, checked_choice, checked_integer
 from ..operations.top_k import TopK, first_of_rows
 from ._checks import check
-from ._gradient import with_gradient
 from ._operators import TOPK
 from ._out import all_written, why_not_out
 from ._routes import (
@@ -38,7 +37,8 @@ def _first(
     if is_direct(x):
         return first_of_rows(x, k, options)
     if needs_gradient_alone(x):
-        return with_gradient(lambda x: first_of_rows(x, k, options), x, dim)
+        indices = first_of_rows(x.detach(), k, options)[1]
+        return x.gather(dim, indices), indices
     values, indices = TOPK(x, k, *options)
     return values, indices
 

@@ -18,7 +18,6 @@ from ..operations.sort_pairs import SortedPairs
 from ..operations.sort_pairs import sort_pairs as _sort_pairs
 from . import _operators as operators
 from ._checks import check
-from ._gradient import with_gradient
 from ._out import all_written, why_not_out, written
 from ._routes import is_direct, needs_gradient_alone, why_no_flag, why_not
 from ._theirs import in_place_of_torch, left_to_torch
@@ -32,7 +31,8 @@ def sorted_with_indices(
     if is_direct(x):
         return tuple(call(SORT_WITH_INDICES, x, options))
     if needs_gradient_alone(x):
-        return with_gradient(lambda x: call(SORT_WITH_INDICES, x, options), x, dim)
+        indices = call(ARGSORT, x.detach(), options)
+        return x.gather(dim, indices), indices
     values, indices = operators.SORT(x, *options)
     return values, indices
 
