@@ -4,6 +4,7 @@ import importlib.util
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -194,3 +195,11 @@ def test_cuda_kernel_compiles_without_local_memory(arch, nvcc, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "median_filter" in done.stderr
     assert "0 bytes stack frame, 0 bytes spill stores" in done.stderr
+
+
+def test_parallel_vocabulary_of_two_processes_chooses_words():
+    file = EXAMPLES / "parallel_vocabulary.py"
+    printed = run(
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2, file
+    )
+    assert printed.startswith("the likeliest of 50256 words: [")

@@ -82,19 +82,22 @@ def why_no_flag(*flags: Any) -> str | None:
     return None if all(type(flag) is bool for flag in flags) else "a flag is no bool"
 
 
-def is_plain(x: Tensor) -> bool:
-    """Tell whether PyTorch neither records nor transforms a call, except for its gradient."""
-    if type(x) not in _PLAIN:
-        know_dtensor()
-        return False
+def is_eager() -> bool:
+    """Tell whether PyTorch neither records nor transforms calls, except for their gradient."""
     return (
         not _is_compiling()
-        and not x.is_meta
         and forward_ad._current_level < 0
         and not is_transformed()
         and not is_recorded()
-        and not x._is_zerotensor()
     )
+
+
+def is_plain(x: Tensor) -> bool:
+    """Tell whether a call is eager, of a tensor that has values of its own."""
+    if type(x) not in _PLAIN:
+        know_dtensor()
+        return False
+    return is_eager() and not x.is_meta and not x._is_zerotensor()
 
 
 def is_direct(x: Tensor) -> bool:

@@ -17,9 +17,11 @@ from ..operations.top_k import TopK, first_of_rows
 from ._checks import check
 from ._operators import TOPK
 from ._out import all_written, why_not_out
+from ._parts import first_of_shards
 from ._routes import (
     LONGEST,
     is_direct,
+    is_eager,
     may_need_gradient,
     needs_gradient_alone,
     why_no_flag,
@@ -39,6 +41,10 @@ def _first(
     if needs_gradient_alone(x):
         indices = first_of_rows(x.detach(), k, options)[1]
         return x.gather(dim, indices), indices
+    if nan == "largest" and is_eager():
+        found = first_of_shards(x, k, dim, largest)
+        if found is not None:
+            return found
     values, indices = TOPK(x, k, *options)
     return values, indices
 
