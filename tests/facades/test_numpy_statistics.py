@@ -12,6 +12,7 @@ from support import oracle
 from support.covering import pairwise
 from support.numpy_quantiles import few
 from support.numpy_routes import kernel_calls, kernels_answer, outcome  # noqa: F401
+from warp_bitonic_sort.numpy import _statistics
 
 NAMES = [
     name for name in oracle.ALL if not name.startswith(("float8", "bfloat16")) and name != "bool"
@@ -96,6 +97,17 @@ def test_kernels_read_rows_without_infinities(function, kernel_calls):  # noqa: 
     q = () if "median" in function else ([0.25, 0.5],)
     check_equal(function, x, *q, axis=1)
     assert len(kernel_calls) == 1
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("axis", [0, (0, 2), -1])
+def test_kernels_read_rows_of_which_the_first_has_only_nans(monkeypatch, dtype, axis):
+    """Then NumPy rounds the quantiles of all rows to the dtype of the array."""
+    x = np.random.default_rng(0).random((60, 20, 5)).astype(dtype)
+    x[:, 0] = np.nan
+    expected = with_warnings(np.nanquantile, x, [0.25, 0.5], axis=axis)
+    monkeypatch.setattr(_statistics, "_nanquantile", None)
+    assert with_warnings(facade.nanquantile, x, [0.25, 0.5], axis=axis) == expected
 
 
 ROWS = np.array([[3.0, 1.0, 2.0, 9.0], [5.0, 8.0, 7.0, 6.0]])

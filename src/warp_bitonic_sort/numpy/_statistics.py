@@ -285,9 +285,10 @@ def _quantiles(
             if not omits_nan:
                 return _result(found, out)
             # If the first row has only NaNs, NumPy takes its dtype for all rows.
-            if not points.widens or not np.isnan(found.flat[0]):
+            is_narrow = points.widens and np.isnan(found.flat[0])
+            if not is_narrow or out is None:
                 _warn_of_nans(found[0] if points.shape else found, 4)
-                return _result(found, out)
+                return _result(found.astype(a.dtype, copy=False) if is_narrow else found, out)
     options = {} if weights is None else {"weights": weights}
     return theirs(a, q, axis, out, overwrite_input, method, keepdims=keepdims, **options)
 
