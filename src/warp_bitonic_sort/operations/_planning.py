@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from ..arrays import Description, Device
 from ..arrays._checks import no_functions
-from ..dtypes import lookup
+from ..dtypes import DType, lookup
 from ..jit import loader
 from ..kernels import Payload
 from ..plan import Plan, plan, value_payload
@@ -53,11 +53,7 @@ def planned(
     native = native_arch(description.device)
     arch = native if target.is_host else device_arch(target.name, native)
     dtype = lookup(description.dtype, "x")
-    if not operation.takes(dtype):
-        raise TypeError(
-            f"{operation.argument}: {operation.name} does not compute with {dtype.name}; convert "
-            f"{operation.argument} to float16 or float32."
-        )
+    check_dtype(operation, dtype)
     payload: Payload | None = None
     if value_bits is not None:
         layouts = target.layouts(arch)
@@ -78,6 +74,15 @@ def planned(
         None if found is None or not found.shape else found.shape[axis],
     )
     return call_plan, axis
+
+
+def check_dtype(operation: Operation, dtype: DType) -> None:
+    """Raise TypeError if an operation does not take a dtype."""
+    if not operation.takes(dtype):
+        raise TypeError(
+            f"{operation.argument}: {operation.name} does not compute with {dtype.name}; convert "
+            f"{operation.argument} to float16 or float32."
+        )
 
 
 def settled_axis(axis: int, shape: Sequence[int]) -> int:

@@ -238,7 +238,10 @@ def reduce(
     if plan is None:
         description = adapter.describe(x, "x")
         shape = description.shape
-        plan = lookup(description.dtype, "x"), reduction_of(shape, _settled(axes, shape), keepdims)
+        plan = (
+            lookup(description.dtype, "x"),
+            reduction_of(shape, settled_axes(axes, shape), keepdims),
+        )
         remember(key, plan)
     dtype, reduction = plan
     if reduction.merges:
@@ -253,7 +256,7 @@ def reduce(
     return adapter.in_blocks(x, reduction.axis, (*leading, *reduction.kept), reduced)
 
 
-def _settled(axes: Axes, shape: tuple[int, ...]) -> tuple[int, ...]:
+def settled_axes(axes: Axes, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return axes as distinct numbers, not negative, within a shape."""
     if axes is None:
         return tuple(range(len(shape)))
