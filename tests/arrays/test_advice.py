@@ -20,10 +20,10 @@ def make(path, *bases, **members):
 @pytest.mark.parametrize(
     ("path", "advice"),
     [
-        ("dask.array.core.Array", "x.rechunk({axis: -1}).map_blocks(sort, axis=axis)"),
+        ("dask.array.core.Array", "warp_bitonic_sort.dask.sort(x, axis=axis)"),
         ("dask.dataframe.dask_expr._collection.Series", "x.to_dask_array(lengths=True)"),
-        ("xarray.core.dataarray.DataArray", "x.copy(data=sort(x.to_numpy()))"),
-        ("xarray.core.dataset.Dataset", 'x["name"]'),
+        ("xarray.core.dataarray.DataArray", "warp_bitonic_sort.xarray.sort(x, dim)"),
+        ("xarray.core.dataset.Dataset", "warp_bitonic_sort.xarray.sort(x, dim)"),
         ("polars.series.series.Series", "x.to_numpy() has the values, without column names"),
         ("polars.lazyframe.frame.LazyFrame", "x.collect()"),
         ("pandas.core.frame.DataFrame", "x.to_numpy() has the values, without index"),

@@ -9,6 +9,8 @@ import pyarrow
 import pytest
 import xarray
 
+import warp_bitonic_sort.dask
+import warp_bitonic_sort.xarray
 from warp_bitonic_sort import sort
 
 ROWS = np.random.default_rng(1).random((6, 25)).astype(np.float32)
@@ -18,7 +20,8 @@ FRAME = {"a": [3, 1, 2]}
 
 
 def evaluate(code, x):
-    return eval(code, {"x": x, "sort": sort, "axis": -1, "pyarrow": pyarrow})  # noqa: S307
+    names = {"sort": sort, "pyarrow": pyarrow, "warp_bitonic_sort": warp_bitonic_sort}
+    return eval(code, {**names, "x": x, "axis": -1, "dim": "dim_1"})  # noqa: S307
 
 
 @pytest.mark.parametrize(
@@ -27,16 +30,16 @@ def evaluate(code, x):
         # Of arrays, the code sorts.
         (
             dask.array.from_array(ROWS, chunks=(2, 10)),
-            "x.rechunk({axis: -1}).map_blocks(sort, axis=axis)",
+            "warp_bitonic_sort.dask.sort(x, axis=axis)",
             np.sort(ROWS),
         ),
-        (xarray.DataArray(ROWS), "x.copy(data=sort(x.to_numpy()))", np.sort(ROWS)),
+        (xarray.DataArray(ROWS), "warp_bitonic_sort.xarray.sort(x, dim)", np.sort(ROWS)),
+        (xarray.DataArray(ROWS), "x.to_numpy()", ROWS),
         (pyarrow.array(COLUMN), ARROW, [1, 2, 3]),
         (pyarrow.chunked_array([COLUMN, COLUMN]), ARROW, [1, 1, 2, 2, 3, 3]),
         (pyarrow.array([3.0, None, 1.0]), ARROW, [1, 3, np.nan]),
         (pyarrow.array([3, None, 1]), ARROW, [1, 3, np.nan]),
         # Of tables, the code gives values to sort.
-        (xarray.Dataset({"name": ("i", COLUMN)}), 'x["name"]', COLUMN),
         (dask.dataframe.from_dict(FRAME, 1), "x.to_dask_array(lengths=True)", COLUMN[:, None]),
         (polars.DataFrame(FRAME), "x.to_numpy()", COLUMN[:, None]),
         (polars.LazyFrame(FRAME), "x.collect()", COLUMN[:, None]),

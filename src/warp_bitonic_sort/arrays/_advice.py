@@ -27,15 +27,13 @@ _CONVERTERS = {
 # The first entry that fits a class counts. Each text ends a sentence on the argument x.
 _ADVICE = {
     "dask.array": (
-        "x.rechunk({axis: -1}).map_blocks(sort, axis=axis) sorts each chunk, with the sorted axis "
-        "in one chunk; numpy.asarray(x) would load all of it"
+        "the functions of warp_bitonic_sort.dask take it, as in warp_bitonic_sort.dask.sort(x, "
+        "axis=axis), and compute nothing yet; numpy.asarray(x) would load all of it"
     ),
     "dask.dataframe": "x.to_dask_array(lengths=True) makes a Dask array, without index and names",
-    "xarray.core.dataset": 'a Dataset holds several arrays; sort one of them, as x["name"]',
     "xarray": (
-        "x.to_numpy() has the values, without coordinates and attributes; "
-        "x.copy(data=sort(x.to_numpy())) keeps both, but the coordinates of the sorted dimension "
-        "then belong to other values"
+        "the functions of warp_bitonic_sort.xarray take it, as in warp_bitonic_sort.xarray.sort(x, "
+        "dim), and keep coordinates and attributes; x.to_numpy() has the values of a DataArray"
     ),
     "polars.lazyframe": "x.collect() makes a DataFrame",
     "polars": (
