@@ -8,10 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from support.documents import DOCUMENTS, ROOT, blocks, name_of
+from support.documents import DOCUMENTS, OF_ENGINES, ROOT, blocks, name_of
 from warp_bitonic_sort.cli import main
 
-PYTHON = [(name_of(each), code) for each in DOCUMENTS for code in blocks(each, "python")]
+PYTHON = [
+    (name_of(each), code)
+    for each in DOCUMENTS
+    if each not in OF_ENGINES
+    for code in blocks(each, "python")
+]
 PROGRAM = "warp-bitonic-sort"
 COMMANDS = [
     line.partition("#")[0].strip()

@@ -19,6 +19,12 @@ def tracked(*patterns):
 
 
 DOCUMENTS = tracked("*.md")
+# Their code needs an engine, and runs with the tests of engines.
+OF_ENGINES = [
+    document
+    for document in DOCUMENTS
+    if document.stem in ("dask", "polars", "ray", "spark", "xarray")
+]
 
 
 def name_of(document):

@@ -77,9 +77,9 @@ def why_not(
     return None
 
 
-def why_no_flag(*flags: Any) -> str | None:
-    """Return why PyTorch has to look at flags, or None if they are bools."""
-    return None if all(type(flag) is bool for flag in flags) else "a flag is no bool"
+def why_no_flag(flag: Any, other: Any = False) -> str | None:
+    """Return why PyTorch has to look at one or two flags, or None if they are bools."""
+    return None if type(flag) is bool and type(other) is bool else "a flag is no bool"
 
 
 def is_eager() -> bool:
