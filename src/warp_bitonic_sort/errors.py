@@ -30,7 +30,12 @@ class ArchError(ToolError):
 
     def __init__(self, argument: str, reason: str) -> None:
         super().__init__(f"{argument}: {reason}")
+        self.argument = argument
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type[ArchError], tuple[str, str]]:
+        """Tell pickle how to make the error again: engines send errors between processes."""
+        return type(self), (self.argument, self.reason)
 
 
 class MissingToolError(ToolError):

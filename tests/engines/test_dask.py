@@ -448,3 +448,8 @@ def test_warm_up_opens_the_kernels_of_later_calls():
 def test_warm_up_with_wrong_argument_raises(arguments, error, message):
     with pytest.raises(error, match=message):
         facade.WarmUp(*arguments)
+
+
+def test_warm_ups_have_equal_names_if_they_open_the_same():
+    names = [facade.WarmUp("float32", lengths).name for lengths in ([2, 3], range(2, 4), [2, 4])]
+    assert names[0] == names[1] != names[2]

@@ -159,3 +159,11 @@ def test_workers_with_a_cold_cache_compile_each_kernel_once(tmp_path):
         lazy = da.from_array(y, chunks=(10, 4))
         np.testing.assert_array_equal(facade.sort(lazy).compute(), wbs.sort(y))
         assert compiled() == done
+
+
+def test_errors_of_builds_reach_the_caller(tmp_path):
+    with started(WARP_SORT_CACHE_DIR=tmp_path, CXX="/nonexistent/c++") as client:
+        with pytest.raises(wbs.ToolError, match="CXX: '/nonexistent/c"):
+            facade.sort(da.zeros((4, 5), chunks=(2, 5))).compute()
+        with pytest.raises(wbs.ToolError, match="CXX: '/nonexistent/c"):
+            client.register_plugin(facade.WarmUp("float32", 9))

@@ -1,5 +1,6 @@
 """A build that fails: one error that names the cause and a remedy."""
 
+import pickle
 import re
 import shutil
 import tempfile
@@ -11,9 +12,26 @@ import pytest
 
 import warp_bitonic_sort
 from warp_bitonic_sort import BuildError, CacheError, ToolError, settings
+from warp_bitonic_sort.errors import ArchError, LockError, TrustError
 from warp_bitonic_sort.jit.build import hints, ninja
 from warp_bitonic_sort.targets import HOST
 from warp_bitonic_sort.targets.common import sources
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BuildError("it failed"),
+        ArchError("arch", "'sm_1' is not an architecture."),
+        LockError("it is built"),
+        TrustError("others can write it", Path("/folder")),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_error_of_another_process_arrives_as_it_was(error):
+    arrived = pickle.loads(pickle.dumps(error))  # noqa: S301
+    assert type(arrived) is type(error)
+    assert (str(arrived), vars(arrived)) == (str(error), vars(error))
 
 
 @pytest.mark.usefixtures("nothing_open", "fresh_cache")

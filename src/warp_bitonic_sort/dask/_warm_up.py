@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
+from dask.base import tokenize
+
 try:
     from distributed import WorkerPlugin
 except ImportError as error:
@@ -57,8 +59,9 @@ class WarmUp(WorkerPlugin):  # type: ignore[misc]
     Examples
     --------
     >>> from warp_bitonic_sort.dask import WarmUp
-    >>> WarmUp(["float32", "float64"], range(2, 33), "median").name
-    'warp-bitonic-sort: median of float32, float64, 31 lengths from 2 to 32'
+    >>> plugin = WarmUp(["float32", "float64"], range(2, 33), ["sort", "median"])
+    >>> plugin.dtypes
+    ['float32', 'float64']
     """
 
     def __init__(
@@ -79,10 +82,9 @@ class WarmUp(WorkerPlugin):  # type: ignore[misc]
                 raise ValueError(f"operations: expected some of {known}, got {operation!r}.")
             for dtype in self.dtypes:
                 check_dtype(OPERATIONS[operation], DTYPES[dtype])
-        self.name = f"warp-bitonic-sort: {', '.join(self.operations)} of {', '.join(self.dtypes)}"
-        if self.lengths:
-            shortest, longest = min(self.lengths), max(self.lengths)
-            self.name += f", {len(self.lengths)} lengths from {shortest} to {longest}"
+        # A plugin replaces an earlier one of the same name.
+        token = tokenize(self.dtypes, self.lengths, self.operations)
+        self.name = f"warp-bitonic-sort-{token}"
 
     async def setup(self, worker: Any) -> None:  # noqa: ARG002
         """Open the kernels in a thread, while the worker keeps in touch with the scheduler."""
