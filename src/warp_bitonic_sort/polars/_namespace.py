@@ -54,7 +54,8 @@ class RowsNamespace:
     TypeError
         When the expression is computed: a column of another dtype.
     ValueError
-        When the expression is computed: lists of different lengths.
+        When the expression is computed: lists of different lengths in one batch of rows. Polars
+        divides columns into batches, each of which has a length of its own.
 
     Examples
     --------
