@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..dtypes import DTYPES, SUPPORTED, numpy_name
+from ..process import threads
 
 Batch = dict[str, Any]
 
@@ -32,6 +33,7 @@ def function_of(
     """
 
     def run(batch: Batch) -> Batch:
+        _use_threads_of_task()
         return transform(batch, call, targets)
 
     run.__name__ = run.__qualname__ = name
@@ -41,16 +43,23 @@ def function_of(
 def actor_of(
     name: str, call: Callable[[Any], Any], targets: Mapping[str, Sequence[str]]
 ) -> type[Any]:
-    """Return a class for actors; the parameters are as for `function_of`.
-
-    It has no constructor arguments: Ray keeps these in its object store, where they can be lost
-    before an actor is restarted.
-    """
+    """Return a class for actors; the parameters are as for `function_of`."""
 
     def run(_: Any, batch: Batch) -> Batch:
+        _use_threads_of_task()
         return transform(batch, call, targets)
 
     return type(name, (), {"__call__": run})
+
+
+def _use_threads_of_task() -> None:
+    """Use as many threads as the task has CPUs.
+
+    Ray sets OMP_NUM_THREADS for each task; the package reads it once in the life of a process, and
+    a worker runs tasks of different numbers of CPUs.
+    """
+    count, _ = threads.default()
+    threads.set_num_threads(count)
 
 
 def transform(
