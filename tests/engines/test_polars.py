@@ -1,5 +1,6 @@
 """Expressions of `warp_bitonic_sort.polars` beside NumPy, row by row, and beside Polars's own."""
 
+import contextlib
 import itertools
 
 import numpy as np
@@ -8,7 +9,7 @@ import polars.testing
 import pyarrow as pa
 import pytest
 
-import warp_bitonic_sort.polars
+import warp_bitonic_sort.polars  # noqa: F401  (registers the namespace)
 from support import children, oracle
 from warp_bitonic_sort import arrays, sort
 
@@ -345,11 +346,28 @@ def test_unfit_column_raises_when_it_is_computed(column, make, error, text, engi
         query.collect(engine=engine)
 
 
+def test_sort_of_a_frame_advises_an_expression_that_sorts_it():
+    x = np.random.default_rng(6).random((5, 4))
+    for frame in (pl.DataFrame({"a": x}), pl.LazyFrame({"a": x}), pl.Series(x)):
+        with pytest.raises(TypeError, match=r"polars\.all\(\)\.wbs\.sort\(\), sort the rows"):
+            sort(frame)
+        query = (frame.to_frame() if isinstance(frame, pl.Series) else frame).lazy()
+        found = query.select(pl.all().wbs.sort()).collect().to_series()
+        np.testing.assert_array_equal(found.to_numpy(), np.sort(x))
+
+
 def test_advice_on_dates_runs():
     dates = pl.Series("a", [[3, 1, 2]], dtype=pl.Array(pl.Int32, 3)).cast(pl.Array(pl.Date, 3))
     column = pl.col("a").to_physical().wbs.sort().cast(dates.dtype)
     assert dates.to_frame().select(column).equals(dates.to_frame().select(pl.col("a").arr.sort()))
 
 
-def test_namespace_is_documented():
-    assert pl.Expr.wbs is warp_bitonic_sort.polars.RowsNamespace
+def test_expression_of_one_dtype_never_gives_wrong_results_for_another():
+    """Polars keeps the dtype of an expression's first use, and refuses others."""
+    narrow = pl.DataFrame({"a": np.array([[3, 1, 2]])})
+    wide = pl.DataFrame({"a": np.array([[4.5, 1, 2, 3]])})
+    expression = pl.col("a").wbs.sort()
+    assert narrow.select(expression)["a"].to_list() == [[1, 2, 3]]
+    with contextlib.suppress(pl.exceptions.SchemaError):
+        assert wide.select(expression)["a"].to_list() == [[1, 2, 3, 4.5]]
+    assert wide.select(pl.col("a").wbs.sort())["a"].to_list() == [[1, 2, 3, 4.5]]

@@ -137,6 +137,13 @@ def test_blocks_are_sorted_in_the_object_store_by_the_threads_that_ray_allows():
         np.testing.assert_array_equal(found, np.broadcast_to([1, cpus], found.shape))
 
 
+def test_sort_of_a_dataset_advises_code_that_sorts_it():
+    ds = dataset(name=FLOATS)
+    with pytest.raises(TypeError, match=r'warp_bitonic_sort\.ray\.sort\(x, "name"\) sorts the a'):
+        wbs.median(ds)
+    assert_same(collected(wray.sort(ds, "name"))["name"], np.sort(FLOATS))
+
+
 def test_batch_reaches_the_kernel_as_it_is():
     calls = []
     batch = {"x": FLOATS, "y": FLOATS[:, 0]}

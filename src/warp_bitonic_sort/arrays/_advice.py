@@ -17,6 +17,10 @@ _ARROW = (
     "pyarrow.array(sort(x.to_numpy(zero_copy_only=False))) sorts its values; nulls become NaN, and "
     "integers with nulls become floats (x.drop_null() leaves them out)"
 )
+_POLARS = (
+    "import warp_bitonic_sort.polars, whose expressions, such as polars.all().wbs.sort(), sort the "
+    "rows of Array columns"
+)
 # What arrays of each library are called, and its function that converts arrays of other libraries.
 _CONVERTERS = {
     "numpy": ("a NumPy array", "numpy.asarray"),
@@ -35,10 +39,18 @@ _ADVICE = {
         "the functions of warp_bitonic_sort.xarray take it, as in warp_bitonic_sort.xarray.sort(x, "
         "dim), and keep coordinates and attributes; x.to_numpy() has the values of a DataArray"
     ),
-    "polars.lazyframe": "x.collect() makes a DataFrame",
+    "polars.lazyframe": f"x.collect() makes a DataFrame; {_POLARS}",
     "polars": (
         "x.to_numpy() has the values, without column names; nulls become NaN, and integers with "
-        "nulls become floats"
+        f"nulls become floats; {_POLARS}"
+    ),
+    "ray.data": (
+        'warp_bitonic_sort.ray.sort(x, "name") sorts the arrays of a column; x.sort("name") puts '
+        "the rows of the dataset in order"
+    ),
+    "pyspark.sql": (
+        "x.mapInArrow(function, schema) passes rows to a function; docs/spark.md has one that "
+        "sorts them"
     ),
     "pandas": (
         "x.to_numpy() has the values, without index and column names; missing values become NaN "

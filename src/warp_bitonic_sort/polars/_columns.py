@@ -64,7 +64,7 @@ def rows_of(column: pl.Series) -> Rows:
         The lists of a column have different lengths.
     """
     arrays = _as_arrays(column)
-    shape = len(arrays), arrays.dtype.size  # type: ignore[attr-defined]
+    shape = len(arrays), arrays.dtype.size
     elements = arrays.reshape((-1,))  # null rows have null elements
     if not elements.has_nulls():
         return Rows(elements.to_numpy().reshape(shape))

@@ -115,11 +115,12 @@ def quantiles(rows: Rows, points: Any, method: Method | None, nan: order_statist
     is_float = values.dtype.kind == "f"
     floats = values if is_float else values.astype(np.float64)
     found = read(np.where(present, floats, floats.dtype.type(np.nan)), "omit")
-    along = (slice(None), None) if found.ndim == 2 else slice(None)
+    has_several = found.ndim == 2
     if is_float and nan == "propagate":
-        is_nan = (np.isnan(values) & present).any(-1)
-        found = np.where(is_nan[along], found.dtype.type(np.nan), found)
-    return Rows(found, np.broadcast_to(present.any(-1)[along], found.shape))
+        has_nan = np.any(np.isnan(values) & present, axis=-1, keepdims=has_several)
+        found = np.where(has_nan, found.dtype.type(np.nan), found)
+    has_any = np.any(present, axis=-1, keepdims=has_several)
+    return Rows(found, np.broadcast_to(has_any, found.shape))
 
 
 def _are_ones(rows: Rows) -> bool:
