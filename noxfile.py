@@ -85,7 +85,7 @@ def facades(session: nox.Session) -> None:
 
 @nox.session
 def engines(session: nox.Session) -> None:
-    """Sort data of Dask, xarray, Polars, Arrow and pandas as the error messages advise."""
+    """Sort data in engines: Dask, xarray, Ray, Polars, Spark, Arrow and pandas."""
     session.install("-e", ".[engines]")
     session.run("pytest", "tests/engines", *session.posargs)
 

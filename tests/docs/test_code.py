@@ -1,4 +1,7 @@
-"""The code of the documents runs as a reader would paste it."""
+"""The code of the documents runs as a reader would paste it.
+
+tests/engines runs what needs a data engine.
+"""
 
 import shlex
 import subprocess
@@ -8,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from support.documents import DOCUMENTS, OF_ENGINES, ROOT, blocks, name_of
+from support.documents import DOCUMENTS, ROOT, blocks, engines_of, name_of
 from warp_bitonic_sort.cli import main
 
 PYTHON = [
     (name_of(each), code)
     for each in DOCUMENTS
-    if each not in OF_ENGINES
     for code in blocks(each, "python")
+    if not engines_of(code)
 ]
 PROGRAM = "warp-bitonic-sort"
 COMMANDS = [
