@@ -30,14 +30,9 @@ def check_object(obj: Any) -> None:
 
 def check_dim(obj: Any, dim: Any) -> None:
     """Raise ValueError if an object has no such dimension."""
-    if dim not in obj.sizes:
-        raise unknown_dim(obj, dim)
-
-
-def unknown_dim(obj: Any, dim: Any) -> ValueError:
-    """Return the error for a dimension that an object lacks."""
-    names = ", ".join(map(repr, obj.sizes)) or "none, for it has no dimension"
-    return ValueError(f"dim: expected a dimension of obj ({names}), got {dim!r}.")
+    if dim not in list(obj.sizes):  # a list, for dim may not be hashable
+        names = ", ".join(map(repr, obj.sizes)) or "none, for it has no dimension"
+        raise ValueError(f"dim: expected a dimension of obj ({names}), got {dim!r}.")
 
 
 def settled_dims(obj: Any, dim: Any) -> tuple[Hashable, ...]:
