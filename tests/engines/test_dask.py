@@ -205,6 +205,18 @@ def test_array_in_foreign_byte_order_keeps_it_in_blocks_of_whole_rows():
     assert computed(facade.sort(lazy)).tolist() == [[1, 2, 3], [7, 8, 9]]
     assert computed(facade.median(lazy)).tolist() == [2, 8]
     assert facade.sort(lazy).dtype == x.dtype
+    values, indices = computed(*facade.top_k(da.from_array(x, chunks=(1, 2)), 2))
+    assert (values.tolist(), indices.tolist()) == ([[3, 2], [9, 8]], [[0, 2], [0, 2]])
+
+
+def test_quantiles_are_those_of_the_call_and_equal_ones_have_equal_names():
+    x = da.from_array(np.arange(10.0).reshape(2, 5), chunks=(1, 5))
+    q = [[0.25], [0.75]]
+    lazy = facade.quantile(x, q)
+    assert lazy.name == facade.quantile(x, np.array(q)).name
+    q[0][0] = 0.5
+    np.testing.assert_array_equal(lazy.compute(), wbs.quantile(x.compute(), [[0.25], [0.75]]))
+    assert facade.quantile(x, np.zeros((2, 0))).compute().shape == (2, 0, 2)
 
 
 # -- the graph -------------------------------------------------------------------------------------
@@ -342,6 +354,11 @@ def of_dtype(dtype):
         ),
         (
             lambda: facade.sort(WHOLE, rechunk="no"),
+            ValueError,
+            'rechunk: expected "auto" or "raise"',
+        ),
+        (
+            lambda: facade.sort(LAZY[0, 0], rechunk="no"),
             ValueError,
             'rechunk: expected "auto" or "raise"',
         ),

@@ -7,10 +7,19 @@ import datetime
 import os
 import sys
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor, init_device_mesh
+from torch.distributed.tensor import (
+    DeviceMesh,
+    DTensor,
+    Partial,
+    Replicate,
+    Shard,
+    distribute_tensor,
+    init_device_mesh,
+)
 
 import warp_bitonic_sort.torch as ours
 from warp_bitonic_sort.torch import distributed
@@ -30,7 +39,11 @@ DTYPES = [
     torch.float8_e5m2,
 ]
 # How long the parts are: even, uneven, shorter than k, and empty.
-LENGTHS = {2: [(40, 40), (70, 13), (3, 90), (0, 60)], 3: [(30, 30, 30), (3, 50, 4), (60, 0, 20)]}
+LENGTHS = {
+    2: [(40, 40), (70, 13), (3, 90), (0, 60)],
+    3: [(30, 30, 30), (3, 50, 4), (60, 0, 20)],
+    4: [(9, 0, 31, 20)],
+}
 
 
 def bits(x):
@@ -98,11 +111,21 @@ def check_offsets_columns_and_one_receiver():
     assert (found is None) == (RANK != 1)
     if RANK == 1:
         assert torch.equal(found.indices, indices.t())
-    group = dist.new_group([0, 1])
-    if RANK < 2:
-        found = distributed.topk(local.t(), 40, group=group, index_offset=30 * place)
-        kept = expected(x[:, 30 * (RANKS - 2) :], 40, True)[1] + 30 * (RANKS - 2)
-        assert torch.equal(found.indices, kept)
+    # Of a part of the processes, whose numbers within the group are others.
+    members = [RANKS - 2, RANKS - 1]
+    group = dist.new_group(members)
+    if RANK in members:
+        parts = [x[:, 30 * rank : 30 * rank + 30] for rank in members]
+        part = parts[members.index(RANK)]
+        kept = expected(torch.cat(parts, 1), 40, True)[1]
+        assert torch.equal(distributed.topk(part, 40, group=group).indices, kept)
+        found = distributed.topk(part, 40, group=group, dst=members[1])
+        assert (found is None) == (members[1] != RANK)
+        assert found is None or torch.equal(found.indices, kept)
+    # One part says where it begins, the others follow those before.
+    part = x[:, 30 * RANK : 30 * RANK + 30]
+    found = distributed.topk(part, 40, index_offset=0 if RANK == 0 else None)
+    assert torch.equal(found.indices, expected(x, 40, True)[1])
 
 
 def check_traffic():
@@ -125,7 +148,7 @@ def check_traffic():
 
 def check_dtensors():
     mesh = init_device_mesh("cpu", (RANKS,))
-    for length in (40, 7, 1):  # even or uneven parts, and parts without elements
+    for length in (400, 7, 1):  # even or uneven parts, and parts without elements
         x = rows(torch.float32, length, 3)
         k = min(5, length)
         values, indices = expected(x, k, False)
@@ -137,11 +160,36 @@ def check_dtensors():
                 assert found.values.placements == (Replicate(),)
             assert torch.equal(bits(found.values.full_tensor()), bits(values))
             assert torch.equal(found.indices.full_tensor(), indices)
-    both = init_device_mesh("cpu", (1, RANKS))
-    x = rows(torch.float32, 40, 4)
-    found = ours.topk(distribute_tensor(x, both, [Shard(0), Shard(1)]), 5)
-    assert found.indices.placements == (Shard(0), Replicate())
-    assert torch.equal(found.indices.full_tensor(), expected(x, 5, True)[1])
+    x = rows(torch.float32, 400, 4)
+    values, indices = expected(x, 5, True)
+    whole = ours.median(distribute_tensor(x, mesh, [Shard(1)]), 1).values.full_tensor()
+    torch.testing.assert_close(whole, torch.median(x, 1).values, equal_nan=True)
+    differentiable = distribute_tensor(x, mesh, [Shard(1)]).requires_grad_()
+    ours.topk(differentiable, 5).values.full_tensor().sum().backward()
+    assert torch.equal(differentiable.grad.full_tensor().nonzero()[:, 1],
+                       indices.sort().values.reshape(-1))  # fmt: skip
+    if RANKS % 2:
+        return
+    both = init_device_mesh("cpu", (2, RANKS // 2))
+    for placements in (
+        (Shard(0), Shard(1)),
+        (Shard(1), Shard(0)),
+        (Shard(1), Replicate()),
+        (Replicate(), Shard(1)),
+        (Shard(1), Shard(1)),
+    ):
+        found = ours.topk(distribute_tensor(x, both, placements), 5)
+        assert torch.equal(found.indices.full_tensor(), indices), placements
+        assert torch.equal(bits(found.values.full_tensor()), bits(values)), placements
+    partial = DTensor.from_local(x[:, :200] / RANKS, both, [Partial(), Shard(1)])
+    assert ours.topk(partial, 5).indices.shape == (5, 5)
+    with torch.no_grad():  # on its way to the other processes
+        moved = partial.redistribute(placements=[Replicate(), Shard(1)], async_op=True)
+        assert ours.topk(moved, 5).indices.shape == (5, 5)
+    # A process that is not in a mesh has an empty part.
+    few = DeviceMesh("cpu", [0, 1])
+    found = ours.topk(distribute_tensor(x, few, [Shard(1)]), 5)
+    assert RANK > 1 or torch.equal(found.indices.full_tensor(), indices)
 
 
 def check_errors():
@@ -155,10 +203,24 @@ def check_errors():
         ({"k": 2, "local": x.requires_grad_()}, TypeError, "local: the gradient"),
         ({"k": 2, "local": x.tolist()}, TypeError, "local: expected a torch.Tensor"),
         ({"k": 2, "local": x.detach()[0, 0]}, ValueError, "local: expected rows"),
+        ({"k": 2, "dst": RANKS}, ValueError, "dst: expected a rank of the group"),
+        ({"k": 2, "dst": 0.5}, TypeError, "dst: expected an integer"),
+        (
+            {"k": 2, "group": init_device_mesh("cpu", (RANKS,))},
+            TypeError,
+            "group: expected a torch",
+        ),
         ({"k": 5 * RANKS + 1}, ValueError, f"k: expected 0 to {5 * RANKS}"),
     ):
         with pytest.raises(error, match=message):
             distributed.topk(**{"local": x.detach(), **options})
+
+
+def check_numbers_of_numpy():
+    x = rows(torch.float32, 20 * RANKS, 7)
+    part = x[:, 20 * RANK : 20 * RANK + 20]
+    found = distributed.topk(part, np.int64(3), dim=np.int64(-1), largest=np.True_)
+    assert torch.equal(found.indices, expected(x, 3, True)[1])
 
 
 def check_lost_rank():
@@ -173,7 +235,7 @@ def main():
     dist.init_process_group("gloo", init_method=f"file://{STORE}", rank=RANK, world_size=RANKS,
                             timeout=datetime.timedelta(seconds=60))  # fmt: skip
     for check in (check_parts, check_offsets_columns_and_one_receiver, check_traffic,
-                  check_dtensors, check_errors):  # fmt: skip
+                  check_dtensors, check_numbers_of_numpy, check_errors):  # fmt: skip
         check()
     sys.stdout.write(f"rank {RANK} done\n")
     sys.stdout.flush()

@@ -9,7 +9,7 @@ import pytest
 SCRIPT = Path(__file__).with_name("distributed_ranks.py")
 
 
-@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("count", [2, 3, 4])
 def test_first_elements_of_divided_rows_are_those_of_whole_rows(tmp_path, count):
     ranks = [
         subprocess.Popen(
@@ -20,7 +20,11 @@ def test_first_elements_of_divided_rows_are_those_of_whole_rows(tmp_path, count)
         )
         for rank in range(count)
     ]
-    outputs = [rank.communicate(timeout=300)[0] for rank in ranks]
+    try:
+        outputs = [rank.communicate(timeout=300)[0] for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
     for rank, output in enumerate(outputs):
         assert f"rank {rank} done" in output, output
         assert rank == count - 1 or f"rank {rank} noticed" in output, output

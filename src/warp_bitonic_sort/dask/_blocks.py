@@ -77,7 +77,7 @@ def with_whole_rows(x: Any, axes: Sequence[int], rechunk: Any) -> Any:
         counts = ", ".join(f"axis {axis} has {len(x.chunks[axis])}" for axis in split)
         raise ValueError(
             f'rechunk: expected "auto", because rows are sorted in one chunk and {counts}; got '
-            f'"raise". Or pass x.rechunk({{{split[0]}: -1}}).'
+            f'"raise". If their sizes are known, x.rechunk({{{split[0]}: -1}}) does it.'
         )
     if any(math.isnan(x.shape[axis]) for axis in split):
         return _joined(x, split)

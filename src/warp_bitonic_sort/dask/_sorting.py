@@ -187,6 +187,6 @@ def _prepared(
     index_dtype = adapter.index_dtype(index_dtype)
     if x.ndim:
         check_index_dtype(operation, index_dtype, x.shape[axis])
-        x = with_whole_rows(x, [axis], rechunk)
+    x = with_whole_rows(x, [axis] if x.ndim else [], rechunk)
     nan = "last" if nan_last else "largest"
     return x, {"axis": axis, "descending": descending, "nan": nan}, index_dtype

@@ -6,6 +6,7 @@ the block. Therefore results do not depend on the chunks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NoReturn, get_args
 
@@ -109,16 +110,17 @@ def quantile(
     """
     if unnamed:
         raise unnamed_error("quantile", "x, q", unnamed, "keepdims")
-    _, leading = checked_quantiles(q)
+    points, leading = checked_quantiles(q)
     checked_choice("method", method, get_args(Method))
     x, options, dtype = _prepared(QUANTILE, x, axis, dim, keepdims, nan, rechunk)
-    points = q.tolist() if hasattr(q, "tolist") else q
-    function = partial(_quantiles, q=points, method=method, **options)
+    # The caller may change a list later.
+    function = partial(_quantiles, points=points, leading=leading, method=method, **options)
     return reduced(function, x, options["axis"], options["keepdims"], leading, dtype, "quantile")
 
 
-def _quantiles(block: Any, q: Any, **options: Any) -> Any:
-    return order_statistics.quantile(block, q, **options)
+def _quantiles(block: Any, points: Sequence[float], leading: Sequence[int], **options: Any) -> Any:
+    found = order_statistics.quantile(block, points, **options)
+    return found.reshape((*leading, *found.shape[1:]))
 
 
 def _prepared(

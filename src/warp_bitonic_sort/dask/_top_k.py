@@ -179,6 +179,7 @@ def _merged(parts: Sequence[_Partial], k: int, options: dict[str, Any]) -> _Part
         indices.append(part.indices + length)
         length += part.length
     values = np.concatenate([part.values for part in parts], axis)
+    values = values.astype(parts[0].values.dtype, copy=False)  # in their order of bytes
     found = _first(values, min(k, values.shape[axis]), index_dtype="int64", **options)
     # NumPy's functions pass arrays of CuPy to those of CuPy.
     taken = np.take_along_axis(np.concatenate(indices, axis), found.indices, axis)

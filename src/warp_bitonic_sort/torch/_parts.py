@@ -15,10 +15,13 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ..operations.top_k import first_of_rows
+from ._routes import is_plain, wants_backward
 
 # The bytes that a process sends: its header (the length of its rows, their offset), indices and
 # values, filled up to whole words.
 _WORD = 8
+# The offset of a part that follows the one of the process before.
+_FOLLOWS = -1
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -30,8 +33,17 @@ def first_of_parts(
     largest: bool,
     index_offset: int | None = None,
     dst: int | None = None,
+    is_checked: bool = False,
 ) -> torch.return_types.topk | None:
-    """Return what `topk` does, for arguments that are checked."""
+    """Return what `topk` does, for arguments that are checked.
+
+    Parameters
+    ----------
+    local, k, group, dim, largest, index_offset, dst
+        As for `topk`.
+    is_checked : bool, default False
+        Whether the whole rows are known to have k elements.
+    """
     rows = local.movedim(dim, -1)
     length = rows.shape[-1]
     kept = min(k, length)
@@ -39,23 +51,22 @@ def first_of_parts(
     if kept < k:
         values, indices = _padded(values, k, _worst(local.dtype, largest)), _padded(indices, k, 0)
     header = torch.full((2,), length, dtype=torch.int64, device=local.device)
-    header[1] = index_offset or 0  # a copy of both from the host would wait for the GPU
-    packed = _packed(header, indices, values)
-    parts = _collected(packed, group, dst)
+    # A copy of both from the host would wait for the GPU.
+    header[1] = _FOLLOWS if index_offset is None else index_offset
+    parts = _collected(_packed(header, indices, values), group, dst)
     if parts is None:
         return None
     headers, indices, words = _unpacked(parts, values)
     lengths, offsets = headers.unbind(1)
-    if kept < k and int(lengths.sum()) < k:
+    if kept < k and not is_checked and int(lengths.sum()) < k:
         raise ValueError(f"k: expected 0 to {int(lengths.sum())}, the length of rows, got {k}.")
-    if index_offset is None:
-        offsets = lengths.cumsum(0) - lengths
+    offsets = torch.where(offsets == _FOLLOWS, lengths.cumsum(0) - lengths, offsets)
     order = _order(k, lengths, offsets)
     offsets = offsets.view(-1, *(1,) * (indices.dim() - 1))
     words, indices = (_in_order(each, order) for each in (words, indices + offsets))
     values, positions = first_of_rows(words.view(local.dtype), k, (-1, largest, False))
     results = (values, indices.gather(-1, positions))
-    return torch.return_types.topk([each.movedim(-1, dim) for each in results])
+    return torch.return_types.topk([each.movedim(-1, dim).contiguous() for each in results])
 
 
 def _padded(x: Tensor, k: int, value: Any) -> Tensor:
@@ -126,7 +137,8 @@ def _in_order(parts: Tensor, order: Tensor) -> Tensor:
 def first_of_shards(x: Any, k: int, dim: int, largest: bool) -> tuple[Any, Any] | None:
     """Return the first elements of a DTensor's rows and their indices, without gathering the rows.
 
-    None if x is no DTensor whose rows are divided, or if a gradient is wanted.
+    None if x is no DTensor whose rows are divided, if a gradient is wanted, or if the elements are
+    so many that gathering the rows sends less.
 
     Parameters
     ----------
@@ -136,31 +148,28 @@ def first_of_shards(x: Any, k: int, dim: int, largest: bool) -> tuple[Any, Any] 
         As for `topk`.
     """
     tensors = sys.modules.get("torch.distributed.tensor")
-    if tensors is None or type(x) is not tensors.DTensor:
+    if tensors is None or type(x) is not tensors.DTensor or wants_backward(x):
         return None
-    Replicate, Shard = tensors.Replicate, tensors.Shard  # noqa: N806 - classes
     dim %= x.dim()
-    axes = [axis for axis, placement in enumerate(x.placements) if placement == Shard(dim)]
-    others = [placement for placement in x.placements if placement != Shard(dim)]
-    is_known = all(isinstance(placement, (Replicate, Shard)) for placement in others)
-    wants_gradient = x.requires_grad and torch.is_grad_enabled()
-    if len(axes) != 1 or not is_known or wants_gradient:
+    mesh, placements = x.device_mesh, [*x.placements]
+    # A subclass of Shard may divide the rows in another way.
+    kinds = {type(placement) for placement in placements}
+    axes = [axis for axis, each in enumerate(placements) if each == tensors.Shard(dim)]
+    if len(axes) != 1 or kinds - {tensors.Shard, tensors.Replicate}:
         return None
-    group = x.device_mesh.get_group(axes[0])
-    found: Any = first_of_parts(x.to_local(), k, group, dim, largest)
+    sent, rows = k * (x.element_size() + _WORD), x.shape[dim] * x.element_size()
+    if sent * mesh.size(axes[0]) >= rows or mesh.get_coordinate() is None:
+        return None
+    local = x.to_local()
+    if not is_plain(local):  # on its way, for example
+        return None
+    found: Any = first_of_parts(local, k, mesh.get_group(axes[0]), dim, largest, is_checked=True)
     shape = torch.Size([k if axis == dim else size for axis, size in enumerate(x.shape)])
     stride = torch.empty(shape, device="meta").stride()
-    placements = [
-        Replicate() if placement == Shard(dim) else placement for placement in x.placements
-    ]
+    placements[axes[0]] = tensors.Replicate()
     values, indices = (
         tensors.DTensor.from_local(
-            each.contiguous(),
-            x.device_mesh,
-            placements,
-            run_check=False,
-            shape=shape,
-            stride=stride,
+            each, mesh, placements, run_check=False, shape=shape, stride=stride
         )
         for each in found
     )

@@ -25,7 +25,7 @@ _is_compiling, _is_grad_enabled = torch.compiler.is_compiling, torch.is_grad_ena
 _PLAIN = (Tensor, torch.nn.Parameter)
 _SORTED = frozenset(getattr(torch, name) for name in DTYPES if hasattr(torch, name))
 _DIFFERENTIABLE = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
-# What every function of PyTorch takes.
+# The dtypes whose medians PyTorch finds; quantiles are those of two.
 _COMMON = (*_DIFFERENTIABLE, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
@@ -100,14 +100,19 @@ def is_plain(x: Tensor) -> bool:
     return is_eager() and not x.is_meta and not x._is_zerotensor()
 
 
+def wants_backward(x: Tensor) -> bool:
+    """Tell whether PyTorch records what a backward pass of a result needs."""
+    return bool(x.requires_grad and _is_grad_enabled())
+
+
 def is_direct(x: Tensor) -> bool:
     """Tell whether a call is plain, and x needs no gradient."""
-    return is_plain(x) and not (x.requires_grad and _is_grad_enabled())
+    return is_plain(x) and not wants_backward(x)
 
 
 def needs_gradient_alone(x: Tensor) -> bool:
     """Tell whether a call is plain, and x needs a gradient that it can have."""
-    return is_plain(x) and x.requires_grad and x.dtype in _DIFFERENTIABLE and _is_grad_enabled()
+    return is_plain(x) and wants_backward(x) and x.dtype in _DIFFERENTIABLE
 
 
 def may_need_gradient(x: Tensor) -> bool:

@@ -6,7 +6,7 @@ Arguments are checked before any process sends.
 
 from __future__ import annotations
 
-from typing import overload
+from typing import Any, overload
 
 import torch
 import torch.distributed as dist
@@ -15,7 +15,7 @@ from torch import Tensor
 from ..operations._arguments import checked_bool, checked_integer
 from ._checks import check
 from ._parts import first_of_parts
-from ._routes import is_plain
+from ._routes import is_plain, wants_backward
 
 __all__ = ["topk"]
 
@@ -58,8 +58,8 @@ def topk(
 ) -> torch.return_types.topk | None:
     """Return the k largest or smallest elements of rows that are divided among processes.
 
-    Every process of the group calls it, with the same k, dim, largest and dst. A row's traffic is
-    `k` values and indices for each process, instead of the row.
+    Every process of the group calls it, with the same k, dim, largest and dst, and a part of the
+    same dtype. A row's traffic is `k` values and indices for each process, instead of the row.
 
     Parameters
     ----------
@@ -76,8 +76,8 @@ def topk(
     largest : bool, default True
         Whether the largest elements are returned, from the largest on, or the smallest.
     index_offset : int, optional
-        The index of this part's first element in the whole row. By default, the parts follow one
-        another in the order of the processes.
+        The index of this part's first element in the whole row. By default, the part follows those
+        of the processes before.
     dst : int, optional
         The global rank of the only process that gets the result; by default all get it.
 
@@ -92,7 +92,7 @@ def topk(
     TypeError, ValueError
         An argument is wrong; raised before any process sends. A part that needs a gradient.
     ValueError
-        The whole rows have fewer than k elements.
+        The whole rows have fewer than k elements. With dst, it is raised there alone.
     RuntimeError
         torch.distributed is not initialized, or a process failed.
 
@@ -101,6 +101,7 @@ def topk(
     The vocabulary-parallel selection of language models: each process holds the logits of a part of
     the words.
     """
+    dim = checked_integer("dim", dim) if isinstance(local, Tensor) else dim
     check(local, dim, "largest", "local")
     if local.dim() == 0:
         raise ValueError("local: expected rows, got a tensor without dimensions; pass local[None].")
@@ -109,16 +110,32 @@ def topk(
             f"local: expected a plain tensor outside of compilers and transforms, got "
             f"{type(local).__name__}; pass a DTensor to warp_bitonic_sort.torch.topk."
         )
-    if local.requires_grad and torch.is_grad_enabled():
+    if wants_backward(local):
         raise TypeError(
             "local: the gradient would end at the other processes; pass local.detach(), or a "
             "DTensor to warp_bitonic_sort.torch.topk, which differentiates."
         )
-    if checked_integer("k", k) < 0:
+    k = checked_integer("k", k)
+    if k < 0:
         raise ValueError(f"k: expected 0 or more, got {k}.")
-    checked_bool("largest", largest)
-    if index_offset is not None and checked_integer("index_offset", index_offset) < 0:
-        raise ValueError(f"index_offset: expected 0 or more, got {index_offset}.")
-    if dst is not None:
-        checked_integer("dst", dst)
+    largest = checked_bool("largest", largest)
+    if index_offset is not None:
+        index_offset = checked_integer("index_offset", index_offset)
+        if index_offset < 0:
+            raise ValueError(f"index_offset: expected 0 or more, got {index_offset}.")
+    _check_processes(group, dst)
     return first_of_parts(local, k, group, dim, largest, index_offset, dst)
+
+
+def _check_processes(group: Any, dst: Any) -> None:
+    """Raise if this process, or the one that gets the result, is not one of the group."""
+    if group is not None and not isinstance(group, dist.ProcessGroup):
+        raise TypeError(
+            f"group: expected a torch.distributed.ProcessGroup of which this process is one, got "
+            f"{type(group).__name__}; of a DeviceMesh, pass mesh.get_group()."
+        )
+    ranks = dist.get_process_group_ranks(group or dist.group.WORLD)
+    if dist.get_rank() not in ranks:
+        raise ValueError(f"group: expected one with this process {dist.get_rank()}, got {ranks}.")
+    if dst is not None and checked_integer("dst", dst) not in ranks:
+        raise ValueError(f"dst: expected a rank of the group, one of {ranks}, got {dst}.")
