@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 from .dtypes import DType
@@ -26,6 +26,9 @@ _WIDER = {
 _MAX_STEPS = 64
 # What is sorted is read while it is in the caches, of which each thread has about as much.
 _BLOCK_BYTES = 4 << 20
+# A page of memory, and how many of them are too many for the processor to remember.
+_PAGE_BYTES = 4096
+_FEWEST_PAGES = 512
 # The formats of `struct` that round a number.
 _FORMATS = {"float16": "e", "float32": "f", "float64": "d"}
 
@@ -302,9 +305,10 @@ def in_blocks(
     strides: Sequence[int],
     axis: int,
     shape: tuple[int, ...],
-    reduced: Callable[[Any, tuple[int, ...]], Any],
+    reduced: Callable[..., Any],
     split: Callable[[Any, int, int], Sequence[Any]],
     join: Callable[[Sequence[Any], int], Any],
+    packed: Callable[[Sequence[Any]], Iterable[Any]] | None = None,
 ) -> Any:
     """Return ``reduced(x, shape)``; of a large array, joined from blocks that have whole rows.
 
@@ -317,18 +321,38 @@ def in_blocks(
     shape : tuple of int
         The shape of the result.
     reduced : callable
-        ``reduced(block, shape)``: the quantiles of a block.
+        ``reduced(block, shape, is_own)``: the quantiles of a block, which may be overwritten if
+        is_own.
     split, join : callable
         ``split(x, count, axis)`` and ``join(arrays, axis)`` of x's library.
+    packed : callable, optional
+        Yields a contiguous copy of each block, which is used before the next one. Then blocks are
+        sorted in the copies.
     """
     count, across = blocks_of(nbytes, x.shape, strides, axis)
-    if count == 1:
+    if count == 1 and packed is None:
         return reduced(x, shape)
+    blocks = split(x, count, across)
     results = [
-        reduced(block, (-1, *block.shape[:axis], 1, *block.shape[axis + 1 :]))
-        for block in split(x, count, across)
+        reduced(block, (-1, *block.shape[:axis], 1, *block.shape[axis + 1 :]), packed is not None)
+        for block in (blocks if packed is None else packed(blocks))
     ]
     return join(results, across + 1).reshape(shape)
+
+
+def is_scattered(length: int, stride: int) -> bool:
+    """Tell whether each of many elements of a row is in a page of its own.
+
+    The processor then looks up an address for each cache line, and prefetches none.
+
+    Parameters
+    ----------
+    length : int
+        The length of the rows.
+    stride : int
+        The bytes from one element to the next.
+    """
+    return length >= _FEWEST_PAGES and abs(stride) >= _PAGE_BYTES
 
 
 def blocks_of(

@@ -150,6 +150,25 @@ def test_results_of_blocks_equal_those_of_the_whole(axis, convert, monkeypatch):
         np.testing.assert_array_equal(result, whole)
 
 
+@pytest.mark.parametrize("name", ["float32", "int8", "float64", ">f4"])
+@pytest.mark.parametrize("block", [1 << 11, 1 << 22])
+@pytest.mark.parametrize("make_strided", [lambda x: x, lambda x: x[::-1], lambda x: x[:, ::2]])
+def test_rows_whose_elements_lie_far_apart_are_sorted_in_copies(
+    name, block, make_strided, monkeypatch
+):
+    for limit, value in (("_FEWEST_PAGES", 9), ("_PAGE_BYTES", 64), ("_BLOCK_BYTES", block)):
+        monkeypatch.setattr(quantiles, limit, value)
+    native = "float32" if name == ">f4" else name
+    plain = make_strided(few(native, (25, 8, 40), np.random.default_rng(7)))
+    x = make_strided(few(native, (25, 8, 40), np.random.default_rng(7)).astype(name))
+    before = x.tobytes()
+    for nan in MODES:
+        check(plain, median(x, axis=0, nan=nan), expected_median(plain, 0, nan))
+        result = quantile(x, [0.3, 0.9], axis=0, nan=nan, method="nearest")
+        check(plain, result, expected_quantile(plain, [0.3, 0.9], 0, nan, method="nearest"))
+    assert x.tobytes() == before
+
+
 def test_median_of_a_large_array_needs_memory_for_one_block(monkeypatch):
     monkeypatch.setattr(quantiles, "_BLOCK_BYTES", 1 << 18)
     monkeypatch.setattr(quantiles, "get_num_threads", lambda: 1)

@@ -225,11 +225,12 @@ class Adapter(ABC):
         x: Any,
         axis: int,
         shape: tuple[int, ...],
-        reduced: Callable[[Any, tuple[int, ...]], Any],
+        reduced: Callable[..., Any],
     ) -> Any:
         """Return ``reduced(x, shape)``, or the same of blocks of x that have whole rows.
 
-        ``reduced`` sorts rows along the axis and reads them as `read` does.
+        ``reduced`` sorts rows along the axis and reads them as `read` does. With a third argument
+        that is true, it sorts a block in place.
         """
         return reduced(x, shape)
 

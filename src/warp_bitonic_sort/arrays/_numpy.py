@@ -7,7 +7,7 @@ others, not copied. Only arrays in foreign byte order, or whose strides split el
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from ..dtypes import DTYPES, lookup, numpy_name
 from ..fallback import Functions, Sorter
 from ..quantiles import Functions as ReaderFunctions
-from ..quantiles import Reader, in_blocks
+from ..quantiles import Reader, in_blocks, is_scattered
 from ._adapter import Adapter, Cut, Description, ToResult
 from ._checks import along, check_distinct, check_out_like, type_name
 
@@ -35,6 +35,16 @@ _FUNCTIONS = Functions(np.sort, partial(np.argsort, kind="stable"), np.take_alon
 
 def _split(x: _Array, count: int, axis: int) -> list[_Array]:
     return np.array_split(np.asarray(x), count, axis)
+
+
+def _packed(blocks: Sequence[_Array]) -> Iterator[_Array]:
+    """Yield a contiguous copy of each block, all in the same memory, which stays in the caches."""
+    dtype = blocks[0].dtype.newbyteorder("=")
+    memory = np.empty(max(block.size for block in blocks), dtype)
+    for block in blocks:
+        copy = memory[: block.size].reshape(block.shape)
+        copy[...] = block
+        yield copy
 
 
 def _take_positions(rows: _Array, positions: _Array, axis: int) -> _Array:
@@ -245,11 +255,12 @@ class NumpyAdapter(Adapter):
         x: _Array,
         axis: int,
         shape: tuple[int, ...],
-        reduced: Callable[[Any, tuple[int, ...]], Any],
+        reduced: Callable[..., Any],
     ) -> _Array:
         """Return what is reduced of x, of a large one in blocks."""
+        packed = _packed if is_scattered(x.shape[axis], x.strides[axis]) else None
         result: _Array = in_blocks(
-            x, x.nbytes, x.strides, axis, shape, reduced, _split, np.concatenate
+            x, x.nbytes, x.strides, axis, shape, reduced, _split, np.concatenate, packed
         )
         return result
 

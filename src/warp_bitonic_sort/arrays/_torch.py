@@ -209,7 +209,7 @@ class TorchAdapter(Adapter):
         x: Any,
         axis: int,
         shape: tuple[int, ...],
-        reduced: Callable[[Any, tuple[int, ...]], Any],
+        reduced: Callable[..., Any],
     ) -> Any:
         """Return what is reduced of x, of a large one in CPU memory in blocks."""
         if not x.is_cpu:

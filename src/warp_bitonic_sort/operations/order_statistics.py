@@ -249,8 +249,12 @@ def reduce(
     part = operation.median_part(omits_nan)
     reader = reader_of(dtype, reduction.axis)
 
-    def reduced(block: Any, shape: tuple[int, ...]) -> Any:
-        rows = call(operation, block, (reduction.axis, False, False), part=part)
+    def reduced(block: Any, shape: tuple[int, ...], is_own: bool = False) -> Any:
+        options = (reduction.axis, False, False)
+        if is_own:
+            rows = call(operation, block, options, block)
+        else:
+            rows = call(operation, block, options, part=part)
         return arrays.adapter_of(rows).read(rows, reader, shape)
 
     return adapter.in_blocks(x, reduction.axis, (*leading, *reduction.kept), reduced)
