@@ -418,3 +418,18 @@ def test_import_of_functions_does_not_import_dask():
     code = "import sys, warp_bitonic_sort.xarray; print('dask.array' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("skipna", [None, False])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_quantiles_of_chunks_do_not_depend_on_a_first_row_of_nans(dtype, skipna):
+    """NumPy rounds the quantiles of all rows then, and so does xarray for arrays in memory."""
+    whole = cube(dtype).fillna(7)
+    corner = whole.copy(deep=True)
+    corner[:, 0, 0] = np.nan
+    corner[:, 2, 0] = np.nan  # a chunk begins with it
+    exact = whole.quantile([0.3, 0.6], "time").where(corner.notnull().all("time"))
+    for size in (4, 2, 1):
+        lazy = facade.quantile(corner.chunk(lat=size), [0.3, 0.6], "time", skipna=skipna)
+        assert lazy.dtype == lazy.compute().dtype == "float64"
+        np.testing.assert_array_equal(lazy.compute(), exact)

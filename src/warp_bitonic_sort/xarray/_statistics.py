@@ -215,9 +215,22 @@ def _lazy(
     from ..dask._blocks import reduced, with_whole_rows
 
     whole = with_whole_rows(data, axes, "auto")
-    return reduced(partial(_as_dtype, function, dtype), whole, axes, False, leading, dtype, name)
+    of_chunk = partial(_of_chunk, function, dtype, axes)
+    return reduced(of_chunk, whole, axes, False, leading, dtype, name)
 
 
-def _as_dtype(function: Callable[[Any], Any], dtype: Any, block: Any) -> Any:
-    # NumPy gives quantiles another dtype if the first row has only NaNs.
-    return function(block).astype(dtype, copy=False)
+def _of_chunk(function: Callable[[Any], Any], dtype: Any, axes: Sequence[int], block: Any) -> Any:
+    """Return what a function returns for a chunk, whatever its first row is.
+
+    NumPy rounds the quantiles of all rows to the array's dtype if the first row has only NaNs.
+    """
+    first = tuple(slice(None) if axis in axes else 0 for axis in range(block.ndim))
+    is_empty = block.size > 0 and block.dtype.kind == "f" and bool(np.isnan(block[first]).all())
+    if is_empty:
+        block = block.copy()
+        block[first] = 0
+    found = function(block)
+    if is_empty:
+        row = (..., *(0,) * (block.ndim - len(axes)))
+        found[row] = np.nan
+    return found.astype(dtype, copy=False)
