@@ -11,7 +11,7 @@ import cloudpickle
 import dask.array as da
 import numpy as np
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, wait
 
 import warp_bitonic_sort as wbs
 import warp_bitonic_sort.dask as facade
@@ -36,6 +36,13 @@ def client():
         yield found
 
 
+def computed(client, lazy):
+    """The results of lazy arrays, computed together; they do not wait forever for lost workers."""
+    futures = client.compute(lazy)
+    wait(futures, timeout=120)
+    return client.gather(futures)
+
+
 def rows(name="float32", shape=(4000, 25)):
     return oracle.random(name, shape, np.random.default_rng(7))
 
@@ -56,7 +63,7 @@ def call_all(x, module, **chunks):
 @pytest.mark.parametrize("chunks", [(300, 25), (2000, 7)])
 def test_results_of_two_workers_are_those_of_one_process(client, name, chunks):
     x = rows(name)
-    found = client.gather(client.compute(call_all(da.from_array(x, chunks=chunks), facade)))
+    found = computed(client, call_all(da.from_array(x, chunks=chunks), facade))
     for array, same in zip(found, call_all(x, wbs), strict=True):
         np.testing.assert_array_equal(oracle.bits(array), oracle.bits(same), strict=True)
 
@@ -77,12 +84,12 @@ def test_block_of_killed_worker_is_done_again(client, chunks, tmp_path):
     before = set(client.run(os.getpid).values())
     dying = lazy.map_blocks(killed_once, file=tmp_path / "killed", dtype=x.dtype, meta=lazy._meta)
     values, indices = facade.top_k(dying, 5)
-    found = client.gather(client.compute([facade.sort(dying), values, indices]))
+    found = computed(client, [facade.sort(dying), values, indices])
     expected = [wbs.sort(x), *wbs.top_k(x, 5)]
     for array, same in zip(found, expected, strict=True):
         np.testing.assert_array_equal(oracle.bits(array), oracle.bits(same), strict=True)
     assert (tmp_path / "killed").exists()
-    client.wait_for_workers(2)
+    client.wait_for_workers(2, timeout=60)
     assert set(client.run(os.getpid).values()) != before
 
 
@@ -133,7 +140,7 @@ def test_workers_with_a_cold_cache_compile_each_kernel_once(tmp_path):
     with started(WARP_SORT_CACHE_DIR=tmp_path / "cache", CXX=compiler, OMP_NUM_THREADS=2) as client:
         lazy = da.from_array(x, chunks=(500, 25))
         lazy = lazy.map_blocks(wait_for_both, folder=begun, dtype=x.dtype, meta=lazy._meta)
-        results = client.gather(client.compute([facade.sort(lazy), facade.argsort(lazy)]))
+        results = computed(client, [facade.sort(lazy), facade.argsort(lazy)])
         np.testing.assert_array_equal(oracle.bits(results[0]), oracle.bits(wbs.sort(x)))
         np.testing.assert_array_equal(results[1], wbs.argsort(x))
         assert len(list(begun.iterdir())) == 2
@@ -151,7 +158,7 @@ def test_workers_with_a_cold_cache_compile_each_kernel_once(tmp_path):
         assert all(warmed <= set(names) for names in opened.values())
 
         client.cluster.scale(3)
-        client.wait_for_workers(3)
+        client.wait_for_workers(3, timeout=60)
         (new,) = set(client.run(open_now)) - set(opened)
         assert warmed <= set(client.run(open_now, workers=[new])[new])
         assert client.run(built, workers=[new]) == {new: []}
