@@ -2,12 +2,7 @@
 
 import contextlib
 import os
-import signal
-import sys
-import time
-from pathlib import Path
 
-import cloudpickle
 import dask.array as da
 import numpy as np
 import pytest
@@ -16,9 +11,7 @@ from distributed import Client, LocalCluster, wait
 import warp_bitonic_sort as wbs
 import warp_bitonic_sort.dask as facade
 from support import children, oracle
-
-# Workers cannot import this file.
-cloudpickle.register_pickle_by_value(sys.modules[__name__])
+from support.in_workers import built, in_large_call, killed_once, open_now, wait_for_both
 
 
 @contextlib.contextmanager
@@ -68,15 +61,6 @@ def test_results_of_two_workers_are_those_of_one_process(client, name, chunks):
         np.testing.assert_array_equal(oracle.bits(array), oracle.bits(same), strict=True)
 
 
-def killed_once(block, file):
-    """Return the block; the first process that gets here is killed."""
-    try:
-        Path(file).touch(exist_ok=False)
-    except FileExistsError:
-        return block
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 @pytest.mark.parametrize("chunks", [(250, 25), (1000, 7)])
 def test_block_of_killed_worker_is_done_again(client, chunks, tmp_path):
     x = rows()
@@ -93,15 +77,6 @@ def test_block_of_killed_worker_is_done_again(client, chunks, tmp_path):
     assert set(client.run(os.getpid).values()) != before
 
 
-def in_large_call():
-    """Return how many threads the package uses, and how many a large sort has started."""
-    x = np.random.default_rng(0).random((400_000, 25), np.float32)
-    threads = Path("/proc/self/task")
-    before = len(list(threads.iterdir()))
-    wbs.sort(x)
-    return wbs.get_num_threads(), len(list(threads.iterdir())) - before
-
-
 def test_workers_use_the_threads_that_dask_allows(client):
     """Dask sets OMP_NUM_THREADS to 1 for its workers."""
     assert client.run(os.environ.get, "OMP_NUM_THREADS") == dict.fromkeys(
@@ -109,27 +84,6 @@ def test_workers_use_the_threads_that_dask_allows(client):
     )
     client.run(wbs.sort, np.zeros((2, 25), np.float32))  # loads the runtime
     assert set(client.run(in_large_call).values()) == {(1, 0)}
-
-
-def built():
-    from warp_bitonic_sort.jit import loader
-
-    return loader.built()
-
-
-def open_now():
-    from warp_bitonic_sort.jit import loader
-
-    return loader.open_kernels()
-
-
-def wait_for_both(block, folder):
-    """Return the block when each of two workers has one, so that both go on at the same time."""
-    (Path(folder) / str(os.getpid())).touch()
-    end = time.monotonic() + 60
-    while len(list(Path(folder).iterdir())) < 2 and time.monotonic() < end:
-        time.sleep(0.01)
-    return block
 
 
 def test_workers_with_a_cold_cache_compile_each_kernel_once(tmp_path):
