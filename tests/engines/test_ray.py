@@ -23,7 +23,11 @@ FLOATS = np.random.default_rng(0).random((400, LENGTH), np.float32)
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    with pytest.MonkeyPatch.context() as patch:
+        # Dask sets it for its workers, and leaves it to the process that starts them. Ray's workers
+        # would have it, too.
+        patch.delenv("OMP_NUM_THREADS", raising=False)
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options.verbose_progress = False
