@@ -338,6 +338,7 @@ def test_wrong_argument_raises_where_the_expression_is_made(make, error, text):
         ),
         ([[1], [2, 3]] * 99, lambda rows: rows.sort(), ValueError, "got lengths from 1 to 2"),
         ([[1, 2]], lambda rows: rows.top_k(3), ValueError, "k: expected 0 to 2 for rows of length"),
+        ([[1, None]], lambda rows: rows.arg_top_k(3), ValueError, "k: expected 0 to 2 for rows of"),
     ],
 )  # fmt: skip
 def test_unfit_column_raises_when_it_is_computed(column, make, error, text, engine):

@@ -15,6 +15,7 @@ from ..operations import order_statistics
 from ..operations import sort as sorts
 from ..operations import top_k as selections
 from ..operations._arguments import Nan
+from ..operations._planning import check_k
 from ..quantiles import Method
 
 Array = np.ndarray[Any, Any]
@@ -79,6 +80,7 @@ def top_k(rows: Rows, k: int, largest: bool, nan: Nan, index_dtype: str) -> tupl
             values, k, mode="largest" if largest else "smallest", nan=nan, index_dtype=index_dtype
         )
         return Rows(found), indices
+    check_k(selections.TOP_K, k, values.shape[-1])
     order = arg_sort(rows, largest, True, nan, index_dtype)[:, :k]
     found = np.take_along_axis(values, order, -1)
     return Rows(found, np.take_along_axis(present, order, -1)), order
