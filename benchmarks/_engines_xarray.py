@@ -1,12 +1,12 @@
-"""Cases of xarray for the benchmark of engines: a climate series in chunks of space.
+"""Cases of xarray for the benchmark of engines: a climate series, whole or in chunks of space.
 
-Invariant: the series is in memory; a call computes its result, by Dask with one thread.
+Invariant: the series is in memory; a call computes its result, of chunks by Dask with one thread.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -32,23 +32,27 @@ def _cases(times: int, latitudes: int, longitudes: int) -> Iterator[Case]:
     values = rng.random((times, latitudes, longitudes), np.float32)
     values[rng.random(values.shape, np.float32) < 0.1] = np.nan
     dims = ("time", "latitude", "longitude")
-    x = xr.DataArray(da.from_array(values, chunks=(times, 60, 60)), dims=dims)
+    whole = xr.DataArray(values, dims=dims)
+    chunks = xr.DataArray(da.from_array(values, chunks=(times, 60, 60)), dims=dims)
 
     def computed(lazy: Any) -> Any:
         return lazy.compute(scheduler="synchronous")
 
-    rows = latitudes * longitudes
-    for name, ours, theirs in (
-        (
-            "quantile 0.9, skipna",
-            lambda: computed(wx.quantile(x, 0.9, "time")),
-            lambda: computed(x.quantile(0.9, "time")),
-        ),
-        (
-            "median, skipna",
-            lambda: computed(wx.median(x, "time")),
-            lambda: computed(x.median("time")),
-        ),
-    ):
-        array = f"{times} x {latitudes} x {longitudes}"
-        yield Case(name, array, rows, {"ours": ours, "theirs": theirs}, np.asarray)
+    rows, array = latitudes * longitudes, f"{times} x {latitudes} x {longitudes}"
+    for place, x in (("in memory", whole), ("in chunks", chunks)):
+        peers: dict[str, dict[str, Callable[[Any], Any]]] = {
+            "quantile 0.9": {
+                "ours": lambda x: wx.quantile(x, 0.9, "time"),
+                "theirs": lambda x: x.quantile(0.9, "time"),
+            },
+            "median": {
+                "ours": lambda x: wx.median(x, "time"),
+                "theirs": lambda x: x.median("time"),
+            },
+        }
+        for name, functions in peers.items():
+            calls = {
+                peer: lambda x=x, function=function: computed(function(x))
+                for peer, function in functions.items()
+            }
+            yield Case(f"{name}, {place}", array, rows, calls, np.asarray)
