@@ -123,10 +123,40 @@ def _same(block: Any) -> Any:
     return block
 
 
-def of_rows(function: Callable[[Any], Any], x: Any, dtype: Any, name: str) -> Any:
-    """Return the lazy array of ``function(block)``, which keeps the shape of each block."""
-    meta = meta_from_array(x._meta, ndim=x.ndim, dtype=dtype)
-    return x.map_blocks(partial(on_array, function), dtype=dtype, meta=meta, token=name)
+def of_rows(
+    function: Callable[[Any], Any],
+    x: Any,
+    dtype: Any,
+    name: str,
+    lengths: Mapping[int, int] | None = None,
+) -> Any:
+    """Return the lazy array of ``function(block)``.
+
+    Parameters
+    ----------
+    function : callable
+        The function of a block.
+    x : dask.array.Array
+        The array.
+    dtype : dtype
+        The dtype of the results.
+    name : str
+        The prefix of names in the graph.
+    lengths : mapping of int to int, optional
+        The lengths of the results along axes of one chunk, where they are not x's.
+    """
+    axes = tuple(range(x.ndim))
+    return da.blockwise(
+        partial(on_array, function),
+        axes,
+        x,
+        axes,
+        adjust_chunks=lengths,
+        align_arrays=False,
+        dtype=dtype,
+        meta=meta_from_array(x._meta, ndim=x.ndim, dtype=dtype),
+        token=name,
+    )
 
 
 def pair_of_rows(
@@ -134,44 +164,22 @@ def pair_of_rows(
     x: Any,
     index_dtype: str,
     name: str,
-    chunks: Mapping[int, tuple[int, ...]] | None = None,
+    lengths: Mapping[int, int] | None = None,
 ) -> tuple[Any, Any]:
     """Return the lazy arrays of the values and of the indices of ``function(block)``.
 
-    Each block is computed once for both.
-
-    Parameters
-    ----------
-    function : callable
-        ``function(block)`` returns a tuple of two arrays.
-    x : dask.array.Array
-        The array, whose dtype the values have.
-    index_dtype : str
-        The dtype of the indices.
-    name : str
-        The prefix of names in the graph.
-    chunks : mapping of int to tuple of int, optional
-        The chunks of the results along axes where they are not x's.
+    Each block is computed once for both. The parameters are as for `of_rows`; the function returns
+    a tuple of two arrays, of which the first has x's dtype.
     """
     # An array only for Dask: its blocks are tuples.
-    settled = tuple((chunks or {}).get(axis, own) for axis, own in enumerate(x.chunks))
-    pairs = x.map_blocks(
-        partial(on_array, function), dtype=x.dtype, meta=x._meta, chunks=settled, token=name
-    )
+    pairs = of_rows(function, x, x.dtype, name, lengths)
     return parts_of(pairs, x.dtype, index_dtype, name)
 
 
 def parts_of(pairs: Any, dtype: Any, index_dtype: str, name: str) -> tuple[Any, Any]:
     """Return the lazy arrays of values and indices of an array whose blocks are tuples of them."""
-    values, indices = (
-        pairs.map_blocks(
-            partial(_part, number=number),
-            dtype=part_dtype,
-            meta=meta_from_array(pairs._meta, ndim=pairs.ndim, dtype=part_dtype),
-            token=f"{name}-{part}",
-        )
-        for number, (part, part_dtype) in enumerate((("values", dtype), ("indices", index_dtype)))
-    )
+    values = of_rows(partial(_part, number=0), pairs, dtype, f"{name}-values")
+    indices = of_rows(partial(_part, number=1), pairs, index_dtype, f"{name}-indices")
     return values, indices
 
 

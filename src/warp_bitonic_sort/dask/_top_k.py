@@ -106,7 +106,7 @@ def top_k(
     options = {"axis": axis, "mode": mode, "nan": "last" if nan_last else "largest"}
     if len(x.chunks[axis]) == 1:
         function = partial(_first, k=k, index_dtype=index_dtype, **options)
-        return TopK(*pair_of_rows(function, x, index_dtype, "top-k", {axis: (k,)}))
+        return TopK(*pair_of_rows(function, x, index_dtype, "top-k", {axis: k}))
     pairs = da.reduction(
         x,
         chunk=partial(_first_of_chunk, k=k, options=options),
