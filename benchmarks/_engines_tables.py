@@ -112,7 +112,9 @@ def polars_cases(rows: int = 200_000, length: int = 25) -> Iterator[Case]:
             peer: partial(data.select, expression) for peer, expression in expressions.items()
         }
         calls["identity"] = partial(data.select, identity())
-        yield Case(name, f"{rows} x {length}", rows, calls, lambda result: result["a"].to_numpy())
+        yield Case(
+            name, f"{rows} x {length}", rows, calls, lambda result: np.array(result["a"].to_list())
+        )
 
 
 def ray_cases(

@@ -285,6 +285,17 @@ def test_rows_reach_the_kernel_without_a_copy(monkeypatch):
         np.testing.assert_array_equal(np.array(result.to_list()), np.sort(rows.to_numpy()))
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("dtype", [pl.List(pl.Float64), pl.Array(pl.Float64, 3)])
+@pytest.mark.parametrize("rows", [[], [None, None]])
+def test_first_elements_of_batch_without_a_row_that_is_not_null(rows, dtype, engine):
+    frame = pl.LazyFrame({"a": rows}, schema={"a": dtype})
+    for make in (lambda a: a.top_k(2), lambda a: a.arg_top_k(2)):
+        result = frame.select(make(pl.col("a").wbs)).collect(engine=engine)["a"]
+        assert result.to_list() == rows
+        assert result.dtype.size == 2
+
+
 @pytest.mark.usefixtures("nothing_open")
 def test_schema_of_query_is_found_without_a_kernel(fresh_cache):
     frame = pl.LazyFrame({"a": np.zeros((4, 6), np.float32), "l": [[1, 2]] * 4})

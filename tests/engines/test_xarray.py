@@ -10,10 +10,12 @@ import pandas
 import pytest
 import xarray as xr
 
+import warp_bitonic_sort as wbs
 import warp_bitonic_sort.xarray as facade
 from support import oracle
 from support.covering import pairwise
 from support.numpy_routes import kernel_calls  # noqa: F401
+from warp_bitonic_sort.xarray._objects import is_of_dask
 
 CHUNKS = {"none": None, "of space": {"lat": 2}, "of time": {"time": 4, "lon": 2}}
 
@@ -433,3 +435,35 @@ def test_quantiles_of_chunks_do_not_depend_on_a_first_row_of_nans(dtype, skipna)
         lazy = facade.quantile(corner.chunk(lat=size), [0.3, 0.6], "time", skipna=skipna)
         assert lazy.dtype == lazy.compute().dtype == "float64"
         np.testing.assert_array_equal(lazy.compute(), exact)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("dim", [None, ["lat", "lon"]])
+def test_median_of_chunks_along_all_dimensions_is_that_of_the_loaded_object(dim, missing):
+    """Dask has no such median; one variable of two dimensions is whole where others are not."""
+    dataset = table()
+    if missing:
+        dataset["height"] = dataset["height"] * np.nan
+    expected = dataset.median(dim)
+    found = facade.median(dataset.chunk(lat=2, lon=1, time=4), dim)
+    assert all(is_of_dask(found[name].data) for name in ("t2m", "height"))
+    xr.testing.assert_identical(found.compute(), expected)
+    assert found.dtypes == expected.dtypes
+
+
+def test_median_of_integers_without_dimensions_is_a_float_as_xarrays():
+    dataset = table().assign(crs=((), 7))
+    for dim in (None, "time"):
+        found, expected = facade.median(dataset, dim), dataset.median(dim)
+        assert found.dtypes == expected.dtypes
+    assert found["crs"].dtype == "float64"
+
+
+def test_groups_are_reduced_by_map():
+    groups = cube().assign_coords(month=("time", [0, 1, 2] * 3)).groupby("month")
+    with pytest.raises(TypeError, match=r"obj: expected an xarray.DataArray .*obj.map\(function"):
+        facade.median(groups, "time")
+    with pytest.raises(TypeError, match=r"x.map\(function\) calls one"):
+        wbs.sort(groups)
+    found = groups.map(facade.quantile, q=0.3, dim="time")
+    xr.testing.assert_identical(found, groups.quantile(0.3, "time"))

@@ -19,7 +19,11 @@ _ARROW = (
 )
 _POLARS = (
     "import warp_bitonic_sort.polars, whose expressions, such as polars.all().wbs.sort(), sort the "
-    "rows of Array columns"
+    "rows of Array and List columns"
+)
+_XARRAY = (
+    "warp_bitonic_sort.xarray has sort, argsort, top_k, median and quantile for it, as in "
+    "warp_bitonic_sort.xarray.sort(x, dim), which keep coordinates and attributes"
 )
 # What arrays of each library are called, and its function that converts arrays of other libraries.
 _CONVERTERS = {
@@ -31,13 +35,16 @@ _CONVERTERS = {
 # The first entry that fits a class counts. Each text ends a sentence on the argument x.
 _ADVICE = {
     "dask.array": (
-        "the functions of warp_bitonic_sort.dask take it, as in warp_bitonic_sort.dask.sort(x, "
-        "axis=axis), and compute nothing yet; numpy.asarray(x) would load all of it"
+        "warp_bitonic_sort.dask has sort, argsort, sort_with_indices, top_k, median and quantile "
+        "for it, as in warp_bitonic_sort.dask.sort(x, axis=axis), which compute nothing yet; "
+        "numpy.asarray(x) would load all of it"
     ),
     "dask.dataframe": "x.to_dask_array(lengths=True) makes a Dask array, without index and names",
+    "xarray.core.dataarray": f"{_XARRAY}; x.to_numpy() has the values",
+    "xarray.core.dataset": _XARRAY,
     "xarray": (
-        "the functions of warp_bitonic_sort.xarray take it, as in warp_bitonic_sort.xarray.sort(x, "
-        "dim), and keep coordinates and attributes; x.to_numpy() has the values of a DataArray"
+        "the functions of warp_bitonic_sort.xarray take DataArrays and Datasets; x.map(function) "
+        "calls one for each group of a GroupBy"
     ),
     "polars.lazyframe": f"x.collect() makes a DataFrame; {_POLARS}",
     "polars": (

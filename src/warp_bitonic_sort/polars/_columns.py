@@ -55,15 +55,22 @@ def checked(column: pl.Series) -> pl.Series:
     )
 
 
-def rows_of(column: pl.Series) -> Rows:
+def rows_of(column: pl.Series, unknown_length: int = 0) -> Rows:
     """Return the rows of a column.
+
+    Parameters
+    ----------
+    column : Series
+        The column.
+    unknown_length : int, default 0
+        The length of rows where there is no list, or null lists alone.
 
     Raises
     ------
     ValueError
         The lists of a column have different lengths.
     """
-    arrays = _as_arrays(column)
+    arrays = _as_arrays(column, unknown_length)
     shape = len(arrays), arrays.dtype.size
     elements = arrays.reshape((-1,))  # null rows have null elements
     if not elements.has_nulls():
@@ -73,7 +80,7 @@ def rows_of(column: pl.Series) -> Rows:
     return Rows(filled.to_numpy().reshape(shape), is_present)
 
 
-def _as_arrays(column: pl.Series) -> pl.Series:
+def _as_arrays(column: pl.Series, unknown_length: int) -> pl.Series:
     """Return the rows of a column as a pl.Array column."""
     if column.dtype != pl.List:
         return column
@@ -83,9 +90,9 @@ def _as_arrays(column: pl.Series) -> pl.Series:
     if lowest != highest:
         raise ValueError(
             f"column {column.name!r}: expected lists of one length, got lengths from {lowest} to "
-            f"{highest}; Expr.list.sort of Polars sorts such lists."
+            f"{highest}; the functions of Expr.list of Polars take such lists."
         )
-    return column.list.to_array(lowest or 0)  # None: there is no list, or all are null
+    return column.list.to_array(unknown_length if lowest is None else lowest)
 
 
 def column_of(column: pl.Series, results: Rows, as_lists: bool) -> pl.Series:

@@ -156,6 +156,7 @@ class RowsNamespace:
         return self._apply(
             lambda rows: _rows.top_k(rows, k, largest, nan, _INDEX_DTYPE)[0],
             pl.self_dtype().inner_dtype().wrap_in_array(width=k),
+            unknown_length=k,
         )
 
     def arg_top_k(
@@ -184,6 +185,7 @@ class RowsNamespace:
         return self._apply(
             lambda rows: _indices(_rows.top_k(rows, k, largest, nan, _INDEX_DTYPE)[1]),
             pl.Array(pl.get_index_type(), k),
+            unknown_length=k,
         )
 
     def median(self, *, nan: order_statistics.Nan = "propagate") -> pl.Expr:
@@ -246,7 +248,11 @@ class RowsNamespace:
         return self._apply(lambda rows: _rows.quantiles(rows, wanted, method, nan), None)
 
     def _apply(
-        self, function: Callable[[Rows], Rows], dtype: Any, keeps_lists: bool = False
+        self,
+        function: Callable[[Rows], Rows],
+        dtype: Any,
+        keeps_lists: bool = False,
+        unknown_length: int = 0,
     ) -> pl.Expr:
         """Return an expression that computes a function of the rows of columns.
 
@@ -258,14 +264,15 @@ class RowsNamespace:
             The dtype of the results. If None, Polars infers it from a call with rows of ones.
         keeps_lists : bool, default False
             Whether the results of lists are lists; else they are arrays.
+        unknown_length : int, default 0
+            The length of rows in a batch that has no list, or null lists alone.
         """
 
         def compute(column: pl.Series) -> pl.Series:
             if not has_rows(column.dtype):  # Polars infers a dtype; `checked` will raise
                 return column
-            return column_of(
-                column, function(rows_of(column)), keeps_lists and column.dtype == pl.List
-            )
+            results = function(rows_of(column, unknown_length))
+            return column_of(column, results, keeps_lists and column.dtype == pl.List)
 
         rows = self._expr.map_batches(checked, pl.self_dtype(), is_elementwise=True)
         return rows.map_batches(compute, dtype, is_elementwise=True)

@@ -24,7 +24,8 @@ def check_object(obj: Any) -> None:
     if not isinstance(obj, (xr.DataArray, xr.Dataset)):
         raise TypeError(
             f"obj: expected an xarray.DataArray or xarray.Dataset, got {type_name(obj)}; "
-            f"xarray.DataArray(obj, dims=...) gives names to the axes of an array."
+            f"xarray.DataArray(obj, dims=...) gives names to the axes of an array, and "
+            f"obj.map(function) calls a function for each group of a GroupBy."
         )
 
 

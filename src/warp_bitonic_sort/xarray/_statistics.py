@@ -137,7 +137,7 @@ def _median_of(
     axes = _axes_of(data, axis)
     if not _takes(data, axes):
         dims = [f"dim_{number}" for number in range(data.ndim)]
-        reduced = [dims[number] for number in axes]
+        reduced = None if axis is None else [dims[number] for number in axes]
         return xr.Variable(dims, data).median(reduced, skipna=skipna).data
     function = wnp.nanmedian if _skips(data, skipna) else wnp.median
     if is_of_dask(data):
@@ -189,13 +189,11 @@ def _takes(data: Any, axes: Sequence[int]) -> bool:
     if is_dask and type(data._meta) is not np.ndarray:
         return False
     length = math.prod(data.shape[axis] for axis in axes)
-    # xarray gives Dask's own error for all axes, which would be one block.
+    if not (is_number(data) and 0 < length < math.inf):
+        return False
+    # Dask has no median of all axes.
     is_whole = is_dask and len(axes) == data.ndim
-    return is_number(data) and 0 < length < math.inf and not is_whole and _is_fast(data, length)
-
-
-def _is_fast(data: Any, length: int) -> bool:
-    return are_fast_rows(data, length, needs_several=True)
+    return is_whole or are_fast_rows(data, length, needs_several=True)
 
 
 def _skips(data: Any, skipna: bool | None) -> bool:
@@ -229,7 +227,7 @@ def _of_chunk(function: Callable[[Any], Any], dtype: Any, axes: Sequence[int], b
     if is_empty:
         block = block.copy()
         block[first] = 0
-    found = function(block)
+    found = np.asarray(function(block))
     if is_empty:
         row = (..., *(0,) * (block.ndim - len(axes)))
         found[row] = np.nan
