@@ -9,7 +9,7 @@ import pytest
 SCRIPT = Path(__file__).with_name("distributed_ranks.py")
 
 
-@pytest.mark.parametrize("count", [2, 3, 4])
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_first_elements_of_divided_rows_are_those_of_whole_rows(tmp_path, count):
     ranks = [
         subprocess.Popen(
