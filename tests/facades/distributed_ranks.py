@@ -251,8 +251,9 @@ def main():
                             timeout=datetime.timedelta(seconds=60))  # fmt: skip
     checks = [check_parts]
     if RANKS > 1:
-        checks += [check_offsets_columns_and_one_receiver, check_traffic, check_dtensors]
-        checks += [check_numbers_of_numpy, check_errors]
+        checks += [check_offsets_columns_and_one_receiver, check_numbers_of_numpy, check_errors]
+    if RANKS > 1 and not (KIND == "cuda" and BACKEND == "gloo"):  # gloo crashes on such DTensors
+        checks += [check_traffic, check_dtensors]
     for check in checks:
         check()
     sys.stdout.write(f"rank {RANK} done\n")
