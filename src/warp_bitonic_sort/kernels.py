@@ -1,11 +1,12 @@
 """Describes the artifacts that can be built: their names and their translation units.
 
-Invariant: pure. A description is a value; its name and its translation unit depend on nothing else,
-so that equal descriptions share one cache entry.
+Invariant: pure, but for `MACHINE`. A description is a value; its name and its translation unit
+depend on nothing else, so that equal descriptions share one cache entry.
 """
 
 from __future__ import annotations
 
+import platform
 from typing import Literal, NamedTuple, Protocol
 
 Access = Literal["rows", "columns", "strided"]
@@ -157,16 +158,33 @@ class Kernel(NamedTuple):
         )
 
 
-class Runtime:
-    """The library through which Python and C++ call the kernels; one for a machine."""
+class Runtime(NamedTuple):
+    """The library through which Python and C++ call the kernels; one for a machine.
 
-    name = "runtime"
-    target = "runtime"
-    arch = "host"
+    Parameters
+    ----------
+    arch : str
+        The machine, as `MACHINE`.
+    """
+
+    arch: str
+
+    @property
+    def name(self) -> str:
+        """The name of its folder in the cache."""
+        return "runtime"
+
+    @property
+    def target(self) -> str:
+        """The name of its recipe."""
+        return "runtime"
 
     def source(self) -> str:
         """Return the translation unit."""
         return "#include <runtime/tvm_api.cc>\n"
 
 
-RUNTIME = Runtime()
+_MACHINES = {"x86_64": "x86-64", "amd64": "x86-64", "aarch64": "aarch64", "arm64": "aarch64"}
+# This machine, by the CPU's architecture that all of its kind run.
+MACHINE = _MACHINES.get(platform.machine().lower(), "generic")
+RUNTIME = Runtime(MACHINE)

@@ -1,8 +1,8 @@
 """Builds kernels ahead of time: for a container's image, a cluster's layer, a wheel.
 
 Invariant: plans and builds are those of a call, so that a later one finds the kernels. No GPU is
-needed. A CPU's kernel counts as built only if it was loaded here; a GPU's only if its code object
-is for its architecture.
+needed. A kernel for this machine's CPU counts as built only if it was loaded here, any other one
+only if its header names the architecture.
 """
 
 from __future__ import annotations
@@ -32,11 +32,21 @@ from .jit.store import layers, maintenance
 from .jit.store.files import digest, write_json
 from .jit.store.maintenance import MANIFEST
 from .jit.store.store import Entry, Store, mark_unloadable
-from .kernels import MEDIANS, MOST_FOUND, RUNTIME, VALUE_BITS, Artifact, Kernel, Selection
+from .kernels import (
+    MACHINE,
+    MEDIANS,
+    MOST_FOUND,
+    RUNTIME,
+    VALUE_BITS,
+    Artifact,
+    Kernel,
+    Runtime,
+    Selection,
+)
 from .operations import OPERATIONS
 from .operations._operation import Operation
 from .plan import Plan, plan, value_payload
-from .targets import recipe_of, target_of
+from .targets import machine_of, recipe_of, target_of
 from .targets.common.layouts import FEW_ROWS, Layouts
 from .targets.common.target import Target
 
@@ -101,7 +111,7 @@ def kernels(
     Raises
     ------
     ArchError
-        The back end does not have the architecture, or this machine cannot build for it.
+        The back end does not have the architecture.
     """
     _check_arch(target_of(backend), arch)
     needed: dict[Kernel, None] = {}
@@ -139,19 +149,11 @@ def _selections(
 
 
 def _check_arch(target: Target, arch: str) -> None:
-    """Raise ArchError if a back end lacks an architecture, or cannot build for it here."""
+    """Raise ArchError if a back end lacks an architecture."""
     if not target.is_arch(arch):
         if target.is_host:
             raise ArchError("arch", f"expected one of {', '.join(target.archs)}, got {arch!r}.")
         raise ArchError("arch", f"{arch!r} is not an architecture of {target.name}.")
-    buildable = target.buildable_archs()
-    if buildable is not None and arch not in buildable:
-        native = ", ".join(target.native_archs())
-        raise ArchError(
-            "arch",
-            f"this machine ({native}) does not build for {arch!r}; it builds for "
-            f"{', '.join(buildable)}.",
-        )
 
 
 def _plans(operation: str, backend: str, arch: str, dtype: str, length: int) -> Iterator[Plan]:
@@ -203,7 +205,7 @@ def build(
     jobs: int | None = None,
     done: Callable[[int], None] = lambda _: None,
 ) -> list[BuildResult]:
-    """Build the runtime and kernels; return a result for each.
+    """Build kernels, and the runtimes that call them; return a result for each.
 
     Parameters
     ----------
@@ -219,6 +221,8 @@ def build(
 
     Raises
     ------
+    ArchError
+        A kernel is for another machine's CPU, and no folder is named. Nothing was written.
     ToolError
         ``CXX`` or ``CK_DIR`` changes how kernels are compiled, and kernels in the folder could not
         be shared; or the folder's name has a control character. Nothing was written.
@@ -228,33 +232,49 @@ def build(
     if into is not None:
         settings.refuse_control_characters("into", str(into), ToolError)
         _check_shareable(wanted)
+    elif foreign := [runtime.arch for runtime in runtimes(wanted) if runtime != RUNTIME]:
+        raise ArchError(
+            "arch",
+            f"kernels for {', '.join(foreign)} do not load on this machine ({MACHINE}), so the "
+            f"user's cache does not take them. Name a folder for them with --into.",
+        )
     store = None if into is None else Store(into, is_shared=True, setting="--into")
-    results: list[BuildResult] = []
     # One target and architecture of a device at a time, because each may have another compiler.
-    groups: dict[tuple[str, str], list[Kernel]] = {}
+    groups: dict[tuple[Runtime, str, str], list[Kernel]] = {}
     for kernel in wanted:
         arch = "" if target_of(kernel.target).is_host else kernel.arch
-        groups.setdefault((kernel.target, arch), []).append(kernel)
+        groups.setdefault((_runtime_of(kernel), kernel.target, arch), []).append(kernel)
+    built: dict[Runtime, BuildResult] = {}
+    for runtime in runtimes(wanted):
+        (built[runtime],) = _chunk(runtime, [], store, jobs)
+        done(1)
+    results = list(built.values())
     at_once = _AT_ONCE_PER_JOB * (jobs or settings.max_jobs() or os.cpu_count() or 1)
-    runtime: list[Sequence[Kernel]] = [[]]
-    chunks = [
-        group[start : start + at_once]
-        for group in groups.values()
-        for start in range(0, len(group), at_once)
-    ]
-    for chunk in runtime + chunks:
-        if results and results[0].error is not None:
-            # Kernels need the runtime, and each build would build it again.
-            reason = "it was not tried, for the runtime could not be built"
-            results += [_failure(kernel, reason) for kernel in chunk]
-        else:
-            results += _chunk(chunk, store, jobs)
-        done(len(chunk) or 1)
+    for (runtime, *_), group in groups.items():
+        for start in range(0, len(group), at_once):
+            chunk = group[start : start + at_once]
+            if built[runtime].error is not None:
+                # Kernels need the runtime, and each build would build it again.
+                reason = "it was not tried, for the runtime could not be built"
+                results += [_failure(kernel, reason) for kernel in chunk]
+            else:
+                results += _chunk(runtime, chunk, store, jobs)
+            done(len(chunk))
     if into is not None:
         # The same error has already failed the builds.
         with contextlib.suppress(CacheError, TrustError):
             maintenance.tidy(into)
     return results
+
+
+def runtimes(wanted: Sequence[Kernel]) -> list[Runtime]:
+    """Return the runtimes that call kernels: one for each machine, this one's if there are none."""
+    return list(dict.fromkeys(map(_runtime_of, wanted))) or [RUNTIME]
+
+
+def _runtime_of(kernel: Kernel) -> Runtime:
+    """Return the runtime that calls a kernel. For a GPU's, that is this machine's."""
+    return Runtime(machine_of(kernel.arch)) if target_of(kernel.target).is_host else RUNTIME
 
 
 def _check_shareable(wanted: Sequence[Kernel]) -> None:
@@ -265,36 +285,41 @@ def _check_shareable(wanted: Sequence[Kernel]) -> None:
             raise ToolError(why)
 
 
-def _chunk(chunk: Sequence[Kernel], store: Store | None, jobs: int | None) -> list[BuildResult]:
-    """Build some kernels at once; if compiling fails, one by one, to find the failing ones."""
+def _chunk(
+    runtime: Runtime, chunk: Sequence[Kernel], store: Store | None, jobs: int | None
+) -> list[BuildResult]:
+    """Build some kernels at once; if compiling fails, one by one, to find the failing ones.
+
+    Without kernels, build the runtime.
+    """
     try:
         if store is None:
             # A temporary folder would not outlive this process.
-            entries = loader.build(chunk or [RUNTIME], jobs, is_quiet=True, may_be_temporary=False)
+            entries = loader.build(chunk or [runtime], jobs, is_quiet=True, may_be_temporary=False)
         else:
-            entries = loader.build_into(chunk, store, jobs, is_quiet=True)
+            entries = loader.build_into(runtime, chunk, store, jobs, is_quiet=True)
     except BuildError as error:
         # A general error would recur for each kernel, as would the wait for a lock.
         if len(chunk) <= 1 or isinstance(error, _GENERAL_ERRORS):
-            failed: Sequence[Artifact] = chunk or [RUNTIME]
+            failed: Sequence[Artifact] = chunk or [runtime]
             return [_failure(artifact, str(error)) for artifact in failed]
-        return [result for kernel in chunk for result in _chunk([kernel], store, jobs)]
+        return [result for kernel in chunk for result in _chunk(runtime, [kernel], store, jobs)]
     if not chunk:
-        return [_result(RUNTIME, entries[RUNTIME.name])]
+        return [_result(runtime, entries[runtime.name])]
     return [_verified(kernel, entries[kernel.name], store, jobs) for kernel in chunk]
 
 
 def _verified(kernel: Kernel, entry: Entry, store: Store | None, jobs: int | None) -> BuildResult:
-    if target_of(kernel.target).is_host:
+    if recipe_of(kernel.target).loads_here(kernel.arch):
         # An entry that was in the cache may not load here; then it is built again. (The look-up has
-        # compared the architecture of a GPU's entry.)
+        # compared the architecture of other entries.)
         try:
             loader.try_cpu_kernel(entry)
         except EvictedError as error:
             return _failure(kernel, str(error))
         except RuntimeError as error:
             if mark_unloadable(entry.library, str(error)):
-                return _chunk([kernel], store, jobs)[0]
+                return _chunk(RUNTIME, [kernel], store, jobs)[0]
             return _failure(kernel, str(error))
     return _result(kernel, entry)
 

@@ -11,8 +11,10 @@ import pytest
 
 from support import children
 from support.children import ANSWER, KERNEL, NO_COMPILER
+from support.cpu_targets import FOREIGN
 from support.prewarm_lists import checked
 from warp_bitonic_sort import prewarm
+from warp_bitonic_sort.kernels import RUNTIME
 from warp_bitonic_sort.targets import HOST
 
 _CPU = HOST.arch_for()
@@ -106,6 +108,33 @@ def test_prewarm_into_relative_folder_lists_absolute_paths(whole_layer, tmp_path
     assert all(each["path"].startswith(f"{tmp_path}/layer/") for each in there.values())
 
 
+def test_prewarm_for_another_machine_loads_nothing_and_keeps_the_layer_of_this_one(
+    whole_layer, tmp_path
+):
+    """A library whose header names another machine is one that does not load here."""
+    machine = {"x86-64": "\\076", "aarch64": "\\267"}[FOREIGN]
+    renamed = f"printf '{machine}' | dd of=\"$product\" bs=1 seek=18 conv=notrunc status=none"
+    compiler = children.script(
+        tmp_path / "c++",
+        'if [ "$1" = --version ]; then exec $CXX "$@"; fi\n'
+        '$CXX "$@" || exit\n'
+        f'while [ "$1" != -o ]; do shift; done; product=$2; {renamed}',
+    )
+    layer = children.copy(whole_layer, tmp_path / "layer")
+    order = ("prewarm", "--length", 3, "--arch", FOREIGN, "--into", layer)
+    done = children.program(*order, CXX=compiler)
+    assert done.returncode == 0, done.stderr
+    there = checked(layer / "prewarm.json")
+    assert {each["arch"] for each in there.values()} == {FOREIGN}
+    assert "runtime" in there
+    assert len(children.entries(layer)) == len(children.entries(whole_layer)) + len(there)
+    assert children.leftovers(layer) == ["prewarm.json"]
+    # Again, by a compiler that cannot build for the other machine: all is found.
+    assert children.program(*order).returncode == 0
+    done = children.run(WARP_SORT_CACHE_LAYERS=layer, **NO_COMPILER)
+    assert (done.stdout.strip(), done.stderr) == (ANSWER, "")
+
+
 def _gpu_layer(folder, backend, arch):
     file = folder / "list.json"
     done = children.program(
@@ -117,7 +146,7 @@ def _gpu_layer(folder, backend, arch):
     wanted = prewarm.kernels(backend, arch, ["float32"], [2])
     wanted += prewarm.kernels("cpu", _CPU, ["float32"], [2])
     assert set(there) == {"runtime", *(kernel.name for kernel in wanted)}
-    assert {"host", *(kernel.arch for kernel in wanted)} == {
+    assert {RUNTIME.arch, *(kernel.arch for kernel in wanted)} == {
         each["arch"] for each in there.values()
     }
     assert children.leftovers(folder / "layer") == []

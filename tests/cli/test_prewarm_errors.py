@@ -7,12 +7,13 @@ import pytest
 
 from support import children
 from support.children import NO_COMPILER
+from support.cpu_targets import FOREIGN
 from support.prewarm_lists import checked
 from warp_bitonic_sort import prewarm
 from warp_bitonic_sort.errors import BuildError, CacheError, LockError, ToolError, TrustError
 from warp_bitonic_sort.jit import loader
 from warp_bitonic_sort.jit.store.store import Entry
-from warp_bitonic_sort.kernels import RUNTIME
+from warp_bitonic_sort.kernels import MACHINE, RUNTIME
 from warp_bitonic_sort.targets import HOST
 from warp_bitonic_sort.targets.common.host import find_compiler
 
@@ -77,7 +78,17 @@ def test_prewarm_of_target_unknown_to_the_compiler_names_it(half_cache, tmp_path
     there = checked(half_cache / "prewarm.json", complete=False)
     assert {each["arch"] for each in there.values() if each["error"]} == {"sm_999"}
     of_cpu = {kernel.arch for kernel in prewarm.kernels("cpu", _CPU, ["float32"], [3])}
-    assert {each["arch"] for each in there.values() if not each["error"]} == {"host", *of_cpu}
+    assert {each["arch"] for each in there.values() if not each["error"]} == {RUNTIME.arch, *of_cpu}
+
+
+def test_prewarm_for_another_machine_by_a_compiler_for_this_one_fails(fresh_cache, tmp_path):
+    layer = tmp_path / "layer"
+    done = children.program("prewarm", "--length", 3, "--arch", FOREIGN, "--into", layer)
+    assert done.returncode == 1
+    assert f"what the compiler made is for {MACHINE}, not for {FOREIGN}" in done.stderr
+    assert f"Use a compiler for {FOREIGN} (for a CPU, CXX names it)" in done.stderr
+    assert "0 of 4 artifacts are there" in done.stdout
+    assert children.entries(layer) == children.entries(fresh_cache) == []
 
 
 def test_prewarm_into_folder_without_a_runtime_needs_a_compiler(whole_layer, tmp_path):

@@ -8,7 +8,7 @@ import types
 import pytest
 from click.testing import CliRunner
 
-from support import children
+from support import children, cpu_targets
 from warp_bitonic_sort import prewarm
 from warp_bitonic_sort.cli import main
 from warp_bitonic_sort.operations import OPERATIONS
@@ -198,12 +198,11 @@ def test_prewarm_with_wrong_command_line_says_what_is_wrong(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_prewarm_of_foreign_cpu_architecture_is_refused(fresh_cache):
-    other = "x86-64" if _CPU == "aarch64" else "aarch64"
-    result = invoke("--length", 3, "--arch", other)
+def test_prewarm_for_another_machine_without_a_folder_is_refused(fresh_cache):
+    result = invoke("--length", 3, "--arch", f"{_CPU},{cpu_targets.FOREIGN}")
     assert result.exit_code == 2, "as the command line is wrong"
-    assert "'--arch': this machine" in result.output
-    assert f"does not build for '{other}'" in result.output
+    assert f"'--arch': kernels for {cpu_targets.FOREIGN} do not load" in result.output
+    assert "--into" in result.output
     assert not fresh_cache.exists()
 
 
@@ -235,7 +234,14 @@ def test_prewarm_that_is_stopped_says_what_is_kept(monkeypatch):
 
 def test_prewarm_publishes_a_few_kernels_for_each_job_at_a_time(monkeypatch):
     chunks, advanced = [], []
-    monkeypatch.setattr(prewarm, "_chunk", lambda chunk, *_: chunks.append(len(chunk)) or [])
+
+    def build(runtime, chunk, *_):
+        chunks.append(len(chunk))
+        return [
+            prewarm.BuildResult(each.name, each.target, each.arch) for each in chunk or [runtime]
+        ]
+
+    monkeypatch.setattr(prewarm, "_chunk", build)
     wanted = prewarm.kernels("cpu", _CPU, ["float32"], range(2, 12))
     prewarm.build(wanted, jobs=2, done=advanced.append)
     assert (chunks[0], advanced[0]) == (0, 1), "the runtime comes first"

@@ -80,7 +80,7 @@ def test_list_shows_the_cache_and_the_layers(cache_copy, whole_layer, monkeypatc
         assert each["root"] == str(whole_layer if each["layer"] == "layer" else cache_copy)
         access = "columns" if "_columns_" in each["name"] else "rows"
         arch = HOST.kernel_arch(KERNEL.arch, "none", access)
-        assert each["arch"] == ("host" if each["name"] == "runtime" else arch)
+        assert each["arch"] == (kernels.RUNTIME.arch if each["name"] == "runtime" else arch)
         assert each["size"] > 1000
         assert 0 <= time.time() - each["created"] < 3600
 

@@ -1,6 +1,6 @@
 """The command ``prewarm``: builds kernels before the first sort needs them.
 
-Invariant: exit status 0 means that every artifact is there and was loaded, or verified for its
+Invariant: exit status 0 means that every artifact is there. It was loaded, or its header names the
 architecture; the manifest says so of each.
 """
 
@@ -45,7 +45,8 @@ Architectures of --arch:
 {families}
   native stands for this machine's, of each back end that is listed.
 
-The compiler itself reports an architecture that it does not know.
+The compiler itself reports an architecture that it does not know. For another machine's CPU, CXX
+names a compiler for that machine, and --into a folder.
 
 \b
 Examples:
@@ -62,8 +63,8 @@ In a Dockerfile, where no GPU is:
       --into /opt/kernels
   ENV WARP_SORT_CACHE_LAYERS=/opt/kernels
 
-Exit status: 0 if every artifact is there and loads (of a GPU: is for its architecture), 1 if any
-is not, 2 when the command line is wrong.
+Exit status: 0 if every artifact is there and loads (of a GPU or another machine: is for its
+architecture), 1 if any is not, 2 when the command line is wrong.
 """
 _CPU_LINES = textwrap.wrap(", ".join(HOST.archs), 70)
 _HELP = _HELP.replace("{cpu}", "\n        ".join(_CPU_LINES)).replace(
@@ -362,8 +363,12 @@ def prewarm(
         if not wanted:
             raise click.UsageError("nothing is left to compile: the lines above say why.")
         into = None if into is None else into.absolute()
-        with _progress(len(wanted) + 1) as advance:
-            outcomes = _prewarm.build(wanted, into, jobs, advance)
+        runtimes = len(_prewarm.runtimes(wanted))
+        try:
+            with _progress(len(wanted) + runtimes) as advance:
+                outcomes = _prewarm.build(wanted, into, jobs, advance)
+        except ArchError as error:
+            raise click.BadParameter(error.reason, param_hint="'--arch'") from None
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     _print_failures(failed)
     file = manifest or _prewarm.default_manifest(into)
@@ -385,7 +390,8 @@ def prewarm(
     size = sum(outcome.size for outcome in outcomes)
     listed = "" if file is None else f": {file}"
     count = len(wanted)
-    what = "" if failed else f"the runtime and {count} kernel{'s' * (count != 1)}, "
+    callers = "the runtime" if runtimes == 1 else f"{runtimes} runtimes"
+    what = "" if failed else f"{callers} and {count} kernel{'s' * (count != 1)}, "
     click.echo(
         f"{present} of {len(outcomes)} artifacts are there ({what}{size / 1e6:.1f} MB){listed}"
     )

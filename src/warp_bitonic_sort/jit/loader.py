@@ -15,10 +15,10 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import BuildError, CacheError, EvictedError, MissingToolError, TrustError
-from ..kernels import RUNTIME, Artifact, Kernel
+from ..kernels import RUNTIME, Artifact, Kernel, Runtime
 from ..process import forks
 from ..process.warn import warn
-from ..targets import HOST, target_of
+from ..targets import HOST, recipe_of, target_of
 from ..targets.common.sources import require_sources
 from . import runtime as _runtime
 from .store import layers
@@ -319,12 +319,18 @@ def build(
 
 
 def build_into(
-    kernels: Sequence[Kernel], store: Store, jobs: int | None = None, is_quiet: bool = False
+    runtime: Runtime,
+    kernels: Sequence[Kernel],
+    store: Store,
+    jobs: int | None = None,
+    is_quiet: bool = False,
 ) -> dict[str, Entry]:
-    """Put kernels and the runtime into one cache, even if others have them; return the entries.
+    """Put kernels and a runtime into one cache, even if others have them; return the entries.
 
     Parameters
     ----------
+    runtime : Runtime
+        The runtime; one for another machine is not loaded.
     kernels : sequence of Kernel
         The kernels; no GPU is needed.
     store : Store
@@ -336,7 +342,7 @@ def build_into(
     """
     # Other users read the cache, but not the log of a failure, which is kept in the user's cache.
     options = {"jobs": jobs, "is_quiet": is_quiet, "logs": layers.user_store()}
-    return _ensure([RUNTIME, *kernels], may_be_temporary=False, into=store, **options)
+    return _ensure([runtime, *kernels], may_be_temporary=False, into=store, **options)
 
 
 def _ready(kernels: Sequence[Kernel], prewarm_hint: str = "--help") -> dict[str, Entry]:
@@ -353,7 +359,10 @@ def _ensure(
     into: Store | None = None,
     **options: Any,
 ) -> dict[str, Entry]:
-    """Find or build artifacts, and load the runtime; options are those of `run.Options`."""
+    """Find or build artifacts, and load this machine's runtime if it is one of them.
+
+    Options are those of `run.Options`.
+    """
     require_sources()
     tries = 1
     while True:
@@ -366,7 +375,7 @@ def _ensure(
                     _runtime.import_tvm_ffi_meanwhile, _check, _built.append, **options
                 )
                 entries = run.ensure(wanted, readers, stores, run_options)
-            if RUNTIME.name in entries:
+            if RUNTIME in wanted:
                 _runtime.load(entries[RUNTIME.name])
         except (CacheError, TrustError) as error:
             if isinstance(error, EvictedError) and tries < _MAX_TRIES:
@@ -382,10 +391,10 @@ def _ensure(
 
 @forks.held_off()
 def _check(artifact: Artifact, entries: Mapping[str, Entry]) -> None:
-    """Load a built artifact, unless it is a device's code object."""
-    if artifact is RUNTIME:
+    """Load a built artifact, unless it is a device's code object, or for another machine."""
+    if artifact == RUNTIME:
         _runtime.load(entries[RUNTIME.name], is_new=True)
-    elif target_of(artifact.target).is_host:
+    elif recipe_of(artifact.target).loads_here(artifact.arch):
         if RUNTIME.name in entries:
             _runtime.load(entries[RUNTIME.name])
         # The staging folder is private. The library stays loaded when its file is moved, and a

@@ -13,6 +13,7 @@ import importlib
 from .. import settings
 from ..errors import ToolError
 from ..kernels import RUNTIME
+from .common.host import machine_of
 from .common.recipe import Recipe
 from .common.target import Target
 from .cpu import TARGET as HOST
@@ -25,6 +26,7 @@ __all__ = [
     "arch_of",
     "device_arch",
     "listed_archs",
+    "machine_of",
     "recipe_of",
     "target_of",
     "target_with",

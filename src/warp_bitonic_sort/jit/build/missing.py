@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ... import settings
 from ...errors import CacheError, ToolError
-from ...kernels import RUNTIME, Artifact
+from ...kernels import Artifact, Runtime
 from ...targets import recipe_of
 from ..store import inventory
 from ..store.mounts import is_noexec
@@ -65,7 +65,7 @@ def check_tools(
     )
     if stores[-1].setting == "--into":
         advice = "Or fill it on another machine."
-        if RUNTIME in absent:
+        if any(isinstance(artifact, Runtime) for artifact in absent):
             advice = (
                 f"A folder that --into fills needs its own runtime, built by a C++ compiler, even "
                 f"if a layer has one. {advice}"

@@ -209,7 +209,7 @@ def verify(entry: EntryInfo) -> str | None:
         return f"its product cannot be read ({error.strerror})"
     if digest(library) != manifest.get("library"):
         return "its product is not what was published: its bytes have changed"
-    if not recipe.is_for(library, entry.arch) and entry.arch not in ("host", "generic"):
+    if not recipe.is_for(library, entry.arch) and entry.arch != "generic":
         return f"its product is for {arch_of(library)}, not for {entry.arch}"
     try:
         if not _is_published(manifest, entry):

@@ -166,8 +166,9 @@ def _checked_product(artifact: Artifact, product: Path, compiler: str) -> bytes:
     if not recipe_of(artifact.target).is_for(library, artifact.arch):
         raise BuildError(
             f"compiling {artifact.name}: what the compiler made is for "
-            f"{arch_of(library) or 'an unknown machine'}, not for {artifact.arch}. "
-            f"Look at what it is: {compiler.splitlines()[0] if compiler else 'not known'}."
+            f"{arch_of(library) or 'an unknown machine'}, not for {artifact.arch}. Use a compiler "
+            f"for {artifact.arch} (for a CPU, CXX names it). This one is: "
+            f"{compiler.splitlines()[0] if compiler else 'not known'}."
         )
     return library
 

@@ -1,16 +1,16 @@
-"""Describes how shared libraries for this machine are compiled: the C++ compiler and its flags.
+"""Describes how shared libraries are compiled: the C++ compiler and its flags.
 
 Invariant: if the user chose a compiler that does not exist, that is an error; no other one is used.
 """
 
 from __future__ import annotations
 
-import platform
 import shlex
 from pathlib import Path
 
 from ... import settings
 from ...errors import MissingToolError, ToolError
+from ...kernels import MACHINE
 from .compiler import Compiler, options_in, programs_in, which
 from .elf import elf_header
 from .recipe import Probe, Recipe
@@ -22,11 +22,10 @@ _COMPILERS = ("c++", "g++", "clang++")
 _LINKING = "-Wl,-Bsymbolic,--exclude-libs,ALL,--gc-sections"
 HOST_FLAGS = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-shared", _LINKING)
 _MACHINES = {62: "x86-64", 183: "aarch64"}
-_THIS_MACHINE = {"x86_64": "x86-64", "amd64": "x86-64", "aarch64": "aarch64", "arm64": "aarch64"}
 
 
 class HostRecipe(Recipe):
-    """The common part of the recipes of libraries for this machine."""
+    """The common part of the recipes of libraries."""
 
     source = "source.cc"
     product = "library.so"
@@ -75,12 +74,20 @@ class HostRecipe(Recipe):
         header = elf_header(product)
         return None if header is None else _MACHINES.get(header.machine)
 
+    def loads_here(self, arch: str) -> bool:
+        """Tell whether a library for an architecture loads on this machine; it may not run."""
+        return machine_of(arch) == MACHINE
+
     def is_for(self, product: bytes, arch: str) -> bool:
         """Tell whether a library may be one that was compiled for an architecture."""
-        machine = self.arch_of(product)
-        if arch in ("host", "generic"):
-            return machine == _THIS_MACHINE.get(platform.machine().lower())
-        return machine is not None and arch.startswith(machine)
+        return (self.arch_of(product) or "generic") == machine_of(arch)
+
+
+def machine_of(arch: str) -> str:
+    """Return the machine of a CPU's architecture, as `MACHINE`."""
+    if arch == "generic":  # whatever this machine is
+        return MACHINE
+    return next((machine for machine in _MACHINES.values() if arch.startswith(machine)), arch)
 
 
 def find_compiler() -> Compiler:

@@ -76,6 +76,10 @@ class Recipe(ABC):
     def arch_of(self, product: bytes) -> str | None:
         """Return the architecture that a product is for; None for another target's product."""
 
+    def loads_here(self, arch: str) -> bool:
+        """Tell whether a product for an architecture is a library that loads on this machine."""
+        return False
+
     def is_for(self, product: bytes, arch: str) -> bool:
         """Tell whether a product may be one that was compiled for an architecture."""
         return self.arch_of(product) == arch

@@ -82,10 +82,6 @@ class Target(ABC):
     def is_arch(self, arch: str) -> bool:
         """Tell whether there are kernels for an architecture."""
 
-    def buildable_archs(self) -> list[str] | None:
-        """Return the architectures that this machine builds for; None if only compilers know."""
-        return None
-
     @abstractmethod
     def arch_for(self, native: str, listed: Sequence[str]) -> str:
         """Return the architecture to build for: a device's own, or one from a variable.

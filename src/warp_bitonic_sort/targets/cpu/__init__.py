@@ -35,10 +35,6 @@ class CpuTarget(Target):
         """Tell whether there are kernels for an architecture."""
         return arch in _arch.CPU_ARCHS
 
-    def buildable_archs(self) -> list[str]:
-        """Return the architectures that this machine's compiler builds for."""
-        return _arch.buildable_cpu_archs()
-
     def arch_for(self, native: str | None = None, listed: Sequence[str] = ()) -> str:
         """Return the architecture to build for: ``WARP_SORT_CPU_ARCH``, else the processor's."""
         return _arch.cpu_arch(native)

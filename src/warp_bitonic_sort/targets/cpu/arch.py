@@ -118,9 +118,3 @@ def kernel_arch(arch: str, payload: str, access: str) -> str:
 def lesser_cpu_archs(arch: str) -> tuple[str, ...]:
     """Return the architectures whose kernels run wherever those of arch do, the best first."""
     return _ALSO_RUNS.get(arch, ())
-
-
-def buildable_cpu_archs() -> list[str]:
-    """Return the architectures that this machine's compiler builds for."""
-    native = native_cpu_arch()
-    return [*(_ALSO_RUNS if native in _ALSO_RUNS else [native]), "generic"]
