@@ -209,7 +209,8 @@ def verify(entry: EntryInfo) -> str | None:
         return f"its product cannot be read ({error.strerror})"
     if digest(library) != manifest.get("library"):
         return "its product is not what was published: its bytes have changed"
-    if not recipe.is_for(library, entry.arch) and entry.arch != "generic":
+    # Before version 0.2, "host" stood for the machine of a runtime.
+    if not recipe.is_for(library, entry.arch) and entry.arch not in ("host", "generic"):
         return f"its product is for {arch_of(library)}, not for {entry.arch}"
     try:
         if not _is_published(manifest, entry):
