@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 # The build reads this line.
-__version__ = "0.1.0.dev0"
+__version__ = "0.2.0"
 
 
 def get_include() -> str:
