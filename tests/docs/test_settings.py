@@ -53,3 +53,12 @@ def test_readme_names_every_exported_name():
 def test_stages_of_ci_are_scripts():
     (line,) = re.findall(r"^stages=\((.*)\)$", (ROOT / ".ci/run").read_text(), re.MULTILINE)[:1]
     assert sorted(line.split()) == sorted(path.name for path in (ROOT / ".ci/stages").iterdir())
+
+
+def test_files_for_other_tools_name_the_version_of_the_changelog():
+    pattern = re.compile(r"^(?: *version: |## \[)(\d[\w.]*)", re.MULTILINE)
+    files = ("CHANGELOG.md", "CITATION.cff", "packaging/conda/recipe.yaml")
+    versions = {pattern.findall((ROOT / file).read_text())[0] for file in files}
+    if "dev" not in warp_bitonic_sort.__version__:
+        versions.add(warp_bitonic_sort.__version__)
+    assert len(versions) == 1, versions
