@@ -1,3 +1,5 @@
+# syntax=docker/dockerfile:1
+#
 # Makes an image with Python, the package and its compiled kernels, but no compiler. In a clone:
 #
 #   docker build --tag warp-bitonic-sort .
