@@ -85,14 +85,14 @@ def facades(session: nox.Session) -> None:
 
 @nox.session
 def engines(session: nox.Session) -> None:
-    """Sort data in engines: Dask, xarray, Ray, Polars, Spark, Arrow and pandas."""
+    """Sort data in engines: Dask, xarray, Ray, Polars, Arrow and pandas."""
     session.install("-e", ".[engines]")
     session.run("pytest", "tests/engines", *session.posargs)
 
 
 @nox.session(python=False)
 def docs(session: nox.Session) -> None:
-    """Follow the links of the documents, and run their code."""
+    """Follow the links of the documents, and compare their lists with the code."""
     _python(session, "test", *PYTEST, "tests/docs", *session.posargs)
 
 

@@ -8,10 +8,6 @@ ROOT = Path(__file__).parents[2]
 # What a heading, a link in a sentence and a block of code look like in the documents.
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 _LINK = re.compile(r"(?<!!)\[[^]]*\]\(([^)\s]+)\)")
-# What a block imports that only the environment of tests/engines has.
-_ENGINE = re.compile(
-    r"^(?:import|from) (dask|distributed|polars|pyspark|ray|xarray)\b", re.MULTILINE
-)
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -32,11 +28,6 @@ def name_of(document):
 def blocks(document, language):
     """Return the blocks of code in a language."""
     return [code for name, code in _BLOCK.findall(document.read_text()) if name == language]
-
-
-def engines_of(code):
-    """Return the data engines that code imports."""
-    return set(_ENGINE.findall(code))
 
 
 def prose(document):
