@@ -92,8 +92,14 @@ def engines(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def docs(session: nox.Session) -> None:
-    """Follow the links of the documents, and compare their lists with the code."""
-    _python(session, "test", *PYTEST, "tests/docs", *session.posargs)
+    """Follow the links of the documents, and look at the site that they make."""
+    _python(session, "test,docs", *PYTEST, "tests/docs", "tests/site", *session.posargs)
+
+
+@nox.session(python=False)
+def site(session: nox.Session) -> None:
+    """Build the documentation: site/index.html."""
+    _python(session, "docs", "-m", "sphinx", "-W", "-n", "docs", "site", *session.posargs)
 
 
 @nox.session(python=False)

@@ -8,7 +8,7 @@ from support.documents import DOCUMENTS, ROOT, anchors, links, name_of, prose, t
 
 FILES = ["/" + str(path.relative_to(ROOT)) for path in tracked()]
 # The history of a project names files that are gone.
-HISTORIES = ("CHANGELOG.md", "docs/notebook.md", "docs/adr/")
+HISTORIES = ("CHANGELOG.md", "docs/notebook.md", "docs/understanding/decisions/")
 _FILE_NAME = re.compile(r"`([\w./-]*\w\.(?:py|hpp|h|cc|cu|md|toml))`")
 
 

@@ -1,17 +1,29 @@
 """Lists that documents and files for tools repeat are those of the code."""
 
+import ast
 import re
 
-import warp_bitonic_sort
+import pytest
+
 from support.documents import ROOT
 from warp_bitonic_sort.cli._diagnosis import VARIABLES
 
-README = (ROOT / "README.md").read_text()
+ENVIRONMENT = (ROOT / "docs/reference/environment.md").read_text()
+PACKAGE = ROOT / "src/warp_bitonic_sort"
+# The page of each public module, and the file that exports its names.
+PAGES = {page.stem: page for page in (ROOT / "docs/reference/python").glob("[!i]*.md")}
+EXPORTS = {
+    path.parent.name if path.name == "__init__.py" else path.stem: path
+    for path in [*PACKAGE.glob("*.py"), *PACKAGE.glob("*/__init__.py")]
+    if re.search(r"^__all__ =", path.read_text(), re.MULTILINE)
+}
 PROJECT = (ROOT / "pyproject.toml").read_text()
 (IMPORT_LINTER,) = re.findall(r'"(import-linter==[\d.]+)"', PROJECT)
 
 # What reads a variable: Python, the functions of settings.py that return folders, and C++.
 READ = re.compile(r'(?:environ\.get|environ\[|_folders?|getenv)\(?"([A-Z_]+)"')
+# Packages that are no part of the interface.
+INTERNAL = {"arrays", "targets"}
 # tempfile reads TMPDIR; TERM describes a terminal and is no setting.
 READ_ELSEWHERE, NO_SETTINGS = {"TMPDIR"}, {"TERM"}
 
@@ -23,8 +35,8 @@ def variables_of_code():
     return (read - NO_SETTINGS) | READ_ELSEWHERE
 
 
-def test_environment_table_of_readme_lists_what_the_code_reads():
-    table = re.findall(r"^\| `(\w+)", README, re.MULTILINE)
+def test_environment_table_lists_what_the_code_reads():
+    table = re.findall(r"^\| `(\w+)", ENVIRONMENT, re.MULTILINE)
     assert sorted(table) == sorted(variables_of_code())
 
 
@@ -45,9 +57,20 @@ def test_hooks_of_pre_commit_install_what_the_lint_extra_has():
     assert hooks["mypy"] == extra - others
 
 
-def test_readme_names_every_exported_name():
-    missing = [name for name in warp_bitonic_sort.__all__ if not re.search(rf"\b{name}\b", README)]
-    assert not missing
+def exported_names(path):
+    """Read ``__all__`` without importing the module, whose library may be missing."""
+    (names,) = re.findall(r"^__all__ = (\[.*?\])$", path.read_text(), re.MULTILINE | re.DOTALL)
+    return ast.literal_eval(names)
+
+
+@pytest.mark.parametrize("module", PAGES)
+def test_reference_lists_every_exported_name(module):
+    listed = set(re.findall(r"\w+", PAGES[module].read_text()))
+    assert set(exported_names(EXPORTS[module])) <= listed
+
+
+def test_reference_has_a_page_for_every_public_module():
+    assert set(PAGES) == set(EXPORTS) - INTERNAL
 
 
 def test_stages_of_ci_are_scripts():

@@ -56,8 +56,8 @@ _ADVICE = {
         "the rows of the dataset in order"
     ),
     "pyspark.sql": (
-        "x.mapInArrow(function, schema) passes rows to a function; docs/spark.md has one that "
-        "sorts them"
+        "x.mapInArrow(function, schema) passes rows to a function; docs/guides/spark.md has one "
+        "that sorts them"
     ),
     "pandas": (
         "x.to_numpy() has the values, without index and column names; missing values become NaN "

@@ -40,7 +40,7 @@ Architectures of --arch:
 
 \b
   cpu   {cpu}
-  cuda  sm_ and the compute capability: sm_80, sm_90, sm_100, sm_120
+  cuda  sm_NN for the compute capability N.N: sm_80, sm_90, sm_100, sm_120
   hip   gfx9 and newer: gfx90a, gfx942, gfx1100, and families of them:
 {families}
   native stands for this machine's, of each back end that is listed.
