@@ -26,7 +26,7 @@ MARK = "<!-- The blocks of this page run in order: tests/support/pages.py -->"
 PAGES = [each for each in DOCUMENTS if each.read_text().startswith(MARK)]
 LANGUAGES = ("python", "sh", "cpp", "cuda")
 _BLOCK = re.compile(
-    r"(?:^<!-- (?P<comment>[^\n]*) -->\n\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$"
+    r"(?P<comments>(?:^<!-- [^\n]* -->\n\n)*)^```(?P<language>\w+)\n(?P<code>.*?)^```$"
     r"(?:\n\n^```text\n(?P<prints>.*?)^```$)?",
     re.MULTILINE | re.DOTALL,
 )
@@ -46,6 +46,10 @@ def _has_cuda_device():
 _NEEDS = {"nvcc": _nvcc, "a CUDA device": _has_cuda_device}
 
 
+def _after(word, comments):
+    return [each.removeprefix(word) for each in comments if each.startswith(word)]
+
+
 def blocks_of(page):
     """Return the blocks of code of a page, in order."""
     text = page.read_text()
@@ -53,7 +57,7 @@ def blocks_of(page):
     for match in _BLOCK.finditer(text):
         if match["language"] not in LANGUAGES:
             continue
-        comment = match["comment"] or ""
+        comments = re.findall(r"<!-- (.*) -->", match["comments"] or "")
         found.append(
             {
                 "page": str(page),
@@ -61,10 +65,10 @@ def blocks_of(page):
                 "language": match["language"],
                 "code": match["code"],
                 "prints": match["prints"],
-                "raises": comment == "raises",
-                "numbers_differ": comment == "numbers differ",
-                "needs": re.findall(r"^needs: (.*)$", comment),
-                "not_run": re.findall(r"^not run: (.*)$", comment),
+                "raises": "raises" in comments,
+                "numbers_differ": "numbers differ" in comments,
+                "needs": _after("needs: ", comments),
+                "not_run": _after("not run: ", comments),
                 "include": f"-I{warp_bitonic_sort.get_include()}",
             }
         )

@@ -79,7 +79,7 @@ def _run(block, names):
 def _agree(block, printed):
     expected = block["prints"]
     if block["raises"]:
-        printed = printed[printed.rfind(expected[:20]) :]  # without warnings and notices
+        expected = f"...{expected.strip()}..."  # without notices and tracebacks
     if block["numbers_differ"]:
         expected, printed = (re.sub(r"\d[\d.,]*", "0", text) for text in (expected, printed))
     return doctest.OutputChecker().check_output(expected, printed, _OPTIONS)
