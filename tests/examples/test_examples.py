@@ -131,6 +131,33 @@ def test_sampler_as_program_never_draws_forbidden_tokens(sampler, capsys):
     assert output.endswith("forbidden tokens that were drawn: 0\n")
 
 
+def test_cuda_graph_without_a_device_says_what_it_needs(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit, match="needs an NVIDIA GPU"):
+        example("cuda_graph").main()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_graph_replays_equal_topk():
+    logits = torch.randn(33, 5000, device="cuda")
+    likeliest = example("cuda_graph").Likeliest(logits, 4)
+    for _ in range(3):
+        logits = torch.randn_like(logits)
+        probabilities, tokens = likeliest(logits)
+        values, expected = logits.topk(4)
+        assert torch.equal(tokens, expected)
+        torch.testing.assert_close(probabilities, values.softmax(-1))
+
+
+def test_every_example_is_linked_from_a_page():
+    texts = "".join(page.read_text() for page in (EXAMPLES.parent / "docs").rglob("*.md"))
+    assert not {
+        file.name
+        for file in EXAMPLES.iterdir()
+        if file.suffix in (".py", ".cc", ".cu") and f"examples/{file.name})" not in texts
+    }
+
+
 @pytest.mark.filterwarnings("ignore:All-NaN slice")
 def test_climatology_equals_nanquantile_along_named_axes(climatology):
     random = np.random.default_rng(3)
