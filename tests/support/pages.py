@@ -1,11 +1,13 @@
-"""Pages that are read from top to bottom: their blocks run in order, in one namespace.
+"""The README and the pages, which are read from top to bottom: their blocks run in this order.
 
-Such a page begins with the comment MARK. A block of `text` that follows a block of code shows what
+The blocks of Python share one namespace. A block of `text` that follows a block of code shows what
 that prints; `...` stands for anything. Comments before a block say more:
 
 - ``<!-- raises -->``: the block fails, and the text shows the last line.
 - ``<!-- numbers differ -->``: other numbers are printed on every run, as times are.
-- ``<!-- needs: nvcc -->``, ``<!-- needs: a CUDA device -->``: the block is left out without it.
+- ``<!-- own process -->``: the block of Python is a program of its own.
+- ``<!-- needs: nvcc -->``, ``<!-- needs: a CUDA device -->``, ``<!-- needs: Java -->``: the block is
+  left out without it.
 - ``<!-- not run: REASON -->``: the block is only shown.
 
 Invariant: a block of python, sh, cpp or cuda runs, or a comment says why not.
@@ -19,17 +21,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-import warp_bitonic_sort
-from support.documents import DOCUMENTS, ROOT, engines_of
+import numpy as np
 
-MARK = "<!-- The blocks of this page run in order: tests/support/pages.py -->"
-PAGES = [each for each in DOCUMENTS if each.read_text().startswith(MARK)]
+import warp_bitonic_sort
+
+ROOT = Path(__file__).parents[2]
 LANGUAGES = ("python", "sh", "cpp", "cuda")
 _BLOCK = re.compile(
     r"(?P<comments>(?:^<!-- [^\n]* -->\n\n)*)^```(?P<language>\w+)\n(?P<code>.*?)^```$"
     r"(?:\n\n^```text\n(?P<prints>.*?)^```$)?",
     re.MULTILINE | re.DOTALL,
 )
+# What makes an environment from a clone. The environment of the tests takes its place.
+_INSTALLS = re.compile(r"\bpip install\b|\bgit clone\b|\.venv/")
 WALKER = Path(__file__).with_name("walk_page.py")
 
 
@@ -43,7 +47,11 @@ def _has_cuda_device():
     return torch.cuda.is_available()
 
 
-_NEEDS = {"nvcc": _nvcc, "a CUDA device": _has_cuda_device}
+def _java():
+    return os.environ.get("JAVA_HOME") or shutil.which("java")
+
+
+_NEEDS = {"nvcc": _nvcc, "a CUDA device": _has_cuda_device, "Java": _java}
 
 
 def _after(word, comments):
@@ -55,7 +63,8 @@ def blocks_of(page):
     text = page.read_text()
     found = []
     for match in _BLOCK.finditer(text):
-        if match["language"] not in LANGUAGES:
+        installs = match["language"] == "sh" and _INSTALLS.search(match["code"])
+        if match["language"] not in LANGUAGES or installs:
             continue
         comments = re.findall(r"<!-- (.*) -->", match["comments"] or "")
         found.append(
@@ -67,18 +76,13 @@ def blocks_of(page):
                 "prints": match["prints"],
                 "raises": "raises" in comments,
                 "numbers_differ": "numbers differ" in comments,
+                "own_process": "own process" in comments,
                 "needs": _after("needs: ", comments),
                 "not_run": _after("not run: ", comments),
                 "include": f"-I{warp_bitonic_sort.get_include()}",
             }
         )
     return found
-
-
-def engines_of_page(page):
-    """Return the data engines that a page's code imports."""
-    blocks = blocks_of(page)
-    return set().union(*(engines_of(each["code"]) for each in blocks if not each["not_run"]))
 
 
 def can_run(block):
@@ -92,6 +96,7 @@ def walk(page, folder):
     blocks = [each | {"tool": compilers.get(each["language"])} for each in blocks_of(page)]
     # As in a clone of the repository.
     (folder / "examples").symlink_to(ROOT / "examples")
+    np.save(folder / "IN.npy", np.random.default_rng(0).random((30, 40), np.float32))
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         [sys.executable, WALKER],
@@ -104,3 +109,8 @@ def walk(page, folder):
         timeout=300,
     )
     assert done.returncode == 0, f"{page}\n{done.stdout}\n{done.stderr}"
+
+
+PAGES = [
+    page for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))] if blocks_of(page)
+]

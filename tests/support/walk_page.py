@@ -67,6 +67,8 @@ def _written(block, name):
 
 
 def _run(block, names):
+    if block["own_process"]:
+        return _run_command(sys.executable, "-c", block["code"])
     if block["language"] == "python":
         return _run_python(block, names)
     if block["language"] == "cpp":
