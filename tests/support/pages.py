@@ -6,13 +6,14 @@ that prints; `...` stands for anything. Comments before a block say more:
 - ``<!-- raises -->``: the block fails, and the text shows the last line.
 - ``<!-- numbers differ -->``: other numbers are printed on every run, as times are.
 - ``<!-- own process -->``: the block of Python is a program of its own.
-- ``<!-- needs: nvcc -->``, ``<!-- needs: a CUDA device -->``, ``<!-- needs: Java -->``: the block is
-  left out without it.
+- ``<!-- needs: nvcc -->``, likewise ``a CUDA device``, ``CuPy`` and ``Java``: the block is left out
+  without it.
 - ``<!-- not run: REASON -->``: the block is only shown.
 
 Invariant: a block of python, sh, cpp or cuda runs, or a comment says why not.
 """
 
+import importlib.util
 import json
 import os
 import re
@@ -47,11 +48,15 @@ def _has_cuda_device():
     return torch.cuda.is_available()
 
 
+def _has_cupy():
+    return importlib.util.find_spec("cupy") is not None
+
+
 def _java():
     return os.environ.get("JAVA_HOME") or shutil.which("java")
 
 
-_NEEDS = {"nvcc": _nvcc, "a CUDA device": _has_cuda_device, "Java": _java}
+_NEEDS = {"nvcc": _nvcc, "a CUDA device": _has_cuda_device, "CuPy": _has_cupy, "Java": _java}
 
 
 def _after(word, comments):
