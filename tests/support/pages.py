@@ -43,6 +43,8 @@ def _nvcc():
 
 
 def _has_cuda_device():
+    if importlib.util.find_spec("torch") is None:
+        return False
     import torch
 
     return torch.cuda.is_available()
