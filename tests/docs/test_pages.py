@@ -1,8 +1,16 @@
 """What runs the code of the pages (tests/test_readme.py) finds faults in it."""
 
+import re
+
 import pytest
 
-from support.pages import walk
+from support.pages import LANGUAGES, PAGES, blocks_of, walk
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_block_of_page_is_found(page):
+    fences = re.findall(rf"^```(?:{'|'.join(LANGUAGES)})$", page.read_text(), re.MULTILINE)
+    assert [f"```{each['language']}" for each in blocks_of(page)] == fences
 
 
 def test_page_that_shows_other_output_fails(tmp_path):

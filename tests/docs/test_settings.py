@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+import warp_bitonic_sort
 from support.documents import ROOT
 from warp_bitonic_sort.cli._diagnosis import VARIABLES
 

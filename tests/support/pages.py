@@ -70,8 +70,7 @@ def blocks_of(page):
     text = page.read_text()
     found = []
     for match in _BLOCK.finditer(text):
-        installs = match["language"] == "sh" and _INSTALLS.search(match["code"])
-        if match["language"] not in LANGUAGES or installs:
+        if match["language"] not in LANGUAGES:
             continue
         comments = re.findall(r"<!-- (.*) -->", match["comments"] or "")
         found.append(
@@ -84,6 +83,7 @@ def blocks_of(page):
                 "raises": "raises" in comments,
                 "numbers_differ": "numbers differ" in comments,
                 "own_process": "own process" in comments,
+                "installs": match["language"] == "sh" and bool(_INSTALLS.search(match["code"])),
                 "needs": _after("needs: ", comments),
                 "not_run": _after("not run: ", comments),
                 "include": f"-I{warp_bitonic_sort.get_include()}",
@@ -94,7 +94,7 @@ def blocks_of(page):
 
 def can_run(block):
     needs = block["needs"] + (["nvcc"] if block["language"] == "cuda" else [])
-    return not block["not_run"] and all(_NEEDS[each]() for each in needs)
+    return not (block["not_run"] or block["installs"]) and all(_NEEDS[each]() for each in needs)
 
 
 def walk(page, folder):
