@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from warp_bitonic_sort.cli import _bench_machine, _bench_timing
 
 # NumPy's features beyond AVX2, by their names in NPY_DISABLE_CPU_FEATURES.
 _BEYOND_AVX2 = (
     "AVX512F AVX512CD AVX512_KNL AVX512_KNM AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR "
     "X86_V4"
 )
-
-_BURST = 3
 
 
 def pin_numpy_to(arch: str | None) -> None:
@@ -74,55 +72,22 @@ def interleaved(
     """Call the peers alternately until the time is up; return the median seconds of each.
 
     Another statistic than the median may be given.
-
-    In a turn, the first call is not timed, because it finds the caches and the allocator as the
-    previous peer left them. A few timed calls follow.
     """
-    times: dict[str, list[float]] = {name: [] for name in peers}
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(next(iter(times.values()))) < min_calls:
-        for name, call in peers.items():
-            call()
-            for _ in range(_BURST):
-                start = time.perf_counter()
-                call()
-                times[name].append(time.perf_counter() - start)
+    times = _bench_timing.interleaved(peers, seconds, min_calls)
     return {name: statistic(values) for name, values in times.items()}
 
 
-def machine() -> dict[str, Any]:
-    """Describe the machine, the command and the versions."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    import warp_bitonic_sort
-    from warp_bitonic_sort.targets import HOST
+def machine(*libraries: str) -> dict[str, Any]:
+    """Describe the machine, the command and the versions, also of other libraries."""
     from warp_bitonic_sort.targets.common.host import find_compiler
 
-    versions = {"warp-bitonic-sort": warp_bitonic_sort.__version__}
-    for name in ("numpy", "torch", "apache-tvm-ffi"):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "not installed"
-    cpu = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor(),
+    described = _bench_machine.describe(
+        " ".join(["python", *sys.argv]), ("numpy", "torch", "apache-tvm-ffi", *libraries)
     )
-    compiler = find_compiler()
     return {
-        "date": time.strftime("%Y-%m-%d"),
-        "command": " ".join(["python", *sys.argv]),
-        "cpu": cpu,
-        "cores": os.cpu_count(),
-        "arch": HOST.arch_for(),
+        **described,
         "numpy_disabled": os.environ.get("NPY_DISABLE_CPU_FEATURES", ""),
-        "compiler": compiler.version().splitlines()[0],
-        "python": platform.python_version(),
-        "versions": versions,
+        "compiler": find_compiler().version().splitlines()[0],
     }
 
 

@@ -18,6 +18,8 @@ from typing import Any
 
 import _common
 
+from warp_bitonic_sort.cli._bench_timing import time_by_torch
+
 _ROUNDS, _TURNS = 3, 5
 # A call that takes longer is timed once, after one that is not timed.
 _SLOW_SECONDS = 0.03
@@ -54,7 +56,8 @@ def parser(
 def begin(options: argparse.Namespace) -> dict[str, Any]:
     """Print the machine, and return the result that the rows of all tables go to."""
     torch = _common.device_torch()
-    machine = {**_common.machine(), "gpu": torch.cuda.get_device_name()}
+    machine = _common.machine("cupy", "triton")
+    machine.update(gpu=torch.cuda.get_device_name(), cuda=torch.version.cuda)
     for key, value in machine.items():
         print(f"{key}: {value}")
     return {"machine": machine, "elements": options.elements, "axis": options.axis, "rows": []}
@@ -74,22 +77,8 @@ def random_values(name: str, rows: int, length: int) -> Any:
 
 def seconds(call: Callable[[], object]) -> list[float]:
     """Time calls by the device's clock, after some that are not timed; a slow one once."""
-    import torch
-
-    def timed(number: int) -> list[float]:
-        events = []
-        for _ in range(number):
-            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            start.record()
-            call()
-            end.record()
-            events.append((start, end))
-        torch.cuda.synchronize()
-        # The first call of a series waits for the host.
-        return [float(start.elapsed_time(end)) / 1e3 for start, end in events[1:]]
-
-    first = timed(2)
-    return first if first[0] > _SLOW_SECONDS else timed(_TURNS + 1)
+    first = time_by_torch(call, 1)
+    return first if first[0] > _SLOW_SECONDS else time_by_torch(call, _TURNS)
 
 
 def alternately(calls: Mapping[str, Callable[[], object]]) -> dict[str, float]:

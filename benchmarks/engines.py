@@ -56,8 +56,9 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
 
-    result: dict[str, Any] = {"machine": _common.machine(), "rows": []}
-    for key, value in result["machine"].items():
+    machine = _common.machine(*engines)
+    result: dict[str, Any] = {"machine": machine, "rows": []}
+    for key, value in machine.items():
         print(f"{key}: {value}")
     table = []
     for engine in options.engine:

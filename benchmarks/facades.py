@@ -200,7 +200,7 @@ def main() -> None:
 
         return run
 
-    result: dict[str, Any] = {"machine": _common.machine(), "rows": []}
+    result: dict[str, Any] = {"machine": _common.machine("jax"), "rows": []}
     for key, value in result["machine"].items():
         print(f"{key}: {value}")
     rows = []

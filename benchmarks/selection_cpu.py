@@ -68,13 +68,14 @@ def _selections(shape: tuple[int, ...], k: int, seconds: float, torch: Any) -> d
     )
 
 
-def _ratios(name: str, times: dict[str, float], unit: float, goal: float | None) -> list[str]:
-    ours = times.pop("ours")
-    ratio = {peer: seconds / ours for peer, seconds in times.items()}
+def _ratios(row: dict[str, Any], name: str, unit: float) -> list[str]:
+    """Return the line of a table; the ratios are those of the peers in their order."""
+    times, goal = row["seconds"], row["goal"]
+    ratio = {peer: seconds / times["ours"] for peer, seconds in times.items() if peer != "ours"}
     missed = goal is not None and ratio["torch.topk"] < goal
     return [
         name,
-        f"{ours * unit:.2f}",
+        f"{times['ours'] * unit:.2f}",
         *[f"{value:.1f}" for value in ratio.values()],
         "" if goal is None else f"{goal:.3g}",
         "below the goal" if missed else "",
@@ -84,8 +85,8 @@ def _ratios(name: str, times: dict[str, float], unit: float, goal: float | None)
 _PEERS = ["sort_with_indices", "np.argpartition", "torch.topk", "goal", "note"]
 
 
-def _stacks(seconds: float) -> list[list[str]]:
-    """Return the rows of the table of reductions of a stack of images."""
+def _stacks(seconds: float) -> list[dict[str, Any]]:
+    """Return the times of reductions of a stack of images."""
     import numpy as np
 
     from warp_bitonic_sort import median, quantile
@@ -98,21 +99,17 @@ def _stacks(seconds: float) -> list[list[str]]:
         bottleneck = importlib.import_module("bottleneck")
     except ImportError:
         bottleneck = None
-    table = []
+    rows = []
 
     def add(name: str, ours: _Call, peers: dict[str, tuple[_Call, int | None]]) -> None:
         calls = {"ours": ours, **{peer: call for peer, (call, _) in peers.items()}}
         results = {peer: np.asarray(call()) for peer, call in calls.items()}
         for result in results.values():
             np.testing.assert_allclose(results["ours"], result, rtol=1e-6)
-        times = _times(calls, seconds)
-        for peer, (_, goal) in peers.items():
-            ratio = times[peer] / times["ours"]
-            missed = goal is not None and ratio < goal
-            table.append([
-                name, peer, f"{times['ours'] * 1e3:.3f}", f"{ratio:.1f}",
-                "" if goal is None else str(goal), "below the goal" if missed else "",
-            ])  # fmt: skip
+        goals = {peer: goal for peer, (_, goal) in peers.items() if goal is not None}
+        rows.append(
+            {"panel": "stacks", "case": name, "goals": goals, "seconds": _times(calls, seconds)}
+        )
 
     peers: dict[str, tuple[_Call, int | None]] = {"np.median": (lambda: np.median(x, axis=0), 20)}
     if bottleneck is not None:
@@ -127,7 +124,20 @@ def _stacks(seconds: float) -> list[list[str]]:
         lambda: quantile(part, 0.9, axis=0, nan="omit"),
         {"np.nanquantile": (lambda: np.nanquantile(part, 0.9, axis=0), 100)},
     )
-    return table
+    return rows
+
+
+def _stack_lines(row: dict[str, Any]) -> list[list[str]]:
+    """Return the lines of a table, one for each peer."""
+    times, lines = row["seconds"], []
+    for peer in (name for name in times if name != "ours"):
+        ratio, goal = times[peer] / times["ours"], row["goals"].get(peer)
+        lines.append([
+            row["case"], peer, f"{times['ours'] * 1e3:.3f}", f"{ratio:.1f}",
+            "" if goal is None else str(goal),
+            "below the goal" if goal is not None and ratio < goal else "",
+        ])  # fmt: skip
+    return lines
 
 
 def main() -> None:
@@ -145,34 +155,43 @@ def main() -> None:
     _common.pin_numpy_to(options.arch)
     torch = _common.peer_torch()
     torch.set_num_threads(1)
-    machine = _common.machine()
+    machine = _common.machine("bottleneck")
     for key, value in machine.items():
         print(f"{key}: {value}")
     share = _GOAL_SHARE_WITH_AVX2 if machine["arch"] == "x86-64-avx2" else 1
-    tables: dict[str, list[list[str]]] = {}
+    rows: list[dict[str, Any]] = []
+
+    def add(part: str, shape: tuple[int, int], k: int, goal: float | None) -> dict[str, Any]:
+        times = _selections(shape, k, options.seconds, torch)
+        rows.append(
+            {"panel": part, "rows": shape[0], "length": shape[1], "k": k,
+             "goal": None if goal is None else goal * share, "seconds": times}
+        )  # fmt: skip
+        return rows[-1]
+
+    def show(part: str, header: list[str], table: list[list[str]]) -> None:
+        print(f"\n{part}: times as fast as\n{_common.table(header, table)}", flush=True)
+
     if "rows" in options.part:
-        tables["rows"] = [["row length, k", "ns/element", *_PEERS]]
+        lines = []
         for k in options.k:
-            for length in options.length:
-                if k < length:
-                    shape = _ELEMENTS // length, length
-                    times = _selections(shape, k, options.seconds, torch)
-                    goal = _GOAL[length] * share if k == _GOAL_K and length in _GOAL else None
-                    name, unit = f"{length}, {k}", 1e9 / (shape[0] * length)
-                    tables["rows"].append(_ratios(name, times, unit, goal))
+            for length in (length for length in options.length if k < length):
+                shape = _ELEMENTS // length, length
+                row = add("rows", shape, k, _GOAL.get(length) if k == _GOAL_K else None)
+                lines.append(_ratios(row, f"{length}, {k}", 1e9 / (shape[0] * length)))
+        show("rows", ["row length, k", "ns/element", *_PEERS], lines)
     if "long rows" in options.part:
-        tables["long rows"] = [["row length, k", "µs", *_PEERS]]
+        lines = []
         for length, k in _LONG:
-            times = _selections((1, length), k, options.seconds, torch)
-            goal = _LONG_GOAL.get((length, k))
-            goal = None if goal is None else goal * share
-            tables["long rows"].append(_ratios(f"{length}, {k}", times, 1e6, goal))
+            row = add("long rows", (1, length), k, _LONG_GOAL.get((length, k)))
+            lines.append(_ratios(row, f"{length}, {k}", 1e6))
+        show("long rows", ["row length, k", "µs", *_PEERS], lines)
     if "stacks" in options.part:
+        stacks = _stacks(options.seconds)
+        rows += stacks
         header = ["", "peer", "ms", "ratio", "goal", "note"]
-        tables["stacks"] = [header, *_stacks(options.seconds)]
-    for name, (head, *rows) in tables.items():
-        print(f"\n{name}: times as fast as\n{_common.table(head, rows)}", flush=True)
-    _common.report({"machine": machine, "tables": tables}, options.json)
+        show("stacks", header, [line for row in stacks for line in _stack_lines(row)])
+    _common.report({"machine": machine, "rows": rows}, options.json)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ from typing import Any
 import _common
 import _gpu
 
+from warp_bitonic_sort.cli import _bench_triton
+
 # Goals for an H200 in percent of a copy, by the bits of a key and the length.
 _ROW_GOALS = {
     32: {8: 98, 32: 96, 64: 92, 100: 75, 128: 86, 200: 66, 256: 80, 300: 54, 512: 65, 1024: 53,
@@ -58,29 +60,6 @@ _LENGTHS = [
 _PEERS = ("torch.sort", "tl.sort", "cub", "cupy.sort")
 
 
-def _triton() -> Callable[[Any, Any], None] | None:
-    try:
-        import triton
-        import triton.language as tl
-    except ImportError:
-        return None
-
-    # Triton compiles the text of this function, which may use its own names only.
-    @triton.jit  # type: ignore[untyped-decorator]
-    def kernel(x, out, rows, length: tl.constexpr, block: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        row = tl.program_id(0) * block + tl.arange(0, block)
-        at = row[:, None] * length + tl.arange(0, length)[None, :]
-        inside = row[:, None] < rows
-        tl.store(out + at, tl.sort(tl.load(x + at, mask=inside), dim=1), mask=inside)
-
-    def sort(x: Any, out: Any) -> None:
-        rows, length = x.shape
-        block = max(1, 1024 // length)
-        kernel[(triton.cdiv(rows, block),)](x, out, rows, length, block)
-
-    return sort
-
-
 def _cub() -> Any:
     return _gpu.cub(
         "".join(
@@ -116,7 +95,7 @@ def _measure(x: Any, axis: int, peers: dict[str, Any]) -> dict[str, float]:
     length, dtype = x.shape[axis], str(x.dtype).removeprefix("torch.")
     # Neither of these two sorts columns.
     if axis == 1:
-        if peers["triton"] is not None and length & (length - 1) == 0 and length <= 1024:
+        if peers["triton"] is not None and _bench_triton.takes(length):
             calls["tl.sort"] = lambda: peers["triton"](x, out)
         if peers["cub"] is not None and dtype in _gpu.CUB_TYPES:
             segmented = _gpu.cub_call(peers["cub"], f"sort_{dtype}", (x, out))
@@ -164,7 +143,7 @@ def main() -> None:
     result = _gpu.begin(options)
     peers: dict[str, Any] = {"triton": None, "cub": None, "cupy": None}
     if options.peers and options.nan is None:
-        peers = {"triton": _triton(), "cub": _cub(), "cupy": None}
+        peers = {"triton": _bench_triton.sort_rows(), "cub": _cub(), "cupy": None}
         try:
             import cupy
 
