@@ -15,10 +15,14 @@ import click
 
 from .cli import main
 
+# The command that times PyTorch's functions.
+_USES_TORCH = "bench"
+
 
 def run() -> None:
     """Run the command line in this process."""
-    _hide_torch()
+    if sys.argv[1:2] != [_USES_TORCH]:
+        _hide_torch()
     _open_standard_streams()
     warnings.showwarning = _show_warning  # type: ignore[assignment]  # it takes what it needs
     main()
@@ -27,8 +31,8 @@ def run() -> None:
 def _hide_torch() -> None:
     """Make ``import torch`` raise ImportError, unless it is imported already.
 
-    tvm_ffi imports PyTorch where that is installed. No command uses PyTorch, and its import takes
-    several times as long as the rest of a short command.
+    tvm_ffi imports PyTorch where that is installed. No other command uses PyTorch, and its import
+    takes several times as long as the rest of a short command.
     """
     modules: dict[str, Any] = sys.modules
     modules.setdefault("torch", None)

@@ -22,7 +22,7 @@ from warp_bitonic_sort.targets.hip.arch import native_hip_archs
 
 # The script of the environment that runs the tests, which need not be on the PATH.
 PROGRAM = str(Path(sys.executable).with_name("warp-bitonic-sort"))
-COMMANDS = ["demo", "sort", "network", "explain", "doctor"]
+COMMANDS = ["demo", "sort", "bench", "network", "explain", "doctor"]
 
 
 def invoke(*arguments):

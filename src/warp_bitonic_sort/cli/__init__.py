@@ -18,6 +18,7 @@ import click
 from .. import __version__
 from ..operations import OPERATIONS
 from .argsort import argsort
+from .bench import bench
 from .cache import cache
 from .demo import demo
 from .doctor import doctor
@@ -37,6 +38,7 @@ _HELP = """Sorts many short rows fast, with bitonic networks compiled on first u
   warp-bitonic-sort topk i.npy o.npy -k 8 the 8 largest elements of each row
   warp-bitonic-sort median in.npy o.npy   the median of each row
   warp-bitonic-sort quantile i.npy o.npy -q 0.9   a quantile of each row
+  warp-bitonic-sort bench                 time it beside NumPy, PyTorch, CuPy, Triton
   warp-bitonic-sort network 8             draw the network that sorts 8 values
   warp-bitonic-sort explain 1000x9        which kernel an array would get
   warp-bitonic-sort doctor                does everything work here?
@@ -104,6 +106,7 @@ for _command in (
     topk,
     median,
     quantile,
+    bench,
     network,
     explain,
     doctor,

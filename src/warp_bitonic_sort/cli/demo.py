@@ -5,7 +5,6 @@ Invariant: nothing is read but the photograph, and nothing written but the pictu
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
@@ -14,6 +13,7 @@ import click
 from ._common import need, reported
 from ._filters import REPEATS, Comparison, Step, Times, compare
 from ._paths import OutputFile, write_file
+from ._picture import bytes_of, check_format, format_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -126,7 +126,7 @@ def _odd(context: click.Context, parameter: click.Parameter, value: int) -> int:
 def demo(size: int, step: Step, noise: float, seed: int, dtype: str, output: Path) -> None:
     """Run the demo."""
     need("numpy", "matplotlib")
-    _refuse_format(output)
+    check_format(output, "--output")
     with reported(_PHOTOGRAPH):
         original = _photograph()
     noisy = _with_noise(original, noise, seed)
@@ -152,7 +152,7 @@ def demo(size: int, step: Step, noise: float, seed: int, dtype: str, output: Pat
         f"Cleaned: PSNR {_psnr(original, cleaned)}": cleaned,
     }
     with reported(click.format_filename(output)):
-        picture = _draw(panels, output.suffix.removeprefix(".").lower())
+        picture = _draw(panels, format_of(output))
     write_file(output, picture)
     click.echo(f"Picture: {click.format_filename(output)}")
 
@@ -189,19 +189,6 @@ def _psnr(original: Array, other: Array) -> str:
     return f"{10 * np.log10(255**2 / error):.1f} dB" if error else "no error"
 
 
-def _refuse_format(output: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    # pgf needs TeX.
-    formats = sorted(FigureCanvasAgg.get_supported_filetypes().keys() - {"pgf"})
-    if output.suffix.removeprefix(".").lower() not in formats:
-        raise click.BadParameter(
-            f"{click.format_filename(output)}: the ending gives the picture's format; expected one "
-            f"of {', '.join(f'.{name}' for name in formats)}.",
-            param_hint="'--output'",
-        )
-
-
 def _draw(panels: dict[str, Array], picture_format: str) -> bytes:
     """Return a file of pictures side by side under their titles."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -222,9 +209,7 @@ def _draw(panels: dict[str, Array], picture_format: str) -> bytes:
         axes.imshow(picture, interpolation="lanczos")
         axes.set_title(title, fontsize=15, pad=10)
         axes.set_axis_off()
-    file = io.BytesIO()
-    figure.savefig(file, format=picture_format, dpi=130)
-    return file.getvalue()
+    return bytes_of(figure, picture_format, dpi=130)
 
 
 # -- the text -------------------------------------------------------------------------------------

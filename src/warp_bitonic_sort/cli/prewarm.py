@@ -23,6 +23,8 @@ from ..kernels import Kernel
 from ..operations import OPERATIONS
 from ..targets import HOST, TARGETS, target_of, target_with
 from ._common import reported
+from ._lists import known, known_or_all, listed
+from ._lists import lengths as lengths_of_list
 from ._paths import OutputFile, SomePath
 from ._terminal import is_terminal, progress_bar
 
@@ -78,39 +80,20 @@ _HELP = _HELP.replace("{cpu}", "\n        ".join(_CPU_LINES)).replace(
 _PERIOD = 10.0
 
 
-def _listed(text: str) -> list[str]:
-    return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
-
-
 def _backends(_context: click.Context, _parameter: click.Parameter, value: str) -> list[str]:
-    return _known(value, TARGETS)
+    return known(value, TARGETS)
 
 
 def _operations(_context: click.Context, _parameter: click.Parameter, value: str) -> list[str]:
-    return _known_or_all(value, tuple(OPERATIONS))
+    return known_or_all(value, tuple(OPERATIONS))
 
 
 def _dtypes(_context: click.Context, _parameter: click.Parameter, value: str) -> list[str]:
-    return _known_or_all(value, tuple(DTYPES))
-
-
-def _known_or_all(value: str, known: tuple[str, ...]) -> list[str]:
-    words = _known(value, (*known, "all"))
-    return list(known) if "all" in words else words
-
-
-def _known(value: str, known: tuple[str, ...]) -> list[str]:
-    words = _listed(value)
-    for word in words:
-        if word not in known:
-            raise click.BadParameter(f"{word!r} is not one of {', '.join(known)}.")
-    if not words:
-        raise click.BadParameter(f"expected a list of {', '.join(known)}.")
-    return words
+    return known_or_all(value, tuple(DTYPES))
 
 
 def _archs(_context: click.Context, _parameter: click.Parameter, value: str) -> list[str]:
-    words = _listed(value)
+    words = listed(value)
     for word in words:
         if word != "native" and target_with(word) is None:
             for target in map(target_of, TARGETS):
@@ -125,22 +108,6 @@ def _archs(_context: click.Context, _parameter: click.Parameter, value: str) -> 
                 f"GPU, as sm_90 and gfx942 are, nor native."
             )
     return words
-
-
-def _lengths(_context: click.Context, _parameter: click.Parameter, value: str) -> list[int]:
-    """Return the lengths of a list of numbers and ranges, as in 2-32,64."""
-    lengths: dict[int, None] = {}
-    for word in _listed(value):
-        match = re.fullmatch(r"([0-9]{1,6})(?:-([0-9]{1,6}))?", word)
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-        if not 2 <= first <= last:
-            raise click.BadParameter(
-                f"{word!r} is neither a length of at least 2 nor a range of them, as 2-32 is."
-            )
-        lengths.update(dict.fromkeys(range(first, last + 1)))
-    if not lengths:
-        raise click.BadParameter("expected lengths, as in 2-32,64.")
-    return list(lengths)
 
 
 def _kernels(
@@ -332,7 +299,11 @@ def _permission_error(file: Path) -> str | None:
     help="A list of dtypes, or all.",
 )
 @click.option(
-    "--length", "lengths", required=True, callback=_lengths, help="Lengths of rows, as in 2-32,64."
+    "--length",
+    "lengths",
+    required=True,
+    callback=lengths_of_list,
+    help="Lengths of rows, as in 2-32,64.",
 )
 @click.option(
     "--into",
