@@ -105,7 +105,10 @@ def main() -> None:
     if torch.cuda.is_available():
         cases += _cuda_cases(torch)
     rows = []
-    result: dict[str, Any] = {"machine": _common.machine(), "rows": []}
+    machine = _common.machine()
+    if torch.cuda.is_available():
+        machine["gpu"] = torch.cuda.get_device_name()
+    result: dict[str, Any] = {"machine": machine, "rows": []}
     for name, ours, peer, peer_name, goal in cases:
         times = _common.interleaved(
             {"ours": repeated(ours), "peer": repeated(peer)}, options.seconds
@@ -123,7 +126,9 @@ def main() -> None:
                 note,
             ]
         )
-        result["rows"].append({"array": name, "peer": peer_name, "seconds": times})
+        result["rows"].append(
+            {"array": name, "peer": peer_name, "calls": _CALLS, "goal": goal, "seconds": times}
+        )
     for key, value in result["machine"].items():
         print(f"{key}: {value}")
     header = ["array", "us a call", "peer", "us a call", "times the peer", "goal", "note"]

@@ -201,6 +201,8 @@ def main() -> None:
         return run
 
     result: dict[str, Any] = {"machine": _common.machine("jax"), "rows": []}
+    if options.device == "cuda":
+        result["machine"]["gpu"] = _common.peer_torch().cuda.get_device_name()
     for key, value in result["machine"].items():
         print(f"{key}: {value}")
     rows = []

@@ -122,7 +122,13 @@ def _few_rows(dtypes: list[str], seconds: float) -> list[dict[str, Any]]:
                 )
                 cells.append(f"{times['np.sort'] / times['ours']:.2f}")
                 measured.append(
-                    {"dtype": dtype, "rows": count, "length": length, "calls": calls, "s": times}
+                    {
+                        "dtype": dtype,
+                        "rows": count,
+                        "length": length,
+                        "calls": calls,
+                        "seconds": times,
+                    }
                 )
             rows.append(cells)
         header = ["row length", *(f"{count} row{'s' * (count > 1)}" for count in _FEW_ROWS)]
