@@ -2,9 +2,9 @@
 
     python benchmarks/report.py
 
-reads docs/benchmarks/data/*.json and rewrites docs/benchmarks/*.md and *.svg. Nothing else is
-written, and pages are never edited by hand. A number is how many times as fast ours is: the peer's
-time divided by ours. Where it is below 1, the cell says that ours loses.
+reads docs/benchmarks/data/*.json and rewrites docs/benchmarks/*.md, but older.md, and *.svg.
+Nothing else is written, and these pages are never edited by hand. A number is how many times as
+fast ours is: the peer's time divided by ours. Where it is below 1, the cell says that ours loses.
 
 The data are what `--json` of the benchmarks writes, unchanged. With DATA=docs/benchmarks/data, on a
 CPU, about 15 minutes in all:
@@ -60,9 +60,15 @@ Row = Mapping[str, Any]
 Result = Mapping[str, Any]
 
 # What is timed beside ours and is no other library: a bound, or another function of ours.
-_BOUNDS = {"copy": "a copy's speed", "identity": "the speed of blocks passed through"}
+_BOUNDS = {
+    "copy": "a copy's speed",
+    "identity": "the speed of blocks passed through",
+    "torch.neg": "the speed of `torch.neg`",
+}
 _OURS = {"sort": "our `sort`", "argsort": "our `argsort`", "our sort": "our `sort`",
          "sort_with_indices": "our `sort_with_indices`"}  # fmt: skip
+_MOST_COLUMNS = 4  # of peers beside each other
+_OLDER = "older"  # the page that is written by hand
 _LOADED = 0.5  # load beyond what an idle machine has
 _LEGEND = (
     "A number says how many times as fast ours is as the function in its line; where that is below "
@@ -198,7 +204,7 @@ PAGES = [
         Section("facades-gpu", "Signatures of PyTorch on a GPU", "As above, on a CUDA device.",
                 _case, None, "library, array, call"),
         Section("engines", "Dask, xarray and Polars", "`numpy` is NumPy's function in the place of "
-                "ours, and `theirs` the engine's own. No function can be faster than the engine "
+                "ours. No function can be faster than the engine "
                 "passes blocks through.", _case, None,
                 "engine, array, call"),
         Section("engines-ray", "Ray Data", "As for the other engines.", _case, None,
@@ -220,7 +226,8 @@ PAGES = [
 
 def seconds_of(row: Row) -> dict[str, float]:
     """Return the seconds of each peer by the name that readers know; ours is ``ours``."""
-    names = {"peer": row.get("peer", ""), "theirs": row.get("library", "theirs")}
+    theirs = "the library's own" if "library" in row else "the engine's own"
+    names = {"peer": row.get("peer", ""), "theirs": theirs}
     return {names.get(name, name): each for name, each in row["seconds"].items()}
 
 
@@ -285,36 +292,43 @@ def _pivot(section: Section, rows: Sequence[Row]) -> list[list[str]]:
 
 
 def _listing(section: Section, rows: Sequence[Row]) -> list[list[str]]:
-    """Return a table with a line for each row and peer."""
-    lines = [[section.head, "ours, us", "beside", "times as fast"]]
+    """Return a table with a line for each row, and a column for each peer, or lines for many."""
+    found = dict.fromkeys(name for row in rows for name in seconds_of(row) if name != "ours")
+    names = sorted(found, key=lambda name: name in _BOUNDS)
+    has_columns = len(names) <= _MOST_COLUMNS
+    beside = map(_beside, names) if has_columns else ("beside", "times as fast")
+    lines = [[section.head, "ours, us", *beside]]
     for row in rows:
         times = seconds_of(row)
-        label = section.label(row)
+        head = [section.label(row), f"{1e6 * times['ours'] / row.get('calls', 1):.1f}"]
+        if has_columns:
+            lines.append([*head, *(_cell(name, times) if name in times else "" for name in names)])
+            continue
         for name in (name for name in times if name != "ours"):
-            ours = f"{1e6 * times['ours'] / row.get('calls', 1):.1f}"
-            lines.append([label, ours, _beside(name), _cell(name, times)])
-            label = ""
+            lines.append([*head, _beside(name), _cell(name, times)])
+            head = ["", ""]
     return lines
 
 
 def _losses(section: Section, rows: Sequence[Row]) -> list[str]:
-    """Return lines about where a peer is faster, one for each label and peer."""
-    lost: dict[tuple[str, str], list[tuple[str, float]]] = {}
+    """Return lines about where a peer is faster."""
+    lost: dict[tuple[str, str], dict[str, float]] = {}
     for row in rows:
-        if "seconds" not in row:
-            continue
         times = seconds_of(row)
         for name in filter(is_peer, times):
             if times[name] < times["ours"]:
-                column = section.column(row) if section.column else ""
-                where = lost.setdefault((section.label(row), name), [])
-                where.append((column, times[name] / times["ours"]))
+                label, column = section.label(row), section.column
+                group, case = (label, column(row)) if column else ("", label)
+                ratio = math.floor(100 * times[name] / times["ours"]) / 100
+                lost.setdefault((group, name), {})[case] = ratio
     lines = []
-    for (label, name), cells in lost.items():
-        ratios = sorted(math.floor(ratio * 100) / 100 for _, ratio in cells)
-        span = f"{ratios[0]:.2f}" + (f" to {ratios[-1]:.2f}" if len(ratios) > 1 else "")
-        at = f" at {', '.join(column for column, _ in cells)}" if section.column else ""
-        lines.append(f"- {section.title}, {label}: {name} is faster{at} ({span}).")
+    for (group, name), cells in lost.items():
+        where = f"{section.title}, {group}" if group else section.title
+        listed = ", ".join(cells) if group else "; ".join(cells)
+        low, high = min(cells.values()), max(cells.values())
+        span = f"{low:.2f}" if low == high else f"{low:.2f} to {high:.2f}"
+        text = f"{where}: {name} is faster {'at' if group else 'for'} {listed} ({span})."
+        lines.append(textwrap.indent(_wrapped(text), "  ").replace("  ", "- ", 1))
     return lines
 
 
@@ -386,7 +400,7 @@ def _page(page: Page, data: Mapping[str, Result]) -> dict[str, str]:
             text += f"![{title}: times as fast by row length, as in the table]({picture})\n\n"
     if not sections:
         text += "There is no file of data for this page yet.\n\n"
-        return {f"{page.name}.md": f"{text}[Performance](../performance.md) has older results.\n"}
+        return {f"{page.name}.md": f"{text}[Older results]({_OLDER}.md) have some.\n"}
     text += "## Where it is slow or loses\n\n"
     text += "\n".join(losses) + "\n\n" if losses else "No case of these tables is lost.\n\n"
     text += "[Performance](../performance.md) says why, and what helps.\n"
@@ -420,10 +434,14 @@ def _index(data: Mapping[str, Result]) -> str:
         "A comparison is one call of ours beside one of another library. It is lost where the "
         "other one is faster.",
         "`warp-bitonic-sort bench` measures on your machine. [Performance](../performance.md) says "
-        "what limits the speed, and has older results of other machines.",
+        f"what limits the speed. [Older results]({_OLDER}.md) are of other machines.",
     ]
     paragraphs = "\n\n".join(map(_wrapped, text))
-    return f"# Benchmarks\n\n{paragraphs}\n\n{_common.table(header, table)}\n"
+    listed = "\n".join([*(page.name for page in PAGES), _OLDER])
+    return (
+        f"# Benchmarks\n\n{paragraphs}\n\n{_common.table(header, table)}\n\n"
+        f"```{{toctree}}\n:hidden:\n\n{listed}\n```\n"
+    )
 
 
 def files_of(folder: Path) -> dict[str, str]:

@@ -267,6 +267,35 @@ def test_gpu_that_no_library_sees_is_refused(monkeypatch):
     assert "'--device': expected cpu, got gpu: neither PyTorch nor CuPy" in result.output
 
 
+def test_gpu_of_pytorch_gets_tensors_and_its_own_clock(monkeypatch, tmp_path):
+    def timer(call, count):
+        results.append(call())
+        return [1.0] * count
+
+    torch = pytest.importorskip("torch")
+    results = []
+    # The CPU stands for a GPU.
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "A GPU")
+    monkeypatch.setattr(torch.Tensor, "cuda", lambda self: self)
+    monkeypatch.setattr(_bench_timing, "time_by_torch", timer)
+    monkeypatch.setattr(_bench_machine, "load", lambda: 0.0)
+    file = tmp_path / "bench.json"
+    arguments = ["--operation", "all", "--length", 9, "--rows", 16, "--dtype", "float32,bfloat16"]
+    result = invoke("bench", "--device", "gpu", "--seconds", 0.01, *arguments, "--json", file)
+    assert result.exit_code == 0, result.output
+    answers = [each for each in results if isinstance(each, (list, tuple))]
+    assert all(isinstance(each, torch.Tensor) for answer in answers for each in answer)
+    assert len(answers) > len(OPERATIONS)
+    report = json.loads(file.read_text())
+    assert (report["device"], report["machine"]["gpu"]) == ("gpu", "A GPU")
+    assert "machine: A GPU; host: " in result.output
+    assert len(report["rows"]) == 2 * len(OPERATIONS)
+    for row in report["rows"]:
+        if (row["dtype"], row["operation"]) != ("bfloat16", "quantile"):  # PyTorch has none
+            assert "PyTorch" in row["fastest"], row
+
+
 @pytest.mark.parametrize("option", ["--plot", "--html"])
 def test_picture_without_matplotlib_says_what_installs_it(monkeypatch, tmp_path, option):
     monkeypatch.setitem(sys.modules, "matplotlib", None)

@@ -135,7 +135,7 @@ def _gpu_of_torch(torch: Any, cupy: Any | None) -> Device:
             found += _bench_peers.of_arrays(cupy, "CuPy", "cupy", case, *arrays)
         return found
 
-    reference = torch.zeros(1 << 26, dtype=torch.uint8, device="cuda")
+    reference = torch.zeros(1 << 26, dtype=torch.uint8).cuda()
     return Device(
         "gpu",
         torch.cuda.get_device_name(),
