@@ -7,11 +7,13 @@ the package already knows is asked of the package: signatures, commands, the exp
 from __future__ import annotations
 
 from itertools import groupby
+from pathlib import Path
 
 import click
 from sphinx.application import Sphinx
 
 import warp_bitonic_sort
+from warp_bitonic_sort.cli._explorer import explorer_html
 
 project = "warp_bitonic_sort"
 version = release = warp_bitonic_sort.__version__
@@ -71,6 +73,13 @@ def _show_examples_as_code(_app: Sphinx, _ctx: click.Context, lines: list[str]) 
     lines[:] = text
 
 
+def _write_explorer(app: Sphinx, exception: Exception | None) -> None:
+    """Put the explorer of networks beside the pages; one of them shows it in a frame."""
+    if exception is None and app.builder.format == "html":
+        (Path(app.outdir) / "_static" / "explorer.html").write_text(explorer_html())
+
+
 def setup(app: Sphinx) -> None:
     """Connect what this file adds to Sphinx."""
+    app.connect("build-finished", _write_explorer)
     app.connect("sphinx-click-process-description", _show_examples_as_code)

@@ -1,15 +1,18 @@
-"""The bitonic network in flip form, as data: what ``network`` draws.
+"""Sorting networks as data: what ``network`` and the explorer draw.
 
-Invariant: pure, and the network of ``csrc/include/warp_bitonic_sort/network/bitonic.hpp``, which
-puts smaller leaves for up to 32 keys in the place of the first phases: every comparator leaves the
-smaller key at the smaller position, and those that touch a position at or beyond the row's length
-are dropped, because only pads would be there.
+Invariant: pure, and the networks of ``csrc/include/warp_bitonic_sort/network``: every comparator
+leaves the smaller key at the smaller position, and those that touch a position at or beyond the
+row's length are dropped, because only pads would be there. The smallest known networks of up to 32
+keys are read from the header that the kernels include.
 """
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 # The positions that it compares, the smaller one first.
 Comparator = tuple[int, int]
@@ -87,3 +90,60 @@ def columns(comparators: Iterable[Comparator]) -> list[list[Comparator]]:
         else:
             spread.append([(low, high)])
     return spread
+
+
+# The numbers of keys, as powers of two, for which the kernels have smallest known networks.
+LEAF_BITS = (2, 3, 4, 5)
+_LEAVES = Path(__file__).parents[1] / "csrc/include/warp_bitonic_sort/network/leaves.hpp"
+
+
+@functools.cache
+def leaf(bits: int) -> tuple[Comparator, ...]:
+    """Return the comparators of the smallest known network for 2^bits keys, in their order.
+
+    Parameters
+    ----------
+    bits : int
+        One of `LEAF_BITS`.
+    """
+    macros = dict(re.findall(r"#define (WBS_LEAF_\d+)\(.*?\)((?:.*\\\n)+.*)", _LEAVES.read_text()))
+    text = macros[f"WBS_LEAF_{1 << bits}"]
+    # Two halves, whose keys have the names k0 to k15 and l0 to l15.
+    halves = [
+        tuple((low + first, high + first) for low, high in leaf(bits - 1))
+        for number, first in enumerate(range(0, 1 << bits, 1 << (bits - 1)))
+        if f"WBS_LEAF_{1 << (bits - 1)}(C, S, {'kl'[number]})" in text
+    ]
+    keys = [
+        int(number) + 16 * (name == "l") for name, number in re.findall(r"\b([kl])##(\d+)", text)
+    ]
+    return (*(pair for half in halves for pair in half), *zip(keys[::2], keys[1::2], strict=True))
+
+
+def layers(comparators: Iterable[Comparator]) -> list[tuple[Comparator, ...]]:
+    """Divide a sequence of comparators into steps, each as early as its positions are free."""
+    steps: list[list[Comparator]] = []
+    busy: dict[int, int] = {}
+    for low, high in comparators:
+        step = max(busy.get(low, 0), busy.get(high, 0))
+        if step == len(steps):
+            steps.append([])
+        steps[step].append((low, high))
+        busy[low] = busy[high] = step + 1
+    return [tuple(sorted(step)) for step in steps]
+
+
+def kernel_steps(bits: int, leaf_bits: int) -> list[tuple[Comparator, ...]]:
+    """Return the steps of a kernel's network: leaves in blocks of registers, merged as bitonic.
+
+    Parameters
+    ----------
+    bits : int
+        The network sorts 2^bits positions.
+    leaf_bits : int
+        Blocks of 2^leaf_bits are sorted by leaves, at most all positions.
+    """
+    blocks = range(0, 1 << bits, 1 << leaf_bits)
+    leaves = [(low + first, high + first) for first in blocks for low, high in leaf(leaf_bits)]
+    merges = [step.comparators for step in network_steps(1 << bits) if step.phase > leaf_bits]
+    return [*layers(leaves), *merges]

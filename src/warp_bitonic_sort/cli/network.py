@@ -1,7 +1,7 @@
-"""The command ``network``: draws the bitonic network, in the terminal or as SVG.
+"""The command ``network``: draws the bitonic network, in the terminal or as SVG, or as a page.
 
 Invariant: it draws the steps that `_network_data.network_steps` returns, and knows nothing else
-about the network.
+about the network. `_explorer` makes the page.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from pathlib import Path
 
 import click
 
+from ._explorer import MAX_LENGTH, explorer_html
 from ._network_data import Step, bitonic_comparators, bitonic_depth, columns, network_steps
 from ._paths import OutputFile, write_file
 
-_MAX_LENGTH = 64
-
-_HELP = f"""Draw the bitonic network that sorts rows of LENGTH values (2 to {_MAX_LENGTH}).
+_HELP = f"""Draw the bitonic network that sorts rows of LENGTH values (2 to {MAX_LENGTH}).
 
 Each horizontal line is a position of the row, each vertical one a comparator: it leaves the
 smaller value at its upper end. Phase p merges sorted blocks of 2^(p-1) into blocks of 2^p; the
@@ -30,11 +29,14 @@ phases, and merge them as drawn.
 
 The picture goes to standard output, as wide as the terminal (80 columns, or COLUMNS, in a pipe) and
 cut into stripes where it is wider; or to FILE, which is replaced, as an SVG. Counts follow.
+With --html, FILE becomes a page for a browser, in which values travel through this network and
+through those of the kernels, step by step.
 
 \b
 Examples:
   warp-bitonic-sort network 8
   warp-bitonic-sort network 64 --svg network.svg
+  warp-bitonic-sort network 16 --html network.html
 
 Exit status: 0, or 1 when writing FILE fails, or 2 when the command line is wrong, as it is when
 FILE's folder does not exist.
@@ -45,25 +47,35 @@ _ASCII = str.maketrans({"─": "-", "┬": "+", "┴": "+", "┼": "|"})
 
 
 @click.command(help=_HELP)
-@click.argument("length", type=click.IntRange(2, _MAX_LENGTH))
+@click.argument("length", type=click.IntRange(2, MAX_LENGTH))
 @click.option(
     "--svg",
     type=OutputFile(),
     metavar="FILE",
     help="Draw into this file instead.",
 )
-def network(length: int, svg: Path | None) -> None:
+@click.option(
+    "--html",
+    type=OutputFile(),
+    metavar="FILE",
+    help="Write a page with the network in motion into this file instead.",
+)
+def network(length: int, svg: Path | None, html: Path | None) -> None:
     """Draw the network of a length."""
     steps = network_steps(length)
-    if svg is None:
+    if html is not None:
+        write_file(html, explorer_html(length).encode())
+    if svg is None and html is None:
         picture = draw_text(length, steps, shutil.get_terminal_size().columns)
         click.echo(picture if _shows_unicode() else picture.translate(_ASCII))
         click.echo()
-    else:
+    if svg is not None:
         write_file(svg, draw_svg(length, steps))
     click.echo(_counts(length, steps))
     if svg is not None:
         click.echo(f"picture: {click.format_filename(svg)}")
+    if html is not None:
+        click.echo(f"page: {click.format_filename(html)}")
 
 
 def _shows_unicode() -> bool:
