@@ -2,9 +2,10 @@
 
     python benchmarks/report.py
 
-reads docs/benchmarks/data/*.json and rewrites docs/benchmarks/*.md, but older.md, and *.svg.
-Nothing else is written, and these pages are never edited by hand. A number is how many times as
-fast ours is: the peer's time divided by ours. Where it is below 1, the cell says that ours loses.
+reads docs/benchmarks/data/*.json and rewrites docs/benchmarks/*.md, but older.md, *.svg, and
+summary.txt, which the site's first page shows. Nothing else is written, and these files are never
+edited by hand. A number is how many times as fast ours is: the peer's time divided by ours. Where
+it is below 1, the cell says that ours loses.
 
 The data are what `--json` of the benchmarks writes, unchanged. With DATA=docs/benchmarks/data, on a
 CPU, about 15 minutes in all:
@@ -444,6 +445,33 @@ def _index(data: Mapping[str, Result]) -> str:
     )
 
 
+def _summary(data: Mapping[str, Result]) -> str:
+    """Return the table of the site's first page: libraries beside each other, for one array."""
+    array, cells = "200000 x 25", {}
+    columns = {
+        ("facades-cpu", "numpy"): "NumPy",
+        ("facades-cpu", "torch"): "PyTorch",
+        ("facades-cpu", "jax"): "JAX",
+        ("facades-gpu", "torch"): "PyTorch on a GPU",
+    }
+    for (name, library), column in columns.items():
+        for row in data[name]["rows"]:
+            if (row["library"], row["array"]) == (library, array) and "," not in row["case"]:
+                call = row["case"].replace("topk", "top_k").replace("top_k k=2", "top_k, k = 2")
+                cells[call, column] = ratio_text(row["seconds"]["theirs"] / row["seconds"]["ours"])
+    calls = ("sort", "argsort", "top_k, k = 2", "median", "quantile")
+    heads = list(columns.values())
+    table = [[call, *(cells.get((call, head), "") for head in heads)] for call in calls]
+    where = [data[name]["machine"] for name in ("facades-cpu", "facades-gpu")]
+    text = _wrapped(
+        "How many times as fast as the library's own function, for 200,000 rows of 25 float32: one "
+        f"thread of a CPU ({where[0]['cpu']}, {where[0]['arch']}, {where[0]['date']}), and a GPU "
+        f"({where[1]['gpu']}, {where[1]['date']}). [Libraries and data engines]"
+        "(benchmarks/engines.md) has the commands, more calls, and where it loses."
+    )
+    return f"{text}\n\n{_common.table(['call', *heads], table)}\n"
+
+
 def files_of(folder: Path) -> dict[str, str]:
     """Return all generated files by name.
 
@@ -458,6 +486,8 @@ def files_of(folder: Path) -> dict[str, str]:
     if unknown:
         raise SystemExit(f"no page has a section for {', '.join(sorted(unknown))}")
     files = {"index.md": _index(data)}
+    if {"facades-cpu", "facades-gpu"} <= data.keys():
+        files["summary.txt"] = _summary(data)
     for page in PAGES:
         files.update(_page(page, data))
     return files

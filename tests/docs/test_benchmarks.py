@@ -41,7 +41,7 @@ def test_folder_holds_the_generated_files_and_one_page_by_hand():
 @pytest.mark.parametrize("name", FILES)
 def test_file_is_what_the_data_make(name):
     written = (report.FOLDER / name).read_text()
-    if name.endswith(".md") or f"Matplotlib v{matplotlib.__version__}," in written:
+    if not name.endswith(".svg") or f"Matplotlib v{matplotlib.__version__}," in written:
         same = written == FILES[name]  # a difference of two drawings would fill the screen
         assert same, "run python benchmarks/report.py"
     else:
