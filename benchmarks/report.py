@@ -358,7 +358,7 @@ def _source(result: Result) -> str:
     shown = ", ".join(f"{name} {v}" for name, v in versions.items() if v != "not installed")
     load = "" if machine.get("load") is None else f", load {machine['load']} before the run"
     text = _wrapped(f"{machine['date']}: {where}{load}; {shown}; {machine['compiler']}:")
-    return f"{text}\n\n```sh\n{machine['command']}\n```"
+    return f"{text}\n\n```text\n{machine['command']}\n```"
 
 
 def _noise(results: Sequence[Result]) -> str:

@@ -51,7 +51,7 @@ def test_file_is_what_the_data_make(name):
 @pytest.mark.parametrize("data", sorted(path.stem for path in DATA.glob("*.json")))
 def test_data_stand_on_a_page_with_date_and_command(data):
     machine = json.loads((DATA / f"{data}.json").read_text())["machine"]
-    (page,) = (text for text in FILES.values() if f"```sh\n{machine['command']}\n```" in text)
+    (page,) = (text for text in FILES.values() if f"```text\n{machine['command']}\n```" in text)
     assert f"\n{machine['date']}: " in page
     assert f"--json docs/benchmarks/data/{data}.json" in machine["command"]
 
