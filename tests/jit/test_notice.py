@@ -16,7 +16,7 @@ from warp_bitonic_sort.kernels import RUNTIME
 
 FLOATS = cpu_kernel("ieee", 32, 25, "rows", "x86-64-avx2")
 # Told once a build takes over a second.
-SLOW = 'case "$*" in *source.cc*) sleep 1.2;; esac\nexec $CXX "$@"'
+SLOW = 'case "$*" in *source.cc*) sleep 2;; esac\nexec $CXX "$@"'
 
 
 @pytest.mark.parametrize(
