@@ -144,7 +144,7 @@ def _case(row: Row) -> str:
 
 _SORT_TEXT = (
     "Rows of random elements, sorted into new arrays by one thread. The elements of an array do "
-    "not fit the caches. `axis 0` has columns, 65536 of them."
+    "not fit the caches. `axis 0` has columns, 65536 of them. torch.sort returns indices, too."
 )
 _SECTIONS_OF_CALLS = [
     Section("calls-cpu", "One call on a CPU", "Small arrays, 4 x 8 float32, with a warm cache.",
@@ -451,15 +451,16 @@ def _summary(data: Mapping[str, Result]) -> str:
     columns = {
         ("facades-cpu", "numpy"): "NumPy",
         ("facades-cpu", "torch"): "PyTorch",
-        ("facades-cpu", "jax"): "JAX",
+        ("facades-cpu", "jax"): "JAX, jit",
         ("facades-gpu", "torch"): "PyTorch on a GPU",
     }
     for (name, library), column in columns.items():
         for row in data[name]["rows"]:
-            if (row["library"], row["array"]) == (library, array) and "," not in row["case"]:
-                call = row["case"].replace("topk", "top_k").replace("top_k k=2", "top_k, k = 2")
+            call, _, way = row["case"].replace("topk", "top_k").partition(", ")
+            usual = "jit" if library == "jax" else ""
+            if (row["library"], row["array"], way) == (library, array, usual):
                 cells[call, column] = ratio_text(row["seconds"]["theirs"] / row["seconds"]["ours"])
-    calls = ("sort", "argsort", "top_k, k = 2", "median", "quantile")
+    calls = ("sort", "argsort", "top_k k=2", "median", "quantile")
     heads = list(columns.values())
     table = [[call, *(cells.get((call, head), "") for head in heads)] for call in calls]
     where = [data[name]["machine"] for name in ("facades-cpu", "facades-gpu")]
@@ -469,7 +470,8 @@ def _summary(data: Mapping[str, Result]) -> str:
         f"({where[1]['gpu']}, {where[1]['date']}). [Libraries and data engines]"
         "(benchmarks/engines.md) has the commands, more calls, and where it loses."
     )
-    return f"{text}\n\n{_common.table(['call', *heads], table)}\n"
+    noise = _noise([data["facades-cpu"], data["facades-gpu"]])
+    return f"{text}\n\n{noise}{_common.table(['call', *heads], table)}\n"
 
 
 def files_of(folder: Path) -> dict[str, str]:

@@ -55,6 +55,7 @@ highlight_language = "none"
 
 html_domain_indices = False
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_title = f"warp_bitonic_sort {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]

@@ -236,3 +236,18 @@ def test_controls_have_names_for_screen_readers(open_page):
     """)
     assert unnamed == []
     assert page.get_attribute("#status", "aria-live") == "polite"
+
+
+def test_page_around_the_explorer_gives_it_theme_and_state(open_page, site):
+    page = open_page(site / "understanding/explorer.html", n=7, op="median", values="3,1,2,9,5,7,4")
+    frame = page.frame_locator("iframe.explorer")
+    assert frame.locator("#result").inner_text() == "4"
+    for theme, background in (("dark", "rgb(19, 20, 22)"), ("light", "rgb(255, 255, 255)")):
+        page.evaluate(f"document.body.dataset.theme = '{theme}'")
+        frame.locator(f":root[data-theme={theme}]").wait_for()
+        body = frame.locator("body")
+        assert body.evaluate("each => getComputedStyle(each).backgroundColor") == background
+    frame.locator("#forward").click()
+    page.wait_for_function("location.hash.includes('step=1')")
+    height = frame.locator("html").evaluate("each => each.offsetHeight")
+    assert page.locator("iframe.explorer").bounding_box()["height"] >= height

@@ -1,49 +1,17 @@
 """The site builds without a warning, its examples run, and its pages need nothing from outside."""
 
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
 from support.documents import DOCUMENTS, ROOT, name_of
+from support.site import sphinx
 
-NAMES = [name_of(each) for each in DOCUMENTS if name_of(each).startswith("docs/")]
 # Attributes that make a browser load something, and tags whose href does.
 LOADED = ("src", "srcset", "poster", "data")
 LOADING_TAGS = ("link", "use", "image")
-
-
-def sphinx(builder, folder):
-    command = [
-        sys.executable,
-        "-m",
-        "sphinx",
-        "-W",
-        "-n",
-        "--keep-going",
-        "-q",
-        "-E",
-        "-b",
-        builder,
-    ]
-    return subprocess.run(
-        [*command, "-d", folder / "doctrees", "docs", folder / builder],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("site")
-    done = sphinx("html", folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder / "html"
 
 
 class Page(HTMLParser):

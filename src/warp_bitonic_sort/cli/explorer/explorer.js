@@ -44,6 +44,7 @@ function writeLink() {
   });
   if (state.removed.size) link.set("removed", [...state.removed].join("."));
   history.replaceState(null, "", `#${link}`);
+  tellAround({ link: String(link), height: document.documentElement.offsetHeight });
 }
 
 // -- values ---------------------------------------------------------------------------------------
@@ -515,6 +516,7 @@ function listen() {
     show();
   });
   document.addEventListener("keydown", onKey);
+  window.addEventListener("resize", writeLink);
   window.addEventListener("hashchange", () => {
     stop();
     readLink();
@@ -534,24 +536,28 @@ function onKey(event) {
   keys[event.key]();
 }
 
-// -- dark or light: as the page around this one, else as the system -------------------------------
+// -- a page around this one ------------------------------------------------------------------------
 
+function tellAround(message) {
+  if (parent !== window) parent.postMessage(message, "*");
+}
+
+// Dark or light: as the page around this one says, else as the system.
 function followTheme() {
   const system = matchMedia("(prefers-color-scheme: dark)");
-  let around = null;
-  try {
-    around = parent === window ? null : parent.document.body;
-  } catch {
-    // A page of another origin; a file, for example.
-  }
+  let chosen = "auto";
   const apply = () => {
-    const chosen = around?.dataset.theme;
     const isDark = chosen === "dark" || (chosen !== "light" && system.matches);
     document.documentElement.dataset.theme = isDark ? "dark" : "light";
   };
-  if (around) new MutationObserver(apply).observe(around, { attributes: true, attributeFilter: ["data-theme"] });
+  window.addEventListener("message", ({ data, source }) => {
+    if (source !== parent || !data.theme) return;
+    chosen = data.theme;
+    apply();
+  });
   system.addEventListener("change", apply);
   apply();
+  tellAround({ isReady: true });
 }
 
 followTheme();
